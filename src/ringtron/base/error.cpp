@@ -1,0 +1,35 @@
+#include "ringtron/base/error.h"
+
+#include <cstdio>
+
+namespace ringtron {
+namespace {
+
+int report(const char* program, const char* kind, const char* what, int code) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "%s: %s%s\n", program, kind, what);
+  std::fflush(stderr);
+  return code;
+}
+
+}  // namespace
+
+int run_main(const char* program, const std::function<int()>& body) noexcept {
+  try {
+    return body();
+  } catch (const ConfigError& e) {
+    return report(program, "", e.what(), kExitUsage);
+  } catch (const CommError& e) {
+    return report(program, "communication failed: ", e.what(), kExitFailure);
+  } catch (const IoError& e) {
+    return report(program, "", e.what(), kExitFailure);
+  } catch (const InternalError& e) {
+    return report(program, "internal error (please report it): ", e.what(), kExitFailure);
+  } catch (const std::exception& e) {
+    return report(program, "unexpected error: ", e.what(), kExitFailure);
+  } catch (...) {
+    return report(program, "unexpected error of unknown type", "", kExitFailure);
+  }
+}
+
+}  // namespace ringtron

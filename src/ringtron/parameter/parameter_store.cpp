@@ -1,0 +1,44 @@
+#include "ringtron/parameter/parameter_store.h"
+
+#include <ATen/ATen.h>
+
+#include "ringtron/base/check.h"
+#include "ringtron/parameter/initialize.h"
+
+namespace ringtron {
+
+Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initial) {
+  for (const Parameter& other : parameters_) RT_CHECK(other.name != name, "two parameters named {}", name);
+  Parameter& parameter = parameters_.emplace_back();
+  parameter.name = std::move(name);
+  parameter.shard = std::move(shard);
+  // Filled on the CPU in the widest type and rounded once, so that CPU and GPU start from the same bits.
+  const auto sizes = parameter.shard.local_shape(options_.tp_size);
+  parameter.value = at::empty(sizes, at::TensorOptions().dtype(at::kDouble));
+  switch (initial.kind) {
+    case Initial::Kind::constant: fill_constant(parameter, initial.value); break;
+    case Initial::Kind::normal:
+      fill_normal(parameter, options_.seed, initial.value, options_.tp_rank, options_.tp_size);
+      break;
+    case Initial::Kind::xavier_uniform:
+      fill_xavier_uniform(parameter, options_.seed, options_.tp_rank, options_.tp_size);
+      break;
+  }
+  parameter.value = parameter.value.to(options_.type).to(options_.device);
+  parameter.value.requires_grad_(true);
+  return parameter;
+}
+
+ParameterList ParameterStore::all() {
+  ParameterList out;
+  for (Parameter& parameter : parameters_) out.push_back(&parameter);
+  return out;
+}
+
+std::int64_t ParameterStore::local_elements() const {
+  std::int64_t count = 0;
+  for (const Parameter& parameter : parameters_) count += parameter.value.numel();
+  return count;
+}
+
+}  // namespace ringtron

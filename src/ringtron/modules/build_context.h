@@ -11,7 +11,7 @@ namespace ringtron {
 // All references outlive the layers made from it. `config` is resolved (config/validate.h).
 struct BuildContext {
   const Config& config;
-  ParallelState& parallel;
+  const ParallelState& parallel;
   ParameterStore& store;
   CpAttention& attention;  // shared by the layers: one sequence layout, one ring
 

@@ -12,9 +12,8 @@ Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initia
   Parameter& parameter = parameters_.emplace_back();
   parameter.name = std::move(name);
   parameter.shard = std::move(shard);
-  // Filled on the CPU in the widest type and rounded once, so that CPU and GPU start from the same bits.
-  const auto sizes = parameter.shard.local_shape(options_.tp_size);
-  parameter.value = at::empty(sizes, at::TensorOptions().dtype(at::kDouble));
+  parameter.value = at::empty(parameter.shard.local_shape(options_.tp_size),
+                              at::TensorOptions().dtype(options_.type).device(options_.device));
   switch (initial.kind) {
     case Initial::Kind::constant: fill_constant(parameter, initial.value); break;
     case Initial::Kind::normal:
@@ -24,7 +23,6 @@ Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initia
       fill_xavier_uniform(parameter, options_.seed, options_.tp_rank, options_.tp_size);
       break;
   }
-  parameter.value = parameter.value.to(options_.type).to(options_.device);
   parameter.value.requires_grad_(true);
   return parameter;
 }

@@ -25,7 +25,7 @@ class ParameterStore {
   struct Options {
     at::ScalarType type = at::kFloat;
     at::Device device = at::kCPU;
-    std::uint64_t seed = 1234;
+    std::int64_t seed = 1234;
     int tp_rank = 0;
     int tp_size = 1;
   };

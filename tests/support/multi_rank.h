@@ -10,9 +10,8 @@
 // The body is an ordinary function; EXPECT_ and ASSERT_ work on every rank. GoogleTest shows one test per number of
 // ranks: Ring.PassesTheToken/4. It fails when any rank fails an assertion, throws, dies, makes no assertion at all, or
 // is not done after 120 s; its message holds each rank's failures and output. On the first failure all ranks are ended.
-// The ranks are the test program run again, with one ATen thread each. They are kept for the next test with the same
-// number of ranks, which starts in milliseconds instead of seconds; a test that failed or killed a rank gets none to
-// pass on. RINGTRON_TEST_VERBOSE=1 shows the ranks' output of passing tests too.
+// The ranks are the test program run again, with one ATen thread each. They are kept for the next test, which then starts
+// in milliseconds instead of seconds; after a test that failed or killed a rank, new ones are started. RINGTRON_TEST_VERBOSE=1 shows the ranks' output of passing tests too.
 // A rank that is meant to die says so first: ranks.announce_death().
 #pragma once
 

@@ -68,13 +68,9 @@ std::string describe_end(int status) {
 
 }  // namespace
 
-RankPool::RankPool(int size, int store_port) : ranks_(size) {
-  for (int rank = 0; rank < size; ++rank) start(rank, store_port);
-}
-
 RankPool::~RankPool() { kill_all(); }
 
-void RankPool::start(int rank, int store_port) {
+void RankPool::start(int rank) {
   const Pipe command = make_pipe();
   const Pipe report = make_pipe();
   const Pipe output = make_pipe();
@@ -90,19 +86,18 @@ void RankPool::start(int rank, int store_port) {
   ::posix_spawn_file_actions_adddup2(&actions, high_report, kReportFd);
 
   std::vector<std::string> environment = rank_environment(
-      fmt::format("{},{},{},{},{}", rank, ranks_.size(), kCommandFd, kReportFd, store_port));
+      fmt::format("{},{},{},{}", rank, kCommandFd, kReportFd, store_port_));
   std::vector<char*> environment_pointers;
   for (std::string& entry : environment) environment_pointers.push_back(entry.data());
   environment_pointers.push_back(nullptr);
-  std::vector<std::string> arguments{"/proc/self/exe", "--gtest_filter=RankProcess.Serves", "--gtest_color=no"};
+  std::vector<std::string> arguments{"rank_process", "--gtest_filter=RankProcess.Serves", "--gtest_color=no"};
   std::vector<char*> argument_pointers;
   for (std::string& argument : arguments) argument_pointers.push_back(argument.data());
   argument_pointers.push_back(nullptr);
 
-  Rank& entry = ranks_[rank];
-  const std::string program = "/proc/self/exe";
+  Rank& entry = ranks_.emplace_back();
   char path[4096];
-  const ssize_t length = ::readlink(program.c_str(), path, sizeof(path) - 1);
+  const ssize_t length = ::readlink("/proc/self/exe", path, sizeof(path) - 1);
   path[std::max<ssize_t>(length, 0)] = '\0';
   const int error =
       ::posix_spawn(&entry.pid, path, &actions, nullptr, argument_pointers.data(), environment_pointers.data());
@@ -116,10 +111,12 @@ void RankPool::start(int rank, int store_port) {
   if (error != 0) throw std::runtime_error(fmt::format("cannot start rank {}: {}", rank, std::strerror(error)));
 }
 
-DistResult RankPool::run(int test, const std::string& prefix, std::chrono::seconds deadline) {
+DistResult RankPool::run(int test, int size, const std::string& prefix, std::chrono::seconds deadline) {
   using Clock = std::chrono::steady_clock;
-  const std::string line = fmt::format("{} {}\n", test, prefix);
-  for (Rank& rank : ranks_) {
+  const std::string line = fmt::format("{} {} {}\n", test, size, prefix);
+  while (static_cast<int>(ranks_.size()) < size) start(static_cast<int>(ranks_.size()));
+  active_ = size;
+  for (Rank& rank : active()) {
     rank.done = false;
     rank.verdict = 0;
     rank.message.clear();
@@ -140,12 +137,12 @@ DistResult RankPool::run(int test, const std::string& prefix, std::chrono::secon
 
 void RankPool::poll_once(std::chrono::milliseconds limit) {
   std::vector<pollfd> waits;
-  for (const Rank& rank : ranks_) {
+  for (const Rank& rank : active()) {
     waits.push_back({rank.report, POLLIN, 0});
     waits.push_back({rank.output, POLLIN, 0});
   }
   if (::poll(waits.data(), waits.size(), static_cast<int>(limit.count())) <= 0) return;
-  for (std::size_t i = 0; i < ranks_.size(); ++i) {
+  for (std::size_t i = 0; i < active().size(); ++i) {
     if (waits[2 * i + 1].revents != 0) drain_output(ranks_[i]);
     if (waits[2 * i].revents != 0) read_report(ranks_[i]);
   }
@@ -190,14 +187,14 @@ void RankPool::read_report(Rank& rank) {
 }
 
 bool RankPool::all_done() const {
-  for (const Rank& rank : ranks_) {
+  for (const Rank& rank : active()) {
     if (!rank.done) return false;
   }
   return true;
 }
 
 bool RankPool::any_failed() const {
-  for (const Rank& rank : ranks_) {
+  for (const Rank& rank : active()) {
     if (rank.done && rank.verdict == kFailed) return true;
   }
   return false;
@@ -209,7 +206,7 @@ DistResult RankPool::collect(bool timed_out, std::chrono::seconds deadline) {
   if (!result.passed) kill_all();
   result.skipped = result.passed;
   if (timed_out) result.message += fmt::format("not done after {} s; all ranks were killed\n", deadline.count());
-  for (std::size_t i = 0; i < ranks_.size(); ++i) {
+  for (std::size_t i = 0; i < active().size(); ++i) {
     Rank& rank = ranks_[i];
     if (rank.output >= 0) drain_output(rank);
     result.skipped = result.skipped && rank.verdict == kSkipped;

@@ -121,8 +121,8 @@ TrainingData::TrainingData(const Job& job, const Tokenizer& tokenizer)
     }
   };
   // Rank 0 builds and caches what is missing; then the others find it.
-  together(job.world(), job.device(), [&] { if (job.is_first_rank()) open_all(); });
-  together(job.world(), job.device(), [&] { if (!job.is_first_rank()) open_all(); });
+  together(job.world(), [&] { if (job.is_first_rank()) open_all(); });
+  together(job.world(), [&] { if (!job.is_first_rank()) open_all(); });
   if (job.is_first_rank()) print_line("> finished creating GPT datasets ...");
 }
 

@@ -2,7 +2,6 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
@@ -56,11 +55,9 @@ int run(Options options) {
   if (options.output_dir.empty() && options.output_prefix.empty()) {
     throw ConfigError("expected --output-dir DIR or --output-prefix PREFIX: where do the files go?");
   }
-  const bool named = options.output_dir.empty();
-  const std::filesystem::path vocab =
-      named ? options.output_prefix + "-vocab.json" : options.output_dir + "/vocab.json";
-  const std::filesystem::path merges =
-      named ? options.output_prefix + "-merges.txt" : options.output_dir + "/merges.txt";
+  const std::string base =
+      options.output_dir.empty() ? options.output_prefix + "-" : options.output_dir + "/";
+  const std::filesystem::path vocab = base + "vocab.json", merges = base + "merges.txt";
   const auto start = SteadyClock::now();
   BpeTrainer trainer;
   auto last = start;
@@ -70,20 +67,17 @@ int run(Options options) {
       if (due(last)) print_line("read {:.1f} MB, {} words", trainer.bytes() / 1e6, trainer.distinct_words());
     });
   }
-  if (trainer.bytes() == 0)
-    throw ConfigError("--input: the files hold no text; there is nothing to learn from");
+  if (trainer.bytes() == 0) throw ConfigError("--input: expected text to learn from, got empty files");
   options.trainer.progress = [&](std::int64_t tokens) {
     if (due(last)) print_line("made {} of {} tokens", tokens, options.trainer.vocab_size);
   };
   const BpeModel model = trainer.train(options.trainer);
-  if (static_cast<std::int64_t>(model.tokens.size()) < options.trainer.vocab_size) {
-    warn_line("only {} tokens instead of {}: no other pair occurs {} times. More text gives more",
-              model.tokens.size(), options.trainer.vocab_size, options.trainer.min_count);
-  }
+  const std::int64_t made = std::ssize(model.tokens), asked = options.trainer.vocab_size;
+  if (made < asked) warn_line("{} tokens instead of {}: no other pair is frequent; add text", made, asked);
   if (vocab.has_parent_path()) std::filesystem::create_directories(vocab.parent_path());
   write_gpt2_files(model, vocab, merges);
-  print_line("{} tokens from {:.1f} MB in {:.1f} s: {} {}", model.tokens.size(), trainer.bytes() / 1e6,
-             seconds_since(start), vocab.string(), merges.string());
+  print_line("{} tokens from {:.1f} MB in {:.1f} s: {} {}", made, trainer.bytes() / 1e6, seconds_since(start),
+             vocab.string(), merges.string());
   return kExitOk;
 }
 
@@ -91,8 +85,7 @@ int run(Options options) {
 
 int main(int argc, char** argv) {
   return run_main("train_tokenizer", [&] {
-    CLI::App app("Learns a byte-level BPE vocabulary from text and writes vocab.json and merges.txt.",
-                 "train_tokenizer");
+    CLI::App app("Learns a byte-level BPE vocabulary from text.", "train_tokenizer");
     Options options;
     declare(app, options);
     try {

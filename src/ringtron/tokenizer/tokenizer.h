@@ -39,8 +39,8 @@ class Tokenizer {
 
 struct TokenizerOptions {
   std::string type = "GPT2BPETokenizer";  // or "NullTokenizer"
-  std::filesystem::path vocab_file;       // GPT2BPETokenizer: vocab.json
-  std::filesystem::path merge_file;       // GPT2BPETokenizer: merges.txt
+  std::filesystem::path vocab_file = {};  // GPT2BPETokenizer: vocab.json
+  std::filesystem::path merge_file = {};  // GPT2BPETokenizer: merges.txt
   std::int64_t vocab_size = 0;            // NullTokenizer; the files of GPT2BPETokenizer say their own
 };
 

@@ -35,6 +35,21 @@ void add_folder(const fs::path& folder, std::set<fs::path>& files) {
   }
 }
 
+constexpr std::size_t kPiece = std::size_t{4} << 20;
+
+bool is_graphic(char c) {
+  return c > ' ' && c <= '~';
+}
+
+// The end of the first piece of `text`: after a line of visible characters at both sides of its one newline,
+// where pre_split.h cuts in any case, so that the pieces have the words of the whole.
+std::size_t piece_end(std::string_view text) {
+  for (std::size_t i = text.find('\n', kPiece); i != std::string_view::npos; i = text.find('\n', i + 1)) {
+    if (i + 1 < text.size() && is_graphic(text[i - 1]) && is_graphic(text[i + 1])) return i + 1;
+  }
+  return text.size();
+}
+
 void visit_json_line(const std::string_view line, std::span<const std::string> keys, const std::string& where,
                      const std::function<void(std::string_view)>& visit) {
   const nlohmann::json object = nlohmann::json::parse(line, nullptr, false);
@@ -86,7 +101,11 @@ void for_each_document(const fs::path& file, std::span<const std::string> json_k
   const MappedFile mapped(file);
   const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
   if (file.extension() != ".jsonl" && file.extension() != ".json") {
-    visit(text);
+    for (std::size_t begin = 0; begin < text.size();) {
+      const std::size_t length = piece_end(text.substr(begin));
+      visit(text.substr(begin, length));
+      begin += length;
+    }
     return;
   }
   std::size_t begin = 0;

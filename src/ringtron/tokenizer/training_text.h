@@ -14,9 +14,9 @@ namespace ringtron {
 // and shell patterns, sorted and each once. Throws ConfigError on an input that names no file.
 std::vector<std::filesystem::path> find_text_files(std::span<const std::string> inputs);
 
-// Calls visit(text) on each document: the values of `json_keys` on each line of a file *.jsonl or *.json, any
-// other file as a whole. Throws ConfigError, with the line number, on a line that is not a JSON object with
-// these keys.
+// Calls visit(text) on each document: the values of `json_keys` on each line of a file *.jsonl or *.json. Any
+// other file is one document, which comes in pieces of a few MiB that cut no word. Throws ConfigError, with
+// the line number, on a line that is not a JSON object with these keys.
 void for_each_document(const std::filesystem::path& file, std::span<const std::string> json_keys,
                        const std::function<void(std::string_view)>& visit);
 

@@ -51,11 +51,18 @@ std::string default_text(const Option& option) {
   return option.detail.turns ? "off" : fmt::format("{} on", option_key(option));
 }
 
+// The unit stands beside the default; where the default is words, it is said here.
+std::string meaning_text(const Option& option) {
+  const bool unit_is_missing = !option.detail.unit.empty() && !option.detail.default_text.empty();
+  return unit_is_missing ? fmt::format("{} Unit: {}.", option.help, option.detail.unit)
+                         : std::string(option.help);
+}
+
 std::string option_help(const Option& option, int columns) {
   const std::string placeholder = option_placeholder(option);
   std::string text =
       wrap(fmt::format("{}{}{}", option.name, placeholder.empty() ? "" : " ", placeholder), 2, columns);
-  std::string help = fmt::format("{} [{}]", option.help, default_text(option));
+  std::string help = fmt::format("{} [{}]", meaning_text(option), default_text(option));
   if (option.compat == Compat::accepted_no_effect) help += fmt::format(" No effect: {}.", option.detail.note);
   return text + wrap(help, kHelpColumn, columns);
 }
@@ -120,7 +127,7 @@ std::string flags_markdown() {
     for (const Option& option : group.options) {
       const std::string placeholder = option_placeholder(option);
       out += fmt::format("| `{}{}{}` | {} | {} | {} |\n", option.name, placeholder.empty() ? "" : " ",
-                         placeholder, escape_cell(default_text(option)), escape_cell(option.help),
+                         placeholder, escape_cell(default_text(option)), escape_cell(meaning_text(option)),
                          escape_cell(verdict_text(option)));
     }
   }

@@ -61,6 +61,7 @@ class ColumnParallel : public Function<ColumnParallel> {
 
 at::Tensor column_parallel_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                                   Communicator& group, bool sequence_parallel) {
+  RT_CHECK_EQ(x.dim(), 3, "column_parallel_linear: dimensions of x [s, b, in]");
   RT_CHECK_EQ(x.size(-1), weight.size(1), "column_parallel_linear: input channels");
   if (group.size() == 1) return at::linear(x, weight, bias);
   return ColumnParallel::apply(x, weight, bias, &group, sequence_parallel);

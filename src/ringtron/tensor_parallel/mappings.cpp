@@ -20,27 +20,40 @@ at::Tensor all_reduced(const at::Tensor& x, Communicator& group) {
   return out;
 }
 
+void check_rows_divide(const at::Tensor& x, const Communicator& group) {
+  RT_CHECK(x.size(0) % group.size() == 0,
+           "sequence parallelism: expected sequence rows that the {} group's {} ranks divide, got {} on rank "
+           "{}; pad the "
+           "sequence, or choose another length or group size",
+           group.name(), group.size(), x.size(0), group.rank());
+}
+
 at::Tensor own_rows(const at::Tensor& x, Communicator& group) {
-  RT_CHECK_EQ(x.size(0) % group.size(), 0, "rows that the tensor-parallel group divides");
+  check_rows_divide(x, group);
   const std::int64_t rows = x.size(0) / group.size();
   return x.narrow(0, rows * group.rank(), rows).contiguous();
 }
 
 at::Tensor run(Mapping mapping, const at::Tensor& x, Communicator& group) {
   switch (mapping) {
-    case Mapping::copy: return x;
-    case Mapping::reduce: return all_reduced(x, group);
-    case Mapping::slice: return own_rows(x, group);
-    case Mapping::gather: return all_gather_rows(x, group);
-    case Mapping::reduce_scatter: return reduce_scatter_rows(x, group);
+    case Mapping::copy:
+      return x;
+    case Mapping::reduce:
+      return all_reduced(x, group);
+    case Mapping::slice:
+      return own_rows(x, group);
+    case Mapping::gather:
+      return all_gather_rows(x, group);
+    case Mapping::reduce_scatter:
+      return reduce_scatter_rows(x, group);
   }
   RT_CHECK(false, "unknown mapping");
 }
 
 class Map : public Function<Map> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, std::int64_t forward, std::int64_t backward,
-                            Communicator* group) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, std::int64_t forward,
+                            std::int64_t backward, Communicator* group) {
     context->saved_data["backward"] = backward;
     context->saved_data["group"] = reinterpret_cast<std::int64_t>(group);
     const at::Tensor out = run(static_cast<Mapping>(forward), x, *group);
@@ -70,7 +83,7 @@ at::Tensor all_gather_rows(const at::Tensor& x, Communicator& group) {
 
 at::Tensor reduce_scatter_rows(const at::Tensor& x, Communicator& group) {
   if (group.size() == 1) return x;
-  RT_CHECK_EQ(x.size(0) % group.size(), 0, "rows that the tensor-parallel group divides");
+  check_rows_divide(x, group);
   auto sizes = x.sizes().vec();
   sizes[0] /= group.size();
   at::Tensor shard = at::empty(sizes, x.options());

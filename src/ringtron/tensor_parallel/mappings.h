@@ -1,10 +1,10 @@
-// The autograd collectives between regions of a tensor-parallel network (Shoeybi et al., arXiv:1909.08053, figure 3;
-// Korthikanti et al., arXiv:2205.05198, figure 5, for sequence parallelism).
+// The autograd collectives between regions of a tensor-parallel network (Shoeybi et al., arXiv:1909.08053,
+// figure 3; Korthikanti et al., arXiv:2205.05198, figure 5, for sequence parallelism).
 //
-// Activations are sequence-first [s, b, h]; dim 0 is what sequence parallelism divides. In the tensor-parallel region
-// each rank has all of the sequence and some of the channels; in the sequence region it has some of the sequence and
-// all channels. Each function is the identity for a group of one. All ranks of `group` call them in the same order,
-// forward and backward; `group` must outlive the graph.
+// Activations are sequence-first [s, b, h]; dim 0 is what sequence parallelism divides. In the
+// tensor-parallel region each rank has all of the sequence and some of the channels; in the sequence region
+// it has some of the sequence and all channels. Each function is the identity for a group of one. All ranks
+// of `group` call them in the same order, forward and backward; `group` must outlive the graph.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -24,7 +24,9 @@ at::Tensor gather_from_sequence_region(const at::Tensor& x, Communicator& group)
 // forward reduce-scatter along dim 0, backward all-gather
 at::Tensor reduce_scatter_to_sequence_region(const at::Tensor& x, Communicator& group);
 
-// The collectives themselves, without autograd, out of place, waited for.
+// The collectives themselves, without autograd, waited for; x is not changed (a group of one returns x
+// itself). What divides rows among the ranks throws InternalError when their number is not a multiple of the
+// group's size.
 at::Tensor all_gather_rows(const at::Tensor& x, Communicator& group);
 at::Tensor reduce_scatter_rows(const at::Tensor& x, Communicator& group);
 

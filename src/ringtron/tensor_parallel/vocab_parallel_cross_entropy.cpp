@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -55,9 +57,14 @@ class CrossEntropy : public Function<CrossEntropy> {
 
 }  // namespace
 
-at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets, std::int64_t vocab_size,
-                                        Communicator& group) {
-  RT_CHECK_EQ(logits.size(0), targets.size(0), "cross entropy: rows of logits and targets");
+at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
+                                        std::int64_t vocab_size, Communicator& group) {
+  RT_CHECK(logits.dim() == 3 && targets.sizes() == logits.sizes().slice(0, 2),
+           "cross entropy: expected logits [s, b, V/tp] and targets [s, b], got [{}] and [{}]",
+           fmt::join(logits.sizes(), ", "), fmt::join(targets.sizes(), ", "));
+  RT_CHECK(vocab_size > 0 && vocab_size <= logits.size(-1) * group.size(),
+           "cross entropy: expected a vocabulary of 1 to {} ids, which the {} group's logits hold, got {}",
+           logits.size(-1) * group.size(), group.name(), vocab_size);
   return CrossEntropy::apply(logits, targets, vocab_size, &group);
 }
 

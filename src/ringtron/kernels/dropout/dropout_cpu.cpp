@@ -8,11 +8,12 @@
 namespace ringtron {
 namespace {
 
-template <class T>
+// Wide is what T is multiplied in, so that bf16 rounds once and its scale is not 1.109 for 1/0.9.
+template <class T, class Wide = T>
 void run(const DropoutParams& p) {
   const T* x = static_cast<const T*>(p.x);
   T* y = static_cast<T*>(p.y);
-  const T scale = static_cast<T>(p.scale);
+  const Wide scale = static_cast<Wide>(p.scale);
   at::parallel_for(0, p.rows * p.batch, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t line = begin; line < end; ++line) {
       const std::uint64_t stream = static_cast<std::uint64_t>(p.samples[line % p.batch]);
@@ -22,7 +23,8 @@ void run(const DropoutParams& p) {
         const std::uint64_t index = first + static_cast<std::uint64_t>(i);
         if (i == 0 || (index & 3) == 0) block = philox4x32(p.key, stream, index >> 2);
         const bool keep = block.v[index & 3] >= p.threshold;
-        y[line * p.width + i] = keep ? x[line * p.width + i] * scale : T(0);
+        y[line * p.width + i] =
+            keep ? static_cast<T>(static_cast<Wide>(x[line * p.width + i]) * scale) : T(0);
       }
     }
   });
@@ -32,9 +34,12 @@ void run(const DropoutParams& p) {
 
 void dropout_cpu(const DropoutParams& params, DropoutType type) {
   switch (type) {
-    case DropoutType::f64: return run<double>(params);
-    case DropoutType::f32: return run<float>(params);
-    case DropoutType::bf16: return run<c10::BFloat16>(params);
+    case DropoutType::f64:
+      return run<double>(params);
+    case DropoutType::f32:
+      return run<float>(params);
+    case DropoutType::bf16:
+      return run<c10::BFloat16, float>(params);
   }
 }
 

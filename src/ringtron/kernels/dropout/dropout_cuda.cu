@@ -8,7 +8,8 @@
 namespace ringtron {
 namespace {
 
-template <class T>
+// Wide as in dropout_cpu.cpp.
+template <class T, class Wide>
 __global__ void dropout_kernel(DropoutParams p) {
   const std::int64_t quads_per_line = (p.width + 3) / 4 + 1;  // a line may start inside a block of four words
   const std::int64_t total = p.rows * p.batch * quads_per_line;
@@ -25,18 +26,19 @@ __global__ void dropout_kernel(DropoutParams p) {
       const std::int64_t i = static_cast<std::int64_t>(block_index * 4 + j - first);
       if (i < 0 || i >= p.width) continue;
       const std::int64_t at = line * p.width + i;
-      // bf16 multiplies in fp32 and rounds once, as the CPU's BFloat16 type does.
-      y[at] = block.v[j] >= p.threshold ? static_cast<T>(x[at] * static_cast<T>(p.scale)) : static_cast<T>(0.0f);
+      const bool keep = block.v[j] >= p.threshold;
+      y[at] =
+          keep ? static_cast<T>(static_cast<Wide>(x[at]) * static_cast<Wide>(p.scale)) : static_cast<T>(0.0f);
     }
   }
 }
 
-template <class T>
+template <class T, class Wide = T>
 void launch(const DropoutParams& params, cudaStream_t stream) {
   const std::int64_t threads = params.rows * params.batch * ((params.width + 3) / 4 + 1);
   if (threads == 0) return;
   const std::int64_t blocks = (threads + 255) / 256;
-  dropout_kernel<T><<<static_cast<unsigned>(blocks < 65535 ? blocks : 65535), 256, 0, stream>>>(params);
+  dropout_kernel<T, Wide><<<static_cast<unsigned>(blocks < 65535 ? blocks : 65535), 256, 0, stream>>>(params);
 }
 
 }  // namespace
@@ -44,9 +46,12 @@ void launch(const DropoutParams& params, cudaStream_t stream) {
 void dropout_cuda(const DropoutParams& params, DropoutType type, void* stream) {
   const auto s = static_cast<cudaStream_t>(stream);
   switch (type) {
-    case DropoutType::f64: return launch<double>(params, s);
-    case DropoutType::f32: return launch<float>(params, s);
-    case DropoutType::bf16: return launch<__nv_bfloat16>(params, s);
+    case DropoutType::f64:
+      return launch<double>(params, s);
+    case DropoutType::f32:
+      return launch<float>(params, s);
+    case DropoutType::bf16:
+      return launch<__nv_bfloat16, float>(params, s);
   }
 }
 

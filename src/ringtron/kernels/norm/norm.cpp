@@ -6,7 +6,11 @@ namespace ringtron {
 
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double epsilon,
                       bool zero_centred) {
-  return at::layer_norm(x, {x.size(-1)}, zero_centred ? weight + 1 : weight, bias, epsilon);
+  if (!zero_centred) return at::layer_norm(x, {x.size(-1)}, weight, bias, epsilon);
+  // 1 + weight in bf16 would lose the weight's low bits, which the zero-centred form is there to keep.
+  const at::ScalarType wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::Tensor shift = bias.defined() ? bias.to(wide) : bias;
+  return at::layer_norm(x.to(wide), {x.size(-1)}, weight.to(wide) + 1, shift, epsilon).to(x.scalar_type());
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon, bool zero_centred) {

@@ -5,7 +5,8 @@
 
 namespace ringtron {
 
-// x: [..., h]; weight, bias: [h], bias may be undefined. With `zero_centred` the factor is 1 + weight (Megatron's
+// x: [..., h]; weight, bias: [h], bias may be undefined. With `zero_centred` the factor is 1 + weight
+// (Megatron's
 // --apply-layernorm-1p). Autograd through ATen.
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double epsilon,
                       bool zero_centred);

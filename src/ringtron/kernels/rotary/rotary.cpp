@@ -2,31 +2,26 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
 #include <numbers>
-#include <vector>
+
+#include "ringtron/base/check.h"
 
 namespace ringtron {
 namespace {
 
-// Frequencies per pair of channels, in double: the table's precision is decided by the caller.
-std::vector<double> frequencies(const RotaryOptions& options, int turned) {
-  std::vector<double> out(static_cast<std::size_t>(turned / 2));
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    double f = std::pow(options.base, -2.0 * static_cast<double>(i) / turned);
-    if (options.llama3_scaling) {
-      constexpr double kLow = 1.0, kHigh = 4.0, kOriginal = 8192.0;
-      const double wavelength = 2.0 * std::numbers::pi / f;
-      if (wavelength > kOriginal / kLow) {
-        f /= options.llama3_factor;
-      } else if (wavelength > kOriginal / kHigh) {
-        const double smooth = (kOriginal / wavelength - kLow) / (kHigh - kLow);
-        f = (1.0 - smooth) * f / options.llama3_factor + smooth * f;
-      }
-    }
-    out[i] = f;
-  }
-  return out;
+// Frequencies per pair of channels, in double and made on the positions' device: a copy from the host would
+// make it wait.
+at::Tensor frequencies(const RotaryOptions& options, int turned, at::Device device) {
+  const at::Tensor exponent =
+      at::arange(0, turned, 2, at::TensorOptions().dtype(at::kDouble).device(device)) / turned;
+  const at::Tensor f = at::pow(options.base, exponent.neg());
+  if (!options.llama3_scaling) return f;
+  constexpr double kLow = 1.0, kHigh = 4.0, kOriginal = 8192.0;
+  // How often a pair turns within the original length: slow pairs are stretched, fast ones kept, between them
+  // a blend.
+  const at::Tensor turns = f * (kOriginal / (2.0 * std::numbers::pi));
+  const at::Tensor kept = ((turns - kLow) / (kHigh - kLow)).clamp(0.0, 1.0);
+  return f * kept + f * (1.0 - kept) / options.llama3_factor;
 }
 
 at::Tensor rotate_half(const at::Tensor& x, bool interleaved) {
@@ -42,7 +37,11 @@ at::Tensor rotate_half(const at::Tensor& x, bool interleaved) {
 
 RotaryTable rotary_table(const at::Tensor& positions, const RotaryOptions& options, at::ScalarType type) {
   const int turned = static_cast<int>(options.head_dim * options.percent);
-  const at::Tensor f = at::tensor(frequencies(options, turned), at::kDouble).to(positions.device());
+  RT_CHECK(turned > 0 && turned <= options.head_dim && turned % 2 == 0,
+           "rotary: expected an even number of turned channels up to the head's {}, got {} ({} of it)",
+           options.head_dim, turned, options.percent);
+  RT_CHECK_EQ(positions.dim(), 2, "rotary: dimensions of positions [s, b]");
+  const at::Tensor f = frequencies(options, turned, positions.device());
   at::Tensor p = positions.to(at::kDouble);
   if (options.interpolation > 0.0) p = p / options.interpolation;
   const at::Tensor angle = p.unsqueeze(-1) * f;  // [s, b, turned / 2]

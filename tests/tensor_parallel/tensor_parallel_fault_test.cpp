@@ -1,0 +1,87 @@
+// A rank that dies inside a layer's backward gives every other rank a CommError out of backward(), not a
+// hang.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include "ringtron/base/error.h"
+#include "ringtron/comm/faulty_communicator.h"
+#include "ringtron/tensor_parallel/linear.h"
+#include "ringtron/tensor_parallel/vocab_parallel_cross_entropy.h"
+#include "ringtron/tensor_parallel/vocab_parallel_embedding.h"
+#include "tests/support/multi_rank.h"
+#include "tests/support/random_tensor.h"
+#include "tests/tensor_parallel/shares.h"
+
+namespace ringtron {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::leaf;
+using testing::random_tensor;
+using ::testing::ThrowsMessage;
+
+constexpr int kVictim = 2;
+
+using Layer = at::Tensor (*)(Communicator& group);
+
+at::Tensor column(Communicator& group) {
+  return column_parallel_linear(leaf(random_tensor({8, 2, 5}, 1)), leaf(random_tensor({3, 5}, 2)), {}, group,
+                                false);
+}
+at::Tensor column_of_sequence_shards(Communicator& group) {
+  return column_parallel_linear(leaf(random_tensor({2, 2, 5}, 1)), leaf(random_tensor({3, 5}, 2)), {}, group,
+                                true);
+}
+at::Tensor row_to_sequence_shards(Communicator& group) {
+  return row_parallel_linear(leaf(random_tensor({8, 2, 5}, 1)), leaf(random_tensor({3, 5}, 2)), {}, group,
+                             true);
+}
+at::Tensor embedding_to_sequence_shards(Communicator& group) {
+  return vocab_parallel_embedding(at::ones({2, 8}, at::kLong), leaf(random_tensor({3, 5}, 1)), group, true);
+}
+at::Tensor cross_entropy(Communicator& group) {
+  return vocab_parallel_cross_entropy(leaf(random_tensor({8, 2, 3}, 1)), at::ones({8, 2}, at::kLong), 12,
+                                      group);
+}
+
+// The victim dies when it comes to its `operation`-th collective, counted over forward and backward.
+void kill_in(testing::RankContext& ranks, Layer layer, int operation, const char* name) {
+  std::vector<ScriptedFault> script;
+  if (ranks.rank() == kVictim) {
+    script.push_back({.operation = operation, .fault = Fault::kill});
+    ranks.announce_death();
+  }
+  FaultyCommunicator group(ranks.world(), std::move(script));
+  // A rank that needs nothing from the victim may get through one more.
+  const auto go_on = [&] {
+    for (int i = 0; i < 100; ++i) layer(group).sum().backward();
+  };
+  EXPECT_THAT(go_on, ThrowsMessage<CommError>(AllOf(HasSubstr("world group"), HasSubstr(name),
+                                                    HasSubstr(fmt::format("rank {} died", kVictim)))));
+}
+
+// Forward has no collective, so the first is the backward's sum of dx.
+DIST_TEST(TensorParallelPeerLoss, InColumnBackward, 4) {
+  kill_in(ranks, column, 1, "all_reduce");
+}
+// 1 gathers x forward, 2 gathers it again, 3 scatters dx.
+DIST_TEST(TensorParallelPeerLoss, InColumnBackwardGather, 4) {
+  kill_in(ranks, column_of_sequence_shards, 2, "all_gather");
+}
+DIST_TEST(TensorParallelPeerLoss, InColumnBackwardScatter, 4) {
+  kill_in(ranks, column_of_sequence_shards, 3, "reduce_scatter");
+}
+DIST_TEST(TensorParallelPeerLoss, InRowBackward, 4) {
+  kill_in(ranks, row_to_sequence_shards, 2, "all_gather");
+}
+DIST_TEST(TensorParallelPeerLoss, InEmbeddingBackward, 4) {
+  kill_in(ranks, embedding_to_sequence_shards, 2, "all_gather");
+}
+DIST_TEST(TensorParallelPeerLoss, InCrossEntropyForward, 4) {
+  kill_in(ranks, cross_entropy, 2, "all_reduce");
+}
+
+}  // namespace
+}  // namespace ringtron

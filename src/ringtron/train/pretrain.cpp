@@ -95,7 +95,7 @@ int train(const Job& job, Config config) {
   }
   const ParallelState& parallel = job.parallel();
   ParameterStore store(store_options(job));
-  const auto attention = make_cp_attention(parallel.context(), config.model.seq_length);
+  const auto attention = make_cp_attention(parallel.context(), zigzag_layout(config.model.seq_length, parallel.cp_size()));
   const GptModel model(BuildContext{config, parallel, store, tokenizer->vocab_size(), *attention});
   if (parallel.dp_rank() == 0 && parallel.cp_rank() == 0) {
     print_line(" > number of parameters on (tensor, pipeline) model parallel rank ({}, {}): {}", parallel.tp_rank(),

@@ -82,7 +82,7 @@ ParameterStore::Options store_options(const Job& job) {
 BucketOptions bucket_options(const Config& config) {
   BucketOptions options;
   options.overlap = config.parallel.overlap_grad_reduce;
-  options.bucket_elements = config.parallel.ddp_bucket_size;
+  options.bucket_size = config.parallel.ddp_bucket_size;
   return options;
 }
 

@@ -7,13 +7,12 @@
 #include <gtest/gtest-spi.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <unistd.h>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <numeric>
 #include <vector>
 
@@ -52,7 +51,7 @@ void write_all(int fd, std::string_view text) {
 }
 
 struct RankSettings {
-  int rank, size, command_fd, report_fd, store_port;
+  int rank, command_fd, report_fd, store_port;
 };
 
 // One test on this rank: verdict letter and text.
@@ -78,7 +77,8 @@ std::pair<char, std::string> run_body(const DistTest& test, const RendezvousOpti
     if (part.passed()) continue;
     skipped = skipped || part.skipped();
     failed = failed || part.failed();
-    text += fmt::format("{}:{}: {}\n", part.file_name() ? part.file_name() : "?", part.line_number(), part.message());
+    text += fmt::format("{}:{}: {}\n", part.file_name() ? part.file_name() : "?", part.line_number(),
+                        part.message());
   }
   text += thrown;
   if (!failed && !skipped && assertions() == before) {
@@ -96,11 +96,12 @@ void serve(const RankSettings& settings) {
   report_descriptor() = settings.report_fd;
   FILE* commands = ::fdopen(settings.command_fd, "r");
   int number = 0;
+  int size = 0;
   char prefix[256];
-  while (std::fscanf(commands, "%d %255s", &number, prefix) == 2) {
+  while (std::fscanf(commands, "%d %d %255s", &number, &size, prefix) == 3) {
     RendezvousOptions options;
     options.rank = settings.rank;
-    options.world_size = settings.size;
+    options.world_size = size;
     options.port = settings.store_port;
     options.launcher_hosts_store = true;
     options.prefix = prefix;
@@ -133,14 +134,10 @@ int store_port() {
   return store->getPort();
 }
 
-RankPool& pool_of(int size) {
-  static std::map<int, std::unique_ptr<RankPool>> pools;
-  auto& pool = pools[size];
-  if (pool && pool->usable()) return *pool;
-  pools.clear();  // idle ranks of another count only cost memory; tests are sorted by file, so few come back
-  auto& fresh = pools[size];
-  fresh = std::make_unique<RankPool>(size, store_port());
-  return *fresh;
+RankPool& rank_pool() {
+  static std::unique_ptr<RankPool> pool;
+  if (!pool || !pool->usable()) pool = std::make_unique<RankPool>(store_port());
+  return *pool;
 }
 
 class DistTestRunner : public ::testing::Test {
@@ -150,10 +147,12 @@ class DistTestRunner : public ::testing::Test {
   void TestBody() override {
     static int runs = 0;
     const DistTest& test = dist_tests()[number_];
-    const DistResult result = pool_of(size_).run(number_, fmt::format("test_{}", runs++), kDeadline);
-    if (std::getenv("RINGTRON_TEST_VERBOSE") != nullptr && result.passed) std::fputs(result.message.c_str(), stdout);
+    const DistResult result = rank_pool().run(number_, size_, fmt::format("test_{}", runs++), kDeadline);
+    if (std::getenv("RINGTRON_TEST_VERBOSE") != nullptr && result.passed)
+      std::fputs(result.message.c_str(), stdout);
     if (result.skipped) GTEST_SKIP() << result.message;
-    if (!result.passed) ADD_FAILURE_AT(test.file, test.line) << "on " << size_ << " ranks:\n" << result.message;
+    if (!result.passed)
+      ADD_FAILURE_AT(test.file, test.line) << "on " << size_ << " ranks:\n" << result.message;
   }
 
  private:
@@ -175,14 +174,15 @@ bool register_dist_test(const DistTest& test, std::initializer_list<int> rank_co
     if (number > 0) return true;
     const std::vector<std::string> parts = split(text, ',');
     const RankSettings settings{std::stoi(parts.at(0)), std::stoi(parts.at(1)), std::stoi(parts.at(2)),
-                                std::stoi(parts.at(3)), std::stoi(parts.at(4))};
+                                std::stoi(parts.at(3))};
     ::testing::RegisterTest("RankProcess", "Serves", nullptr, nullptr, __FILE__, __LINE__,
                             [settings]() -> RankProcess* { return new RankProcess(settings); });
     return true;
   }
   for (const int size : rank_counts) {
-    ::testing::RegisterTest(test.suite, fmt::format("{}/{}", test.name, size).c_str(), nullptr, nullptr, test.file,
-                            test.line, [number, size]() -> DistTestRunner* { return new DistTestRunner(number, size); });
+    ::testing::RegisterTest(test.suite, fmt::format("{}/{}", test.name, size).c_str(), nullptr, nullptr,
+                            test.file, test.line,
+                            [number, size]() -> DistTestRunner* { return new DistTestRunner(number, size); });
   }
   return true;
 }
@@ -204,6 +204,8 @@ Communicator& RankContext::world() {
   return *world_;
 }
 
-void RankContext::announce_death() { write_all(report_descriptor(), std::string_view(&kDeathAnnounced, 1)); }
+void RankContext::announce_death() {
+  write_all(report_descriptor(), std::string_view(&kDeathAnnounced, 1));
+}
 
 }  // namespace ringtron::testing

@@ -57,24 +57,24 @@ std::vector<std::string> rank_environment(const std::string& rank_value) {
 
 std::string prefixed(int rank, const std::string& text) {
   std::string result;
-  for (const std::string& line : split(std::string(trim(text)), '\n')) result += fmt::format("[rank {}] {}\n", rank, line);
+  for (const std::string& line : split(std::string(trim(text)), '\n'))
+    result += fmt::format("[rank {}] {}\n", rank, line);
   return result;
 }
 
 std::string describe_end(int status) {
-  if (WIFSIGNALED(status)) return fmt::format("died of signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  if (WIFSIGNALED(status))
+    return fmt::format("died of signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
   return fmt::format("ended with exit code {} in the middle of the test", WEXITSTATUS(status));
 }
 
 }  // namespace
 
-RankPool::RankPool(int size, int store_port) : ranks_(size) {
-  for (int rank = 0; rank < size; ++rank) start(rank, store_port);
+RankPool::~RankPool() {
+  kill_all();
 }
 
-RankPool::~RankPool() { kill_all(); }
-
-void RankPool::start(int rank, int store_port) {
+void RankPool::start(int rank) {
   const Pipe command = make_pipe();
   const Pipe report = make_pipe();
   const Pipe output = make_pipe();
@@ -89,23 +89,22 @@ void RankPool::start(int rank, int store_port) {
   ::posix_spawn_file_actions_adddup2(&actions, high_command, kCommandFd);
   ::posix_spawn_file_actions_adddup2(&actions, high_report, kReportFd);
 
-  std::vector<std::string> environment = rank_environment(
-      fmt::format("{},{},{},{},{}", rank, ranks_.size(), kCommandFd, kReportFd, store_port));
+  std::vector<std::string> environment =
+      rank_environment(fmt::format("{},{},{},{}", rank, kCommandFd, kReportFd, store_port_));
   std::vector<char*> environment_pointers;
   for (std::string& entry : environment) environment_pointers.push_back(entry.data());
   environment_pointers.push_back(nullptr);
-  std::vector<std::string> arguments{"/proc/self/exe", "--gtest_filter=RankProcess.Serves", "--gtest_color=no"};
+  std::vector<std::string> arguments{"rank_process", "--gtest_filter=RankProcess.Serves", "--gtest_color=no"};
   std::vector<char*> argument_pointers;
   for (std::string& argument : arguments) argument_pointers.push_back(argument.data());
   argument_pointers.push_back(nullptr);
 
-  Rank& entry = ranks_[rank];
-  const std::string program = "/proc/self/exe";
+  Rank& entry = ranks_.emplace_back();
   char path[4096];
-  const ssize_t length = ::readlink(program.c_str(), path, sizeof(path) - 1);
+  const ssize_t length = ::readlink("/proc/self/exe", path, sizeof(path) - 1);
   path[std::max<ssize_t>(length, 0)] = '\0';
-  const int error =
-      ::posix_spawn(&entry.pid, path, &actions, nullptr, argument_pointers.data(), environment_pointers.data());
+  const int error = ::posix_spawn(&entry.pid, path, &actions, nullptr, argument_pointers.data(),
+                                  environment_pointers.data());
   ::posix_spawn_file_actions_destroy(&actions);
   for (int fd : {command.read, report.write, output.write, high_command, high_report}) ::close(fd);
   entry.command = command.write;
@@ -113,13 +112,16 @@ void RankPool::start(int rank, int store_port) {
   entry.output = output.read;
   ::fcntl(entry.report, F_SETFL, O_NONBLOCK);
   ::fcntl(entry.output, F_SETFL, O_NONBLOCK);
-  if (error != 0) throw std::runtime_error(fmt::format("cannot start rank {}: {}", rank, std::strerror(error)));
+  if (error != 0)
+    throw std::runtime_error(fmt::format("cannot start rank {}: {}", rank, std::strerror(error)));
 }
 
-DistResult RankPool::run(int test, const std::string& prefix, std::chrono::seconds deadline) {
+DistResult RankPool::run(int test, int size, const std::string& prefix, std::chrono::seconds deadline) {
   using Clock = std::chrono::steady_clock;
-  const std::string line = fmt::format("{} {}\n", test, prefix);
-  for (Rank& rank : ranks_) {
+  const std::string line = fmt::format("{} {} {}\n", test, size, prefix);
+  while (static_cast<int>(ranks_.size()) < size) start(static_cast<int>(ranks_.size()));
+  active_ = size;
+  for (Rank& rank : active()) {
     rank.done = false;
     rank.verdict = 0;
     rank.message.clear();
@@ -129,7 +131,8 @@ DistResult RankPool::run(int test, const std::string& prefix, std::chrono::secon
   auto end = Clock::now() + deadline;
   bool failing = false;
   while (!all_done() && Clock::now() < end) {
-    poll_once(std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()) + std::chrono::milliseconds(1));
+    poll_once(std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()) +
+              std::chrono::milliseconds(1));
     if (!failing && any_failed()) {
       failing = true;
       end = std::min(end, Clock::now() + kLastWords);
@@ -140,12 +143,12 @@ DistResult RankPool::run(int test, const std::string& prefix, std::chrono::secon
 
 void RankPool::poll_once(std::chrono::milliseconds limit) {
   std::vector<pollfd> waits;
-  for (const Rank& rank : ranks_) {
+  for (const Rank& rank : active()) {
     waits.push_back({rank.report, POLLIN, 0});
     waits.push_back({rank.output, POLLIN, 0});
   }
   if (::poll(waits.data(), waits.size(), static_cast<int>(limit.count())) <= 0) return;
-  for (std::size_t i = 0; i < ranks_.size(); ++i) {
+  for (std::size_t i = 0; i < active().size(); ++i) {
     if (waits[2 * i + 1].revents != 0) drain_output(ranks_[i]);
     if (waits[2 * i].revents != 0) read_report(ranks_[i]);
   }
@@ -190,14 +193,14 @@ void RankPool::read_report(Rank& rank) {
 }
 
 bool RankPool::all_done() const {
-  for (const Rank& rank : ranks_) {
+  for (const Rank& rank : active()) {
     if (!rank.done) return false;
   }
   return true;
 }
 
 bool RankPool::any_failed() const {
-  for (const Rank& rank : ranks_) {
+  for (const Rank& rank : active()) {
     if (rank.done && rank.verdict == kFailed) return true;
   }
   return false;
@@ -208,8 +211,9 @@ DistResult RankPool::collect(bool timed_out, std::chrono::seconds deadline) {
   result.passed = all_done() && !any_failed();
   if (!result.passed) kill_all();
   result.skipped = result.passed;
-  if (timed_out) result.message += fmt::format("not done after {} s; all ranks were killed\n", deadline.count());
-  for (std::size_t i = 0; i < ranks_.size(); ++i) {
+  if (timed_out)
+    result.message += fmt::format("not done after {} s; all ranks were killed\n", deadline.count());
+  for (std::size_t i = 0; i < active().size(); ++i) {
     Rank& rank = ranks_[i];
     if (rank.output >= 0) drain_output(rank);
     result.skipped = result.skipped && rank.verdict == kSkipped;

@@ -1,18 +1,21 @@
-// The parent's side of a multi-rank test: starts the rank processes, gives them tests to run, collects what they say.
+// The parent's side of a multi-rank test: starts the rank processes, gives them tests to run, collects what
+// they say.
 #pragma once
 
 #include <sys/types.h>
 
 #include <chrono>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace ringtron::testing {
 
-// Environment of a rank process: "rank,size,command fd,report fd,store port".
+// Environment of a rank process: "rank,command fd,report fd,store port".
 inline constexpr const char* kRankVariable = "RINGTRON_TEST_RANK";
 
-// What a rank writes to its report pipe: one letter, then for passed, failed and skipped the length (8 hex digits) and text.
+// What a rank writes to its report pipe: one letter, then for passed, failed and skipped the length (8 hex
+// digits) and text.
 inline constexpr char kPassed = 'P';
 inline constexpr char kFailed = 'F';
 inline constexpr char kSkipped = 'S';
@@ -26,13 +29,14 @@ struct DistResult {
 
 class RankPool {
  public:
-  RankPool(int size, int store_port);
+  explicit RankPool(int store_port) : store_port_(store_port) {}
   ~RankPool();  // kills and reaps all
   RankPool(const RankPool&) = delete;
   RankPool& operator=(const RankPool&) = delete;
 
-  // Runs test number `test` on all ranks. `prefix` is its own part of the store.
-  DistResult run(int test, const std::string& prefix, std::chrono::seconds deadline);
+  // Runs test number `test` on `size` ranks, starting those that are not there yet. `prefix` is its own part
+  // of the store.
+  DistResult run(int test, int size, const std::string& prefix, std::chrono::seconds deadline);
 
   // False when a rank is gone or in an unknown state; make a new pool.
   bool usable() const { return usable_; }
@@ -51,7 +55,9 @@ class RankPool {
     std::string message;
   };
 
-  void start(int rank, int store_port);
+  void start(int rank);
+  std::span<const Rank> active() const { return std::span(ranks_).first(active_); }
+  std::span<Rank> active() { return std::span(ranks_).first(active_); }
   void poll_once(std::chrono::milliseconds limit);
   void read_report(Rank& rank);
   void drain_output(Rank& rank);
@@ -60,7 +66,9 @@ class RankPool {
   bool any_failed() const;
   DistResult collect(bool timed_out, std::chrono::seconds deadline);
 
-  std::vector<Rank> ranks_;
+  int store_port_;
+  std::vector<Rank> ranks_;  // the first active_ run the current test
+  int active_ = 0;
   bool usable_ = true;
 };
 

@@ -11,8 +11,9 @@ namespace ringtron {
 // All references outlive the layers made from it. `config` is resolved (config/validate.h).
 struct BuildContext {
   const Config& config;
-  ParallelState& parallel;
+  const ParallelState& parallel;
   ParameterStore& store;
+  std::int64_t vocab_size;  // without padding
   CpAttention& attention;  // shared by the layers: one sequence layout, one ring
 
   Communicator& tensor_group() const { return parallel.tensor(); }

@@ -2,19 +2,21 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "ringtron/base/check.h"
 #include "ringtron/parameter/initialize.h"
 
 namespace ringtron {
 
-Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initial) {
+Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initial, std::int64_t real_rows) {
   for (const Parameter& other : parameters_) RT_CHECK(other.name != name, "two parameters named {}", name);
   Parameter& parameter = parameters_.emplace_back();
   parameter.name = std::move(name);
   parameter.shard = std::move(shard);
-  // Filled on the CPU in the widest type and rounded once, so that CPU and GPU start from the same bits.
-  const auto sizes = parameter.shard.local_shape(options_.tp_size);
-  parameter.value = at::empty(sizes, at::TensorOptions().dtype(at::kDouble));
+  parameter.real_rows = real_rows;
+  parameter.value = at::empty(parameter.shard.local_shape(options_.tp_size),
+                              at::TensorOptions().dtype(options_.type).device(options_.device));
   switch (initial.kind) {
     case Initial::Kind::constant: fill_constant(parameter, initial.value); break;
     case Initial::Kind::normal:
@@ -24,7 +26,12 @@ Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initia
       fill_xavier_uniform(parameter, options_.seed, options_.tp_rank, options_.tp_size);
       break;
   }
-  parameter.value = parameter.value.to(options_.type).to(options_.device);
+  if (real_rows >= 0) {
+    RT_CHECK_EQ(parameter.shard.dim, 0, "the dim of a parameter with padding rows");
+    const std::int64_t rows = parameter.value.size(0);
+    const std::int64_t kept = std::clamp<std::int64_t>(real_rows - rows * options_.tp_rank, 0, rows);
+    parameter.value.narrow(0, kept, rows - kept).zero_();
+  }
   parameter.value.requires_grad_(true);
   return parameter;
 }

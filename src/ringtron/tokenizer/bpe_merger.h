@@ -1,0 +1,38 @@
+// Merges the bytes of one word into tokens: while some adjacent pair has a rank, the pair of the lowest rank
+// (the leftmost of equals) becomes one token.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "ringtron/tokenizer/gpt2_files.h"
+
+namespace ringtron {
+
+// Immutable after construction, so any number of threads may share it. Keeps no reference to the model.
+class BpeMerger {
+ public:
+  explicit BpeMerger(const BpeModel& model);
+
+  // Appends the ids of `word`. Time grows with length x log(length), so a word of megabytes is fine.
+  void append_ids(std::string_view word, std::vector<std::int32_t>& ids) const;
+
+ private:
+  struct Slot {
+    std::uint64_t pair;  // kEmptyPair if free
+    std::int32_t rank;
+  };
+
+  std::int32_t rank(std::int32_t left, std::int32_t right) const;  // kNoRank if the pair does not merge
+  std::size_t first_slot(std::uint64_t pair) const;
+  void append_short(std::string_view word, std::vector<std::int32_t>& ids) const;
+  void append_long(std::string_view word, std::vector<std::int32_t>& ids) const;
+
+  std::vector<std::int32_t> id_of_byte_;
+  std::vector<BpeMerge> merges_;
+  std::vector<Slot> slots_;  // open addressing, at most half full
+  int shift_ = 0;            // 64 - log2(slots)
+};
+
+}  // namespace ringtron

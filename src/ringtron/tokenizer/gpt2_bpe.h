@@ -1,0 +1,40 @@
+// GPT-2's byte-level BPE: cut into words (pre_split.h), then merge each word's bytes (bpe_merger.h).
+//
+// Takes any bytes, and decode(encode(text)) == text for all of them. On valid UTF-8 the ids are GPT-2's;
+// bytes that are not are kept, where GPT-2's own program would have replaced them before it saw them.
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include "ringtron/tokenizer/bpe_merger.h"
+#include "ringtron/tokenizer/gpt2_files.h"
+#include "ringtron/tokenizer/tokenizer.h"
+#include "ringtron/tokenizer/word_cache.h"
+
+namespace ringtron {
+
+// Each call of encode() borrows a cache for its own use, so there are as many of them (2 MiB each) as there
+// ever were threads inside encode() at once.
+class Gpt2BpeTokenizer final : public Tokenizer {
+ public:
+  explicit Gpt2BpeTokenizer(BpeModel model);
+
+  std::vector<std::int32_t> encode(std::string_view text) const override;
+  std::string decode(std::span<const std::int32_t> ids) const override;
+  std::int64_t vocab_size() const override { return static_cast<std::int64_t>(model_.tokens.size()); }
+  std::int32_t eod() const override { return model_.end_of_text; }
+  std::string description() const override { return description_; }
+
+ private:
+  std::unique_ptr<WordCache> borrow_cache() const;
+  void give_back(std::unique_ptr<WordCache> cache) const;
+
+  BpeModel model_;
+  BpeMerger merger_;
+  std::string description_;
+  mutable std::mutex mutex_;  // guards idle_caches_
+  mutable std::vector<std::unique_ptr<WordCache>> idle_caches_;
+};
+
+}  // namespace ringtron

@@ -82,7 +82,7 @@ ParameterStore::Options store_options(const Job& job) {
 BucketOptions bucket_options(const Config& config) {
   BucketOptions options;
   options.overlap = config.parallel.overlap_grad_reduce;
-  options.bucket_elements = config.parallel.ddp_bucket_size;
+  options.bucket_size = config.parallel.ddp_bucket_size;
   return options;
 }
 
@@ -95,7 +95,7 @@ int train(const Job& job, Config config) {
   }
   const ParallelState& parallel = job.parallel();
   ParameterStore store(store_options(job));
-  const auto attention = make_cp_attention(parallel.context(), config.model.seq_length);
+  const auto attention = make_cp_attention(parallel.context(), zigzag_layout(config.model.seq_length, parallel.cp_size()));
   const GptModel model(BuildContext{config, parallel, store, tokenizer->vocab_size(), *attention});
   if (parallel.dp_rank() == 0 && parallel.cp_rank() == 0) {
     print_line(" > number of parameters on (tensor, pipeline) model parallel rank ({}, {}): {}", parallel.tp_rank(),

@@ -88,14 +88,15 @@ TEST(Norms, GradientsMatchDifferences) {
 }
 
 TEST(Norms, Bf16RoundsOnceAtTheEnd) {
-  // Inputs are exact in bf16; a result rounded once is off by at most half of 2^-8 of itself, fp32 adds next
-  // to nothing.
+  // Inputs are exact in bf16. A result rounded once is off by at most 2^-8 of itself; fp32 statistics of
+  // numbers near 100 add 1e-5 where the mean cancels.
   const at::Tensor x = (random_tensor({64, 2, 32}, 11) * 5 + 100).to(at::kBFloat16);
   const at::Tensor weight = (random_tensor({32}, 12) * 0.1).to(at::kBFloat16);
   const at::Tensor wide_x = x.to(at::kDouble), wide_weight = weight.to(at::kDouble);
   const auto expect_rounded_once = [](const at::Tensor& got, const at::Tensor& expected) {
     EXPECT_EQ(got.scalar_type(), at::kBFloat16);
-    EXPECT_LE(((got.to(at::kDouble) - expected).abs() / expected.abs()).max().item<double>(), 1.01 / 256);
+    const at::Tensor allowed = expected.abs() * (1.01 / 256) + 2e-5;
+    EXPECT_TRUE((got.to(at::kDouble) - expected).abs().le(allowed).all().item<bool>());
   };
   expect_rounded_once(rms_norm(x, weight, kEpsilon, false), reference(wide_x, wide_weight, {}, false));
   expect_rounded_once(rms_norm(x, weight, kEpsilon, true), reference(wide_x, wide_weight + 1, {}, false));

@@ -53,7 +53,9 @@ void check_column(Communicator& group, bool sequence_parallel, const Whole& whol
   y.backward(share(whole.dy, 2, group));
   EXPECT_TENSOR_NEAR(x.grad(), rows(whole.x.grad()), kOtherOrder);
   EXPECT_TENSOR_NEAR(weight.grad(), share(whole.weight.grad(), 0, group), kOtherOrder);
-  if (bias.defined()) EXPECT_TENSOR_NEAR(bias.grad(), share(whole.bias.grad(), 0, group), kOtherOrder);
+  if (bias.defined()) {
+    EXPECT_TENSOR_NEAR(bias.grad(), share(whole.bias.grad(), 0, group), kOtherOrder);
+  }
 }
 
 void check_row(Communicator& group, bool sequence_parallel, const Whole& whole) {

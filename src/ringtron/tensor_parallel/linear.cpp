@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <optional>
+
 #include "ringtron/base/check.h"
 #include "ringtron/tensor_parallel/mappings.h"
 
@@ -16,11 +18,12 @@ using torch::autograd::variable_list;
 class ColumnParallel : public Function<ColumnParallel> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& bias, Communicator* group, bool sequence_parallel) {
+                            const std::optional<at::Tensor>& bias, Communicator* group,
+                            bool sequence_parallel) {
     context->save_for_backward({x, weight});
     context->saved_data["group"] = reinterpret_cast<std::int64_t>(group);
     context->saved_data["sequence_parallel"] = sequence_parallel;
-    context->saved_data["has_bias"] = bias.defined();
+    context->saved_data["has_bias"] = bias.has_value();
     return at::linear(sequence_parallel ? all_gather_rows(x, *group) : x, weight, bias);
   }
 
@@ -64,7 +67,9 @@ at::Tensor column_parallel_linear(const at::Tensor& x, const at::Tensor& weight,
   RT_CHECK_EQ(x.dim(), 3, "column_parallel_linear: dimensions of x [s, b, in]");
   RT_CHECK_EQ(x.size(-1), weight.size(1), "column_parallel_linear: input channels");
   if (group.size() == 1) return at::linear(x, weight, bias);
-  return ColumnParallel::apply(x, weight, bias, &group, sequence_parallel);
+  // Function::apply fails on an undefined tensor, but takes an empty optional.
+  const std::optional<at::Tensor> some_bias = bias.defined() ? std::optional(bias) : std::nullopt;
+  return ColumnParallel::apply(x, weight, some_bias, &group, sequence_parallel);
 }
 
 at::Tensor row_parallel_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,

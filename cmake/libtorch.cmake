@@ -17,8 +17,14 @@ set(TORCH_RUNPATH "${TORCH_ROOT}/lib" "${TORCH_SITE}/nvidia/cu13/lib" "${TORCH_S
 set(CMAKE_BUILD_RPATH ${TORCH_RUNPATH})
 set(CMAKE_INSTALL_RPATH ${TORCH_RUNPATH})
 
+# The wheel brings headers of a newer fmt, but hides that library's symbols. Ours must be found first, in a folder of its
+# own, since /usr/include itself may not be given as a system folder.
+find_path(RINGTRON_FMT_INCLUDE fmt/format.h REQUIRED NO_CACHE)
+file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/fmt_first")
+file(CREATE_LINK "${RINGTRON_FMT_INCLUDE}/fmt" "${CMAKE_BINARY_DIR}/fmt_first/fmt" SYMBOLIC)
+
 add_library(torch INTERFACE IMPORTED GLOBAL)
-target_include_directories(torch SYSTEM INTERFACE "${TORCH_ROOT}/include"
+target_include_directories(torch SYSTEM INTERFACE "${CMAKE_BINARY_DIR}/fmt_first" "${TORCH_ROOT}/include"
                            "${TORCH_ROOT}/include/torch/csrc/api/include")
 target_compile_definitions(torch INTERFACE USE_DISTRIBUTED USE_C10D_GLOO)
 target_link_libraries(torch INTERFACE "${TORCH_ROOT}/lib/libtorch_cpu.so" "${TORCH_ROOT}/lib/libc10.so")

@@ -25,7 +25,7 @@ class MicroBatchReader {
   MicroBatchReader(const Dataset& dataset, const LoaderOptions& options) : dataset_(dataset), options_(options) {
     ranges_ = options.ranges;
     if (ranges_.empty()) ranges_ = {{0, dataset.sequence_length()}};
-    for (const PositionRange& range : ranges_) {
+    for (const ReadRange& range : ranges_) {
       RT_CHECK(range.begin >= 0 && range.begin <= range.end && range.end <= dataset.sequence_length(),
                "positions [{}, {}) of a sample of {}", range.begin, range.end, dataset.sequence_length());
       last_ = std::max(last_, range.end);
@@ -41,14 +41,14 @@ class MicroBatchReader {
       dataset_.read(sample, 0, last_, buffer_.data());
       starts = document_starts(buffer_, options_.end_of_document);
     }
-    for (const PositionRange& range : ranges_) add_range(sample, range, starts);
+    for (const ReadRange& range : ranges_) add_range(sample, range, starts);
     ++batch_.batch;
   }
 
   MicroBatch take() { return std::move(batch_); }
 
  private:
-  void add_range(std::int64_t sample, const PositionRange& range, const std::vector<std::int64_t>& starts) {
+  void add_range(std::int64_t sample, const ReadRange& range, const std::vector<std::int64_t>& starts) {
     if (range.begin == range.end) return;
     const std::int64_t count = range.end - range.begin + 1;  // one more, for the last label
     buffer_.resize(static_cast<std::size_t>(count));
@@ -72,7 +72,7 @@ class MicroBatchReader {
 
   const Dataset& dataset_;
   const LoaderOptions& options_;
-  std::vector<PositionRange> ranges_;
+  std::vector<ReadRange> ranges_;
   std::int64_t last_ = 0;
   std::vector<std::int32_t> buffer_;
   MicroBatch batch_;

@@ -21,7 +21,7 @@
 namespace ringtron {
 
 // Positions [begin, end) of a sample.
-struct PositionRange {
+struct ReadRange {
   std::int64_t begin = 0;
   std::int64_t end = 0;
 };
@@ -39,7 +39,7 @@ struct MicroBatch {
 };
 
 struct LoaderOptions {
-  std::vector<PositionRange> ranges;  // this rank's positions, in the order of the batch; empty: the whole sample
+  std::vector<ReadRange> ranges;  // this rank's positions, in the order of the batch; empty: the whole sample
   std::int64_t vocab_size = 0;        // ids must be in [0, vocab_size)
   std::int64_t end_of_document = -1;
   bool mask_end_of_document = false;  // --eod-mask-loss: no loss where the input is the end of a document

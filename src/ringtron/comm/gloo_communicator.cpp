@@ -1,0 +1,274 @@
+// Communication between processes on CPUs, over c10d's Gloo process group (TCP).
+//
+// all_reduce, all_gather, broadcast and barrier are Gloo's own. reduce_scatter and all_to_all go as direct
+// messages between each pair of ranks; reduce_scatter then sums in wait(), in rank order and in fp32 for
+// narrower types, so its result does not depend on arrival. Gloo's all_reduce has a fixed order for a given
+// size and number of ranks. Messages of no bytes are not sent.
+#include <ATen/ATen.h>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+
+#include <cstdlib>
+#include <functional>
+#include <utility>
+
+#include "ringtron/base/check.h"
+#include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
+#include "ringtron/comm/backends.h"
+#include "ringtron/comm/rendezvous_store.h"
+
+namespace ringtron {
+namespace {
+
+using C10dWork = c10::intrusive_ptr<c10d::Work>;
+
+c10d::ReduceOp to_c10d(ReduceOp op) {
+  switch (op) {
+    case ReduceOp::sum:
+      return c10d::ReduceOp::SUM;
+    case ReduceOp::max:
+      return c10d::ReduceOp::MAX;
+    case ReduceOp::min:
+      return c10d::ReduceOp::MIN;
+  }
+  return c10d::ReduceOp::SUM;
+}
+
+// What the works of one communicator share and outlive it with.
+struct Channel {
+  Group group;
+  std::string failure;  // of the first operation that failed; the later ones repeat it
+};
+
+// Runs `step`; any exception of the back end becomes the CommError of `operation`.
+template <class Step>
+auto guarded(Channel& channel, const Operation& operation, Step step) {
+  if (!channel.failure.empty()) throw CommError(channel.failure);
+  try {
+    return step();
+  } catch (const InternalError&) {
+    throw;
+  } catch (const std::exception& error) {
+    try {
+      throw_comm_error(channel.group, operation, error.what());
+    } catch (const CommError& comm_error) {
+      channel.failure = comm_error.what();
+      throw;
+    }
+  }
+}
+
+class GlooWork final : public Work::State {
+ public:
+  GlooWork(std::shared_ptr<Channel> channel, Operation operation)
+      : channel_(std::move(channel)), operation_(operation) {}
+
+  // `peer`: the group rank it waits for alone, or -1.
+  void add(C10dWork work, int peer = -1) { parts_.emplace_back(std::move(work), peer); }
+  // Runs once, when all parts have arrived.
+  void then(std::function<void()> finish) { finish_ = std::move(finish); }
+
+  void wait() override {
+    if (done_) return;
+    for (auto& [work, peer] : parts_) {
+      Operation waited = operation_;
+      waited.peer = peer;
+      guarded(*channel_, waited, [&] { return work->wait(channel_->group.timeout); });
+    }
+    done_ = true;
+    parts_.clear();
+    if (finish_) finish_();
+    finish_ = nullptr;
+  }
+
+ private:
+  std::shared_ptr<Channel> channel_;
+  Operation operation_;
+  std::vector<std::pair<C10dWork, int>> parts_;
+  std::function<void()> finish_;
+  bool done_ = false;
+};
+
+// Sums (or other) of `slices` into `out`, in the order given.
+void reduce_in_order(const std::vector<at::Tensor>& slices, const at::Tensor& out, ReduceOp op) {
+  const bool narrow = out.scalar_type() == at::kBFloat16 || out.scalar_type() == at::kHalf;
+  at::Tensor total = narrow ? slices[0].to(at::kFloat) : slices[0].clone();
+  for (std::size_t i = 1; i < slices.size(); ++i) {
+    const at::Tensor next = narrow ? slices[i].to(at::kFloat) : slices[i];
+    switch (op) {
+      case ReduceOp::sum:
+        total.add_(next);
+        break;
+      case ReduceOp::max:
+        at::maximum_out(total, total, next);
+        break;
+      case ReduceOp::min:
+        at::minimum_out(total, total, next);
+        break;
+    }
+  }
+  out.copy_(total.view(out.sizes()));
+}
+
+class GlooCommunicator final : public Communicator {
+ public:
+  GlooCommunicator(Group group, const std::string& key, const Rendezvous& rendezvous)
+      : channel_(std::make_shared<Channel>(Channel{std::move(group), {}})) {
+    auto options = c10d::ProcessGroupGloo::Options::create(this->group().timeout);
+    options->threads = 1;  // operations of a group run one after the other anyway
+    guarded(*channel_, {"connect", 0}, [&] {
+      const char* interfaces = std::getenv("GLOO_SOCKET_IFNAME");
+      options->devices.push_back(
+          interfaces != nullptr
+              ? c10d::ProcessGroupGloo::createDeviceForInterface(split(interfaces, ',').front())
+              : c10d::ProcessGroupGloo::createDeviceForHostname(rendezvous.local_address()));
+      gloo_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_with_prefix(rendezvous, key),
+                                                          this->group().rank, this->group().size(), options);
+    });
+  }
+
+  const std::string& name() const override { return group().name; }
+  int rank() const override { return group().rank; }
+  int size() const override { return group().size(); }
+  int global_rank(int group_rank) const override { return group().members.at(group_rank); }
+
+  Work all_reduce(at::Tensor tensor, ReduceOp op) override {
+    RT_CHECK(tensor.is_contiguous(), "{} group: all_reduce needs a contiguous tensor", name());
+    return collective("all_reduce", tensor.numel(), [&] {
+      std::vector<at::Tensor> tensors{tensor};
+      c10d::AllreduceOptions options;
+      options.reduceOp = to_c10d(op);
+      options.timeout = group().timeout;
+      return gloo_->allreduce(tensors, options);
+    });
+  }
+
+  Work all_gather(at::Tensor shard, at::Tensor whole) override {
+    check_all_gather(group(), shard, whole);
+    return collective("all_gather", shard.numel(), [&] {
+      at::Tensor flat_shard = shard.view({-1});
+      at::Tensor flat_whole = whole.view({-1});
+      c10d::AllgatherOptions options;
+      options.timeout = group().timeout;
+      return gloo_->_allgather_base(flat_whole, flat_shard, options);
+    });
+  }
+
+  Work broadcast(at::Tensor tensor, int root) override {
+    RT_CHECK(tensor.is_contiguous(), "{} group: broadcast needs a contiguous tensor", name());
+    return collective("broadcast", tensor.numel(), [&] {
+      std::vector<at::Tensor> tensors{tensor};
+      c10d::BroadcastOptions options;
+      options.rootRank = root;
+      options.timeout = group().timeout;
+      return gloo_->broadcast(tensors, options);
+    });
+  }
+
+  void barrier() override {
+    collective("barrier", 1, [&] {
+      c10d::BarrierOptions options;
+      options.timeout = group().timeout;
+      return gloo_->barrier(options);
+    }).wait();
+  }
+
+  Work reduce_scatter(at::Tensor whole, at::Tensor shard, ReduceOp op) override {
+    check_reduce_scatter(group(), whole, shard);
+    auto work = begin("reduce_scatter");
+    if (shard.numel() == 0) return {};
+    const at::Tensor parts = whole.view({size(), -1});
+    std::vector<at::Tensor> slices(size());
+    for (int peer = 0; peer < size(); ++peer) {
+      slices[peer] = peer == rank() ? parts[peer] : at::empty_like(parts[peer]);
+      if (peer != rank()) receive(*work, peer, slices[peer], 0);
+    }
+    for_each_other([&](int peer) { send(*work, peer, parts[peer], 0); });
+    work->then([slices = std::move(slices), shard, op] { reduce_in_order(slices, shard, op); });
+    return Work(std::move(work));
+  }
+
+  Work all_to_all(at::Tensor in, at::Tensor out) override {
+    check_all_to_all(group(), in, out);
+    auto work = begin("all_to_all");
+    if (in.numel() == 0) return {};
+    const at::Tensor from = in.view({size(), -1});
+    const at::Tensor to = out.view({size(), -1});
+    for_each_other([&](int peer) { receive(*work, peer, to[peer], 0); });
+    for_each_other([&](int peer) { send(*work, peer, from[peer], 0); });
+    to[rank()].copy_(from[rank()]);
+    return Work(std::move(work));
+  }
+
+  Work exchange(std::span<const Send> sends, std::span<const Receive> receives) override {
+    check_exchange(group(), sends, receives);
+    auto work = begin("exchange");
+    std::vector<int> count(size(),
+                           0);  // numbers the messages of each pair, so that they match in the order given
+    for (const Receive& message : receives)
+      receive(*work, message.peer, message.tensor, count[message.peer]++);
+    count.assign(size(), 0);
+    for (const Send& message : sends) send(*work, message.peer, message.tensor, count[message.peer]++);
+    return Work(std::move(work));
+  }
+
+ private:
+  const Group& group() const { return channel_->group; }
+
+  std::shared_ptr<GlooWork> begin(const char* operation) {
+    operation_ = {operation, ++sequence_};
+    return std::make_shared<GlooWork>(channel_, operation_);
+  }
+
+  template <class Start>
+  Work collective(const char* operation, std::int64_t elements, Start start) {
+    auto work = begin(operation);
+    if (elements == 0) return {};
+    work->add(guarded(*channel_, operation_, start));
+    return Work(std::move(work));
+  }
+
+  // All ranks but this one, beginning with the next, so that not all send to rank 0 first.
+  template <class Visit>
+  void for_each_other(Visit visit) const {
+    for (int step = 1; step < size(); ++step) visit((rank() + step) % size());
+  }
+
+  void send(GlooWork& work, int peer, const at::Tensor& tensor, int number) {
+    if (tensor.numel() == 0) return;
+    std::vector<at::Tensor> tensors{tensor};
+    work.add(guarded(*channel_, to_peer(peer), [&] { return gloo_->send(tensors, peer, tag(number)); }),
+             peer);
+  }
+
+  void receive(GlooWork& work, int peer, const at::Tensor& tensor, int number) {
+    if (tensor.numel() == 0) return;
+    std::vector<at::Tensor> tensors{tensor};
+    work.add(guarded(*channel_, to_peer(peer), [&] { return gloo_->recv(tensors, peer, tag(number)); }),
+             peer);
+  }
+
+  Operation to_peer(int peer) const { return {operation_.name, operation_.sequence, peer}; }
+
+  // The same on both ends: the operation's number and the message's number in it. It wraps after 2 million
+  // operations, long after the earlier ones have ended.
+  int tag(int number) const {
+    constexpr int kMessages = 1024;
+    RT_CHECK_LT(number, kMessages, "messages between one pair of ranks in one operation");
+    return static_cast<int>(sequence_ % (1 << 21)) * kMessages + number;
+  }
+
+  std::shared_ptr<Channel> channel_;
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo_;
+  std::int64_t sequence_ = 0;
+  Operation operation_{"none", 0};
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_gloo_communicator(Group group, const std::string& key,
+                                                     const Rendezvous& rendezvous) {
+  return std::make_unique<GlooCommunicator>(std::move(group), key, rendezvous);
+}
+
+}  // namespace ringtron

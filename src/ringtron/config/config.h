@@ -1,0 +1,172 @@
+// Everything a run can be told, as one tree of plain structs.
+//
+// The default of an option is its member initialiser here. Its flag, help, range and compatibility verdict stand in one
+// record of the tables in options_<group>.cpp; rules between fields stand in validate.cpp. Values that follow from
+// others (ffn size, head size, global batch) are 0 or empty here and filled by resolve() in validate.h.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ringtron {
+
+struct ParallelConfig {
+  int tensor_model_parallel_size = 1;
+  int pipeline_model_parallel_size = 1;
+  int context_parallel_size = 1;
+  std::vector<std::string> cp_comm_type = {"p2p"};
+  std::vector<int> hierarchical_context_parallel_sizes;
+  bool sequence_parallel = false;
+  bool use_tp_pp_dp_mapping = false;
+  bool overlap_grad_reduce = false;
+  std::int64_t ddp_bucket_size = 0;  // elements; 0: chosen from the group's size
+  std::string distributed_backend;   // nccl, gloo; empty: nccl where there is a GPU, gloo elsewhere
+  double distributed_timeout_minutes = 10.0;
+};
+
+struct ModelConfig {
+  int num_layers = 0;
+  int hidden_size = 0;
+  int num_attention_heads = 0;
+  int ffn_hidden_size = 0;  // 0: 4 h, or int(8h/3/64)*64 with swiglu
+  int kv_channels = 0;      // 0: hidden_size / num_attention_heads
+  bool group_query_attention = false;
+  int num_query_groups = 1;  // after resolve(): num_attention_heads unless group_query_attention
+  int max_position_embeddings = 0;
+  int seq_length = 0;
+  std::string position_embedding_type = "learned_absolute";  // rope, none
+  bool use_rotary_position_embeddings = false;
+  double rotary_base = 10000.0;
+  double rotary_percent = 1.0;
+  bool rotary_interleaved = false;
+  double rotary_seq_len_interpolation_factor = 0.0;  // 0: none
+  bool use_rope_scaling = false;
+  double rope_scaling_factor = 8.0;
+  std::string normalization = "LayerNorm";  // RMSNorm
+  double norm_epsilon = 1e-5;
+  bool apply_layernorm_1p = false;  // zero-centred gamma
+  bool swiglu = false;
+  bool squared_relu = false;
+  bool openai_gelu = false;
+  bool bias_gelu_fusion = true;  // --no-bias-gelu-fusion; with biases on it selects the tanh form, as in Megatron
+  bool add_bias_linear = true;   // --disable-bias-linear
+  bool add_qkv_bias = false;     // after resolve(): true when add_bias_linear
+  bool untie_embeddings_and_output_weights = false;
+  bool qk_layernorm = false;
+  int make_vocab_size_divisible_by = 128;
+  int padded_vocab_size = 0;  // 0: from the tokenizer
+};
+
+struct BatchConfig {
+  int micro_batch_size = 0;
+  int global_batch_size = 0;  // 0: micro_batch_size * data-parallel size
+  std::int64_t train_iters = 0;
+  std::int64_t train_samples = 0;
+  std::int64_t exit_interval = 0;
+  double exit_duration_in_mins = 0.0;
+  bool exit_signal_handler = false;
+  bool skip_train = false;
+};
+
+struct OptimizerConfig {
+  std::string optimizer = "adam";
+  double lr = 0.0;
+  double min_lr = 0.0;
+  std::string lr_decay_style = "linear";  // constant, linear, cosine, inverse-square-root, WSD
+  std::int64_t lr_decay_iters = 0;
+  std::int64_t lr_decay_samples = 0;
+  std::optional<double> lr_warmup_fraction;
+  std::int64_t lr_warmup_iters = 0;
+  std::int64_t lr_warmup_samples = 0;
+  double lr_warmup_init = 0.0;
+  std::string lr_wsd_decay_style = "exponential";  // linear, cosine, minus_sqrt
+  std::int64_t lr_wsd_decay_iters = 0;
+  std::int64_t lr_wsd_decay_samples = 0;
+  double weight_decay = 0.01;
+  std::optional<double> start_weight_decay;
+  std::optional<double> end_weight_decay;
+  std::string weight_decay_incr_style = "constant";  // linear, cosine
+  double clip_grad = 1.0;
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
+  double adam_eps = 1e-8;
+  bool override_opt_param_scheduler = false;
+  bool use_checkpoint_opt_param_scheduler = false;
+};
+
+struct PrecisionConfig {
+  bool bf16 = false;
+  bool fp64 = false;  // ours: for proofs
+  bool accumulate_allreduce_grads_in_fp32 = false;
+  bool calculate_per_token_loss = false;  // accepted: Ringtron always does
+  double init_method_std = 0.02;
+  bool init_method_xavier_uniform = false;
+  std::int64_t seed = 1234;
+  double hidden_dropout = 0.1;
+  double attention_dropout = 0.1;
+  bool check_for_nan_in_loss_and_grad = true;
+  bool deterministic_mode = false;
+};
+
+struct CheckpointConfig {
+  std::string save;
+  std::string load;
+  std::int64_t save_interval = 0;
+  bool no_load_optim = false;
+  bool no_load_rng = false;
+  bool no_save_optim = false;
+  bool no_save_rng = false;
+  bool finetune = false;
+  std::int64_t ckpt_step = 0;
+  bool exit_on_missing_checkpoint = false;
+};
+
+struct DataConfig {
+  std::vector<std::string> data_path;  // PREFIX, or weight PREFIX pairs, or several PREFIX
+  std::vector<std::string> train_data_path, valid_data_path, test_data_path;
+  std::string split;  // empty: "969, 30, 1"
+  std::string data_cache_path;
+  bool mock_data = false;
+  int num_workers = 2;
+  std::string dataloader_type = "single";  // cyclic
+  bool reset_position_ids = false;
+  bool eod_mask_loss = false;
+  std::string tokenizer_type = "GPT2BPETokenizer";
+  std::string vocab_file;
+  std::string merge_file;
+  int vocab_size = 0;  // NullTokenizer
+};
+
+struct EvaluationConfig {
+  std::int64_t eval_interval = 1000;
+  std::int64_t eval_iters = 100;
+};
+
+struct LoggingConfig {
+  std::int64_t log_interval = 100;
+  std::string tensorboard_dir;
+  std::int64_t tensorboard_log_interval = 1;
+  int tensorboard_queue_size = 1000;
+  bool log_throughput = false;
+  bool log_params_norm = false;
+  bool log_num_zeros_in_grad = false;
+  bool log_progress = false;
+  bool log_validation_ppl_to_tensorboard = false;
+  int timing_log_level = 0;
+};
+
+struct Config {
+  ParallelConfig parallel;
+  ModelConfig model;
+  BatchConfig batch;
+  OptimizerConfig optimizer;
+  PrecisionConfig precision;
+  CheckpointConfig checkpoint;
+  DataConfig data;
+  EvaluationConfig evaluation;
+  LoggingConfig logging;
+};
+
+}  // namespace ringtron

@@ -1,0 +1,39 @@
+// Which rank am I? Read once at start from the variables that the launcher set: ringrun and torchrun, Open
+// MPI, MPICH (Hydra), Slurm, or none of them (one process alone). Nothing outside this folder reads the
+// environment.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace ringtron {
+
+enum class Launcher { alone, torchrun, open_mpi, mpich, slurm };
+
+struct LaunchEnvironment {
+  Launcher launcher = Launcher::alone;
+  int rank = 0;
+  int world_size = 1;
+  int local_rank = 0;        // among the ranks of this node
+  int local_world_size = 1;  // ranks on this node
+  int node_rank = 0;
+  std::string master_addr = "127.0.0.1";  // where rank 0 listens
+  int master_port = 0;                    // 0 only for a process alone
+};
+
+// The value of one variable, or nothing if it is not set.
+using EnvironmentLookup = std::function<std::optional<std::string>(const char* name)>;
+
+// A pure function of `lookup`. MASTER_ADDR and MASTER_PORT count under every launcher; without them Slurm's
+// first host and a port made from its job id, or on one node 127.0.0.1. ConfigError if the variables
+// contradict each other, one is no number, or one that is needed is missing.
+LaunchEnvironment read_launch_environment(const EnvironmentLookup& lookup);
+
+// The lookup of this process's own environment.
+std::optional<std::string> process_environment(const char* name);
+
+// The first host of a Slurm list: "gpu[003-006,9],cpu1" -> "gpu003". ConfigError if a bracket is not closed.
+std::string first_slurm_host(const std::string& node_list);
+
+}  // namespace ringtron

@@ -1,0 +1,83 @@
+#include "ringtron/launch/local_machine.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
+
+namespace ringtron {
+namespace {
+
+bool executable(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored) && ::access(path.c_str(), X_OK) == 0;
+}
+
+}  // namespace
+
+int usable_cores() {
+  cpu_set_t set;
+  if (::sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+int usable_gpus(const EnvironmentLookup& env) {
+  if (const std::optional<std::string> visible = env("CUDA_VISIBLE_DEVICES")) {
+    if (trim(*visible).empty() || trim(*visible) == "-1") return 0;
+    return static_cast<int>(std::ranges::count(*visible, ',')) + 1;
+  }
+  std::error_code ignored;
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/dev", ignored)) {
+    const std::string name = entry.path().filename();
+    const std::string_view digits = std::string_view(name).substr(std::min<std::size_t>(name.size(), 6));
+    const bool numbered = !digits.empty() && digits.find_first_not_of("0123456789") == std::string_view::npos;
+    if (name.starts_with("nvidia") && numbered) ++count;
+  }
+  return count;
+}
+
+int free_port() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  socklen_t length = sizeof address;
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  const bool ok = fd >= 0 && ::bind(fd, generic, length) == 0 && ::getsockname(fd, generic, &length) == 0;
+  const int reason = errno;
+  if (fd >= 0) ::close(fd);
+  if (!ok)
+    throw IoError(fmt::format("cannot find a free port: {}; give --master-port", std::strerror(reason)));
+  return ntohs(address.sin_port);
+}
+
+std::string find_program(const std::string& name, const EnvironmentLookup& env) {
+  if (name.find('/') != std::string::npos) {
+    if (executable(name)) return name;
+    throw ConfigError(
+        fmt::format("expected a program that can be run, got {}: {}; check the path and its permissions",
+                    name, std::strerror(::access(name.c_str(), X_OK) == 0 ? EISDIR : errno)));
+  }
+  std::error_code ignored;
+  const std::filesystem::path own_folder =
+      std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  if (executable(own_folder / name)) return own_folder / name;
+  for (const std::string& folder : split(env("PATH").value_or(""), ':')) {
+    const std::filesystem::path candidate = std::filesystem::path(folder.empty() ? "." : folder) / name;
+    if (executable(candidate)) return candidate;
+  }
+  throw ConfigError(
+      fmt::format("program {}: found neither in {} nor in PATH; give its path", name, own_folder.string()));
+}
+
+}  // namespace ringtron

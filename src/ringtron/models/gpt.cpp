@@ -1,0 +1,63 @@
+#include "ringtron/models/gpt.h"
+
+#include <ATen/ATen.h>
+
+#include "ringtron/tensor_parallel/linear.h"
+#include "ringtron/tensor_parallel/vocab_parallel_cross_entropy.h"
+
+namespace ringtron {
+
+GptModel::GptModel(const BuildContext& build) : build_(build), embedding_(build) {
+  const ModelConfig& m = build.config.model;
+  for (int i = 0; i < m.num_layers; ++i) layers_.push_back(std::make_unique<TransformerLayer>(build, i));
+  final_norm_ = std::make_unique<NormLayer>(
+      build, NormLayer::Names{"decoder.final_layernorm.weight", "decoder.final_layernorm.bias"}, m.hidden_size,
+      build.sequence_parallel());
+  output_weight_ = &embedding_.word_weight();
+  if (m.untie_embeddings_and_output_weights) {
+    output_weight_ = &build.store.add("output_layer.weight", ShardSpec{{m.padded_vocab_size, m.hidden_size}, 0},
+                                      Initial::normal(build.config.precision.init_method_std), build.vocab_size);
+  }
+}
+
+StepContext GptModel::step_context(const GptInput& input, std::uint64_t step, bool training) const {
+  const ModelConfig& m = build_.config.model;
+  StepContext context;
+  context.training = training;
+  context.seed = static_cast<std::uint64_t>(build_.config.precision.seed);
+  context.step = step;
+  context.sample_numbers = input.sample_numbers;
+  at::Tensor rows = input.positions;
+  if (build_.sequence_parallel()) {
+    const std::int64_t share = rows.size(0) / build_.tensor_group().size();
+    rows = rows.narrow(0, share * build_.tensor_group().rank(), share);
+  }
+  context.region.positions = rows.contiguous();
+  context.region.sample_numbers = at::tensor(input.sample_numbers, at::kLong).to(rows.device());
+  if (m.position_embedding_type == "rope") {
+    RotaryOptions options;
+    options.head_dim = m.kv_channels;
+    options.percent = m.rotary_percent;
+    options.base = m.rotary_base;
+    options.interleaved = m.rotary_interleaved;
+    options.interpolation = m.rotary_seq_len_interpolation_factor;
+    options.llama3_scaling = m.use_rope_scaling;
+    options.llama3_factor = m.rope_scaling_factor;
+    const auto type = build_.store.options().type == at::kDouble ? at::kDouble : at::kFloat;
+    context.rotary = rotary_table(input.position_ids.t(), options, type);
+  }
+  return context;
+}
+
+at::Tensor GptModel::forward(const GptInput& input, std::uint64_t step, bool training) const {
+  const StepContext context = step_context(input, step, training);
+  at::Tensor x = embedding_.forward(input.tokens, input.position_ids, context);
+  for (const auto& layer : layers_) x = layer->forward(x, context);
+  x = final_norm_->forward(x);
+  const at::Tensor logits = column_parallel_linear(x, output_weight_->value, at::Tensor(), build_.tensor_group(),
+                                                   build_.sequence_parallel());
+  return vocab_parallel_cross_entropy(logits, input.labels.t().contiguous(), build_.vocab_size,
+                                      build_.tensor_group());
+}
+
+}  // namespace ringtron

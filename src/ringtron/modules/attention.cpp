@@ -1,0 +1,74 @@
+#include "ringtron/modules/attention.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "ringtron/tensor_parallel/linear.h"
+
+namespace ringtron {
+
+SelfAttention::SelfAttention(const BuildContext& build, const std::string& prefix, int layer)
+    : build_(build), layer_(layer) {
+  const ModelConfig& m = build.config.model;
+  const int tp = build.tensor_group().size();
+  groups_ = m.num_query_groups / tp;
+  per_group_ = m.num_attention_heads / m.num_query_groups;
+  head_dim_ = m.kv_channels;
+  const std::int64_t h = m.hidden_size, q = static_cast<std::int64_t>(m.num_attention_heads) * head_dim_;
+  const std::int64_t rows = static_cast<std::int64_t>(m.num_query_groups) * (per_group_ + 2) * head_dim_;
+  const double std = build.config.precision.init_method_std;
+  qkv_weight_ = &build.store.add(prefix + "linear_qkv.weight", ShardSpec{{rows, h}, 0}, Initial::normal(std));
+  if (m.add_qkv_bias) {
+    qkv_bias_ = &build.store.add(prefix + "linear_qkv.bias", ShardSpec{{rows}, 0}, Initial::constant(0.0));
+  }
+  if (m.qk_layernorm) {
+    // Heads are divided over the group, so each rank's gradient covers its own heads only.
+    q_norm_.emplace(build, NormLayer::Names{prefix + "q_layernorm.weight", prefix + "q_layernorm.bias"}, head_dim_, true);
+    k_norm_.emplace(build, NormLayer::Names{prefix + "k_layernorm.weight", prefix + "k_layernorm.bias"}, head_dim_, true);
+  }
+  const double out_std = std / std::sqrt(2.0 * m.num_layers);
+  proj_weight_ = &build.store.add(prefix + "linear_proj.weight", ShardSpec{{h, q}, 1}, Initial::normal(out_std));
+  if (m.add_bias_linear) {
+    proj_bias_ = &build.store.add(prefix + "linear_proj.bias", ShardSpec{{h}}, Initial::constant(0.0));
+    proj_bias_->sum_gradient_over_tensor_group = build.sequence_parallel();
+  }
+}
+
+at::Tensor SelfAttention::forward(const at::Tensor& x, const StepContext& step) const {
+  const at::Tensor none;
+  const bool sp = build_.sequence_parallel();
+  const at::Tensor qkv = column_parallel_linear(x, qkv_weight_->value, qkv_bias_ ? qkv_bias_->value : none,
+                                                build_.tensor_group(), sp);
+  const std::int64_t s = qkv.size(0), b = qkv.size(1);
+  const at::Tensor heads = qkv.view({s, b, groups_, per_group_ + 2, head_dim_});
+  at::Tensor q = heads.narrow(3, 0, per_group_).reshape({s, b, groups_ * per_group_, head_dim_});
+  at::Tensor k = heads.select(3, per_group_).contiguous();
+  const at::Tensor v = heads.select(3, per_group_ + 1).contiguous();
+  if (q_norm_) {
+    q = q_norm_->forward(q);
+    k = k_norm_->forward(k);
+  }
+  if (step.rotary.cos.defined()) {
+    const bool interleaved = build_.config.model.rotary_interleaved;
+    q = apply_rotary(q, step.rotary, interleaved);
+    k = apply_rotary(k, step.rotary, interleaved);
+  }
+
+  AttentionCall call;
+  call.scale = 1.0 / std::sqrt(static_cast<double>(head_dim_));
+  const double p = build_.config.precision.attention_dropout;
+  if (step.training && p > 0.0) {
+    AttentionDropout drop;
+    drop.p = p;
+    drop.key = step.key(layer_, DropoutPlace::attention);
+    drop.sample_numbers = step.sample_numbers;
+    drop.head_offset = static_cast<std::int64_t>(build_.tensor_group().rank()) * groups_ * per_group_;
+    call.dropout = std::move(drop);
+  }
+  const at::Tensor out = build_.attention.forward(q, k, v, call);
+  return row_parallel_linear(out.reshape({s, b, groups_ * per_group_ * head_dim_}), proj_weight_->value,
+                             proj_bias_ ? proj_bias_->value : none, build_.tensor_group(), sp);
+}
+
+}  // namespace ringtron

@@ -1,0 +1,25 @@
+// Word embedding, learned positions where asked for, embedding dropout.
+#pragma once
+
+#include "ringtron/modules/build_context.h"
+#include "ringtron/modules/step_context.h"
+
+namespace ringtron {
+
+class Embedding {
+ public:
+  explicit Embedding(const BuildContext& build);
+
+  // tokens, position_ids: int64 [b, s_cp]. Returns [s, b, h] in the sequence region.
+  at::Tensor forward(const at::Tensor& tokens, const at::Tensor& position_ids, const StepContext& step) const;
+
+  // For an output layer that shares it: [V/tp, h].
+  const Parameter& word_weight() const { return *word_weight_; }
+
+ private:
+  const BuildContext build_;
+  Parameter* word_weight_;
+  Parameter* position_weight_ = nullptr;
+};
+
+}  // namespace ringtron

@@ -1,0 +1,36 @@
+// A named tensor of the model, the part of it that this process holds, and its gradient.
+//
+// Layers own Parameters and list them for the others: the optimizer updates them, data parallelism reduces their
+// gradients, checkpoints write them under their logical names. None of these knows the layers.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ringtron/grid/shard_spec.h"
+
+namespace ringtron {
+
+struct Parameter {
+  std::string name;    // of the whole model: "decoder.layers.3.mlp.linear_fc1.weight", layers counted over all stages
+  ShardSpec shard;     // global shape, and how tensor parallelism divides it
+  at::Tensor value;    // this rank's slice, in the compute type; requires_grad
+  at::Tensor gradient; // same shape, in the gradient type (fp32, or fp64); a view into the gradient buffer
+
+  // The gradient that each tensor-parallel rank computes covers only its part of the sequence (norm weights and
+  // row-parallel biases under sequence parallelism): it must be summed over the tensor-parallel group.
+  bool sum_gradient_over_tensor_group = false;
+
+  // Rows of dim 0 that the model has; the rest, up to shard.global_shape[0], is padding that makes the shape divide. It
+  // is zero, gets no gradient, stays zero, and is not saved. -1: no padding.
+  std::int64_t real_rows = -1;
+
+  bool is_sharded() const { return shard.dim >= 0; }
+};
+
+using ParameterList = std::vector<Parameter*>;
+
+}  // namespace ringtron

@@ -1,0 +1,51 @@
+#include "ringtron/parameter/parameter_store.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "ringtron/base/check.h"
+#include "ringtron/parameter/initialize.h"
+
+namespace ringtron {
+
+Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initial, std::int64_t real_rows) {
+  for (const Parameter& other : parameters_) RT_CHECK(other.name != name, "two parameters named {}", name);
+  Parameter& parameter = parameters_.emplace_back();
+  parameter.name = std::move(name);
+  parameter.shard = std::move(shard);
+  parameter.real_rows = real_rows;
+  parameter.value = at::empty(parameter.shard.local_shape(options_.tp_size),
+                              at::TensorOptions().dtype(options_.type).device(options_.device));
+  switch (initial.kind) {
+    case Initial::Kind::constant: fill_constant(parameter, initial.value); break;
+    case Initial::Kind::normal:
+      fill_normal(parameter, options_.seed, initial.value, options_.tp_rank, options_.tp_size);
+      break;
+    case Initial::Kind::xavier_uniform:
+      fill_xavier_uniform(parameter, options_.seed, options_.tp_rank, options_.tp_size);
+      break;
+  }
+  if (real_rows >= 0) {
+    RT_CHECK_EQ(parameter.shard.dim, 0, "the dim of a parameter with padding rows");
+    const std::int64_t rows = parameter.value.size(0);
+    const std::int64_t kept = std::clamp<std::int64_t>(real_rows - rows * options_.tp_rank, 0, rows);
+    parameter.value.narrow(0, kept, rows - kept).zero_();
+  }
+  parameter.value.requires_grad_(true);
+  return parameter;
+}
+
+ParameterList ParameterStore::all() {
+  ParameterList out;
+  for (Parameter& parameter : parameters_) out.push_back(&parameter);
+  return out;
+}
+
+std::int64_t ParameterStore::local_elements() const {
+  std::int64_t count = 0;
+  for (const Parameter& parameter : parameters_) count += parameter.value.numel();
+  return count;
+}
+
+}  // namespace ringtron

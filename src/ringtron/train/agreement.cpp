@@ -1,0 +1,141 @@
+#include "ringtron/train/agreement.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
+
+namespace ringtron {
+namespace {
+
+std::map<std::string, std::string> options_of(const std::string& text) {
+  std::map<std::string, std::string> out;
+  for (const std::string& line : split(text, '\n')) {
+    const auto equals = line.find('=');
+    if (equals != std::string::npos) out[line.substr(0, equals)] = line.substr(equals + 1);
+  }
+  return out;
+}
+
+std::string differences(const std::string& expected, const std::string& got) {
+  const auto a = options_of(expected), b = options_of(got);
+  std::string out;
+  for (const auto& [name, value] : a) {
+    const auto other = b.find(name);
+    if (other == b.end()) {
+      out += fmt::format("\n    {}: {} on rank 0, absent there", name, value);
+    } else if (other->second != value) {
+      out += fmt::format("\n    {}: {} on rank 0, {} there", name, value, other->second);
+    }
+  }
+  for (const auto& [name, value] : b) {
+    if (!a.contains(name)) out += fmt::format("\n    {}: absent on rank 0, {} there", name, value);
+  }
+  return out;
+}
+
+template <class Error>
+class Reported final : public Error, public ReportedElsewhere {
+ public:
+  using Error::Error;
+};
+
+template <class Error>
+[[noreturn]] void raise(const std::string& message, bool reported) {
+  if (reported) throw Reported<Error>(message);
+  throw Error(message);
+}
+
+[[noreturn]] void rethrow(internal::Failure failure, const std::string& message, bool reported) {
+  switch (failure) {
+    case internal::Failure::config: raise<ConfigError>(message, reported);
+    case internal::Failure::io: raise<IoError>(message, reported);
+    case internal::Failure::comm: raise<CommError>(message, reported);
+    default: raise<InternalError>(message, reported);
+  }
+}
+
+}  // namespace
+
+std::int64_t agree_max(Communicator& world, std::int64_t value) {
+  if (world.size() == 1) return value;
+  at::Tensor t = at::full({1}, value, at::kLong);
+  world.all_reduce(t, ReduceOp::max).wait();
+  return t.item<std::int64_t>();
+}
+
+std::vector<std::string> gather_texts(Communicator& world, const std::string& text) {
+  if (world.size() == 1) return {text};
+  // Lengths ride in the first eight bytes; all texts are padded to the longest.
+  const std::int64_t longest = agree_max(world, static_cast<std::int64_t>(text.size()));
+  const std::int64_t width = longest + 8;
+  at::Tensor own = at::zeros({width}, at::kByte);
+  const std::int64_t length = static_cast<std::int64_t>(text.size());
+  std::memcpy(own.data_ptr<std::uint8_t>(), &length, 8);
+  std::memcpy(own.data_ptr<std::uint8_t>() + 8, text.data(), text.size());
+  at::Tensor whole = at::empty({width * world.size()}, own.options());
+  world.all_gather(own, whole).wait();
+  std::vector<std::string> out;
+  for (int r = 0; r < world.size(); ++r) {
+    const std::uint8_t* data = whole.data_ptr<std::uint8_t>() + r * width;
+    std::int64_t size = 0;
+    std::memcpy(&size, data, 8);
+    out.emplace_back(reinterpret_cast<const char*>(data + 8), static_cast<std::size_t>(size));
+  }
+  return out;
+}
+
+void demand_same_options(Communicator& world, const std::string& text) {
+  const auto texts = gather_texts(world, text);
+  std::string faults;
+  int listed = 0;
+  for (std::size_t r = 1; r < texts.size() && listed < 3; ++r) {
+    if (texts[r] == texts[0]) continue;
+    faults += fmt::format("\n  rank {}:{}", r, differences(texts[0], texts[r]));
+    ++listed;
+  }
+  if (!faults.empty()) {
+    raise<ConfigError>("the ranks were started with different options. Start all of them with the same command line." + faults,
+                       world.rank() != 0);
+  }
+}
+
+namespace internal {
+
+std::string describe_current_exception(Failure& failure) {
+  try {
+    throw;
+  } catch (const ConfigError& e) {
+    failure = Failure::config;
+    return e.what();
+  } catch (const CommError& e) {
+    failure = Failure::comm;
+    return e.what();
+  } catch (const IoError& e) {
+    failure = Failure::io;
+    return e.what();
+  } catch (const std::exception& e) {
+    failure = Failure::internal;
+    return e.what();
+  }
+}
+
+void share_failure(Communicator& world, Failure failure, const std::string& message) {
+  if (agree_max(world, static_cast<std::int64_t>(failure)) == 0) return;
+  const auto texts = gather_texts(world, fmt::format("{}{}", static_cast<int>(failure), message));
+  for (std::size_t r = 0; r < texts.size(); ++r) {
+    if (texts[r][0] == '0') continue;
+    // The first rank that failed reports; all others keep quiet and end with the same exit code.
+    rethrow(static_cast<Failure>(texts[r][0] - '0'), fmt::format("rank {}: {}", r, texts[r].substr(1)),
+            static_cast<int>(r) != world.rank());
+  }
+}
+
+}  // namespace internal
+
+}  // namespace ringtron

@@ -1,0 +1,37 @@
+// The CUDA build's half of cuda_runtime.h.
+#include "ringtron/train/cuda_runtime.h"
+
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <fmt/format.h>
+
+#include "ringtron/base/error.h"
+
+namespace ringtron {
+
+at::Device choose_device(const std::string& backend, int local_rank) {
+  const int count = c10::cuda::device_count();
+  if (count == 0 || backend == "gloo") return at::kCPU;
+  if (local_rank >= count) {
+    throw ConfigError(fmt::format("local rank {} has no GPU: this machine has {}. Start at most {} processes here, or "
+                                  "use --distributed-backend gloo to run on the CPU",
+                                  local_rank, count, count));
+  }
+  c10::cuda::set_device(static_cast<c10::DeviceIndex>(local_rank));
+  return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(local_rank));
+}
+
+void synchronize(at::Device device) {
+  if (device.is_cuda()) c10::cuda::device_synchronize();
+}
+
+DeviceMemory device_memory(at::Device device) {
+  if (!device.is_cuda()) return {};
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device.index());
+  const auto all = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return {stats.allocated_bytes[all].current, stats.allocated_bytes[all].peak, stats.reserved_bytes[all].current,
+          stats.reserved_bytes[all].peak};
+}
+
+}  // namespace ringtron

@@ -1,0 +1,23 @@
+// The few things that the training loop asks of the CUDA runtime; without CUDA they do nothing.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+namespace ringtron {
+
+// The GPU of this local rank, made current, where this program and machine have one; else the CPU. `backend` "gloo"
+// keeps the run on the CPU. Throws ConfigError when there are fewer GPUs than local ranks.
+at::Device choose_device(const std::string& backend, int local_rank);
+
+// Waits until the device has done all that was asked of it. Nothing on a CPU.
+void synchronize(at::Device device);
+
+struct DeviceMemory {
+  std::int64_t allocated = 0, max_allocated = 0, reserved = 0, max_reserved = 0;  // bytes
+};
+DeviceMemory device_memory(at::Device device);  // all 0 on a CPU
+
+}  // namespace ringtron

@@ -1,0 +1,54 @@
+#include "ringtron/train/job.h"
+
+#include <ATen/ATen.h>
+
+#include "ringtron/config/config_text.h"
+#include "ringtron/train/agreement.h"
+#include "ringtron/train/cuda_runtime.h"
+
+namespace ringtron {
+namespace {
+
+Backend choose_backend(const Config& config, at::Device device) {
+  if (!config.parallel.distributed_backend.empty()) return parse_backend(config.parallel.distributed_backend);
+  return device.is_cuda() ? Backend::nccl : Backend::gloo;
+}
+
+RendezvousOptions rendezvous_options(const Config& config, const LaunchEnvironment& environment) {
+  RendezvousOptions options;
+  options.host = environment.master_addr;
+  options.port = environment.master_port;
+  options.rank = environment.rank;
+  options.world_size = environment.world_size;
+  options.timeout =
+      std::chrono::milliseconds(static_cast<std::int64_t>(config.parallel.distributed_timeout_minutes * 60'000.0));
+  return with_launcher_store(options);
+}
+
+ProcessGrid make_grid(const Config& config, int world_size) {
+  const ParallelConfig& p = config.parallel;
+  GridSizes sizes;
+  sizes.tensor = p.tensor_model_parallel_size;
+  sizes.context = p.context_parallel_size;
+  sizes.pipeline = p.pipeline_model_parallel_size;
+  return ProcessGrid::from_world(world_size, sizes,
+                                 p.use_tp_pp_dp_mapping ? RankOrder::tp_cp_pp_dp : RankOrder::tp_cp_dp_pp);
+}
+
+}  // namespace
+
+Job::Job(Config config, LaunchEnvironment environment)
+    : config_(std::move(config)), environment_(std::move(environment)), device_(at::kCPU) {
+  const ProcessGrid grid = make_grid(config_, environment_.world_size);
+  device_ = choose_device(config_.parallel.distributed_backend, environment_.local_rank);
+  rendezvous_ = std::make_unique<Rendezvous>(rendezvous_options(config_, environment_));
+  parallel_ = std::make_unique<ParallelState>(grid, choose_backend(config_, device_), *rendezvous_);
+  demand_same_options(world(), fingerprint_text(config_));
+}
+
+at::ScalarType Job::compute_type() const {
+  if (config_.precision.fp64) return at::kDouble;
+  return config_.precision.bf16 ? at::kBFloat16 : at::kFloat;
+}
+
+}  // namespace ringtron

@@ -1,0 +1,42 @@
+// One process's place in a run: its rank, grid, groups and device. Made once, first of all; outlives everything else.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+
+#include "ringtron/comm/parallel_state.h"
+#include "ringtron/comm/rendezvous.h"
+#include "ringtron/config/config.h"
+#include "ringtron/grid/process_grid.h"
+#include "ringtron/launch/launch_environment.h"
+
+namespace ringtron {
+
+class Job {
+ public:
+  // `config` is valid and resolved for environment.world_size. Meets the other ranks: throws CommError if they do not
+  // come, and ConfigError, on all ranks, if one was started with other options.
+  Job(Config config, LaunchEnvironment environment);
+
+  const Config& config() const { return config_; }
+  const LaunchEnvironment& environment() const { return environment_; }
+  const ParallelState& parallel() const { return *parallel_; }
+  const ProcessGrid& grid() const { return parallel_->grid(); }
+  Communicator& world() const { return parallel_->world(); }
+  at::Device device() const { return device_; }
+  at::ScalarType compute_type() const;
+
+  int rank() const { return environment_.rank; }
+  bool is_first_rank() const { return rank() == 0; }
+  bool is_last_rank() const { return rank() == environment_.world_size - 1; }  // prints the log, as in Megatron
+
+ private:
+  Config config_;
+  LaunchEnvironment environment_;
+  at::Device device_;
+  std::unique_ptr<Rendezvous> rendezvous_;
+  std::unique_ptr<ParallelState> parallel_;
+};
+
+}  // namespace ringtron

@@ -1,0 +1,12 @@
+// The CPU build's half of cuda_runtime.h.
+#include <ATen/ATen.h>
+
+#include "ringtron/train/cuda_runtime.h"
+
+namespace ringtron {
+
+at::Device choose_device(const std::string&, int) { return at::kCPU; }
+void synchronize(at::Device) {}
+DeviceMemory device_memory(at::Device) { return {}; }
+
+}  // namespace ringtron

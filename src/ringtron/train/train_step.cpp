@@ -1,0 +1,101 @@
+#include "ringtron/train/train_step.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cmath>
+
+#include "ringtron/base/error.h"
+#include "ringtron/train/training_data.h"
+
+namespace ringtron {
+
+TrainStep::TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer)
+    : job_(job), model_(model), state_(state), reducer_(reducer) {}
+
+std::int64_t TrainStep::micro_batches() const {
+  const BatchConfig& batch = job_.config().batch;
+  return batch.global_batch_size / (static_cast<std::int64_t>(batch.micro_batch_size) * job_.parallel().dp_size());
+}
+
+// [sum of losses, unmasked tokens] over the whole global batch. fp64 holds counts exactly up to 2^53.
+at::Tensor TrainStep::reduced_totals(at::Tensor loss_sum, std::int64_t tokens) const {
+  at::Tensor totals = at::stack({loss_sum, at::full_like(loss_sum, static_cast<double>(tokens))});
+  job_.parallel().data_context().all_reduce(totals).wait();
+  return totals;
+}
+
+ModelGroup TrainStep::model_group() const { return {job_.parallel().model(), job_.parallel().tp_rank()}; }
+
+TrainStep::Gradients TrainStep::compute_gradients(Loader& loader) {
+  reducer_.zero();
+  at::Tensor loss_sum = at::zeros({}, at::TensorOptions().dtype(at::kDouble).device(job_.device()));
+  std::int64_t tokens = 0;
+  const std::int64_t count = micro_batches();
+  for (std::int64_t i = 0; i < count; ++i) {
+    const DeviceBatch batch = to_device(loader.next(), job_);
+    reducer_.begin_micro_batch(/*is_last=*/i + 1 == count);
+    const at::Tensor losses =
+        model_.forward(batch.input, static_cast<std::uint64_t>(state_.progress.iteration), /*training=*/true);
+    loss_sum += (losses.detach().to(at::kDouble) * batch.loss_mask).sum();
+    torch::autograd::backward({losses}, {batch.loss_mask});
+    tokens += batch.unmasked_tokens;
+  }
+  reducer_.finish();
+  const at::Tensor totals = reduced_totals(loss_sum, tokens);
+  const at::Tensor safe_count = totals.select(0, 1).clamp_min(1.0);
+  return {totals.select(0, 0) / safe_count, safe_count.reciprocal()};
+}
+
+StepResult TrainStep::run(Loader& loader) {
+  const Config& config = job_.config();
+  const Gradients gradients = compute_gradients(loader);
+  const ParameterList parameters = state_.store.all();
+  const at::NoGradGuard no_grad;
+
+  StepResult result;
+  result.loss = gradients.loss;
+  at::Tensor scale = gradients.scale;
+  if (config.optimizer.clip_grad > 0.0) {
+    const ClippedScale clipped = clip_gradients(parameters, model_group(), gradients.scale, config.optimizer.clip_grad);
+    result.grad_norm = clipped.norm;
+    scale = clipped.scale;
+  }
+  check_finite(result);
+  if (config.logging.log_num_zeros_in_grad) result.zeros = count_zero_gradients(parameters, model_group());
+  state_.optimizer.step(state_.schedule.lr(), state_.schedule.weight_decay(), scale);
+  state_.schedule.advance(config.batch.global_batch_size);
+  state_.progress.iteration += 1;
+  state_.progress.consumed_train_samples += config.batch.global_batch_size;
+  return result;
+}
+
+void TrainStep::check_finite(const StepResult& result) const {
+  // On a GPU reading the numbers would stall the step; there the log finds them. Every rank reads the same bits.
+  if (!job_.device().is_cpu() || !job_.config().precision.check_for_nan_in_loss_and_grad) return;
+  const double loss = result.loss.item<double>();
+  const double norm = result.grad_norm.defined() ? result.grad_norm.item<double>() : 0.0;
+  if (std::isfinite(loss) && std::isfinite(norm)) return;
+  throw NumericError(fmt::format("iteration {}: expected finite numbers, got loss {} and gradient norm {}. The weights are as "
+                                 "before this iteration; resume from the last checkpoint with a lower learning rate, or "
+                                 "look at the samples from {} on",
+                                 state_.progress.iteration + 1, loss, norm, state_.progress.consumed_train_samples));
+}
+
+double TrainStep::evaluate(Loader& loader, std::int64_t global_batches) {
+  const at::NoGradGuard no_grad;
+  at::Tensor loss_sum = at::zeros({}, at::TensorOptions().dtype(at::kDouble).device(job_.device()));
+  std::int64_t tokens = 0;
+  for (std::int64_t i = 0; i < global_batches * micro_batches(); ++i) {
+    const DeviceBatch batch = to_device(loader.next(), job_);
+    const at::Tensor losses = model_.forward(batch.input, 0, /*training=*/false);
+    loss_sum += (losses.to(at::kDouble) * batch.loss_mask).sum();
+    tokens += batch.unmasked_tokens;
+  }
+  state_.progress.consumed_valid_samples += global_batches * job_.config().batch.global_batch_size;
+  const at::Tensor totals = reduced_totals(loss_sum, tokens).cpu();
+  return totals[0].item<double>() / std::max(totals[1].item<double>(), 1.0);
+}
+
+}  // namespace ringtron

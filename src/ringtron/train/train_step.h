@@ -1,0 +1,56 @@
+// One optimizer step, and one evaluation: the same loss path for both.
+//
+// The objective is the sum of the losses of all unmasked tokens of the global batch divided by their exact number,
+// whatever the layout and however masks fall: gradients are summed over micro-batches and over the data-context group
+// without any division and scaled once, by 1 / count, in the optimizer.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "ringtron/data/loader.h"
+#include "ringtron/data_parallel/gradient_reducer.h"
+#include "ringtron/models/gpt.h"
+#include "ringtron/optim/gradient_clip.h"
+#include "ringtron/train/job.h"
+#include "ringtron/train/training_state.h"
+
+namespace ringtron {
+
+// Results of one step, on the device; nothing waits for them until someone asks.
+struct StepResult {
+  at::Tensor loss;       // 0-dim fp64: mean over the global batch's unmasked tokens; the same on all ranks
+  at::Tensor grad_norm;  // 0-dim: before clipping; undefined with --clip-grad 0
+  at::Tensor zeros;      // 0-dim, with --log-num-zeros-in-grad
+};
+
+class TrainStep {
+ public:
+  TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer);
+
+  // Forward and backward of all micro-batches, reduction, clipping, Adam, schedule, progress. Collective.
+  StepResult run(Loader& loader);
+
+  // Forward and backward and reduction only: leaves the gradients of the objective times the token count in the
+  // parameters, and returns the loss. What parity proofs compare. Collective.
+  struct Gradients {
+    at::Tensor loss;   // 0-dim fp64
+    at::Tensor scale;  // 0-dim fp64: 1 / unmasked tokens
+  };
+  Gradients compute_gradients(Loader& loader);
+
+  // Mean loss over `global_batches` batches, forward only, without dropout. Collective.
+  double evaluate(Loader& loader, std::int64_t global_batches);
+
+ private:
+  std::int64_t micro_batches() const;
+  ModelGroup model_group() const;
+  void check_finite(const StepResult& result) const;
+  at::Tensor reduced_totals(at::Tensor loss_sum, std::int64_t tokens) const;
+
+  const Job& job_;
+  const GptModel& model_;
+  TrainingState& state_;
+  GradientReducer& reducer_;
+};
+
+}  // namespace ringtron

@@ -1,0 +1,47 @@
+// The run's three datasets and the loaders over them, as the data flags ask.
+#pragma once
+
+#include <array>
+#include <memory>
+
+#include "ringtron/data/dataset.h"
+#include "ringtron/data/dataset_split.h"
+#include "ringtron/data/loader.h"
+#include "ringtron/models/gpt.h"
+#include "ringtron/tokenizer/tokenizer.h"
+#include "ringtron/train/job.h"
+
+namespace ringtron {
+
+class TrainingData {
+ public:
+  // Opens the corpora and builds or maps their indices. Collective; throws the same error on all ranks. Rank 0 prints
+  // Megatron's lines about it.
+  TrainingData(const Job& job, const Tokenizer& tokenizer);
+
+  bool has(Split split) const { return datasets_[index(split)] != nullptr; }
+
+  // This rank's micro-batches from the first sample that is not consumed. `split` must be there.
+  std::unique_ptr<Loader> loader(Split split, std::int64_t consumed_samples) const;
+
+ private:
+  static std::size_t index(Split split) { return static_cast<std::size_t>(split); }
+
+  const Job& job_;
+  std::int64_t vocab_size_;
+  std::int64_t end_of_document_;
+  std::array<std::unique_ptr<Dataset>, kSplitCount> datasets_;
+};
+
+// The tokenizer of the data flags.
+std::unique_ptr<Tokenizer> tokenizer_of(const DataConfig& data);
+
+// A micro-batch on the model's device.
+struct DeviceBatch {
+  GptInput input;
+  at::Tensor loss_mask;           // [s_cp, b], 0 or 1, in the loss type
+  std::int64_t unmasked_tokens;   // of this rank, counted on the host
+};
+DeviceBatch to_device(const MicroBatch& batch, const Job& job);
+
+}  // namespace ringtron

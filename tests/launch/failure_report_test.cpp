@@ -1,0 +1,37 @@
+// Who is to blame when several ranks fail, and how it is said.
+#include "ringtron/launch/failure_report.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <vector>
+
+namespace ringtron {
+namespace {
+
+const RankFailure kConsequence = {
+    .rank = 0, .pid = 10, .exit_code = 1, .last_line = "pretrain_gpt: communication failed: rank 2 is gone"};
+const RankFailure kOwnFault = {.rank = 1, .pid = 11, .exit_code = 1, .last_line = "pretrain_gpt: disk full"};
+const RankFailure kKilled = {.rank = 2, .pid = 12, .signal = SIGKILL, .last_line = {}};
+
+std::size_t blamed(const std::vector<RankFailure>& failures) {
+  return first_cause(failures);
+}
+
+TEST(FailureReport, KilledRankIsNamedThoughSeenLast) {
+  EXPECT_EQ(blamed({kConsequence, kOwnFault, kKilled}), 2u);
+  EXPECT_EQ(blamed({kConsequence, kOwnFault}), 1u);
+  EXPECT_EQ(blamed({kOwnFault, kOwnFault}), 0u);
+  EXPECT_EQ(blamed({kConsequence, kConsequence}), 0u);
+}
+
+TEST(FailureReport, Words) {
+  EXPECT_EQ(describe(kOwnFault), "rank 1 (pid 11) ended with exit code 1");
+  EXPECT_NE(describe(kKilled).find("rank 2 (pid 12) was killed by SIGKILL"), std::string::npos);
+  EXPECT_EQ(shell_exit_code(kKilled), 137);
+  EXPECT_EQ(shell_exit_code(kOwnFault), 1);
+  EXPECT_EQ(signal_name(1000), "signal 1000");
+}
+
+}  // namespace
+}  // namespace ringtron

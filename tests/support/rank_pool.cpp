@@ -94,7 +94,7 @@ void RankPool::start(int rank) {
   std::vector<char*> environment_pointers;
   for (std::string& entry : environment) environment_pointers.push_back(entry.data());
   environment_pointers.push_back(nullptr);
-  std::vector<std::string> arguments{"rank_process", "--gtest_filter=RankProcess.Serves", "--gtest_color=no"};
+  std::vector<std::string> arguments{"rank_process", "--gtest_filter=RankProcess.Serves", "--gtest_brief=1"};
   std::vector<char*> argument_pointers;
   for (std::string& argument : arguments) argument_pointers.push_back(argument.data());
   argument_pointers.push_back(nullptr);

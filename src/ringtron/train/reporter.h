@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "ringtron/base/clock.h"
 #include "ringtron/telemetry/event_writer.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/train_step.h"

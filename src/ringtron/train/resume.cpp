@@ -101,10 +101,10 @@ void read_into(CheckpointReader& reader, const std::string& name, const Paramete
                const Job& job) {
   const TensorEntry& entry = reader.tensor(name);
   const Shape wanted = logical_shape(parameter);
-  if (entry.global_shape != wanted) {
+  if (entry.shape != wanted) {
     throw ConfigError(fmt::format("{} in {} has shape {}, but this model's is {}. Give the flags that the checkpoint was "
                                   "made with (see `inspect checkpoint`)",
-                                  name, reader.folder().string(), to_string(entry.global_shape), to_string(wanted)));
+                                  name, reader.folder().string(), to_string(entry.shape), to_string(wanted)));
   }
   for (const LocalSlab& local : slabs_of(parameter, job)) {
     auto sizes = target.sizes().vec();

@@ -1,6 +1,7 @@
 // The training loop: step, log, evaluate, save, stop.
 #pragma once
 
+#include "ringtron/base/clock.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/reporter.h"
 #include "ringtron/train/resume.h"

@@ -1,0 +1,200 @@
+#include "ringtron/data/gpt_dataset.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "ringtron/base/error.h"
+#include "ringtron/data/blended_dataset.h"
+#include "ringtron/data/mock_dataset.h"
+#include "tests/data/made_up_corpus.h"
+#include "tests/support/temp_dir.h"
+
+namespace ringtron {
+namespace {
+
+// One part of the golden file, by value: it must be held in a variable while a loop walks over it.
+nlohmann::json golden(const char* part) {
+  std::ifstream file(std::string(RINGTRON_SOURCE_DIR) + "/tests/golden/gpt_dataset.json");
+  return nlohmann::json::parse(file).at(part);
+}
+
+struct Opened {
+  testing::TempDir dir;
+  std::shared_ptr<IndexedDataset> corpus;
+  GptDatasetOptions options;
+};
+
+// The corpus and the options of one row of the golden file.
+std::unique_ptr<Opened> open_case(const nlohmann::json& c) {
+  auto opened = std::make_unique<Opened>();
+  const std::string prefix = (opened->dir / "corpus").string();
+  testing::write_made_up_corpus(prefix, c.at("documents"), c.at("longest"));
+  opened->corpus = std::make_shared<IndexedDataset>(prefix);
+  const auto parts = split_sequences(c.at("split").get<std::string>(), opened->corpus->sequences());
+  opened->options.split = static_cast<Split>(c.at("part").get<int>());
+  opened->options.index.sequences = parts.at(c.at("part").get<std::size_t>()).value();
+  opened->options.index.sequence_length = c.at("sequence_length");
+  opened->options.index.seed = c.at("seed");
+  if (!c.at("samples").is_null()) opened->options.index.samples = c.at("samples").get<std::int64_t>();
+  return opened;
+}
+
+TEST(GptDataset, SameOrderAsTheMegatronCoreWheel) {
+  int separate = 0;
+  const auto cases = golden("datasets");
+  ASSERT_FALSE(cases.empty());
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.at("name").get<std::string>());
+    const auto opened = open_case(c);
+    const GptDataset dataset(opened->corpus, opened->options);
+    const auto documents = c.at("document_index").get<std::vector<std::int32_t>>();
+    const auto order = c.at("shuffle_index").get<std::vector<std::int64_t>>();
+    EXPECT_THAT(dataset.document_index(), ::testing::ElementsAreArray(documents));
+    EXPECT_THAT(dataset.shuffle_index(), ::testing::ElementsAreArray(order));
+    ASSERT_EQ(dataset.sample_index().size(), c.at("sample_index").size());
+    for (std::size_t i = 0; i < dataset.sample_index().size(); ++i) {
+      EXPECT_EQ(dataset.sample_index()[i].document, c["sample_index"][i][0].get<std::int64_t>());
+      EXPECT_EQ(dataset.sample_index()[i].offset, c["sample_index"][i][1].get<std::int64_t>());
+    }
+    for (std::size_t i = 0; i < c.at("first_samples").size(); ++i) {
+      EXPECT_EQ(dataset.sample(static_cast<std::int64_t>(i)), c["first_samples"][i].get<std::vector<std::int32_t>>());
+    }
+    separate += dataset.sizes().separate_final_epoch() ? 1 : 0;
+  }
+  EXPECT_GE(separate, 3) << "the golden file should hold cases with a separate final epoch";
+  EXPECT_LE(separate, static_cast<int>(cases.size()) - 3) << "and cases without";
+}
+
+TEST(GptDataset, AnotherSeedGivesAnotherOrder) {  // negative control of the test above
+  auto c = golden("datasets").at(0);
+  c["seed"] = c["seed"].get<int>() + 1;
+  const auto opened = open_case(c);
+  const GptDataset dataset(opened->corpus, opened->options);
+  EXPECT_THAT(dataset.shuffle_index(),
+              ::testing::Not(::testing::ElementsAreArray(c.at("shuffle_index").get<std::vector<std::int64_t>>())));
+}
+
+TEST(GptDataset, PartsOfASampleAreThoseOfTheWhole) {
+  const auto cases = golden("datasets");
+  ASSERT_FALSE(cases.empty());
+  for (const auto& c : cases) {
+    const auto opened = open_case(c);
+    const GptDataset dataset(opened->corpus, opened->options);
+    const std::int64_t s = dataset.sequence_length();
+    for (std::int64_t i = 0; i < dataset.size(); ++i) {
+      const auto whole = dataset.sample(i);
+      for (std::int64_t first = 0; first <= s; first += 3) {
+        std::vector<std::int32_t> part(static_cast<std::size_t>(s + 1 - first));
+        dataset.read(i, first, s + 1 - first, part.data());
+        EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + first));
+      }
+      EXPECT_EQ(dataset.locate(i, s).token, whole.back());
+    }
+  }
+}
+
+TEST(GptDataset, CacheIsUsedCheckedAndRebuilt) {
+  const auto opened = open_case(golden("datasets").at(2));
+  opened->options.cache_folder = opened->dir / "cache";
+  const GptDataset first(opened->corpus, opened->options);
+  EXPECT_EQ(first.index_source(), GptDataset::IndexSource::built_and_cached);
+  const GptDataset second(opened->corpus, opened->options);
+  EXPECT_EQ(second.index_source(), GptDataset::IndexSource::cache);
+  EXPECT_EQ(second.size(), first.size());
+  for (std::int64_t i = 0; i < first.size(); ++i) EXPECT_EQ(second.sample(i), first.sample(i));
+  const auto file = std::filesystem::directory_iterator(opened->options.cache_folder)->path();
+  const std::string good = read_file(file);
+  for (std::size_t at = 0; at < 2; ++at) {
+    std::string bad = good;
+    if (at == 0) bad[bad.size() / 2] ^= 1;
+    if (at == 1) bad.resize(bad.size() / 2);
+    write_file_atomically(file, bad);
+    const GptDataset again(opened->corpus, opened->options);
+    EXPECT_EQ(again.index_source(), GptDataset::IndexSource::built_and_cached);
+    EXPECT_EQ(read_file(file), good);
+  }
+}
+
+TEST(GptDataset, SeveralBuildersAtOnce) {
+  const auto opened = open_case(golden("datasets").at(1));
+  opened->options.cache_folder = opened->dir / "cache";
+  std::vector<std::thread> threads;
+  std::vector<std::vector<std::int32_t>> samples(4);
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    threads.emplace_back([&, i] { samples[i] = GptDataset(opened->corpus, opened->options).sample(3); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& sample : samples) EXPECT_EQ(sample, samples[0]);
+  const auto entries = std::filesystem::directory_iterator(opened->options.cache_folder);
+  EXPECT_EQ(std::distance(begin(entries), end(entries)), 1);
+}
+
+TEST(GptDataset, UnwritableCacheIsNoError) {
+  const auto opened = open_case(golden("datasets").at(0));
+  opened->options.cache_folder = opened->dir / "corpus.bin" / "cache";  // below a file
+  const GptDataset dataset(opened->corpus, opened->options);
+  EXPECT_EQ(dataset.index_source(), GptDataset::IndexSource::built);
+  EXPECT_NE(dataset.cache_problem(), "");
+}
+
+TEST(GptDataset, EmptyPartIsAnError) {
+  const auto opened = open_case(golden("datasets").at(0));
+  opened->options.index.sequences = {3, 3};
+  EXPECT_THROW(GptDataset(opened->corpus, opened->options), ConfigError);
+}
+
+TEST(DatasetSplit, Boundaries) {
+  const auto parts = split_sequences("969, 30, 1", 1000);
+  EXPECT_EQ(parts[0]->end, 969);
+  EXPECT_EQ(parts[1]->end, 999);
+  EXPECT_EQ(parts[2]->end, 1000);
+  EXPECT_FALSE(split_sequences("99,1,0", 10)[2]);
+  EXPECT_EQ(split_sequences("50,50", 5)[0]->end, 2);  // Python's round(2.5)
+  for (const char* bad : {"", "0,0", "1,2,3,4", "1.2.3"}) EXPECT_THROW(split_sequences(bad, 10), ConfigError) << bad;
+}
+
+TEST(DatasetSplit, WantedSamples) {
+  const auto wanted = wanted_samples(
+      {.train_iters = 100, .train_samples = {}, .global_batch_size = 8, .eval_interval = 30, .eval_iters = 5,
+       .eval_global_batch_size = 4});
+  EXPECT_EQ(wanted, (std::array<std::int64_t, 3>{800, 80, 20}));
+}
+
+TEST(BlendedDataset, IndexOfTheMegatronCoreWheel) {
+  const auto cases = golden("blends");
+  ASSERT_FALSE(cases.empty());
+  for (const auto& c : cases) {
+    const auto weights = c.at("weights").get<std::vector<double>>();
+    const BlendIndex index = build_blend_index(weights, static_cast<std::int64_t>(c.at("dataset").size()));
+    EXPECT_EQ(index.dataset, c.at("dataset").get<std::vector<std::int16_t>>());
+    EXPECT_EQ(index.sample, c.at("sample").get<std::vector<std::int64_t>>());
+  }
+}
+
+TEST(BlendedDataset, ReadsFromItsDatasetsAndRefusesTooSmallOnes) {
+  const auto make = [](std::int64_t first, std::int64_t second) {
+    std::vector<std::unique_ptr<Dataset>> datasets;
+    datasets.push_back(std::make_unique<MockDataset>(first, 16, 50, 1));
+    datasets.push_back(std::make_unique<MockDataset>(second, 16, 50, 2));
+    return BlendedDataset(std::move(datasets), {3, 1}, 8);
+  };
+  const BlendedDataset blend = make(6, 2);
+  EXPECT_EQ(blend.size(), 8);
+  EXPECT_EQ(blend.sample(1), MockDataset(2, 16, 50, 2).sample(0));
+  EXPECT_THROW(make(5, 2), ConfigError);
+}
+
+TEST(Blend, ParsesAllForms) {
+  EXPECT_TRUE(parse_blend(std::vector<std::string>{"A"}).weights.empty());
+  EXPECT_EQ(parse_blend(std::vector<std::string>{"A", "B"}).prefixes, (std::vector<std::string>{"A", "B"}));
+  const Blend blend = parse_blend(std::vector<std::string>{"30", "A", "10", "B"});
+  EXPECT_EQ(blend.weights, (std::vector<double>{0.75, 0.25}));
+  EXPECT_THROW(parse_blend(std::vector<std::string>{"30", "A", "B", "C"}), ConfigError);
+  EXPECT_EQ(wanted_of_corpus(1000, 0.3), 302);
+}
+
+}  // namespace
+}  // namespace ringtron

@@ -1,0 +1,143 @@
+#include "ringtron/data/loader.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <memory>
+#include <set>
+
+#include "ringtron/base/error.h"
+#include "ringtron/data/gpt_dataset.h"
+#include "ringtron/data/mock_dataset.h"
+#include "tests/data/made_up_corpus.h"
+#include "tests/support/temp_dir.h"
+
+namespace ringtron {
+namespace {
+
+constexpr std::int64_t kLength = 128;
+constexpr std::int64_t kVocab = 30;
+
+LoaderOptions options() { return {.ranges = {}, .vocab_size = kVocab, .end_of_document = kVocab - 1}; }
+
+TEST(Loader, LabelsFollowTokens) {
+  const MockDataset dataset(20, kLength, kVocab, 1);
+  Loader loader(dataset, {.dataset_size = 20, .micro_batch_size = 3}, options(), 5);
+  for (int micro_batch = 0; micro_batch < 5; ++micro_batch) {
+    const MicroBatch batch = loader.next();
+    EXPECT_EQ(batch.batch, 3);
+    EXPECT_EQ(batch.length, kLength);
+    for (std::int64_t b = 0; b < 3; ++b) {
+      EXPECT_EQ(batch.sample_numbers[static_cast<std::size_t>(b)], 5 + 3 * micro_batch + b);
+      const auto sample = dataset.sample(5 + 3 * micro_batch + b);
+      EXPECT_TRUE(std::equal(sample.begin(), sample.end() - 1, batch.tokens.begin() + b * kLength));
+      EXPECT_TRUE(std::equal(sample.begin() + 1, sample.end(), batch.labels.begin() + b * kLength));
+    }
+  }
+  EXPECT_GE(loader.wait_seconds(), 0);
+  EXPECT_THROW(loader.next(), ConfigError);  // samples 20 and more do not exist
+  EXPECT_THROW(loader.next(), ConfigError);
+}
+
+// Every rank's slice of each tensor equals those positions of the whole batch.
+TEST(Loader, RangesAreSlicesOfTheWhole) {
+  const MockDataset dataset(8, kLength, kVocab, 2);
+  LoaderOptions whole_options = options();
+  whole_options.mask_end_of_document = whole_options.reset_position_ids = true;
+  const Sampler sampler{.dataset_size = 8, .micro_batch_size = 2};
+  const MicroBatch whole = read_micro_batch(dataset, sampler, whole_options, {3, 4});
+  for (const std::int64_t cp : {1, 2, 4}) {
+    const std::int64_t chunk = kLength / (2 * cp);
+    for (std::int64_t r = 0; r < cp; ++r) {
+      LoaderOptions mine = whole_options;
+      mine.ranges = {{r * chunk, (r + 1) * chunk}, {(2 * cp - 1 - r) * chunk, (2 * cp - r) * chunk}};
+      const MicroBatch part = read_micro_batch(dataset, sampler, mine, {3, 4});
+      ASSERT_EQ(part.length, 2 * chunk);
+      for (std::int64_t b = 0; b < 2; ++b) {
+        for (std::int64_t i = 0; i < part.length; ++i) {
+          const auto local = static_cast<std::size_t>(b * part.length + i);
+          const auto global =
+              static_cast<std::size_t>(b * kLength + part.global_positions[static_cast<std::size_t>(i)]);
+          EXPECT_EQ(part.tokens[local], whole.tokens[global]);
+          EXPECT_EQ(part.labels[local], whole.labels[global]);
+          EXPECT_EQ(part.loss_mask[local], whole.loss_mask[global]);
+          EXPECT_EQ(part.position_ids[local], whole.position_ids[global]);
+        }
+      }
+    }
+  }
+}
+
+TEST(Loader, EndOfDocumentMasksAndResets) {
+  const MockDataset dataset(1, kLength, kVocab, 3);
+  const Sampler sampler{.dataset_size = 1};
+  LoaderOptions with = options();
+  with.mask_end_of_document = with.reset_position_ids = true;
+  const MicroBatch plain = read_micro_batch(dataset, sampler, options(), {0});
+  const MicroBatch batch = read_micro_batch(dataset, sampler, with, {0});
+  const auto end = static_cast<std::size_t>(MockDataset::kDocumentLength - 1);
+  EXPECT_EQ(plain.loss_mask[end], 1);
+  EXPECT_EQ(batch.loss_mask[end], 0);
+  EXPECT_EQ(batch.loss_mask[end + 1], 1);
+  EXPECT_EQ(plain.position_ids[end + 1], MockDataset::kDocumentLength);
+  EXPECT_EQ(batch.position_ids[end], MockDataset::kDocumentLength - 1);
+  EXPECT_EQ(batch.position_ids[end + 1], 0);
+  EXPECT_EQ(batch.position_ids[end + 5], 4);
+}
+
+TEST(Loader, TokenOutsideTheVocabularyIsNamed) {
+  testing::TempDir dir;
+  const std::string prefix = (dir / "corpus").string();
+  testing::write_made_up_corpus(prefix, 5, 4);
+  const auto corpus = std::make_shared<IndexedDataset>(prefix);
+  const GptDataset dataset(corpus, {Split::train, {{0, 5}, 4, 1, {}}, {}});
+  LoaderOptions narrow = options();
+  narrow.vocab_size = 125;  // document 4 holds 124 and 125
+  Loader loader(dataset, {.dataset_size = dataset.size()}, narrow, 0);
+  try {
+    for (std::int64_t i = 0; i < dataset.size(); ++i) loader.next();
+    FAIL() << "no error";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("token 125 at position 1 of document 4 of " + prefix));
+  }
+}
+
+TEST(Loader, StopsWhileFullAndWhileUnused) {
+  const MockDataset dataset(1000, kLength, kVocab, 1);
+  for (int i = 0; i < 20; ++i) Loader(dataset, {.dataset_size = 1000}, options(), 0);
+  SUCCEED();
+}
+
+TEST(Sampler, RanksShareEachGlobalBatch) {
+  for (const std::int64_t dp : {1, 2, 4}) {
+    std::set<std::int64_t> seen;
+    for (std::int64_t rank = 0; rank < dp; ++rank) {
+      const Sampler sampler{.dataset_size = 100, .micro_batch_size = 8 / dp / 2, .data_parallel_size = dp,
+                            .data_parallel_rank = rank};
+      for (int m = 0; m < 2; ++m) {
+        for (const std::int64_t n : sampler.global_numbers(40, m)) seen.insert(n);
+      }
+    }
+    EXPECT_THAT(seen, ::testing::ElementsAre(40, 41, 42, 43, 44, 45, 46, 47)) << dp;
+  }
+}
+
+TEST(Sampler, CyclicVisitsEachSampleOncePerPass) {
+  for (const std::int64_t size : {1, 2, 3, 5, 64, 1000}) {
+    const Sampler sampler{.order = SampleOrder::cyclic, .dataset_size = size, .seed = 7};
+    std::vector<std::int64_t> passes[2];
+    for (std::int64_t n = 0; n < 2 * size; ++n) {
+      passes[n / size].push_back(sampler.dataset_sample(n));
+    }
+    if (size == 1000) {
+      EXPECT_NE(passes[0], passes[1]);
+    }
+    for (auto& pass : passes) {
+      std::sort(pass.begin(), pass.end());
+      for (std::int64_t i = 0; i < size; ++i) EXPECT_EQ(pass[static_cast<std::size_t>(i)], i);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ringtron

@@ -1,0 +1,97 @@
+// preprocess_data: tokenizes text into the .bin and .idx files that training reads, with the flags of Megatron's tool.
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <thread>
+
+#include "ringtron/base/clock.h"
+#include "ringtron/base/error.h"
+#include "ringtron/base/log.h"
+#include "ringtron/tools/preprocess.h"
+
+namespace {
+
+using namespace ringtron;
+
+std::atomic<bool> interrupted = false;  // set by a signal handler, which can reach nothing else
+
+struct Flags {
+  PreprocessOptions options;
+  int partitions = 1;
+  std::string language = "english";
+  bool keep_sequential_samples = false;
+};
+
+void declare(CLI::App& app, Flags& flags) {
+  PreprocessOptions& o = flags.options;
+  app.add_option("--input", o.input, "JSONL file, pattern, folder of text files, or several with commas; .gz too")
+      ->required();
+  app.add_option("--json-keys", o.encoder.json_keys, "Keys to read from JSONL; one output each")
+      ->capture_default_str();
+  app.add_flag("--split-sentences", o.encoder.split_sentences,
+               "One sequence for each sentence, by rules of our own (not NLTK); outputs are named _sentence");
+  app.add_flag("--keep-newlines", o.encoder.keep_newlines, "Keep white space between sentences");
+  app.add_option("--lang", flags.language, "Language of --split-sentences; its rules are the same for all")
+      ->capture_default_str();
+  app.add_flag("--append-eod", o.encoder.append_eod, "End each document with the end-of-document token (GPT needs it)");
+  app.add_option("--tokenizer-type", o.tokenizer.type, "GPT2BPETokenizer or NullTokenizer")->capture_default_str();
+  app.add_option("--vocab-file", o.tokenizer.vocab_file, "vocab.json of GPT2BPETokenizer");
+  app.add_option("--merge-file", o.tokenizer.merge_file, "merges.txt of GPT2BPETokenizer");
+  app.add_option("--vocab-size", o.tokenizer.vocab_size, "Number of ids of NullTokenizer");
+  app.add_option("--output-prefix", o.output_prefix, "Writes PREFIX_KEY_document.bin and .idx")->required();
+  o.workers = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  app.add_option("--workers", o.workers, "Threads")->capture_default_str();
+  app.add_option("--log-interval", o.log_interval, "Documents between progress lines")->capture_default_str();
+  app.add_flag("--strict", o.strict, "Stop at the first bad line and write nothing");
+  app.add_option("--partitions", flags.partitions, "Accepted, no effect: the output never depends on it");
+  app.add_flag("--keep-sequential-samples", flags.keep_sequential_samples, "Accepted, no effect: the order is always kept");
+}
+
+// Both --a-b and --a_b are names of a flag.
+std::vector<std::string> with_dashes(int argc, char** argv) {
+  std::vector<std::string> args(argv + 1, argv + argc);
+  for (std::string& arg : args) {
+    if (arg.starts_with("--")) std::replace(arg.begin(), arg.begin() + static_cast<int>(std::min(arg.find('='), arg.size())), '_', '-');
+  }
+  std::reverse(args.begin(), args.end());  // CLI11 takes them from the back
+  return args;
+}
+
+int run(const Flags& flags) {
+  std::signal(SIGINT, [](int) { interrupted = true; });
+  std::signal(SIGTERM, [](int) { interrupted = true; });
+  const auto start = SteadyClock::now();
+  const PreprocessReport report{[](const std::string& line) { print_line(line); },
+                                [](const std::string& line) { warn_line(line + "; skipped"); }};
+  const PreprocessSummary summary = preprocess(flags.options, report, interrupted);
+  if (summary.bad > 0) warn_line("{} bad lines were skipped; --strict stops at the first", summary.bad);
+  const double seconds = seconds_since(start);
+  print_line("Processed {} documents ({:.1f} MB) in {:.1f} s, {:.1f} MB/s. Skipped: {} bad lines, {} empty documents, {} "
+             "binary files.", summary.documents, static_cast<double>(summary.bytes) / 1e6, seconds,
+             static_cast<double>(summary.bytes) / 1e6 / seconds, summary.bad, summary.empty, summary.binary_files);
+  for (std::size_t i = 0; i < summary.prefixes.size(); ++i) {
+    print_line("{} tokens: {}.bin and .idx; train with --data-path {}", summary.tokens[i], summary.prefixes[i],
+               summary.prefixes[i]);
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_main("preprocess_data", [&] {
+    CLI::App app("Tokenizes text for training.", "preprocess_data");
+    Flags flags;
+    declare(app, flags);
+    try {
+      app.parse(with_dashes(argc, argv));
+    } catch (const CLI::Success& e) {
+      return app.exit(e);
+    } catch (const CLI::ParseError& e) {
+      throw ConfigError(std::string(e.what()) + ". See --help");
+    }
+    return run(flags);
+  });
+}

@@ -1,0 +1,49 @@
+// What preprocess_data does: text in, PREFIX_<key>_<level>.bin and .idx out, with several threads and constant memory.
+//
+// A reader thread cuts the input into batches, workers encode them, the calling thread writes them in the order of the
+// input; so the files do not depend on the number of workers. They appear complete or not at all.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ringtron/tokenizer/tokenizer.h"
+#include "ringtron/tools/document_encoder.h"
+
+namespace ringtron {
+
+struct PreprocessOptions {
+  std::string input;          // see find_input_files()
+  std::string output_prefix;  // its folder is made if need be
+  EncoderOptions encoder;
+  TokenizerOptions tokenizer;
+  int workers = 1;
+  std::int64_t log_interval = 1000;  // documents; progress is told at most every two seconds
+  bool strict = false;               // stop at the first bad line
+};
+
+struct PreprocessSummary {
+  std::int64_t documents = 0;  // read, good ones
+  std::int64_t empty = 0;      // of those, without any text
+  std::int64_t bad = 0;        // lines that are not JSON, lack a key, or hold something else under it
+  std::int64_t binary_files = 0;
+  std::int64_t bytes = 0;
+  std::vector<std::int64_t> tokens;   // for each key
+  std::vector<std::string> prefixes;  // of the files written, for each key
+};
+
+// How to tell people; called on the calling thread only.
+struct PreprocessReport {
+  std::function<void(const std::string&)> progress;
+  std::function<void(const std::string&)> bad_line;  // the first few
+};
+
+// Throws ConfigError for a wrong option or input without any text, IoError for files that fail, for a bad line with
+// `strict`, and when `interrupted` becomes true; then no output is left and older output is as it was.
+PreprocessSummary preprocess(const PreprocessOptions& options, const PreprocessReport& report,
+                             const std::atomic<bool>& interrupted);
+
+}  // namespace ringtron

@@ -8,6 +8,11 @@
 namespace ringtron {
 namespace {
 
+// What fits into the counter of the header's first comment.
+constexpr std::int64_t kSampleLimit = std::int64_t{1} << 44;
+constexpr std::int64_t kHeadLimit = std::int64_t{1} << 20;
+constexpr std::int64_t kQueryLimit = std::int64_t{1} << 32;
+
 struct Row {
   std::uint64_t key, stream, threshold;
   std::int64_t query;
@@ -39,7 +44,13 @@ at::Tensor attention_dropout_factors(const AttentionDropout& dropout, std::int64
                                      std::span<const PositionRange> queries,
                                      std::span<const PositionRange> keys, at::ScalarType type) {
   RT_CHECK(dropout.p >= 0.0 && dropout.p < 1.0, "attention dropout {} is not in [0, 1)", dropout.p);
-  RT_CHECK_LE(dropout.head_offset + heads, 1 << 20, "query heads with attention dropout");
+  RT_CHECK_LE(dropout.head_offset + heads, kHeadLimit, "query heads with attention dropout");
+  for (const std::int64_t sample : dropout.sample_numbers) {
+    RT_CHECK(sample >= 0 && sample < kSampleLimit, "sample number {} is not in [0, 2^44)", sample);
+  }
+  for (const PositionRange& range : queries) {
+    RT_CHECK_LE(range.end, kQueryLimit, "query positions with attention dropout");
+  }
   std::vector<std::int64_t> query_positions;
   for (const PositionRange& range : queries) {
     for (std::int64_t q = range.begin; q < range.end; ++q) query_positions.push_back(q);

@@ -16,7 +16,8 @@ using ::testing::Not;
 TEST(PlanCheck, TheRingIsProvenForUpToSixteenRanks) {
   for (int ranks = 1; ranks <= 16; ++ranks) {
     for (const bool causal : {true, false}) {
-      for (const SequenceLayout& layout : {zigzag_layout(4 * ranks, ranks), contiguous_layout(4 * ranks, ranks)}) {
+      for (const SequenceLayout& layout :
+           {zigzag_layout(4 * ranks, ranks), contiguous_layout(4 * ranks, ranks)}) {
         EXPECT_THAT(check_plans(layout, plan_p2p_all_ranks(layout, causal), causal), IsEmpty())
             << layout.name() << " on " << ranks << (causal ? " causal" : "");
       }
@@ -85,9 +86,10 @@ TEST(PlanCheck, PrintsGlobalChunkNumbers) {
             "step 1: kv of 0 | q 1 6 x kv 0 | send kv 0 to 2 | receive kv 3 from 0\n"
             "step 2: kv of 3 | q 6 x kv 3 4 | send kv 3 to 2 | receive kv 2 from 0\n"
             "step 3: kv of 2 | q 6 x kv 2 5\n");
-  EXPECT_THAT(to_string(plan_p2p_backward(layout, true, 1), layout),
-              HasSubstr("step 2: kv of 0 | q 1 6 x kv 0 | send kv 0 to 0 | send dkv 3 to 0 | receive kv 1 from 2 | "
-                        "receive dkv 0 from 2\n"));
+  EXPECT_THAT(
+      to_string(plan_p2p_backward(layout, true, 1), layout),
+      HasSubstr("step 2: kv of 0 | q 1 6 x kv 0 | send kv 0 to 0 | send dkv 3 to 0 | receive kv 1 from 2 | "
+                "receive dkv 0 from 2\n"));
 }
 
 TEST(PlanCheck, BytesAreTheClosedForm) {

@@ -32,7 +32,8 @@ TEST(SequenceLayout, OneRankHoldsOneChunkOfAnyLength) {
 
 TEST(SequenceLayout, EveryPositionIsHeldOnce) {
   for (int ranks = 1; ranks <= 16; ++ranks) {
-    for (const SequenceLayout& layout : {zigzag_layout(6 * ranks, ranks), contiguous_layout(6 * ranks, ranks)}) {
+    for (const SequenceLayout& layout :
+         {zigzag_layout(6 * ranks, ranks), contiguous_layout(6 * ranks, ranks)}) {
       std::vector<int> held(static_cast<std::size_t>(layout.sequence_length()), 0);
       for (int rank = 0; rank < ranks; ++rank) {
         for (const std::int64_t position : local_positions(layout, rank)) ++held.at(position);
@@ -51,9 +52,10 @@ TEST(SequenceLayout, RowsAndPositionsOfASpan) {
 }
 
 TEST(SequenceLayout, LengthThatDoesNotDivideSaysWhatToDo) {
-  EXPECT_THAT([] { zigzag_layout(1010, 4); },
-              ThrowsMessage<ConfigError>(AllOf(HasSubstr("multiple of 8"), HasSubstr("context-parallel-size 4"),
-                                               HasSubstr("got 1010"), HasSubstr("Pad to 1016"))));
+  EXPECT_THAT(
+      [] { zigzag_layout(1010, 4); },
+      ThrowsMessage<ConfigError>(AllOf(HasSubstr("multiple of 8"), HasSubstr("context-parallel-size 4"),
+                                       HasSubstr("got 1010"), HasSubstr("Pad to 1016"))));
   EXPECT_THAT([] { contiguous_layout(10, 4); }, ThrowsMessage<ConfigError>(HasSubstr("Pad to 12")));
   EXPECT_THROW(zigzag_layout(0, 1), ConfigError);
   EXPECT_THROW(zigzag_layout(-8, 4), ConfigError);

@@ -8,6 +8,11 @@
 namespace ringtron {
 namespace {
 
+// What fits into the counter of the header's first comment.
+constexpr std::int64_t kSampleLimit = std::int64_t{1} << 44;
+constexpr std::int64_t kHeadLimit = std::int64_t{1} << 20;
+constexpr std::int64_t kQueryLimit = std::int64_t{1} << 32;
+
 struct Row {
   std::uint64_t key, stream, threshold;
   std::int64_t query;
@@ -20,7 +25,8 @@ void fill_row(const Row& row, std::span<const PositionRange> keys, T keep, T* ou
       const PhiloxBlock words = attention_dropout_words(row.key, row.stream, row.query, block);
       for (std::int64_t i = 0; i < 4; ++i) {
         const std::int64_t position = block * 4 + i;
-        if (position >= range.begin && position < range.end) *out++ = words.v[i] < row.threshold ? T(0) : keep;
+        if (position >= range.begin && position < range.end)
+          *out++ = words.v[i] < row.threshold ? T(0) : keep;
       }
     }
   }
@@ -35,10 +41,16 @@ std::int64_t total_length(std::span<const PositionRange> ranges) {
 }  // namespace
 
 at::Tensor attention_dropout_factors(const AttentionDropout& dropout, std::int64_t heads,
-                                     std::span<const PositionRange> queries, std::span<const PositionRange> keys,
-                                     at::ScalarType type) {
+                                     std::span<const PositionRange> queries,
+                                     std::span<const PositionRange> keys, at::ScalarType type) {
   RT_CHECK(dropout.p >= 0.0 && dropout.p < 1.0, "attention dropout {} is not in [0, 1)", dropout.p);
-  RT_CHECK_LE(dropout.head_offset + heads, 1 << 20, "query heads with attention dropout");
+  RT_CHECK_LE(dropout.head_offset + heads, kHeadLimit, "query heads with attention dropout");
+  for (const std::int64_t sample : dropout.sample_numbers) {
+    RT_CHECK(sample >= 0 && sample < kSampleLimit, "sample number {} is not in [0, 2^44)", sample);
+  }
+  for (const PositionRange& range : queries) {
+    RT_CHECK_LE(range.end, kQueryLimit, "query positions with attention dropout");
+  }
   std::vector<std::int64_t> query_positions;
   for (const PositionRange& range : queries) {
     for (std::int64_t q = range.begin; q < range.end; ++q) query_positions.push_back(q);
@@ -54,7 +66,8 @@ at::Tensor attention_dropout_factors(const AttentionDropout& dropout, std::int64
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t sample = dropout.sample_numbers[i / (heads * rows)];
         const std::int64_t head = dropout.head_offset + i / rows % heads;
-        const Row row{dropout.key, attention_dropout_stream(sample, head), threshold, query_positions[i % rows]};
+        const Row row{dropout.key, attention_dropout_stream(sample, head), threshold,
+                      query_positions[i % rows]};
         fill_row(row, keys, keep, out + i * columns);
       }
     });

@@ -1,7 +1,7 @@
 // What a context-parallel rank reads of a batch: its own chunks of each row, and their positions.
 //
-// Tokens, labels, loss mask and position ids are all cut the same way; labels were shifted before, so no rank needs a
-// neighbour's token. The loader asks for the ranges first and reads nothing else.
+// Tokens, labels, loss mask and position ids are all cut the same way; labels were shifted before, so no rank
+// needs a neighbour's token. The loader asks for the ranges first and reads nothing else.
 #pragma once
 
 #include <cstdint>

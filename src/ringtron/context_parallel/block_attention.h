@@ -1,7 +1,8 @@
-// Attention of one block of queries to one block of keys and values: the only place that calls an attention kernel.
+// Attention of one block of queries to one block of keys and values: the only place that calls an attention
+// kernel.
 //
-// Letters: s_q, s_kv rows, b batch, n query heads, g key/value heads (n a multiple of g; query head h uses key/value head
-// h / (n/g)), d head size. Everything is sequence-first:
+// Letters: s_q, s_kv rows, b batch, n query heads, g key/value heads (n a multiple of g; query head h uses
+// key/value head h / (n/g)), d head size. Everything is sequence-first:
 //   q, out, d_out [s_q, b, n, d]   k, v [s_kv, b, g, d]   lse, delta [b, n, s_q]
 // The accumulate type of fp64 is fp64, of every other type fp32.
 // Implementations have no state that changes results; calls from several threads need no lock.
@@ -18,8 +19,8 @@
 namespace ringtron {
 
 struct BlockCall {
-  double scale = 1.0;                      // of the scores, before the softmax
-  bool causal = false;                     // row i of q sees rows 0..i of k; needs s_q == s_kv
+  double scale = 1.0;                         // of the scores, before the softmax
+  bool causal = false;                        // row i of q sees rows 0..i of k; needs s_q == s_kv
   const AttentionDropout* dropout = nullptr;  // null: none. Not owned.
   // Global positions of the rows, for dropout only.
   std::span<const PositionRange> q_positions = {};
@@ -53,16 +54,18 @@ class BlockAttention {
                                  const OutputGradient& output, const BlockCall& call) const = 0;
 };
 
-// Composed of plain tensor operations, on any device, in any type, with dropout; computes in the accumulate type. The
-// fp64 case is the truth that other implementations are compared with. Works in tiles of query rows whose scores stay
-// under `tile_bytes`.
-std::unique_ptr<BlockAttention> make_composed_block_attention(std::int64_t tile_bytes = std::int64_t{64} << 20);
+// Composed of plain tensor operations, on any device, in any type, with dropout; computes in the accumulate
+// type. The fp64 case is the truth that other implementations are compared with. Works in tiles of query rows
+// whose scores stay under `tile_bytes`.
+std::unique_ptr<BlockAttention> make_composed_block_attention(std::int64_t tile_bytes = std::int64_t{64}
+                                                                                        << 20);
 
 // ATen's fused CPU kernel; fp64, fp32 and bf16, no dropout.
 std::unique_ptr<BlockAttention> make_flash_cpu_block_attention();
 
 // The fastest one that can do it. The one place that chooses.
-std::unique_ptr<BlockAttention> make_block_attention(c10::DeviceType device, at::ScalarType type, bool dropout);
+std::unique_ptr<BlockAttention> make_block_attention(c10::DeviceType device, at::ScalarType type,
+                                                     bool dropout);
 
 at::ScalarType accumulate_type(at::ScalarType type);
 

@@ -18,10 +18,12 @@ Sizes sizes_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, co
   const Sizes z{q.size(0), k.size(0), q.size(1), q.size(2), k.size(2), q.size(3)};
   RT_CHECK(k.sizes() == v.sizes(), "k and v have different shapes");
   RT_CHECK(k.size(1) == z.b && k.size(3) == z.d && z.g > 0 && z.n % z.g == 0,
-           "q [{}, {}, {}, {}] against k [{}, {}, {}, {}]", z.s_q, z.b, z.n, z.d, z.s_kv, k.size(1), z.g, k.size(3));
+           "q [{}, {}, {}, {}] against k [{}, {}, {}, {}]", z.s_q, z.b, z.n, z.d, z.s_kv, k.size(1), z.g,
+           k.size(3));
   if (call.causal) RT_CHECK_EQ(z.s_q, z.s_kv, "rows of q and k of a causal block");
   if (call.dropout) {
-    RT_CHECK_EQ(static_cast<std::int64_t>(call.dropout->sample_numbers.size()), z.b, "sample numbers for dropout");
+    RT_CHECK_EQ(static_cast<std::int64_t>(call.dropout->sample_numbers.size()), z.b,
+                "sample numbers for dropout");
   }
   return z;
 }
@@ -38,14 +40,16 @@ at::Tensor from_matrices(const at::Tensor& x, std::int64_t b, std::int64_t s) {
   return x.view({b, g, r, s, d}).permute({3, 0, 1, 2, 4}).reshape({s, b, g * r, d});
 }
 
-// Rows [begin, begin + rows) of the queries against the first `keys` keys; later keys are masked for all of them.
+// Rows [begin, begin + rows) of the queries against the first `keys` keys; later keys are masked for all of
+// them.
 struct Tile {
   std::int64_t begin, rows, keys;
 };
 
 std::vector<Tile> tiles_of(const Sizes& z, bool causal, at::ScalarType type, std::int64_t tile_bytes) {
   const std::int64_t row_bytes = std::max<std::int64_t>(1, z.b * z.n * z.s_kv * at::elementSize(type));
-  const std::int64_t rows = std::clamp<std::int64_t>(tile_bytes / row_bytes, 1, std::max<std::int64_t>(z.s_q, 1));
+  const std::int64_t rows =
+      std::clamp<std::int64_t>(tile_bytes / row_bytes, 1, std::max<std::int64_t>(z.s_q, 1));
   std::vector<Tile> tiles;
   for (std::int64_t begin = 0; begin < z.s_q; begin += rows) {
     const std::int64_t count = std::min(rows, z.s_q - begin);
@@ -55,9 +59,10 @@ std::vector<Tile> tiles_of(const Sizes& z, bool causal, at::ScalarType type, std
 }
 
 // Masked, scaled scores [b, n, rows, keys].
-at::Tensor scores_of(const at::Tensor& q_matrices, const at::Tensor& k_matrices, const Tile& tile, const Sizes& z,
-                     const BlockCall& call) {
-  at::Tensor scores = at::bmm(q_matrices, k_matrices.narrow(1, 0, tile.keys).transpose(1, 2)).mul_(call.scale);
+at::Tensor scores_of(const at::Tensor& q_matrices, const at::Tensor& k_matrices, const Tile& tile,
+                     const Sizes& z, const BlockCall& call) {
+  at::Tensor scores =
+      at::bmm(q_matrices, k_matrices.narrow(1, 0, tile.keys).transpose(1, 2)).mul_(call.scale);
   scores = scores.view({z.b, z.n, tile.rows, tile.keys});
   if (call.causal) {
     const at::TensorOptions index = scores.options().dtype(at::kLong);

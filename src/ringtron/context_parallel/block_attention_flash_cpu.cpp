@@ -1,8 +1,8 @@
 // Block attention by ATen's fused CPU kernel.
 //
-// Its traps, and why they do not bite here: a causal mask is aligned to the top left, which for our square blocks is the
-// right one; no mask tensor is ever given; a row without any key would get log-sum-exp 0 instead of -inf, so blocks
-// without keys are refused (no plan has them) and no other block has such rows.
+// Its traps, and why they do not bite here: a causal mask is aligned to the top left, which for our square
+// blocks is the right one; no mask tensor is ever given; a row without any key would get log-sum-exp 0
+// instead of -inf, so blocks without keys are refused (no plan has them) and no other block has such rows.
 #include <ATen/ATen.h>
 
 #include "ringtron/base/check.h"
@@ -12,8 +12,12 @@ namespace ringtron {
 namespace {
 
 // [s, b, n, d] seen as [b, n, s, d], which is how the kernel wants it, and back. Views.
-at::Tensor heads_first(const at::Tensor& x) { return x.permute({1, 2, 0, 3}); }
-at::Tensor sequence_first(const at::Tensor& x) { return x.permute({2, 0, 1, 3}); }
+at::Tensor heads_first(const at::Tensor& x) {
+  return x.permute({1, 2, 0, 3});
+}
+at::Tensor sequence_first(const at::Tensor& x) {
+  return x.permute({2, 0, 1, 3});
+}
 
 void check_call(const at::Tensor& q, const at::Tensor& k, const BlockCall& call) {
   RT_CHECK(call.dropout == nullptr, "the fused CPU kernel has no layout-free dropout; use the composed one");
@@ -43,6 +47,8 @@ class FlashCpuBlockAttention final : public BlockAttention {
 
 }  // namespace
 
-std::unique_ptr<BlockAttention> make_flash_cpu_block_attention() { return std::make_unique<FlashCpuBlockAttention>(); }
+std::unique_ptr<BlockAttention> make_flash_cpu_block_attention() {
+  return std::make_unique<FlashCpuBlockAttention>();
+}
 
 }  // namespace ringtron

@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <map>
+#include <memory>
 #include <tuple>
 #include <utility>
 
@@ -57,8 +58,8 @@ class RingFunction : public torch::autograd::Function<RingFunction> {
     ForwardState done = run_forward(plan, state->context(q), q, k, v);
     // A ring of many saves the block it ends with; its own K and V may go.
     const bool packed = done.last_key_value.defined();
-    ctx->save_for_backward({q, packed ? at::Tensor() : k, packed ? at::Tensor() : v, done.out, done.lse,
-                            done.last_key_value});
+    ctx->save_for_backward(
+        {q, packed ? at::Tensor() : k, packed ? at::Tensor() : v, done.out, done.lse, done.last_key_value});
     ctx->saved_data["state"] = c10::IValue::make_capsule(state);
     return done.out;
   }
@@ -78,9 +79,12 @@ class RingAttention final : public CpAttention {
  public:
   explicit RingAttention(std::shared_ptr<Ring> ring) : ring_(std::move(ring)) {}
 
-  at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionCall& call) override {
-    RT_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes(), "attention wants q [s, b, n, d], k and v [s, b, g, d]");
-    RT_CHECK(k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type(), "q, k and v differ in type");
+  at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const AttentionCall& call) override {
+    RT_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes(),
+             "attention wants q [s, b, n, d], k and v [s, b, g, d]");
+    RT_CHECK(k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type(),
+             "q, k and v differ in type");
     return RingFunction::apply(q.contiguous(), k.contiguous(), v.contiguous(),
                                c10::make_intrusive<CallState>(ring_, call));
   }

@@ -13,7 +13,9 @@ std::string chunk_numbers(const SequenceLayout& layout, int rank, ChunkSpan span
   return text;
 }
 
-std::string payload_name(Payload payload) { return payload == Payload::key_value ? "kv" : "dkv"; }
+std::string payload_name(Payload payload) {
+  return payload == Payload::key_value ? "kv" : "dkv";
+}
 
 }  // namespace
 

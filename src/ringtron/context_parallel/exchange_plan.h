@@ -1,8 +1,9 @@
 // What one rank does in a context-parallel attention, as data: a list of steps.
 //
-// A step: start its messages, attend to the key/value block now held while they travel, merge the results in the order
-// listed, wait for the messages. Strategies differ only in their plan (plan_p2p.cpp); plan_runner.cpp runs any plan,
-// plan_check.h proves one, and `plan` and the tests read them without LibTorch.
+// A step: start its messages, attend to the key/value block now held while they travel, merge the results in
+// the order listed, wait for the messages. Strategies differ only in their plan (plan_p2p.cpp);
+// plan_runner.cpp runs any plan, plan_check.h proves one, and `plan` and the tests read them without
+// LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -48,18 +49,20 @@ struct Step {
 };
 
 // Forward: each attend gives (out, log-sum-exp), merged at once into the rows of `q`.
-// Backward: each attend gives dq, added to the rows of `q`, and dK, dV, added after the wait to the sum for `owner`: the
-// one received in this step, or a new one if none was. A sum that is sent is the one of the step before.
+// Backward: each attend gives dq, added to the rows of `q`, and dK, dV, added after the wait to the sum for
+// `owner`: the one received in this step, or a new one if none was. A sum that is sent is the one of the step
+// before.
 struct ExchangePlan {
   int rank = 0;
   int ranks = 1;
   std::vector<Step> steps;
 };
 
-// The ring. Forward: at step i rank r holds the block of rank r-i and passes it to r+1. Backward starts from the block
-// that the forward ended with, of rank r+1, and turns the other way: at step i rank r holds the block of r+1+i, and the
-// gradient sum of a block follows it one step behind and ends at its owner. The order in which a query chunk merges
-// key/value chunks is thus a function of its chunk number and the number of ranks, never of arrival.
+// The ring. Forward: at step i rank r holds the block of rank r-i and passes it to r+1. Backward starts from
+// the block that the forward ended with, of rank r+1, and turns the other way: at step i rank r holds the
+// block of r+1+i, and the gradient sum of a block follows it one step behind and ends at its owner. The order
+// in which a query chunk merges key/value chunks is thus a function of its chunk number and the number of
+// ranks, never of arrival.
 ExchangePlan plan_p2p_forward(const SequenceLayout& layout, bool causal, int rank);
 ExchangePlan plan_p2p_backward(const SequenceLayout& layout, bool causal, int rank);
 

@@ -11,9 +11,9 @@ namespace {
 
 // What a rank holds between two steps.
 struct Holding {
-  int key_value = 0;                       // owner of the block
-  std::optional<int> gradient;             // owner of the sum, if one is held
-  std::multiset<int> contributors;         // ranks that have added to it
+  int key_value = 0;                // owner of the block
+  std::optional<int> gradient;      // owner of the sum, if one is held
+  std::multiset<int> contributors;  // ranks that have added to it
 };
 
 class Player {
@@ -30,7 +30,8 @@ class Player {
     }
     for (const ExchangePlan& plan : plans) {
       if (plan.steps.size() != plans[0].steps.size()) {
-        return fault("rank {} has {} steps, rank 0 has {}", plan.rank, plan.steps.size(), plans[0].steps.size());
+        return fault("rank {} has {} steps, rank 0 has {}", plan.rank, plan.steps.size(),
+                     plans[0].steps.size());
       }
     }
     for (std::size_t i = 0; i < plans[0].steps.size(); ++i) {
@@ -63,13 +64,15 @@ class Player {
       }
       std::set<Payload> kinds;
       for (const Message& m : step.receives) {
-        if (!kinds.insert(m.payload).second) fault("step {}: rank {} receives two blocks of a kind", i, plan.rank);
+        if (!kinds.insert(m.payload).second)
+          fault("step {}: rank {} receives two blocks of a kind", i, plan.rank);
       }
     }
     for (const auto& [pair, messages] : sent) {
       if (pair.first == pair.second) fault("step {}: rank {} sends to itself", i, pair.first);
       if (received[pair] != messages) {
-        fault("step {}: what rank {} sends to rank {} is not what that one receives", i, pair.first, pair.second);
+        fault("step {}: what rank {} sends to rank {} is not what that one receives", i, pair.first,
+              pair.second);
       }
     }
     for (const auto& [pair, messages] : received) {
@@ -79,16 +82,18 @@ class Player {
     }
   }
 
-  Holding play_step(const ExchangePlan& plan, std::size_t i, const std::vector<Holding>& before, bool backward) {
+  Holding play_step(const ExchangePlan& plan, std::size_t i, const std::vector<Holding>& before,
+                    bool backward) {
     const Step& step = plan.steps[i];
     const Holding& held = before[plan.rank];
     if (held.key_value != step.owner) {
-      fault("step {}: rank {} attends to the block of rank {} but holds that of rank {}", i, plan.rank, step.owner,
-            held.key_value);
+      fault("step {}: rank {} attends to the block of rank {} but holds that of rank {}", i, plan.rank,
+            step.owner, held.key_value);
     }
     for (const Message& m : step.sends) {
       const bool has = m.payload == Payload::key_value ? held.key_value == m.owner : held.gradient == m.owner;
-      if (!has) fault("step {}: rank {} sends a block of rank {} that it does not hold", i, plan.rank, m.owner);
+      if (!has)
+        fault("step {}: rank {} sends a block of rank {} that it does not hold", i, plan.rank, m.owner);
     }
     for (const Attend& attend : step.attends) count_cells(plan.rank, step.owner, attend);
     Holding after;
@@ -98,7 +103,8 @@ class Player {
       if (m.payload == Payload::key_value) {
         after.key_value = m.owner;
       } else {
-        if (m.owner != step.owner) fault("step {}: rank {} receives a gradient of another block", i, plan.rank);
+        if (m.owner != step.owner)
+          fault("step {}: rank {} receives a gradient of another block", i, plan.rank);
         after.contributors = before[m.peer].contributors;
       }
     }
@@ -119,7 +125,8 @@ class Player {
     for (int a = 0; a < attend.q.count; ++a) {
       for (int b = 0; b < attend.kv.count; ++b) {
         const std::pair cell{queries[attend.q.first + a].number, keys[attend.kv.first + b].number};
-        // The causal mask works on rows: a later row block sees an earlier one fully, whatever the chunk numbers say.
+        // The causal mask works on rows: a later row block sees an earlier one fully, whatever the chunk
+        // numbers say.
         if (attend.mask == MaskKind::none || a > b) ++full_[cell];
         if (attend.mask == MaskKind::causal && a == b) ++triangle_[cell];
       }
@@ -133,8 +140,8 @@ class Player {
         const int want_triangle = causal_ && q == kv ? 1 : 0;
         const int full = full_[{q, kv}], triangle = triangle_[{q, kv}];
         if (full != want_full || triangle != want_triangle) {
-          fault("query chunk {} x key chunk {}: expected {} full and {} triangle, got {} and {}", q, kv, want_full,
-                want_triangle, full, triangle);
+          fault("query chunk {} x key chunk {}: expected {} full and {} triangle, got {} and {}", q, kv,
+                want_full, want_triangle, full, triangle);
         }
       }
     }
@@ -168,7 +175,8 @@ std::vector<std::string> check_plans(const SequenceLayout& layout, const PlanPai
     if (holdings[rank].gradient != rank) player.fault("rank {} does not end with its own gradient", rank);
     for (int from = 0; from < layout.ranks(); ++from) {
       const auto count = holdings[rank].contributors.count(from);
-      if (count != 1) player.fault("the gradient of rank {} has {} contributions of rank {}", rank, count, from);
+      if (count != 1)
+        player.fault("the gradient of rank {} has {} contributions of rank {}", rank, count, from);
     }
   }
   return player.take_faults();

@@ -12,18 +12,20 @@ bool ascending(const std::vector<Chunk>& chunks) {
                         [](const Chunk& a, const Chunk& b) { return a.number < b.number; });
 }
 
-// The key/value chunks of `owner` that the query chunks of `rank` see. Both lists ascend, so what a query chunk sees of
-// another rank is a prefix; neighbours with the same prefix become one rectangle. In the zigzag layout that is one
-// rectangle per step: all queries x first chunk (owner < rank) or second chunk x all keys (owner > rank).
+// The key/value chunks of `owner` that the query chunks of `rank` see. Both lists ascend, so what a query
+// chunk sees of another rank is a prefix; neighbours with the same prefix become one rectangle. In the zigzag
+// layout that is one rectangle per step: all queries x first chunk (owner < rank) or second chunk x all keys
+// (owner > rank).
 std::vector<Attend> attends_between(const SequenceLayout& layout, bool causal, int rank, int owner) {
   const std::vector<Chunk>& queries = layout.of(rank);
   const std::vector<Chunk>& keys = layout.of(owner);
   const ChunkSpan all_q{0, static_cast<int>(queries.size())};
   const ChunkSpan all_kv{0, static_cast<int>(keys.size())};
   if (!causal) return {{all_q, all_kv, MaskKind::none}};
-  RT_CHECK(ascending(queries) && ascending(keys), "a causal plan needs chunks stored in ascending order; layout {}",
-           layout.name());
-  // A rank's own chunks form one causal square although there is a gap between them: order is all that counts.
+  RT_CHECK(ascending(queries) && ascending(keys),
+           "a causal plan needs chunks stored in ascending order; layout {}", layout.name());
+  // A rank's own chunks form one causal square although there is a gap between them: order is all that
+  // counts.
   if (owner == rank) return {{all_q, all_kv, MaskKind::causal}};
   std::vector<Attend> attends;
   for (int i = 0; i < all_q.count; ++i) {

@@ -11,36 +11,37 @@
 namespace ringtron {
 namespace {
 
-at::Tensor rows_of(const at::Tensor& x, const PositionRange& rows) { return x.narrow(0, rows.begin, rows.length()); }
+at::Tensor rows_of(const at::Tensor& x, const PositionRange& rows) {
+  return x.narrow(0, rows.begin, rows.length());
+}
 
-// One attend of a plan, resolved to rows and positions. `call` points into the other members.
-class ResolvedAttend {
- public:
-  ResolvedAttend(const PlanContext& context, int rank, int owner, const Attend& attend)
-      : q_rows(context.layout.rows(rank, attend.q)),
-        kv_rows(context.layout.rows(owner, attend.kv)),
-        q_positions_(context.layout.positions(rank, attend.q)),
-        kv_positions_(context.layout.positions(owner, attend.kv)),
-        call{context.scale, attend.mask == MaskKind::causal, context.dropout, q_positions_, kv_positions_} {}
-  ResolvedAttend(const ResolvedAttend&) = delete;
-  ResolvedAttend& operator=(const ResolvedAttend&) = delete;
+// One attend of a plan, as rows of this rank's tensors and global positions.
+struct RowsToAttend {
+  PositionRange q_rows, kv_rows;
+  std::vector<PositionRange> q_positions, kv_positions;
+  bool causal;
 
-  const PositionRange q_rows, kv_rows;
-
- private:
-  const std::vector<PositionRange> q_positions_, kv_positions_;
-
- public:
-  const BlockCall call;
+  // Refers to this object.
+  BlockCall call(const PlanContext& context) const {
+    return {context.scale, causal, context.dropout, q_positions, kv_positions};
+  }
 };
+
+RowsToAttend resolve(const PlanContext& context, int rank, int owner, const Attend& attend) {
+  const SequenceLayout& layout = context.layout;
+  return {layout.rows(rank, attend.q), layout.rows(owner, attend.kv), layout.positions(rank, attend.q),
+          layout.positions(owner, attend.kv), attend.mask == MaskKind::causal};
+}
 
 // A key/value block on its way: the wire wants one tensor, the kernel two.
 class KeyValueRing {
  public:
   // A ring of one never sends, so the copy into one message is spared.
   KeyValueRing(const at::Tensor& k, const at::Tensor& v, const at::Tensor& packed, bool travels)
-      : k_(k), v_(v), packed_(travels && !packed.defined() ? at::stack({k, v}) : packed,
-                              packed.defined() ? RingExchange::First::read_only : RingExchange::First::writable) {
+      : k_(k),
+        v_(v),
+        packed_(travels && !packed.defined() ? at::stack({k, v}) : packed,
+                packed.defined() ? RingExchange::First::read_only : RingExchange::First::writable) {
     if (packed_.current().defined()) split();
   }
 
@@ -62,7 +63,8 @@ class KeyValueRing {
   RingExchange packed_;
 };
 
-void check_shapes(const PlanContext& context, const ExchangePlan& plan, const at::Tensor& q, const at::Tensor& k) {
+void check_shapes(const PlanContext& context, const ExchangePlan& plan, const at::Tensor& q,
+                  const at::Tensor& k) {
   RT_CHECK_EQ(plan.rank, context.ring.rank(), "rank of the plan and of group " + context.ring.name());
   RT_CHECK_EQ(plan.ranks, context.ring.size(), "ranks of the plan and of group " + context.ring.name());
   RT_CHECK_EQ(q.size(0), context.layout.local_length(), "rows of q on one context-parallel rank");
@@ -75,17 +77,17 @@ at::Tensor zeros_to_accumulate(at::IntArrayRef sizes, const at::Tensor& like) {
 
 }  // namespace
 
-ForwardState run_forward(const ExchangePlan& plan, const PlanContext& context, const at::Tensor& q, const at::Tensor& k,
-                         const at::Tensor& v) {
+ForwardState run_forward(const ExchangePlan& plan, const PlanContext& context, const at::Tensor& q,
+                         const at::Tensor& k, const at::Tensor& v) {
   check_shapes(context, plan, q, k);
   SoftmaxAccumulator accumulator(q);
   KeyValueRing held(k, v, at::Tensor(), plan.ranks > 1);
   for (const Step& step : plan.steps) {
     Work hop = start_messages(step, context.ring, held.exchange(), nullptr);
     for (const Attend& attend : step.attends) {
-      const ResolvedAttend a(context, plan.rank, step.owner, attend);
+      const RowsToAttend a = resolve(context, plan.rank, step.owner, attend);
       const BlockResult part = context.block.forward(rows_of(q, a.q_rows), rows_of(held.k(), a.kv_rows),
-                                                     rows_of(held.v(), a.kv_rows), a.call);
+                                                     rows_of(held.v(), a.kv_rows), a.call(context));
       accumulator.merge(a.q_rows.begin, part.out, part.lse);
     }
     hop.wait();
@@ -98,8 +100,9 @@ BlockGradient run_backward(const ExchangePlan& plan, const PlanContext& context,
                            const at::Tensor& d_out) {
   const at::Tensor& q = saved.q;
   const at::ScalarType accumulate = accumulate_type(q.scalar_type());
-  const OutputGradient whole{d_out, saved.out, saved.lse,
-                             (d_out.to(accumulate) * saved.out.to(accumulate)).sum(-1).permute({1, 2, 0}).contiguous()};
+  const OutputGradient whole{
+      d_out, saved.out, saved.lse,
+      (d_out.to(accumulate) * saved.out.to(accumulate)).sum(-1).permute({1, 2, 0}).contiguous()};
   KeyValueRing held(saved.k, saved.v, saved.last_key_value, plan.ranks > 1);
   at::Tensor dq = zeros_to_accumulate(q.sizes(), q);
   std::vector<std::int64_t> pair_sizes = held.k().sizes().vec();
@@ -110,18 +113,19 @@ BlockGradient run_backward(const ExchangePlan& plan, const PlanContext& context,
     Work hop = start_messages(step, context.ring, held.exchange(), &sum);
     std::vector<std::pair<PositionRange, BlockGradient>> parts;
     for (const Attend& attend : step.attends) {
-      const ResolvedAttend a(context, plan.rank, step.owner, attend);
+      const RowsToAttend a = resolve(context, plan.rank, step.owner, attend);
       const OutputGradient output{rows_of(whole.d_out, a.q_rows), rows_of(whole.out, a.q_rows),
                                   whole.lse.narrow(2, a.q_rows.begin, a.q_rows.length()).contiguous(),
                                   whole.delta.narrow(2, a.q_rows.begin, a.q_rows.length())};
       BlockGradient part = context.block.backward(rows_of(q, a.q_rows), rows_of(held.k(), a.kv_rows),
-                                                  rows_of(held.v(), a.kv_rows), output, a.call);
+                                                  rows_of(held.v(), a.kv_rows), output, a.call(context));
       rows_of(dq, a.q_rows).add_(part.dq);
       part.dq = at::Tensor();
       parts.emplace_back(a.kv_rows, std::move(part));
     }
     hop.wait();
-    // The sum that others have begun for this block comes before our part is added: one order, whatever arrives first.
+    // The sum that others have begun for this block comes before our part is added: one order, whatever
+    // arrives first.
     if (receives(step, Payload::key_value_gradient)) sum.arrived();
     for (const auto& [rows, part] : parts) {
       rows_of(sum.current().select(0, 0), rows).add_(part.dk);

@@ -1,8 +1,9 @@
 // Runs the exchange plan of one rank on tensors, forward and backward.
 //
-// All ranks of `ring` run the same pass of the plans of the same layout at the same time. Messages travel while the
-// block that has already come is attended to. Holds at most two key/value blocks and, backward, two gradient sums, beside
-// what autograd saved. Throws CommError when a peer fails; the ring is then of no further use.
+// All ranks of `ring` run the same pass of the plans of the same layout at the same time. Messages travel
+// while the block that has already come is attended to. Holds at most two key/value blocks and, backward, two
+// gradient sums, beside what autograd saved. Throws CommError when a peer fails; the ring is then of no
+// further use.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,7 +14,8 @@
 
 namespace ringtron {
 
-// What both passes need; references must outlive them. Shapes as in block_attention.h, rows = layout.local_length().
+// What both passes need; references must outlive them. Shapes as in block_attention.h, rows =
+// layout.local_length().
 struct PlanContext {
   Communicator& ring;
   const SequenceLayout& layout;
@@ -25,13 +27,13 @@ struct PlanContext {
 struct ForwardState {
   at::Tensor out;  // as q
   at::Tensor lse;  // accumulate type
-  // The key/value block held at the end, where the backward begins: [2, s, b, g, d], K then V. Of a ring of one it is
-  // undefined, and k and v themselves are the block.
+  // The key/value block held at the end, where the backward begins: [2, s, b, g, d], K then V. Of a ring of
+  // one it is undefined, and k and v themselves are the block.
   at::Tensor last_key_value;
 };
 
-ForwardState run_forward(const ExchangePlan& plan, const PlanContext& context, const at::Tensor& q, const at::Tensor& k,
-                         const at::Tensor& v);
+ForwardState run_forward(const ExchangePlan& plan, const PlanContext& context, const at::Tensor& q,
+                         const at::Tensor& k, const at::Tensor& v);
 
 // What the forward used and made. k and v are read only where last_key_value is undefined.
 struct SavedForward {

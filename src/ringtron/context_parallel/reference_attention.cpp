@@ -15,7 +15,8 @@ at::Tensor dropout_factors(const AttentionDropout& dropout, std::int64_t heads, 
   auto at = factors.accessor<double, 4>();
   for (std::int64_t b = 0; b < batch; ++b) {
     for (std::int64_t h = 0; h < heads; ++h) {
-      const auto stream = static_cast<std::uint64_t>(dropout.sample_numbers[b] * (1 << 20) + dropout.head_offset + h);
+      const auto stream =
+          static_cast<std::uint64_t>(dropout.sample_numbers[b] * (1 << 20) + dropout.head_offset + h);
       for (std::int64_t q = 0; q < s; ++q) {
         for (std::int64_t k = 0; k < s; ++k) {
           const std::uint64_t index = (static_cast<std::uint64_t>(q) << 34) + static_cast<std::uint64_t>(k);

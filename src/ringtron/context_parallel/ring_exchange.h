@@ -7,8 +7,8 @@
 //     hop.wait();
 //     key_value.arrived();        // if the step receives one; current() is now the received block
 //
-// Messages of one step, of both blocks, are one grouped exchange: every rank of the ring starts the same number.
-// The buffers live as long as the object, which must outlive the wait. Not thread-safe.
+// Messages of one step, of both blocks, are one grouped exchange: every rank of the ring starts the same
+// number. The buffers live as long as the object, which must outlive the wait. Not thread-safe.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -23,7 +23,8 @@ class RingExchange {
   enum class First { read_only, writable };
 
   // `first` is the block held at the beginning, contiguous. read_only: it is never received into.
-  RingExchange(at::Tensor first, First kind) : current_(std::move(first)), writable_(kind == First::writable) {}
+  RingExchange(at::Tensor first, First kind)
+      : current_(std::move(first)), writable_(kind == First::writable) {}
 
   at::Tensor& current() { return current_; }
 
@@ -38,8 +39,8 @@ class RingExchange {
   bool writable_;
 };
 
-// Starts all messages of the step as one exchange; does nothing when the step has none. `gradient` may be null if the
-// step moves no gradient.
+// Starts all messages of the step as one exchange; does nothing when the step has none. `gradient` may be
+// null if the step moves no gradient.
 Work start_messages(const Step& step, Communicator& ring, RingExchange& key_value, RingExchange* gradient);
 
 // Whether the step receives a block of this kind.

@@ -44,7 +44,8 @@ std::vector<PositionRange> SequenceLayout::positions(int rank, ChunkSpan span) c
   return ranges;
 }
 
-std::vector<PositionRange> slice_ranges(std::span<const PositionRange> ranges, std::int64_t skip, std::int64_t count) {
+std::vector<PositionRange> slice_ranges(std::span<const PositionRange> ranges, std::int64_t skip,
+                                        std::int64_t count) {
   std::vector<PositionRange> result;
   for (const PositionRange& range : ranges) {
     const std::int64_t begin = range.begin + std::min(skip, range.length());

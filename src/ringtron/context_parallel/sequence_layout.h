@@ -1,8 +1,8 @@
 // Which global positions of a sequence each context-parallel rank owns.
 //
-// The sequence is cut into chunks, numbered in sequence order; a rank stores its chunks one after the other. Every
-// activation outside attention is sharded this way, and a rank's token i is position positions(rank)[i] of the whole.
-// A layout is a value: made once, the same on all ranks, never changed.
+// The sequence is cut into chunks, numbered in sequence order; a rank stores its chunks one after the other.
+// Every activation outside attention is sharded this way, and a rank's token i is position positions(rank)[i]
+// of the whole. A layout is a value: made once, the same on all ranks, never changed.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +35,9 @@ struct ChunkSpan {
 
 class SequenceLayout {
  public:
-  // `chunks_of_rank[r]`: what rank r stores, in storage order. The chunks must be 0, 1, ... of one unbroken sequence
-  // that begins at 0, each held once; all ranks hold the same number of positions (one hop has one size).
+  // `chunks_of_rank[r]`: what rank r stores, in storage order. The chunks must be 0, 1, ... of one unbroken
+  // sequence that begins at 0, each held once; all ranks hold the same number of positions (one hop has one
+  // size).
   SequenceLayout(std::string name, std::vector<std::vector<Chunk>> chunks_of_rank);
 
   const std::string& name() const { return name_; }
@@ -57,9 +58,9 @@ class SequenceLayout {
   std::int64_t sequence_length_ = 0;
 };
 
-// Rank r of n holds chunks r and 2n-1-r of 2n equal ones: under a causal mask all ranks then have the same work at
-// every step of the ring. One rank holds the whole sequence as one chunk. Megatron's layout.
-// Throws ConfigError when the length is not a positive multiple of 2n (n > 1).
+// Rank r of n holds chunks r and 2n-1-r of 2n equal ones: under a causal mask all ranks then have the same
+// work at every step of the ring. One rank holds the whole sequence as one chunk. Megatron's layout. Throws
+// ConfigError when the length is not a positive multiple of 2n (n > 1).
 SequenceLayout zigzag_layout(std::int64_t sequence_length, int ranks);
 
 // Rank r of n holds chunk r of n: balanced only without a causal mask.
@@ -67,6 +68,7 @@ SequenceLayout zigzag_layout(std::int64_t sequence_length, int ranks);
 SequenceLayout contiguous_layout(std::int64_t sequence_length, int ranks);
 
 // The `count` positions that follow the first `skip` ones of `ranges`.
-std::vector<PositionRange> slice_ranges(std::span<const PositionRange> ranges, std::int64_t skip, std::int64_t count);
+std::vector<PositionRange> slice_ranges(std::span<const PositionRange> ranges, std::int64_t skip,
+                                        std::int64_t count);
 
 }  // namespace ringtron

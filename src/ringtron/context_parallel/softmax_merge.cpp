@@ -38,7 +38,8 @@ void SoftmaxAccumulator::own() {
   owned_ = true;
 }
 
-void SoftmaxAccumulator::merge(std::int64_t first_row, const at::Tensor& part_out, const at::Tensor& part_lse) {
+void SoftmaxAccumulator::merge(std::int64_t first_row, const at::Tensor& part_out,
+                               const at::Tensor& part_lse) {
   const std::int64_t rows = part_out.size(0);
   RT_CHECK_LE(first_row + rows, q_.size(0), "rows to merge");
   if (!out_.defined() && rows == q_.size(0)) {  // the only part of a ring of one: no copy, no rounding

@@ -2,9 +2,9 @@
 //
 // With out_i normalised within part i and lse_i the log-sum-exp of its scores,
 //   lse = log(exp(lse_a) + exp(lse_b)),  out = out_a exp(lse_a - lse) + out_b exp(lse_b - lse).
-// Computed in the accumulate type (fp32; fp64 for fp64), whatever type the parts have. A part without keys has lse -inf
-// and adds nothing; two such parts give 0 and -inf, not NaN.
-// The bits depend on the order of merges: callers merge in the order of their plan, which is fixed by chunk numbers.
+// Computed in the accumulate type (fp32; fp64 for fp64), whatever type the parts have. A part without keys
+// has lse -inf and adds nothing; two such parts give 0 and -inf, not NaN. The bits depend on the order of
+// merges: callers merge in the order of their plan, which is fixed by chunk numbers.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,7 +13,8 @@
 
 namespace ringtron {
 
-// out [s, b, n, d] and lse [b, n, s], in the accumulate type, are merged with a part of the same shapes, in place.
+// out [s, b, n, d] and lse [b, n, s], in the accumulate type, are merged with a part of the same shapes, in
+// place.
 void softmax_merge(at::Tensor& out, at::Tensor& lse, const at::Tensor& part_out, const at::Tensor& part_lse);
 
 // The running result of one rank's queries: one buffer, parts merged as they come.

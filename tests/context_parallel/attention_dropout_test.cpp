@@ -1,0 +1,50 @@
+#include "ringtron/context_parallel/attention_dropout.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/tensor_near.h"
+
+namespace ringtron {
+namespace {
+
+const AttentionDropout kDropout{0.3, 42, {5, 1000000}, 16};
+
+TEST(AttentionDropout, APartIsThePartOfTheWhole) {
+  const PositionRange all[] = {{0, 64}};
+  const at::Tensor whole = attention_dropout_factors(kDropout, 3, all, all, at::kDouble);
+  const PositionRange queries[] = {{3, 10}, {50, 64}}, keys[] = {{1, 7}, {13, 14}, {30, 45}};
+  const at::Tensor part = attention_dropout_factors(kDropout, 3, queries, keys, at::kDouble);
+  const auto pick = [&](const at::Tensor& x, int dim, std::initializer_list<std::pair<int, int>> ranges) {
+    std::vector<at::Tensor> parts;
+    for (const auto& [begin, end] : ranges) parts.push_back(x.slice(dim, begin, end));
+    return at::cat(parts, dim);
+  };
+  EXPECT_TENSOR_EQUAL(part, pick(pick(whole, 2, {{3, 10}, {50, 64}}), 3, {{1, 7}, {13, 14}, {30, 45}}));
+}
+
+TEST(AttentionDropout, HeadsAndSamplesAreGlobal) {
+  const PositionRange all[] = {{0, 32}};
+  const at::Tensor whole = attention_dropout_factors(kDropout, 4, all, all, at::kDouble);
+  const AttentionDropout upper{0.3, 42, {1000000}, 18};
+  EXPECT_TENSOR_EQUAL(attention_dropout_factors(upper, 2, all, all, at::kDouble),
+                      whole.narrow(0, 1, 1).narrow(1, 2, 2));
+  EXPECT_FALSE(whole[0][0].equal(whole[0][1]));
+  EXPECT_FALSE(whole[0][0].equal(whole[1][0]));
+}
+
+TEST(AttentionDropout, DropsTheRightShare) {
+  const PositionRange all[] = {{0, 512}};
+  const at::Tensor factors = attention_dropout_factors(kDropout, 2, all, all, at::kDouble);
+  // 2^20 words: the standard deviation of the share is 4.5e-4; five of them.
+  EXPECT_NEAR(factors.eq(0).to(at::kDouble).mean().item<double>(), 0.3, 2.3e-3);
+  EXPECT_NEAR(factors.max().item<double>(), 1.0 / 0.7, 1e-15);
+}
+
+TEST(AttentionDropout, RefusesCertainty) {
+  const PositionRange all[] = {{0, 4}};
+  EXPECT_ANY_THROW(attention_dropout_factors({1.0, 1, {0}, 0}, 1, all, all, at::kDouble));
+}
+
+}  // namespace
+}  // namespace ringtron

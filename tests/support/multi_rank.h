@@ -7,12 +7,13 @@
 //     EXPECT_EQ(x[0].item<float>(), ranks.size() * (ranks.size() - 1) / 2);
 //   }
 //
-// The body is an ordinary function; EXPECT_ and ASSERT_ work on every rank. GoogleTest shows one test per number of
-// ranks: Ring.PassesTheToken/4. It fails when any rank fails an assertion, throws, dies, makes no assertion at all, or
-// is not done after 120 s; its message holds each rank's failures and output. On the first failure all ranks are ended.
-// The ranks are the test program run again, with one ATen thread each. They are kept for the next test, which then starts
-// in milliseconds instead of seconds; after a test that failed or killed a rank, new ones are started. RINGTRON_TEST_VERBOSE=1 shows the ranks' output of passing tests too.
-// A rank that is meant to die says so first: ranks.announce_death().
+// The body is an ordinary function; EXPECT_ and ASSERT_ work on every rank. GoogleTest shows one test per
+// number of ranks: Ring.PassesTheToken/4. It fails when any rank fails an assertion, throws, dies, makes no
+// assertion at all, or is not done after 120 s; its message holds each rank's failures and output. On the
+// first failure all ranks are ended. The ranks are the test program run again, with one ATen thread each.
+// They are kept for the next test, which then starts in milliseconds instead of seconds; after a test that
+// failed or killed a rank, new ones are started. RINGTRON_TEST_VERBOSE=1 shows the ranks' output of passing
+// tests too. A rank that is meant to die says so first: ranks.announce_death().
 #pragma once
 
 #include <gtest/gtest.h>
@@ -68,15 +69,15 @@ int count_assertion();
 
 }  // namespace ringtron::testing
 
-#define DIST_TEST(suite, name, ...)                                                                           \
-  static void dist_body_##suite##_##name(::ringtron::testing::RankContext& ranks);                            \
-  [[maybe_unused]] static const bool dist_test_##suite##_##name = ::ringtron::testing::register_dist_test(    \
-      {#suite, #name, __FILE__, __LINE__, dist_body_##suite##_##name}, {__VA_ARGS__});                        \
+#define DIST_TEST(suite, name, ...)                                                                        \
+  static void dist_body_##suite##_##name(::ringtron::testing::RankContext& ranks);                         \
+  [[maybe_unused]] static const bool dist_test_##suite##_##name = ::ringtron::testing::register_dist_test( \
+      {#suite, #name, __FILE__, __LINE__, dist_body_##suite##_##name}, {__VA_ARGS__});                     \
   static void dist_body_##suite##_##name([[maybe_unused]] ::ringtron::testing::RankContext& ranks)
 
 // GoogleTest does not count assertions that hold. Each of its assertion macros begins with this one.
 #undef GTEST_AMBIGUOUS_ELSE_BLOCKER_
-#define GTEST_AMBIGUOUS_ELSE_BLOCKER_            \
+#define GTEST_AMBIGUOUS_ELSE_BLOCKER_             \
   switch (::ringtron::testing::count_assertion()) \
-  case 0:                                        \
+  case 0:                                         \
   default:

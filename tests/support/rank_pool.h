@@ -1,4 +1,5 @@
-// The parent's side of a multi-rank test: starts the rank processes, gives them tests to run, collects what they say.
+// The parent's side of a multi-rank test: starts the rank processes, gives them tests to run, collects what
+// they say.
 #pragma once
 
 #include <sys/types.h>
@@ -13,7 +14,8 @@ namespace ringtron::testing {
 // Environment of a rank process: "rank,command fd,report fd,store port".
 inline constexpr const char* kRankVariable = "RINGTRON_TEST_RANK";
 
-// What a rank writes to its report pipe: one letter, then for passed, failed and skipped the length (8 hex digits) and text.
+// What a rank writes to its report pipe: one letter, then for passed, failed and skipped the length (8 hex
+// digits) and text.
 inline constexpr char kPassed = 'P';
 inline constexpr char kFailed = 'F';
 inline constexpr char kSkipped = 'S';
@@ -32,8 +34,8 @@ class RankPool {
   RankPool(const RankPool&) = delete;
   RankPool& operator=(const RankPool&) = delete;
 
-  // Runs test number `test` on `size` ranks, starting those that are not there yet. `prefix` is its own part of the
-  // store.
+  // Runs test number `test` on `size` ranks, starting those that are not there yet. `prefix` is its own part
+  // of the store.
   DistResult run(int test, int size, const std::string& prefix, std::chrono::seconds deadline);
 
   // False when a rank is gone or in an unknown state; make a new pool.

@@ -45,16 +45,19 @@ AssertionResult tensor_near(const at::Tensor& got, const at::Tensor& expected, d
   const double allowed = relative_tolerance * (scale == 0 ? 1.0 : scale);
   if (error <= allowed) return AssertionSuccess();
   return AssertionFailure() << fmt::format(
-             "largest difference {:.6g} at {} (expected {:.17g}, got {:.17g}); allowed {:.3g} = {:.3g} x largest "
+             "largest difference {:.6g} at {} (expected {:.17g}, got {:.17g}); allowed {:.3g} = {:.3g} x "
+             "largest "
              "expected {:.6g}; {} of {} elements differ by more ",
              error, place(expected, worst), b[worst].item<double>(), a[worst].item<double>(), allowed,
-             relative_tolerance, scale, difference.le(allowed).logical_not().sum().item<std::int64_t>(), a.numel());
+             relative_tolerance, scale, difference.le(allowed).logical_not().sum().item<std::int64_t>(),
+             a.numel());
 }
 
 AssertionResult tensor_equal(const at::Tensor& got, const at::Tensor& expected) {
   if (AssertionResult shape = same_shape(got, expected); !shape) return shape;
   if (got.scalar_type() != expected.scalar_type()) {
-    return AssertionFailure() << fmt::format("expected type {}, got {}", c10::toString(expected.scalar_type()),
+    return AssertionFailure() << fmt::format("expected type {}, got {}",
+                                             c10::toString(expected.scalar_type()),
                                              c10::toString(got.scalar_type()));
   }
   const at::Tensor a = got.detach().cpu().contiguous();

@@ -23,6 +23,8 @@ int run_main(const char* program, const std::function<int()>& body) noexcept {
     return report(program, "communication failed: ", e.what(), kExitFailure);
   } catch (const IoError& e) {
     return report(program, "", e.what(), kExitFailure);
+  } catch (const NumericError& e) {
+    return report(program, "", e.what(), kExitFailure);
   } catch (const InternalError& e) {
     return report(program, "internal error (please report it): ", e.what(), kExitFailure);
   } catch (const std::exception& e) {

@@ -1,4 +1,4 @@
-// The four ways in which something goes wrong, and the exit code of each.
+// The five ways in which something goes wrong, and the exit code of each.
 //
 // Libraries throw these; only a program's main() turns them into an exit code (run_main). Every message says what was
 // expected, what came and what to do; where a rank is involved, which one.
@@ -24,6 +24,12 @@ class CommError : public std::runtime_error {
 
 // A file or a disk failed.
 class IoError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// The numbers failed: a loss or gradient that is not finite.
+class NumericError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };

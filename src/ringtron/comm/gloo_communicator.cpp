@@ -1,9 +1,9 @@
 // Communication between processes on CPUs, over c10d's Gloo process group (TCP).
 //
-// all_reduce, all_gather, broadcast and barrier are Gloo's own. reduce_scatter and all_to_all go as direct messages
-// between each pair of ranks; reduce_scatter then sums in wait(), in rank order and in fp32 for narrower types, so its
-// result does not depend on arrival. Gloo's all_reduce has a fixed order for a given size and number of ranks.
-// Messages of no bytes are not sent.
+// all_reduce, all_gather, broadcast and barrier are Gloo's own. reduce_scatter and all_to_all go as direct
+// messages between each pair of ranks; reduce_scatter then sums in wait(), in rank order and in fp32 for
+// narrower types, so its result does not depend on arrival. Gloo's all_reduce has a fixed order for a given
+// size and number of ranks. Messages of no bytes are not sent.
 #include <ATen/ATen.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
@@ -24,9 +24,12 @@ using C10dWork = c10::intrusive_ptr<c10d::Work>;
 
 c10d::ReduceOp to_c10d(ReduceOp op) {
   switch (op) {
-    case ReduceOp::sum: return c10d::ReduceOp::SUM;
-    case ReduceOp::max: return c10d::ReduceOp::MAX;
-    case ReduceOp::min: return c10d::ReduceOp::MIN;
+    case ReduceOp::sum:
+      return c10d::ReduceOp::SUM;
+    case ReduceOp::max:
+      return c10d::ReduceOp::MAX;
+    case ReduceOp::min:
+      return c10d::ReduceOp::MIN;
   }
   return c10d::ReduceOp::SUM;
 }
@@ -93,9 +96,15 @@ void reduce_in_order(const std::vector<at::Tensor>& slices, const at::Tensor& ou
   for (std::size_t i = 1; i < slices.size(); ++i) {
     const at::Tensor next = narrow ? slices[i].to(at::kFloat) : slices[i];
     switch (op) {
-      case ReduceOp::sum: total.add_(next); break;
-      case ReduceOp::max: at::maximum_out(total, total, next); break;
-      case ReduceOp::min: at::minimum_out(total, total, next); break;
+      case ReduceOp::sum:
+        total.add_(next);
+        break;
+      case ReduceOp::max:
+        at::maximum_out(total, total, next);
+        break;
+      case ReduceOp::min:
+        at::minimum_out(total, total, next);
+        break;
     }
   }
   out.copy_(total.view(out.sizes()));
@@ -113,8 +122,8 @@ class GlooCommunicator final : public Communicator {
           interfaces != nullptr
               ? c10d::ProcessGroupGloo::createDeviceForInterface(split(interfaces, ',').front())
               : c10d::ProcessGroupGloo::createDeviceForHostname(rendezvous.local_address()));
-      gloo_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_with_prefix(rendezvous, key), this->group().rank,
-                                                          this->group().size(), options);
+      gloo_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_with_prefix(rendezvous, key),
+                                                          this->group().rank, this->group().size(), options);
     });
   }
 
@@ -194,8 +203,10 @@ class GlooCommunicator final : public Communicator {
   Work exchange(std::span<const Send> sends, std::span<const Receive> receives) override {
     check_exchange(group(), sends, receives);
     auto work = begin("exchange");
-    std::vector<int> count(size(), 0);  // numbers the messages of each pair, so that they match in the order given
-    for (const Receive& message : receives) receive(*work, message.peer, message.tensor, count[message.peer]++);
+    std::vector<int> count(size(),
+                           0);  // numbers the messages of each pair, so that they match in the order given
+    for (const Receive& message : receives)
+      receive(*work, message.peer, message.tensor, count[message.peer]++);
     count.assign(size(), 0);
     for (const Send& message : sends) send(*work, message.peer, message.tensor, count[message.peer]++);
     return Work(std::move(work));
@@ -226,13 +237,15 @@ class GlooCommunicator final : public Communicator {
   void send(GlooWork& work, int peer, const at::Tensor& tensor, int number) {
     if (tensor.numel() == 0) return;
     std::vector<at::Tensor> tensors{tensor};
-    work.add(guarded(*channel_, to_peer(peer), [&] { return gloo_->send(tensors, peer, tag(number)); }), peer);
+    work.add(guarded(*channel_, to_peer(peer), [&] { return gloo_->send(tensors, peer, tag(number)); }),
+             peer);
   }
 
   void receive(GlooWork& work, int peer, const at::Tensor& tensor, int number) {
     if (tensor.numel() == 0) return;
     std::vector<at::Tensor> tensors{tensor};
-    work.add(guarded(*channel_, to_peer(peer), [&] { return gloo_->recv(tensors, peer, tag(number)); }), peer);
+    work.add(guarded(*channel_, to_peer(peer), [&] { return gloo_->recv(tensors, peer, tag(number)); }),
+             peer);
   }
 
   Operation to_peer(int peer) const { return {operation_.name, operation_.sequence, peer}; }

@@ -19,8 +19,8 @@ bool is_timeout(const std::string& reason) {
 }
 
 void check_contiguous(const Group& group, const at::Tensor& tensor, const char* what) {
-  RT_CHECK(tensor.is_contiguous(), "{} group: {} must be contiguous, got a strided tensor; call .contiguous()",
-           group.name, what);
+  RT_CHECK(tensor.is_contiguous(),
+           "{} group: {} must be contiguous, got a strided tensor; call .contiguous()", group.name, what);
 }
 
 void check_pair(const Group& group, const at::Tensor& a, const at::Tensor& b, const char* what) {
@@ -33,8 +33,8 @@ void check_pair(const Group& group, const at::Tensor& a, const at::Tensor& b, co
 void check_parts(const Group& group, const at::Tensor& whole, const at::Tensor& shard, const char* what) {
   check_pair(group, whole, shard, what);
   RT_CHECK(whole.numel() == shard.numel() * group.size(),
-           "{} group: {}: expected the whole to hold {} shards, got {} and {} elements", group.name, what, group.size(),
-           whole.numel(), shard.numel());
+           "{} group: {}: expected the whole to hold {} shards, got {} and {} elements", group.name, what,
+           group.size(), whole.numel(), shard.numel());
 }
 
 }  // namespace
@@ -46,13 +46,11 @@ void throw_comm_error(const Group& group, const Operation& operation, const std:
   }
   std::string waited;
   if (operation.peer >= 0) waited = fmt::format(", waiting for rank {}", group.members[operation.peer]);
-  throw CommError(fmt::format("{} group (ranks {}): {} number {} failed on rank {}{}: {} [{}]", group.name,
-                              fmt::join(group.members, ","), operation.name, operation.sequence,
-                              group.members[group.rank], waited,
-                              who.empty() ? fmt::format("no rank is known to have died; timeout {} ms",
-                                                        group.timeout.count())
-                                          : who,
-                              reason.substr(0, reason.find('\n'))));
+  throw CommError(fmt::format(
+      "{} group (ranks {}): {} number {} failed on rank {}{}: {} [{}]", group.name,
+      fmt::join(group.members, ","), operation.name, operation.sequence, group.members[group.rank], waited,
+      who.empty() ? fmt::format("no rank is known to have died; timeout {} ms", group.timeout.count()) : who,
+      reason.substr(0, reason.find('\n'))));
 }
 
 void check_all_gather(const Group& group, const at::Tensor& shard, const at::Tensor& whole) {
@@ -72,8 +70,8 @@ void check_all_to_all(const Group& group, const at::Tensor& in, const at::Tensor
 void check_exchange(const Group& group, std::span<const Send> sends, std::span<const Receive> receives) {
   const auto check_one = [&](int peer, const at::Tensor& tensor) {
     RT_CHECK(peer >= 0 && peer < group.size() && peer != group.rank,
-             "{} group: exchange: expected a peer among {} ranks other than {} itself, got {}", group.name, group.size(),
-             group.rank, peer);
+             "{} group: exchange: expected a peer among {} ranks other than {} itself, got {}", group.name,
+             group.size(), group.rank, peer);
     check_contiguous(group, tensor, "exchange");
   };
   for (const Send& send : sends) check_one(send.peer, send.tensor);

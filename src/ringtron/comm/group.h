@@ -28,8 +28,8 @@ struct Operation {
   int peer = -1;  // the group rank waited for, where the operation waits for one alone
 };
 
-// Throws the CommError for `reason` (a back end's own text, of which the first line is kept). Asks the liveness service
-// who died and waits a moment for its answer, unless the operation ran into its timeout.
+// Throws the CommError for `reason` (a back end's own text, of which the first line is kept). Asks the
+// liveness service who died and waits a moment for its answer, unless the operation ran into its timeout.
 [[noreturn]] void throw_comm_error(const Group& group, const Operation& operation, const std::string& reason);
 
 // Contract checks that all back ends share; a violation is our own bug.

@@ -31,9 +31,13 @@ struct Frame {
 };
 
 // Eight bytes always fit a socket's buffer unless the peer has long stopped to read; then it does not matter.
-void send_frame(int fd, Frame frame) { (void)::send(fd, &frame, sizeof(frame), MSG_NOSIGNAL | MSG_DONTWAIT); }
+void send_frame(int fd, Frame frame) {
+  (void)::send(fd, &frame, sizeof(frame), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
 
-bool receive_frame(int fd, Frame& frame) { return ::recv(fd, &frame, sizeof(frame), MSG_WAITALL) == sizeof(frame); }
+bool receive_frame(int fd, Frame& frame) {
+  return ::recv(fd, &frame, sizeof(frame), MSG_WAITALL) == sizeof(frame);
+}
 
 }  // namespace
 
@@ -95,11 +99,14 @@ Liveness::~Liveness() {
   state_->wake_write.reset();
   state_->thread.join();
   for (const State::Link& link : state_->links) {
-    if (link.socket.valid()) send_frame(link.socket.get(), {failed ? Note::failed : Note::finished, state_->rank});
+    if (link.socket.valid())
+      send_frame(link.socket.get(), {failed ? Note::failed : Note::finished, state_->rank});
   }
 }
 
-int Liveness::port() const { return state_->port; }
+int Liveness::port() const {
+  return state_->port;
+}
 
 std::vector<Liveness::Loss> Liveness::losses(std::chrono::milliseconds grace) const {
   std::unique_lock lock(state_->mutex);
@@ -125,12 +132,15 @@ void Liveness::forget(int callback) {
   state_->callbacks.erase(callback);
 }
 
-void Liveness::mark_failed() { state_->failed = true; }
+void Liveness::mark_failed() {
+  state_->failed = true;
+}
 
 void Liveness::State::run() {
   for (;;) {
     std::vector<pollfd> waits{{wake_read.get(), POLLIN, 0}, {listener.get(), POLLIN, 0}};
-    for (const Link& link : links) waits.push_back({link.socket.get(), POLLIN, 0});  // poll skips closed ones (-1)
+    for (const Link& link : links)
+      waits.push_back({link.socket.get(), POLLIN, 0});  // poll skips closed ones (-1)
     if (::poll(waits.data(), waits.size(), -1) < 0) continue;
     if (waits[0].revents != 0) return;
     const std::size_t known = links.size();
@@ -144,7 +154,8 @@ void Liveness::State::run() {
 void Liveness::State::accept_one() {
   Descriptor socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!socket.valid()) return;
-  for (const Loss& loss : losses) send_frame(socket.get(), {loss.failed ? Note::failed : Note::died, loss.rank});
+  for (const Loss& loss : losses)
+    send_frame(socket.get(), {loss.failed ? Note::failed : Note::died, loss.rank});
   links.push_back({std::move(socket), -1, false});
 }
 
@@ -156,13 +167,19 @@ bool Liveness::State::read_link(Link& link) {
     return false;
   }
   switch (frame.note) {
-    case Note::hello: link.rank = frame.rank; break;
-    case Note::finished: link.ended = true; break;
+    case Note::hello:
+      link.rank = frame.rank;
+      break;
+    case Note::finished:
+      link.ended = true;
+      break;
     case Note::failed:
       link.ended = link.ended || frame.rank == link.rank;
       note_loss({frame.rank, true}, &link);
       break;
-    case Note::died: note_loss({frame.rank, false}, &link); break;
+    case Note::died:
+      note_loss({frame.rank, false}, &link);
+      break;
   }
   return true;
 }

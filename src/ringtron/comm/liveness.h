@@ -1,9 +1,9 @@
 // Who has died: tells every rank within milliseconds when another process ends without saying goodbye.
 //
-// A star of TCP connections with rank 0 in the middle. The kernel closes a dead process's connection, rank 0 sees that
-// and tells the others; when rank 0 itself dies, everyone sees it. A rank that leaves while an exception unwinds its
-// Liveness counts as failed; one that leaves otherwise has finished and is no loss.
-// It does not see a machine that loses power or a stopped process: those end by the timeout of each operation.
+// A star of TCP connections with rank 0 in the middle. The kernel closes a dead process's connection, rank 0
+// sees that and tells the others; when rank 0 itself dies, everyone sees it. A rank that leaves while an
+// exception unwinds its Liveness counts as failed; one that leaves otherwise has finished and is no loss. It
+// does not see a machine that loses power or a stopped process: those end by the timeout of each operation.
 // Thread-safe. Callbacks run on the service's own thread.
 #pragma once
 
@@ -33,8 +33,9 @@ class Liveness {
 
   int port() const;
 
-  // The ranks lost so far, first loss first (the cause; the others often follow from it). Waits up to `grace` for one
-  // if there is none yet, because a broken connection may be noticed earlier than the death behind it.
+  // The ranks lost so far, first loss first (the cause; the others often follow from it). Waits up to `grace`
+  // for one if there is none yet, because a broken connection may be noticed earlier than the death behind
+  // it.
   std::vector<Loss> losses(std::chrono::milliseconds grace) const;
 
   // Calls back at the first loss; at once if there was one. Returns a number for forget().

@@ -1,4 +1,5 @@
-// A group of one rank: every operation is the identity. Lets the layers above have no special case for size one.
+// A group of one rank: every operation is the identity. Lets the layers above have no special case for size
+// one.
 #pragma once
 
 #include <string>

@@ -20,10 +20,11 @@ Backend parse_backend(const std::string& name) {
 }
 
 std::unique_ptr<Communicator> make_communicator(Backend backend, const std::string& name,
-                                                const std::vector<int>& members, const Rendezvous& rendezvous) {
+                                                const std::vector<int>& members,
+                                                const Rendezvous& rendezvous) {
   const auto place = std::find(members.begin(), members.end(), rendezvous.rank());
-  RT_CHECK(place != members.end(), "{} group (ranks {}): rank {} is not a member", name, fmt::join(members, ","),
-           rendezvous.rank());
+  RT_CHECK(place != members.end(), "{} group (ranks {}): rank {} is not a member", name,
+           fmt::join(members, ","), rendezvous.rank());
   if (members.size() == 1) return std::make_unique<LocalCommunicator>(name, rendezvous.rank());
   Group group{.name = name,
               .members = members,
@@ -33,8 +34,10 @@ std::unique_ptr<Communicator> make_communicator(Backend backend, const std::stri
   // Groups of one name are disjoint, so name and first member are a key of their own.
   const std::string key = fmt::format("group/{}/{}", name, members.front());
   switch (backend) {
-    case Backend::gloo: return make_gloo_communicator(std::move(group), key, rendezvous);
-    case Backend::nccl: return make_nccl_communicator(std::move(group), key, rendezvous);
+    case Backend::gloo:
+      return make_gloo_communicator(std::move(group), key, rendezvous);
+    case Backend::nccl:
+      return make_nccl_communicator(std::move(group), key, rendezvous);
   }
   RT_CHECK(false, "unknown back end {}", static_cast<int>(backend));
 }

@@ -15,12 +15,13 @@ enum class Backend { gloo, nccl };
 // "gloo" or "nccl"; anything else is a ConfigError.
 Backend parse_backend(const std::string& name);
 
-// The group of global ranks `members` (group order), of which this process is one. All members call this with the same
-// arguments, and a process that is in several groups makes them in the same order as its peers. A group of one is a
-// LocalCommunicator. Throws CommError when a member does not come within the rendezvous' timeout, and ConfigError
-// where this program lacks the back end.
-// nccl: uses this thread's current CUDA device.
+// The group of global ranks `members` (group order), of which this process is one. All members call this with
+// the same arguments, and a process that is in several groups makes them in the same order as its peers. A
+// group of one is a LocalCommunicator. Throws CommError when a member does not come within the rendezvous'
+// timeout, and ConfigError where this program lacks the back end. nccl: uses this thread's current CUDA
+// device.
 std::unique_ptr<Communicator> make_communicator(Backend backend, const std::string& name,
-                                                const std::vector<int>& members, const Rendezvous& rendezvous);
+                                                const std::vector<int>& members,
+                                                const Rendezvous& rendezvous);
 
 }  // namespace ringtron

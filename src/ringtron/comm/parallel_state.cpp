@@ -11,7 +11,8 @@ namespace {
 const ProcessGrid& checked(const ProcessGrid& grid, const Rendezvous& rendezvous) {
   if (grid.world_size() == rendezvous.world_size()) return grid;
   throw ConfigError(fmt::format(
-      "parallel state: expected {} processes (tensor {} x context {} x pipeline {} x data {}), got {}; start that many "
+      "parallel state: expected {} processes (tensor {} x context {} x pipeline {} x data {}), got {}; start "
+      "that many "
       "or change the sizes [rank {}]",
       grid.world_size(), grid.size(Axis::tensor), grid.size(Axis::context), grid.size(Axis::pipeline),
       grid.size(Axis::data), rendezvous.world_size(), rendezvous.rank()));
@@ -28,7 +29,8 @@ ParallelState::ParallelState(const ProcessGrid& grid, Backend backend, const Ren
       model_(make(backend, "model-parallel", Axis::tensor | Axis::pipeline, rendezvous)),
       tensor_(make(backend, "tensor-parallel", Axis::tensor, rendezvous)),
       tensor_context_(make(backend, "tensor-context-parallel", Axis::tensor | Axis::context, rendezvous)),
-      world_(make(backend, "world", Axis::tensor | Axis::context | Axis::data | Axis::pipeline, rendezvous)) {}
+      world_(make(backend, "world", Axis::tensor | Axis::context | Axis::data | Axis::pipeline, rendezvous)) {
+}
 
 std::unique_ptr<Communicator> ParallelState::make(Backend backend, const char* name, AxisSet axes,
                                                   const Rendezvous& rendezvous) {

@@ -1,8 +1,9 @@
 // All groups of this rank, made once per process from the grid.
 //
-// Passed by const reference; the communicators in it are live, so a layer that holds the state may communicate. Groups
-// of one are LocalCommunicators; the others are connected in the constructor, in one order on all ranks.
-// Not thread-safe beyond what Communicator allows: one thread at a time per group, different groups independently.
+// Passed by const reference; the communicators in it are live, so a layer that holds the state may
+// communicate. Groups of one are LocalCommunicators; the others are connected in the constructor, in one
+// order on all ranks. Not thread-safe beyond what Communicator allows: one thread at a time per group,
+// different groups independently.
 #pragma once
 
 #include <memory>
@@ -37,13 +38,14 @@ class ParallelState {
   Communicator& tensor() const { return *tensor_; }
   Communicator& context() const { return *context_; }
   Communicator& data() const { return *data_; }
-  Communicator& data_context() const { return *data_context_; }      // where gradients and the loss are summed
+  Communicator& data_context() const { return *data_context_; }  // where gradients and the loss are summed
   Communicator& tensor_context() const { return *tensor_context_; }
-  Communicator& model() const { return *model_; }                    // tensor x pipeline: the gradient norm
+  Communicator& model() const { return *model_; }  // tensor x pipeline: the gradient norm
   Communicator& world() const { return *world_; }
 
  private:
-  std::unique_ptr<Communicator> make(Backend backend, const char* name, AxisSet axes, const Rendezvous& rendezvous);
+  std::unique_ptr<Communicator> make(Backend backend, const char* name, AxisSet axes,
+                                     const Rendezvous& rendezvous);
 
   ProcessGrid grid_;
   int rank_;

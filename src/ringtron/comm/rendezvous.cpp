@@ -18,7 +18,9 @@
 namespace ringtron {
 namespace {
 
-std::string joined_key(int rank) { return fmt::format("joined/{}", rank); }
+std::string joined_key(int rank) {
+  return fmt::format("joined/{}", rank);
+}
 
 std::string seconds_text(std::chrono::milliseconds duration) {
   return fmt::format("{:g} s", static_cast<double>(duration.count()) / 1000.0);
@@ -35,13 +37,15 @@ c10::intrusive_ptr<c10d::Store> open_store(const RendezvousOptions& options) {
   } catch (const std::exception& error) {
     const std::string reason = std::string(error.what()).substr(0, std::string_view(error.what()).find('\n'));
     if (tcp.isServer) {
-      throw CommError(fmt::format("rendezvous: rank 0 cannot open the store at {}:{}; is another run using the port? "
-                                  "Choose another --master-port. [{}]",
-                                  options.host, options.port, reason));
+      throw CommError(
+          fmt::format("rendezvous: rank 0 cannot open the store at {}:{}; is another run using the port? "
+                      "Choose another --master-port. [{}]",
+                      options.host, options.port, reason));
     }
-    throw CommError(fmt::format("rendezvous: rank {} waited {} for the store of rank 0 at {}:{}, which did not come; "
-                                "check that rank 0 runs and that the address is right. [{}]",
-                                options.rank, seconds_text(options.timeout), options.host, options.port, reason));
+    throw CommError(
+        fmt::format("rendezvous: rank {} waited {} for the store of rank 0 at {}:{}, which did not come; "
+                    "check that rank 0 runs and that the address is right. [{}]",
+                    options.rank, seconds_text(options.timeout), options.host, options.port, reason));
   }
 }
 
@@ -58,13 +62,14 @@ void wait_for_all(const RendezvousOptions& options, c10d::Store& store) {
         if (!store.check({joined_key(rank)})) missing.push_back(rank);
       }
     } catch (const std::exception&) {
-      throw CommError(fmt::format("rendezvous: rank {} lost the store at {}:{} (rank 0 or the launcher died) while it "
-                                  "waited for all {} ranks",
-                                  options.rank, options.host, options.port, options.world_size));
+      throw CommError(
+          fmt::format("rendezvous: rank {} lost the store at {}:{} (rank 0 or the launcher died) while it "
+                      "waited for all {} ranks",
+                      options.rank, options.host, options.port, options.world_size));
     }
-    throw CommError(fmt::format("rendezvous: expected {} ranks within {}, rank(s) {} never came; this is rank {}",
-                                options.world_size, seconds_text(options.timeout), fmt::join(missing, ", "),
-                                options.rank));
+    throw CommError(fmt::format(
+        "rendezvous: expected {} ranks within {}, rank(s) {} never came; this is rank {}", options.world_size,
+        seconds_text(options.timeout), fmt::join(missing, ", "), options.rank));
   }
 }
 
@@ -92,13 +97,15 @@ RendezvousOptions with_launcher_store(RendezvousOptions options) {
   const char* hosted = std::getenv("TORCHELASTIC_USE_AGENT_STORE");
   options.launcher_hosts_store = hosted != nullptr && std::string_view(hosted) == "True";
   const char* attempt = std::getenv("TORCHELASTIC_RESTART_COUNT");
-  if (options.launcher_hosts_store && attempt != nullptr) options.prefix = fmt::format("ringtron/attempt_{}", attempt);
+  if (options.launcher_hosts_store && attempt != nullptr)
+    options.prefix = fmt::format("ringtron/attempt_{}", attempt);
   return options;
 }
 
-Rendezvous::Rendezvous(RendezvousOptions options) : options_(std::move(options)), impl_(std::make_unique<Impl>()) {
-  RT_CHECK(options_.rank >= 0 && options_.rank < options_.world_size, "rank {} of {} in rendezvous", options_.rank,
-           options_.world_size);
+Rendezvous::Rendezvous(RendezvousOptions options)
+    : options_(std::move(options)), impl_(std::make_unique<Impl>()) {
+  RT_CHECK(options_.rank >= 0 && options_.rank < options_.world_size, "rank {} of {} in rendezvous",
+           options_.rank, options_.world_size);
   if (options_.world_size == 1) return;
   impl_->local_address = local_address_towards(options_.host);
   const std::string prefix = options_.prefix.empty() ? "ringtron" : options_.prefix;
@@ -111,9 +118,13 @@ Rendezvous::Rendezvous(RendezvousOptions options) : options_(std::move(options))
 
 Rendezvous::~Rendezvous() = default;
 
-const std::string& Rendezvous::local_address() const { return impl_->local_address; }
+const std::string& Rendezvous::local_address() const {
+  return impl_->local_address;
+}
 
-Liveness* Rendezvous::liveness() const { return impl_->liveness.get(); }
+Liveness* Rendezvous::liveness() const {
+  return impl_->liveness.get();
+}
 
 c10::intrusive_ptr<c10d::Store> store_with_prefix(const Rendezvous& rendezvous, const std::string& prefix) {
   RT_CHECK(rendezvous.impl().store, "a run of one process has no store");

@@ -1,9 +1,10 @@
-// Where the processes of one run find each other: a key-value store over TCP, and the liveness service beside it.
+// Where the processes of one run find each other: a key-value store over TCP, and the liveness service beside
+// it.
 //
-// Made once per process, before any group. Rank 0 hosts the store at host:port unless the launcher already does
-// (torchrun: TORCHELASTIC_USE_AGENT_STORE=True), in which case rank 0 is a client as well.
-// The constructor returns when all ranks have come; it throws CommError after `timeout` and lists those that have not.
-// Must outlive every Communicator made from it. A run of one process opens no socket.
+// Made once per process, before any group. Rank 0 hosts the store at host:port unless the launcher already
+// does (torchrun: TORCHELASTIC_USE_AGENT_STORE=True), in which case rank 0 is a client as well. The
+// constructor returns when all ranks have come; it throws CommError after `timeout` and lists those that have
+// not. Must outlive every Communicator made from it. A run of one process opens no socket.
 #pragma once
 
 #include <chrono>

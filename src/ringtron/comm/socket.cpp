@@ -27,9 +27,10 @@ Addresses resolve(const std::string& host, int port, int socket_type) {
   addrinfo* found = nullptr;
   const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
   if (error != 0) {
-    throw ConfigError(fmt::format("rendezvous: expected an address of rank 0's machine, got \"{}\", which does not "
-                                  "resolve ({}); correct --master-addr or MASTER_ADDR",
-                                  host, ::gai_strerror(error)));
+    throw ConfigError(
+        fmt::format("rendezvous: expected an address of rank 0's machine, got \"{}\", which does not "
+                    "resolve ({}); correct --master-addr or MASTER_ADDR",
+                    host, ::gai_strerror(error)));
   }
   return Addresses(found, &::freeaddrinfo);
 }
@@ -44,7 +45,9 @@ Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
   return *this;
 }
 
-Descriptor::~Descriptor() { reset(); }
+Descriptor::~Descriptor() {
+  reset();
+}
 
 void Descriptor::reset() {
   if (fd_ >= 0) ::close(fd_);
@@ -68,7 +71,8 @@ std::pair<Descriptor, int> listen_anywhere() {
     reinterpret_cast<sockaddr_in&>(address).sin_family = AF_INET;
     length = sizeof(sockaddr_in);
     if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) {
-      throw CommError(fmt::format("rendezvous: cannot bind a port on this machine: {}", std::strerror(errno)));
+      throw CommError(
+          fmt::format("rendezvous: cannot bind a port on this machine: {}", std::strerror(errno)));
     }
   }
   length = sizeof(address);
@@ -93,7 +97,8 @@ Descriptor connect_to(const std::string& host, int port) {
     }
     error = errno;
   }
-  throw CommError(fmt::format("rendezvous: rank 0 does not answer at {}:{}: {}", host, port, std::strerror(error)));
+  throw CommError(
+      fmt::format("rendezvous: rank 0 does not answer at {}:{}: {}", host, port, std::strerror(error)));
 }
 
 std::string local_address_towards(const std::string& host) {
@@ -106,7 +111,8 @@ std::string local_address_towards(const std::string& host) {
     socklen_t length = sizeof(local);
     char text[NI_MAXHOST];
     if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&local), &length) == 0 &&
-        ::getnameinfo(reinterpret_cast<sockaddr*>(&local), length, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) == 0) {
+        ::getnameinfo(reinterpret_cast<sockaddr*>(&local), length, text, sizeof(text), nullptr, 0,
+                      NI_NUMERICHOST) == 0) {
       return text;
     }
   }

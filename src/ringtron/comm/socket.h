@@ -28,8 +28,8 @@ std::pair<Descriptor, int> listen_anywhere();
 // Throws CommError if nobody answers, ConfigError if the name does not resolve.
 Descriptor connect_to(const std::string& host, int port);
 
-// The address of this machine from which `host` is reached, "127.0.0.1" for this machine itself where it is known by a
-// loopback name. Sends nothing. Throws ConfigError if the name does not resolve.
+// The address of this machine from which `host` is reached, "127.0.0.1" for this machine itself where it is
+// known by a loopback name. Sends nothing. Throws ConfigError if the name does not resolve.
 std::string local_address_towards(const std::string& host);
 
 }  // namespace ringtron

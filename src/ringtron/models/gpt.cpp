@@ -16,7 +16,7 @@ GptModel::GptModel(const BuildContext& build) : build_(build), embedding_(build)
   output_weight_ = &embedding_.word_weight();
   if (m.untie_embeddings_and_output_weights) {
     output_weight_ = &build.store.add("output_layer.weight", ShardSpec{{m.padded_vocab_size, m.hidden_size}, 0},
-                                      Initial::normal(build.config.precision.init_method_std));
+                                      Initial::normal(build.config.precision.init_method_std), build.vocab_size);
   }
 }
 
@@ -56,7 +56,8 @@ at::Tensor GptModel::forward(const GptInput& input, std::uint64_t step, bool tra
   x = final_norm_->forward(x);
   const at::Tensor logits = column_parallel_linear(x, output_weight_->value, at::Tensor(), build_.tensor_group(),
                                                    build_.sequence_parallel());
-  return vocab_parallel_cross_entropy(logits, input.labels.t().contiguous(), build_.tensor_group());
+  return vocab_parallel_cross_entropy(logits, input.labels.t().contiguous(), build_.vocab_size,
+                                      build_.tensor_group());
 }
 
 }  // namespace ringtron

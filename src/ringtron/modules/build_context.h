@@ -13,6 +13,7 @@ struct BuildContext {
   const Config& config;
   const ParallelState& parallel;
   ParameterStore& store;
+  std::int64_t vocab_size;  // without padding
   CpAttention& attention;  // shared by the layers: one sequence layout, one ring
 
   Communicator& tensor_group() const { return parallel.tensor(); }

@@ -12,7 +12,8 @@ Embedding::Embedding(const BuildContext& build) : build_(build) {
   const Initial initial = Initial::normal(build.config.precision.init_method_std);
   const std::int64_t h = m.hidden_size;
   word_weight_ =
-      &build.store.add("embedding.word_embeddings.weight", ShardSpec{{m.padded_vocab_size, h}, 0}, initial);
+      &build.store.add("embedding.word_embeddings.weight", ShardSpec{{m.padded_vocab_size, h}, 0}, initial,
+                       build.vocab_size);
   if (m.position_embedding_type == "learned_absolute") {
     position_weight_ =
         &build.store.add("embedding.position_embeddings.weight", ShardSpec{{m.max_position_embeddings, h}}, initial);

@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,10 @@ struct Parameter {
   // The gradient that each tensor-parallel rank computes covers only its part of the sequence (norm weights and
   // row-parallel biases under sequence parallelism): it must be summed over the tensor-parallel group.
   bool sum_gradient_over_tensor_group = false;
+
+  // Rows of dim 0 that the model has; the rest, up to shard.global_shape[0], is padding that makes the shape divide. It
+  // is zero, gets no gradient, stays zero, and is not saved. -1: no padding.
+  std::int64_t real_rows = -1;
 
   bool is_sharded() const { return shard.dim >= 0; }
 };

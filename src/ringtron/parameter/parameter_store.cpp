@@ -2,16 +2,19 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "ringtron/base/check.h"
 #include "ringtron/parameter/initialize.h"
 
 namespace ringtron {
 
-Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initial) {
+Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initial, std::int64_t real_rows) {
   for (const Parameter& other : parameters_) RT_CHECK(other.name != name, "two parameters named {}", name);
   Parameter& parameter = parameters_.emplace_back();
   parameter.name = std::move(name);
   parameter.shard = std::move(shard);
+  parameter.real_rows = real_rows;
   parameter.value = at::empty(parameter.shard.local_shape(options_.tp_size),
                               at::TensorOptions().dtype(options_.type).device(options_.device));
   switch (initial.kind) {
@@ -22,6 +25,12 @@ Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initia
     case Initial::Kind::xavier_uniform:
       fill_xavier_uniform(parameter, options_.seed, options_.tp_rank, options_.tp_size);
       break;
+  }
+  if (real_rows >= 0) {
+    RT_CHECK_EQ(parameter.shard.dim, 0, "the dim of a parameter with padding rows");
+    const std::int64_t rows = parameter.value.size(0);
+    const std::int64_t kept = std::clamp<std::int64_t>(real_rows - rows * options_.tp_rank, 0, rows);
+    parameter.value.narrow(0, kept, rows - kept).zero_();
   }
   parameter.value.requires_grad_(true);
   return parameter;

@@ -33,7 +33,8 @@ class ParameterStore {
 
   // Makes, fills and keeps a parameter; the reference stays valid as long as the store. Throws ConfigError when the
   // shape cannot be divided over the tensor-parallel group, InternalError when the name is taken.
-  Parameter& add(std::string name, ShardSpec shard, Initial initial);
+  // `real_rows`: see Parameter; rows beyond it start as zero.
+  Parameter& add(std::string name, ShardSpec shard, Initial initial, std::int64_t real_rows = -1);
 
   ParameterList all();
   std::int64_t local_elements() const;  // for Megatron's "number of parameters" line

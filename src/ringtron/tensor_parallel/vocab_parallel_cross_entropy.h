@@ -7,8 +7,10 @@
 
 namespace ringtron {
 
-// logits: [s, b, V/tp]; targets: int64 [s, b]. Returns the loss of each token [s, b], in fp32 (fp64 for fp64 logits).
+// logits: [s, b, V_pad/tp]; targets: int64 [s, b] in [0, vocab_size). Ids from vocab_size on are padding and take no part
+// in the softmax, so that the loss does not depend on how far the group's size makes the vocabulary be padded. Returns the loss of each token [s, b], in fp32 (fp64 for fp64 logits).
 // Two collectives forward (maximum; then predicted logit and sum of exponentials together), none backward.
-at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets, Communicator& group);
+at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets, std::int64_t vocab_size,
+                                        Communicator& group);
 
 }  // namespace ringtron

@@ -1,5 +1,5 @@
-// Merges the bytes of one word into tokens: while some adjacent pair has a rank, the pair of the lowest rank (the
-// leftmost of equals) becomes one token.
+// Merges the bytes of one word into tokens: while some adjacent pair has a rank, the pair of the lowest rank
+// (the leftmost of equals) becomes one token.
 #pragma once
 
 #include <cstdint>

@@ -12,8 +12,8 @@ constexpr bool stands_for_itself(int byte) {
 constexpr int kCharacters = 256 + 68;
 
 struct Alphabet {
-  std::array<int, 256> character{};       // of a byte
-  std::array<int, kCharacters> byte{};    // of a character, -1 if none
+  std::array<int, 256> character{};     // of a byte
+  std::array<int, kCharacters> byte{};  // of a character, -1 if none
 };
 
 constexpr Alphabet make_alphabet() {
@@ -34,9 +34,8 @@ constexpr Alphabet kAlphabet = make_alphabet();
 std::array<unsigned char, 256> bytes_in_character_order() {
   std::array<unsigned char, 256> bytes{};
   for (int byte = 0; byte < 256; ++byte) bytes[byte] = static_cast<unsigned char>(byte);
-  std::sort(bytes.begin(), bytes.end(), [](unsigned char a, unsigned char b) {
-    return kAlphabet.character[a] < kAlphabet.character[b];
-  });
+  std::sort(bytes.begin(), bytes.end(),
+            [](unsigned char a, unsigned char b) { return kAlphabet.character[a] < kAlphabet.character[b]; });
   return bytes;
 }
 

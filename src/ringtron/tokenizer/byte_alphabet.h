@@ -1,6 +1,7 @@
 // How GPT-2 writes arbitrary bytes in a text file: one printable character for each byte.
 //
-// 33-126, 161-172 and 174-255 stand for themselves; the other 68 bytes, in ascending order, for U+0100, U+0101, ...
+// 33-126, 161-172 and 174-255 stand for themselves; the other 68 bytes, in ascending order, for U+0100,
+// U+0101, ...
 #pragma once
 
 #include <array>

@@ -45,9 +45,10 @@ std::string Gpt2BpeTokenizer::decode(std::span<const std::int32_t> ids) const {
   std::string text;
   for (const std::int32_t id : ids) {
     if (id < 0 || id >= vocab_size()) {
-      throw ConfigError(fmt::format("GPT2BPETokenizer: expected ids from 0 to {}, got {}. Was the data made with another "
-                                    "vocabulary?",
-                                    vocab_size() - 1, id));
+      throw ConfigError(
+          fmt::format("GPT2BPETokenizer: expected ids from 0 to {}, got {}. Was the data made with another "
+                      "vocabulary?",
+                      vocab_size() - 1, id));
     }
     text += model_.tokens[id];
   }

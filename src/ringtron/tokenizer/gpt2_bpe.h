@@ -1,7 +1,7 @@
 // GPT-2's byte-level BPE: cut into words (pre_split.h), then merge each word's bytes (bpe_merger.h).
 //
-// Takes any bytes, and decode(encode(text)) == text for all of them. On valid UTF-8 the ids are GPT-2's; bytes that are
-// not are kept, where GPT-2's own program would have replaced them before it saw them.
+// Takes any bytes, and decode(encode(text)) == text for all of them. On valid UTF-8 the ids are GPT-2's;
+// bytes that are not are kept, where GPT-2's own program would have replaced them before it saw them.
 #pragma once
 
 #include <memory>
@@ -14,8 +14,8 @@
 
 namespace ringtron {
 
-// Each call of encode() borrows a cache for its own use, so there are as many of them (2 MiB each) as there ever were
-// threads inside encode() at once.
+// Each call of encode() borrows a cache for its own use, so there are as many of them (2 MiB each) as there
+// ever were threads inside encode() at once.
 class Gpt2BpeTokenizer final : public Tokenizer {
  public:
   explicit Gpt2BpeTokenizer(BpeModel model);

@@ -20,8 +20,8 @@ constexpr std::string_view kVersionLine = "#version: 0.2";
 std::string read_option_file(const char* option, const std::filesystem::path& path) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
-    throw ConfigError(fmt::format("{} {}: no such file. Check the path, or make the file with train_tokenizer", option,
-                                  path.string()));
+    throw ConfigError(fmt::format(
+        "{} {}: no such file. Check the path, or make the file with train_tokenizer", option, path.string()));
   }
   if (std::filesystem::is_directory(path, ignored)) {
     throw ConfigError(fmt::format("{} {}: expected a file, got a folder", option, path.string()));
@@ -38,9 +38,9 @@ json parse_vocabulary(const std::filesystem::path& path) {
     throw ConfigError(fmt::format("--vocab-file {}: expected JSON, {}", path.string(), e.what()));
   }
   if (!document.is_object() || document.empty()) {
-    throw ConfigError(
-        fmt::format("--vocab-file {}: expected an object {{\"token\": id, ...}}, got {}", path.string(),
-                    document.is_object() ? "an empty one" : document.type_name()));
+    throw ConfigError(fmt::format("--vocab-file {}: expected an object {{\"token\": id, ...}}, got {}",
+                                  path.string(),
+                                  document.is_object() ? "an empty one" : document.type_name()));
   }
   return document;
 }
@@ -52,14 +52,16 @@ IdOfToken read_ids(const json& document, const std::filesystem::path& path) {
   for (const auto& [token, value] : document.items()) {
     const std::int64_t id = value.is_number_integer() ? value.get<std::int64_t>() : -1;
     if (id < 0 || id >= static_cast<std::int64_t>(seen.size())) {
-      throw ConfigError(fmt::format("--vocab-file {}: {} tokens must have the ids 0 to {}, but token '{}' has {}. Some "
-                                    "tokens are missing, or it is not a vocab.json",
-                                    path.string(), seen.size(), seen.size() - 1, token, value.dump()));
+      throw ConfigError(
+          fmt::format("--vocab-file {}: {} tokens must have the ids 0 to {}, but token '{}' has {}. Some "
+                      "tokens are missing, or it is not a vocab.json",
+                      path.string(), seen.size(), seen.size() - 1, token, value.dump()));
     }
     if (seen[id]) {
-      throw ConfigError(fmt::format("--vocab-file {}: expected one token for each id, but id {} comes twice (once as "
-                                    "'{}')",
-                                    path.string(), id, token));
+      throw ConfigError(
+          fmt::format("--vocab-file {}: expected one token for each id, but id {} comes twice (once as "
+                      "'{}')",
+                      path.string(), id, token));
     }
     seen[id] = true;
     ids.emplace(token, static_cast<std::int32_t>(id));
@@ -76,17 +78,19 @@ BpeModel make_vocabulary(const IdOfToken& ids, const std::filesystem::path& path
     const std::string token = printable_from_bytes(std::string(1, static_cast<char>(byte)));
     const auto found = ids.find(token);
     if (found == ids.end()) {
-      throw ConfigError(fmt::format("--vocab-file {}: expected a token for each of the 256 bytes, but byte {:#04x} "
-                                    "('{}') has none. It is not a byte-level vocabulary of GPT-2's kind",
-                                    path.string(), byte, token));
+      throw ConfigError(
+          fmt::format("--vocab-file {}: expected a token for each of the 256 bytes, but byte {:#04x} "
+                      "('{}') has none. It is not a byte-level vocabulary of GPT-2's kind",
+                      path.string(), byte, token));
     }
     model.id_of_byte.push_back(found->second);
   }
   const auto end = ids.find(kEndOfText);
   if (end == ids.end()) {
-    throw ConfigError(fmt::format("--vocab-file {}: expected the token {}, which separates documents. Add it with the "
-                                  "next free id: \"{}\": {}",
-                                  path.string(), kEndOfText, kEndOfText, ids.size()));
+    throw ConfigError(
+        fmt::format("--vocab-file {}: expected the token {}, which separates documents. Add it with the "
+                    "next free id: \"{}\": {}",
+                    path.string(), kEndOfText, kEndOfText, ids.size()));
   }
   model.end_of_text = end->second;
   return model;
@@ -95,9 +99,10 @@ BpeModel make_vocabulary(const IdOfToken& ids, const std::filesystem::path& path
 std::int32_t find_part(const IdOfToken& ids, const std::string& token, const std::string& where) {
   const auto found = ids.find(token);
   if (found == ids.end()) {
-    throw ConfigError(fmt::format("{}: token '{}' is not in the vocabulary. Pass the --vocab-file and --merge-file that "
-                                  "were made together",
-                                  where, token));
+    throw ConfigError(
+        fmt::format("{}: token '{}' is not in the vocabulary. Pass the --vocab-file and --merge-file that "
+                    "were made together",
+                    where, token));
   }
   return found->second;
 }
@@ -112,10 +117,11 @@ void read_merges(const IdOfToken& ids, const std::filesystem::path& path, BpeMod
     if (!line.empty() && line.back() == '\r') line.pop_back();
     const std::string where = fmt::format("--merge-file {}, line {}", path.string(), number);
     if (number == 1) {
-      // Some readers skip the first line whatever it is, others only a version: without one they would disagree.
+      // Some readers skip the first line whatever it is, others only a version: without one they would
+      // disagree.
       if (line.starts_with("#version")) continue;
-      throw ConfigError(fmt::format("{}: expected '{}', got '{}'. Is it a merges.txt? If so, add that line", where,
-                                    kVersionLine, line.substr(0, 60)));
+      throw ConfigError(fmt::format("{}: expected '{}', got '{}'. Is it a merges.txt? If so, add that line",
+                                    where, kVersionLine, line.substr(0, 60)));
     }
     if (line.empty()) continue;
     const std::size_t space = line.find(' ');
@@ -128,8 +134,9 @@ void read_merges(const IdOfToken& ids, const std::filesystem::path& path, BpeMod
     model.merges.push_back({left_id, right_id, find_part(ids, left + right, where)});
   }
   if (content.empty()) {
-    throw ConfigError(fmt::format("--merge-file {}: the file is empty; expected '{}' and one merge on each line",
-                                  path.string(), kVersionLine));
+    throw ConfigError(
+        fmt::format("--merge-file {}: the file is empty; expected '{}' and one merge on each line",
+                    path.string(), kVersionLine));
   }
 }
 

@@ -18,14 +18,14 @@ struct BpeMerge {
 };
 
 struct BpeModel {
-  std::vector<std::string> tokens;        // the bytes of each id
-  std::vector<BpeMerge> merges;           // in order of rank
-  std::vector<std::int32_t> id_of_byte;   // 256 entries: the id of each single byte
+  std::vector<std::string> tokens;       // the bytes of each id
+  std::vector<BpeMerge> merges;          // in order of rank
+  std::vector<std::int32_t> id_of_byte;  // 256 entries: the id of each single byte
   std::int32_t end_of_text = 0;
 };
 
-// Throws ConfigError: a file that is missing, not in its format, or not a partner of the other (a merge whose parts or
-// result the vocabulary lacks); ids other than 0..V-1; no token for some byte; no <|endoftext|>.
+// Throws ConfigError: a file that is missing, not in its format, or not a partner of the other (a merge whose
+// parts or result the vocabulary lacks); ids other than 0..V-1; no token for some byte; no <|endoftext|>.
 BpeModel read_gpt2_files(const std::filesystem::path& vocab_file, const std::filesystem::path& merge_file);
 
 // Each file is replaced as a whole. Throws IoError.

@@ -14,7 +14,8 @@ constexpr char32_t kSpaces[] = {0x09,   0x0A,   0x0B,   0x0C,   0x0D,   0x20,   
                                 0x2000, 0x2001, 0x2002, 0x2003, 0x2004, 0x2005, 0x2006, 0x2007, 0x2008,
                                 0x2009, 0x200A, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000};
 
-// Above the last letter everything is `other`: one byte each below it is 200 KiB, of which a text touches little.
+// Above the last letter everything is `other`: one byte each below it is 200 KiB, of which a text touches
+// little.
 constexpr char32_t kClassedEnd = 0x32400;
 
 const std::vector<Class>& class_table() {
@@ -62,8 +63,8 @@ class Scanner {
     return i;
   }
 
-  // The word of white space that begins at 0. Before another character the last space is left over: it belongs to the
-  // next word if it is U+0020, and is a word of its own otherwise.
+  // The word of white space that begins at 0. Before another character the last space is left over: it
+  // belongs to the next word if it is U+0020, and is a word of its own otherwise.
   std::size_t space_word() const {
     std::size_t last = 0, end = 0;
     while (!at_end(end)) {
@@ -88,8 +89,8 @@ class Scanner {
  private:
   unsigned char byte(std::size_t i) const { return static_cast<unsigned char>(text_[i]); }
 
-  // Well-formed sequences only (table 3-7 of the Unicode standard): no overlong forms, no surrogates, none above
-  // U+10FFFF.
+  // Well-formed sequences only (table 3-7 of the Unicode standard): no overlong forms, no surrogates, none
+  // above U+10FFFF.
   Character multibyte(std::size_t i, unsigned char first) const {
     const std::size_t length = first < 0xC2 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 1;
     if (length == 1 || text_.size() - i < length) return kStrayByte;
@@ -99,7 +100,8 @@ class Scanner {
       if ((next & 0xC0) != 0x80) return kStrayByte;
       code_point = code_point << 6 | (next & 0x3F);
     }
-    if (length == 3 && (code_point < 0x800 || (code_point >= 0xD800 && code_point < 0xE000))) return kStrayByte;
+    if (length == 3 && (code_point < 0x800 || (code_point >= 0xD800 && code_point < 0xE000)))
+      return kStrayByte;
     if (length == 4 && (code_point < 0x10000 || code_point > 0x10FFFF)) return kStrayByte;
     return {code_point < kClassedEnd ? classes_[code_point] : Class::other, length};
   }

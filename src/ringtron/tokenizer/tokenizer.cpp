@@ -11,27 +11,29 @@ namespace ringtron {
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
   if (options.type == "GPT2BPETokenizer") {
     if (options.vocab_file.empty() || options.merge_file.empty()) {
-      throw ConfigError(
-          fmt::format("GPT2BPETokenizer needs --vocab-file and --merge-file, but {} given. Pass the vocab.json and "
-                      "merges.txt of GPT-2, or make your own with train_tokenizer",
-                      options.vocab_file.empty() && options.merge_file.empty() ? "neither was"
-                      : options.vocab_file.empty()                             ? "only --merge-file was"
-                                                                               : "only --vocab-file was"));
+      throw ConfigError(fmt::format(
+          "GPT2BPETokenizer needs --vocab-file and --merge-file, but {} given. Pass the vocab.json and "
+          "merges.txt of GPT-2, or make your own with train_tokenizer",
+          options.vocab_file.empty() && options.merge_file.empty() ? "neither was"
+          : options.vocab_file.empty()                             ? "only --merge-file was"
+                                                                   : "only --vocab-file was"));
     }
     return std::make_unique<Gpt2BpeTokenizer>(read_gpt2_files(options.vocab_file, options.merge_file));
   }
   if (options.type == "NullTokenizer") return std::make_unique<NullTokenizer>(options.vocab_size);
-  throw ConfigError(fmt::format(
-      "--tokenizer-type {}: expected GPT2BPETokenizer or NullTokenizer; other tokenizers of Megatron are not there yet",
-      options.type.empty() ? "is empty" : options.type));
+  throw ConfigError(
+      fmt::format("--tokenizer-type {}: expected GPT2BPETokenizer or NullTokenizer; other tokenizers of "
+                  "Megatron are not there yet",
+                  options.type.empty() ? "is empty" : options.type));
 }
 
 std::int64_t pad_vocab_size(std::int64_t vocab_size, std::int64_t divisible_by,
                             std::int64_t tensor_parallel_size) {
   if (vocab_size <= 0 || divisible_by <= 0 || tensor_parallel_size <= 0) {
-    throw ConfigError(fmt::format("vocabulary padding: expected positive numbers, got vocabulary size {}, "
-                                  "--make-vocab-size-divisible-by {}, --tensor-model-parallel-size {}",
-                                  vocab_size, divisible_by, tensor_parallel_size));
+    throw ConfigError(
+        fmt::format("vocabulary padding: expected positive numbers, got vocabulary size {}, "
+                    "--make-vocab-size-divisible-by {}, --tensor-model-parallel-size {}",
+                    vocab_size, divisible_by, tensor_parallel_size));
   }
   const std::int64_t multiple = divisible_by * tensor_parallel_size;
   return (vocab_size + multiple - 1) / multiple * multiple;

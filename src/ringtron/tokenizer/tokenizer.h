@@ -3,8 +3,8 @@
 //   auto tokenizer = make_tokenizer({.type = "GPT2BPETokenizer", .vocab_file = ..., .merge_file = ...});
 //   std::vector<std::int32_t> ids = tokenizer->encode("Hello world");
 //
-// Ids are 0 .. vocab_size()-1. eod() is the id that separates documents; the program that writes documents appends it.
-// The text "<|endoftext|>" is ordinary text to encode().
+// Ids are 0 .. vocab_size()-1. eod() is the id that separates documents; the program that writes documents
+// appends it. The text "<|endoftext|>" is ordinary text to encode().
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // Throws ConfigError if `text` cannot be expressed in this vocabulary (a byte-level tokenizer takes any bytes).
+  // Throws ConfigError if `text` cannot be expressed in this vocabulary (a byte-level tokenizer takes any
+  // bytes).
   virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
 
   // The text of `ids`; undoes encode(). Throws ConfigError on an id outside 0..vocab_size()-1.
@@ -31,23 +32,23 @@ class Tokenizer {
   virtual std::int64_t vocab_size() const = 0;
   virtual std::int32_t eod() const = 0;
 
-  // Equal if and only if the ids of all texts are equal: kind and content of the vocabulary, not the names of its
-  // files. For keys of caches.
+  // Equal if and only if the ids of all texts are equal: kind and content of the vocabulary, not the names of
+  // its files. For keys of caches.
   virtual std::string description() const = 0;
 };
 
 struct TokenizerOptions {
   std::string type = "GPT2BPETokenizer";  // or "NullTokenizer"
-  std::filesystem::path vocab_file;       // GPT2BPETokenizer: vocab.json
-  std::filesystem::path merge_file;       // GPT2BPETokenizer: merges.txt
+  std::filesystem::path vocab_file = {};  // GPT2BPETokenizer: vocab.json
+  std::filesystem::path merge_file = {};  // GPT2BPETokenizer: merges.txt
   std::int64_t vocab_size = 0;            // NullTokenizer; the files of GPT2BPETokenizer say their own
 };
 
 // Throws ConfigError: unknown type, missing option or file, files that are damaged or do not belong together.
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options);
 
-// Rows of the embedding: `vocab_size` rounded up to a multiple of `divisible_by` * `tensor_parallel_size`, so that all
-// ranks hold equally many. Throws ConfigError unless all three are positive.
+// Rows of the embedding: `vocab_size` rounded up to a multiple of `divisible_by` * `tensor_parallel_size`, so
+// that all ranks hold equally many. Throws ConfigError unless all three are positive.
 std::int64_t pad_vocab_size(std::int64_t vocab_size, std::int64_t divisible_by,
                             std::int64_t tensor_parallel_size);
 

@@ -1,4 +1,5 @@
-// Remembers the ids of recent short words: ordinary text repeats its words, and a look-up costs a tenth of merging.
+// Remembers the ids of recent short words: ordinary text repeats its words, and a look-up costs a tenth of
+// merging.
 //
 // Of fixed size: a new word takes the place of the one that shares its slot. Not thread-safe.
 #pragma once
@@ -22,7 +23,8 @@ class WordCache {
   std::span<const std::int32_t> find(std::string_view word) const {
     if (word.size() > kMaxBytes) return {};
     const Entry& entry = entries_[slot(word)];
-    if (entry.bytes_used != word.size() || std::memcmp(entry.bytes.data(), word.data(), word.size()) != 0) return {};
+    if (entry.bytes_used != word.size() || std::memcmp(entry.bytes.data(), word.data(), word.size()) != 0)
+      return {};
     return {entry.ids.data(), entry.ids_used};
   }
 

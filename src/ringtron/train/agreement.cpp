@@ -39,37 +39,47 @@ std::string differences(const std::string& expected, const std::string& got) {
   return out;
 }
 
-[[noreturn]] void rethrow(internal::Failure failure, const std::string& message) {
+template <class Error>
+class Reported final : public Error, public ReportedElsewhere {
+ public:
+  using Error::Error;
+};
+
+template <class Error>
+[[noreturn]] void raise(const std::string& message, bool reported) {
+  if (reported) throw Reported<Error>(message);
+  throw Error(message);
+}
+
+[[noreturn]] void rethrow(internal::Failure failure, const std::string& message, bool reported) {
   switch (failure) {
-    case internal::Failure::config: throw ConfigError(message);
-    case internal::Failure::io: throw IoError(message);
-    case internal::Failure::comm: throw CommError(message);
-    default: throw InternalError(message);
+    case internal::Failure::config: raise<ConfigError>(message, reported);
+    case internal::Failure::io: raise<IoError>(message, reported);
+    case internal::Failure::comm: raise<CommError>(message, reported);
+    default: raise<InternalError>(message, reported);
   }
 }
 
 }  // namespace
 
-std::int64_t agree_max(Communicator& world, std::int64_t value, at::Device device) {
+std::int64_t agree_max(Communicator& world, std::int64_t value) {
   if (world.size() == 1) return value;
-  at::Tensor t = at::full({1}, value, at::TensorOptions().dtype(at::kLong).device(device));
+  at::Tensor t = at::full({1}, value, at::kLong);
   world.all_reduce(t, ReduceOp::max).wait();
   return t.item<std::int64_t>();
 }
 
-std::vector<std::string> gather_texts(Communicator& world, const std::string& text, at::Device device) {
+std::vector<std::string> gather_texts(Communicator& world, const std::string& text) {
   if (world.size() == 1) return {text};
   // Lengths ride in the first eight bytes; all texts are padded to the longest.
-  const std::int64_t longest = agree_max(world, static_cast<std::int64_t>(text.size()), device);
+  const std::int64_t longest = agree_max(world, static_cast<std::int64_t>(text.size()));
   const std::int64_t width = longest + 8;
   at::Tensor own = at::zeros({width}, at::kByte);
   const std::int64_t length = static_cast<std::int64_t>(text.size());
   std::memcpy(own.data_ptr<std::uint8_t>(), &length, 8);
   std::memcpy(own.data_ptr<std::uint8_t>() + 8, text.data(), text.size());
-  own = own.to(device);
   at::Tensor whole = at::empty({width * world.size()}, own.options());
   world.all_gather(own, whole).wait();
-  whole = whole.cpu();
   std::vector<std::string> out;
   for (int r = 0; r < world.size(); ++r) {
     const std::uint8_t* data = whole.data_ptr<std::uint8_t>() + r * width;
@@ -80,8 +90,8 @@ std::vector<std::string> gather_texts(Communicator& world, const std::string& te
   return out;
 }
 
-void demand_same_options(Communicator& world, const std::string& text, at::Device device) {
-  const auto texts = gather_texts(world, text, device);
+void demand_same_options(Communicator& world, const std::string& text) {
+  const auto texts = gather_texts(world, text);
   std::string faults;
   int listed = 0;
   for (std::size_t r = 1; r < texts.size() && listed < 3; ++r) {
@@ -90,8 +100,8 @@ void demand_same_options(Communicator& world, const std::string& text, at::Devic
     ++listed;
   }
   if (!faults.empty()) {
-    throw ConfigError("the ranks were started with different options. Start all of them with the same command line." +
-                      faults);
+    raise<ConfigError>("the ranks were started with different options. Start all of them with the same command line." + faults,
+                       world.rank() != 0);
   }
 }
 
@@ -115,13 +125,14 @@ std::string describe_current_exception(Failure& failure) {
   }
 }
 
-void share_failure(Communicator& world, at::Device device, Failure failure, const std::string& message) {
-  if (agree_max(world, static_cast<std::int64_t>(failure), device) == 0) return;
-  const auto texts = gather_texts(world, fmt::format("{}{}", static_cast<int>(failure), message), device);
-  if (failure != Failure::none) rethrow(failure, message);
+void share_failure(Communicator& world, Failure failure, const std::string& message) {
+  if (agree_max(world, static_cast<std::int64_t>(failure)) == 0) return;
+  const auto texts = gather_texts(world, fmt::format("{}{}", static_cast<int>(failure), message));
   for (std::size_t r = 0; r < texts.size(); ++r) {
     if (texts[r][0] == '0') continue;
-    rethrow(static_cast<Failure>(texts[r][0] - '0'), fmt::format("rank {}: {}", r, texts[r].substr(1)));
+    // The first rank that failed reports; all others keep quiet and end with the same exit code.
+    rethrow(static_cast<Failure>(texts[r][0] - '0'), fmt::format("rank {}: {}", r, texts[r].substr(1)),
+            static_cast<int>(r) != world.rank());
   }
 }
 

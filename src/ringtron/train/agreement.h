@@ -1,38 +1,46 @@
 // No rank decides alone: what one rank knows, all ranks act on.
+//
+// `world` is a group on the CPU (ParallelState::world()): agreeing never waits for a GPU.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "ringtron/base/error.h"
 #include "ringtron/comm/communicator.h"
 
 namespace ringtron {
 
 // The largest of the ranks' values, on all of them. Collective.
-std::int64_t agree_max(Communicator& world, std::int64_t value, at::Device device);
+std::int64_t agree_max(Communicator& world, std::int64_t value);
 
 // Every rank's text, in rank order, on all of them. Texts may differ in length. Collective.
-std::vector<std::string> gather_texts(Communicator& world, const std::string& text, at::Device device);
+std::vector<std::string> gather_texts(Communicator& world, const std::string& text);
 
 // Throws ConfigError, the same on all ranks, if a rank was started with other options than rank 0: the first ranks that
 // differ and each option with both values. `text` holds one "name=value" a line. Collective.
-void demand_same_options(Communicator& world, const std::string& text, at::Device device);
+void demand_same_options(Communicator& world, const std::string& text);
 
 // Runs `action` on this rank and returns when all ranks have done theirs. If it throws on any rank, all ranks throw: the
 // rank itself its own error, the others an error of the same kind that carries the first such rank's message. Collective.
 template <class Action>
-void together(Communicator& world, at::Device device, Action&& action);
+void together(Communicator& world, Action&& action);
+
+// An error that some other rank has reported in full: the same kind and message, nothing to print twice.
+struct ReportedElsewhere {
+  virtual ~ReportedElsewhere() = default;
+};
 
 namespace internal {
 enum class Failure : std::int64_t { none, config, comm, io, internal };
 // Throws if any rank failed.
-void share_failure(Communicator& world, at::Device device, Failure failure, const std::string& message);
+void share_failure(Communicator& world, Failure failure, const std::string& message);
 std::string describe_current_exception(Failure& failure);
 }  // namespace internal
 
 template <class Action>
-void together(Communicator& world, at::Device device, Action&& action) {
+void together(Communicator& world, Action&& action) {
   auto failure = internal::Failure::none;
   std::string message;
   try {
@@ -41,7 +49,7 @@ void together(Communicator& world, at::Device device, Action&& action) {
     message = internal::describe_current_exception(failure);
     if (failure == internal::Failure::comm) throw;  // the group is broken; the others see it for themselves
   }
-  internal::share_failure(world, device, failure, message);
+  internal::share_failure(world, failure, message);
 }
 
 }  // namespace ringtron

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "ringtron/config/fingerprint.h"
+#include "ringtron/config/config_text.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/cuda_runtime.h"
 
@@ -43,7 +43,7 @@ Job::Job(Config config, LaunchEnvironment environment)
   device_ = choose_device(config_.parallel.distributed_backend, environment_.local_rank);
   rendezvous_ = std::make_unique<Rendezvous>(rendezvous_options(config_, environment_));
   parallel_ = std::make_unique<ParallelState>(grid, choose_backend(config_, device_), *rendezvous_);
-  demand_same_options(world(), fingerprint_text(config_), device_);
+  demand_same_options(world(), fingerprint_text(config_));
 }
 
 at::ScalarType Job::compute_type() const {

@@ -1,10 +1,12 @@
 #include "ringtron/train/train_step.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/custom_function.h>
+#include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "ringtron/optim/gradient_clip.h"
+#include <cmath>
+
+#include "ringtron/base/error.h"
 #include "ringtron/train/training_data.h"
 
 namespace ringtron {
@@ -23,6 +25,8 @@ at::Tensor TrainStep::reduced_totals(at::Tensor loss_sum, std::int64_t tokens) c
   job_.parallel().data_context().all_reduce(totals).wait();
   return totals;
 }
+
+ModelGroup TrainStep::model_group() const { return {job_.parallel().model(), job_.parallel().tp_rank()}; }
 
 TrainStep::Gradients TrainStep::compute_gradients(Loader& loader) {
   reducer_.zero();
@@ -54,16 +58,29 @@ StepResult TrainStep::run(Loader& loader) {
   result.loss = gradients.loss;
   at::Tensor scale = gradients.scale;
   if (config.optimizer.clip_grad > 0.0) {
-    const ClipResult clip =
-        clip_by_global_norm(parameters, config.optimizer.clip_grad, gradients.scale, job_.parallel().tensor());
-    result.grad_norm = clip.norm;
-    scale = clip.scale;
+    const ClippedScale clipped = clip_gradients(parameters, model_group(), gradients.scale, config.optimizer.clip_grad);
+    result.grad_norm = clipped.norm;
+    scale = clipped.scale;
   }
+  check_finite(result);
+  if (config.logging.log_num_zeros_in_grad) result.zeros = count_zero_gradients(parameters, model_group());
   state_.optimizer.step(state_.schedule.lr(), state_.schedule.weight_decay(), scale);
   state_.schedule.advance(config.batch.global_batch_size);
   state_.progress.iteration += 1;
   state_.progress.consumed_train_samples += config.batch.global_batch_size;
   return result;
+}
+
+void TrainStep::check_finite(const StepResult& result) const {
+  // On a GPU reading the numbers would stall the step; there the log finds them. Every rank reads the same bits.
+  if (!job_.device().is_cpu() || !job_.config().precision.check_for_nan_in_loss_and_grad) return;
+  const double loss = result.loss.item<double>();
+  const double norm = result.grad_norm.defined() ? result.grad_norm.item<double>() : 0.0;
+  if (std::isfinite(loss) && std::isfinite(norm)) return;
+  throw NumericError(fmt::format("iteration {}: expected finite numbers, got loss {} and gradient norm {}. The weights are as "
+                                 "before this iteration; resume from the last checkpoint with a lower learning rate, or "
+                                 "look at the samples from {} on",
+                                 state_.progress.iteration + 1, loss, norm, state_.progress.consumed_train_samples));
 }
 
 double TrainStep::evaluate(Loader& loader, std::int64_t global_batches) {

@@ -10,6 +10,7 @@
 #include "ringtron/data/loader.h"
 #include "ringtron/data_parallel/gradient_reducer.h"
 #include "ringtron/models/gpt.h"
+#include "ringtron/optim/gradient_clip.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/training_state.h"
 
@@ -42,6 +43,8 @@ class TrainStep {
 
  private:
   std::int64_t micro_batches() const;
+  ModelGroup model_group() const;
+  void check_finite(const StepResult& result) const;
   at::Tensor reduced_totals(at::Tensor loss_sum, std::int64_t tokens) const;
 
   const Job& job_;

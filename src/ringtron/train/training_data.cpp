@@ -121,8 +121,8 @@ TrainingData::TrainingData(const Job& job, const Tokenizer& tokenizer)
     }
   };
   // Rank 0 builds and caches what is missing; then the others find it.
-  together(job.world(), job.device(), [&] { if (job.is_first_rank()) open_all(); });
-  together(job.world(), job.device(), [&] { if (!job.is_first_rank()) open_all(); });
+  together(job.world(), [&] { if (job.is_first_rank()) open_all(); });
+  together(job.world(), [&] { if (!job.is_first_rank()) open_all(); });
   if (job.is_first_rank()) print_line("> finished creating GPT datasets ...");
 }
 
@@ -138,7 +138,8 @@ std::unique_ptr<Loader> TrainingData::loader(Split split, std::int64_t consumed_
   sampler.data_parallel_rank = parallel.dp_rank();
   sampler.seed = static_cast<std::uint64_t>(config.precision.seed);
   LoaderOptions options;
-  for (const auto& range : context_ranges(config.model.seq_length, parallel.cp_size(), parallel.cp_rank())) {
+  const SequenceLayout layout = zigzag_layout(config.model.seq_length, parallel.cp_size());
+  for (const PositionRange& range : batch_slice(layout, parallel.cp_rank())) {
     options.ranges.push_back({range.begin, range.end});
   }
   options.vocab_size = vocab_size_;

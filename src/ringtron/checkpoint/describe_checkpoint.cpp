@@ -1,0 +1,83 @@
+#include "ringtron/checkpoint/describe_checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <system_error>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
+#include "ringtron/checkpoint/checkpoint_finder.h"
+#include "ringtron/checkpoint/manifest.h"
+
+namespace ringtron {
+namespace {
+
+std::uint64_t bytes_of(const TensorEntry& entry) {
+  return static_cast<std::uint64_t>(element_count(entry.shape).value_or(0)) * size_of(entry.dtype);
+}
+
+// "dim 0: 128 + 128", or "whole" for a tensor in one piece.
+std::string cut_of(const TensorEntry& entry) {
+  if (entry.pieces.size() == 1) return "whole";
+  constexpr std::size_t kShown = 8;
+  std::string text = fmt::format("dim {}:", entry.dim);
+  for (std::size_t i = 0; i < std::min(kShown, entry.pieces.size()); ++i) {
+    text += fmt::format("{}{}", i == 0 ? " " : " + ", entry.pieces[i].length);
+  }
+  if (entry.pieces.size() > kShown) text += fmt::format(" + ... ({} pieces)", entry.pieces.size());
+  return text;
+}
+
+void describe_tensors(const Manifest& manifest, std::string& text) {
+  std::size_t name_width = 6, shape_width = 5;
+  std::uint64_t bytes = 0, elements = 0;
+  for (const auto& [name, entry] : manifest.tensors) {
+    name_width = std::max(name_width, name.size());
+    shape_width = std::max(shape_width, to_string(entry.shape).size());
+    bytes += bytes_of(entry);
+    elements += static_cast<std::uint64_t>(element_count(entry.shape).value_or(0));
+  }
+  auto out = std::back_inserter(text);
+  fmt::format_to(out, "tensors: {}, {} elements, {}\n", manifest.tensors.size(), elements,
+                 human_bytes(bytes));
+  fmt::format_to(out, "  {:{}}  {:5}  {:{}}  {}\n", "name", name_width, "type", "shape", shape_width, "cut");
+  for (const auto& [name, entry] : manifest.tensors) {
+    fmt::format_to(out, "  {:{}}  {:5}  {:{}}  {}\n", name, name_width, name_of(entry.dtype),
+                   to_string(entry.shape), shape_width, cut_of(entry));
+  }
+}
+
+std::filesystem::path choose(const std::filesystem::path& folder, std::string& text) {
+  std::error_code ignored;
+  if (std::filesystem::exists(folder / kManifestName, ignored)) return folder;
+  const CheckpointSearch search = find_newest_checkpoint(folder);
+  for (const auto& candidate : search.damaged) {
+    text += fmt::format("iteration {} cannot be loaded: {}\n", candidate.iteration, candidate.problem);
+  }
+  if (!search.newest) {
+    throw IoError(fmt::format(
+        "{}{} holds no complete checkpoint: expected a folder with {} or with folders iter_... in it", text,
+        folder.string(), kManifestName));
+  }
+  return search.newest->folder;
+}
+
+}  // namespace
+
+std::string describe_checkpoint(const std::filesystem::path& folder) {
+  std::string text;
+  const auto chosen = choose(folder, text);
+  const Manifest manifest = read_complete_manifest(chosen);
+  auto out = std::back_inserter(text);
+  fmt::format_to(out, "checkpoint: {}\niteration: {}\nfiles: {}\n", chosen.string(), manifest.iteration,
+                 manifest.files.size());
+  for (const auto& [name, file] : manifest.files)
+    fmt::format_to(out, "  {}  {}\n", name, human_bytes(file.bytes));
+  describe_tensors(manifest, text);
+  fmt::format_to(out, "metadata:\n{}\n", manifest.metadata.dump(2));
+  return text;
+}
+
+}  // namespace ringtron

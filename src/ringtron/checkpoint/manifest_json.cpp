@@ -1,0 +1,155 @@
+// The JSON form of manifests and of the parts that ranks send.
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/hash.h"
+#include "ringtron/checkpoint/manifest.h"
+
+namespace ringtron {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kFormat = "ringtron-checkpoint";
+constexpr int kVersion = 1;
+
+// The last field, over the exact bytes before it: also a changed space is noticed, and no canonical form is
+// needed.
+constexpr std::string_view kHashBegin = ",\n \"xxh3\": \"";
+constexpr std::string_view kHashEnd = "\"\n}\n";
+constexpr std::size_t kHashDigits = 16;
+constexpr std::size_t kTailBytes = kHashBegin.size() + kHashDigits + kHashEnd.size();
+
+std::uint64_t hash_from_text(const std::string& digits) {
+  std::uint64_t value = 0;
+  const char* end = digits.data() + digits.size();
+  const auto result = std::from_chars(digits.data(), end, value, 16);
+  if (digits.size() != kHashDigits || result.ec != std::errc() || result.ptr != end) {
+    throw IoError(fmt::format("\"{}\" is not a checksum of 16 hex digits", digits));
+  }
+  return value;
+}
+
+json to_json(const ShardFile& file) {
+  return {{"bytes", file.bytes}, {"header_xxh3", hex64(file.header_hash)}};
+}
+
+ShardFile shard_from_json(const json& value) {
+  return {value.at("bytes").get<std::uint64_t>(), hash_from_text(value.at("header_xxh3").get<std::string>())};
+}
+
+json to_json(const TensorEntry& entry) {
+  json pieces = json::array();
+  for (const Piece& piece : entry.pieces) {
+    pieces.push_back({{"file", piece.file},
+                      {"tensor", piece.tensor},
+                      {"offset", piece.offset},
+                      {"length", piece.length},
+                      {"xxh3", hex64(piece.hash)}});
+  }
+  return {{"dtype", std::string(name_of(entry.dtype))},
+          {"shape", entry.shape},
+          {"dim", entry.dim},
+          {"pieces", std::move(pieces)}};
+}
+
+TensorEntry tensor_from_json(const json& value) {
+  const auto dtype = dtype_named(value.at("dtype").get<std::string>());
+  if (!dtype) throw IoError("unknown dtype " + value.at("dtype").dump());
+  TensorEntry entry{*dtype, value.at("shape").get<Shape>(), value.at("dim").get<int>(), {}};
+  for (const json& piece : value.at("pieces")) {
+    entry.pieces.push_back({piece.at("file").get<std::string>(), piece.at("tensor").get<std::string>(),
+                            piece.at("offset").get<std::int64_t>(), piece.at("length").get<std::int64_t>(),
+                            hash_from_text(piece.at("xxh3").get<std::string>())});
+  }
+  return entry;
+}
+
+json tensors_to_json(const std::map<std::string, TensorEntry>& tensors) {
+  json value = json::object();
+  for (const auto& [name, entry] : tensors) value[name] = to_json(entry);
+  return value;
+}
+
+std::map<std::string, TensorEntry> tensors_from_json(const json& value) {
+  std::map<std::string, TensorEntry> tensors;
+  for (const auto& [name, entry] : value.items()) tensors.emplace(name, tensor_from_json(entry));
+  return tensors;
+}
+
+std::string dump(const json& value, int indent) {
+  return value.dump(indent, ' ', false, json::error_handler_t::replace);
+}
+
+// The text without its last field, as JSON text again. Throws IoError if the checksum does not fit.
+std::string checked_body(std::string_view text) {
+  if (text.size() < kTailBytes) throw IoError(fmt::format("it has only {} bytes", text.size()));
+  const std::string_view body = text.substr(0, text.size() - kTailBytes);
+  const std::string_view tail = text.substr(body.size());
+  const std::string expected = fmt::format("{}{}{}", kHashBegin, hex64(hash64(body)), kHashEnd);
+  if (tail != expected) throw IoError("its checksum does not fit its content");
+  return std::string(body) + "\n}";
+}
+
+Manifest manifest_from_json(const json& value) {
+  if (value.at("format") != kFormat || value.at("version") != kVersion) {
+    throw IoError(fmt::format("expected format {} version {}, got {} version {}", kFormat, kVersion,
+                              value.at("format").dump(), value.at("version").dump()));
+  }
+  Manifest manifest;
+  manifest.iteration = value.at("iteration").get<std::int64_t>();
+  manifest.metadata = value.at("metadata");
+  for (const auto& [name, file] : value.at("files").items())
+    manifest.files.emplace(name, shard_from_json(file));
+  manifest.tensors = tensors_from_json(value.at("tensors"));
+  if (const auto problem = manifest_problem(manifest)) throw IoError(*problem);
+  return manifest;
+}
+
+}  // namespace
+
+std::string manifest_to_text(const Manifest& manifest) {
+  json files = json::object();
+  for (const auto& [name, file] : manifest.files) files[name] = to_json(file);
+  const json value = {{"format", kFormat},
+                      {"version", kVersion},
+                      {"iteration", manifest.iteration},
+                      {"metadata", manifest.metadata},
+                      {"files", std::move(files)},
+                      {"tensors", tensors_to_json(manifest.tensors)}};
+  std::string text = dump(value, 1);
+  text.resize(text.size() - 2);  // "\n}", which kHashEnd brings back
+  return text + fmt::format("{}{}{}", kHashBegin, hex64(hash64(text)), kHashEnd);
+}
+
+Manifest manifest_from_text(std::string_view text, const std::filesystem::path& path) {
+  std::string what;
+  try {
+    return manifest_from_json(json::parse(checked_body(text)));
+  } catch (const IoError& e) {
+    what = e.what();
+  } catch (const json::exception& e) {
+    what = e.what();
+  }
+  throw IoError(
+      fmt::format("{} is not an intact manifest: {}. Load another checkpoint", path.string(), what));
+}
+
+std::string part_to_text(const ManifestPart& part) {
+  return dump(
+      {{"file", part.file}, {"shard", to_json(part.shard)}, {"tensors", tensors_to_json(part.tensors)}}, -1);
+}
+
+ManifestPart part_from_text(std::string_view text) {
+  try {
+    const json value = json::parse(text);
+    return {value.at("file").get<std::string>(), shard_from_json(value.at("shard")),
+            tensors_from_json(value.at("tensors"))};
+  } catch (const json::exception& e) {
+    throw InternalError(fmt::format("a rank's part of the manifest was damaged on its way: {}", e.what()));
+  }
+}
+
+}  // namespace ringtron

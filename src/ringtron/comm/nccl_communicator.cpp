@@ -1,0 +1,310 @@
+// Communication between GPUs, over c10d's NCCL process group.
+//
+// NCCL runs on a stream of its own; Work::wait() makes the current stream wait and leaves the host free. A
+// dead peer would leave NCCL's kernels spinning for ever, and c10d's own watchdog ends the process instead of
+// throwing. So each communicator has a monitor thread: it aborts the group when the liveness service reports
+// a loss or an operation is older than the timeout. After that the kernels end, and every later operation or
+// wait here throws CommError.
+#include <ATen/ATen.h>
+#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "ringtron/base/check.h"
+#include "ringtron/base/error.h"
+#include "ringtron/comm/backends.h"
+#include "ringtron/comm/rendezvous_store.h"
+
+namespace ringtron {
+namespace {
+
+using C10dWork = c10::intrusive_ptr<c10d::Work>;
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+constexpr auto kMonitorPeriod = std::chrono::milliseconds(200);
+
+// c10d reads these when a process group is made. What the user has set stays.
+void set_environment_defaults() {
+  ::setenv("NCCL_NVLS_ENABLE", "0", 0);                 // NVLink multicast needs rights that containers lack
+  ::setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", 0);  // our monitor aborts; c10d's would end the process
+  ::setenv("TORCH_NCCL_ENABLE_MONITORING", "0", 0);     // as above
+}
+
+c10d::ReduceOp to_c10d(ReduceOp op) {
+  switch (op) {
+    case ReduceOp::sum:
+      return c10d::ReduceOp::SUM;
+    case ReduceOp::max:
+      return c10d::ReduceOp::MAX;
+    case ReduceOp::min:
+      return c10d::ReduceOp::MIN;
+  }
+  return c10d::ReduceOp::SUM;
+}
+
+// The process group and its monitor. Works hold it too, so that it outlives them.
+class NcclChannel {
+ public:
+  NcclChannel(Group group, const std::string& key, const Rendezvous& rendezvous)
+      : group_(std::move(group)), liveness_(rendezvous.liveness()) {
+    set_environment_defaults();
+    auto options = c10d::ProcessGroupNCCL::Options::create();
+    options->timeout = group_.timeout;
+    nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(store_with_prefix(rendezvous, key), group_.rank,
+                                                        group_.size(), options);
+    monitor_ = std::thread([this] { monitor(); });
+    if (liveness_ != nullptr) callback_ = liveness_->on_loss([this] { request_abort("a peer died"); });
+  }
+
+  ~NcclChannel() {
+    if (liveness_ != nullptr) liveness_->forget(callback_);
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    monitor_.join();
+    try {
+      if (aborted_) return;
+      if (std::uncaught_exceptions() > 0) {
+        nccl_->abort();
+      } else {
+        nccl_->shutdown();
+      }
+    } catch (const std::exception&) {  // the group is going anyway
+    }
+  }
+
+  const Group& group() const { return group_; }
+  c10d::ProcessGroupNCCL& nccl() { return *nccl_; }
+
+  void throw_if_aborted(const Operation& operation) {
+    if (!aborted_) return;
+    std::lock_guard lock(mutex_);
+    throw_comm_error(group_, operation, reason_);
+  }
+
+  // Puts a started operation under the monitor's eyes.
+  void watch(const C10dWork& work) {
+    std::lock_guard lock(mutex_);
+    under_way_.push_back({work, std::chrono::steady_clock::now()});
+  }
+
+ private:
+  struct UnderWay {
+    C10dWork work;
+    SteadyTime start;
+  };
+
+  void request_abort(const std::string& reason) {
+    {
+      std::lock_guard lock(mutex_);
+      if (reason_.empty()) reason_ = reason;
+    }
+    wake_.notify_all();
+  }
+
+  void monitor() {
+    std::unique_lock lock(mutex_);
+    while (!stopping_) {
+      wake_.wait_for(lock, kMonitorPeriod);
+      if (stopping_) return;
+      while (!under_way_.empty() && under_way_.front().work->isCompleted()) under_way_.pop_front();
+      if (reason_.empty() && !under_way_.empty() &&
+          std::chrono::steady_clock::now() - under_way_.front().start > group_.timeout) {
+        reason_ = "Timed out";
+      }
+      if (reason_.empty()) continue;
+      aborted_ = true;
+      under_way_.clear();
+      lock.unlock();
+      try {
+        nccl_->abort();
+      } catch (const std::exception&) {  // what matters is that operations end; the reason is known already
+      }
+      return;
+    }
+  }
+
+  Group group_;
+  Liveness* liveness_;
+  int callback_ = 0;
+  c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl_;
+  std::atomic<bool> aborted_ = false;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::string reason_;
+  bool stopping_ = false;
+  std::deque<UnderWay> under_way_;
+  std::thread monitor_;
+};
+
+template <class Step>
+auto guarded(NcclChannel& channel, const Operation& operation, Step step) {
+  channel.throw_if_aborted(operation);
+  try {
+    return step();
+  } catch (const InternalError&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw_comm_error(channel.group(), operation, error.what());
+  }
+}
+
+class NcclWork final : public Work::State {
+ public:
+  NcclWork(std::shared_ptr<NcclChannel> channel, Operation operation, C10dWork work)
+      : channel_(std::move(channel)), operation_(operation), work_(std::move(work)) {}
+
+  void wait() override {
+    guarded(*channel_, operation_, [&] { return work_->wait(); });
+  }
+
+ private:
+  std::shared_ptr<NcclChannel> channel_;
+  Operation operation_;
+  C10dWork work_;
+};
+
+class NcclCommunicator final : public Communicator {
+ public:
+  explicit NcclCommunicator(std::shared_ptr<NcclChannel> channel) : channel_(std::move(channel)) {}
+
+  const std::string& name() const override { return group().name; }
+  int rank() const override { return group().rank; }
+  int size() const override { return group().size(); }
+  int global_rank(int group_rank) const override { return group().members.at(group_rank); }
+
+  Work all_reduce(at::Tensor tensor, ReduceOp op) override {
+    RT_CHECK(tensor.is_contiguous(), "{} group: all_reduce needs a contiguous tensor", name());
+    return start("all_reduce", tensor.numel(), [&] {
+      std::vector<at::Tensor> tensors{tensor};
+      c10d::AllreduceOptions options;
+      options.reduceOp = to_c10d(op);
+      return nccl().allreduce(tensors, options);
+    });
+  }
+
+  Work all_gather(at::Tensor shard, at::Tensor whole) override {
+    check_all_gather(group(), shard, whole);
+    return start("all_gather", shard.numel(), [&] {
+      at::Tensor flat_shard = shard.view({-1});
+      at::Tensor flat_whole = whole.view({-1});
+      return nccl()._allgather_base(flat_whole, flat_shard);
+    });
+  }
+
+  Work reduce_scatter(at::Tensor whole, at::Tensor shard, ReduceOp op) override {
+    check_reduce_scatter(group(), whole, shard);
+    return start("reduce_scatter", shard.numel(), [&] {
+      at::Tensor flat_shard = shard.view({-1});
+      at::Tensor flat_whole = whole.view({-1});
+      c10d::ReduceScatterOptions options;
+      options.reduceOp = to_c10d(op);
+      return nccl()._reduce_scatter_base(flat_shard, flat_whole, options);
+    });
+  }
+
+  Work all_to_all(at::Tensor in, at::Tensor out) override {
+    check_all_to_all(group(), in, out);
+    return start("all_to_all", in.numel(), [&] {
+      at::Tensor flat_in = in.view({-1});
+      at::Tensor flat_out = out.view({-1});
+      std::vector<std::int64_t> equal_splits;
+      return nccl().alltoall_base(flat_out, flat_in, equal_splits, equal_splits);
+    });
+  }
+
+  Work exchange(std::span<const Send> sends, std::span<const Receive> receives) override {
+    check_exchange(group(), sends, receives);
+    connect_all();
+    std::int64_t elements = 0;
+    for (const Send& message : sends) elements += message.tensor.numel();
+    for (const Receive& message : receives) elements += message.tensor.numel();
+    return start("exchange", elements, [&] {
+      // Grouped: NCCL runs point-to-point calls one after the other otherwise, and two ranks wait for each
+      // other.
+      nccl().startCoalescing();
+      for (const Send& message : sends) {
+        std::vector<at::Tensor> tensors{message.tensor};
+        if (message.tensor.numel() > 0) nccl().send(tensors, message.peer, 0);
+      }
+      for (const Receive& message : receives) {
+        std::vector<at::Tensor> tensors{message.tensor};
+        if (message.tensor.numel() > 0) nccl().recv(tensors, message.peer, 0);
+      }
+      return nccl().endCoalescing();
+    });
+  }
+
+  Work broadcast(at::Tensor tensor, int root) override {
+    RT_CHECK(tensor.is_contiguous(), "{} group: broadcast needs a contiguous tensor", name());
+    return start("broadcast", tensor.numel(), [&] {
+      std::vector<at::Tensor> tensors{tensor};
+      c10d::BroadcastOptions options;
+      options.rootRank = root;
+      return nccl().broadcast(tensors, options);
+    });
+  }
+
+  void barrier() override {
+    at::Tensor token = at::zeros({1}, at::TensorOptions().device(at::kCUDA).dtype(at::kFloat));
+    Work work = start("barrier", 1, [&] {
+      std::vector<at::Tensor> tensors{token};
+      return nccl().allreduce(tensors);
+    });
+    work.wait();
+    guarded(*channel_, operation_, [] { at::cuda::getCurrentCUDAStream().synchronize(); });
+    channel_->throw_if_aborted(operation_);  // an abort ends the wait as well
+    connected_ = true;
+  }
+
+ private:
+  const Group& group() const { return channel_->group(); }
+  c10d::ProcessGroupNCCL& nccl() { return channel_->nccl(); }
+
+  template <class Start>
+  Work start(const char* name, std::int64_t elements, Start begin) {
+    operation_ = {name, ++sequence_};
+    if (elements == 0) {
+      channel_->throw_if_aborted(operation_);
+      return {};
+    }
+    C10dWork work = guarded(*channel_, operation_, begin);
+    channel_->watch(work);
+    return Work(std::make_shared<NcclWork>(channel_, operation_, std::move(work)));
+  }
+
+  // NCCL connects a group at its first operation and needs all ranks for that; not all may have a message to
+  // exchange.
+  void connect_all() {
+    if (!connected_) barrier();
+  }
+
+  std::shared_ptr<NcclChannel> channel_;
+  bool connected_ = false;
+  std::int64_t sequence_ = 0;
+  Operation operation_{"none", 0};
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_nccl_communicator(Group group, const std::string& key,
+                                                     const Rendezvous& rendezvous) {
+  if (!at::hasCUDA() || at::cuda::device_count() == 0) {
+    throw ConfigError(
+        "--distributed-backend nccl: expected a GPU, this machine shows none; use "
+        "--distributed-backend gloo");
+  }
+  return std::make_unique<NcclCommunicator>(std::make_shared<NcclChannel>(std::move(group), key, rendezvous));
+}
+
+}  // namespace ringtron

@@ -1,0 +1,153 @@
+// Megatron-LM's flags that change nothing here, and the search in both tables.
+#include "ringtron/config/megatron_compat.h"
+
+namespace ringtron {
+namespace {
+
+constexpr auto kAccepted = ForeignVerdict::accepted;
+constexpr auto kWarned = ForeignVerdict::warned;
+constexpr Arity kOne = Arity::one;
+constexpr Arity kMany = Arity::many;
+
+constexpr std::string_view kOneImplementation = "Ringtron has one implementation of the model";
+constexpr std::string_view kOwnAttention = "Ringtron chooses its attention kernel by device and type";
+constexpr std::string_view kOwnFusions =
+    "Ringtron chooses fused kernels itself; they compute the same function";
+constexpr std::string_view kOwnCommunication =
+    "Ringtron arranges its communication itself; results do not depend on it";
+constexpr std::string_view kNoPipeline = "it concerns pipeline stages, and there is one";
+constexpr std::string_view kNoPython = "there is no Python garbage collector or allocator cache to tune";
+constexpr std::string_view kOwnCheckpoints =
+    "checkpoints are folders of safetensors shards that load into any layout";
+constexpr std::string_view kOwnIndex = "the data index is memory-mapped and cached in Ringtron's own way";
+constexpr std::string_view kLogDetail = "it only adds or removes detail in logs";
+constexpr std::string_view kOnlyFp16 = "loss scaling belongs to fp16; bf16 and fp32 need none";
+constexpr std::string_view kDeprecated = "Megatron ignores it too";
+constexpr std::string_view kGraphs = "Ringtron has no CUDA graphs; only speed may differ";
+constexpr std::string_view kNoRecompute =
+    "recomputing activations comes in a later version. This run keeps all activations in memory: same "
+    "result, more "
+    "memory. If it does not fit, raise --context-parallel-size or --tensor-model-parallel-size";
+
+constexpr ForeignFlag kFlags[] = {
+    {"--recompute-activations", kWarned, kNoRecompute},
+    {"--ckpt-activations", kWarned,
+     "Megatron has no such flag; it is read as --recompute-activations. Recomputing activations comes in a "
+     "later "
+     "version. This run keeps all activations in memory: same result, more memory"},
+    {"--rampup-batch-size", kWarned,
+     "as in current Megatron it is ignored; the batch has its full size from the start", kMany},
+    {"--transformer-impl", kAccepted, kOneImplementation, kOne},
+    {"--use-mcore-models", kAccepted, kOneImplementation},
+    {"--attention-backend", kAccepted, kOwnAttention, kOne},
+    {"--flash-attention-version", kAccepted, kOwnAttention, kOne},
+    {"--use-flash-attn", kAccepted, kOwnAttention},
+    {"--attention-softmax-in-fp32", kAccepted, "softmax is always computed in fp32 or wider"},
+    {"--no-rope-fusion", kAccepted, kOwnFusions},
+    {"--no-gradient-accumulation-fusion", kAccepted, kOwnFusions},
+    {"--no-masked-softmax-fusion", kAccepted, kOwnFusions},
+    {"--no-bias-swiglu-fusion", kAccepted, kOwnFusions},
+    {"--no-bias-dropout-fusion", kAccepted, kOwnFusions},
+    {"--no-persist-layer-norm", kAccepted, kOwnFusions},
+    {"--cross-entropy-loss-fusion", kAccepted, kOwnFusions},
+    {"--cross-entropy-fusion-impl", kAccepted, kOwnFusions, kOne},
+    {"--defer-embedding-wgrad-compute", kAccepted, kNoPipeline},
+    {"--wgrad-deferral-limit", kAccepted, kNoPipeline, kOne},
+    {"--delay-wgrad-compute", kAccepted, kNoPipeline},
+    {"--cuda-graph-impl", kAccepted, kGraphs, kOne},
+    {"--enable-cuda-graph", kAccepted, kGraphs},
+    {"--external-cuda-graph", kAccepted, kGraphs},
+    {"--empty-unused-memory-level", kAccepted, kNoPython, kOne},
+    {"--manual-gc", kAccepted, kNoPython},
+    {"--manual-gc-interval", kAccepted, kNoPython, kOne},
+    {"--no-overlap-p2p-communication", kAccepted, kNoPipeline},
+    {"--overlap-p2p-communication-warmup-flush", kAccepted, kNoPipeline},
+    {"--use-ring-exchange-p2p", kAccepted, kNoPipeline},
+    {"--pipeline-model-parallel-comm-backend", kAccepted, kNoPipeline, kOne},
+    {"--no-align-grad-reduce", kAccepted, kOwnCommunication},
+    {"--no-align-param-gather", kAccepted, kOwnCommunication},
+    {"--ddp-num-buckets", kAccepted, "--ddp-bucket-size sets the size of a bucket; the number follows", kOne},
+    {"--ddp-average-in-collective", kAccepted, "gradients are summed and divided by the exact token count"},
+    {"--ddp-pad-buckets-for-high-nccl-busbw", kAccepted, kOwnCommunication},
+    {"--ddp-reduce-scatter-with-fp32-accumulation", kAccepted,
+     "gradients are never summed in less than fp32"},
+    {"--tp-comm-overlap", kAccepted, kOwnCommunication},
+    {"--no-tp-comm-bulk-wgrad", kAccepted, kOwnCommunication},
+    {"--high-priority-stream-groups", kAccepted, kOwnCommunication, kMany},
+    {"--use-nccl-ub", kAccepted, kOwnCommunication},
+    {"--use-sharp", kAccepted, kOwnCommunication},
+    {"--sharp-enabled-group", kAccepted, kOwnCommunication, kOne},
+    {"--disable-gloo-process-groups", kAccepted, kOwnCommunication},
+    {"--local-rank", kAccepted, "the rank comes from the launcher's environment variables", kOne},
+    {"--exit-signal-handler-for-dataloader", kAccepted, "loader threads end with their process"},
+    {"--exit-signal-handler-for-training", kAccepted, "--exit-signal-handler does this"},
+    {"--use-cpu-initialization", kAccepted,
+     "initial weights depend on the seed and the position only, not the device"},
+    {"--no-initialization", kAccepted, "weights are always initialised"},
+    {"--te-rng-tracker", kAccepted, "random numbers depend on the seed and the position only"},
+    {"--loss-scale", kAccepted, kOnlyFp16, kOne},
+    {"--initial-loss-scale", kAccepted, kOnlyFp16, kOne},
+    {"--min-loss-scale", kAccepted, kOnlyFp16, kOne},
+    {"--loss-scale-window", kAccepted, kOnlyFp16, kOne},
+    {"--hysteresis", kAccepted, kOnlyFp16, kOne},
+    {"--async-save", kAccepted, "saving waits for the disk; the files are the same"},
+    {"--use-persistent-ckpt-worker", kAccepted, "saving waits for the disk; the files are the same"},
+    {"--async-strategy", kAccepted, "saving waits for the disk; the files are the same", kOne},
+    {"--ckpt-format", kAccepted, kOwnCheckpoints, kOne},
+    {"--auto-detect-ckpt-format", kAccepted, kOwnCheckpoints},
+    {"--no-ckpt-fully-parallel-save", kAccepted, kOwnCheckpoints},
+    {"--ckpt-fully-parallel-load", kAccepted, kOwnCheckpoints},
+    {"--ckpt-fully-parallel-save", kAccepted, kOwnCheckpoints},
+    {"--ckpt-assume-constant-structure", kAccepted, kOwnCheckpoints},
+    {"--dist-ckpt-optim-fully-reshardable", kAccepted, kOwnCheckpoints},
+    {"--use-dist-ckpt", kAccepted, kOwnCheckpoints},
+    {"--dist-ckpt-format", kAccepted, kOwnCheckpoints, kOne},
+    {"--no-create-attention-mask-in-dataloader", kAccepted, "the causal mask is never stored as a tensor"},
+    {"--no-mmap-bin-files", kAccepted, kOwnIndex},
+    {"--num-dataset-builder-threads", kAccepted, kOwnIndex, kOne},
+    {"--dataloader-fast-cache-load", kAccepted, kOwnIndex},
+    {"--dataloader-defer-npy-index-mmap", kAccepted, kOwnIndex},
+    {"--per-dataset-sequences-path", kAccepted, kOwnIndex, kOne},
+    {"--timing-log-option", kAccepted, kLogDetail, kOne},
+    {"--log-timers-to-tensorboard", kAccepted, kLogDetail},
+    {"--log-memory-to-tensorboard", kAccepted, kLogDetail},
+    {"--log-world-size-to-tensorboard", kAccepted, kLogDetail},
+    {"--no-log-loss-scale-to-tensorboard", kAccepted, kLogDetail},
+    {"--no-barrier-with-level-1-timing", kAccepted, kLogDetail},
+    {"--log-memory-interval", kAccepted, kLogDetail, kOne},
+    {"--log-energy", kAccepted, kLogDetail},
+    {"--log-straggler", kAccepted, kLogDetail},
+    {"--log-max-attention-logit", kAccepted, kLogDetail},
+    {"--logging-level", kAccepted, kLogDetail, kOne},
+    {"--nvtx-ranges", kAccepted, kLogDetail},
+    {"--rerun-mode", kAccepted, "no step is run twice; a loss that is not a number stops the run", kOne},
+    {"--error-injection-rate", kAccepted, "it belongs to Megatron's rerun machine", kOne},
+    {"--no-weight-decay-cond-type", kAccepted, kDeprecated, kOne},
+    {"--onnx-safe", kAccepted, kDeprecated},
+};
+
+bool matches(std::string_view pattern, std::string_view name) {
+  if (pattern.back() != '*') return pattern == name;
+  pattern.remove_suffix(1);
+  return name.size() > pattern.size() && name.substr(0, pattern.size()) == pattern;
+}
+
+const ForeignFlag* find_in(std::span<const ForeignFlag> flags, std::string_view name) {
+  for (const ForeignFlag& flag : flags) {
+    if (matches(flag.name, name)) return &flag;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::span<const ForeignFlag> accepted_flags() {
+  return kFlags;
+}
+
+const ForeignFlag* find_foreign_flag(std::string_view name) {
+  const ForeignFlag* accepted = find_in(accepted_flags(), name);
+  return accepted != nullptr ? accepted : find_in(refused_flags(), name);
+}
+
+}  // namespace ringtron

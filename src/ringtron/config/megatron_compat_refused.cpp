@@ -1,0 +1,213 @@
+// Megatron-LM's flags that Ringtron refuses, with the reason and, where there is one, the way to the same
+// end.
+#include "ringtron/config/megatron_compat.h"
+
+namespace ringtron {
+namespace {
+
+// A row of the table: all refused flags are alike but for name and reason.
+constexpr ForeignFlag no(std::string_view name, std::string_view reason) {
+  return {name, ForeignVerdict::refused, reason};
+}
+
+constexpr std::string_view kPipeline = "pipeline parallelism comes in a later version; use TP and CP";
+constexpr std::string_view kDistributedOptimizer =
+    "the distributed optimizer comes in a later version; each data-parallel rank holds the whole optimizer "
+    "state";
+constexpr std::string_view kFsdp = "there are no sharded parameters (FSDP)";
+constexpr std::string_view kMoe = "mixtures of experts are not built";
+constexpr std::string_view kMamba = "Mamba and hybrid models come in a later version";
+constexpr std::string_view kMla = "multi-head latent attention is not built";
+constexpr std::string_view kFp8 = "types below bf16 are not built; use --bf16";
+constexpr std::string_view kRecompute =
+    "recomputing activations comes in a later version; leave it out to keep all activations, or raise CP or "
+    "TP";
+constexpr std::string_view kOffload = "nothing is offloaded to the host; raise CP or TP to save memory";
+constexpr std::string_view kDynamicCp = "dynamic context parallelism comes in a later version";
+constexpr std::string_view kPacking = "packed documents with masks between them come in a later version";
+constexpr std::string_view kMuP = "maximal update parametrisation is not built";
+constexpr std::string_view kOneModel = "only decoder-only GPT models are built";
+constexpr std::string_view kAdamOnly = "the optimizer is AdamW";
+constexpr std::string_view kStateInFp32 = "main weights, gradients and moments are kept in fp32";
+constexpr std::string_view kWindow = "windows, sinks and gates in attention are not built";
+constexpr std::string_view kMtp = "multi-token prediction is not built";
+constexpr std::string_view kEvaluation =
+    "evaluation uses the batch sizes of training, one validation set, --eval-iters batches";
+constexpr std::string_view kWandb = "there is no W&B client; use --tensorboard-dir, which W&B can import";
+constexpr std::string_view kProfiler =
+    "the profiler comes in a later version; run the program under nsys or perf";
+constexpr std::string_view kReplication = "there is no replication of checkpoints between nodes";
+constexpr std::string_view kRetention =
+    "checkpoints are neither temporary nor deleted; remove old ones yourself";
+constexpr std::string_view kConvert = "checkpoints of other formats are not read or written";
+constexpr std::string_view kDataTool = "it belongs to the program preprocess_data";
+constexpr std::string_view kResidual =
+    "the residual stream has the type of the parameters and starts before the norm";
+constexpr std::string_view kChecks = "only losses and gradient norms that are not numbers are found";
+constexpr std::string_view kOneSource = "use --data-path, or --train-, --valid- and --test-data-path";
+
+constexpr ForeignFlag kFlags[] = {
+    no("--batch-size", "its name is now --micro-batch-size"),
+    no("--warmup", "its name is now --lr-warmup-fraction"),
+    no("--model-parallel-size", "its name is now --tensor-model-parallel-size"),
+    no("--checkpoint-activations", "its name is now --recompute-activations"),
+    no("--fp16", "there is no fp16 with loss scaling; use --bf16"),
+    no("--recompute-granularity", kRecompute),
+    no("--recompute-method", kRecompute),
+    no("--recompute-num-layers", kRecompute),
+    no("--recompute-modules", kRecompute),
+    no("--distribute-saved-activations", kRecompute),
+    no("--cpu-offloading-num-layers", kOffload),
+    no("--fine-grained-activation-offloading", kOffload),
+    no("--optimizer-cpu-offload", kOffload),
+    no("--optimizer-offload-fraction", kOffload),
+
+    no("--hybrid-context-parallel", kDynamicCp),
+    no("--max-seqlen-per-dp-cp-rank", kDynamicCp),
+    no("--dynamic-context-parallel", kDynamicCp),
+    no("--num-layers-per-virtual-pipeline-stage", kPipeline),
+    no("--num-virtual-stages-per-pipeline-rank", kPipeline),
+    no("--microbatch-group-size-per-virtual-pipeline-stage", kPipeline),
+    no("--decoder-first-pipeline-num-layers", kPipeline),
+    no("--decoder-last-pipeline-num-layers", kPipeline),
+    no("--account-for-embedding-in-pipeline-split", kPipeline),
+    no("--account-for-loss-in-pipeline-split", kPipeline),
+    no("--pipeline-model-parallel-layout", kPipeline),
+    no("--use-distributed-optimizer", kDistributedOptimizer),
+    no("--overlap-param-gather", kDistributedOptimizer),
+    no("--overlap-param-gather-with-optimizer-step", kDistributedOptimizer),
+    no("--num-distributed-optimizer-instances", kDistributedOptimizer),
+    no("--use-megatron-fsdp", kFsdp),
+    no("--use-torch-fsdp2", kFsdp),
+    no("--data-parallel-sharding-strategy", kFsdp),
+    no("--distributed-timeout-seconds-after-init",
+       "one timeout holds for the whole run: --distributed-timeout-minutes"),
+    no("--nccl-communicator-config-path", "set NCCL's own environment variables"),
+    no("--fake-process-group", "a dry run of memory comes in a later version"),
+    no("--flight-recorder-dump-path", "each error already names group, operation and sequence number"),
+    no("--expert-model-parallel-size", kMoe),
+    no("--expert-tensor-parallel-size", kMoe),
+    no("--num-experts", kMoe),
+    no("--moe-*", kMoe),
+
+    no("--decoder-seq-length", kOneModel),
+    no("--encoder-seq-length", "use --seq-length"),
+    no("--encoder-num-layers", "use --num-layers"),
+    no("--decoder-num-layers", kOneModel),
+    no("--spec", kOneModel),
+    no("--no-position-embedding", "use --position-embedding-type rope or none"),
+    no("--no-rope-freq", "each layer has the same positions"),
+    no("--mrope-section", "only plain rotary positions are built"),
+    no("--yarn-*", "only plain rotary positions and --use-rope-scaling are built"),
+    no("--quick-geglu", "use --swiglu, or GELU"),
+    no("--qk-clip", kWindow),
+    no("--qk-clip-alpha", kWindow),
+    no("--qk-clip-threshold", kWindow),
+    no("--qk-l2-norm", "use --qk-layernorm"),
+    no("--attention-output-gate", kWindow),
+    no("--softmax-type", kWindow),
+    no("--window-size", kWindow),
+    no("--window-attn-skip-freq", kWindow),
+    no("--multi-latent-attention", kMla),
+    no("--q-lora-rank", kMla),
+    no("--kv-lora-rank", kMla),
+    no("--qk-head-dim", kMla),
+    no("--qk-pos-emb-head-dim", kMla),
+    no("--v-head-dim", kMla),
+    no("--mtp-num-layers", kMtp),
+    no("--mtp-loss-scaling-factor", kMtp),
+    no("--fp32-residual-connection", kResidual),
+    no("--apply-residual-connection-post-layernorm", kResidual),
+    no("--apply-query-key-layer-scaling", "scores are scaled by the root of the head size, in fp32"),
+    no("--output-logit-dtype", "logits have the type of the parameters and the loss is computed in fp32"),
+    no("--use-mup", kMuP),
+    no("--mup-*", kMuP),
+    no("--hybrid-layer-pattern", kMamba),
+    no("--hybrid-override-pattern", kMamba),
+    no("--mtp-hybrid-override-pattern", kMamba),
+    no("--hybrid-attention-ratio", kMamba),
+    no("--hybrid-mlp-ratio", kMamba),
+    no("--is-hybrid-model", kMamba),
+    no("--mamba-*", kMamba),
+    no("--disable-mamba-mem-eff-path", kMamba),
+    no("--linear-*", kMamba),
+
+    no("--step-batch-size-schedule", "the global batch has one size: --global-batch-size"),
+    no("--decrease-batch-size-if-needed", "the global batch has one size: --global-batch-size"),
+    no("--exit-signal", "--exit-signal-handler waits for SIGTERM"),
+    no("--iterations-to-skip", "no step is left out"),
+    no("--sgd-momentum", kAdamOnly),
+    no("--lion-*", kAdamOnly),
+    no("--muon-*", kAdamOnly),
+    no("--decoupled-lr", "all parameters share one learning rate"),
+    no("--decoupled-min-lr", "all parameters share one learning rate"),
+    no("--apply-wd-to-qk-layernorm", "norm weights and biases have no weight decay"),
+    no("--use-precision-aware-optimizer", kStateInFp32),
+    no("--main-grads-dtype", kStateInFp32),
+    no("--main-params-dtype", kStateInFp32),
+    no("--exp-avg-dtype", kStateInFp32),
+    no("--exp-avg-sq-dtype", kStateInFp32),
+    no("--embedding-init-method-std", "embeddings start with --init-method-std as well"),
+    no("--data-parallel-random-init", "all data-parallel ranks start equal"),
+    no("--grad-reduce-in-bf16", "gradients are never summed in less than fp32"),
+    no("--fp8-*", kFp8),
+    no("--fp4-*", kFp8),
+    no("--batch-invariant-mode", "use --deterministic-mode"),
+    no("--check-for-spiky-loss", kChecks),
+    no("--check-for-large-grads", kChecks),
+    no("--result-rejected-tracker-filename", kChecks),
+
+    no("--pretrained-checkpoint", "use --load with --finetune"),
+    no("--override-ckpt-iteration", "use --finetune to start at step 0"),
+    no("--load-main-params-from-ckpt", "main weights are always what is saved and loaded"),
+    no("--use-checkpoint-args", "give the model's flags; they are compared with the checkpoint's"),
+    no("--use-mp-args-from-checkpoint-args", "give the layout; any layout loads any checkpoint"),
+    no("--ckpt-convert-format", kConvert),
+    no("--ckpt-convert-save", kConvert),
+    no("--dist-ckpt-strictness", "a missing or unexpected tensor is always an error"),
+    no("--save-retain-interval", kRetention),
+    no("--non-persistent-*", kRetention),
+    no("--replication", kReplication),
+    no("--replication-jump", kReplication),
+    no("--replication-factor", kReplication),
+
+    no("--data-args-path", kOneSource),
+    no("--per-split-data-args-path", kOneSource),
+    no("--tokenizer-model", "tokenizers are GPT2BPETokenizer (--vocab-file, --merge-file) and NullTokenizer"),
+    no("--vocab-extra-ids", "the vocabulary is that of the tokenizer"),
+    no("--no-pad-vocab-size", "use --make-vocab-size-divisible-by 1"),
+    no("--no-data-sharding", "cyclic loading shuffles within each data-parallel rank's share"),
+    no("--reset-attention-mask", kPacking),
+    no("--dataloader-inter-document-masking", kPacking),
+    no("--sft", kPacking),
+    no("--mid-level-dataset-surplus", "the surplus of blends is fixed at 0.005"),
+    no("--fim-data", "fill-in-the-middle data is not built"),
+    no("--fim-*", "fill-in-the-middle data is not built"),
+    no("--phase-transition-iterations", "a run has one phase"),
+    no("--input", kDataTool),
+    no("--output-prefix", kDataTool),
+    no("--json-keys", kDataTool),
+    no("--split-sentences", kDataTool),
+    no("--append-eod", kDataTool),
+    no("--workers", kDataTool),
+
+    no("--eval-global-batch-size", kEvaluation),
+    no("--eval-micro-batch-size", kEvaluation),
+    no("--start-eval-at-iter", kEvaluation),
+    no("--full-validation", kEvaluation),
+    no("--multiple-validation-sets", kEvaluation),
+    no("--wandb-*", kWandb),
+    no("--profile", kProfiler),
+    no("--profile-*", kProfiler),
+    no("--use-pytorch-profiler", kProfiler),
+    no("--record-memory-history", kProfiler),
+    no("--yaml-cfg", "give flags on the command line"),
+};
+
+}  // namespace
+
+std::span<const ForeignFlag> refused_flags() {
+  return kFlags;
+}
+
+}  // namespace ringtron

@@ -1,0 +1,52 @@
+// Flags that say what is saved, when, and what is loaded.
+#include "ringtron/config/option.h"
+
+namespace ringtron {
+namespace {
+
+constexpr Option kOptions[] = {
+    {"--save",
+     FIELD(checkpoint.save),
+     "Folder for checkpoints. Needs --save-interval.",
+     {},
+     Compat::same,
+     {.default_text = "nothing is saved"}},
+    {"--load",
+     FIELD(checkpoint.load),
+     "Folder whose newest complete checkpoint is loaded; any layout.",
+     {},
+     Compat::same,
+     {.default_text = "start from the seed"}},
+    {"--save-interval",
+     FIELD(checkpoint.save_interval),
+     "Save after each step that is a multiple of this.",
+     {.at_least = 1},
+     Compat::same,
+     {.unit = "steps", .default_text = "required with --save"}},
+    {"--no-load-optim",
+     FIELD(checkpoint.no_load_optim),
+     "Do not load optimizer moments. The schedule goes on.",
+     {},
+     Compat::ours,
+     {.note = "Megatron also restarts the learning-rate schedule"}},
+    {"--no-load-rng", FIELD(checkpoint.no_load_rng), "Do not load the state of random numbers."},
+    {"--no-save-optim", FIELD(checkpoint.no_save_optim), "Leave optimizer moments out of checkpoints."},
+    {"--no-save-rng", FIELD(checkpoint.no_save_rng), "Leave the state of random numbers out of checkpoints."},
+    {"--finetune", FIELD(checkpoint.finetune), "Load weights only and start at step 0."},
+    {"--ckpt-step",
+     FIELD(checkpoint.ckpt_step),
+     "Load the checkpoint of this step instead of the newest.",
+     {.at_least = 1},
+     Compat::same,
+     {.unit = "step", .default_text = "newest"}},
+    {"--exit-on-missing-checkpoint", FIELD(checkpoint.exit_on_missing_checkpoint),
+     "Stop with exit code 1 if --load holds no checkpoint."},
+};
+
+}  // namespace
+
+std::span<const Option> checkpoint_options() {
+  return kOptions;
+}
+
+}  // namespace ringtron

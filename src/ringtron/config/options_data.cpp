@@ -1,0 +1,62 @@
+// Flags that name the tokens to train on and the tokenizer that made them.
+#include "ringtron/config/option.h"
+
+namespace ringtron {
+namespace {
+
+constexpr std::string_view kLoaders[] = {"single", "cyclic"};
+constexpr std::string_view kTokenizers[] = {"GPT2BPETokenizer", "NullTokenizer"};
+
+constexpr Option kOptions[] = {
+    {"--data-path", FIELD(data.data_path),
+     "PREFIX of PREFIX.bin and PREFIX.idx; or several; or pairs of weight and PREFIX. Cut by --split."},
+    {"--train-data-path", FIELD(data.train_data_path), "Like --data-path, used whole for training."},
+    {"--valid-data-path", FIELD(data.valid_data_path), "Like --data-path, used whole for validation."},
+    {"--test-data-path", FIELD(data.test_data_path), "Like --data-path, used whole for the test."},
+    {"--split",
+     FIELD(data.split),
+     "Shares of training, validation and test, such as 99,1,0.",
+     {},
+     Compat::same,
+     {.default_text = "\"969, 30, 1\" with --data-path"}},
+    {"--data-cache-path",
+     FIELD(data.data_cache_path),
+     "Folder for the cached sample index.",
+     {},
+     Compat::same,
+     {.default_text = "beside the data"}},
+    {"--mock-data",
+     FIELD(data.mock_data),
+     "Made-up documents instead of files.",
+     {},
+     Compat::ours,
+     {.note = "the documents differ from Megatron's"}},
+    {"--num-workers",
+     FIELD(data.num_workers),
+     "Loader threads that read ahead; 0: read when needed.",
+     {.at_least = 0}},
+    {"--dataloader-type",
+     FIELD(data.dataloader_type),
+     "single: each sample once, in order; cyclic: shuffled anew in each epoch.",
+     {.choices = kLoaders}},
+    {"--reset-position-ids", FIELD(data.reset_position_ids),
+     "Count positions from 0 after each end of document."},
+    {"--eod-mask-loss", FIELD(data.eod_mask_loss), "No loss where the input is an end of document."},
+    {"--tokenizer-type", FIELD(data.tokenizer_type), "Tokenizer of the data.", {.choices = kTokenizers}},
+    {"--vocab-file", FIELD(data.vocab_file), "vocab.json of the tokenizer."},
+    {"--merge-file", FIELD(data.merge_file), "merges.txt of the tokenizer."},
+    {"--vocab-size",
+     FIELD(data.vocab_size),
+     "Number of token ids; with NullTokenizer.",
+     {.at_least = 1},
+     Compat::same,
+     {.unit = "tokens", .default_text = "from the tokenizer"}},
+};
+
+}  // namespace
+
+std::span<const Option> data_options() {
+  return kOptions;
+}
+
+}  // namespace ringtron

@@ -1,0 +1,66 @@
+// Flags of evaluation and of everything a run tells while it runs.
+#include "ringtron/config/option.h"
+
+namespace ringtron {
+namespace {
+
+constexpr Option kEvaluationOptions[] = {
+    {"--eval-interval",
+     FIELD(evaluation.eval_interval),
+     "Evaluate after each step that is a multiple of this.",
+     {.at_least = 1},
+     Compat::ours,
+     {.note = "Megatron 0.16 and later fails without the flag", .unit = "steps"}},
+    {"--eval-iters",
+     FIELD(evaluation.eval_iters),
+     "Global batches per evaluation; 0: no evaluation.",
+     {.at_least = 0},
+     Compat::same,
+     {.unit = "batches"}},
+};
+
+constexpr Option kLoggingOptions[] = {
+    {"--log-interval",
+     FIELD(logging.log_interval),
+     "Steps between log lines.",
+     {.at_least = 1},
+     Compat::same,
+     {.unit = "steps"}},
+    {"--tensorboard-dir",
+     FIELD(logging.tensorboard_dir),
+     "Folder for TensorBoard event files.",
+     {},
+     Compat::same,
+     {.default_text = "none"}},
+    {"--tensorboard-log-interval",
+     FIELD(logging.tensorboard_log_interval),
+     "Steps between TensorBoard points.",
+     {.at_least = 1},
+     Compat::same,
+     {.unit = "steps"}},
+    {"--tensorboard-queue-size",
+     FIELD(logging.tensorboard_queue_size),
+     "Points kept in memory before a write.",
+     {.at_least = 1}},
+    {"--log-throughput", FIELD(logging.log_throughput), "Add model TFLOP/s per rank to the log line."},
+    {"--log-params-norm", FIELD(logging.log_params_norm), "Add the norm of all parameters to the log line."},
+    {"--log-num-zeros-in-grad", FIELD(logging.log_num_zeros_in_grad), "Add the number of zero gradients."},
+    {"--log-progress", FIELD(logging.log_progress), "Append starts and saves to progress.txt in --save."},
+    {"--log-validation-ppl-to-tensorboard", FIELD(logging.log_validation_ppl_to_tensorboard),
+     "Write validation perplexity to TensorBoard as well."},
+    {"--timing-log-level",
+     FIELD(logging.timing_log_level),
+     "0: step time only; 1: its parts; 2: finer parts.",
+     {.at_least = 0, .at_most = 2}},
+};
+
+}  // namespace
+
+std::span<const Option> evaluation_options() {
+  return kEvaluationOptions;
+}
+std::span<const Option> logging_options() {
+  return kLoggingOptions;
+}
+
+}  // namespace ringtron

@@ -1,0 +1,85 @@
+// Values that follow from others.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+#include "ringtron/config/validate.h"
+
+namespace ringtron {
+namespace {
+
+// Products of absurd flags stay ints; rules then report them.
+int saturate(std::int64_t value) {
+  return static_cast<int>(std::min<std::int64_t>(value, std::numeric_limits<int>::max()));
+}
+
+void resolve_parallel(ParallelConfig& parallel, std::vector<Notice>& notices) {
+  for (std::string& type : parallel.cp_comm_type) {
+    if (type == "allgather") type = "all_gather";
+  }
+  if (parallel.sequence_parallel && parallel.tensor_model_parallel_size == 1) {
+    parallel.sequence_parallel = false;
+    notices.push_back(
+        {Notice::Kind::warning,
+         "--sequence-parallel is switched off: it cuts work within a tensor-parallel group, and "
+         "--tensor-model-parallel-size is 1"});
+  }
+}
+
+void resolve_model(ModelConfig& model, std::vector<Notice>& notices) {
+  if (model.ffn_hidden_size == 0) {
+    const std::int64_t h = model.hidden_size;
+    model.ffn_hidden_size = saturate(model.swiglu ? h * 8 / 3 / 64 * 64 : 4 * h);
+  }
+  if (model.kv_channels == 0 && model.num_attention_heads > 0) {
+    model.kv_channels = model.hidden_size / model.num_attention_heads;
+  }
+  if (!model.group_query_attention) {
+    if (model.num_query_groups != 1 && model.num_query_groups != model.num_attention_heads) {
+      notices.push_back({Notice::Kind::warning,
+                         fmt::format("--num-query-groups {} has no effect without --group-query-attention",
+                                     model.num_query_groups)});
+    }
+    model.num_query_groups = model.num_attention_heads;
+  }
+  if (model.use_rotary_position_embeddings) model.position_embedding_type = "rope";
+  if (model.add_bias_linear) model.add_qkv_bias = true;
+}
+
+void resolve_training(Config& config, int world_size, std::vector<Notice>& notices) {
+  BatchConfig& batch = config.batch;
+  if (batch.global_batch_size == 0) {
+    const std::int64_t replicas = data_parallel_size(config.parallel, world_size);
+    batch.global_batch_size = saturate(batch.micro_batch_size * replicas);
+    if (batch.global_batch_size > 0) {
+      notices.push_back(
+          {Notice::Kind::note, fmt::format("setting global batch size to {}", batch.global_batch_size)});
+    }
+  }
+  OptimizerConfig& optimizer = config.optimizer;
+  if (optimizer.lr_decay_iters == 0) optimizer.lr_decay_iters = batch.train_iters;
+  if (optimizer.lr_decay_samples == 0) optimizer.lr_decay_samples = batch.train_samples;
+  if (config.precision.bf16) config.precision.accumulate_allreduce_grads_in_fp32 = true;
+  if (batch.skip_train) config.checkpoint.no_load_optim = true;
+}
+
+void resolve_data(DataConfig& data, std::vector<Notice>& notices) {
+  if (!data.split.empty() || data.data_path.empty()) return;
+  data.split = "969, 30, 1";
+  notices.push_back({Notice::Kind::warning, "--split is not given; the data is cut 969, 30, 1"});
+}
+
+}  // namespace
+
+Resolved resolve(const Config& config, int world_size) {
+  Resolved out{config, {}};
+  resolve_parallel(out.config.parallel, out.notices);
+  resolve_model(out.config.model, out.notices);
+  resolve_training(out.config, world_size, out.notices);
+  resolve_data(out.config.data, out.notices);
+  return out;
+}
+
+}  // namespace ringtron

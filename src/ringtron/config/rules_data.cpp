@@ -1,0 +1,106 @@
+// Rules over data sources, tokenizer and checkpoints.
+#include <fmt/format.h>
+
+#include "ringtron/base/text.h"
+#include "ringtron/config/rule.h"
+
+namespace ringtron::internal {
+namespace {
+
+using In = const RuleInput&;
+
+const DataConfig& data(In in) {
+  return in.given.data;
+}
+const CheckpointConfig& checkpoint(In in) {
+  return in.given.checkpoint;
+}
+
+bool has_split_paths(In in) {
+  return !data(in).train_data_path.empty() || !data(in).valid_data_path.empty() ||
+         !data(in).test_data_path.empty();
+}
+
+int sources(In in) {
+  return int{!data(in).data_path.empty()} + has_split_paths(in) + data(in).mock_data;
+}
+
+// One to three numbers with separators between them, not all 0. Megatron picks the numbers out of any text.
+bool is_split(const std::string& text) {
+  std::string spaced = text;
+  for (char& c : spaced) c = c == ',' || c == '/' ? ' ' : c;
+  int count = 0;
+  double sum = 0;
+  for (const std::string& part : split(spaced, ' ')) {
+    if (part.empty()) continue;
+    if (part.find_first_not_of("0123456789.") != std::string::npos ||
+        part.find_first_of("0123456789") == std::string::npos)
+      return false;
+    if (part.find('.') != part.rfind('.')) return false;
+    sum += std::stod(part);
+    ++count;
+  }
+  return count >= 1 && count <= 3 && sum > 0;
+}
+
+constexpr Rule kRules[] = {
+    {"--data-path --train-data-path --valid-data-path --test-data-path --mock-data --data-args-path "
+     "--per-split-data-args-path",
+     [](In in) { return sources(in) != 1; },
+     [](In in) {
+       return fmt::format(
+           "data: expected exactly one source of --data-path, --train-data-path (with --valid- and "
+           "--test-data-path) and --mock-data, got {}",
+           sources(in));
+     },
+     "give one"},
+    {"--split --train-data-path --valid-data-path --test-data-path",
+     [](In in) { return has_split_paths(in) && !data(in).split.empty(); },
+     [](In) {
+       return std::string(
+           "--split: expected none with --train-, --valid- or --test-data-path, which are used "
+           "whole");
+     },
+     "leave out --split"},
+    {"--split", [](In in) { return !data(in).split.empty() && !is_split(data(in).split); },
+     [](In in) {
+       return fmt::format("--split: expected up to three shares such as 99,1,0, got '{}'", data(in).split);
+     },
+     "give training, validation and test shares, not all 0"},
+    {"--tokenizer-type --vocab-file --merge-file",
+     [](In in) {
+       return data(in).tokenizer_type == "GPT2BPETokenizer" &&
+              (data(in).vocab_file.empty() || data(in).merge_file.empty());
+     },
+     [](In in) {
+       return fmt::format(
+           "--tokenizer-type GPT2BPETokenizer: expected --vocab-file and --merge-file, {} missing",
+           !data(in).vocab_file.empty()   ? "--merge-file is"
+           : !data(in).merge_file.empty() ? "--vocab-file is"
+                                          : "both are");
+     },
+     "give the tokenizer's files, or --tokenizer-type NullTokenizer --vocab-size N"},
+    {"--tokenizer-type --vocab-size",
+     [](In in) { return data(in).tokenizer_type == "NullTokenizer" && data(in).vocab_size == 0; },
+     [](In) { return std::string("--tokenizer-type NullTokenizer: expected --vocab-size, got none"); },
+     "give the number of token ids"},
+    {"--save --save-interval",
+     [](In in) { return !checkpoint(in).save.empty() && checkpoint(in).save_interval == 0; },
+     [](In) { return std::string("--save: expected --save-interval as well, got none"); },
+     "give the number of steps between checkpoints"},
+    {"--ckpt-step --load", [](In in) { return checkpoint(in).ckpt_step > 0 && checkpoint(in).load.empty(); },
+     [](In in) { return fmt::format("--ckpt-step {}: expected --load, got none", checkpoint(in).ckpt_step); },
+     "name the folder to load from"},
+    {"--exit-on-missing-checkpoint --load --pretrained-checkpoint",
+     [](In in) { return checkpoint(in).exit_on_missing_checkpoint && checkpoint(in).load.empty(); },
+     [](In) { return std::string("--exit-on-missing-checkpoint: expected --load, got none"); },
+     "name the folder to load from"},
+};
+
+}  // namespace
+
+std::span<const Rule> data_rules() {
+  return kRules;
+}
+
+}  // namespace ringtron::internal

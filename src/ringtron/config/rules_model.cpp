@@ -1,0 +1,171 @@
+// Rules over the shape of the model and over how it divides among ranks.
+#include <fmt/format.h>
+
+#include "ringtron/config/rule.h"
+
+namespace ringtron::internal {
+namespace {
+
+using In = const RuleInput&;
+
+int tp(In in) {
+  return in.given.parallel.tensor_model_parallel_size;
+}
+int cp(In in) {
+  return in.given.parallel.context_parallel_size;
+}
+const ModelConfig& model(In in) {
+  return in.resolved.model;
+}
+
+// The part of each head that is rotated must consist of pairs.
+int rotary_channels(In in) {
+  return static_cast<int>(model(in).kv_channels * model(in).rotary_percent);
+}
+
+constexpr Rule kRules[] = {
+    {"--num-layers", [](In in) { return in.given.model.num_layers == 0; },
+     [](In) { return std::string("num_layers argument is None: expected --num-layers"); },
+     "give the number of transformer layers"},
+    {"--hidden-size", [](In in) { return in.given.model.hidden_size == 0; },
+     [](In) { return std::string("hidden_size argument is None: expected --hidden-size"); },
+     "give the width of the model"},
+    {"--num-attention-heads", [](In in) { return in.given.model.num_attention_heads == 0; },
+     [](In) { return std::string("num_attention_heads argument is None: expected --num-attention-heads"); },
+     "give the number of query heads"},
+    {"--max-position-embeddings", [](In in) { return in.given.model.max_position_embeddings == 0; },
+     [](In) {
+       return std::string("max_position_embeddings argument is None: expected --max-position-embeddings");
+     },
+     "give the number of positions, usually the value of --seq-length"},
+    {"--seq-length", [](In in) { return in.given.model.seq_length == 0; },
+     [](In) { return std::string("seq_length argument is None: expected --seq-length"); },
+     "give the length of a training sequence in tokens"},
+
+    {"--seq-length --context-parallel-size",
+     [](In in) { return cp(in) > 1 && in.given.model.seq_length % (2LL * cp(in)) != 0; },
+     [](In in) {
+       return fmt::format(
+           "--seq-length: expected a multiple of {} (2 x context-parallel size {}), got {}; use {}",
+           2LL * cp(in), cp(in), in.given.model.seq_length,
+           multiples_near(in.given.model.seq_length, 2LL * cp(in)));
+     },
+     ""},
+    {"--max-position-embeddings --seq-length",
+     [](In in) {
+       const ModelConfig& m = in.given.model;
+       return m.max_position_embeddings > 0 && m.max_position_embeddings < m.seq_length;
+     },
+     [](In in) {
+       return fmt::format("max_position_embeddings ({}) must be greater than or equal to seq_length ({}).",
+                          in.given.model.max_position_embeddings, in.given.model.seq_length);
+     },
+     "raise --max-position-embeddings or shorten --seq-length"},
+
+    {"--kv-channels --hidden-size --num-attention-heads",
+     [](In in) {
+       const ModelConfig& m = in.given.model;
+       return m.kv_channels == 0 && m.num_attention_heads > 0 && m.hidden_size % m.num_attention_heads != 0;
+     },
+     [](In in) {
+       return fmt::format("--hidden-size: expected a multiple of --num-attention-heads {}, got {}",
+                          in.given.model.num_attention_heads, in.given.model.hidden_size);
+     },
+     "change one of them, or give the head size with --kv-channels"},
+    {"--num-attention-heads --tensor-model-parallel-size",
+     [](In in) { return in.given.model.num_attention_heads % tp(in) != 0; },
+     [](In in) {
+       return fmt::format(
+           "--num-attention-heads: expected a multiple of --tensor-model-parallel-size {}, got {}", tp(in),
+           in.given.model.num_attention_heads);
+     },
+     "choose a tensor-parallel size that divides the heads"},
+    {"--num-query-groups --num-attention-heads",
+     [](In in) {
+       const ModelConfig& m = in.given.model;
+       return m.group_query_attention && m.num_attention_heads % m.num_query_groups != 0;
+     },
+     [](In in) {
+       return fmt::format("--num-query-groups: expected a divisor of --num-attention-heads {}, got {}",
+                          in.given.model.num_attention_heads, in.given.model.num_query_groups);
+     },
+     "change the number of groups"},
+    {"--num-query-groups --tensor-model-parallel-size",
+     [](In in) {
+       return in.given.model.group_query_attention && in.given.model.num_query_groups % tp(in) != 0;
+     },
+     [](In in) {
+       return fmt::format(
+           "--num-query-groups: expected a multiple of --tensor-model-parallel-size {}, got {}", tp(in),
+           in.given.model.num_query_groups);
+     },
+     "choose a tensor-parallel size that divides the groups; context parallelism has no such limit"},
+    {"--ffn-hidden-size --hidden-size --tensor-model-parallel-size",
+     [](In in) { return model(in).ffn_hidden_size % tp(in) != 0; },
+     [](In in) {
+       return fmt::format("--ffn-hidden-size: expected a multiple of --tensor-model-parallel-size {}, got {}",
+                          tp(in), model(in).ffn_hidden_size);
+     },
+     "give a width that divides"},
+    {"--swiglu --hidden-size --ffn-hidden-size",
+     [](In in) { return model(in).hidden_size > 0 && model(in).ffn_hidden_size == 0; },
+     [](In in) {
+       return fmt::format(
+           "--ffn-hidden-size: the default of --swiglu, int(8 h / 3 / 64) * 64, is 0 for a hidden size "
+           "of {}",
+           model(in).hidden_size);
+     },
+     "give --ffn-hidden-size"},
+    {"--swiglu --squared-relu --openai-gelu",
+     [](In in) { return int{model(in).swiglu} + model(in).squared_relu + model(in).openai_gelu > 1; },
+     [](In) {
+       return std::string("--swiglu, --squared-relu, --openai-gelu: expected at most one activation");
+     },
+     "keep one"},
+    {"--use-rotary-position-embeddings --position-embedding-type --rotary-percent --kv-channels",
+     [](In in) {
+       return model(in).position_embedding_type == "rope" && model(in).kv_channels > 0 &&
+              (rotary_channels(in) == 0 || rotary_channels(in) % 2 != 0);
+     },
+     [](In in) {
+       return fmt::format(
+           "rotary positions: expected an even number of rotated channels, got {} (head size {} x "
+           "--rotary-percent {})",
+           rotary_channels(in), model(in).kv_channels, model(in).rotary_percent);
+     },
+     "change the head size or --rotary-percent"},
+    {"--use-rope-scaling --position-embedding-type",
+     [](In in) { return model(in).use_rope_scaling && model(in).position_embedding_type != "rope"; },
+     [](In in) {
+       return fmt::format("--use-rope-scaling: expected --position-embedding-type rope, got {}",
+                          model(in).position_embedding_type);
+     },
+     "add --position-embedding-type rope"},
+    {"--padded-vocab-size --tensor-model-parallel-size",
+     [](In in) { return in.given.model.padded_vocab_size % tp(in) != 0; },
+     [](In in) {
+       return fmt::format(
+           "--padded-vocab-size: expected a multiple of --tensor-model-parallel-size {}, got {}; use {}",
+           tp(in), in.given.model.padded_vocab_size,
+           multiples_near(in.given.model.padded_vocab_size, tp(in)));
+     },
+     ""},
+    {"--padded-vocab-size --vocab-size",
+     [](In in) {
+       return in.given.model.padded_vocab_size > 0 &&
+              in.given.model.padded_vocab_size < in.given.data.vocab_size;
+     },
+     [](In in) {
+       return fmt::format("--padded-vocab-size: expected at least --vocab-size {}, got {}",
+                          in.given.data.vocab_size, in.given.model.padded_vocab_size);
+     },
+     "raise it, or leave it out"},
+};
+
+}  // namespace
+
+std::span<const Rule> model_rules() {
+  return kRules;
+}
+
+}  // namespace ringtron::internal

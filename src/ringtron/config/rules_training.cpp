@@ -1,0 +1,191 @@
+// Rules over batch, length of the run, schedule and precision.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "ringtron/config/rule.h"
+
+namespace ringtron::internal {
+namespace {
+
+using In = const RuleInput&;
+
+const BatchConfig& batch(In in) {
+  return in.given.batch;
+}
+const OptimizerConfig& optimizer(In in) {
+  return in.given.optimizer;
+}
+
+// Sequences that one step needs at least: one micro-batch on each data-parallel rank.
+long long one_micro_step(In in) {
+  return 1LL * batch(in).micro_batch_size * in.data_parallel_size;
+}
+
+bool trains_by_samples(In in) {
+  return batch(in).train_samples > 0 && batch(in).train_iters == 0;
+}
+bool trains_by_iters(In in) {
+  return batch(in).train_iters > 0 && batch(in).train_samples == 0;
+}
+
+// Lengths of decay, warm-up and last phase in one unit: steps, or sequences with --train-samples.
+struct Lengths {
+  double decay, warmup, wsd;
+};
+
+Lengths lengths(In in) {
+  const OptimizerConfig& o = in.resolved.optimizer;
+  const bool samples = trains_by_samples(in);
+  const double decay = static_cast<double>(samples ? o.lr_decay_samples : o.lr_decay_iters);
+  const double given = static_cast<double>(samples ? o.lr_warmup_samples : o.lr_warmup_iters);
+  const double wsd = static_cast<double>(samples ? o.lr_wsd_decay_samples : o.lr_wsd_decay_iters);
+  return {decay, o.lr_warmup_fraction ? *o.lr_warmup_fraction * decay : given, wsd};
+}
+
+constexpr Rule kRules[] = {
+    {"--micro-batch-size", [](In in) { return batch(in).micro_batch_size == 0; },
+     [](In) { return std::string("micro_batch_size argument is None: expected --micro-batch-size"); },
+     "give the number of sequences that go through the model at once; 1 needs the least memory"},
+    {"--global-batch-size --micro-batch-size",
+     [](In in) { return one_micro_step(in) > 0 && batch(in).global_batch_size % one_micro_step(in) != 0; },
+     [](In in) {
+       return fmt::format(
+           "global batch size ({}) is not divisible by micro batch size ({}) times data parallel size ({}); "
+           "use "
+           "--global-batch-size {}",
+           batch(in).global_batch_size, batch(in).micro_batch_size, in.data_parallel_size,
+           multiples_near(batch(in).global_batch_size, one_micro_step(in)));
+     },
+     ""},
+    {"--train-iters --train-samples",
+     [](In in) {
+       return batch(in).train_iters == 0 && batch(in).train_samples == 0 && !batch(in).skip_train;
+     },
+     [](In) {
+       return std::string("length of the run: expected --train-iters or --train-samples, got neither");
+     },
+     "give one of them, or --skip-train to evaluate only"},
+    {"--train-iters --train-samples",
+     [](In in) { return batch(in).train_iters > 0 && batch(in).train_samples > 0; },
+     [](In in) {
+       return fmt::format(
+           "length of the run: expected --train-iters or --train-samples, got both ({} and {})",
+           batch(in).train_iters, batch(in).train_samples);
+     },
+     "keep one"},
+
+    {"--lr", [](In in) { return optimizer(in).lr == 0.0 && !batch(in).skip_train; },
+     [](In) { return std::string("lr argument is None: expected --lr"); }, "give the peak learning rate"},
+    {"--min-lr --lr", [](In in) { return optimizer(in).lr > 0.0 && optimizer(in).min_lr > optimizer(in).lr; },
+     [](In in) {
+       return fmt::format("--min-lr: expected at most --lr {}, got {}", optimizer(in).lr,
+                          optimizer(in).min_lr);
+     },
+     "lower --min-lr"},
+    {"--lr-warmup-init --lr",
+     [](In in) { return optimizer(in).lr > 0.0 && optimizer(in).lr_warmup_init > optimizer(in).lr; },
+     [](In in) {
+       return fmt::format("--lr-warmup-init: expected at most --lr {}, got {}", optimizer(in).lr,
+                          optimizer(in).lr_warmup_init);
+     },
+     "lower --lr-warmup-init"},
+    {"--train-iters --lr-decay-samples --lr-warmup-samples --lr-wsd-decay-samples",
+     [](In in) {
+       const OptimizerConfig& o = optimizer(in);
+       return trains_by_iters(in) && o.lr_decay_samples + o.lr_warmup_samples + o.lr_wsd_decay_samples > 0;
+     },
+     [](In) {
+       return std::string(
+           "with --train-iters: expected the schedule in steps, got --lr-decay-samples, "
+           "--lr-warmup-samples or --lr-wsd-decay-samples");
+     },
+     "use the flags that end in -iters"},
+    {"--train-samples --lr-decay-iters --lr-warmup-iters --lr-wsd-decay-iters",
+     [](In in) {
+       const OptimizerConfig& o = optimizer(in);
+       return trains_by_samples(in) && o.lr_decay_iters + o.lr_warmup_iters + o.lr_wsd_decay_iters > 0;
+     },
+     [](In) {
+       return std::string(
+           "with --train-samples: expected the schedule in samples, got --lr-decay-iters, "
+           "--lr-warmup-iters or --lr-wsd-decay-iters");
+     },
+     "use the flags that end in -samples"},
+    {"--lr-warmup-fraction --lr-warmup-iters --lr-warmup-samples",
+     [](In in) {
+       return optimizer(in).lr_warmup_fraction &&
+              optimizer(in).lr_warmup_iters + optimizer(in).lr_warmup_samples > 0;
+     },
+     [](In) { return std::string("warm-up: expected --lr-warmup-fraction or a length, got both"); },
+     "keep one of --lr-warmup-fraction, --lr-warmup-iters, --lr-warmup-samples"},
+    {"--lr-warmup-iters --lr-warmup-samples --lr-decay-iters --lr-decay-samples --train-iters "
+     "--train-samples",
+     [](In in) { return lengths(in).decay > 0 && lengths(in).warmup >= lengths(in).decay; },
+     [](In in) {
+       return fmt::format("warm-up: expected less than the decay length {:.0f}, got {:.0f}",
+                          lengths(in).decay, lengths(in).warmup);
+     },
+     "shorten the warm-up or lengthen the decay"},
+    {"--lr-decay-style --lr-wsd-decay-iters --lr-wsd-decay-samples",
+     [](In in) {
+       return optimizer(in).lr_decay_style == "WSD" && lengths(in).decay > 0 &&
+              (lengths(in).wsd == 0 || lengths(in).wsd > lengths(in).decay - lengths(in).warmup);
+     },
+     [](In in) {
+       return fmt::format("--lr-decay-style WSD: expected a last phase between 1 and {:.0f}, got {:.0f}",
+                          lengths(in).decay - lengths(in).warmup, lengths(in).wsd);
+     },
+     "give --lr-wsd-decay-iters (or -samples with --train-samples)"},
+
+    {"--weight-decay-incr-style --start-weight-decay --end-weight-decay",
+     [](In in) {
+       const OptimizerConfig& o = optimizer(in);
+       return o.weight_decay_incr_style == "constant" && (o.start_weight_decay || o.end_weight_decay);
+     },
+     [](In) {
+       return std::string(
+           "--start-weight-decay, --end-weight-decay: expected none with a constant weight decay");
+     },
+     "add --weight-decay-incr-style linear or cosine, or use --weight-decay alone"},
+    {"--weight-decay-incr-style --start-weight-decay --end-weight-decay",
+     [](In in) {
+       const OptimizerConfig& o = optimizer(in);
+       return o.weight_decay_incr_style != "constant" && !(o.start_weight_decay && o.end_weight_decay);
+     },
+     [](In in) {
+       return fmt::format(
+           "--weight-decay-incr-style {}: expected --start-weight-decay and --end-weight-decay",
+           optimizer(in).weight_decay_incr_style);
+     },
+     "give both"},
+    {"--start-weight-decay --end-weight-decay",
+     [](In in) {
+       const OptimizerConfig& o = optimizer(in);
+       return o.start_weight_decay && o.end_weight_decay && *o.start_weight_decay > *o.end_weight_decay;
+     },
+     [](In in) {
+       return fmt::format("--end-weight-decay: expected at least --start-weight-decay {}, got {}",
+                          *optimizer(in).start_weight_decay, *optimizer(in).end_weight_decay);
+     },
+     "exchange them"},
+    {"--override-opt-param-scheduler --use-checkpoint-opt-param-scheduler",
+     [](In in) {
+       return optimizer(in).override_opt_param_scheduler && optimizer(in).use_checkpoint_opt_param_scheduler;
+     },
+     [](In) {
+       return std::string(
+           "--override-opt-param-scheduler, --use-checkpoint-opt-param-scheduler: expected at most one");
+     },
+     "keep the one whose schedule you want"},
+    {"--bf16 --fp64", [](In in) { return in.given.precision.bf16 && in.given.precision.fp64; },
+     [](In) { return std::string("--bf16, --fp64: expected at most one type, got both"); }, "keep one"},
+};
+
+}  // namespace
+
+std::span<const Rule> training_rules() {
+  return kRules;
+}
+
+}  // namespace ringtron::internal

@@ -1,0 +1,121 @@
+#include "ringtron/data/dataset_split.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
+
+namespace ringtron {
+namespace {
+
+// The whole of `text` as a number, or nothing.
+std::optional<double> parse_number(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  try {
+    std::size_t used = 0;
+    const double value = std::stod(text, &used);
+    if (used == text.size() && std::isfinite(value)) return value;
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+std::array<double, kSplitCount> parse_shares(std::string_view split) {
+  const auto bad = [&](std::string_view why) {
+    return ConfigError(fmt::format("--split: expected up to three shares such as \"{}\" or \"99,1,0\", got \"{}\" ({})",
+                                   kDefaultSplit, split, why));
+  };
+  constexpr std::string_view kDigits = ".0123456789";
+  std::array<double, kSplitCount> shares{};
+  std::size_t count = 0;
+  for (std::size_t at = 0; at < split.size();) {
+    const std::size_t begin = split.find_first_of(kDigits, at);
+    if (begin == std::string_view::npos) break;
+    const std::size_t end = std::min(split.find_first_not_of(kDigits, begin), split.size());
+    if (count == shares.size()) throw bad("too many numbers");
+    const auto share = parse_number(std::string(split.substr(begin, end - begin)));
+    if (!share) throw bad("not a number");
+    shares[count++] = *share;
+    at = end;
+  }
+  const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
+  if (!(sum > 0)) throw bad("nothing is above zero");
+  for (double& share : shares) share /= sum;
+  return shares;
+}
+
+}  // namespace
+
+const char* split_name(Split split) {
+  constexpr const char* kNames[] = {"train", "valid", "test"};
+  return kNames[static_cast<int>(split)];
+}
+
+std::array<std::optional<IndexRange>, kSplitCount> split_sequences(std::string_view split, std::int64_t sequences) {
+  const auto shares = parse_shares(split);
+  std::array<std::optional<IndexRange>, kSplitCount> ranges;
+  double begin = 0;
+  for (int i = 0; i < kSplitCount; ++i) {
+    const double end = begin + shares[static_cast<std::size_t>(i)];
+    if (end > begin) {
+      // nearbyint rounds halves to even, as Python's round() does.
+      const double count = static_cast<double>(sequences);
+      ranges[static_cast<std::size_t>(i)] = IndexRange{static_cast<std::int64_t>(std::nearbyint(begin * count)),
+                                                       static_cast<std::int64_t>(std::nearbyint(end * count))};
+    }
+    begin = end;
+  }
+  return ranges;
+}
+
+std::array<std::int64_t, kSplitCount> wanted_samples(const TrainingLength& length) {
+  const std::int64_t train = length.train_samples.value_or(length.train_iters * length.global_batch_size);
+  if (length.eval_iters == 0) return {train, 0, 0};
+  if (length.eval_interval < 1) {
+    throw ConfigError(fmt::format("--eval-interval: expected at least 1, got {}", length.eval_interval));
+  }
+  const std::int64_t evaluations = length.train_iters / length.eval_interval + 1;
+  return {train, evaluations * length.eval_iters * length.eval_global_batch_size,
+          length.eval_iters * length.eval_global_batch_size};
+}
+
+Blend parse_blend(std::span<const std::string> words) {
+  Blend blend;
+  int numbers = 0;
+  if (words.size() % 2 == 0) {
+    for (std::size_t i = 0; i < words.size(); i += 2) {
+      const auto weight = parse_number(words[i]);
+      numbers += weight ? 1 : 0;
+      blend.weights.push_back(weight.value_or(0));
+      blend.prefixes.emplace_back(trim(words[i + 1]));
+    }
+  }
+  if (words.empty() || (numbers > 0 && numbers * 2 != static_cast<int>(words.size()))) {
+    throw ConfigError(fmt::format("--data-path: expected one prefix, prefixes, or weight and prefix in turn (\"0.3 A 0.7 "
+                                  "B\"), got \"{}\"", fmt::join(words, " ")));
+  }
+  if (numbers == 0) {
+    blend = {};
+    for (const std::string& word : words) blend.prefixes.emplace_back(trim(word));
+    return blend;
+  }
+  const double sum = std::accumulate(blend.weights.begin(), blend.weights.end(), 0.0);
+  for (double& weight : blend.weights) {
+    if (weight < 0 || !(sum > 0)) {
+      throw ConfigError(fmt::format("--data-path: expected weights of at least 0 with a sum above 0, got weight {} and "
+                                    "sum {}", weight, sum));
+    }
+    weight /= sum;
+  }
+  return blend;
+}
+
+std::int64_t wanted_of_corpus(std::int64_t wanted, double weight, double surplus) {
+  return static_cast<std::int64_t>(std::ceil(std::ceil(static_cast<double>(wanted) * weight) * (1 + surplus)));
+}
+
+}  // namespace ringtron

@@ -1,0 +1,74 @@
+#include "ringtron/data/gpt_dataset.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "ringtron/base/check.h"
+#include "ringtron/base/error.h"
+
+namespace ringtron {
+
+GptDataset::GptDataset(std::shared_ptr<const IndexedDataset> corpus, const GptDatasetOptions& options)
+    : corpus_(std::move(corpus)), sequence_length_(options.index.sequence_length) {
+  const std::filesystem::path folder = options.cache_folder.empty()
+                                           ? std::filesystem::path(corpus_->prefix()) / "cache" / "GPTDataset_indices"
+                                           : options.cache_folder;
+  const std::string description = describe_gpt_index(*corpus_, options.index, options.split);
+  const std::filesystem::path path = gpt_index_path(folder, description, options.split);
+  cached_ = load_gpt_index(path, description);
+  if (cached_) {
+    sizes_ = cached_->sizes;
+    documents_ = cached_->documents;
+    starts_ = cached_->starts;
+    order_ = cached_->order;
+    return;
+  }
+  built_ = build_gpt_index(*corpus_, options.index);
+  sizes_ = built_.sizes;
+  documents_ = built_.documents;
+  starts_ = built_.starts;
+  order_ = built_.order;
+  source_ = IndexSource::built_and_cached;
+  try {
+    save_gpt_index(path, description, built_);
+  } catch (const IoError& error) {
+    source_ = IndexSource::built;
+    cache_problem_ = error.what();
+  }
+}
+
+SampleStart GptDataset::seek(std::int64_t sample, std::int64_t position) const {
+  RT_CHECK(sample >= 0 && sample < size() && position >= 0 && position <= sequence_length_,
+           "token {} of sample {}, of {} samples of {} + 1 tokens", position, sample, size(), sequence_length_);
+  SampleStart at = starts_[static_cast<std::size_t>(order_[static_cast<std::size_t>(sample)])];
+  at.offset += position;
+  while (true) {
+    const std::int64_t length = corpus_->sequence_length(documents_[static_cast<std::size_t>(at.document)]);
+    if (at.offset < length) return at;
+    at.offset -= length;
+    ++at.document;
+  }
+}
+
+void GptDataset::read(std::int64_t sample, std::int64_t first, std::int64_t count, std::int32_t* out) const {
+  RT_CHECK(count >= 0 && first + count <= sequence_length_ + 1, "tokens [{}, {}) of a sample of {} + 1 tokens", first,
+           first + count, sequence_length_);
+  if (count == 0) return;
+  SampleStart at = seek(sample, first);
+  while (count > 0) {
+    const std::int64_t sequence = documents_[static_cast<std::size_t>(at.document)];
+    const std::int64_t part = std::min(count, corpus_->sequence_length(sequence) - at.offset);
+    corpus_->read(sequence, at.offset, part, out);
+    out += part;
+    count -= part;
+    ++at.document;
+    at.offset = 0;
+  }
+}
+
+TokenPlace GptDataset::locate(std::int64_t sample, std::int64_t position) const {
+  const SampleStart at = seek(sample, position);
+  return corpus_->place(documents_[static_cast<std::size_t>(at.document)], at.offset);
+}
+
+}  // namespace ringtron

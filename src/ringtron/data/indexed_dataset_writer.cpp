@@ -1,0 +1,150 @@
+#include "ringtron/data/indexed_dataset_writer.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <random>
+#include <utility>
+
+#include "ringtron/base/check.h"
+#include "ringtron/base/error.h"
+#include "ringtron/base/hash.h"
+#include "ringtron/data/index_format.h"
+
+namespace ringtron {
+namespace {
+
+constexpr std::size_t kBufferBytes = 1 << 20;
+
+template <class T>
+void append(std::vector<std::byte>& bytes, T value) {
+  const std::size_t at = bytes.size();
+  bytes.resize(at + sizeof value);
+  std::memcpy(bytes.data() + at, &value, sizeof value);
+}
+
+template <class T>
+void append_tokens(std::vector<std::byte>& bytes, std::span<const std::int32_t> tokens, TokenType type) {
+  std::size_t at = bytes.size();
+  bytes.resize(at + tokens.size() * sizeof(T));
+  for (const std::int32_t token : tokens) {
+    if (!std::in_range<T>(token)) {
+      throw ConfigError(fmt::format("data: token {} does not fit into {}. Choose the type by the vocabulary size of the "
+                                    "tokenizer that made the token", token, type_name(type)));
+    }
+    const T value = static_cast<T>(token);
+    std::memcpy(bytes.data() + at, &value, sizeof value);
+    at += sizeof value;
+  }
+}
+
+void rename_file(const std::string& from, const std::string& to) {
+  std::error_code error;
+  std::filesystem::rename(from, to, error);
+  if (error) throw IoError(fmt::format("cannot rename {} to {}: {}", from, to, error.message()));
+}
+
+}  // namespace
+
+std::string name_aside(const std::string& path) {
+  std::random_device device;
+  const std::uint64_t number = (static_cast<std::uint64_t>(device()) << 32) | device();
+  return fmt::format("{}.{}.tmp", path, hex64(number));
+}
+
+IndexedDatasetWriter::IndexedDatasetWriter(std::string prefix, TokenType type)
+    : prefix_(std::move(prefix)),
+      type_(type),
+      bin_aside_(name_aside(prefix_ + ".bin")),
+      idx_aside_(name_aside(prefix_ + ".idx")),
+      bin_(std::make_unique<OutputFile>(bin_aside_)) {
+  RT_CHECK(is_integer(type), "tokens cannot be written as {}", type_name(type));
+}
+
+IndexedDatasetWriter::~IndexedDatasetWriter() {
+  std::error_code ignored;
+  std::filesystem::remove(bin_aside_, ignored);
+  std::filesystem::remove(idx_aside_, ignored);
+}
+
+void IndexedDatasetWriter::add_sequence(std::span<const std::int32_t> tokens) {
+  RT_CHECK(bin_ != nullptr, "add_sequence() after finish()");
+  if (tokens.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
+    throw ConfigError(fmt::format("data: a sequence of {} tokens is too long for the format (at most 2147483647). Split "
+                                  "the document", tokens.size()));
+  }
+  switch (type_) {
+    case TokenType::u8:
+      append_tokens<std::uint8_t>(buffer_, tokens, type_);
+      break;
+    case TokenType::i8:
+      append_tokens<std::int8_t>(buffer_, tokens, type_);
+      break;
+    case TokenType::i16:
+      append_tokens<std::int16_t>(buffer_, tokens, type_);
+      break;
+    case TokenType::u16:
+      append_tokens<std::uint16_t>(buffer_, tokens, type_);
+      break;
+    case TokenType::i64:
+      append_tokens<std::int64_t>(buffer_, tokens, type_);
+      break;
+    default:
+      append_tokens<std::int32_t>(buffer_, tokens, type_);
+  }
+  lengths_.push_back(static_cast<std::int32_t>(tokens.size()));
+  tokens_ += static_cast<std::int64_t>(tokens.size());
+  if (buffer_.size() >= kBufferBytes) flush();
+}
+
+void IndexedDatasetWriter::end_document() { boundaries_.push_back(sequences()); }
+
+void IndexedDatasetWriter::flush() {
+  bin_->write(buffer_);
+  buffer_.clear();
+}
+
+void IndexedDatasetWriter::write_index(OutputFile& file) const {
+  std::vector<std::byte> bytes;
+  const auto put = [&](auto value) {
+    append(bytes, value);
+    if (bytes.size() >= kBufferBytes) {
+      file.write(bytes);
+      bytes.clear();
+    }
+  };
+  file.write(index_format::kMagic);
+  put(index_format::kVersion);
+  put(static_cast<std::uint8_t>(type_));
+  put(static_cast<std::uint64_t>(lengths_.size()));
+  put(static_cast<std::uint64_t>(boundaries_.size()));
+  for (const std::int32_t length : lengths_) put(length);
+  std::int64_t offset = 0;
+  for (const std::int32_t length : lengths_) {
+    put(offset);
+    offset += static_cast<std::int64_t>(length) * item_size(type_);
+  }
+  for (const std::int64_t boundary : boundaries_) put(boundary);
+  file.write(bytes);
+}
+
+void IndexedDatasetWriter::finish() {
+  RT_CHECK(bin_ != nullptr, "finish() called twice");
+  RT_CHECK_EQ(boundaries_.back(), sequences(), "sequences at finish(), end_document() missing");
+  flush();
+  bin_->sync();
+  bin_->close();
+  OutputFile index(idx_aside_);
+  write_index(index);
+  index.sync();
+  index.close();
+  rename_file(bin_aside_, prefix_ + ".bin");
+  rename_file(idx_aside_, prefix_ + ".idx");
+  const std::filesystem::path folder = std::filesystem::path(prefix_).parent_path();
+  sync_folder(folder.empty() ? "." : folder);
+  bin_.reset();
+}
+
+}  // namespace ringtron

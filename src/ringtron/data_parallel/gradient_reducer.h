@@ -1,0 +1,56 @@
+// Sums gradients over micro-batches and over the ranks that hold the same weights, while backward still runs.
+//
+//   reducer.zero();
+//   for each micro-batch { reducer.begin_micro_batch(is_last); forward; backward; }
+//   reducer.finish();                 // Parameter::gradient now holds the sum over the whole global batch
+//
+// A pure sum, nowhere divided: the loss is a sum over tokens, and the optimizer's gradient scale makes it a
+// mean. As backward finishes a parameter, its gradient is added to the fp32 (fp64) buffer and autograd's own
+// is freed. In the last micro-batch a bucket whose parameters are all done is reduced at once, if `overlap`
+// is on. Buckets go out in the order of the plan on every rank: one that is ready early waits for those
+// before it. The result is the same bits in every run; with more than two ranks it may depend in the last
+// bits on the bucket size. finish() sums gradients with sum_gradient_over_tensor_group over the tensor group
+// as well. All ranks of both groups take part in every step. CommError comes out of backward or finish(); the
+// reducer, like its communicators, is of no use after it. While backward runs, `replicas` belongs to the
+// reducer and to the operations of backward itself.
+#pragma once
+
+#include <memory>
+
+#include "ringtron/comm/communicator.h"
+#include "ringtron/data_parallel/bucket_plan.h"
+#include "ringtron/data_parallel/grad_buffer.h"
+#include "ringtron/parameter/parameter.h"
+
+namespace ringtron {
+
+struct ReductionGroups {
+  Communicator& replicas;  // data and context axes: the ranks that hold the same weights
+  Communicator& tensor;
+};
+
+class GradientReducer {
+ public:
+  // Hooks itself into every parameter, of which each requires a gradient; a parameter can have one reducer
+  // only. `parameters` and the communicators outlive it. options.group_size is set from the group.
+  GradientReducer(const ParameterList& parameters, ReductionGroups groups, BucketOptions options);
+  ~GradientReducer();
+  GradientReducer(const GradientReducer&) = delete;
+  GradientReducer& operator=(const GradientReducer&) = delete;
+
+  void zero();
+  void begin_micro_batch(bool is_last);
+
+  // Requires the last micro-batch's backward to be over. InternalError naming each parameter that got no
+  // gradient in any micro-batch.
+  void finish();
+
+  const GradBuffer& buffer() const;
+
+ private:
+  struct State;
+  class Hook;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ringtron

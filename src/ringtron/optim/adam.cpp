@@ -1,0 +1,105 @@
+// AdamW: one pass over each tensor on the CPU, LibTorch's fused kernel on CUDA. See adam.h.
+#include "ringtron/optim/adam.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <vector>
+
+#include "ringtron/base/check.h"
+
+namespace ringtron {
+namespace {
+
+constexpr std::int64_t kGrain = 1 << 14;  // elements for one thread, at least
+
+template <class T>
+struct Coefficients {
+  T beta1, beta2, eps, step_size, root_correction2, decay, scale;
+};
+
+template <class T>
+Coefficients<T> coefficients(const AdamOptions& o, const AdamStep& s, double scale) {
+  const double t = static_cast<double>(s.step);
+  const double correction1 = 1.0 - std::pow(o.beta1, t);
+  const double correction2 = 1.0 - std::pow(o.beta2, t);
+  return {static_cast<T>(o.beta1),
+          static_cast<T>(o.beta2),
+          static_cast<T>(o.eps),
+          static_cast<T>(s.lr / correction1),
+          static_cast<T>(std::sqrt(correction2)),
+          static_cast<T>(s.lr * s.weight_decay),
+          static_cast<T>(scale)};
+}
+
+template <class T>
+void update_on_cpu(const AdamTensors& tensors, const Coefficients<T> c) {
+  T* const main = tensors.main.data_ptr<T>();
+  const T* const gradient = tensors.gradient.data_ptr<T>();
+  T* const exp_avg = tensors.exp_avg.data_ptr<T>();
+  T* const exp_avg_sq = tensors.exp_avg_sq.data_ptr<T>();
+  at::parallel_for(0, tensors.main.numel(), kGrain, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const T g = gradient[i] * c.scale;
+      const T m = c.beta1 * exp_avg[i] + (T(1) - c.beta1) * g;
+      const T v = c.beta2 * exp_avg_sq[i] + (T(1) - c.beta2) * g * g;
+      exp_avg[i] = m;
+      exp_avg_sq[i] = v;
+      main[i] -= c.step_size * (m / (std::sqrt(v) / c.root_correction2 + c.eps)) + c.decay * main[i];
+    }
+  });
+}
+
+void update_on_cuda(std::span<const AdamTensors> tensors, const AdamOptions& o, const AdamStep& s,
+                    const at::Tensor& gradient_scale) {
+  std::vector<at::Tensor> main, gradients, exp_avgs, exp_avg_sqs;
+  for (const AdamTensors& t : tensors) {
+    main.push_back(t.main);
+    gradients.push_back(t.gradient);
+    exp_avgs.push_back(t.exp_avg);
+    exp_avg_sqs.push_back(t.exp_avg_sq);
+  }
+  // The kernel reads the step number on the device; one tensor serves all, since it only reads.
+  const at::Tensor step = at::full({}, static_cast<double>(s.step),
+                                   main.front().options().dtype(at::kFloat).requires_grad(false));
+  const std::vector<at::Tensor> steps(main.size(), step);
+  at::_foreach_mul_(gradients, gradient_scale.reshape({}).to(main.front().scalar_type()));
+  at::_fused_adamw_(main, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, s.lr, o.beta1,
+                    o.beta2, s.weight_decay, o.eps, /*amsgrad=*/false, /*maximize=*/false);
+}
+
+void check(const AdamTensors& t, const at::Tensor& first) {
+  for (const at::Tensor& other : {t.main, t.gradient, t.exp_avg, t.exp_avg_sq}) {
+    RT_CHECK(other.defined() && other.is_contiguous() && other.sizes() == t.main.sizes(),
+             "Adam: expected contiguous tensors of one shape ({} elements)", t.main.numel());
+    RT_CHECK(other.scalar_type() == first.scalar_type() && other.device() == first.device(),
+             "Adam: expected all tensors of type {} on {}, got {} on {}", at::toString(first.scalar_type()),
+             first.device().str(), at::toString(other.scalar_type()), other.device().str());
+  }
+}
+
+}  // namespace
+
+void adamw(std::span<const AdamTensors> tensors, const AdamOptions& options, const AdamStep& step,
+           const at::Tensor& gradient_scale) {
+  if (tensors.empty()) return;
+  const at::NoGradGuard no_grad;
+  const at::Tensor& first = tensors.front().main;
+  for (const AdamTensors& t : tensors) check(t, first);
+  RT_CHECK(step.step >= 1, "Adam: expected a step number of at least 1, got {}", step.step);
+  RT_CHECK_EQ(gradient_scale.numel(), 1, "elements of the gradient scale");
+  if (first.is_cuda()) {
+    update_on_cuda(tensors, options, step, gradient_scale);
+    return;
+  }
+  const double scale = gradient_scale.item<double>();
+  for (const AdamTensors& t : tensors) {
+    if (first.scalar_type() == at::kDouble)
+      update_on_cpu(t, coefficients<double>(options, step, scale));
+    else
+      update_on_cpu(t, coefficients<float>(options, step, scale));
+  }
+}
+
+}  // namespace ringtron

@@ -1,0 +1,42 @@
+// AdamW on lists of tensors.
+//
+// With g = gradient * gradient_scale, in the type of `main`:
+//   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
+//   main -= lr * (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps) + weight_decay * main)
+// Every element is independent of the others, so the result does not depend on threads, slicing or layout.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+
+namespace ringtron {
+
+// Four tensors of one shape, type (fp32 or fp64) and device, all contiguous.
+struct AdamTensors {
+  at::Tensor main;
+  at::Tensor gradient;
+  at::Tensor exp_avg;
+  at::Tensor exp_avg_sq;
+};
+
+struct AdamOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+};
+
+struct AdamStep {
+  double lr = 0.0;
+  double weight_decay = 0.0;
+  std::int64_t step = 1;  // t: 1 in the first step
+};
+
+// `gradient_scale` has one element, on the tensors' device; the host does not wait for it on CUDA. The
+// gradients hold nothing of use afterwards (CUDA scales them in place). All tensors of one call share type
+// and device.
+void adamw(std::span<const AdamTensors> tensors, const AdamOptions& options, const AdamStep& step,
+           const at::Tensor& gradient_scale);
+
+}  // namespace ringtron

@@ -1,0 +1,139 @@
+// Rules for schedules, and their form in a checkpoint. See lr_schedule_check.h.
+#include "ringtron/optim/lr_schedule_check.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <initializer_list>
+#include <vector>
+
+#include "ringtron/base/error.h"
+
+namespace ringtron {
+namespace {
+
+using Names = std::initializer_list<const char*>;
+
+class Faults {
+ public:
+  void expect(bool holds, const std::string& message) {
+    if (!holds) list_.push_back(message);
+  }
+  void expect_name(const char* flag, const std::string& got, Names names) {
+    const bool known = std::any_of(names.begin(), names.end(), [&](const char* name) { return got == name; });
+    expect(known, fmt::format("{}: expected one of {}, got '{}'", flag, fmt::join(names, ", "), got));
+  }
+  void throw_if_any() const {
+    if (!list_.empty())
+      throw ConfigError(fmt::format("Learning rate schedule:\n  {}", fmt::join(list_, "\n  ")));
+  }
+
+ private:
+  std::vector<std::string> list_;
+};
+
+const std::string& text_of(const ScheduleState& state, const std::string& key) {
+  const auto found = state.find(key);
+  if (found == state.end())
+    throw ConfigError(
+        fmt::format("Schedule state of the checkpoint: expected the key '{}', which is missing; load with "
+                    "--override-opt-param-scheduler or from another checkpoint",
+                    key));
+  return found->second;
+}
+
+template <class T>
+T number_of(const ScheduleState& state, const std::string& key) {
+  const std::string& text = text_of(state, key);
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size())
+    throw ConfigError(
+        fmt::format("Schedule state of the checkpoint: expected a number for '{}', got '{}'; the "
+                    "checkpoint is damaged, load another one",
+                    key, text));
+  return value;
+}
+
+}  // namespace
+
+void check_lr_schedule(const LrScheduleOptions& o) {
+  Faults faults;
+  faults.expect_name("--lr-decay-style", o.decay_style,
+                     {"constant", "linear", "cosine", "inverse-square-root", "WSD"});
+  faults.expect_name("--weight-decay-incr-style", o.weight_decay_incr_style,
+                     {"constant", "linear", "cosine"});
+  faults.expect(o.max_lr > 0.0, fmt::format("--lr: expected more than 0, got {}", o.max_lr));
+  faults.expect(o.min_lr >= 0.0 && o.min_lr <= o.max_lr,
+                fmt::format("--min-lr: expected 0 to --lr {}, got {}", o.max_lr, o.min_lr));
+  faults.expect(o.init_lr >= 0.0 && o.init_lr <= o.max_lr,
+                fmt::format("--lr-warmup-init: expected 0 to --lr {}, got {}", o.max_lr, o.init_lr));
+  faults.expect(o.decay_samples > 0, fmt::format("decay length: expected more than 0 samples, got {}; set "
+                                                 "--lr-decay-iters or --train-iters",
+                                                 o.decay_samples));
+  faults.expect(o.warmup_samples >= 0.0 && o.warmup_samples < static_cast<double>(o.decay_samples),
+                fmt::format("warm-up: expected 0 to less than the decay length of {} samples, got {}; lower "
+                            "--lr-warmup-iters or raise --lr-decay-iters",
+                            o.decay_samples, o.warmup_samples));
+  if (o.decay_style == "WSD") {
+    faults.expect_name("--lr-wsd-decay-style", o.wsd_decay_style,
+                       {"linear", "cosine", "exponential", "minus_sqrt"});
+    faults.expect(o.wsd_decay_samples > 0 && o.wsd_decay_samples <= o.decay_samples,
+                  fmt::format("--lr-wsd-decay-iters: expected 1 to the decay length of {} samples, got {}",
+                              o.decay_samples, o.wsd_decay_samples));
+  }
+  faults.expect(o.start_weight_decay >= 0.0 && o.start_weight_decay <= o.end_weight_decay,
+                fmt::format("weight decay: expected 0 <= start <= end, got {} and {}", o.start_weight_decay,
+                            o.end_weight_decay));
+  if (o.weight_decay_incr_style == "constant")
+    faults.expect(
+        o.start_weight_decay == o.end_weight_decay,
+        fmt::format("--weight-decay-incr-style constant: expected equal start and end, got {} and {}",
+                    o.start_weight_decay, o.end_weight_decay));
+  else
+    faults.expect(o.weight_decay_incr_samples > 0,
+                  fmt::format("weight decay increase: expected more than 0 samples, "
+                              "got {}",
+                              o.weight_decay_incr_samples));
+  faults.throw_if_any();
+}
+
+ScheduleState schedule_options_to_state(const LrScheduleOptions& o) {
+  return {{"max_lr", fmt::format("{}", o.max_lr)},
+          {"min_lr", fmt::format("{}", o.min_lr)},
+          {"init_lr", fmt::format("{}", o.init_lr)},
+          {"lr_warmup_steps", fmt::format("{}", o.warmup_samples)},
+          {"lr_decay_steps", fmt::format("{}", o.decay_samples)},
+          {"lr_decay_style", o.decay_style},
+          {"wsd_decay_style", o.wsd_decay_style},
+          {"wsd_decay_steps", fmt::format("{}", o.wsd_decay_samples)},
+          {"start_wd", fmt::format("{}", o.start_weight_decay)},
+          {"end_wd", fmt::format("{}", o.end_weight_decay)},
+          {"wd_incr_style", o.weight_decay_incr_style},
+          {"wd_incr_steps", fmt::format("{}", o.weight_decay_incr_samples)}};
+}
+
+LrScheduleOptions schedule_options_from_state(const ScheduleState& state) {
+  LrScheduleOptions o;
+  o.max_lr = number_of<double>(state, "max_lr");
+  o.min_lr = number_of<double>(state, "min_lr");
+  o.init_lr = number_of<double>(state, "init_lr");
+  o.warmup_samples = number_of<double>(state, "lr_warmup_steps");
+  o.decay_samples = schedule_integer(state, "lr_decay_steps");
+  o.decay_style = text_of(state, "lr_decay_style");
+  o.wsd_decay_style = text_of(state, "wsd_decay_style");
+  o.wsd_decay_samples = schedule_integer(state, "wsd_decay_steps");
+  o.start_weight_decay = number_of<double>(state, "start_wd");
+  o.end_weight_decay = number_of<double>(state, "end_wd");
+  o.weight_decay_incr_style = text_of(state, "wd_incr_style");
+  o.weight_decay_incr_samples = schedule_integer(state, "wd_incr_steps");
+  return o;
+}
+
+std::int64_t schedule_integer(const ScheduleState& state, const std::string& key) {
+  return number_of<std::int64_t>(state, key);
+}
+
+}  // namespace ringtron

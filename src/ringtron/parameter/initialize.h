@@ -1,0 +1,26 @@
+// Initial weights that do not depend on the layout.
+//
+// Element i of the whole logical tensor is a pure function of (seed, parameter name, i), so any division over
+// tensor ranks starts from bit-equal weights, and no rank needs to talk to another. The numbers are drawn on
+// the host in fp64 and rounded through fp32 (fp64 for an fp64 parameter) to the parameter's type, then copied
+// to its device.
+//
+// All functions write parameter.value, whose shape must be shard.local_shape(tp_size); InternalError
+// otherwise. Threads: uses LibTorch's intra-op threads; the result does not depend on their number.
+#pragma once
+
+#include <cstdint>
+
+#include "ringtron/parameter/parameter.h"
+
+namespace ringtron {
+
+// N(0, std).
+void fill_normal(Parameter& parameter, std::uint64_t seed, double std, int tp_rank, int tp_size);
+
+// Uniform in (-b, b), b = sqrt(6 / (fan_in + fan_out)) of the whole tensor. Only for two dims.
+void fill_xavier_uniform(Parameter& parameter, std::uint64_t seed, int tp_rank, int tp_size);
+
+void fill_constant(Parameter& parameter, double value);
+
+}  // namespace ringtron

@@ -1,0 +1,45 @@
+// The lines that programs which watch Megatron's output look for, byte for byte in their form.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ringtron {
+
+// One line of training progress; fields in the order in which they are printed, empty optionals are left out.
+struct TrainingLogLine {
+  std::string timestamp;  // local_timestamp()
+  std::int64_t iteration = 0;
+  std::int64_t train_iterations = 0;
+  std::int64_t consumed_samples = 0;
+  std::int64_t skipped_samples = 0;       // left out if 0
+  double milliseconds_per_iteration = 0;  // mean since the last line
+  std::optional<double> tflops_per_gpu;   // --log-throughput
+  double learning_rate = 0;
+  std::int64_t global_batch_size = 0;
+  std::vector<std::pair<std::string, double>>
+      losses;  // means since the last line; negative and NaN ones are left out
+  double loss_scale = 1;
+  std::optional<double> grad_norm;
+  std::optional<std::int64_t> zeros_in_grad;  // --log-num-zeros-in-grad
+  std::optional<double> params_norm;          // --log-params-norm
+  std::int64_t skipped_iterations = 0;        // since the last line
+  std::int64_t nan_iterations = 0;
+};
+
+// Without a newline; begins with a blank.
+std::string format_log_line(const TrainingLogLine& line);
+
+// Perplexity as it is reported: exp(min(20, loss)).
+double perplexity(double loss);
+
+// Three lines without a final newline: the result between two lines of dashes. `where` is "iteration 100",
+// "iteration 100 on test set", ...
+std::string format_evaluation(std::string_view where,
+                              const std::vector<std::pair<std::string, double>>& losses);
+
+}  // namespace ringtron

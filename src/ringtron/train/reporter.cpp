@@ -1,0 +1,111 @@
+#include "ringtron/train/reporter.h"
+
+#include <ATen/ATen.h>
+
+#include "ringtron/base/clock.h"
+#include "ringtron/base/log.h"
+#include "ringtron/config/config_text.h"
+#include "ringtron/telemetry/flops.h"
+#include "ringtron/telemetry/log_line.h"
+#include "ringtron/train/cuda_runtime.h"
+
+namespace ringtron {
+namespace {
+
+DenseGptSizes sizes_of(const ModelConfig& m) {
+  DenseGptSizes sizes;
+  sizes.layers = m.num_layers;
+  sizes.hidden = m.hidden_size;
+  sizes.ffn_hidden = m.ffn_hidden_size;
+  sizes.query_projection = static_cast<std::int64_t>(m.num_attention_heads) * m.kv_channels;
+  sizes.key_value_projection = static_cast<std::int64_t>(m.num_query_groups) * m.kv_channels;
+  sizes.padded_vocab = m.padded_vocab_size;
+  sizes.swiglu = m.swiglu;
+  return sizes;
+}
+
+}  // namespace
+
+Reporter::Reporter(const Job& job, std::int64_t train_iterations)
+    : job_(job),
+      train_iterations_(train_iterations),
+      step_flops_(gpt_step_flops(sizes_of(job.config().model), job.config().batch.global_batch_size,
+                                 job.config().model.seq_length)),
+      since_(SteadyClock::now()) {
+  const LoggingConfig& logging = job.config().logging;
+  if (job.is_last_rank() && !logging.tensorboard_dir.empty()) {
+    events_ = std::make_unique<EventWriter>(logging.tensorboard_dir);
+    for (const auto& [name, value] : list_options(job.config())) events_->add_text(name, value, 0);
+  }
+}
+
+bool Reporter::is_log_step(std::int64_t iteration) const {
+  return steps_done_ == 1 || iteration % job_.config().logging.log_interval == 0 || iteration == train_iterations_;
+}
+
+std::optional<double> Reporter::step_done(const StepResult& result, const Progress& progress, double lr,
+                                          std::optional<double> params_norm) {
+  ++steps_done_;
+  loss_sum_ = loss_sum_.defined() ? loss_sum_ + result.loss : result.loss.clone();
+  ++losses_;
+  const bool log = is_log_step(progress.iteration);
+  if (!log && events_ == nullptr) return std::nullopt;
+  const double loss = result.loss.item<double>();
+  if (events_ != nullptr && progress.iteration % job_.config().logging.tensorboard_log_interval == 0) {
+    scalars(result, progress, lr, loss);
+  }
+  if (!log) return loss;
+
+  synchronize(job_.device());
+  const double seconds = seconds_since(since_) / static_cast<double>(losses_);
+  TrainingLogLine line;
+  line.timestamp = local_timestamp();
+  line.iteration = progress.iteration;
+  line.train_iterations = train_iterations_;
+  line.consumed_samples = progress.consumed_train_samples;
+  line.milliseconds_per_iteration = seconds * 1000.0;
+  if (job_.config().logging.log_throughput) {
+    line.tflops_per_gpu = tflops_per_device(step_flops_, seconds, job_.environment().world_size);
+  }
+  line.learning_rate = lr;
+  line.global_batch_size = job_.config().batch.global_batch_size;
+  line.losses = {{"lm loss", loss_sum_.item<double>() / static_cast<double>(losses_)}};
+  if (result.grad_norm.defined()) line.grad_norm = result.grad_norm.item<double>();
+  if (result.zeros.defined()) line.zeros_in_grad = result.zeros.item<std::int64_t>();
+  line.params_norm = params_norm;
+  if (job_.is_last_rank()) print_line(format_log_line(line));
+  if (steps_done_ != 1) {  // the first line shows what the start cost and resets nothing
+    loss_sum_ = at::Tensor();
+    losses_ = 0;
+    since_ = SteadyClock::now();
+  }
+  if (events_ != nullptr) events_->flush();
+  return loss;
+}
+
+void Reporter::scalars(const StepResult& result, const Progress& progress, double lr, double loss) {
+  const auto both = [&](const std::string& tag, double value) {
+    events_->add_scalar(tag, value, progress.iteration);
+    events_->add_scalar(tag + " vs samples", value, progress.consumed_train_samples);
+  };
+  both("learning-rate", lr);
+  both("batch-size", static_cast<double>(job_.config().batch.global_batch_size));
+  both("lm loss", loss);
+  both("loss-scale", 1.0);
+  if (result.grad_norm.defined()) both("grad-norm", result.grad_norm.item<double>());
+  if (result.zeros.defined()) both("num-zeros", static_cast<double>(result.zeros.item<std::int64_t>()));
+}
+
+void Reporter::evaluated(const std::string& where, double loss, const Progress& progress) {
+  if (!job_.is_last_rank()) return;
+  print_line(format_evaluation(where, {{"lm loss", loss}}));
+  if (events_ == nullptr) return;
+  events_->add_scalar("lm loss validation", loss, progress.iteration);
+  events_->add_scalar("lm loss validation vs samples", loss, progress.consumed_train_samples);
+  if (job_.config().logging.log_validation_ppl_to_tensorboard) {
+    events_->add_scalar("lm loss validation ppl", perplexity(loss), progress.iteration);
+  }
+  events_->flush();
+}
+
+}  // namespace ringtron

@@ -1,0 +1,38 @@
+// What a run tells people: the log line, the evaluation lines, TensorBoard. Only the last rank prints, as in Megatron.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "ringtron/telemetry/event_writer.h"
+#include "ringtron/train/job.h"
+#include "ringtron/train/train_step.h"
+
+namespace ringtron {
+
+class Reporter {
+ public:
+  Reporter(const Job& job, std::int64_t train_iterations);
+
+  // Once per step. Losses are summed on the device; only a step that logs reads them, and returns the step's loss (so
+  // that the caller can tell a NaN). `lr` is the one that the step used.
+  std::optional<double> step_done(const StepResult& result, const Progress& progress, double lr,
+                                  std::optional<double> params_norm);
+
+  void evaluated(const std::string& where, double loss, const Progress& progress);
+
+ private:
+  bool is_log_step(std::int64_t iteration) const;
+  void scalars(const StepResult& result, const Progress& progress, double lr, double loss);
+
+  const Job& job_;
+  std::int64_t train_iterations_;
+  double step_flops_;
+  at::Tensor loss_sum_;
+  std::int64_t losses_ = 0;
+  std::int64_t steps_done_ = 0;
+  SteadyClock::time_point since_;
+  std::unique_ptr<EventWriter> events_;
+};
+
+}  // namespace ringtron

@@ -1,0 +1,45 @@
+// The training loop: step, log, evaluate, save, stop.
+#pragma once
+
+#include "ringtron/train/job.h"
+#include "ringtron/train/reporter.h"
+#include "ringtron/train/resume.h"
+#include "ringtron/train/signals.h"
+#include "ringtron/train/train_step.h"
+#include "ringtron/train/training_data.h"
+
+namespace ringtron {
+
+class Trainer {
+ public:
+  struct Parts {
+    const Job& job;
+    const TrainingData& data;
+    TrainingState& state;
+    TrainStep& step;
+    CheckpointSaver& saver;
+  };
+  Trainer(const Parts& parts, std::int64_t train_iterations);
+
+  // Runs to the end, to an exit interval, or until a signal or the clock says so; saves as the flags ask. Returns the
+  // process's exit code, the same on all ranks. Throws NumericError, on all ranks and before the weights are touched on
+  // a CPU, when the loss or the gradient is not finite.
+  int run();
+
+ private:
+  // Why the run stops after this iteration; empty: it goes on. Collective.
+  std::string reason_to_stop();
+  void evaluate(Split split, std::int64_t first_sample, const std::string& where);
+  void save_if_due(bool stopping);
+  void check_finite(std::optional<double> loss) const;
+
+  Parts parts_;
+  std::int64_t train_iterations_;
+  Reporter reporter_;
+  StopSignals signals_;
+  SteadyClock::time_point started_;
+  std::int64_t saved_iteration_ = -1;
+  int exit_code_ = 0;
+};
+
+}  // namespace ringtron

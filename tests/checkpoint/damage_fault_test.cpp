@@ -1,0 +1,136 @@
+// Rotten bytes: any flipped bit and any lost file or end of file is found and the file named.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/file.h"
+#include "ringtron/base/random.h"
+#include "ringtron/checkpoint/checkpoint_finder.h"
+#include "tests/checkpoint/toy_state.h"
+#include "tests/support/temp_dir.h"
+
+namespace ringtron {
+namespace {
+
+using namespace testing;
+
+class Damage : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    save_state(disk_, dir_.path(), 10, state_, 4);
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) files_.push_back(entry.path());
+    std::sort(files_.begin(), files_.end());
+    ASSERT_EQ(files_.size(), 5u);  // four shards and the manifest
+  }
+
+  static void overwrite(const std::filesystem::path& path, std::string_view content) {
+    OutputFile file(path);
+    file.write(content);
+    file.close();
+  }
+
+  // The message of loading everything as one process would; empty if the load succeeds.
+  std::string load_error() {
+    try {
+      CheckpointReader reader(folder_);
+      EXPECT_TRUE(loads_equal(reader, state_, 0, 1)) << "loaded without an error, but not what was saved";
+      return "";
+    } catch (const IoError& e) {
+      return e.what();
+    }
+  }
+
+  // The same with the ranks' shared check of all files instead of reads.
+  std::string verify_error() {
+    try {
+      for (std::size_t rank = 0; rank < 3; ++rank) CheckpointReader(folder_).verify(rank, 3);
+      return "";
+    } catch (const IoError& e) {
+      return e.what();
+    }
+  }
+
+  const std::vector<ToyTensor> state_ = toy_state(1);
+  TempDir dir_;
+  DiskFileSystem disk_;
+  const std::filesystem::path folder_ = dir_ / "iter_0000010";
+  std::vector<std::filesystem::path> files_;
+};
+
+TEST_F(Damage, IntactLoads) {
+  EXPECT_EQ(load_error(), "");
+  EXPECT_EQ(verify_error(), "");
+}
+
+TEST_F(Damage, RandomFlippedBits) {
+  constexpr int kTrials = 300;
+  int found = 0;
+  for (int trial = 0; trial < kTrials; ++trial) {
+    const auto word = [&](std::uint64_t index) {
+      return random_word(7, static_cast<std::uint64_t>(trial), index);
+    };
+    const auto& path = files_[word(0) % files_.size()];
+    const std::string intact = read_file(path);
+    std::string flipped = intact;
+    char& byte = flipped[word(1) % flipped.size()];
+    byte = static_cast<char>(byte ^ (1 << word(2) % 8));
+    overwrite(path, flipped);
+    const std::string by_load = load_error(), by_verify = verify_error();
+    found += by_load.find(path.string()) != std::string::npos &&
+             by_verify.find(path.string()) != std::string::npos;
+    overwrite(path, intact);
+  }
+  EXPECT_EQ(found, kTrials);
+  EXPECT_EQ(load_error(), "");
+}
+
+TEST_F(Damage, BytesAllOverAShardHeader) {
+  const auto& path = files_[1];
+  const std::string intact = read_file(path);
+  const std::size_t header_end = intact.find("}}", 8) + 2;
+  for (std::size_t i = 0; i < header_end; i += 5) {
+    std::string flipped = intact;
+    flipped[i] = static_cast<char>(flipped[i] ^ (1 << i % 8));
+    overwrite(path, flipped);
+    EXPECT_NE(verify_error().find(path.string()), std::string::npos) << "byte " << i;
+  }
+}
+
+TEST_F(Damage, MissingTruncatedLongerAndForeignFiles) {
+  for (const auto& path : files_) {
+    const std::string intact = read_file(path);
+    for (const std::size_t size : {std::size_t{0}, std::size_t{7}, intact.size() / 2, intact.size() - 1}) {
+      overwrite(path, intact.substr(0, size));
+      EXPECT_NE(load_error().find(path.string()), std::string::npos) << size;
+      EXPECT_TRUE(checkpoint_problem(folder_)) << path << " cut at " << size;
+    }
+    overwrite(path, intact + "x");
+    EXPECT_NE(load_error().find(path.string()), std::string::npos);
+    std::filesystem::remove(path);
+    EXPECT_NE(load_error().find(path.string()), std::string::npos);
+    overwrite(path, intact);
+  }
+  TempDir other;  // the same shard of another run: intact, same size and names
+  save_state(disk_, other.path(), 10, toy_state(2), 4);
+  overwrite(files_[2], read_file(other / "iter_0000010" / files_[2].filename()));
+  EXPECT_FALSE(checkpoint_problem(folder_));
+  EXPECT_NE(load_error().find(files_[2].string()), std::string::npos);
+}
+
+TEST_F(Damage, ReadsThatDoNotTouchTheDamageSucceed) {
+  // The last byte of a shard belongs to a tensor of narrow elements, the scalar to the wide ones at its
+  // beginning.
+  CheckpointReader reader(folder_);
+  std::string content = read_file(files_[1]);
+  content.back() = static_cast<char>(content.back() ^ 1);
+  overwrite(files_[1], content);
+  const ToyTensor& scalar = state_.back();
+  std::vector<std::byte> out(8);
+  EXPECT_NO_THROW(reader.read_slice(scalar.name, whole_slab({}), out));
+  EXPECT_EQ(out, scalar.bytes);
+}
+
+}  // namespace
+}  // namespace ringtron

@@ -1,0 +1,44 @@
+// A file system that fails or ends the process at one chosen operation, and counts operations for sweeps over
+// all of them.
+#pragma once
+
+#include <filesystem>
+#include <set>
+
+#include "ringtron/checkpoint/file_system.h"
+
+namespace ringtron::testing {
+
+enum class Fault {
+  none,
+  crash,     // exits the process; files that were not synced lose their second half, as after a power cut
+  io_error,  // throws IoError, once; a write leaves half of its bytes
+};
+
+class FaultyFileSystem final : public FileSystem {
+ public:
+  static constexpr int kCrashExitCode = 42;
+
+  // The fault strikes at operation number `at` (from 1), in the place of that operation.
+  explicit FaultyFileSystem(Fault fault = Fault::none, int at = 0) : fault_(fault), at_(at) {}
+
+  int operations() const { return operations_; }
+
+  std::unique_ptr<WritableFile> create(const std::filesystem::path& path) override;
+  void make_folder(const std::filesystem::path& path) override;
+  void rename(const std::filesystem::path& from, const std::filesystem::path& to) override;
+  void remove(const std::filesystem::path& path) override;
+  void sync_folder(const std::filesystem::path& path) override;
+
+ private:
+  class File;
+  void strike_if_due();
+
+  Fault fault_;
+  int at_;
+  int operations_ = 0;
+  std::set<std::filesystem::path> unsynced_;
+  DiskFileSystem disk_;
+};
+
+}  // namespace ringtron::testing

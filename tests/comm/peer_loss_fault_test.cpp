@@ -1,0 +1,131 @@
+// A rank that is killed, hangs or never comes gives every other rank a CommError that says what and who.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <thread>
+
+#include "ringtron/base/error.h"
+#include "ringtron/comm/faulty_communicator.h"
+#include "tests/support/multi_rank.h"
+
+namespace ringtron {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+using Step = void (*)(Communicator& comm);
+
+void do_all_reduce(Communicator& comm) {
+  at::Tensor x = at::ones({100000});
+  comm.all_reduce(x).wait();
+}
+void do_all_gather(Communicator& comm) {
+  at::Tensor whole = at::zeros({comm.size() * 1000});
+  comm.all_gather(at::ones({1000}), whole).wait();
+}
+void do_reduce_scatter(Communicator& comm) {
+  at::Tensor shard = at::zeros({1000});
+  comm.reduce_scatter(at::ones({comm.size() * 1000}), shard).wait();
+}
+void do_all_to_all(Communicator& comm) {
+  at::Tensor out = at::zeros({comm.size() * 1000});
+  comm.all_to_all(at::ones({comm.size() * 1000}), out).wait();
+}
+void do_exchange(Communicator& comm) {
+  at::Tensor got = at::zeros({1000});
+  const Send send{(comm.rank() + 1) % comm.size(), at::ones({1000})};
+  const Receive receive{(comm.rank() + comm.size() - 1) % comm.size(), got};
+  comm.exchange({&send, 1}, {&receive, 1}).wait();
+}
+void do_broadcast(Communicator& comm) {
+  at::Tensor x = at::ones({1000});
+  comm.broadcast(x, 0).wait();
+}
+void do_barrier(Communicator& comm) {
+  comm.barrier();
+}
+
+// Rank `victim` dies in its third operation; the others go on until they notice, and say who died.
+void kill_in(testing::RankContext& ranks, int victim, const char* operation, Step step) {
+  std::vector<ScriptedFault> script;
+  if (ranks.rank() == victim) script.push_back({.operation = 3, .fault = Fault::kill});
+  FaultyCommunicator comm(ranks.world(), std::move(script));
+  step(comm);
+  step(comm);
+  if (ranks.rank() == victim) ranks.announce_death();
+  const auto go_on = [&] {
+    for (int i = 0; i < 1000; ++i)
+      step(comm);  // a rank that needs nothing from the victim may get through a few
+  };
+  EXPECT_THAT(go_on, ThrowsMessage<CommError>(AllOf(HasSubstr("world group"), HasSubstr(operation),
+                                                    HasSubstr("number "),
+                                                    HasSubstr(fmt::format("rank {} died", victim)))));
+}
+
+DIST_TEST(PeerLoss, InAllReduce, 4) {
+  kill_in(ranks, 2, "all_reduce", do_all_reduce);
+}
+DIST_TEST(PeerLoss, InAllGather, 4) {
+  kill_in(ranks, 1, "all_gather", do_all_gather);
+}
+DIST_TEST(PeerLoss, InReduceScatter, 4) {
+  kill_in(ranks, 3, "reduce_scatter", do_reduce_scatter);
+}
+DIST_TEST(PeerLoss, InAllToAll, 4) {
+  kill_in(ranks, 2, "all_to_all", do_all_to_all);
+}
+DIST_TEST(PeerLoss, InExchange, 4) {
+  kill_in(ranks, 1, "exchange", do_exchange);
+}
+DIST_TEST(PeerLoss, InBroadcast, 4) {
+  kill_in(ranks, 2, "broadcast", do_broadcast);
+}
+DIST_TEST(PeerLoss, InBarrier, 4) {
+  kill_in(ranks, 3, "barrier", do_barrier);
+}
+DIST_TEST(PeerLoss, OfRankZero, 4) {
+  kill_in(ranks, 0, "all_reduce", do_all_reduce);
+}
+
+DIST_TEST(PeerLoss, HangEndsWithTheTimeout, 3) {
+  ranks.options().timeout = std::chrono::seconds(2);
+  Communicator& comm = ranks.world();
+  comm.barrier();
+  if (ranks.rank() == 1) {
+    std::this_thread::sleep_for(std::chrono::seconds(4));
+    EXPECT_THROW(do_all_reduce(comm), CommError);
+    return;
+  }
+  EXPECT_THAT([&] { do_all_reduce(comm); },
+              ThrowsMessage<CommError>(AllOf(HasSubstr("all_reduce number 2"), HasSubstr("2000 ms"))));
+}
+
+DIST_TEST(PeerLoss, RankThatNeverComesIsNamed, 3) {
+  ranks.options().timeout = std::chrono::seconds(1);
+  if (ranks.rank() == 1) {
+    EXPECT_EQ(ranks.rank(), 1);
+    return;
+  }
+  EXPECT_THAT([&] { ranks.rendezvous(); },
+              ThrowsMessage<CommError>(
+                  AllOf(HasSubstr("expected 3 ranks within 1 s"), HasSubstr("rank(s) 1 never came"))));
+}
+
+DIST_TEST(PeerLoss, RankThatFailsIsNamed, 3) {
+  Communicator& comm = ranks.world();
+  comm.barrier();
+  if (ranks.rank() == 2) {
+    ranks.rendezvous().liveness()->mark_failed();
+    EXPECT_EQ(comm.size(), 3);
+    return;  // the destructors take the rank out of the group
+  }
+  EXPECT_THAT([&] { do_all_reduce(comm); },
+              ThrowsMessage<CommError>(HasSubstr("rank 2 stopped with an error")));
+}
+
+}  // namespace
+}  // namespace ringtron

@@ -1,0 +1,70 @@
+// Properties of the gradient layout, for many shapes.
+#include "ringtron/data_parallel/bucket_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "ringtron/base/random.h"
+
+namespace ringtron {
+namespace {
+
+void expect_sound(const std::vector<std::int64_t>& sizes, const BucketOptions& options) {
+  const BucketPlan plan = plan_buckets(sizes, options);
+  const std::int64_t multiple = std::lcm<std::int64_t>(options.group_size, 128);
+  int next = static_cast<int>(sizes.size()) - 1;
+  std::int64_t end = 0;
+  for (std::size_t b = 0; b < plan.buckets.size(); ++b) {
+    const Bucket& bucket = plan.buckets[b];
+    EXPECT_EQ(bucket.begin, end);
+    EXPECT_EQ(bucket.end % multiple, 0);
+    EXPECT_FALSE(bucket.parameters.empty());
+    std::int64_t free = bucket.begin;
+    for (const int index : bucket.parameters) {
+      EXPECT_EQ(index, next--);  // reverse order of registration, each once
+      EXPECT_EQ(plan.bucket_of[index], static_cast<int>(b));
+      EXPECT_EQ(plan.offsets[index] % BucketPlan::kAlignment, 0);
+      EXPECT_GE(plan.offsets[index], free);
+      EXPECT_LT(plan.offsets[index] - free, BucketPlan::kAlignment);
+      free = plan.offsets[index] + sizes[index];
+    }
+    EXPECT_LE(free, bucket.end);
+    EXPECT_LT(bucket.end - free, multiple);
+    end = bucket.end;
+  }
+  EXPECT_EQ(next, -1);
+  EXPECT_EQ(plan.elements, end);
+}
+
+TEST(BucketPlan, IsSoundForManyShapes) {
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::int64_t> sizes(random_word(1, round, 0) % 20);
+    for (std::size_t i = 0; i < sizes.size(); ++i) sizes[i] = random_word(2, round, i) % 1000;
+    expect_sound(sizes,
+                 {.overlap = round % 3 != 0, .bucket_size = 1 + round * 10, .group_size = 1 + round % 9});
+  }
+}
+
+TEST(BucketPlan, ClosesAtTheSize) {
+  const std::vector<std::int64_t> sizes = {64, 64, 64, 64, 64};
+  const BucketPlan plan = plan_buckets(sizes, {.overlap = true, .bucket_size = 128, .group_size = 2});
+  ASSERT_EQ(plan.buckets.size(), 3u);
+  EXPECT_EQ(plan.buckets[0].parameters, (std::vector<int>{4, 3}));
+  EXPECT_EQ(plan.buckets[2].parameters, (std::vector<int>{0}));
+  EXPECT_EQ(plan.offsets, (std::vector<std::int64_t>{256, 192, 128, 64, 0}));
+  EXPECT_EQ(plan.elements, 384);
+}
+
+TEST(BucketPlan, DefaultsAndOverlapOff) {
+  const std::vector<std::int64_t> sizes(10, 10'000'000);
+  EXPECT_EQ(plan_buckets(sizes, {.overlap = true, .bucket_size = 0, .group_size = 1}).buckets.size(),
+            3u);  // 40 M each
+  EXPECT_EQ(plan_buckets(sizes, {.overlap = true, .bucket_size = 0, .group_size = 100}).buckets.size(),
+            1u);  // 100 M
+  EXPECT_EQ(plan_buckets(sizes, {.overlap = false, .bucket_size = 5, .group_size = 1}).buckets.size(), 1u);
+  EXPECT_EQ(plan_buckets({}, {}).elements, 0);
+}
+
+}  // namespace
+}  // namespace ringtron

@@ -1,0 +1,131 @@
+// Summed gradients of several replicas equal those of one process that sees every sample.
+#include "ringtron/data_parallel/gradient_reducer.h"
+
+#include <ATen/ATen.h>
+
+#include <string>
+
+#include "ringtron/base/error.h"
+#include "ringtron/comm/local_communicator.h"
+#include "tests/support/multi_rank.h"
+#include "tests/support/tensor_near.h"
+
+namespace ringtron {
+namespace {
+
+constexpr double kReorder = 1e-12;  // fp64, another order of summation
+constexpr int kSamples = 8;
+
+// Three linear layers; the first weight is used twice, as a tied embedding is.
+struct Model {
+  Parameter first, second, third;
+  explicit Model(at::ScalarType type = at::kDouble) {
+    int k = 1;
+    for (Parameter* p : list()) {
+      p->name = "layer" + std::to_string(k);
+      p->shard.global_shape = {12, 12};
+      p->value = (at::arange(144, at::kDouble) * k++).sin().view({12, 12}).to(type);
+      p->value.set_requires_grad(true);
+    }
+  }
+  ParameterList list() { return {&first, &second, &third}; }
+
+  void backward(int sample) {
+    const at::Tensor x = (at::arange(12, at::kDouble) + 12 * sample).cos().to(first.value.scalar_type());
+    const at::Tensor h =
+        at::mv(first.value, at::tanh(at::mv(second.value, at::tanh(at::mv(first.value, x)))));
+    at::mv(third.value, at::tanh(h)).square().sum().backward();
+  }
+
+  at::Tensor gradients() {
+    return at::cat({first.gradient.view(-1), second.gradient.view(-1), third.gradient.view(-1)}).clone();
+  }
+};
+
+// Samples rank, rank + replicas, ...: one a micro-batch.
+at::Tensor reduced(Communicator& replicas, BucketOptions options, int shift = 0,
+                   at::ScalarType type = at::kDouble) {
+  LocalCommunicator alone("tensor-parallel", 0);
+  Model model(type);
+  GradientReducer reducer(model.list(), {replicas, alone}, options);
+  for (int step = 0; step < 2; ++step) {  // the second step must not see the first
+    reducer.zero();
+    for (int sample = replicas.rank(); sample < kSamples; sample += replicas.size()) {
+      reducer.begin_micro_batch(sample + replicas.size() >= kSamples);
+      model.backward(sample + shift);
+      EXPECT_FALSE(model.first.value.grad().defined());
+    }
+    reducer.finish();
+  }
+  return model.gradients();
+}
+
+at::Tensor one_process() {
+  Model model;
+  for (int sample = 0; sample < kSamples; ++sample) model.backward(sample);
+  for (Parameter* p : model.list()) p->gradient = p->value.grad();
+  return model.gradients();
+}
+
+const BucketOptions kTogether{.overlap = false, .bucket_size = 0, .group_size = 1};
+const BucketOptions kOverlapped{
+    .overlap = true, .bucket_size = 1, .group_size = 1};  // a bucket for each parameter
+
+DIST_TEST(GradientReducer, MatchesOneProcess, 1, 2, 4) {
+  const at::Tensor expected = one_process();
+  EXPECT_TENSOR_NEAR(reduced(ranks.world(), kTogether), expected, kReorder);
+  EXPECT_TENSOR_NEAR(reduced(ranks.world(), kOverlapped), expected, kReorder);
+}
+
+DIST_TEST(GradientReducer, NegativeControlOtherSamples, 2) {
+  const at::Tensor other = reduced(ranks.world(), kOverlapped, /*shift=*/ranks.rank());
+  EXPECT_FALSE(testing::tensor_near(other, one_process(), kReorder));
+}
+
+// Two summands commute, so that the cut into buckets cannot matter.
+DIST_TEST(GradientReducer, OverlapChangesNoBit, 1, 2) {
+  for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16})
+    EXPECT_TENSOR_EQUAL(reduced(ranks.world(), kOverlapped, 0, type),
+                        reduced(ranks.world(), kTogether, 0, type));
+}
+
+// The same buckets, in flight during backward or after it.
+DIST_TEST(GradientReducer, OneBucketOverlappedChangesNoBit, 4) {
+  const BucketOptions one{.overlap = true, .bucket_size = 1 << 20, .group_size = 1};
+  EXPECT_TENSOR_EQUAL(reduced(ranks.world(), one), reduced(ranks.world(), kTogether));
+  EXPECT_TENSOR_EQUAL(reduced(ranks.world(), kOverlapped), reduced(ranks.world(), kOverlapped));
+}
+
+DIST_TEST(GradientReducer, SumsFlaggedGradientsOverTheTensorGroup, 2) {
+  LocalCommunicator alone("data-parallel", 0);
+  Model model;
+  model.second.sum_gradient_over_tensor_group = true;
+  GradientReducer reducer(model.list(), {alone, ranks.world()}, kTogether);
+  reducer.begin_micro_batch(true);
+  model.backward(ranks.rank());
+  reducer.finish();
+  Model mine, both;
+  mine.backward(ranks.rank());
+  both.backward(0);
+  both.backward(1);
+  EXPECT_TENSOR_NEAR(model.second.gradient, both.second.value.grad(), kReorder);
+  EXPECT_TENSOR_EQUAL(model.first.gradient, mine.first.value.grad());
+}
+
+DIST_TEST(GradientReducer, NamesTheParameterWithoutGradient, 2) {
+  LocalCommunicator alone("tensor-parallel", 0);
+  Model model;
+  GradientReducer reducer(model.list(), {ranks.world(), alone}, kOverlapped);
+  reducer.begin_micro_batch(true);
+  (at::mv(model.second.value, model.third.value[0])).sum().backward();
+  try {
+    reducer.finish();
+    ADD_FAILURE() << "expected InternalError";
+  } catch (const InternalError& error) {
+    EXPECT_NE(std::string(error.what()).find("layer1"), std::string::npos) << error.what();
+    EXPECT_EQ(std::string(error.what()).find("layer2"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace ringtron

@@ -1,0 +1,116 @@
+#include "ringtron/tokenizer/gpt2_files.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/file.h"
+#include "ringtron/tokenizer/bpe_trainer.h"
+#include "tests/support/temp_dir.h"
+
+namespace ringtron {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Gpt2Files : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    BpeTrainer trainer;
+    trainer.add("ab ab ab");
+    model_ = trainer.train({.vocab_size = 259});
+    write_gpt2_files(model_, vocab_, merges_);
+  }
+
+  // Rewrites the vocabulary after `change(json&)`.
+  template <class Change>
+  void edit_vocabulary(Change change) {
+    auto vocabulary = nlohmann::json::parse(read_file(vocab_));
+    change(vocabulary);
+    write_file_atomically(vocab_, vocabulary.dump());
+  }
+
+  std::string error() {
+    try {
+      read_gpt2_files(vocab_, merges_);
+    } catch (const ConfigError& e) {
+      return e.what();
+    }
+    return "none";
+  }
+
+  testing::TempDir folder_;
+  std::filesystem::path vocab_ = folder_ / "vocab.json", merges_ = folder_ / "merges.txt";
+  BpeModel model_;
+};
+
+TEST_F(Gpt2Files, ReadWhatWasWritten) {
+  const BpeModel read = read_gpt2_files(vocab_, merges_);
+  EXPECT_EQ(read.tokens, model_.tokens);
+  EXPECT_EQ(read.id_of_byte, model_.id_of_byte);
+  EXPECT_EQ(read.end_of_text, model_.end_of_text);
+  ASSERT_EQ(read.merges.size(), 2u);
+  EXPECT_EQ(read.tokens[read.merges[0].result], "ab");
+  EXPECT_EQ(read_file(merges_), "#version: 0.2\na b\n\u0120 ab\n");
+  EXPECT_TRUE(read_file(vocab_).starts_with("{\"!\": 0, \"\\\"\": 1, \"#\": 2"));
+}
+
+TEST_F(Gpt2Files, WindowsLineEndsAreFine) {
+  write_file_atomically(merges_, "#version: 0.2\r\na b\r\n");
+  EXPECT_EQ(error(), "none");
+}
+
+TEST_F(Gpt2Files, Missing) {
+  std::filesystem::remove(merges_);
+  EXPECT_THAT(error(), HasSubstr("no such file"));
+}
+
+TEST_F(Gpt2Files, NotJson) {
+  write_file_atomically(vocab_, "{\"a\": ");
+  EXPECT_THAT(error(), HasSubstr("expected JSON"));
+  write_file_atomically(vocab_, "[1, 2]");
+  EXPECT_THAT(error(), HasSubstr("got array"));
+}
+
+TEST_F(Gpt2Files, IdsWithGapsOrTwice) {
+  edit_vocabulary([](auto& v) { v["ab"] = 900; });
+  EXPECT_THAT(error(), HasSubstr("must have the ids 0 to 258, but token 'ab' has 900"));
+  edit_vocabulary([](auto& v) { v["ab"] = 0; });
+  EXPECT_THAT(error(), HasSubstr("id 0 comes twice"));
+  edit_vocabulary([](auto& v) { v["ab"] = "x"; });
+  EXPECT_THAT(error(), HasSubstr("has \"x\""));
+}
+
+TEST_F(Gpt2Files, WithoutEndOfText) {
+  edit_vocabulary([](auto& v) { v.erase("<|endoftext|>"); });
+  EXPECT_THAT(error(), HasSubstr("\"<|endoftext|>\": 258"));
+}
+
+TEST_F(Gpt2Files, WithoutAByte) {
+  edit_vocabulary([](auto& v) {
+    v["something"] = v["q"];
+    v.erase("q");
+  });
+  EXPECT_THAT(error(), HasSubstr("byte 0x71"));
+}
+
+TEST_F(Gpt2Files, MergesOfAnotherVocabulary) {
+  write_file_atomically(merges_, "#version: 0.2\na b\nx y\n");
+  EXPECT_THAT(error(), HasSubstr("line 3: token 'xy' is not in the vocabulary"));
+  write_file_atomically(merges_, "#version: 0.2\nxyz b\n");
+  EXPECT_THAT(error(), HasSubstr("line 2: token 'xyz'"));
+}
+
+TEST_F(Gpt2Files, MergesInAnotherForm) {
+  write_file_atomically(merges_, "a b\n");
+  EXPECT_THAT(error(), HasSubstr("expected '#version: 0.2'"));
+  write_file_atomically(merges_, "#version: 0.2\na b c\n");
+  EXPECT_THAT(error(), HasSubstr("two tokens"));
+  write_file_atomically(merges_, "");
+  EXPECT_THAT(error(), HasSubstr("empty"));
+}
+
+}  // namespace
+}  // namespace ringtron

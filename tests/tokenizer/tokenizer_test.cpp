@@ -1,0 +1,41 @@
+#include "ringtron/tokenizer/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include "ringtron/base/error.h"
+
+namespace ringtron {
+namespace {
+
+TEST(Tokenizer, NullTokenizer) {
+  const auto tokenizer = make_tokenizer({.type = "NullTokenizer", .vocab_size = 100});
+  EXPECT_EQ(tokenizer->vocab_size(), 100);
+  EXPECT_EQ(tokenizer->eod(), 99);
+  EXPECT_EQ(tokenizer->encode(" 1 2\n99 "), (std::vector<std::int32_t>{1, 2, 99}));
+  EXPECT_TRUE(tokenizer->encode("").empty());
+  EXPECT_EQ(tokenizer->decode(std::vector<std::int32_t>{1, 2, 99}), "1 2 99");
+  for (const char* text : {"100", "-1", "1.5", "x", "99999999999999999999"}) {
+    EXPECT_THROW(tokenizer->encode(text), ConfigError) << text;
+  }
+  EXPECT_THROW(tokenizer->decode(std::vector<std::int32_t>{100}), ConfigError);
+}
+
+TEST(Tokenizer, OptionsThatCannotWork) {
+  EXPECT_THROW(make_tokenizer({.type = "NullTokenizer", .vocab_size = 0}), ConfigError);
+  EXPECT_THROW(make_tokenizer({.type = "SentencePieceTokenizer"}), ConfigError);
+  EXPECT_THROW(make_tokenizer({.type = "GPT2BPETokenizer"}), ConfigError);
+  EXPECT_THROW(make_tokenizer({.vocab_file = "no/vocab.json", .merge_file = "no/merges.txt"}), ConfigError);
+}
+
+TEST(Tokenizer, PaddedSizesOfGpt2) {
+  EXPECT_EQ(pad_vocab_size(50257, 128, 1), 50304);
+  EXPECT_EQ(pad_vocab_size(50257, 128, 2), 50432);
+  EXPECT_EQ(pad_vocab_size(50257, 128, 4), 50688);
+  EXPECT_EQ(pad_vocab_size(50257, 128, 8), 51200);
+  EXPECT_EQ(pad_vocab_size(256, 128, 2), 256);
+  EXPECT_THROW(pad_vocab_size(0, 128, 1), ConfigError);
+  EXPECT_THROW(pad_vocab_size(50257, 0, 1), ConfigError);
+}
+
+}  // namespace
+}  // namespace ringtron

@@ -4,6 +4,12 @@
 #include <ATen/Parallel.h>
 
 #include "ringtron/base/check.h"
+#include "ringtron/context_parallel/attention_dropout_params.h"
+
+#ifdef RINGTRON_CUDA
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#endif
 
 namespace ringtron {
 namespace {
@@ -32,6 +38,58 @@ void fill_row(const Row& row, std::span<const PositionRange> keys, T keep, T* ou
   }
 }
 
+void fill_cpu(const AttentionDropout& dropout, std::span<const PositionRange> queries,
+              std::span<const PositionRange> keys, at::Tensor& factors) {
+  std::vector<std::int64_t> query_positions;
+  for (const PositionRange& range : queries) {
+    for (std::int64_t q = range.begin; q < range.end; ++q) query_positions.push_back(q);
+  }
+  const std::int64_t heads = factors.size(1), rows = factors.size(2), columns = factors.size(3);
+  const std::uint64_t threshold = dropout_threshold(dropout.p);
+  AT_DISPATCH_FLOATING_TYPES(factors.scalar_type(), "attention_dropout_factors", [&] {
+    scalar_t* out = factors.mutable_data_ptr<scalar_t>();
+    const scalar_t keep = static_cast<scalar_t>(1.0 / (1.0 - dropout.p));
+    at::parallel_for(0, factors.size(0) * heads * rows, 64, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t sample = dropout.sample_numbers[i / (heads * rows)];
+        const std::int64_t head = dropout.head_offset + i / rows % heads;
+        const Row row{dropout.key, attention_dropout_stream(sample, head), threshold, query_positions[i % rows]};
+        fill_row(row, keys, keep, out + i * columns);
+      }
+    });
+  });
+}
+
+#ifdef RINGTRON_CUDA
+at::Tensor positions_on(at::Device device, std::span<const PositionRange> ranges) {
+  const at::TensorOptions integers = at::TensorOptions(device).dtype(at::kLong);
+  std::vector<at::Tensor> parts{at::empty({0}, integers)};
+  for (const PositionRange& range : ranges) parts.push_back(at::arange(range.begin, range.end, integers));
+  return at::cat(parts);
+}
+
+void fill_cuda(const AttentionDropout& dropout, std::span<const PositionRange> queries,
+               std::span<const PositionRange> keys, at::Tensor& factors) {
+  const c10::cuda::CUDAGuard guard(factors.device());
+  const at::Tensor samples = at::tensor(dropout.sample_numbers, at::kLong).to(factors.device());
+  const at::Tensor rows = positions_on(factors.device(), queries), columns = positions_on(factors.device(), keys);
+  AttentionDropoutParams params{};
+  params.factors = factors.mutable_data_ptr();
+  params.samples = samples.const_data_ptr<std::int64_t>();
+  params.queries = rows.const_data_ptr<std::int64_t>();
+  params.keys = columns.const_data_ptr<std::int64_t>();
+  params.batch = factors.size(0);
+  params.heads = factors.size(1);
+  params.rows = factors.size(2);
+  params.columns = factors.size(3);
+  params.head_offset = dropout.head_offset;
+  params.key = dropout.key;
+  params.threshold = dropout_threshold(dropout.p);
+  params.keep = 1.0 / (1.0 - dropout.p);
+  attention_dropout_cuda(params, factors.scalar_type() == at::kDouble, c10::cuda::getCurrentCUDAStream().stream());
+}
+#endif
+
 std::int64_t total_length(std::span<const PositionRange> ranges) {
   std::int64_t length = 0;
   for (const PositionRange& range : ranges) length += range.length();
@@ -41,8 +99,8 @@ std::int64_t total_length(std::span<const PositionRange> ranges) {
 }  // namespace
 
 at::Tensor attention_dropout_factors(const AttentionDropout& dropout, std::int64_t heads,
-                                     std::span<const PositionRange> queries,
-                                     std::span<const PositionRange> keys, at::ScalarType type) {
+                                     std::span<const PositionRange> queries, std::span<const PositionRange> keys,
+                                     const at::TensorOptions& like) {
   RT_CHECK(dropout.p >= 0.0 && dropout.p < 1.0, "attention dropout {} is not in [0, 1)", dropout.p);
   RT_CHECK_LE(dropout.head_offset + heads, kHeadLimit, "query heads with attention dropout");
   for (const std::int64_t sample : dropout.sample_numbers) {
@@ -51,27 +109,19 @@ at::Tensor attention_dropout_factors(const AttentionDropout& dropout, std::int64
   for (const PositionRange& range : queries) {
     RT_CHECK_LE(range.end, kQueryLimit, "query positions with attention dropout");
   }
-  std::vector<std::int64_t> query_positions;
-  for (const PositionRange& range : queries) {
-    for (std::int64_t q = range.begin; q < range.end; ++q) query_positions.push_back(q);
-  }
   const std::int64_t batch = static_cast<std::int64_t>(dropout.sample_numbers.size());
-  const std::int64_t rows = static_cast<std::int64_t>(query_positions.size()), columns = total_length(keys);
-  at::Tensor factors = at::empty({batch, heads, rows, columns}, at::TensorOptions(type));
-  const std::uint64_t threshold = dropout_threshold(dropout.p);
-  AT_DISPATCH_FLOATING_TYPES(type, "attention_dropout_factors", [&] {
-    scalar_t* out = factors.mutable_data_ptr<scalar_t>();
-    const scalar_t keep = static_cast<scalar_t>(1.0 / (1.0 - dropout.p));
-    at::parallel_for(0, batch * heads * rows, 64, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t sample = dropout.sample_numbers[i / (heads * rows)];
-        const std::int64_t head = dropout.head_offset + i / rows % heads;
-        const Row row{dropout.key, attention_dropout_stream(sample, head), threshold,
-                      query_positions[i % rows]};
-        fill_row(row, keys, keep, out + i * columns);
-      }
-    });
-  });
+  at::Tensor factors = at::empty({batch, heads, total_length(queries), total_length(keys)}, like);
+  const at::ScalarType type = factors.scalar_type();
+  RT_CHECK(type == at::kFloat || type == at::kDouble, "attention dropout: expected fp32 or fp64, got {}",
+           c10::toString(type));
+#ifdef RINGTRON_CUDA
+  if (factors.is_cuda()) {
+    fill_cuda(dropout, queries, keys, factors);
+    return factors;
+  }
+#endif
+  RT_CHECK(factors.is_cpu(), "attention dropout: no kernel for this device in this build");
+  fill_cpu(dropout, queries, keys, factors);
   return factors;
 }
 

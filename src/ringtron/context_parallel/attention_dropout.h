@@ -12,7 +12,6 @@
 #include <span>
 #include <vector>
 
-#include "ringtron/base/random.h"
 #include "ringtron/context_parallel/sequence_layout.h"
 
 namespace ringtron {
@@ -24,25 +23,11 @@ struct AttentionDropout {
   std::int64_t head_offset = 0;  // global number of this rank's first query head; heads below 2^20
 };
 
-// Words below this are dropped.
-inline std::uint64_t dropout_threshold(double p) {
-  return static_cast<std::uint64_t>(p * 4294967296.0);
-}
-
-inline std::uint64_t attention_dropout_stream(std::int64_t sample, std::int64_t head) {
-  return (static_cast<std::uint64_t>(sample) << 20) | static_cast<std::uint64_t>(head);
-}
-
-inline PhiloxBlock attention_dropout_words(std::uint64_t key, std::uint64_t stream, std::int64_t query,
-                                           std::int64_t key_block) {
-  return philox4x32(key, stream,
-                    (static_cast<std::uint64_t>(query) << 32) | static_cast<std::uint64_t>(key_block));
-}
-
-// What the probabilities are multiplied with: [b, heads, queries, keys] of `type` on the CPU, 0 where dropped
-// and 1 / (1 - p) elsewhere. `queries` and `keys` are the global positions of the rows and columns.
+// What the probabilities are multiplied with: [b, heads, queries, keys] of the type and on the device of `like`, fp32 or
+// fp64; 0 where dropped and 1 / (1 - p) elsewhere. `queries` and `keys` are the global positions of the rows and columns.
+// On a GPU the work is put on the current stream; the bits are those of the CPU.
 at::Tensor attention_dropout_factors(const AttentionDropout& dropout, std::int64_t heads,
-                                     std::span<const PositionRange> queries,
-                                     std::span<const PositionRange> keys, at::ScalarType type);
+                                     std::span<const PositionRange> queries, std::span<const PositionRange> keys,
+                                     const at::TensorOptions& like);
 
 }  // namespace ringtron

@@ -63,9 +63,13 @@ std::unique_ptr<BlockAttention> make_composed_block_attention(std::int64_t tile_
 // ATen's fused CPU kernel; fp64, fp32 and bf16, no dropout.
 std::unique_ptr<BlockAttention> make_flash_cpu_block_attention();
 
+// cuDNN's fused GPU kernels; bf16, no dropout, composed where cuDNN refuses. Partial results come in bf16. Without
+// `deterministic`, dq may differ in its last bits from run to run. Throws ConfigError in a CPU build.
+std::unique_ptr<BlockAttention> make_cudnn_block_attention(bool deterministic);
+
 // The fastest one that can do it. The one place that chooses.
-std::unique_ptr<BlockAttention> make_block_attention(c10::DeviceType device, at::ScalarType type,
-                                                     bool dropout);
+std::unique_ptr<BlockAttention> make_block_attention(c10::DeviceType device, at::ScalarType type, bool dropout,
+                                                     bool deterministic = false);
 
 at::ScalarType accumulate_type(at::ScalarType type);
 

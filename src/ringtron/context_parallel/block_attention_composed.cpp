@@ -81,7 +81,7 @@ at::Tensor probabilities(at::Tensor scores, const at::Tensor& lse) {
 at::Tensor dropout_factors(const Tile& tile, const Sizes& z, const BlockCall& call, const at::Tensor& like) {
   const auto queries = slice_ranges(call.q_positions, tile.begin, tile.rows);
   const auto keys = slice_ranges(call.kv_positions, 0, tile.keys);
-  return attention_dropout_factors(*call.dropout, z.n, queries, keys, like.scalar_type()).to(like.device());
+  return attention_dropout_factors(*call.dropout, z.n, queries, keys, like.options());
 }
 
 class ComposedBlockAttention final : public BlockAttention {

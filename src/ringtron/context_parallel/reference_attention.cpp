@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "ringtron/base/random.h"
+
 namespace ringtron {
 namespace {
 

@@ -1,0 +1,58 @@
+// Block attention by cuDNN's fused GPU kernels, in bf16. What they refuse (odd head sizes, say) the composed one does.
+#include <ATen/ATen.h>
+
+#include <mutex>
+
+#include "ringtron/base/check.h"
+#include "ringtron/context_parallel/block_attention.h"
+#include "ringtron/kernels/attention/cudnn_attention.h"
+
+namespace ringtron {
+namespace {
+
+class CudnnBlockAttention final : public BlockAttention {
+ public:
+  explicit CudnnBlockAttention(bool deterministic)
+      : deterministic_(deterministic), composed_(make_composed_block_attention()) {}
+
+  BlockResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                      const BlockCall& call) const override {
+    if (!fused(q, k, v, call)) return composed_->forward(q, k, v, call);
+    const std::lock_guard lock(mutex_);
+    CudnnAttentionResult result = cudnn_.forward(q, k, v, options_of(call));
+    return {std::move(result.out), std::move(result.lse)};
+  }
+
+  BlockGradient backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                         const OutputGradient& output, const BlockCall& call) const override {
+    if (!fused(q, k, v, call)) return composed_->backward(q, k, v, output, call);
+    // cuDNN computes delta itself, from d_out and out in the type of q.
+    const CudnnAttentionOutput merged{output.d_out.to(at::kBFloat16), output.out.to(at::kBFloat16), output.lse};
+    const std::lock_guard lock(mutex_);
+    CudnnAttentionGradient gradient = cudnn_.backward(q, k, v, merged, options_of(call));
+    return {std::move(gradient.dq), std::move(gradient.dk), std::move(gradient.dv)};
+  }
+
+ private:
+  static bool fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const BlockCall& call) {
+    return call.dropout == nullptr && cudnn_attention_supports(q, k, v, call.causal);
+  }
+
+  CudnnAttentionOptions options_of(const BlockCall& call) const {
+    return {.scale = call.scale, .causal = call.causal, .deterministic = deterministic_};
+  }
+
+  bool deterministic_;
+  std::unique_ptr<BlockAttention> composed_;
+  // The backward runs on autograd's thread. The plans that cudnn_ keeps change its speed, not its results.
+  mutable std::mutex mutex_;
+  mutable CudnnAttention cudnn_;
+};
+
+}  // namespace
+
+std::unique_ptr<BlockAttention> make_cudnn_block_attention(bool deterministic) {
+  return std::make_unique<CudnnBlockAttention>(deterministic);
+}
+
+}  // namespace ringtron

@@ -1,0 +1,315 @@
+// The CUDA build's half of cudnn_attention.h: graphs, their plans, and running them.
+//
+// The only file that includes cudnn-frontend. cuDNN names dimensions (batch, heads, rows, head size) whatever their order
+// in memory is; HeadStrides carries that order.
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cudnn_frontend.h>
+#include <fmt/format.h>
+
+#include <map>
+#include <unordered_map>
+
+#include "ringtron/base/check.h"
+#include "ringtron/base/error.h"
+#include "ringtron/kernels/attention/cudnn_attention.h"
+
+namespace ringtron {
+namespace {
+
+namespace fe = cudnn_frontend;
+using GraphTensor = std::shared_ptr<fe::graph::Tensor_attributes>;
+using Pointers = std::unordered_map<std::int64_t, void*>;
+
+constexpr std::int64_t kLoadBytes = 16;  // the kernels load this much at a time and do not check for it
+
+// Names of a graph's tensors.
+enum Uid : std::int64_t { kQ = 1, kK, kV, kOut, kLse, kDOut, kDq, kDk, kDv };
+
+struct BlockShape {
+  std::int64_t s_q, s_kv, b, n, g, d;
+  auto operator<=>(const BlockShape&) const = default;
+};
+
+struct HeadStrides {
+  std::int64_t batch, head, row;
+  auto operator<=>(const HeadStrides&) const = default;
+};
+
+// Everything that a plan depends on.
+struct PlanKey {
+  bool backward, causal, deterministic;
+  double scale;
+  BlockShape shape;
+  HeadStrides q, k, v, d_out;
+  auto operator<=>(const PlanKey&) const = default;
+};
+
+struct Plan {
+  fe::graph::Graph graph;
+  std::int64_t workspace_bytes = 0;
+};
+
+BlockShape shape_of(const at::Tensor& q, const at::Tensor& k) {
+  return {q.size(0), k.size(0), q.size(1), q.size(2), k.size(2), q.size(3)};
+}
+
+HeadStrides packed(std::int64_t batch, std::int64_t heads, std::int64_t d) { return {heads * d, d, batch * heads * d}; }
+
+// The strides of [s, b, h, d]. A dimension of size 1 may have any stride; it gets the packed one, so that equal layouts
+// share a plan.
+HeadStrides strides_of(const at::Tensor& x) {
+  HeadStrides strides = packed(x.size(1), x.size(2), x.size(3));
+  if (x.size(0) > 1) strides.row = x.stride(0);
+  if (x.size(1) > 1) strides.batch = x.stride(1);
+  if (x.size(2) > 1) strides.head = x.stride(2);
+  return strides;
+}
+
+// `x` itself where the kernels can load it in place, else a packed copy.
+at::Tensor loadable(const at::Tensor& x) {
+  bool in_place = x.stride(3) == 1 && reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % kLoadBytes == 0;
+  for (std::int64_t dim = 0; dim < 3; ++dim) {
+    const std::int64_t bytes = x.stride(dim) * x.element_size();
+    in_place = in_place && (x.size(dim) == 1 || (bytes > 0 && bytes % kLoadBytes == 0));
+  }
+  return in_place ? x : x.clone(at::MemoryFormat::Contiguous);
+}
+
+std::string describe(const PlanKey& key) {
+  const BlockShape& s = key.shape;
+  return fmt::format("{} of {} queries and {} keys, batch {}, heads {} and {}, head size {}{}",
+                     key.backward ? "backward" : "forward", s.s_q, s.s_kv, s.b, s.n, s.g, s.d,
+                     key.causal ? ", causal" : "");
+}
+
+// The parts that forward and backward graphs share.
+class GraphParts {
+ public:
+  GraphParts(fe::graph::Graph& graph, const PlanKey& key) : graph_(graph), key_(key) {
+    graph_.set_io_data_type(fe::DataType_t::BFLOAT16)
+        .set_intermediate_data_type(fe::DataType_t::FLOAT)
+        .set_compute_data_type(fe::DataType_t::FLOAT);
+  }
+
+  GraphTensor queries(const char* name, Uid uid, const HeadStrides& strides) {
+    return graph_.tensor(rows_of(name, uid, key_.shape.s_q, key_.shape.n, strides));
+  }
+  GraphTensor keys(const char* name, Uid uid, const HeadStrides& strides) {
+    return graph_.tensor(rows_of(name, uid, key_.shape.s_kv, key_.shape.g, strides));
+  }
+  GraphTensor lse() {
+    const BlockShape& s = key_.shape;
+    return graph_.tensor(fe::graph::Tensor_attributes()
+                             .set_name("lse")
+                             .set_uid(kLse)
+                             .set_dim({s.b, s.n, s.s_q, 1})
+                             .set_stride({s.n * s.s_q, s.s_q, 1, 1})
+                             .set_data_type(fe::DataType_t::FLOAT));
+  }
+
+  // Makes `tensor` an output of `rows` rows, packed and sequence-first.
+  void output(const GraphTensor& tensor, Uid uid, std::int64_t rows, std::int64_t heads) {
+    const BlockShape& s = key_.shape;
+    const HeadStrides strides = packed(s.b, heads, s.d);
+    tensor->set_output(true)
+        .set_uid(uid)
+        .set_data_type(fe::DataType_t::BFLOAT16)
+        .set_dim({s.b, heads, rows, s.d})
+        .set_stride({strides.batch, strides.head, strides.row, 1});
+  }
+
+  template <class Attributes>
+  void mask(Attributes& attributes) {
+    attributes.set_attn_scale(static_cast<float>(key_.scale));
+    // Top left with right bound 0 is the form whose masked tiles cuDNN skips.
+    if (key_.causal) {
+      attributes.set_diagonal_alignment(fe::DiagonalAlignment_t::TOP_LEFT).set_diagonal_band_right_bound(0);
+    }
+  }
+
+ private:
+  fe::graph::Tensor_attributes rows_of(const char* name, Uid uid, std::int64_t rows, std::int64_t heads,
+                                       const HeadStrides& strides) {
+    return fe::graph::Tensor_attributes()
+        .set_name(name)
+        .set_uid(uid)
+        .set_dim({key_.shape.b, heads, rows, key_.shape.d})
+        .set_stride({strides.batch, strides.head, strides.row, 1});
+  }
+
+  fe::graph::Graph& graph_;
+  const PlanKey& key_;
+};
+
+void describe_forward(fe::graph::Graph& graph, const PlanKey& key) {
+  const BlockShape& s = key.shape;
+  GraphParts parts(graph, key);
+  auto attributes = fe::graph::SDPA_attributes().set_name("attention").set_generate_stats(true);
+  parts.mask(attributes);
+  auto [out, lse] = graph.sdpa(parts.queries("q", kQ, key.q), parts.keys("k", kK, key.k), parts.keys("v", kV, key.v),
+                               std::move(attributes));
+  parts.output(out, kOut, s.s_q, s.n);
+  lse->set_output(true)
+      .set_uid(kLse)
+      .set_data_type(fe::DataType_t::FLOAT)
+      .set_dim({s.b, s.n, s.s_q, 1})
+      .set_stride({s.n * s.s_q, s.s_q, 1, 1});
+}
+
+void describe_backward(fe::graph::Graph& graph, const PlanKey& key) {
+  const BlockShape& s = key.shape;
+  GraphParts parts(graph, key);
+  auto attributes = fe::graph::SDPA_backward_attributes().set_name("attention_backward");
+  attributes.set_deterministic_algorithm(key.deterministic);
+  parts.mask(attributes);
+  auto [dq, dk, dv] = graph.sdpa_backward(
+      parts.queries("q", kQ, key.q), parts.keys("k", kK, key.k), parts.keys("v", kV, key.v),
+      parts.queries("out", kOut, packed(s.b, s.n, s.d)), parts.queries("d_out", kDOut, key.d_out), parts.lse(),
+      std::move(attributes));
+  parts.output(dq, kDq, s.s_q, s.n);
+  parts.output(dk, kDk, s.s_kv, s.g);
+  parts.output(dv, kDv, s.s_kv, s.g);
+}
+
+std::unique_ptr<Plan> build_plan(cudnnHandle_t handle, const PlanKey& key) {
+  auto plan = std::make_unique<Plan>();
+  if (key.backward) {
+    describe_backward(plan->graph, key);
+  } else {
+    describe_forward(plan->graph, key);
+  }
+  fe::error_t error = plan->graph.build(handle, {fe::HeurMode_t::A});
+  if (error.is_good()) error = plan->graph.get_workspace_size(plan->workspace_bytes);
+  if (error.is_bad()) {
+    throw ConfigError(fmt::format("attention through cuDNN: expected a plan for the {}, got: {}. The cuDNN found at run "
+                                  "time is {}; 91900 or newer, from the torch wheel's folder, should have one",
+                                  describe(key), error.get_message(), cudnnGetVersion()));
+  }
+  return plan;
+}
+
+}  // namespace
+
+class CudnnAttention::Impl {
+ public:
+  ~Impl() {
+    if (handle_) cudnnDestroy(handle_);
+  }
+
+  void run(const PlanKey& key, const at::Tensor& q, Pointers pointers) {
+    const c10::cuda::CUDAGuard guard(q.device());
+    prepare(q.get_device());
+    const Plan& plan = plan_for(key);
+    const at::Tensor workspace = at::empty({plan.workspace_bytes}, q.options().dtype(at::kByte));
+    fe::error_t error = plan.graph.execute(handle_, pointers, workspace.mutable_data_ptr());
+    RT_CHECK(error.is_good(), "attention through cuDNN: the {} failed: {}", describe(key), error.get_message());
+  }
+
+  std::size_t plans() const { return plans_.size(); }
+
+ private:
+  const Plan& plan_for(const PlanKey& key) {
+    auto found = plans_.find(key);
+    if (found == plans_.end()) found = plans_.emplace(key, build_plan(handle_, key)).first;
+    return *found->second;
+  }
+
+  // Makes the handle at the first call and points it at the current stream.
+  void prepare(int device) {
+    if (!handle_) {
+      start(cudnnCreate(&handle_));
+      device_ = device;
+    }
+    RT_CHECK_EQ(device, device_, "GPU of an attention call");
+    start(cudnnSetStream(handle_, c10::cuda::getCurrentCUDAStream().stream()));
+  }
+
+  static void start(cudnnStatus_t status) {
+    if (status == CUDNN_STATUS_SUCCESS) return;
+    throw ConfigError(fmt::format("attention through cuDNN: could not start cuDNN {} ({}). Check the driver and that "
+                                  "the cuDNN of the torch wheel is the one found",
+                                  cudnnGetVersion(), cudnnGetErrorString(status)));
+  }
+
+  cudnnHandle_t handle_ = nullptr;
+  int device_ = -1;
+  std::map<PlanKey, std::unique_ptr<Plan>> plans_;
+};
+
+CudnnAttention::CudnnAttention() : impl_(std::make_unique<Impl>()) {}
+CudnnAttention::~CudnnAttention() = default;
+
+CudnnAttentionResult CudnnAttention::forward(const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& v_in,
+                                             const CudnnAttentionOptions& options) {
+  std::string reason;
+  RT_CHECK(cudnn_attention_supports(q_in, k_in, v_in, options.causal, &reason), "attention through cuDNN: {}", reason);
+  const at::Tensor q = loadable(q_in), k = loadable(k_in), v = loadable(v_in);
+  const PlanKey key{.backward = false,
+                    .causal = options.causal,
+                    .deterministic = false,
+                    .scale = options.scale,
+                    .shape = shape_of(q, k),
+                    .q = strides_of(q),
+                    .k = strides_of(k),
+                    .v = strides_of(v),
+                    .d_out = {}};
+  const BlockShape& s = key.shape;
+  CudnnAttentionResult result{at::empty({s.s_q, s.b, s.n, s.d}, q.options()),
+                              at::empty({s.b, s.n, s.s_q}, q.options().dtype(at::kFloat))};
+  impl_->run(key, q,
+             {{kQ, q.data_ptr()},
+              {kK, k.data_ptr()},
+              {kV, v.data_ptr()},
+              {kOut, result.out.data_ptr()},
+              {kLse, result.lse.data_ptr()}});
+  return result;
+}
+
+CudnnAttentionGradient CudnnAttention::backward(const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& v_in,
+                                                const CudnnAttentionOutput& output,
+                                                const CudnnAttentionOptions& options) {
+  std::string reason;
+  RT_CHECK(cudnn_attention_supports(q_in, k_in, v_in, options.causal, &reason), "attention through cuDNN: {}", reason);
+  RT_CHECK(output.out.scalar_type() == at::kBFloat16 && output.d_out.scalar_type() == at::kBFloat16 &&
+               output.lse.scalar_type() == at::kFloat,
+           "attention through cuDNN: expected out and its gradient in BFloat16 and lse in Float, got {}, {} and {}",
+           c10::toString(output.out.scalar_type()), c10::toString(output.d_out.scalar_type()),
+           c10::toString(output.lse.scalar_type()));
+  RT_CHECK(output.out.sizes() == q_in.sizes() && output.d_out.sizes() == q_in.sizes(),
+           "attention through cuDNN: out and its gradient do not have the shape of q");
+  const at::Tensor q = loadable(q_in), k = loadable(k_in), v = loadable(v_in), d_out = loadable(output.d_out);
+  // Packed: a merged result may be a slice, and the graph was told packed strides.
+  const at::Tensor out = loadable(output.out.contiguous()), lse = output.lse.contiguous();
+  const PlanKey key{.backward = true,
+                    .causal = options.causal,
+                    .deterministic = options.deterministic,
+                    .scale = options.scale,
+                    .shape = shape_of(q, k),
+                    .q = strides_of(q),
+                    .k = strides_of(k),
+                    .v = strides_of(v),
+                    .d_out = strides_of(d_out)};
+  const BlockShape& s = key.shape;
+  RT_CHECK(lse.dim() == 3 && lse.size(0) == s.b && lse.size(1) == s.n && lse.size(2) == s.s_q,
+           "attention through cuDNN: lse is not [batch {}, heads {}, queries {}]", s.b, s.n, s.s_q);
+  CudnnAttentionGradient gradient{at::empty({s.s_q, s.b, s.n, s.d}, q.options()),
+                                  at::empty({s.s_kv, s.b, s.g, s.d}, q.options()),
+                                  at::empty({s.s_kv, s.b, s.g, s.d}, q.options())};
+  impl_->run(key, q,
+             {{kQ, q.data_ptr()},
+              {kK, k.data_ptr()},
+              {kV, v.data_ptr()},
+              {kOut, out.data_ptr()},
+              {kDOut, d_out.data_ptr()},
+              {kLse, lse.data_ptr()},
+              {kDq, gradient.dq.data_ptr()},
+              {kDk, gradient.dk.data_ptr()},
+              {kDv, gradient.dv.data_ptr()}});
+  return gradient;
+}
+
+std::size_t CudnnAttention::plans() const { return impl_->plans(); }
+
+}  // namespace ringtron

@@ -1,4 +1,5 @@
-// preprocess_data: tokenizes text into the .bin and .idx files that training reads, with the flags of Megatron's tool.
+// preprocess_data: tokenizes text into the .bin and .idx files that training reads, with the flags of
+// Megatron's tool.
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -26,7 +27,9 @@ struct Flags {
 
 void declare(CLI::App& app, Flags& flags) {
   PreprocessOptions& o = flags.options;
-  app.add_option("--input", o.input, "JSONL file, pattern, folder of text files, or several with commas; .gz too")
+  app.add_option("--input", o.input,
+                 "JSONL file, pattern, or folder (each file a document, *.jsonl read as JSONL), or several "
+                 "with commas; .gz too")
       ->required();
   app.add_option("--json-keys", o.encoder.json_keys, "Keys to read from JSONL; one output each")
       ->capture_default_str();
@@ -35,8 +38,10 @@ void declare(CLI::App& app, Flags& flags) {
   app.add_flag("--keep-newlines", o.encoder.keep_newlines, "Keep white space between sentences");
   app.add_option("--lang", flags.language, "Language of --split-sentences; its rules are the same for all")
       ->capture_default_str();
-  app.add_flag("--append-eod", o.encoder.append_eod, "End each document with the end-of-document token (GPT needs it)");
-  app.add_option("--tokenizer-type", o.tokenizer.type, "GPT2BPETokenizer or NullTokenizer")->capture_default_str();
+  app.add_flag("--append-eod", o.encoder.append_eod,
+               "End each document with the end-of-document token (GPT needs it)");
+  app.add_option("--tokenizer-type", o.tokenizer.type, "GPT2BPETokenizer or NullTokenizer")
+      ->capture_default_str();
   app.add_option("--vocab-file", o.tokenizer.vocab_file, "vocab.json of GPT2BPETokenizer");
   app.add_option("--merge-file", o.tokenizer.merge_file, "merges.txt of GPT2BPETokenizer");
   app.add_option("--vocab-size", o.tokenizer.vocab_size, "Number of ids of NullTokenizer");
@@ -46,14 +51,16 @@ void declare(CLI::App& app, Flags& flags) {
   app.add_option("--log-interval", o.log_interval, "Documents between progress lines")->capture_default_str();
   app.add_flag("--strict", o.strict, "Stop at the first bad line and write nothing");
   app.add_option("--partitions", flags.partitions, "Accepted, no effect: the output never depends on it");
-  app.add_flag("--keep-sequential-samples", flags.keep_sequential_samples, "Accepted, no effect: the order is always kept");
+  app.add_flag("--keep-sequential-samples", flags.keep_sequential_samples,
+               "Accepted, no effect: the order is always kept");
 }
 
 // Both --a-b and --a_b are names of a flag.
 std::vector<std::string> with_dashes(int argc, char** argv) {
   std::vector<std::string> args(argv + 1, argv + argc);
   for (std::string& arg : args) {
-    if (arg.starts_with("--")) std::replace(arg.begin(), arg.begin() + static_cast<int>(std::min(arg.find('='), arg.size())), '_', '-');
+    const auto name = static_cast<std::ptrdiff_t>(std::min(arg.find('='), arg.size()));
+    if (arg.starts_with("--")) std::replace(arg.begin(), arg.begin() + name, '_', '-');
   }
   std::reverse(args.begin(), args.end());  // CLI11 takes them from the back
   return args;
@@ -67,14 +74,7 @@ int run(const Flags& flags) {
                                 [](const std::string& line) { warn_line(line + "; skipped"); }};
   const PreprocessSummary summary = preprocess(flags.options, report, interrupted);
   if (summary.bad > 0) warn_line("{} bad lines were skipped; --strict stops at the first", summary.bad);
-  const double seconds = seconds_since(start);
-  print_line("Processed {} documents ({:.1f} MB) in {:.1f} s, {:.1f} MB/s. Skipped: {} bad lines, {} empty documents, {} "
-             "binary files.", summary.documents, static_cast<double>(summary.bytes) / 1e6, seconds,
-             static_cast<double>(summary.bytes) / 1e6 / seconds, summary.bad, summary.empty, summary.binary_files);
-  for (std::size_t i = 0; i < summary.prefixes.size(); ++i) {
-    print_line("{} tokens: {}.bin and .idx; train with --data-path {}", summary.tokens[i], summary.prefixes[i],
-               summary.prefixes[i]);
-  }
+  for (const std::string& line : describe(summary, seconds_since(start))) print_line(line);
   return kExitOk;
 }
 

@@ -60,7 +60,8 @@ TEST(GptDataset, SameOrderAsTheMegatronCoreWheel) {
       EXPECT_EQ(dataset.sample_index()[i].offset, c["sample_index"][i][1].get<std::int64_t>());
     }
     for (std::size_t i = 0; i < c.at("first_samples").size(); ++i) {
-      EXPECT_EQ(dataset.sample(static_cast<std::int64_t>(i)), c["first_samples"][i].get<std::vector<std::int32_t>>());
+      EXPECT_EQ(dataset.sample(static_cast<std::int64_t>(i)),
+                c["first_samples"][i].get<std::vector<std::int32_t>>());
     }
     separate += dataset.sizes().separate_final_epoch() ? 1 : 0;
   }
@@ -73,8 +74,9 @@ TEST(GptDataset, AnotherSeedGivesAnotherOrder) {  // negative control of the tes
   c["seed"] = c["seed"].get<int>() + 1;
   const auto opened = open_case(c);
   const GptDataset dataset(opened->corpus, opened->options);
-  EXPECT_THAT(dataset.shuffle_index(),
-              ::testing::Not(::testing::ElementsAreArray(c.at("shuffle_index").get<std::vector<std::int64_t>>())));
+  EXPECT_THAT(
+      dataset.shuffle_index(),
+      ::testing::Not(::testing::ElementsAreArray(c.at("shuffle_index").get<std::vector<std::int64_t>>())));
 }
 
 TEST(GptDataset, PartsOfASampleAreThoseOfTheWhole) {
@@ -153,13 +155,17 @@ TEST(DatasetSplit, Boundaries) {
   EXPECT_EQ(parts[2]->end, 1000);
   EXPECT_FALSE(split_sequences("99,1,0", 10)[2]);
   EXPECT_EQ(split_sequences("50,50", 5)[0]->end, 2);  // Python's round(2.5)
-  for (const char* bad : {"", "0,0", "1,2,3,4", "1.2.3"}) EXPECT_THROW(split_sequences(bad, 10), ConfigError) << bad;
+  for (const char* bad : {"", "0,0", "1,2,3,4", "1.2.3"})
+    EXPECT_THROW(split_sequences(bad, 10), ConfigError) << bad;
 }
 
 TEST(DatasetSplit, WantedSamples) {
-  const auto wanted = wanted_samples(
-      {.train_iters = 100, .train_samples = {}, .global_batch_size = 8, .eval_interval = 30, .eval_iters = 5,
-       .eval_global_batch_size = 4});
+  const auto wanted = wanted_samples({.train_iters = 100,
+                                      .train_samples = {},
+                                      .global_batch_size = 8,
+                                      .eval_interval = 30,
+                                      .eval_iters = 5,
+                                      .eval_global_batch_size = 4});
   EXPECT_EQ(wanted, (std::array<std::int64_t, 3>{800, 80, 20}));
 }
 

@@ -18,7 +18,9 @@ namespace {
 constexpr std::int64_t kLength = 128;
 constexpr std::int64_t kVocab = 30;
 
-LoaderOptions options() { return {.ranges = {}, .vocab_size = kVocab, .end_of_document = kVocab - 1}; }
+LoaderOptions options() {
+  return {.ranges = {}, .vocab_size = kVocab, .end_of_document = kVocab - 1};
+}
 
 TEST(Loader, LabelsFollowTokens) {
   const MockDataset dataset(20, kLength, kVocab, 1);
@@ -112,7 +114,9 @@ TEST(Sampler, RanksShareEachGlobalBatch) {
   for (const std::int64_t dp : {1, 2, 4}) {
     std::set<std::int64_t> seen;
     for (std::int64_t rank = 0; rank < dp; ++rank) {
-      const Sampler sampler{.dataset_size = 100, .micro_batch_size = 8 / dp / 2, .data_parallel_size = dp,
+      const Sampler sampler{.dataset_size = 100,
+                            .micro_batch_size = 8 / dp / 2,
+                            .data_parallel_size = dp,
                             .data_parallel_rank = rank};
       for (int m = 0; m < 2; ++m) {
         for (const std::int64_t n : sampler.global_numbers(40, m)) seen.insert(n);

@@ -1,4 +1,5 @@
-// A dataset: sample number -> s + 1 tokens, a pure function. Inputs are the first s of them, labels the last s.
+// A dataset: sample number -> s + 1 tokens, a pure function. Inputs are the first s of them, labels the last
+// s.
 //
 // Const functions may be called from several threads.
 #pragma once
@@ -20,8 +21,9 @@ class Dataset {
   // s: a sample has sequence_length() + 1 tokens.
   virtual std::int64_t sequence_length() const = 0;
 
-  // Copies tokens [first, first + count) of `sample` to `out`. Reads from disk only what is asked for, so that a
-  // context-parallel rank touches only its own chunks. sample in [0, size()), first + count <= sequence_length() + 1.
+  // Copies tokens [first, first + count) of `sample` to `out`. Reads from disk only what is asked for, so
+  // that a context-parallel rank touches only its own chunks. sample in [0, size()), first + count <=
+  // sequence_length() + 1.
   virtual void read(std::int64_t sample, std::int64_t first, std::int64_t count, std::int32_t* out) const = 0;
 
   // Where token `position` of `sample` comes from, for messages.

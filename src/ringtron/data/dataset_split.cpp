@@ -26,8 +26,9 @@ std::optional<double> parse_number(const std::string& text) {
 
 std::array<double, kSplitCount> parse_shares(std::string_view split) {
   const auto bad = [&](std::string_view why) {
-    return ConfigError(fmt::format("--split: expected up to three shares such as \"{}\" or \"99,1,0\", got \"{}\" ({})",
-                                   kDefaultSplit, split, why));
+    return ConfigError(
+        fmt::format("--split: expected up to three shares such as \"{}\" or \"99,1,0\", got \"{}\" ({})",
+                    kDefaultSplit, split, why));
   };
   constexpr std::string_view kDigits = ".0123456789";
   std::array<double, kSplitCount> shares{};
@@ -55,7 +56,8 @@ const char* split_name(Split split) {
   return kNames[static_cast<int>(split)];
 }
 
-std::array<std::optional<IndexRange>, kSplitCount> split_sequences(std::string_view split, std::int64_t sequences) {
+std::array<std::optional<IndexRange>, kSplitCount> split_sequences(std::string_view split,
+                                                                   std::int64_t sequences) {
   const auto shares = parse_shares(split);
   std::array<std::optional<IndexRange>, kSplitCount> ranges;
   double begin = 0;
@@ -64,8 +66,9 @@ std::array<std::optional<IndexRange>, kSplitCount> split_sequences(std::string_v
     if (end > begin) {
       // nearbyint rounds halves to even, as Python's round() does.
       const double count = static_cast<double>(sequences);
-      ranges[static_cast<std::size_t>(i)] = IndexRange{static_cast<std::int64_t>(std::nearbyint(begin * count)),
-                                                       static_cast<std::int64_t>(std::nearbyint(end * count))};
+      ranges[static_cast<std::size_t>(i)] =
+          IndexRange{static_cast<std::int64_t>(std::nearbyint(begin * count)),
+                     static_cast<std::int64_t>(std::nearbyint(end * count))};
     }
     begin = end;
   }
@@ -95,8 +98,10 @@ Blend parse_blend(std::span<const std::string> words) {
     }
   }
   if (words.empty() || (numbers > 0 && numbers * 2 != static_cast<int>(words.size()))) {
-    throw ConfigError(fmt::format("--data-path: expected one prefix, prefixes, or weight and prefix in turn (\"0.3 A 0.7 "
-                                  "B\"), got \"{}\"", fmt::join(words, " ")));
+    throw ConfigError(
+        fmt::format("--data-path: expected one prefix, prefixes, or weight and prefix in turn (\"0.3 A 0.7 "
+                    "B\"), got \"{}\"",
+                    fmt::join(words, " ")));
   }
   if (numbers == 0) {
     blend = {};
@@ -106,8 +111,10 @@ Blend parse_blend(std::span<const std::string> words) {
   const double sum = std::accumulate(blend.weights.begin(), blend.weights.end(), 0.0);
   for (double& weight : blend.weights) {
     if (weight < 0 || !(sum > 0)) {
-      throw ConfigError(fmt::format("--data-path: expected weights of at least 0 with a sum above 0, got weight {} and "
-                                    "sum {}", weight, sum));
+      throw ConfigError(
+          fmt::format("--data-path: expected weights of at least 0 with a sum above 0, got weight {} and "
+                      "sum {}",
+                      weight, sum));
     }
     weight /= sum;
   }
@@ -115,7 +122,8 @@ Blend parse_blend(std::span<const std::string> words) {
 }
 
 std::int64_t wanted_of_corpus(std::int64_t wanted, double weight, double surplus) {
-  return static_cast<std::int64_t>(std::ceil(std::ceil(static_cast<double>(wanted) * weight) * (1 + surplus)));
+  return static_cast<std::int64_t>(
+      std::ceil(std::ceil(static_cast<double>(wanted) * weight) * (1 + surplus)));
 }
 
 }  // namespace ringtron

@@ -26,10 +26,11 @@ struct IndexRange {
 // Megatron's rule when --split is not given.
 inline constexpr std::string_view kDefaultSplit = "969, 30, 1";
 
-// Parses "99,1,0" as Megatron does (any text between the numbers, missing ones are 0) and divides `sequences` in that
-// order; a part without a share is empty (nullopt). Throws ConfigError for text without a positive number or with more
-// than three.
-std::array<std::optional<IndexRange>, kSplitCount> split_sequences(std::string_view split, std::int64_t sequences);
+// Parses "99,1,0" as Megatron does (any text between the numbers, missing ones are 0) and divides `sequences`
+// in that order; a part without a share is empty (nullopt). Throws ConfigError for text without a positive
+// number or with more than three.
+std::array<std::optional<IndexRange>, kSplitCount> split_sequences(std::string_view split,
+                                                                   std::int64_t sequences);
 
 // What the sample counts depend on.
 struct TrainingLength {
@@ -44,16 +45,19 @@ struct TrainingLength {
 // Samples wanted of each split; train_iters counts evaluations also when train_samples is given.
 std::array<std::int64_t, kSplitCount> wanted_samples(const TrainingLength& length);
 
-// --data-path: "P", "P1 P2 P3" or "w1 P1 w2 P2". Without weights `weights` is empty: each corpus counts by its size.
+// --data-path: "P", "P1 P2 P3" or "w1 P1 w2 P2". Without weights `weights` is empty: each corpus counts by
+// its size.
 struct Blend {
   std::vector<std::string> prefixes;
   std::vector<double> weights;  // add up to 1
 };
 
-// Throws ConfigError where some weights are numbers and some are not, or where they do not add up to more than 0.
+// Throws ConfigError where some weights are numbers and some are not, or where they do not add up to more
+// than 0.
 Blend parse_blend(std::span<const std::string> words);
 
-// Samples to ask of a corpus so that a blend of `wanted` samples does not run out of it: half a percent to spare.
+// Samples to ask of a corpus so that a blend of `wanted` samples does not run out of it: half a percent to
+// spare.
 std::int64_t wanted_of_corpus(std::int64_t wanted, double weight, double surplus = 0.005);
 
 }  // namespace ringtron

@@ -1,5 +1,5 @@
-// Fixed-length samples from one part of one corpus, in Megatron's order: documents are joined end to end and cut every
-// s tokens (a sample's last token is the next one's first), then the samples are shuffled.
+// Fixed-length samples from one part of one corpus, in Megatron's order: documents are joined end to end and
+// cut every s tokens (a sample's last token is the next one's first), then the samples are shuffled.
 //
 // The index is mapped from the cache, or built and put there. Any number of processes may do so at once.
 #pragma once
@@ -27,8 +27,8 @@ class GptDataset : public Dataset {
  public:
   enum class IndexSource { cache, built_and_cached, built };
 
-  // Throws ConfigError if this part of the corpus cannot give a sample. A cache that cannot be written is not an error,
-  // see cache_problem().
+  // Throws ConfigError if this part of the corpus cannot give a sample. A cache that cannot be written is not
+  // an error, see cache_problem().
   GptDataset(std::shared_ptr<const IndexedDataset> corpus, const GptDatasetOptions& options);
 
   std::int64_t size() const override { return sizes_.samples; }

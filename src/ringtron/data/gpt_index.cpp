@@ -12,8 +12,8 @@
 namespace ringtron {
 namespace {
 
-// A final epoch of which less than this share is wanted is shuffled on its own, so that the samples asked for do not
-// lean towards it.
+// A final epoch of which less than this share is wanted is shuffled on its own, so that the samples asked for
+// do not lean towards it.
 constexpr double kFinalEpochShare = 0.80;
 
 std::int64_t count_tokens(const IndexedDataset& corpus, const IndexRange& sequences) {
@@ -26,7 +26,8 @@ void append_epochs(std::vector<std::int32_t>& documents, const IndexRange& seque
                    NumpyRandomState& random) {
   const std::size_t begin = documents.size();
   for (std::int64_t epoch = 0; epoch < epochs; ++epoch) {
-    for (std::int64_t s = sequences.begin; s < sequences.end; ++s) documents.push_back(static_cast<std::int32_t>(s));
+    for (std::int64_t s = sequences.begin; s < sequences.end; ++s)
+      documents.push_back(static_cast<std::int32_t>(s));
   }
   random.shuffle(std::span(documents).subspan(begin));
 }
@@ -63,24 +64,27 @@ std::vector<SampleStart> cut_samples(const IndexedDataset& corpus, std::span<con
 GptIndexSizes gpt_index_sizes(const IndexedDataset& corpus, const GptIndexRequest& request) {
   const std::int64_t s = request.sequence_length;
   RT_CHECK(s > 0, "sequence length {}", s);
-  RT_CHECK(request.sequences.begin >= 0 && request.sequences.end <= corpus.sequences(), "sequences [{}, {}) of {}",
-           request.sequences.begin, request.sequences.end, corpus.sequences());
+  RT_CHECK(request.sequences.begin >= 0 && request.sequences.end <= corpus.sequences(),
+           "sequences [{}, {}) of {}", request.sequences.begin, request.sequences.end, corpus.sequences());
   GptIndexSizes sizes;
   sizes.tokens_per_epoch = count_tokens(corpus, request.sequences);
   const std::int64_t wanted_tokens = request.samples.value_or(0) * s + 1;
   const bool too_short = request.samples ? sizes.tokens_per_epoch < 1 : sizes.tokens_per_epoch < s + 1;
   if (too_short) {
-    throw ConfigError(fmt::format(
-        "data: {} gives {} tokens in {} sequences to this part of --split; expected at least {}. Give it a larger share, "
-        "more data, or a shorter --seq-length",
-        corpus.prefix(), sizes.tokens_per_epoch, request.sequences.size(), s + 1));
+    throw ConfigError(
+        fmt::format("data: {} gives {} tokens in {} sequences to this part of --split; expected at least {}. "
+                    "Give it a larger share, "
+                    "more data, or a shorter --seq-length",
+                    corpus.prefix(), sizes.tokens_per_epoch, request.sequences.size(), s + 1));
   }
-  sizes.epochs = std::max<std::int64_t>(1, (wanted_tokens + sizes.tokens_per_epoch - 1) / sizes.tokens_per_epoch);
+  sizes.epochs =
+      std::max<std::int64_t>(1, (wanted_tokens + sizes.tokens_per_epoch - 1) / sizes.tokens_per_epoch);
   const auto largest = std::numeric_limits<std::int32_t>::max();
   if (request.sequences.end > largest || sizes.epochs > largest) {
-    throw ConfigError(fmt::format("data: {} has {} sequences and {} epochs are asked for; expected at most {} of each. "
-                                  "Divide the corpus, or train fewer samples",
-                                  corpus.prefix(), corpus.sequences(), sizes.epochs, largest));
+    throw ConfigError(
+        fmt::format("data: {} has {} sequences and {} epochs are asked for; expected at most {} of each. "
+                    "Divide the corpus, or train fewer samples",
+                    corpus.prefix(), corpus.sequences(), sizes.epochs, largest));
   }
   sizes.samples = (sizes.epochs * sizes.tokens_per_epoch - 1) / s;
   sizes.samples_before_final_epoch = sizes.samples;

@@ -1,5 +1,6 @@
-// The order of a GPT dataset: which documents, cut where, in which order. The same three arrays as Megatron's GPTDataset
-// for the same seed, corpus, sequence length and number of samples. Pure arithmetic on sequence lengths.
+// The order of a GPT dataset: which documents, cut where, in which order. The same three arrays as Megatron's
+// GPTDataset for the same seed, corpus, sequence length and number of samples. Pure arithmetic on sequence
+// lengths.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@
 namespace ringtron {
 
 struct GptIndexRequest {
-  IndexRange sequences;                 // the part of the corpus
-  std::int64_t sequence_length = 0;     // s; samples have s + 1 tokens and overlap by one
+  IndexRange sequences;              // the part of the corpus
+  std::int64_t sequence_length = 0;  // s; samples have s + 1 tokens and overlap by one
   std::uint32_t seed = 0;
   std::optional<std::int64_t> samples;  // at least so many; nothing: one epoch
 };
@@ -42,7 +43,8 @@ struct GptIndex {
   std::vector<std::int64_t> order;      // dataset sample -> row of `starts`
 };
 
-// Throws ConfigError if the part of the corpus is empty, too short for one sample, or too large for the format.
+// Throws ConfigError if the part of the corpus is empty, too short for one sample, or too large for the
+// format.
 GptIndexSizes gpt_index_sizes(const IndexedDataset& corpus, const GptIndexRequest& request);
 
 GptIndex build_gpt_index(const IndexedDataset& corpus, const GptIndexRequest& request);

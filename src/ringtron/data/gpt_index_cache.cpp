@@ -28,11 +28,14 @@ static_assert(sizeof(FileHeader) == 80 && std::is_trivially_copyable_v<FileHeade
 static_assert(sizeof(SampleStart) == 16 && std::is_trivially_copyable_v<SampleStart>);
 
 // Chained, so that the writer need not hold the whole file.
-std::uint64_t extend(std::uint64_t checksum, std::span<const std::byte> bytes) { return hash64(bytes, checksum); }
+std::uint64_t extend(std::uint64_t checksum, std::span<const std::byte> bytes) {
+  return hash64(bytes, checksum);
+}
 
 template <class T>
 std::span<const T> view(std::span<const std::byte> bytes, std::size_t& at, std::int64_t count) {
-  const std::span<const T> values(reinterpret_cast<const T*>(bytes.data() + at), static_cast<std::size_t>(count));
+  const std::span<const T> values(reinterpret_cast<const T*>(bytes.data() + at),
+                                  static_cast<std::size_t>(count));
   at += values.size_bytes();
   return values;
 }
@@ -41,11 +44,13 @@ std::span<const T> view(std::span<const std::byte> bytes, std::size_t& at, std::
 
 std::string describe_gpt_index(const IndexedDataset& corpus, const GptIndexRequest& request, Split split) {
   return fmt::format(
-      "GPTDataset index 1\nprefix {}\nindex hash {}\ntokens {}\nsplit {}\nsequences {} {}\nsequence length {}\nseed {}\n"
+      "GPTDataset index 1\nprefix {}\nindex hash {}\ntokens {}\nsplit {}\nsequences {} {}\nsequence length "
+      "{}\nseed {}\n"
       "samples {}\n",
       std::filesystem::absolute(corpus.prefix()).lexically_normal().string(), hex64(corpus.index_hash()),
-      corpus.tokens(), split_name(split), request.sequences.begin, request.sequences.end, request.sequence_length,
-      request.seed, request.samples ? fmt::to_string(*request.samples) : "one epoch");
+      corpus.tokens(), split_name(split), request.sequences.begin, request.sequences.end,
+      request.sequence_length, request.seed,
+      request.samples ? fmt::to_string(*request.samples) : "one epoch");
 }
 
 std::filesystem::path gpt_index_path(const std::filesystem::path& folder, const std::string& description,
@@ -53,7 +58,8 @@ std::filesystem::path gpt_index_path(const std::filesystem::path& folder, const 
   return folder / fmt::format("{}-GPTDataset-{}.index", hex64(hash64(description)), split_name(split));
 }
 
-std::optional<CachedGptIndex> load_gpt_index(const std::filesystem::path& path, const std::string& description) {
+std::optional<CachedGptIndex> load_gpt_index(const std::filesystem::path& path,
+                                             const std::string& description) {
   if (!std::filesystem::is_regular_file(path)) return std::nullopt;
   CachedGptIndex index{MappedFile(path), {}, {}, {}, {}};
   const auto bytes = index.file.bytes();
@@ -64,8 +70,8 @@ std::optional<CachedGptIndex> load_gpt_index(const std::filesystem::path& path, 
   for (const std::int64_t count : {header.starts, header.order, header.documents, header.description}) {
     if (count < 0 || count > most) return std::nullopt;
   }
-  const std::int64_t expected = static_cast<std::int64_t>(sizeof header) + 16 * header.starts + 8 * header.order +
-                                4 * header.documents + header.description;
+  const std::int64_t expected = static_cast<std::int64_t>(sizeof header) + 16 * header.starts +
+                                8 * header.order + 4 * header.documents + header.description;
   if (header.magic != kMagic || most != expected) return std::nullopt;
   std::size_t at = sizeof header;
   index.sizes = header.sizes;
@@ -77,18 +83,20 @@ std::optional<CachedGptIndex> load_gpt_index(const std::filesystem::path& path, 
   checksum = extend(checksum, std::as_bytes(index.order));
   checksum = extend(checksum, std::as_bytes(index.documents));
   checksum = extend(checksum, std::as_bytes(text));
-  if (checksum != header.checksum || std::string_view(text.data(), text.size()) != description) return std::nullopt;
+  if (checksum != header.checksum || std::string_view(text.data(), text.size()) != description)
+    return std::nullopt;
   return index;
 }
 
-void save_gpt_index(const std::filesystem::path& path, const std::string& description, const GptIndex& index) {
+void save_gpt_index(const std::filesystem::path& path, const std::string& description,
+                    const GptIndex& index) {
   std::error_code error;
   std::filesystem::create_directories(path.parent_path(), error);
-  if (error) throw IoError(fmt::format("cannot make the folder {}: {}", path.parent_path().string(), error.message()));
-  const std::span<const std::byte> parts[] = {std::as_bytes(std::span(index.starts)),
-                                              std::as_bytes(std::span(index.order)),
-                                              std::as_bytes(std::span(index.documents)),
-                                              std::as_bytes(std::span(description))};
+  if (error)
+    throw IoError(fmt::format("cannot make the folder {}: {}", path.parent_path().string(), error.message()));
+  const std::span<const std::byte> parts[] = {
+      std::as_bytes(std::span(index.starts)), std::as_bytes(std::span(index.order)),
+      std::as_bytes(std::span(index.documents)), std::as_bytes(std::span(description))};
   FileHeader header;
   for (const auto part : parts) header.checksum = extend(header.checksum, part);
   header.starts = static_cast<std::int64_t>(index.starts.size());
@@ -104,7 +112,8 @@ void save_gpt_index(const std::filesystem::path& path, const std::string& descri
     file.sync();
     file.close();
     std::filesystem::rename(aside, path, error);
-    if (error) throw IoError(fmt::format("cannot rename {} to {}: {}", aside, path.string(), error.message()));
+    if (error)
+      throw IoError(fmt::format("cannot rename {} to {}: {}", aside, path.string(), error.message()));
   } catch (...) {
     std::filesystem::remove(aside, error);
     throw;

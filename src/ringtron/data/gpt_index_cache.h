@@ -1,9 +1,10 @@
-// Keeps a GPT dataset's index in a file, so that a second run and the other ranks map it instead of building it.
+// Keeps a GPT dataset's index in a file, so that a second run and the other ranks map it instead of building
+// it.
 //
-// One file per index, <hash>-GPTDataset-<split>.index; our own form, not Megatron's .npy files. The name is the hash of
-// a text that describes corpus and request; the text also stands in the file and must match on load, and a checksum
-// covers the arrays. A file that does not match is built anew. Several processes may build at once: each writes aside
-// and renames, and all write the same bytes.
+// One file per index, <hash>-GPTDataset-<split>.index; our own form, not Megatron's .npy files. The name is
+// the hash of a text that describes corpus and request; the text also stands in the file and must match on
+// load, and a checksum covers the arrays. A file that does not match is built anew. Several processes may
+// build at once: each writes aside and renames, and all write the same bytes.
 #pragma once
 
 #include <filesystem>
@@ -27,10 +28,12 @@ struct CachedGptIndex {
 // What the index depends on, one fact per line.
 std::string describe_gpt_index(const IndexedDataset& corpus, const GptIndexRequest& request, Split split);
 
-std::filesystem::path gpt_index_path(const std::filesystem::path& folder, const std::string& description, Split split);
+std::filesystem::path gpt_index_path(const std::filesystem::path& folder, const std::string& description,
+                                     Split split);
 
 // Nothing if the file is missing, damaged, or describes something else.
-std::optional<CachedGptIndex> load_gpt_index(const std::filesystem::path& path, const std::string& description);
+std::optional<CachedGptIndex> load_gpt_index(const std::filesystem::path& path,
+                                             const std::string& description);
 
 // Makes the folder if need be. Throws IoError; then no file is left.
 void save_gpt_index(const std::filesystem::path& path, const std::string& description, const GptIndex& index);

@@ -62,24 +62,31 @@ void IndexedDataset::check_header() const {
   const auto bytes = index_.bytes();
   const std::string path = prefix_ + ".idx";
   if (bytes.size() < kMagic.size() || std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) {
-    throw ConfigError(fmt::format(
-        "data: bad header, cannot read: {}. Expected the first 9 bytes \"MMIDIDX\\0\\0\"; the file is not an index of "
-        "tokens, or was written by something else. Make it with preprocess_data", path));
+    throw ConfigError(
+        fmt::format("data: bad header, cannot read: {}. Expected the first 9 bytes \"MMIDIDX\\0\\0\"; the "
+                    "file is not an index of "
+                    "tokens, or was written by something else. Make it with preprocess_data",
+                    path));
   }
   if (bytes.size() < static_cast<std::size_t>(kHeaderBytes)) {
-    throw ConfigError(fmt::format("data: {} is cut off: expected at least {} bytes, got {}. Copy it again, or make it "
-                                  "again with preprocess_data", path, kHeaderBytes, bytes.size()));
+    throw ConfigError(
+        fmt::format("data: {} is cut off: expected at least {} bytes, got {}. Copy it again, or make it "
+                    "again with preprocess_data",
+                    path, kHeaderBytes, bytes.size()));
   }
   const auto version = load<std::uint64_t>(bytes, kVersionAt);
   if (version != kVersion) {
-    throw ConfigError(fmt::format("data: bad version, cannot read: {}. Expected version {}, got {}. Make it again with "
-                                  "preprocess_data", path, kVersion, version));
+    throw ConfigError(
+        fmt::format("data: bad version, cannot read: {}. Expected version {}, got {}. Make it again with "
+                    "preprocess_data",
+                    path, kVersion, version));
   }
   const auto type = static_cast<TokenType>(load<std::uint8_t>(bytes, kTypeAt));
   if (!is_integer(type)) {
-    throw ConfigError(fmt::format("data: {} holds {} (type code {}); expected an integer type of tokens (codes 1-5, 8). "
-                                  "Make it again with preprocess_data",
-                                  path, type_name(type), static_cast<int>(type)));
+    throw ConfigError(
+        fmt::format("data: {} holds {} (type code {}); expected an integer type of tokens (codes 1-5, 8). "
+                    "Make it again with preprocess_data",
+                    path, type_name(type), static_cast<int>(type)));
   }
   const auto sequences = load<std::uint64_t>(bytes, kSequencesAt);
   const auto boundaries = load<std::uint64_t>(bytes, kBoundariesAt);
@@ -88,10 +95,11 @@ void IndexedDataset::check_header() const {
   const std::uint64_t expected = sane ? kHeaderBytes + 12 * sequences + 8 * boundaries : 0;
   const bool with_modes = sane && bytes.size() == expected + sequences;  // multimodal corpora end with these
   if (!sane || (bytes.size() != expected && !with_modes)) {
-    throw ConfigError(fmt::format(
-        "data: {} has the wrong length: its header names {} sequences and {} document boundaries, that is {} bytes; got "
-        "{}. It is cut off or damaged: copy it again, or make it again with preprocess_data",
-        path, sequences, boundaries, sane ? fmt::to_string(expected) : "too many", bytes.size()));
+    throw ConfigError(
+        fmt::format("data: {} has the wrong length: its header names {} sequences and {} document "
+                    "boundaries, that is {} bytes; got "
+                    "{}. It is cut off or damaged: copy it again, or make it again with preprocess_data",
+                    path, sequences, boundaries, sane ? fmt::to_string(expected) : "too many", bytes.size()));
   }
 }
 
@@ -101,19 +109,21 @@ void IndexedDataset::check_sequences() {
   for (std::int64_t s = 0; s < sequences_; ++s) {
     const std::int64_t length = sequence_length(s);
     if (length < 0 || offset(s) != tokens_ * item) {
-      throw ConfigError(fmt::format(
-          "data: {}.idx is damaged: sequence {} has length {} and byte offset {}; expected a length of at least 0 and "
-          "offset {}, the end of the one before. Make it again with preprocess_data",
-          prefix_, s, length, offset(s), tokens_ * item));
+      throw ConfigError(
+          fmt::format("data: {}.idx is damaged: sequence {} has length {} and byte offset {}; expected a "
+                      "length of at least 0 and "
+                      "offset {}, the end of the one before. Make it again with preprocess_data",
+                      prefix_, s, length, offset(s), tokens_ * item));
     }
     tokens_ += length;
   }
   if (tokens_ * item != in_file) {
-    throw ConfigError(fmt::format(
-        "data: {0}.bin and {0}.idx do not belong together: the index names {1} tokens of {2}, that is {3} bytes; the "
-        ".bin has {4}. {5}, or make both again with preprocess_data",
-        prefix_, tokens_, type_name(type_), tokens_ * item, in_file,
-        in_file < tokens_ * item ? "The .bin is cut off: copy it again" : "Copy both again"));
+    throw ConfigError(
+        fmt::format("data: {0}.bin and {0}.idx do not belong together: the index names {1} tokens of {2}, "
+                    "that is {3} bytes; the "
+                    ".bin has {4}. {5}, or make both again with preprocess_data",
+                    prefix_, tokens_, type_name(type_), tokens_ * item, in_file,
+                    in_file < tokens_ * item ? "The .bin is cut off: copy it again" : "Copy both again"));
   }
 }
 
@@ -124,15 +134,19 @@ void IndexedDataset::check_documents() const {
     const bool first_is_zero = d > 0 || begin == 0;
     const bool last_is_end = d + 1 < boundaries_ || begin == sequences_;
     if (!first_is_zero || !last_is_end || begin < before || begin > sequences_) {
-      throw ConfigError(fmt::format(
-          "data: {}.idx is damaged: document boundary {} of {} is sequence {}; boundaries must rise from 0 to {}. Make "
-          "it again with preprocess_data", prefix_, d, boundaries_, begin, sequences_));
+      throw ConfigError(
+          fmt::format("data: {}.idx is damaged: document boundary {} of {} is sequence {}; boundaries must "
+                      "rise from 0 to {}. Make "
+                      "it again with preprocess_data",
+                      prefix_, d, boundaries_, begin, sequences_));
     }
     before = begin;
   }
   if (boundaries_ == 0) {
-    throw ConfigError(fmt::format("data: {}.idx has no document boundaries; expected at least 1. Make it again with "
-                                  "preprocess_data", prefix_));
+    throw ConfigError(
+        fmt::format("data: {}.idx has no document boundaries; expected at least 1. Make it again with "
+                    "preprocess_data",
+                    prefix_));
   }
 }
 
@@ -158,7 +172,8 @@ std::int64_t IndexedDataset::document_of(std::int64_t sequence) const {
   return low;
 }
 
-void IndexedDataset::read(std::int64_t sequence, std::int64_t first, std::int64_t count, std::int32_t* out) const {
+void IndexedDataset::read(std::int64_t sequence, std::int64_t first, std::int64_t count,
+                          std::int32_t* out) const {
   RT_CHECK(sequence >= 0 && sequence < sequences_ && first >= 0 && count >= 0 &&
                first + count <= sequence_length(sequence),
            "tokens [{}, {}) of sequence {} of {}", first, first + count, sequence, prefix_);
@@ -188,7 +203,8 @@ TokenPlace IndexedDataset::place(std::int64_t sequence, std::int64_t position) c
   place.prefix = prefix_;
   place.document = document_of(sequence);
   place.position = position;
-  for (std::int64_t s = document_begin(place.document); s < sequence; ++s) place.position += sequence_length(s);
+  for (std::int64_t s = document_begin(place.document); s < sequence; ++s)
+    place.position += sequence_length(s);
   std::int32_t token = 0;
   read(sequence, position, 1, &token);
   place.token = token;
@@ -207,13 +223,16 @@ std::optional<TokenPlace> IndexedDataset::find_token_outside(std::int64_t vocab_
   return std::nullopt;
 }
 
-std::uint64_t IndexedDataset::index_hash() const { return hash64(index_.bytes()); }
+std::uint64_t IndexedDataset::index_hash() const {
+  return hash64(index_.bytes());
+}
 
 void fail_token_outside(const TokenPlace& place, std::int64_t vocab_size) {
-  throw ConfigError(fmt::format(
-      "data: token {} at position {} of document {} of {} is outside the vocabulary: expected 0 to {}. The data was "
-      "made with another tokenizer: give its vocabulary, or run preprocess_data again",
-      place.token, place.position, place.document, place.prefix, vocab_size - 1));
+  throw ConfigError(
+      fmt::format("data: token {} at position {} of document {} of {} is outside the vocabulary: expected 0 "
+                  "to {}. The data was "
+                  "made with another tokenizer: give its vocabulary, or run preprocess_data again",
+                  place.token, place.position, place.document, place.prefix, vocab_size - 1));
 }
 
 }  // namespace ringtron

@@ -1,9 +1,9 @@
-// Reads a tokenized corpus: PREFIX.bin (tokens back to back) and PREFIX.idx (where each sequence and document lies).
-// The bytes are Megatron's, see docs/formats/indexed_dataset.md.
+// Reads a tokenized corpus: PREFIX.bin (tokens back to back) and PREFIX.idx (where each sequence and document
+// lies). The bytes are Megatron's, see docs/formats/indexed_dataset.md.
 //
-// Both files are mapped, not loaded; all ranks of a machine share the pages. The whole index is checked when it is
-// opened, so that later reads need no checks. A corpus must not change while it is open.
-// Const functions may be called from several threads.
+// Both files are mapped, not loaded; all ranks of a machine share the pages. The whole index is checked when
+// it is opened, so that later reads need no checks. A corpus must not change while it is open. Const
+// functions may be called from several threads.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ struct TokenPlace {
 
 class IndexedDataset {
  public:
-  // `prefix` is the path without ".bin" and ".idx". Throws ConfigError when a file is missing, is not of this format,
-  // is cut off, or when the two do not belong together.
+  // `prefix` is the path without ".bin" and ".idx". Throws ConfigError when a file is missing, is not of this
+  // format, is cut off, or when the two do not belong together.
   explicit IndexedDataset(std::string prefix);
 
   const std::string& prefix() const { return prefix_; }
@@ -44,8 +44,8 @@ class IndexedDataset {
   // The document that holds `sequence`.
   std::int64_t document_of(std::int64_t sequence) const;
 
-  // Copies tokens [first, first + count) of `sequence`, which must lie inside it. A 64-bit token that does not fit
-  // becomes -1, which no vocabulary holds.
+  // Copies tokens [first, first + count) of `sequence`, which must lie inside it. A 64-bit token that does
+  // not fit becomes -1, which no vocabulary holds.
   void read(std::int64_t sequence, std::int64_t first, std::int64_t count, std::int32_t* out) const;
 
   // Token `position` of `sequence`, with the document it belongs to.

@@ -31,8 +31,10 @@ void append_tokens(std::vector<std::byte>& bytes, std::span<const std::int32_t> 
   bytes.resize(at + tokens.size() * sizeof(T));
   for (const std::int32_t token : tokens) {
     if (!std::in_range<T>(token)) {
-      throw ConfigError(fmt::format("data: token {} does not fit into {}. Choose the type by the vocabulary size of the "
-                                    "tokenizer that made the token", token, type_name(type)));
+      throw ConfigError(
+          fmt::format("data: token {} does not fit into {}. Choose the type by the vocabulary size of the "
+                      "tokenizer that made the token",
+                      token, type_name(type)));
     }
     const T value = static_cast<T>(token);
     std::memcpy(bytes.data() + at, &value, sizeof value);
@@ -72,8 +74,10 @@ IndexedDatasetWriter::~IndexedDatasetWriter() {
 void IndexedDatasetWriter::add_sequence(std::span<const std::int32_t> tokens) {
   RT_CHECK(bin_ != nullptr, "add_sequence() after finish()");
   if (tokens.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
-    throw ConfigError(fmt::format("data: a sequence of {} tokens is too long for the format (at most 2147483647). Split "
-                                  "the document", tokens.size()));
+    throw ConfigError(
+        fmt::format("data: a sequence of {} tokens is too long for the format (at most 2147483647). Split "
+                    "the document",
+                    tokens.size()));
   }
   switch (type_) {
     case TokenType::u8:
@@ -99,7 +103,9 @@ void IndexedDatasetWriter::add_sequence(std::span<const std::int32_t> tokens) {
   if (buffer_.size() >= kBufferBytes) flush();
 }
 
-void IndexedDatasetWriter::end_document() { boundaries_.push_back(sequences()); }
+void IndexedDatasetWriter::end_document() {
+  boundaries_.push_back(sequences());
+}
 
 void IndexedDatasetWriter::flush() {
   bin_->write(buffer_);

@@ -4,9 +4,9 @@
 //   for each document { for each sentence writer.add_sequence(tokens); writer.end_document(); }
 //   writer.finish();
 //
-// Everything goes to files aside (PREFIX.bin.<random>.tmp); finish() syncs them and renames .bin, then .idx, so that an
-// index never names tokens that are not there. Without finish() the destructor removes what lies aside.
-// Keeps 4 bytes in memory for each sequence and 8 for each document. Not thread-safe.
+// Everything goes to files aside (PREFIX.bin.<random>.tmp); finish() syncs them and renames .bin, then .idx,
+// so that an index never names tokens that are not there. Without finish() the destructor removes what lies
+// aside. Keeps 4 bytes in memory for each sequence and 8 for each document. Not thread-safe.
 #pragma once
 
 #include <cstdint>

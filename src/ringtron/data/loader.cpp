@@ -9,8 +9,10 @@
 namespace ringtron {
 namespace {
 
-// Start of the document that holds each position: 0 before the first end of a document, else the position after it.
-std::vector<std::int64_t> document_starts(const std::vector<std::int32_t>& tokens, std::int64_t end_of_document) {
+// Start of the document that holds each position: 0 before the first end of a document, else the position
+// after it.
+std::vector<std::int64_t> document_starts(const std::vector<std::int32_t>& tokens,
+                                          std::int64_t end_of_document) {
   std::vector<std::int64_t> starts(tokens.size());
   std::int64_t start = 0;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -22,7 +24,8 @@ std::vector<std::int64_t> document_starts(const std::vector<std::int32_t>& token
 
 class MicroBatchReader {
  public:
-  MicroBatchReader(const Dataset& dataset, const LoaderOptions& options) : dataset_(dataset), options_(options) {
+  MicroBatchReader(const Dataset& dataset, const LoaderOptions& options)
+      : dataset_(dataset), options_(options) {
     ranges_ = options.ranges;
     if (ranges_.empty()) ranges_ = {{0, dataset.sequence_length()}};
     for (const ReadRange& range : ranges_) {
@@ -66,7 +69,8 @@ class MicroBatchReader {
       batch_.tokens.push_back(token);
       batch_.labels.push_back(buffer_[static_cast<std::size_t>(i + 1)]);
       batch_.loss_mask.push_back(masked ? 0.0f : 1.0f);
-      batch_.position_ids.push_back(starts.empty() ? position : position - starts[static_cast<std::size_t>(position)]);
+      batch_.position_ids.push_back(starts.empty() ? position
+                                                   : position - starts[static_cast<std::size_t>(position)]);
     }
   }
 
@@ -109,7 +113,8 @@ void Loader::run(std::int64_t consumed_samples) {
     for (std::int64_t micro_batch = 0;; ++micro_batch) {
       {
         std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return stop_ || ready_.size() < static_cast<std::size_t>(options_.prefetch); });
+        changed_.wait(lock,
+                      [&] { return stop_ || ready_.size() < static_cast<std::size_t>(options_.prefetch); });
         if (stop_) return;
       }
       const auto numbers = sampler_.global_numbers(consumed_samples, micro_batch);

@@ -3,8 +3,8 @@
 //   Loader loader(dataset, sampler, options, consumed_samples);
 //   while (...) { MicroBatch batch = loader.next(); ... }
 //
-// Each rank has its own loader and reads only the positions it owns; nothing is sent between ranks. The dataset must
-// outlive the loader. next() is for one thread.
+// Each rank has its own loader and reads only the positions it owns; nothing is sent between ranks. The
+// dataset must outlive the loader. next() is for one thread.
 #pragma once
 
 #include <condition_variable>
@@ -28,27 +28,28 @@ struct ReadRange {
 
 // What one rank computes with. b samples, s_local positions each, sample after sample.
 struct MicroBatch {
-  std::int64_t batch = 0;                       // b
-  std::int64_t length = 0;                      // s_local
-  std::vector<std::int64_t> tokens;             // [b, s_local]
-  std::vector<std::int64_t> labels;             // [b, s_local]: the token after each position
-  std::vector<float> loss_mask;                 // [b, s_local]: 0 or 1
-  std::vector<std::int64_t> position_ids;       // [b, s_local]
-  std::vector<std::int64_t> sample_numbers;     // [b]: global sample numbers
-  std::vector<std::int64_t> global_positions;   // [s_local]: place in the whole sample, also with reset positions
+  std::int64_t batch = 0;                    // b
+  std::int64_t length = 0;                   // s_local
+  std::vector<std::int64_t> tokens;          // [b, s_local]
+  std::vector<std::int64_t> labels;          // [b, s_local]: the token after each position
+  std::vector<float> loss_mask;              // [b, s_local]: 0 or 1
+  std::vector<std::int64_t> position_ids;    // [b, s_local]
+  std::vector<std::int64_t> sample_numbers;  // [b]: global sample numbers
+  std::vector<std::int64_t>
+      global_positions;  // [s_local]: place in the whole sample, also with reset positions
 };
 
 struct LoaderOptions {
   std::vector<ReadRange> ranges;  // this rank's positions, in the order of the batch; empty: the whole sample
-  std::int64_t vocab_size = 0;        // ids must be in [0, vocab_size)
+  std::int64_t vocab_size = 0;    // ids must be in [0, vocab_size)
   std::int64_t end_of_document = -1;
   bool mask_end_of_document = false;  // --eod-mask-loss: no loss where the input is the end of a document
-  bool reset_position_ids = false;    // --reset-position-ids: positions start at 0 after the end of a document
-  int prefetch = 4;                   // micro-batches held ready
+  bool reset_position_ids = false;  // --reset-position-ids: positions start at 0 after the end of a document
+  int prefetch = 4;                 // micro-batches held ready
 };
 
-// One micro-batch of the samples with these global numbers. Throws ConfigError for a token outside the vocabulary,
-// naming prefix, document and position.
+// One micro-batch of the samples with these global numbers. Throws ConfigError for a token outside the
+// vocabulary, naming prefix, document and position.
 MicroBatch read_micro_batch(const Dataset& dataset, const Sampler& sampler, const LoaderOptions& options,
                             const std::vector<std::int64_t>& sample_numbers);
 
@@ -60,8 +61,8 @@ class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  // The next micro-batch of this data-parallel rank. Waits for it; rethrows what went wrong while reading it, also when
-  // called again.
+  // The next micro-batch of this data-parallel rank. Waits for it; rethrows what went wrong while reading it,
+  // also when called again.
   MicroBatch next();
 
   // Seconds that next() has waited since the loader was made.

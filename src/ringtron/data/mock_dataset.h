@@ -1,6 +1,7 @@
-// Made-up samples for --mock-data: no files, deterministic, and learnable. Not Megatron's mock data (that needs NumPy's
-// PCG64): here each sample is a row of short documents, each counting upwards from a random token by 1, 2 or 3, wrapping
-// around below the end-of-document token, which ends it. A model that has seen two tokens can tell the next.
+// Made-up samples for --mock-data: no files, deterministic, and learnable. Not Megatron's mock data (that
+// needs NumPy's PCG64): here each sample is a row of short documents, each counting upwards from a random
+// token by 1, 2 or 3, wrapping around below the end-of-document token, which ends it. A model that has seen
+// two tokens can tell the next.
 #pragma once
 
 #include "ringtron/data/dataset.h"
@@ -11,7 +12,8 @@ class MockDataset : public Dataset {
  public:
   static constexpr std::int64_t kDocumentLength = 64;
 
-  // Throws ConfigError for a vocabulary of fewer than 2 ids. Ids are in [0, vocab_size); vocab_size - 1 ends documents.
+  // Throws ConfigError for a vocabulary of fewer than 2 ids. Ids are in [0, vocab_size); vocab_size - 1 ends
+  // documents.
   MockDataset(std::int64_t size, std::int64_t sequence_length, std::int64_t vocab_size, std::uint64_t seed);
 
   std::int64_t size() const override { return size_; }

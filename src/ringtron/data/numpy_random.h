@@ -1,6 +1,7 @@
 // NumPy's legacy RandomState, as far as Megatron's data order needs it: seeding, bounded integers, shuffle.
 //
-// RandomState(seed) is the Mersenne Twister with its usual integer seeding, so std::mt19937 gives the same words.
+// RandomState(seed) is the Mersenne Twister with its usual integer seeding, so std::mt19937 gives the same
+// words.
 #pragma once
 
 #include <cstdint>

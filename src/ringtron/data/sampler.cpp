@@ -9,7 +9,8 @@
 namespace ringtron {
 
 std::int64_t permuted(std::int64_t index, std::int64_t size, std::uint64_t key) {
-  // A Feistel network is a bijection of [0, 4^half); walking on while outside [0, size) makes it one of [0, size).
+  // A Feistel network is a bijection of [0, 4^half); walking on while outside [0, size) makes it one of [0,
+  // size).
   constexpr std::uint64_t kRounds = 6;
   int half = 1;
   while ((std::int64_t{1} << (2 * half)) < size) ++half;
@@ -29,7 +30,8 @@ std::int64_t permuted(std::int64_t index, std::int64_t size, std::uint64_t key) 
   return static_cast<std::int64_t>(value);
 }
 
-std::vector<std::int64_t> Sampler::global_numbers(std::int64_t consumed_samples, std::int64_t micro_batch) const {
+std::vector<std::int64_t> Sampler::global_numbers(std::int64_t consumed_samples,
+                                                  std::int64_t micro_batch) const {
   RT_CHECK(data_parallel_rank >= 0 && data_parallel_rank < data_parallel_size, "data-parallel rank {} of {}",
            data_parallel_rank, data_parallel_size);
   const std::int64_t first =
@@ -48,8 +50,10 @@ std::int64_t Sampler::dataset_sample(std::int64_t global_number) const {
     return permuted(global_number % dataset_size, dataset_size, key);
   }
   if (global_number >= dataset_size) {
-    throw ConfigError(fmt::format("data: sample {} is asked for, but the dataset has {}. Train fewer samples, give more "
-                                  "data, or use --dataloader-type cyclic", global_number, dataset_size));
+    throw ConfigError(
+        fmt::format("data: sample {} is asked for, but the dataset has {}. Train fewer samples, give more "
+                    "data, or use --dataloader-type cyclic",
+                    global_number, dataset_size));
   }
   return global_number;
 }

@@ -1,5 +1,6 @@
-// Which samples a data-parallel rank takes. The order is a pure function of (seed, global sample number); global sample
-// numbers count all samples that training has consumed, so the set of a global batch does not depend on the layout.
+// Which samples a data-parallel rank takes. The order is a pure function of (seed, global sample number);
+// global sample numbers count all samples that training has consumed, so the set of a global batch does not
+// depend on the layout.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ struct Sampler {
   std::int64_t data_parallel_rank = 0;
   std::uint64_t seed = 0;
 
-  // Global numbers of micro-batch `micro_batch`, counted from the point where `consumed_samples` had been consumed:
-  // slice data_parallel_rank of the next micro_batch_size * data_parallel_size numbers.
+  // Global numbers of micro-batch `micro_batch`, counted from the point where `consumed_samples` had been
+  // consumed: slice data_parallel_rank of the next micro_batch_size * data_parallel_size numbers.
   std::vector<std::int64_t> global_numbers(std::int64_t consumed_samples, std::int64_t micro_batch) const;
 
   // Dataset sample at a global number. Throws ConfigError past the end of the data in `single` order.

@@ -35,7 +35,8 @@ EncodedText DocumentEncoder::encode_text(std::string_view text) const {
 }
 
 EncodedDocument DocumentEncoder::encode(const RawDocument& document) {
-  const std::string place = document.line > 0 ? fmt::format("{}:{}", document.file, document.line) : document.file;
+  const std::string place =
+      document.line > 0 ? fmt::format("{}:{}", document.file, document.line) : document.file;
   EncodedDocument encoded;
   try {
     if (document.line == 0) {

@@ -27,7 +27,8 @@ std::string extension_below_gz(std::filesystem::path path) {
 class DocumentSource::Reader {
  public:
   explicit Reader(std::filesystem::path path) : path_(std::move(path)), file_(::gzopen(path_.c_str(), "rb")) {
-    if (file_ == nullptr) throw IoError(fmt::format("cannot open {}: {}", path_.string(), std::strerror(errno)));
+    if (file_ == nullptr)
+      throw IoError(fmt::format("cannot open {}: {}", path_.string(), std::strerror(errno)));
     ::gzbuffer(file_, kPiece);
   }
   ~Reader() { ::gzclose_r(file_); }
@@ -53,7 +54,8 @@ class DocumentSource::Reader {
   bool rest(std::string& out, bool stop_at_binary) {
     out.clear();
     while (fill()) {
-      if (stop_at_binary && out.empty() && std::memchr(buffer_.data(), 0, std::min(kBinaryTest, buffer_.size()))) {
+      if (stop_at_binary && out.empty() &&
+          std::memchr(buffer_.data(), 0, std::min(kBinaryTest, buffer_.size()))) {
         return false;
       }
       out += buffer_;
@@ -72,8 +74,8 @@ class DocumentSource::Reader {
     const char* message = ::gzerror(file_, &code);
     // At the end of a file that is cut off, gzread() gives what there is and leaves Z_BUF_ERROR behind.
     if (count < 0 || (count < kPiece && code != Z_OK && code != Z_STREAM_END)) {
-      throw IoError(fmt::format("cannot read {}: {}. Expected a whole text or gzip file; get it again", path_.string(),
-                                code == Z_ERRNO ? std::strerror(errno) : message));
+      throw IoError(fmt::format("cannot read {}: {}. Expected a whole text or gzip file; get it again",
+                                path_.string(), code == Z_ERRNO ? std::strerror(errno) : message));
     }
     return count > 0;
   }
@@ -92,7 +94,7 @@ std::vector<InputFile> find_input_files(const std::string& input) {
     const bool folder = std::filesystem::is_directory(item);
     for (const auto& path : find_text_files(std::span(&item, 1))) {
       const std::string extension = extension_below_gz(path);
-      const bool json = folder ? extension == ".json" || extension == ".jsonl" : extension != ".txt";
+      const bool json = folder ? extension == ".jsonl" : extension != ".txt";
       files.push_back({path, json, folder});
     }
   }

@@ -11,7 +11,7 @@
 namespace ringtron {
 
 struct RawDocument {
-  std::string text;       // a line of JSON, or the content of a text file
+  std::string text;  // a line of JSON, or the content of a text file
   std::string file;
   std::int64_t line = 0;  // from 1; 0: the whole file is the document
 };
@@ -23,10 +23,10 @@ struct InputFile {
   bool from_folder = false;  // then a binary file is passed over; a file that was named is always read
 };
 
-// Resolves --input: a file, a shell pattern, a folder (searched through all levels), or several with commas between.
-// Items keep their order, files of one item are sorted. A file *.txt, and in a folder any file but *.json and *.jsonl, is
-// one document; everything else is JSONL. ".gz" at the end of a name is looked through. Throws ConfigError for an item
-// that names nothing.
+// Resolves --input: a file, a shell pattern, a folder (searched through all levels), or several with commas
+// between. Items keep their order, files of one item are sorted. A file *.txt, and in a folder any file but
+// *.jsonl, is one document; everything else is JSONL. ".gz" at the end of a name is looked through. Throws
+// ConfigError for an item that names nothing.
 std::vector<InputFile> find_input_files(const std::string& input);
 
 // Reads documents one after another; holds one line, or one text file, in memory. Not thread-safe.

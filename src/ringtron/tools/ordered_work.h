@@ -1,5 +1,6 @@
-// A bounded row of jobs: one thread puts them in, many work on them in any order, one takes them out in the order in
-// which they went in. At most `capacity` jobs exist at a time, so memory does not grow with the input.
+// A bounded row of jobs: one thread puts them in, many work on them in any order, one takes them out in the
+// order in which they went in. At most `capacity` jobs exist at a time, so memory does not grow with the
+// input.
 //
 // An error in any of the threads goes to fail(); it ends all waits and is rethrown by take().
 #pragma once

@@ -40,7 +40,8 @@ struct Threads {
 
 class Writers {
  public:
-  explicit Writers(const PreprocessOptions& options, TokenType type) : options_(options), start_(SteadyClock::now()) {
+  explicit Writers(const PreprocessOptions& options, TokenType type)
+      : options_(options), start_(SteadyClock::now()) {
     const std::filesystem::path folder = std::filesystem::path(options.output_prefix).parent_path();
     std::error_code error;
     if (!folder.empty()) std::filesystem::create_directories(folder, error);
@@ -67,8 +68,10 @@ class Writers {
   PreprocessSummary finish() {
     for (const auto& writer : writers_) summary_.tokens.push_back(writer->tokens());
     if (std::all_of(summary_.tokens.begin(), summary_.tokens.end(), [](std::int64_t n) { return n == 0; })) {
-      throw ConfigError(fmt::format("--input {}: expected text, got {} documents without any and {} bad lines. Look at "
-                                    "--input and --json-keys", options_.input, summary_.documents, summary_.bad));
+      throw ConfigError(
+          fmt::format("--input {}: expected text, got {} documents without any and {} bad lines. Look at "
+                      "--input and --json-keys",
+                      options_.input, summary_.documents, summary_.bad));
     }
     for (const auto& writer : writers_) writer->finish();
     return summary_;
@@ -78,7 +81,8 @@ class Writers {
   void write(const EncodedDocument& document, const PreprocessReport& report) {
     if (!document.fault.empty()) {
       if (options_.strict) {
-        throw IoError(document.fault + ". Nothing was written (--strict); correct the line, or leave --strict away");
+        throw IoError(document.fault +
+                      ". Nothing was written (--strict); correct the line, or leave --strict away");
       }
       if (++summary_.bad <= kBadLinesTold) report.bad_line(document.fault);
       return;
@@ -104,14 +108,16 @@ class Writers {
 
 void check_options(const PreprocessOptions& options) {
   const auto& keys = options.encoder.json_keys;
-  if (options.workers < 1) throw ConfigError(fmt::format("--workers: expected at least 1, got {}", options.workers));
+  if (options.workers < 1)
+    throw ConfigError(fmt::format("--workers: expected at least 1, got {}", options.workers));
   if (keys.empty()) throw ConfigError("--json-keys: expected at least one key, got none");
   for (std::size_t i = 0; i < keys.size(); ++i) {
     if (std::find(keys.begin() + static_cast<std::ptrdiff_t>(i) + 1, keys.end(), keys[i]) != keys.end()) {
       throw ConfigError(fmt::format("--json-keys: expected each key once, got \"{}\" twice", keys[i]));
     }
     if (keys[i].find('/') != std::string::npos) {
-      throw ConfigError(fmt::format("--json-keys: \"{}\" would be part of a file name; expected no '/'", keys[i]));
+      throw ConfigError(
+          fmt::format("--json-keys: \"{}\" would be part of a file name; expected no '/'", keys[i]));
     }
   }
 }
@@ -153,14 +159,31 @@ std::thread guarded_thread(OrderedWork<Batch>& work, Body body) {
 
 }  // namespace
 
+std::vector<std::string> describe(const PreprocessSummary& summary, double seconds) {
+  const double megabytes = static_cast<double>(summary.bytes) / 1e6;
+  std::vector<std::string> lines = {
+      fmt::format("Processed {} documents ({:.1f} MB) in {:.1f} s, {:.1f} MB/s. Skipped: {} bad lines, {} "
+                  "empty documents, {} "
+                  "binary files.",
+                  summary.documents, megabytes, seconds, megabytes / seconds, summary.bad, summary.empty,
+                  summary.binary_files)};
+  for (std::size_t i = 0; i < summary.prefixes.size(); ++i) {
+    lines.push_back(fmt::format("{0} tokens: {1}.bin and .idx; train with --data-path {1}", summary.tokens[i],
+                                summary.prefixes[i]));
+  }
+  return lines;
+}
+
 PreprocessSummary preprocess(const PreprocessOptions& options, const PreprocessReport& report,
                              const std::atomic<bool>& interrupted) {
   check_options(options);
   const auto tokenizer = make_tokenizer(options.tokenizer);
   auto files = find_input_files(options.input);
-  const bool folder_text = std::any_of(files.begin(), files.end(), [](const auto& f) { return !f.json_lines; });
+  const bool folder_text =
+      std::any_of(files.begin(), files.end(), [](const auto& f) { return !f.json_lines; });
   if (folder_text && options.encoder.json_keys.size() > 1) {
-    throw ConfigError("--json-keys: expected one key for plain text files, got several. Give JSONL, or one key");
+    throw ConfigError(
+        "--json-keys: expected one key for plain text files, got several. Give JSONL, or one key");
   }
   DocumentSource source(std::move(files));
   Writers writers(options, token_type_for_vocab(tokenizer->vocab_size()));

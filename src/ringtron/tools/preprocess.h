@@ -1,7 +1,9 @@
-// What preprocess_data does: text in, PREFIX_<key>_<level>.bin and .idx out, with several threads and constant memory.
+// What preprocess_data does: text in, PREFIX_<key>_<level>.bin and .idx out, with several threads and
+// constant memory.
 //
-// A reader thread cuts the input into batches, workers encode them, the calling thread writes them in the order of the
-// input; so the files do not depend on the number of workers. They appear complete or not at all.
+// A reader thread cuts the input into batches, workers encode them, the calling thread writes them in the
+// order of the input; so the files do not depend on the number of workers. They appear complete or not at
+// all.
 #pragma once
 
 #include <atomic>
@@ -35,14 +37,18 @@ struct PreprocessSummary {
   std::vector<std::string> prefixes;  // of the files written, for each key
 };
 
+// The closing lines: what was read and skipped, and one line for each output.
+std::vector<std::string> describe(const PreprocessSummary& summary, double seconds);
+
 // How to tell people; called on the calling thread only.
 struct PreprocessReport {
   std::function<void(const std::string&)> progress;
   std::function<void(const std::string&)> bad_line;  // the first few
 };
 
-// Throws ConfigError for a wrong option or input without any text, IoError for files that fail, for a bad line with
-// `strict`, and when `interrupted` becomes true; then no output is left and older output is as it was.
+// Throws ConfigError for a wrong option or input without any text, IoError for files that fail, for a bad
+// line with `strict`, and when `interrupted` becomes true; then no output is left and older output is as it
+// was.
 PreprocessSummary preprocess(const PreprocessOptions& options, const PreprocessReport& report,
                              const std::atomic<bool>& interrupted);
 

@@ -18,10 +18,17 @@ class Folder:
         self.libraries, self.public, self.deps = [], set(), set()
 
 
-def read_folder(cmake_file):
+def read_folder(path):
+    """All CMakeLists.txt of one folder, those of its subfolders included."""
     folder = Folder()
-    text = re.sub(r"#.*", "", cmake_file.read_text())
-    for body in re.findall(r"ringtron_library\(([^)]*)\)", text):
+    for cmake_file in sorted(path.rglob("CMakeLists.txt")):
+        prefix = cmake_file.parent.relative_to(path).as_posix()
+        read_libraries(folder, cmake_file.read_text(), "" if prefix == "." else prefix + "/")
+    return folder
+
+
+def read_libraries(folder, text, prefix):
+    for body in re.findall(r"ringtron_library\(([^)]*)\)", re.sub(r"#.*", "", text)):
         name, *words = body.split()
         folder.libraries.append(name)
         lists = {keyword: set() for keyword in KEYWORDS}
@@ -31,9 +38,8 @@ def read_folder(cmake_file):
                 keyword = word
             else:
                 lists[keyword].add(word)
-        folder.public |= lists["PUBLIC"]
+        folder.public |= {prefix + header for header in lists["PUBLIC"]}
         folder.deps |= lists["DEPS"]
-    return folder
 
 
 def find_cycle(edges):
@@ -78,7 +84,7 @@ def check_file(path, shown, own, allowed, folders):
 def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent.parent)
     source = root / "src" / "ringtron"
-    folders = {file.parent.name: read_folder(file) for file in sorted(source.glob("*/CMakeLists.txt"))}
+    folders = {file.parent.name: read_folder(file.parent) for file in sorted(source.glob("*/CMakeLists.txt"))}
     home = {library: name for name, folder in folders.items() for library in folder.libraries}
     faults, edges = [], {}
     for name, folder in folders.items():

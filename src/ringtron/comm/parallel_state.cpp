@@ -29,8 +29,7 @@ ParallelState::ParallelState(const ProcessGrid& grid, Backend backend, const Ren
       model_(make(backend, "model-parallel", Axis::tensor | Axis::pipeline, rendezvous)),
       tensor_(make(backend, "tensor-parallel", Axis::tensor, rendezvous)),
       tensor_context_(make(backend, "tensor-context-parallel", Axis::tensor | Axis::context, rendezvous)),
-      world_(make(backend, "world", Axis::tensor | Axis::context | Axis::data | Axis::pipeline, rendezvous)) {
-}
+      world_(make(Backend::gloo, "world", Axis::tensor | Axis::context | Axis::data | Axis::pipeline, rendezvous)) {}
 
 std::unique_ptr<Communicator> ParallelState::make(Backend backend, const char* name, AxisSet axes,
                                                   const Rendezvous& rendezvous) {

@@ -41,6 +41,7 @@ class ParallelState {
   Communicator& data_context() const { return *data_context_; }  // where gradients and the loss are summed
   Communicator& tensor_context() const { return *tensor_context_; }
   Communicator& model() const { return *model_; }  // tensor x pipeline: the gradient norm
+  // All ranks, always over Gloo and for CPU tensors: what hosts agree on must not wait for a GPU.
   Communicator& world() const { return *world_; }
 
  private:

@@ -74,6 +74,7 @@ std::optional<double> Reporter::step_done(const StepResult& result, const Progre
   if (result.zeros.defined()) line.zeros_in_grad = result.zeros.item<std::int64_t>();
   line.params_norm = params_norm;
   if (job_.is_last_rank()) print_line(format_log_line(line));
+  if (steps_done_ <= 2) report_memory(progress.iteration);
   if (steps_done_ != 1) {  // the first line shows what the start cost and resets nothing
     loss_sum_ = at::Tensor();
     losses_ = 0;
@@ -81,6 +82,18 @@ std::optional<double> Reporter::step_done(const StepResult& result, const Progre
   }
   if (events_ != nullptr) events_->flush();
   return loss;
+}
+
+void Reporter::report_memory(std::int64_t iteration) const {
+  const ParallelState& parallel = job_.parallel();
+  if (!job_.device().is_cuda() || parallel.dp_rank() != 0 || parallel.cp_rank() != 0) return;
+  constexpr double kMegabyte = 1024.0 * 1024.0;
+  const DeviceMemory m = device_memory(job_.device());
+  print_line("[Rank {}] (after {} iterations) memory (MB) | allocated: {:.2f} | max allocated: {:.2f} | reserved: {:.2f} | "
+             "max reserved: {:.2f}",
+             job_.rank(), iteration, static_cast<double>(m.allocated) / kMegabyte,
+             static_cast<double>(m.max_allocated) / kMegabyte, static_cast<double>(m.reserved) / kMegabyte,
+             static_cast<double>(m.max_reserved) / kMegabyte);
 }
 
 void Reporter::scalars(const StepResult& result, const Progress& progress, double lr, double loss) {

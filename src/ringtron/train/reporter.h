@@ -24,6 +24,7 @@ class Reporter {
 
  private:
   bool is_log_step(std::int64_t iteration) const;
+  void report_memory(std::int64_t iteration) const;
   void scalars(const StepResult& result, const Progress& progress, double lr, double loss);
 
   const Job& job_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -81,7 +82,9 @@ std::array<std::int64_t, kSplitCount> wanted_samples(const TrainingLength& lengt
   if (length.eval_interval < 1) {
     throw ConfigError(fmt::format("--eval-interval: expected at least 1, got {}", length.eval_interval));
   }
-  const std::int64_t evaluations = length.train_iters / length.eval_interval + 1;
+  const std::int64_t train_iters =
+      length.train_iters > 0 ? length.train_iters : train / std::max<std::int64_t>(1, length.global_batch_size);
+  const std::int64_t evaluations = train_iters / length.eval_interval + 1;
   return {train, evaluations * length.eval_iters * length.eval_global_batch_size,
           length.eval_iters * length.eval_global_batch_size};
 }

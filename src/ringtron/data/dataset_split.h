@@ -42,7 +42,8 @@ struct TrainingLength {
   std::int64_t eval_global_batch_size = 1;
 };
 
-// Samples wanted of each split; train_iters counts evaluations also when train_samples is given.
+// Samples wanted of each split. Evaluations are counted by train_iters, or if that is 0 by the steps that train_samples
+// give.
 std::array<std::int64_t, kSplitCount> wanted_samples(const TrainingLength& length);
 
 // --data-path: "P", "P1 P2 P3" or "w1 P1 w2 P2". Without weights `weights` is empty: each corpus counts by

@@ -1,0 +1,97 @@
+// inspect: shows what a corpus or a checkpoint holds, and the samples that training will see.
+#include <CLI/CLI.hpp>
+
+#include <variant>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/log.h"
+#include "ringtron/checkpoint/describe_checkpoint.h"
+#include "ringtron/config/parse.h"
+#include "ringtron/data/dataset_split.h"
+#include "ringtron/tools/inspect_data.h"
+
+namespace {
+
+using namespace ringtron;
+
+constexpr const char* kExamples = R"(Examples:
+  inspect data data/my_text_document
+  inspect data data/my_text_document --samples 2 --seq-length 1024 --global-batch-size 32 --train-iters 500 \
+      --vocab-file vocab.json --merge-file merges.txt
+  inspect data data/my_text_document --samples 1000 --which valid --format json --split 99,1,0 ...
+  inspect checkpoint checkpoints
+)";
+
+constexpr const char* kDataNotes = R"(
+With --samples, all flags of pretrain_gpt are taken, with its defaults; the order depends on
+  --seq-length, --global-batch-size, --train-iters or --train-samples, --eval-interval, --eval-iters, --seed, --split,
+  --dataloader-type; and the text on --tokenizer-type, --vocab-file, --merge-file, --vocab-size.
+The sample index is cached as training does (--data-cache-path).
+)";
+
+struct Flags {
+  std::int64_t samples = 0;  // 0: only describe the corpus
+  std::string which = "train", format = "text";
+  std::string checkpoint;
+};
+
+void declare_data(CLI::App& app, Flags& flags) {
+  app.add_option("--samples", flags.samples, "Print the first N samples of a split, as training consumes them")
+      ->check(CLI::PositiveNumber.description(""));
+  app.add_option("--which", flags.which, "train, valid or test")
+      ->check(CLI::IsMember({"train", "valid", "test"}).description(""))->capture_default_str();
+  app.add_option("--format", flags.format, "text: ids and text; json: one object a line, ids only")
+      ->check(CLI::IsMember({"text", "json"}).description(""))->capture_default_str();
+  app.allow_extras();
+  app.footer(std::string(kDataNotes) + "\n" + kExamples);
+}
+
+int inspect_data(std::vector<std::string> words, const Flags& flags) {
+  if (!words.empty() && !words[0].starts_with("-")) words.insert(words.begin(), "--data-path");
+  const auto line = parse(words);
+  if (const auto* help = std::get_if<HelpText>(&line)) {
+    print_line(help->text);
+    return kExitOk;
+  }
+  const Config& config = std::get<CommandLine>(line).config;
+  if (flags.samples > 0) {
+    const Split split = flags.which == "train" ? Split::train : flags.which == "valid" ? Split::valid : Split::test;
+    const SampleFormat format = flags.format == "json" ? SampleFormat::json : SampleFormat::text;
+    print_samples(config, {split, flags.samples, format}, [](const std::string& text) { print_line(text); });
+    return kExitOk;
+  }
+  if (config.data.data_path.empty()) {
+    throw ConfigError("expected the PREFIX of PREFIX.bin and PREFIX.idx behind `inspect data`, got none. See --help");
+  }
+  for (const std::string& prefix : parse_blend(config.data.data_path).prefixes) print_line(describe_corpus(prefix));
+  return kExitOk;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_main("inspect", [&] {
+    CLI::App app("Shows corpora, samples and checkpoints.", "inspect");
+    app.footer(kExamples);
+    app.require_subcommand(0, 1);
+    Flags flags;
+    CLI::App* data = app.add_subcommand("data", "PREFIX [options]: size of a corpus, samples of a split");
+    declare_data(*data, flags);
+    CLI::App* checkpoint = app.add_subcommand("checkpoint", "Files, tensors and metadata of a checkpoint");
+    checkpoint->add_option("DIR", flags.checkpoint, "A checkpoint, or the folder of --save")->required();
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::Success& e) {
+      return app.exit(e);
+    } catch (const CLI::ParseError& e) {
+      throw ConfigError(std::string(e.what()) + ". See --help");
+    }
+    if (*data) return inspect_data(data->remaining(), flags);
+    if (*checkpoint) {
+      print_line(describe_checkpoint(flags.checkpoint));
+      return kExitOk;
+    }
+    print_line(app.help());
+    return kExitUsage;
+  });
+}

@@ -1,0 +1,129 @@
+#include "ringtron/tools/inspect_data.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
+#include "ringtron/data/open_split.h"
+#include "ringtron/data/sampler.h"
+#include "ringtron/tokenizer/tokenizer.h"
+
+namespace ringtron {
+namespace {
+
+// 3911497 -> "3,911,497".
+std::string grouped(std::int64_t number) {
+  const std::string digits = std::to_string(number);
+  std::string out;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) out += ',';
+    out += digits[i];
+  }
+  return out;
+}
+
+// The order depends on all of these; training has the same rules, for more flags.
+void check(const Config& config, const SampleRequest& request) {
+  const BatchConfig& batch = config.batch;
+  const DataConfig& data = config.data;
+  if (request.samples < 1) throw ConfigError(fmt::format("--samples: expected at least 1, got {}", request.samples));
+  if (data.mock_data) throw ConfigError("--mock-data: expected files to inspect; give a PREFIX in its place");
+  if (data.data_path.empty() && data.train_data_path.empty() && data.valid_data_path.empty() &&
+      data.test_data_path.empty()) {
+    throw ConfigError("expected the PREFIX of PREFIX.bin and PREFIX.idx, got none; put it behind `inspect data`");
+  }
+  if (config.model.seq_length < 1) throw ConfigError("--samples: expected --seq-length, got none; give training's");
+  if (batch.global_batch_size < 1) {
+    throw ConfigError("--samples: expected --global-batch-size, got none; give training's (without the flag it is "
+                      "--micro-batch-size times the number of data-parallel ranks)");
+  }
+  if ((batch.train_iters > 0) == (batch.train_samples > 0)) {
+    throw ConfigError(fmt::format("--samples: expected --train-iters or --train-samples, got {}; give the one that "
+                                  "training has", batch.train_iters > 0 ? "both" : "neither"));
+  }
+}
+
+DataSources sources_of(const Config& config) {
+  const DataConfig& data = config.data;
+  return {data.data_path, data.train_data_path, data.valid_data_path, data.test_data_path, data.split,
+          config.model.seq_length, static_cast<std::uint32_t>(config.precision.seed), data.data_cache_path};
+}
+
+std::int64_t wanted_of(const Config& config, Split split) {
+  TrainingLength length;
+  length.train_iters = config.batch.train_iters;
+  if (config.batch.train_samples > 0) length.train_samples = config.batch.train_samples;
+  length.global_batch_size = config.batch.global_batch_size;
+  length.eval_global_batch_size = config.batch.global_batch_size;
+  length.eval_interval = config.evaluation.eval_interval;
+  length.eval_iters = config.evaluation.eval_iters;
+  return wanted_samples(length)[static_cast<std::size_t>(split)];
+}
+
+std::unique_ptr<Tokenizer> tokenizer_of(const DataConfig& data) {
+  TokenizerOptions options;
+  options.type = data.tokenizer_type;
+  options.vocab_file = data.vocab_file;
+  options.merge_file = data.merge_file;
+  options.vocab_size = data.vocab_size;
+  return make_tokenizer(options);
+}
+
+std::string show(const Dataset& dataset, std::int64_t number, std::int64_t place_in_dataset, const Tokenizer& tokenizer) {
+  const std::vector<std::int32_t> ids = dataset.sample(place_in_dataset);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || ids[i] >= tokenizer.vocab_size()) {
+      fail_token_outside(dataset.locate(place_in_dataset, static_cast<std::int64_t>(i)), tokenizer.vocab_size());
+    }
+  }
+  const TokenPlace start = dataset.locate(place_in_dataset, 0);
+  return fmt::format("sample {} (starts in document {} of {}, token {})\nids: {}\ntext: {}", number, start.document,
+                     start.prefix, start.position, fmt::join(ids, " "), tokenizer.decode(ids));
+}
+
+}  // namespace
+
+std::string describe_corpus(const std::string& prefix) {
+  const IndexedDataset corpus(prefix);
+  const auto size = [&](const char* ending) { return human_bytes(std::filesystem::file_size(prefix + ending)); };
+  return fmt::format("{}\n  documents   {}\n  sequences   {}\n  tokens      {}\n  token type  {}\n  files       {} .bin, "
+                     "{} .idx", prefix, grouped(corpus.documents()), grouped(corpus.sequences()),
+                     grouped(corpus.tokens()), type_name(corpus.token_type()), size(".bin"), size(".idx"));
+}
+
+void print_samples(const Config& config, const SampleRequest& request,
+                   const std::function<void(const std::string&)>& print) {
+  check(config, request);
+  const bool json = request.format == SampleFormat::json;
+  const auto tokenizer = json ? nullptr : tokenizer_of(config.data);
+  const std::int64_t wanted = wanted_of(config, request.split);
+  const auto dataset = open_split(sources_of(config), request.split, wanted, {});
+  if (dataset == nullptr) {
+    throw ConfigError(fmt::format("--which {}: expected a split with samples, got {}", split_name(request.split),
+                                  wanted == 0 ? "none wanted; raise --eval-iters"
+                                              : "no share of the data; raise its number in --split"));
+  }
+  Sampler sampler;
+  sampler.order = config.data.dataloader_type == "cyclic" ? SampleOrder::cyclic : SampleOrder::single;
+  sampler.dataset_size = dataset->size();
+  sampler.seed = static_cast<std::uint64_t>(config.precision.seed);
+  const std::int64_t count = sampler.order == SampleOrder::cyclic ? request.samples
+                                                                  : std::min(request.samples, dataset->size());
+  if (!json) {
+    print(fmt::format("{}: {} samples of {} + 1 tokens, training takes {}; the first {}:", split_name(request.split),
+                      grouped(dataset->size()), dataset->sequence_length(), grouped(wanted), grouped(count)));
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t place = sampler.dataset_sample(i);
+    print(json ? fmt::format("{{\"sample\":{},\"tokens\":[{}]}}", i, fmt::join(dataset->sample(place), ","))
+               : show(*dataset, i, place, *tokenizer));
+  }
+}
+
+}  // namespace ringtron

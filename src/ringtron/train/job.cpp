@@ -37,11 +37,17 @@ ProcessGrid make_grid(const Config& config, int world_size) {
 
 }  // namespace
 
-Job::Job(Config config, LaunchEnvironment environment)
-    : config_(std::move(config)), environment_(std::move(environment)), device_(at::kCPU) {
+Job::Job(Config config, LaunchEnvironment environment) : Job(std::move(config), std::move(environment), nullptr) {}
+
+Job::Job(Config config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous)
+    : config_(std::move(config)),
+      environment_(std::move(environment)),
+      device_(at::kCPU),
+      rendezvous_(std::move(rendezvous)) {
+  // What one rank alone can find wrong comes before it meets the others.
   const ProcessGrid grid = make_grid(config_, environment_.world_size);
   device_ = choose_device(config_.parallel.distributed_backend, environment_.local_rank);
-  rendezvous_ = std::make_unique<Rendezvous>(rendezvous_options(config_, environment_));
+  if (!rendezvous_) rendezvous_ = std::make_unique<Rendezvous>(rendezvous_options(config_, environment_));
   parallel_ = std::make_unique<ParallelState>(grid, choose_backend(config_, device_), *rendezvous_);
   demand_same_options(world(), fingerprint_text(config_));
 }

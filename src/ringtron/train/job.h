@@ -19,6 +19,9 @@ class Job {
   // come, and ConfigError, on all ranks, if one was started with other options.
   Job(Config config, LaunchEnvironment environment);
 
+  // For processes that have met already: `environment` counts for rank and local rank only.
+  Job(Config config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous);
+
   const Config& config() const { return config_; }
   const LaunchEnvironment& environment() const { return environment_; }
   const ParallelState& parallel() const { return *parallel_; }

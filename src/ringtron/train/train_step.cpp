@@ -48,9 +48,8 @@ TrainStep::Gradients TrainStep::compute_gradients(Loader& loader) {
   return {totals.select(0, 0) / safe_count, safe_count.reciprocal()};
 }
 
-StepResult TrainStep::run(Loader& loader) {
+StepResult TrainStep::apply(const Gradients& gradients) {
   const Config& config = job_.config();
-  const Gradients gradients = compute_gradients(loader);
   const ParameterList parameters = state_.store.all();
   const at::NoGradGuard no_grad;
 

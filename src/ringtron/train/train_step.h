@@ -28,15 +28,18 @@ class TrainStep {
   TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer);
 
   // Forward and backward of all micro-batches, reduction, clipping, Adam, schedule, progress. Collective.
-  StepResult run(Loader& loader);
+  StepResult run(Loader& loader) { return apply(compute_gradients(loader)); }
 
-  // Forward and backward and reduction only: leaves the gradients of the objective times the token count in the
-  // parameters, and returns the loss. What parity proofs compare. Collective.
+  // Its first half: leaves the gradients of the objective times the token count in the parameters. What parity proofs
+  // compare. Collective.
   struct Gradients {
     at::Tensor loss;   // 0-dim fp64
     at::Tensor scale;  // 0-dim fp64: 1 / unmasked tokens
   };
   Gradients compute_gradients(Loader& loader);
+
+  // Its second half, from clipping on. The gradients are of no use afterwards. Collective.
+  StepResult apply(const Gradients& gradients);
 
   // Mean loss over `global_batches` batches, forward only, without dropout. Collective.
   double evaluate(Loader& loader, std::int64_t global_batches);

@@ -1,0 +1,54 @@
+// The parts of one rank's training, made in the order in which they need each other, and kept together.
+//
+//   Config config = job.config();
+//   const auto tokenizer = open_tokenizer(job, config);
+//   Assembly assembly(job, config, tokenizer->vocab_size());
+//   assembly.step().run(*loader);
+#pragma once
+
+#include <memory>
+
+#include "ringtron/context_parallel/context_parallel.h"
+#include "ringtron/data_parallel/gradient_reducer.h"
+#include "ringtron/models/gpt.h"
+#include "ringtron/tokenizer/tokenizer.h"
+#include "ringtron/train/job.h"
+#include "ringtron/train/train_step.h"
+#include "ringtron/train/training_state.h"
+
+namespace ringtron {
+
+// Reads the tokenizer's files on all ranks and fixes config.model.padded_vocab_size if it is 0. Collective;
+// throws the same error on all ranks.
+std::unique_ptr<Tokenizer> open_tokenizer(const Job& job, Config& config);
+
+// Optimizer steps of the whole run, by --train-iters or --train-samples.
+std::int64_t iterations_of(const BatchConfig& batch);
+
+class Assembly {
+ public:
+  // Weights are the initial ones. `config` is the job's with the padded vocabulary fixed; `vocab_size` is
+  // without padding. `job` outlives the assembly. No communication.
+  Assembly(const Job& job, Config config, std::int64_t vocab_size);
+  Assembly(const Assembly&) = delete;  // the parts refer to each other
+  Assembly& operator=(const Assembly&) = delete;
+
+  const Config& config() const { return config_; }
+  ParameterStore& store() { return store_; }
+  const GptModel& model() const { return model_; }
+  TrainingState& state() { return state_; }
+  TrainStep& step() { return step_; }
+
+ private:
+  const Config config_;
+  ParameterStore store_;
+  std::unique_ptr<CpAttention> attention_;
+  GptModel model_;
+  LrSchedule schedule_;
+  Optimizer optimizer_;
+  TrainingState state_;
+  GradientReducer reducer_;
+  TrainStep step_;
+};
+
+}  // namespace ringtron

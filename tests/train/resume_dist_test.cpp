@@ -1,0 +1,255 @@
+// A run that is saved and resumed goes on as if nothing had happened: to the bit in the same layout, and from
+// bit-equal weights and moments in any other.
+#include "ringtron/train/resume.h"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "ringtron/base/error.h"
+#include "ringtron/checkpoint/checkpoint_finder.h"
+#include "tests/train/toy_training.h"
+
+namespace ringtron::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int kSavedStep = 3;
+
+// All tensors of a state, and what else a run goes on from.
+struct Snapshot {
+  LogicalTensors weights, main, first_moments, second_moments;
+  std::int64_t iteration = 0, samples = 0, optimizer_steps = 0;
+  double lr = 0.0;
+};
+
+Snapshot snapshot(ToyTraining& run) {
+  const TrainingState& state = run.state();
+  return {run.weights(),
+          run.main_weights(),
+          run.first_moments(),
+          run.second_moments(),
+          state.progress.iteration,
+          state.progress.consumed_train_samples,
+          state.optimizer.step_count(),
+          state.schedule.lr()};
+}
+
+void expect_same_bits(const LogicalTensors& expected, const LogicalTensors& got, const char* what) {
+  ASSERT_EQ(expected.size(), got.size()) << what;
+  for (const auto& [name, tensor] : expected) {
+    EXPECT_TRUE(at::equal(tensor, got.at(name))) << what << " of " << name;
+  }
+}
+
+void expect_same_bits(const Snapshot& expected, const Snapshot& got) {
+  expect_same_bits(expected.weights, got.weights, "weight");
+  expect_same_bits(expected.main, got.main, "main weight");
+  expect_same_bits(expected.first_moments, got.first_moments, "first moment");
+  expect_same_bits(expected.second_moments, got.second_moments, "second moment");
+  EXPECT_EQ(expected.iteration, got.iteration);
+  EXPECT_EQ(expected.samples, got.samples);
+  EXPECT_EQ(expected.optimizer_steps, got.optimizer_steps);
+  EXPECT_EQ(expected.lr, got.lr);
+}
+
+// The losses of the steps up to `last`.
+std::vector<double> train_to(ToyTraining& run, std::int64_t last) {
+  std::vector<double> losses;
+  const auto loader = run.loader();
+  while (run.state().progress.iteration < last) {
+    losses.push_back(run.parts().step().run(*loader).loss.item<double>());
+  }
+  return losses;
+}
+
+// Runs of one test on the same corpus and checkpoint folder, numbered from `first_number` on: no two runs of
+// a test may have the same number.
+class Runs {
+ public:
+  Runs(RankContext& ranks, std::string model_flags, int first_number = 0)
+      : ranks_(ranks), model_flags_(std::move(model_flags)), folder_(ranks), number_(first_number) {}
+
+  std::string checkpoints() const { return folder_ / "checkpoints"; }
+
+  std::unique_ptr<ToyTraining> start(const Layout& layout, const std::string& flags) {
+    const Config config = toy_config(layout, folder_.corpus(), model_flags_ + ' ' + flags);
+    return std::make_unique<ToyTraining>(ranks_, number_++, config);
+  }
+  std::unique_ptr<ToyTraining> start_saving(const Layout& layout) {
+    return start(layout, fmt::format("--save {} --save-interval {}", checkpoints(), kSavedStep));
+  }
+  std::unique_ptr<ToyTraining> resume(const Layout& layout, const std::string& flags = "") {
+    auto run = start(layout, fmt::format("--load {} {}", checkpoints(), flags));
+    EXPECT_TRUE(load_checkpoint(run->job(), run->state()));
+    return run;
+  }
+
+ private:
+  RankContext& ranks_;
+  std::string model_flags_;
+  SharedFolder folder_;
+  int number_;
+};
+
+// What an unbroken run did that saved on its way.
+struct Unbroken {
+  Snapshot saved, end;
+  std::vector<double> late_losses;
+};
+
+Unbroken run_and_save(Runs& runs, const Layout& layout) {
+  const auto run = runs.start_saving(layout);
+  CheckpointSaver saver(run->job());
+  Unbroken out;
+  train_to(*run, kSavedStep);
+  saver.save(run->state());
+  out.saved = snapshot(*run);
+  out.late_losses = train_to(*run, kSteps);
+  out.end = snapshot(*run);
+  run->job().world().barrier();
+  return out;
+}
+
+void expect_bitwise_resume(Runs runs, const Layout& layout) {
+  const Unbroken unbroken = run_and_save(runs, layout);
+  const auto run = runs.resume(layout);
+  expect_same_bits(unbroken.saved, snapshot(*run));
+  EXPECT_EQ(unbroken.late_losses, train_to(*run, kSteps));
+  expect_same_bits(unbroken.end, snapshot(*run));
+  run->job().world().barrier();
+}
+
+DIST_TEST(Resume, SameLayoutIsBitwiseTheUnbrokenRun, 1, 4) {
+  const bool alone = ranks.size() == 1;
+  expect_bitwise_resume(Runs(ranks, kLlamaLike),
+                        alone ? Layout{1, 1, 1, false, 4} : Layout{2, 2, 1, true, 4});
+  expect_bitwise_resume(Runs(ranks, kGptLike, 100),
+                        alone ? Layout{1, 1, 1, false, 4} : Layout{2, 1, 2, false, 2});
+}
+
+DIST_TEST(Resume, OtherLayoutsHoldTheSameBitsAndGoOn, 4) {
+  int first_number = 0;
+  for (const char* model : {kLlamaLike, kGptLike}) {
+    Runs runs(ranks, model, first_number);
+    first_number += 100;
+    const Unbroken unbroken = run_and_save(runs, {2, 2, 1, true, 4});
+    for (const Layout& layout :
+         {Layout{4, 1, 1, true, 8}, Layout{1, 4, 1, false, 2}, Layout{1, 1, 4, false, 1},
+          Layout{1, 2, 2, false, 4}, Layout{2, 1, 2, false, 2}}) {
+      SCOPED_TRACE(layout.text());
+      const auto run = runs.resume(layout);
+      expect_same_bits(unbroken.saved, snapshot(*run));
+      const std::vector<double> losses = train_to(*run, kSteps);
+      ASSERT_EQ(losses.size(), unbroken.late_losses.size());
+      for (std::size_t i = 0; i < losses.size(); ++i) {
+        EXPECT_NEAR(losses[i] / unbroken.late_losses[i], 1.0, 1e-10) << "step " << kSavedStep + i + 1;
+      }
+      run->job().world().barrier();
+    }
+  }
+}
+
+DIST_TEST(Resume, Bf16KeepsItsMainWeights, 2) {
+  Runs runs(ranks, std::string(kLlamaLike) + " --bf16");
+  const Unbroken unbroken = run_and_save(runs, {2, 1, 1, false, 4});
+  // They are more than the rounded weights are.
+  const auto& [name, main] = *unbroken.saved.main.begin();
+  EXPECT_EQ(main.scalar_type(), at::kFloat);
+  EXPECT_FALSE(at::equal(main, unbroken.saved.weights.at(name).to(at::kFloat)));
+  {
+    const auto same = runs.resume({2, 1, 1, false, 4});
+    expect_same_bits(unbroken.saved, snapshot(*same));
+    EXPECT_EQ(unbroken.late_losses, train_to(*same, kSteps));
+    expect_same_bits(unbroken.end, snapshot(*same));
+    same->job().world().barrier();
+  }
+  const auto other = runs.resume({1, 2, 1, false, 4});
+  expect_same_bits(unbroken.saved, snapshot(*other));
+}
+
+DIST_TEST(Resume, NoLoadOptimKeepsTheScheduleAndForgetsTheMoments, 2) {
+  Runs runs(ranks, kGptLike);
+  const Unbroken unbroken = run_and_save(runs, {2, 1, 1, false, 4});
+  const auto run = runs.resume({1, 2, 1, false, 4}, "--no-load-optim");
+  const Snapshot got = snapshot(*run);
+  expect_same_bits(unbroken.saved.weights, got.weights, "weight");
+  EXPECT_EQ(got.iteration, kSavedStep);
+  EXPECT_EQ(got.samples, kSavedStep * kGlobalBatch);
+  EXPECT_EQ(got.lr, unbroken.saved.lr);
+  EXPECT_EQ(got.optimizer_steps, 0);
+  for (const auto& [name, moment] : got.first_moments)
+    EXPECT_EQ(moment.abs().max().item<double>(), 0.0) << name;
+  for (const auto& [name, moment] : got.second_moments)
+    EXPECT_EQ(moment.abs().max().item<double>(), 0.0) << name;
+}
+
+DIST_TEST(Resume, FinetuneTakesWeightsAndStartsAtZero, 2) {
+  Runs runs(ranks, kGptLike);
+  const Unbroken unbroken = run_and_save(runs, {2, 1, 1, false, 4});
+  const auto run = runs.resume({2, 1, 1, false, 4}, "--finetune");
+  const Snapshot got = snapshot(*run);
+  expect_same_bits(unbroken.saved.weights, got.weights, "weight");
+  EXPECT_EQ(got.iteration, 0);
+  EXPECT_EQ(got.samples, 0);
+  EXPECT_EQ(got.optimizer_steps, 0);
+}
+
+// Flips one bit in the middle of a shard of this checkpoint; returns the shard's name.
+std::string damage_a_shard(const std::filesystem::path& checkpoint) {
+  for (const auto& entry : std::filesystem::directory_iterator(checkpoint)) {
+    if (entry.path().extension() != ".safetensors") continue;
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    const auto middle = static_cast<std::streamoff>(entry.file_size() / 2);
+    file.seekg(middle);
+    const int byte = file.get();
+    file.seekp(middle);
+    file.put(static_cast<char>(byte ^ 1));
+    return entry.path().filename().string();
+  }
+  ADD_FAILURE() << "expected a shard in " << checkpoint;
+  return "";
+}
+
+DIST_TEST(Resume, DamagedCheckpointIsNamedOnAllRanksWithThePreviousOne, 2) {
+  Runs runs(ranks, kGptLike);
+  std::string newest;
+  {
+    const auto run = runs.start_saving({1, 2, 1, false, 4});
+    CheckpointSaver saver(run->job());
+    for (const int step : {2, 4}) {
+      train_to(*run, step);
+      saver.save(run->state());
+    }
+    newest = find_newest_checkpoint(runs.checkpoints()).newest.value().folder.string();
+    run->job().world().barrier();
+  }
+  std::string shard;
+  if (ranks.rank() == 0) shard = damage_a_shard(newest);
+  shard = gather_texts(ranks.world(), shard)[0];
+
+  const auto run = runs.start({2, 1, 1, false, 4}, "--load " + runs.checkpoints());
+  try {
+    load_checkpoint(run->job(), run->state());
+    ADD_FAILURE() << "expected an IoError about " << shard;
+  } catch (const IoError& e) {
+    EXPECT_THAT(e.what(), HasSubstr(shard));
+    EXPECT_THAT(e.what(), HasSubstr(newest));
+    EXPECT_THAT(e.what(), HasSubstr("--ckpt-step 2"));
+  }
+  // The advice works.
+  run->job().world().barrier();
+  EXPECT_EQ(runs.resume({2, 1, 1, false, 4}, "--ckpt-step 2")->state().progress.iteration, 2);
+}
+
+DIST_TEST(Resume, AnotherModelsCheckpointIsRefused, 2) {
+  Runs runs(ranks, kGptLike);
+  run_and_save(runs, {2, 1, 1, false, 4});
+  const auto run = runs.start({2, 1, 1, false, 4}, "--ffn-hidden-size 96 --load " + runs.checkpoints());
+  EXPECT_THROW(load_checkpoint(run->job(), run->state()), ConfigError);
+}
+
+}  // namespace
+}  // namespace ringtron::testing

@@ -1,0 +1,189 @@
+// A training run small enough to be done in many layouts: its corpus, its flags, its job, and its tensors as
+// one process would hold them.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ringtron/base/text.h"
+#include "ringtron/config/parse.h"
+#include "ringtron/data/indexed_dataset_writer.h"
+#include "ringtron/train/agreement.h"
+#include "ringtron/train/assembly.h"
+#include "ringtron/train/training_data.h"
+#include "tests/support/multi_rank.h"
+#include "tests/support/temp_dir.h"
+
+namespace ringtron::testing {
+
+inline constexpr int kVocabulary = 61;  // the last id ends a document
+inline constexpr int kGlobalBatch = 8;
+inline constexpr int kSteps = 5;
+
+// Documents of 1 to 40 tokens, so that --eod-mask-loss leaves each chunk of each sample another number of
+// tokens.
+inline void write_toy_corpus(const std::string& prefix) {
+  IndexedDatasetWriter writer(prefix, TokenType::u16);
+  for (std::int64_t d = 0; d < 200; ++d) {
+    std::vector<std::int32_t> tokens;
+    for (std::int64_t p = 0; p < (d * 7919) % 40; ++p) {
+      tokens.push_back(static_cast<std::int32_t>((d * 31 + p * (1 + d % 5)) % (kVocabulary - 1)));
+    }
+    tokens.push_back(kVocabulary - 1);
+    writer.add_sequence(tokens);
+    writer.end_document();
+  }
+  writer.finish();
+}
+
+// Which ranks, and how they share the work. All ranks that there are beside TP and CP are data parallel.
+struct Layout {
+  int tp = 1, cp = 1, dp = 1;
+  bool sequence_parallel = false;
+  int micro_batch = 1;
+
+  int ranks() const { return tp * cp * dp; }
+  std::string text() const {
+    return fmt::format("TP={} SP={} CP={} DP={} micro-batch={}", tp, sequence_parallel ? "on " : "off", cp,
+                       dp, micro_batch);
+  }
+};
+
+// RMSNorm, SwiGLU, grouped queries, rotary positions, no biases, an output layer of its own.
+inline constexpr const char* kLlamaLike =
+    "--normalization RMSNorm --swiglu --ffn-hidden-size 48 --group-query-attention --num-query-groups 8 "
+    "--position-embedding-type rope --disable-bias-linear --untie-embeddings-and-output-weights";
+// LayerNorm, GELU, biases, learned positions, q and k normalised, embeddings tied.
+inline constexpr const char* kGptLike = "--qk-layernorm --ffn-hidden-size 64";
+
+// `flags` come last: of a flag given twice the last counts. fp64 unless they hold --bf16.
+inline Config toy_config(const Layout& layout, const std::string& corpus, const std::string& flags) {
+  std::string line = fmt::format(
+      "--num-layers 2 --hidden-size 32 --num-attention-heads 16 --kv-channels 4 --seq-length 32 "
+      "--max-position-embeddings 32 --make-vocab-size-divisible-by 2 --tokenizer-type NullTokenizer "
+      "--vocab-size {} "
+      "--data-path {} --split 90,10,0 --eod-mask-loss {} --global-batch-size {} --train-iters {} --lr 0.01 "
+      "--min-lr 0.001 --lr-decay-style cosine --lr-warmup-iters 2 --clip-grad 0.5 --init-method-std 0.1 "
+      "--hidden-dropout 0.1 --attention-dropout 0.1 --eval-iters 0 --distributed-backend gloo "
+      "--tensor-model-parallel-size {} --context-parallel-size {} --micro-batch-size {}{} {}",
+      kVocabulary, corpus, flags.find("--bf16") == std::string::npos ? "--fp64" : "", kGlobalBatch, kSteps,
+      layout.tp, layout.cp, layout.micro_batch, layout.sequence_parallel ? " --sequence-parallel" : "",
+      flags);
+  std::vector<std::string> words;
+  for (std::string& word : split(line, ' ')) {
+    if (!word.empty()) words.push_back(std::move(word));
+  }
+  return std::get<CommandLine>(parse_command_line(words, layout.ranks())).config;
+}
+
+// Rank 0's folder with the corpus in it, for all ranks of a test.
+class SharedFolder {
+ public:
+  explicit SharedFolder(RankContext& ranks) {
+    if (ranks.rank() == 0) {
+      own_ = std::make_unique<TempDir>();
+      write_toy_corpus((own_->path() / "corpus").string());
+    }
+    path_ = gather_texts(ranks.world(), own_ ? own_->path().string() : "")[0];
+  }
+  std::string corpus() const { return path_ + "/corpus"; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::unique_ptr<TempDir> own_;
+  std::string path_;
+};
+
+// Name to tensor of the whole model, without padding.
+using LogicalTensors = std::map<std::string, at::Tensor>;
+
+class ToyTraining {
+ public:
+  // On all ranks of the test; `number` is another one for each run of one test. Collective.
+  ToyTraining(RankContext& ranks, int number, const Config& config)
+      : ToyTraining(config, environment(ranks), rendezvous(ranks.options(), number)) {}
+
+  // In this process alone.
+  explicit ToyTraining(const Config& config) : ToyTraining(config, LaunchEnvironment{}, nullptr) {}
+
+  const Job& job() const { return job_; }
+  Assembly& parts() { return assembly_; }
+  TrainingState& state() { return assembly_.state(); }
+  std::unique_ptr<Loader> loader() {
+    return data_.loader(Split::train, state().progress.consumed_train_samples);
+  }
+
+  LogicalTensors gradients(const at::Tensor& scale) {
+    return gather([&](OptimizerState& s) { return s.parameter->gradient * scale; });
+  }
+  LogicalTensors weights() {
+    return gather([](OptimizerState& s) { return s.parameter->value.detach(); });
+  }
+  LogicalTensors main_weights() {
+    return gather([](OptimizerState& s) { return s.main; });
+  }
+  LogicalTensors first_moments() {
+    return gather([](OptimizerState& s) { return s.exp_avg; });
+  }
+  LogicalTensors second_moments() {
+    return gather([](OptimizerState& s) { return s.exp_avg_sq; });
+  }
+
+ private:
+  ToyTraining(const Config& config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous)
+      : job_(config, std::move(environment), std::move(rendezvous)),
+        config_(config),
+        tokenizer_(open_tokenizer(job_, config_)),
+        assembly_(job_, config_, tokenizer_->vocab_size()),
+        data_(job_, *tokenizer_) {}
+
+  static LaunchEnvironment environment(const RankContext& ranks) {
+    LaunchEnvironment out;
+    out.rank = out.local_rank = ranks.rank();
+    out.world_size = out.local_world_size = ranks.size();
+    return out;
+  }
+  static std::unique_ptr<Rendezvous> rendezvous(RendezvousOptions options, int number) {
+    options.prefix += fmt::format("_run{}", number);
+    return std::make_unique<Rendezvous>(options);
+  }
+
+  template <class Pick>
+  LogicalTensors gather(Pick pick) {
+    const at::NoGradGuard no_grad;
+    LogicalTensors out;
+    for (OptimizerState& s : state().optimizer.states()) {
+      out[s.parameter->name] = whole_of(*s.parameter, pick(s)).clone();
+    }
+    return out;
+  }
+
+  // Each tensor rank puts its slices into zeros; the sum over the group is exact.
+  at::Tensor whole_of(const Parameter& parameter, const at::Tensor& local) const {
+    at::Tensor whole = local;
+    if (parameter.is_sharded()) {
+      const ParallelState& parallel = job_.parallel();
+      whole = at::zeros(parameter.shard.global_shape, local.options());
+      for (const ShardSlice& s : parameter.shard.slices(parallel.tp_rank(), parallel.tp_size())) {
+        whole.narrow(parameter.shard.dim, s.global_offset, s.length)
+            .copy_(local.narrow(parameter.shard.dim, s.local_offset, s.length));
+      }
+      parallel.tensor().all_reduce(whole).wait();
+    }
+    return parameter.real_rows < 0 ? whole : whole.narrow(0, 0, parameter.real_rows);
+  }
+
+  Job job_;
+  Config config_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  Assembly assembly_;
+  TrainingData data_;
+};
+
+}  // namespace ringtron::testing

@@ -87,10 +87,14 @@ TEST_F(Inspect, CyclicOrderIsThatOfTraining) {
 }
 
 TEST_F(Inspect, TrainSamplesCountLikeTrainIters) {
-  const auto by_steps = lines({Split::valid, 30, SampleFormat::json});
+  config_.evaluation.eval_iters = 10;  // more than one epoch of the validation part
+  const auto by_steps = lines({Split::valid, 100, SampleFormat::json});
+  EXPECT_EQ(by_steps.size(), 100u);
   config_.batch.train_iters = 0;
   config_.batch.train_samples = 1200;
-  EXPECT_EQ(lines({Split::valid, 30, SampleFormat::json}), by_steps);
+  EXPECT_EQ(lines({Split::valid, 100, SampleFormat::json}), by_steps);
+  config_.batch.train_samples = 4;  // negative control: one evaluation needs one epoch
+  EXPECT_NE(lines({Split::valid, 100, SampleFormat::json}), by_steps);
 }
 
 TEST_F(Inspect, TextFormShowsIdsAndText) {

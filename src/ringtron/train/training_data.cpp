@@ -5,76 +5,30 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/context_parallel/batch_slice.h"
-#include "ringtron/data/blended_dataset.h"
-#include "ringtron/data/gpt_dataset.h"
 #include "ringtron/data/mock_dataset.h"
+#include "ringtron/data/open_split.h"
 #include "ringtron/train/agreement.h"
 
 namespace ringtron {
 namespace {
 
-// What one split is made from: corpora with weights, and the share of each that belongs to the split.
-struct SplitSource {
-  Blend blend;
-  std::string shares;  // "99,1,0" over each corpus
-};
-
-// --data-path with --split, or a path of its own for each split.
-std::optional<SplitSource> source_of(const DataConfig& data, Split split) {
-  if (!data.data_path.empty()) {
-    return SplitSource{parse_blend(data.data_path), data.split.empty() ? std::string(kDefaultSplit) : data.split};
-  }
-  const auto& words = split == Split::train   ? data.train_data_path
-                      : split == Split::valid ? data.valid_data_path
-                                              : data.test_data_path;
-  if (words.empty()) return std::nullopt;
-  const char* whole = split == Split::train ? "1,0,0" : split == Split::valid ? "0,1,0" : "0,0,1";
-  return SplitSource{parse_blend(words), whole};
+DataSources sources_of(const Config& config) {
+  const DataConfig& data = config.data;
+  return {data.data_path, data.train_data_path, data.valid_data_path, data.test_data_path, data.split,
+          config.model.seq_length, static_cast<std::uint32_t>(config.precision.seed), data.data_cache_path};
 }
 
-std::unique_ptr<Dataset> open_corpus(const Job& job, const std::string& prefix, const std::string& shares, Split split,
-                                     std::int64_t wanted) {
-  const Config& config = job.config();
-  auto corpus = std::make_shared<const IndexedDataset>(prefix);
-  const auto range = split_sequences(shares, corpus->sequences())[static_cast<std::size_t>(split)];
-  if (!range || range->size() == 0) return nullptr;
-  GptDatasetOptions options;
-  options.split = split;
-  options.index.sequences = *range;
-  options.index.sequence_length = config.model.seq_length;
-  options.index.seed = static_cast<std::uint32_t>(config.precision.seed);
-  options.index.samples = wanted;
-  options.cache_folder = config.data.data_cache_path;
-  auto dataset = std::make_unique<GptDataset>(std::move(corpus), options);
-  if (job.is_first_rank()) {
+// Rank 0 tells what each corpus gives.
+CorpusOpened tell(const Job& job, Split split) {
+  if (!job.is_first_rank()) return {};
+  return [split](const std::string& prefix, const GptDataset& dataset) {
     print_line(" > {} of {}: tokens per epoch {}, total number of samples: {}, total number of epochs: {}",
-               split_name(split), prefix, dataset->sizes().tokens_per_epoch, dataset->sizes().samples,
-               dataset->sizes().epochs);
-    if (!dataset->cache_problem().empty()) {
-      warn_line("the sample index of {} could not be cached: {}", prefix, dataset->cache_problem());
+               split_name(split), prefix, dataset.sizes().tokens_per_epoch, dataset.sizes().samples,
+               dataset.sizes().epochs);
+    if (!dataset.cache_problem().empty()) {
+      warn_line("the sample index of {} could not be cached: {}", prefix, dataset.cache_problem());
     }
-  }
-  return dataset;
-}
-
-std::unique_ptr<Dataset> open_split(const Job& job, Split split, std::int64_t wanted) {
-  const auto source = source_of(job.config().data, split);
-  if (!source || wanted == 0) return nullptr;
-  const Blend& blend = source->blend;
-  if (blend.prefixes.size() == 1) return open_corpus(job, blend.prefixes[0], source->shares, split, wanted);
-  std::vector<double> weights = blend.weights;
-  if (weights.empty()) {  // by size
-    double total = 0;
-    for (const auto& prefix : blend.prefixes) weights.push_back(static_cast<double>(IndexedDataset(prefix).tokens()));
-    for (const double w : weights) total += w;
-    for (double& w : weights) w /= total;
-  }
-  std::vector<std::unique_ptr<Dataset>> parts;
-  for (std::size_t i = 0; i < blend.prefixes.size(); ++i) {
-    parts.push_back(open_corpus(job, blend.prefixes[i], source->shares, split, wanted_of_corpus(wanted, weights[i])));
-    if (parts.back() == nullptr) return nullptr;
-  }
-  return std::make_unique<BlendedDataset>(std::move(parts), std::move(weights), wanted);
+  };
 }
 
 }  // namespace
@@ -113,7 +67,7 @@ TrainingData::TrainingData(const Job& job, const Tokenizer& tokenizer)
         datasets_[i] = std::make_unique<MockDataset>(std::max<std::int64_t>(wanted[i], 1), config.model.seq_length,
                                                      vocab_size_, static_cast<std::uint64_t>(config.precision.seed) + i);
       } else {
-        datasets_[i] = open_split(job, split, wanted[i]);
+        datasets_[i] = open_split(sources_of(config), split, wanted[i], tell(job, split));
       }
     }
     if (datasets_[0] == nullptr && !config.batch.skip_train) {

@@ -2,7 +2,8 @@
 #
 # Each file is one program and one CTest entry named <folder>/<file>. The file's suffix is its tier and its CTest label:
 #   _test unit   _dist_test dist   _fault_test fault   _gpu_test gpu   _gpu_dist_test gpu_dist
-# GPU tiers are registered in the cuda preset only.
+# GPU tiers are registered in the cuda preset only, and only they are part of its `all`: the other tiers are compiled and
+# run in the cpu preset.
 function(ringtron_tests folder)
   cmake_parse_arguments(arg "TORCH" "" "FILES;DEPS;LINK" ${ARGN})
   foreach(file IN LISTS arg_FILES)
@@ -25,6 +26,9 @@ function(ringtron_tests folder)
     endif()
     set(program test_${folder}_${stem})
     add_executable(${program} ${file})
+    if(RINGTRON_CUDA AND NOT tier MATCHES "^gpu")
+      set_target_properties(${program} PROPERTIES EXCLUDE_FROM_ALL ON)
+    endif()
     set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests/${folder}"
                           OUTPUT_NAME ${stem})
     target_include_directories(${program} PRIVATE "${CMAKE_SOURCE_DIR}/src" "${CMAKE_SOURCE_DIR}")

@@ -219,6 +219,8 @@ bool load_checkpoint(const Job& job, TrainingState& state) {
         print_line(" loading distributed checkpoint from {} at iteration {}", config.load, found->iteration);
       }
       CheckpointReader reader(found->folder);
+      // Each byte of the checkpoint is checked once, by one of the ranks, whether this layout reads it or not.
+      reader.verify(static_cast<std::size_t>(job.rank()), static_cast<std::size_t>(job.environment().world_size));
       const nlohmann::json& metadata = reader.metadata();
       if (with_optimizer && !metadata.at("has_optimizer").get<bool>()) {
         throw ConfigError(fmt::format("{} was saved with --no-save-optim and has no optimizer state. Add --no-load-optim",

@@ -23,6 +23,7 @@ struct Ring {
   Communicator& group;
   const SequenceLayout layout;
   const PlansOfRank causal, full;
+  const bool deterministic;
   // Kept between calls: an implementation may cache what is costly to make.
   std::map<std::tuple<c10::DeviceType, at::ScalarType, bool>, std::unique_ptr<BlockAttention>> blocks;
 
@@ -30,7 +31,7 @@ struct Ring {
 
   const BlockAttention& block(const at::Tensor& q, bool dropout) {
     auto& block = blocks[{q.device().type(), q.scalar_type(), dropout}];
-    if (!block) block = make_block_attention(q.device().type(), q.scalar_type(), dropout);
+    if (!block) block = make_block_attention(q.device().type(), q.scalar_type(), dropout, deterministic);
     return *block;
   }
 };
@@ -95,13 +96,13 @@ class RingAttention final : public CpAttention {
 
 }  // namespace
 
-std::unique_ptr<CpAttention> make_cp_attention(Communicator& ring, SequenceLayout layout) {
+std::unique_ptr<CpAttention> make_cp_attention(Communicator& ring, SequenceLayout layout, bool deterministic) {
   RT_CHECK_EQ(layout.ranks(), ring.size(), "ranks of the sequence layout and of group " + ring.name());
   const int rank = ring.rank();
   PlansOfRank causal{plan_p2p_forward(layout, true, rank), plan_p2p_backward(layout, true, rank)};
   PlansOfRank full{plan_p2p_forward(layout, false, rank), plan_p2p_backward(layout, false, rank)};
   return std::make_unique<RingAttention>(
-      std::shared_ptr<Ring>(new Ring{ring, std::move(layout), std::move(causal), std::move(full), {}}));
+      std::shared_ptr<Ring>(new Ring{ring, std::move(layout), std::move(causal), std::move(full), deterministic, {}}));
 }
 
 }  // namespace ringtron

@@ -40,6 +40,8 @@ class CpAttention {
 
 // The ring (p2p). `ring` must outlive the result and every backward pass through it. Not thread-safe: one
 // call at a time. layout.ranks() must be ring.size().
-std::unique_ptr<CpAttention> make_cp_attention(Communicator& ring, SequenceLayout layout);
+// `deterministic`: the same bits in every run on a GPU too, at some cost in memory and speed (--deterministic-mode); on a
+// CPU it is so anyway.
+std::unique_ptr<CpAttention> make_cp_attention(Communicator& ring, SequenceLayout layout, bool deterministic = false);
 
 }  // namespace ringtron

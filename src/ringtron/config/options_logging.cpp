@@ -45,13 +45,16 @@ constexpr Option kLoggingOptions[] = {
     {"--log-throughput", FIELD(logging.log_throughput), "Add model TFLOP/s per rank to the log line."},
     {"--log-params-norm", FIELD(logging.log_params_norm), "Add the norm of all parameters to the log line."},
     {"--log-num-zeros-in-grad", FIELD(logging.log_num_zeros_in_grad), "Add the number of zero gradients."},
-    {"--log-progress", FIELD(logging.log_progress), "Append starts and saves to progress.txt in --save."},
+    {"--log-progress", FIELD(logging.log_progress), "Print how long training waited for its data, at the end.", {}, Compat::ours,
+     {.note = "Megatron appends to progress.txt instead"}},
     {"--log-validation-ppl-to-tensorboard", FIELD(logging.log_validation_ppl_to_tensorboard),
      "Write validation perplexity to TensorBoard as well."},
     {"--timing-log-level",
      FIELD(logging.timing_log_level),
      "0: step time only; 1: its parts; 2: finer parts.",
-     {.at_least = 0, .at_most = 2}},
+     {.at_least = 0, .at_most = 2},
+     Compat::accepted_no_effect,
+     {.note = "only the step time is printed so far"}},
 };
 
 }  // namespace

@@ -16,7 +16,7 @@ GptModel::GptModel(const BuildContext& build) : build_(build), embedding_(build)
   output_weight_ = &embedding_.word_weight();
   if (m.untie_embeddings_and_output_weights) {
     output_weight_ = &build.store.add("output_layer.weight", ShardSpec{{m.padded_vocab_size, m.hidden_size}, 0},
-                                      Initial::normal(build.config.precision.init_method_std), build.vocab_size);
+                                      build.weight_initial(build.config.precision.init_method_std), build.vocab_size);
   }
 }
 

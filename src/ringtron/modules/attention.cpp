@@ -18,7 +18,7 @@ SelfAttention::SelfAttention(const BuildContext& build, const std::string& prefi
   const std::int64_t h = m.hidden_size, q = static_cast<std::int64_t>(m.num_attention_heads) * head_dim_;
   const std::int64_t rows = static_cast<std::int64_t>(m.num_query_groups) * (per_group_ + 2) * head_dim_;
   const double std = build.config.precision.init_method_std;
-  qkv_weight_ = &build.store.add(prefix + "linear_qkv.weight", ShardSpec{{rows, h}, 0}, Initial::normal(std));
+  qkv_weight_ = &build.store.add(prefix + "linear_qkv.weight", ShardSpec{{rows, h}, 0}, build.weight_initial(std));
   if (m.add_qkv_bias) {
     qkv_bias_ = &build.store.add(prefix + "linear_qkv.bias", ShardSpec{{rows}, 0}, Initial::constant(0.0));
   }
@@ -28,7 +28,7 @@ SelfAttention::SelfAttention(const BuildContext& build, const std::string& prefi
     k_norm_.emplace(build, NormLayer::Names{prefix + "k_layernorm.weight", prefix + "k_layernorm.bias"}, head_dim_, true);
   }
   const double out_std = std / std::sqrt(2.0 * m.num_layers);
-  proj_weight_ = &build.store.add(prefix + "linear_proj.weight", ShardSpec{{h, q}, 1}, Initial::normal(out_std));
+  proj_weight_ = &build.store.add(prefix + "linear_proj.weight", ShardSpec{{h, q}, 1}, build.weight_initial(out_std));
   if (m.add_bias_linear) {
     proj_bias_ = &build.store.add(prefix + "linear_proj.bias", ShardSpec{{h}}, Initial::constant(0.0));
     proj_bias_->sum_gradient_over_tensor_group = build.sequence_parallel();

@@ -17,6 +17,10 @@ struct BuildContext {
   CpAttention& attention;  // shared by the layers: one sequence layout, one ring
 
   Communicator& tensor_group() const { return parallel.tensor(); }
+  // Of a weight matrix: N(0, std), or --init-method-xavier-uniform, which replaces both standard deviations.
+  Initial weight_initial(double std) const {
+    return config.precision.init_method_xavier_uniform ? Initial{Initial::Kind::xavier_uniform} : Initial::normal(std);
+  }
   bool sequence_parallel() const { return config.parallel.sequence_parallel; }
 };
 

@@ -9,7 +9,7 @@ namespace ringtron {
 
 Embedding::Embedding(const BuildContext& build) : build_(build) {
   const ModelConfig& m = build.config.model;
-  const Initial initial = Initial::normal(build.config.precision.init_method_std);
+  const Initial initial = build.weight_initial(build.config.precision.init_method_std);
   const std::int64_t h = m.hidden_size;
   word_weight_ =
       &build.store.add("embedding.word_embeddings.weight", ShardSpec{{m.padded_vocab_size, h}, 0}, initial,

@@ -25,12 +25,12 @@ Mlp::Mlp(const BuildContext& build, const std::string& prefix)
   const std::int64_t h = m.hidden_size, f = m.ffn_hidden_size, rows = m.swiglu ? 2 * f : f;
   const std::vector<std::int64_t> parts = m.swiglu ? std::vector<std::int64_t>{f, f} : std::vector<std::int64_t>{};
   const double std = build.config.precision.init_method_std;
-  fc1_weight_ = &build.store.add(prefix + "linear_fc1.weight", ShardSpec{{rows, h}, 0, parts}, Initial::normal(std));
+  fc1_weight_ = &build.store.add(prefix + "linear_fc1.weight", ShardSpec{{rows, h}, 0, parts}, build.weight_initial(std));
   if (m.add_bias_linear) {
     fc1_bias_ = &build.store.add(prefix + "linear_fc1.bias", ShardSpec{{rows}, 0, parts}, Initial::constant(0.0));
   }
   fc2_weight_ = &build.store.add(prefix + "linear_fc2.weight", ShardSpec{{h, f}, 1},
-                                 Initial::normal(std / std::sqrt(2.0 * m.num_layers)));
+                                 build.weight_initial(std / std::sqrt(2.0 * m.num_layers)));
   if (m.add_bias_linear) {
     fc2_bias_ = &build.store.add(prefix + "linear_fc2.bias", ShardSpec{{h}}, Initial::constant(0.0));
     fc2_bias_->sum_gradient_over_tensor_group = build.sequence_parallel();

@@ -1,12 +1,11 @@
 // preprocess_data: tokenizes text into the .bin and .idx files that training reads, with the flags of
 // Megatron's tool.
-#include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <thread>
 
+#include "command_line.h"
 #include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
@@ -55,17 +54,6 @@ void declare(CLI::App& app, Flags& flags) {
                "Accepted, no effect: the order is always kept");
 }
 
-// Both --a-b and --a_b are names of a flag.
-std::vector<std::string> with_dashes(int argc, char** argv) {
-  std::vector<std::string> args(argv + 1, argv + argc);
-  for (std::string& arg : args) {
-    const auto name = static_cast<std::ptrdiff_t>(std::min(arg.find('='), arg.size()));
-    if (arg.starts_with("--")) std::replace(arg.begin(), arg.begin() + name, '_', '-');
-  }
-  std::reverse(args.begin(), args.end());  // CLI11 takes them from the back
-  return args;
-}
-
 int run(const Flags& flags) {
   std::signal(SIGINT, [](int) { interrupted = true; });
   std::signal(SIGTERM, [](int) { interrupted = true; });
@@ -85,13 +73,6 @@ int main(int argc, char** argv) {
     CLI::App app("Tokenizes text for training.", "preprocess_data");
     Flags flags;
     declare(app, flags);
-    try {
-      app.parse(with_dashes(argc, argv));
-    } catch (const CLI::Success& e) {
-      return app.exit(e);
-    } catch (const CLI::ParseError& e) {
-      throw ConfigError(std::string(e.what()) + ". See --help");
-    }
-    return run(flags);
+    return parse_and_run(app, argc, argv, [&] { return run(flags); });
   });
 }

@@ -1,8 +1,5 @@
 // train_tokenizer: learns a byte-level BPE vocabulary from text and writes GPT-2's two files.
-#include <CLI/CLI.hpp>
-
-#include <algorithm>
-
+#include "command_line.h"
 #include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
@@ -31,17 +28,6 @@ void declare(CLI::App& app, Options& options) {
   auto* prefix = app.add_option("--output-prefix", options.output_prefix,
                                 "Write PREFIX-vocab.json and PREFIX-merges.txt");
   folder->excludes(prefix);
-}
-
-// Both --a-b and --a_b are names of a flag.
-std::vector<std::string> with_dashes(int argc, char** argv) {
-  std::vector<std::string> args(argv + 1, argv + argc);
-  for (std::string& arg : args) {
-    if (arg.starts_with("--"))
-      std::replace(arg.begin(), arg.begin() + std::min(arg.find('='), arg.size()), '_', '-');
-  }
-  std::reverse(args.begin(), args.end());  // CLI11 takes them from the back
-  return args;
 }
 
 // Whether the last line is two seconds old; if so, it counts as renewed.
@@ -88,13 +74,6 @@ int main(int argc, char** argv) {
     CLI::App app("Learns a byte-level BPE vocabulary from text.", "train_tokenizer");
     Options options;
     declare(app, options);
-    try {
-      app.parse(with_dashes(argc, argv));
-    } catch (const CLI::Success& e) {
-      return app.exit(e);
-    } catch (const CLI::ParseError& e) {
-      throw ConfigError(std::string(e.what()) + ". See --help");
-    }
-    return run(options);
+    return parse_and_run(app, argc, argv, [&] { return run(options); });
   });
 }

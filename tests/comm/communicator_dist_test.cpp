@@ -112,6 +112,67 @@ DIST_TEST(Communicator, OneSidedExchange, 2, 4) {
   EXPECT_NO_THROW(ranks.world().barrier());
 }
 
+// A plan has all ranks call every step, whether they have a message in it or not.
+DIST_TEST(Communicator, ExchangeOfNothingIsDoneAtOnce, 1, 2, 3) {
+  for (int step = 0; step < 3; ++step) {
+    Work work = ranks.world().exchange({}, {});
+    work.wait();
+    EXPECT_NO_THROW(work.wait());
+  }
+  if (ranks.size() > 1) {  // and the operations after it still match
+    at::Tensor x = at::zeros({3});
+    const Send send{1, contribution(4, 3, at::kFloat)};
+    const Receive receive{0, x};
+    ranks.world()
+        .exchange({&send, ranks.rank() == 0 ? 1U : 0U}, {&receive, ranks.rank() == 1 ? 1U : 0U})
+        .wait();
+    EXPECT_TENSOR_EQUAL(x, ranks.rank() == 1 ? contribution(4, 3, at::kFloat) : at::zeros({3}));
+  }
+  EXPECT_NO_THROW(ranks.world().barrier());
+}
+
+// Both ways at once, of different lengths and types, some with no elements: the k-th sent is the k-th
+// received.
+DIST_TEST(Communicator, ManyMessagesOfOnePairMatchInOrder, 2, 3) {
+  const std::vector<std::int64_t> lengths = {5, 0, 5, 1, 0, 7, 5};
+  const auto message = [&](int from, int to, std::size_t k) {
+    return contribution(100 * from + 10 * to + static_cast<int>(k), lengths[k], kTypes[k % 4]);
+  };
+  std::vector<Send> sends;
+  std::vector<Receive> receives;
+  for (std::size_t k = 0; k < lengths.size(); ++k) {  // the messages of several pairs interleaved
+    for (int peer = 0; peer < ranks.size(); ++peer) {
+      if (peer == ranks.rank()) continue;
+      sends.push_back({peer, message(ranks.rank(), peer, k)});
+      receives.push_back({peer, at::full({lengths[k]}, -1, kTypes[k % 4])});
+    }
+  }
+  ranks.world().exchange(sends, receives).wait();
+  std::vector<std::size_t> next(static_cast<std::size_t>(ranks.size()), 0);
+  for (const Receive& receive : receives) {
+    EXPECT_TENSOR_EQUAL(receive.tensor, message(receive.peer, ranks.rank(), next[receive.peer]++));
+  }
+}
+
+// Two steps under way at once, waited for in the opposite order: each step's messages stay its own.
+DIST_TEST(Communicator, ExchangesUnderWayAtOnceDoNotMix, 2, 3) {
+  const int next = (ranks.rank() + 1) % ranks.size();
+  const int previous = (ranks.rank() + ranks.size() - 1) % ranks.size();
+  std::vector<at::Tensor> got;
+  std::vector<Work> works;
+  for (int step = 0; step < 4; ++step) {
+    got.push_back(at::zeros({9}));
+    const Send send{next, contribution(ranks.rank() + 10 * step, 9, at::kFloat)};
+    const Receive receive{previous, got.back()};
+    works.push_back(ranks.world().exchange({&send, 1}, {&receive, 1}));
+    works.push_back(ranks.world().exchange({}, {}));
+  }
+  for (auto work = works.rbegin(); work != works.rend(); ++work) work->wait();
+  for (int step = 0; step < 4; ++step) {
+    EXPECT_TENSOR_EQUAL(got[step], contribution(previous + 10 * step, 9, at::kFloat));
+  }
+}
+
 DIST_TEST(Communicator, BroadcastFromEveryRoot, 1, 2, 3, 4) {
   for (const at::ScalarType type : kTypes) {
     for (int root = 0; root < ranks.size(); ++root) {

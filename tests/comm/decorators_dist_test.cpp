@@ -63,6 +63,46 @@ DIST_TEST(Checked, SeesAMessageNobodyExpects, 2) {
                   HasSubstr("rank 0 sends 1 message(s) of 3 elements to rank 1, which expects 0")));
 }
 
+DIST_TEST(Checked, SeesThatOneRankSkipsAnExchange, 3) {
+  CheckedCommunicator comm(ranks.world(), ranks.world());
+  EXPECT_NO_THROW(comm.exchange({}, {}).wait());
+  EXPECT_THAT([&] { ranks.rank() == 2 ? comm.barrier() : comm.exchange({}, {}).wait(); },
+              ThrowsMessage<CommError>(
+                  AllOf(HasSubstr("number 2"), HasSubstr("rank 0: exchange"), HasSubstr("rank 2: barrier"))));
+}
+
+DIST_TEST(Checked, SeesAMessageOfNoElementsThatOneEndLacks, 2) {
+  CheckedCommunicator comm(ranks.world(), ranks.world());
+  at::Tensor got = at::ones({2});
+  const std::vector<Send> sends = {{1, at::ones({0})}, {1, at::ones({2})}};
+  const std::vector<Receive> receives = {{0, got}};
+  EXPECT_THAT([&] { ranks.rank() == 0 ? comm.exchange(sends, {}) : comm.exchange({}, receives); },
+              ThrowsMessage<CommError>(
+                  HasSubstr("sends 2 message(s) of 2 elements to rank 1, which expects 1 of 2")));
+}
+
+DIST_TEST(Checked, SeesMessagesInAnotherOrder, 2) {
+  CheckedCommunicator comm(ranks.world(), ranks.world());
+  at::Tensor longer = at::ones({5}), shorter = at::ones({2});
+  const std::vector<Send> sends = {{1, at::ones({5})}, {1, at::ones({2})}};
+  const std::vector<Receive> receives = {{0, shorter}, {0, longer}};
+  EXPECT_THAT([&] { ranks.rank() == 0 ? comm.exchange(sends, {}) : comm.exchange({}, receives); },
+              ThrowsMessage<CommError>(HasSubstr("their order, types and sizes must agree")));
+}
+
+DIST_TEST(Decorators, NameTheInnerGroup, 2) {
+  CountingCommunicator counting(ranks.world());
+  FaultyCommunicator faulty(counting, {});
+  CheckedCommunicator checked(faulty, ranks.world());
+  EXPECT_EQ(checked.name(), ranks.world().name());
+  EXPECT_EQ(checked.rank(), ranks.rank());
+  EXPECT_EQ(checked.size(), 2);
+  EXPECT_EQ(checked.global_rank(1), ranks.world().global_rank(1));
+  checked.exchange({}, {}).wait();
+  EXPECT_EQ(counting.counts().exchange.calls, 1);
+  EXPECT_EQ(counting.counts().exchange.bytes, 0);
+}
+
 DIST_TEST(Counting, EqualsTheClosedForm, 1, 2, 4) {
   CountingCommunicator comm(ranks.world());
   const int n = ranks.size();

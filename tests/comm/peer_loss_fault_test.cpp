@@ -102,6 +102,7 @@ DIST_TEST(PeerLoss, HangEndsWithTheTimeout, 3) {
   }
   EXPECT_THAT([&] { do_all_reduce(comm); },
               ThrowsMessage<CommError>(AllOf(HasSubstr("all_reduce number 2"), HasSubstr("2000 ms"))));
+  EXPECT_THROW(comm.exchange({}, {}), CommError);  // of no further use, even with nothing to send
 }
 
 DIST_TEST(PeerLoss, RankThatNeverComesIsNamed, 3) {

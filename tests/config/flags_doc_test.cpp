@@ -12,6 +12,11 @@ TEST(FlagsDocument, EqualsTheGeneratedText) {
       << "write it anew: pretrain_gpt --help=markdown > docs/flags.md";
 }
 
+// The program prints a line: the text and one newline.
+TEST(FlagsDocument, IsWhatTheProgramPrints) {
+  EXPECT_EQ(help_text("markdown", 80) + "\n", flags_markdown());
+}
+
 TEST(FlagsDocument, NamesRefusedFlags) {
   EXPECT_THAT(flags_markdown(), testing::HasSubstr("| `--use-distributed-optimizer` |"));
 }

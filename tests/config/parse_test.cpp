@@ -122,14 +122,14 @@ TEST(Parse, RecomputeIsAcceptedWithAWarning) {
 TEST(Parse, AllFaultsAtOnce) {
   const std::string text =
       fault_of(example_1_with("--num-layers many --sequence-paralel --fp16 --bf16=yes --seed --seq-length "
-                              "8190 --hidden-dropout 2 stray"));
+                              "-8190 --hidden-dropout 2 stray"));
   EXPECT_THAT(text, HasSubstr("8 faults in the command line:"));
   EXPECT_THAT(text, HasSubstr("--num-layers: expected a whole number, got 'many'"));
   EXPECT_THAT(text, HasSubstr("did you mean --sequence-parallel"));
   EXPECT_THAT(text, HasSubstr("--fp16: Ringtron does not take"));
   EXPECT_THAT(text, HasSubstr("--bf16: expected no value, got 'yes'"));
   EXPECT_THAT(text, HasSubstr("--seed: expected N, got nothing"));
-  EXPECT_THAT(text, HasSubstr("--seq-length: expected a multiple of 4"));
+  EXPECT_THAT(text, HasSubstr("--seq-length: expected at least 1, got -8190"));
   EXPECT_THAT(text, HasSubstr("--hidden-dropout: expected at least 0 and below 1, got 2"));
   EXPECT_THAT(text, HasSubstr("'stray': expected a flag"));
 }
@@ -139,13 +139,34 @@ TEST(Parse, AFaultyFlagIsNotReportedAsMissingToo) {
   EXPECT_EQ(text, "--lr: expected a finite number, got 'fast'");
 }
 
-TEST(Parse, CpCommTypesOtherThanP2p) {
-  for (const char* type : {"allgather", "all_gather", "a2a", "a2a+p2p"}) {
-    EXPECT_THAT(fault_of(example_1_with(std::string("--cp-comm-type ") + type)),
-                HasSubstr("the other transports come in a later version"));
+TEST(Parse, CpCommTypes) {
+  for (const char* type : {"allgather", "all_gather", "a2a", "p2p", "auto"}) {
+    const auto words = example_1_with(std::string("--cp-comm-type ") + type);
+    const Config config = std::get<CommandLine>(parse_command_line(words, kExample1Ranks)).config;
+    const std::string expected = type == std::string("allgather") ? "all_gather" : type;
+    EXPECT_THAT(config.parallel.cp_comm_type, testing::ElementsAre(expected));
   }
+  const auto per_layer = example_1_with("--num-layers 3 --cp-comm-type a2a allgather p2p");
+  EXPECT_THAT(
+      std::get<CommandLine>(parse_command_line(per_layer, kExample1Ranks)).config.parallel.cp_comm_type,
+      testing::ElementsAre("a2a", "all_gather", "p2p"));
   EXPECT_THAT(fault_of(example_1_with("--cp-comm-type ring")),
-              HasSubstr("expected one of p2p, all_gather, allgather, a2a, a2a+p2p, got 'ring'"));
+              HasSubstr("expected one of p2p, all_gather, allgather, a2a, a2a+p2p, auto, got 'ring'"));
+  EXPECT_THAT(fault_of(example_1_with("--cp-layout striped")),
+              HasSubstr("expected one of zigzag, contiguous, balanced, got 'striped'"));
+  EXPECT_THAT(fault_of(example_1_with("--softmax-type sink")),
+              HasSubstr("expected one of vanilla, off-by-one, learnable, got 'sink'"));
+}
+
+TEST(Parse, WindowsInMegatronsForms) {
+  for (const char* text :
+       {"--window-size 127 0", "--window-size 127,0", "--window-size=127,0", "--window-size (127,0)"}) {
+    EXPECT_THAT(flags(text).line.config.model.window_size, testing::ElementsAre(127, 0)) << text;
+  }
+  EXPECT_THAT(flags("--window-size -1 -1").line.config.model.window_size, testing::ElementsAre(-1, -1));
+  EXPECT_EQ(flags("--window-size 127,").faults[0].message, "--window-size: expected a whole number, got ''");
+  EXPECT_EQ(flags("--window-size 127:0").faults[0].message,
+            "--window-size: expected a whole number, got '127:0'");
 }
 
 TEST(Parse, HelpIsAResultAndComesBeforeFaults) {

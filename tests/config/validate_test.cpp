@@ -39,16 +39,45 @@ const Case kCases[] = {
     {"", "--hierarchical-context-parallel-sizes 2 2",
      "whose product is --context-parallel-size 2, got product 4"},
     {"", "--cp-comm-type p2p p2p", "expected one word, or one for each of 32 layers, got 2"},
-    {"", "--cp-comm-type a2a", "--cp-comm-type: expected p2p, got a2a"},
-    {"", "--seq-length 8188",
-     "--sequence-parallel: expected a --seq-length that 8 (TP 4 x CP 2) divides, got 8188"},
+    {"", "--hierarchical-context-parallel-sizes 2",
+     "expected two sizes A P (ranks that share heads, groups in the ring), got 1"},
+    {"", "--hierarchical-context-parallel-sizes 1 1 2", "groups in the ring), got 3"},
+    {"", "--cp-comm-type a2a+p2p",
+     "--hierarchical-context-parallel-sizes must be set when a2a+p2p is used in cp comm"},
+    {"", "--seq-length 8190",
+     "--sequence-parallel: expected a --seq-length that TP 4 divides, got 8190; use 8188 or 8192"},
     {"--num-layers", "", "num_layers argument is None"},
     {"--hidden-size", "--kv-channels 128", "hidden_size argument is None"},
     {"--num-attention-heads", "", "num_attention_heads argument is None"},
     {"--max-position-embeddings", "", "max_position_embeddings argument is None"},
     {"--seq-length", "", "seq_length argument is None"},
-    {"", "--seq-length 8190",
-     "expected a multiple of 4 (2 x context-parallel size 2), got 8190; use 8188 or 8192"},
+    {"", "--window-size 127",
+     "--window-size: expected two numbers, keys before and after a query's own, got 1"},
+    {"", "--window-size 1,2,3", "expected two numbers, keys before and after a query's own, got 3"},
+    {"", "--window-size -2 0",
+     "--window-size: expected numbers of keys, or -1 for all, got -2; write -1 for no limit"},
+    {"", "--window-size 127 128", "expected 0 keys after a query's own, got 128: the causal mask hides them"},
+    {"", "--strict-megatron --tensor-model-parallel-size 2 --seq-length 8190",
+     "seq-length should be a multiple of 2 * context-parallel-size if context-parallel-size > 1. "
+     "--strict-megatron: expected a multiple of 4, got 8190; use 8188 or 8192"},
+    {"", "--strict-megatron --cp-comm-type a2a --num-attention-heads 36 --kv-channels 128",
+     "cp_comm_type='a2a' requires num_heads % cp_size == 0 for Q, K, V. Found num_heads_q = 9, num_heads_kv "
+     "= 9, "
+     "cp_size = 2."},
+    {"", "--strict-megatron --cp-comm-type a2a --group-query-attention --num-query-groups 4",
+     "Found num_heads_q = 8, num_heads_kv = 1, cp_size = 2."},
+    {"",
+     "--strict-megatron --tensor-model-parallel-size 1 --context-parallel-size 8 --cp-comm-type a2a+p2p "
+     "--hierarchical-context-parallel-sizes 4 2 --group-query-attention --num-query-groups 2",
+     "cp_comm_type='a2a+p2p' requires num_heads % cp_size == 0 for Q, K, V. Found num_heads_q = 32, "
+     "num_heads_kv = 2, "
+     "cp_size = 4."},
+    {"", "--strict-megatron --window-size 127,0",
+     "Context parallelism does not support sliding window attention with cp_comm_type='p2p'!"},
+    {"", "--strict-megatron --cp-comm-type all_gather --softmax-type off-by-one",
+     "--softmax-type off-by-one: Megatron-LM's context parallelism expects cp_comm_type='a2a', got "
+     "'all_gather'"},
+    {"", "--strict-megatron --cp-comm-type auto", "Unsupported communication type: auto!"},
     {"", "--max-position-embeddings 4096",
      "max_position_embeddings (4096) must be greater than or equal to seq_length (8192)."},
     {"", "--hidden-size 4100", "--hidden-size: expected a multiple of --num-attention-heads 32, got 4100"},
@@ -127,7 +156,7 @@ TEST(Validate, EachRuleFiresAlone) {
 TEST(Validate, EveryRuleHasACase) {
   std::vector<const internal::Rule*> silent;
   for (const auto rules : {internal::parallel_rules(), internal::model_rules(), internal::training_rules(),
-                           internal::data_rules()}) {
+                           internal::data_rules(), internal::strict_megatron_rules()}) {
     for (const internal::Rule& rule : rules) {
       bool fired = false;
       for (const Case& c : kCases) {
@@ -143,11 +172,28 @@ TEST(Validate, EveryRuleHasACase) {
 
 TEST(Validate, GoodLinesHaveNoFault) {
   for (const std::string with :
-       {"", "--swiglu --normalization RMSNorm --position-embedding-type rope --disable-bias-linear",
-        "--group-query-attention --num-query-groups 8", "--lr-warmup-fraction 0.01 --lr-decay-iters 400000",
-        "--lr-decay-style WSD --lr-wsd-decay-iters 1000", "--seq-length 8184", "--split 969,_30,_1",
+       {"",
+        "--swiglu --normalization RMSNorm --position-embedding-type rope --disable-bias-linear",
+        "--group-query-attention --num-query-groups 8",
+        "--lr-warmup-fraction 0.01 --lr-decay-iters 400000",
+        "--lr-decay-style WSD --lr-wsd-decay-iters 1000",
+        "--seq-length 8184",
+        "--split 969,_30,_1",
         "--weight-decay-incr-style cosine --start-weight-decay 0 --end-weight-decay 0.1",
-        "--hierarchical-context-parallel-sizes 1 2", "--tokenizer-type NullTokenizer --vocab-size 1000"}) {
+        "--hierarchical-context-parallel-sizes 1 2",
+        "--tokenizer-type NullTokenizer --vocab-size 1000",
+        "--seq-length 8188",
+        "--sequence-parallel --tensor-model-parallel-size 1 --context-parallel-size 8 --seq-length 3",
+        "--cp-comm-type auto --cp-layout balanced",
+        "--cp-comm-type allgather --window-size 127,0",
+        "--cp-comm-type a2a+p2p --hierarchical-context-parallel-sizes 2 1 --window-size -1 0",
+        "--cp-comm-type a2a --num-attention-heads 28 --kv-channels 128 --softmax-type learnable",
+        "--reset-attention-mask --reset-position-ids --eod-mask-loss --cp-layout contiguous "
+        "--no-proof-of-exchange",
+        "--strict-megatron",
+        "--strict-megatron --cp-comm-type a2a --window-size 127,0 --softmax-type learnable",
+        "--strict-megatron --cp-comm-type all_gather --window-size 127,-1",
+        "--strict-megatron --context-parallel-size 1 --seq-length 8188 --window-size 127,0"}) {
     std::vector<std::string> words = example_1_with(with);
     for (std::string& word : words) {
       if (word == "969,_30,_1") word = "969, 30, 1";

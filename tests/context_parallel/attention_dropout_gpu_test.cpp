@@ -63,7 +63,7 @@ Block run(const BlockAttention& attention, const std::vector<at::Tensor>& in, co
 // an fp32 one, and bf16 storage.
 void expect_truth(at::ScalarType type, const AttentionDropout* dropout, double tolerance) {
   const Ranges rows{{0, 32}, {96, 128}};
-  const BlockCall call{.scale = 0.125, .causal = true, .dropout = dropout, .q_positions = rows, .kv_positions = rows};
+  const BlockCall call{.scale = 0.125, .band = Band::causal(), .dropout = dropout, .q_positions = rows, .kv_positions = rows};
   std::vector<at::Tensor> truth_in, in;
   for (const std::int64_t heads : {4, 2, 2, 4}) {
     truth_in.push_back(at::randn({64, 2, heads, 64}, at::TensorOptions(at::kDouble)).to(type).to(at::kDouble));

@@ -1,68 +1,162 @@
-// One block: the composed implementation against the reference and finite differences, the fused one against
-// it.
+// One block: every implementation that runs on a CPU against plain loops in fp64, and finite differences.
 #include "ringtron/context_parallel/block_attention.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "tests/context_parallel/attention_case.h"
-#include "tests/support/tensor_near.h"
+#include "ringtron/context_parallel/softmax_merge.h"
+#include "tests/context_parallel/block_case.h"
 
 namespace ringtron {
 namespace {
 
-using testing::AttentionCase;
-using testing::CaseSizes;
-using testing::Results;
+using testing::BlockCase;
+using testing::BlockOutput;
+using testing::BlockSizes;
+using testing::delta_of;
+using testing::describe;
+using testing::for_all_blocks;
+using testing::make_block;
+using testing::naive_block;
+using testing::near;
+using testing::run_block;
 
-Results run_block(const BlockAttention& block, const AttentionCase& c, at::ScalarType type) {
-  const PositionRange all[] = {{0, c.q.size(0)}};
-  const BlockCall call{c.call.scale, c.call.causal, c.call.dropout ? &*c.call.dropout : nullptr, all, all};
-  const at::Tensor q = c.q.to(type), k = c.k.to(type), v = c.v.to(type), d_out = c.d_out.to(type);
-  const BlockResult result = block.forward(q, k, v, call);
-  const at::ScalarType sum = accumulate_type(type);
-  const at::Tensor out = result.out.to(type).contiguous();
-  const OutputGradient output{d_out, out, result.lse,
-                              (d_out.to(sum) * out.to(sum)).sum(-1).permute({1, 2, 0}).contiguous()};
-  const BlockGradient g = block.backward(q, k, v, output, call);
-  return {out.to(at::kDouble), g.dq.to(at::kDouble), g.dk.to(at::kDouble), g.dv.to(at::kDouble)};
+constexpr std::int64_t kUnbounded = Band::kUnbounded;
+
+AttentionDropout some_dropout(std::int64_t b) {
+  AttentionDropout dropout{.p = 0.3, .key = 99, .sample_numbers = {}, .head_offset = 3};
+  for (std::int64_t sample = 0; sample < b; ++sample) dropout.sample_numbers.push_back(50 + 3 * sample);
+  return dropout;
 }
 
-void expect_near(const Results& got, const Results& expected, double tolerance) {
-  for (int i = 0; i < 4; ++i) EXPECT_TENSOR_NEAR(got[i], expected[i], tolerance) << testing::kResultNames[i];
+TEST(ComposedBlock, MatchesLoops) {
+  const auto whole = make_composed_block_attention(), row_by_row = make_composed_block_attention(1);
+  for_all_blocks([&](const BlockSizes& sizes, const Band& band) {
+    const AttentionDropout dropout = some_dropout(sizes.b);
+    for (const AttentionDropout* used : {static_cast<const AttentionDropout*>(nullptr), &dropout}) {
+      const BlockCase c = make_block(sizes, band, used);
+      const BlockOutput expected = naive_block(c);
+      EXPECT_TRUE(near(run_block(*whole, c), expected, 1e-13)) << describe(sizes, band);
+      EXPECT_TRUE(near(run_block(*row_by_row, c), expected, 1e-13)) << describe(sizes, band);
+    }
+  });
 }
 
-TEST(ComposedBlock, MatchesReference) {
-  for (const CaseSizes& sizes : testing::parity_cases()) {
-    const AttentionCase c = testing::make_case(sizes);
-    expect_near(run_block(*make_composed_block_attention(), c, at::kDouble), testing::reference_results(c),
-                1e-13);
-  }
-}
-
-TEST(ComposedBlock, TilesDoNotChangeTheResult) {
-  for (const CaseSizes& sizes : testing::parity_cases()) {
-    const AttentionCase c = testing::make_case(sizes);
-    const Results whole = run_block(*make_composed_block_attention(), c, at::kDouble);
-    for (const std::int64_t rows : {1, 7}) {
-      const std::int64_t bytes = rows * sizes.batch * sizes.heads * sizes.sequence * 8;
-      expect_near(run_block(*make_composed_block_attention(bytes), c, at::kDouble), whole, 1e-13);
+// Many tiles of more than one row, whose key ranges differ.
+TEST(ComposedBlock, LongerThanItsTiles) {
+  const BlockSizes sizes{.s_q = 300, .s_kv = 270, .b = 1, .n = 2, .g = 1, .d = 2, .d_v = 3};
+  const Band bands[] = {Band::all(), Band::causal(),     {20, 0},          {-30, 150},
+                        {3, -1},     {kUnbounded, -200}, {200, kUnbounded}};
+  for (const Band& band : bands) {
+    const BlockCase c = make_block(sizes, band);
+    const BlockOutput expected = naive_block(c);
+    for (const std::int64_t bytes : {64 << 20, 40'000}) {
+      EXPECT_TRUE(near(run_block(*make_composed_block_attention(bytes), c), expected, 1e-12)) << describe(sizes, band);
     }
   }
 }
 
-// Central differences of sum(out * d_out), for some elements of each input; with dropout, whose mask stays
-// the same.
+// All that a CPU run uses. fp32: 24 bits in sums; bf16: inputs are the same, but the fused kernel rounds probabilities
+// and results to 8 bits, and the output goes through them before the backward.
+TEST(CpuBlock, MatchesLoopsInAllTypes) {
+  const std::pair<at::ScalarType, double> kTolerances[] = {
+      {at::kDouble, 1e-13}, {at::kFloat, 1e-5}, {at::kBFloat16, 0.03}};
+  for_all_blocks([&](const BlockSizes& sizes, const Band& band) {
+    const AttentionDropout dropout = some_dropout(sizes.b);
+    for (const AttentionDropout* used : {static_cast<const AttentionDropout*>(nullptr), &dropout}) {
+      const BlockCase c = make_block(sizes, band, used);
+      const BlockOutput expected = naive_block(c);
+      for (const auto& [type, tolerance] : kTolerances) {
+        const auto block = make_block_attention(c10::DeviceType::CPU, type, used != nullptr);
+        EXPECT_TRUE(near(run_block(*block, c, type), expected, tolerance))
+            << describe(sizes, band) << " " << c10::toString(type) << (used ? " dropout" : "");
+      }
+    }
+  });
+}
+
+TEST(FlashCpuBlock, LongerThanItsOwnTiles) {
+  const std::int64_t lengths[][2] = {{700, 700}, {700, 520}, {300, 900}};
+  for (const auto& [s_q, s_kv] : lengths) {
+    const BlockSizes sizes{.s_q = s_q, .s_kv = s_kv, .b = 1, .n = 2, .g = 1, .d = 16, .d_v = 16};
+    for (const std::int64_t right : {kUnbounded, std::int64_t{0}, std::int64_t{130}, std::int64_t{-170}}) {
+      const BlockCase c = make_block(sizes, {kUnbounded, right});
+      EXPECT_TRUE(
+          near(run_block(*make_flash_cpu_block_attention(), c), run_block(*make_composed_block_attention(), c), 1e-12))
+          << describe(sizes, c.band);
+    }
+  }
+}
+
+// Two blocks of keys, `cut` in the first, merged; backward with the merged output.
+BlockOutput run_in_two(const BlockAttention& block, const BlockCase& c, std::int64_t cut, bool merged_lse = true) {
+  const BlockSizes z{c.q.size(0), c.k.size(0), c.q.size(1), c.q.size(2), c.k.size(2), c.q.size(3), c.v.size(3)};
+  const std::int64_t begins[] = {0, cut}, lengths[] = {cut, z.s_kv - cut};
+  const auto part = [&](const at::Tensor& x, int i) { return x.narrow(0, begins[i], lengths[i]); };
+  const auto call = [&](int i) {
+    const Band band{c.band.left == kUnbounded ? kUnbounded : c.band.left + begins[i],
+                    c.band.right == kUnbounded ? kUnbounded : c.band.right - begins[i]};
+    return BlockCall{.scale = c.call().scale, .band = band};
+  };
+  SoftmaxAccumulator sum(c.q, z.d_v);
+  at::Tensor own_lse[2];
+  for (int i = 0; i < 2; ++i) {
+    const BlockResult r = block.forward(c.q, part(c.k, i), part(c.v, i), call(i));
+    own_lse[i] = r.lse;
+    sum.merge(0, r.out, r.lse);
+  }
+  const at::Tensor out = sum.out();
+  BlockGradient g[2];
+  for (int i = 0; i < 2; ++i) {
+    const OutputGradient output{c.d_out, out, merged_lse ? sum.lse() : own_lse[i], delta_of(c.d_out, out)};
+    g[i] = block.backward(c.q, part(c.k, i), part(c.v, i), output, call(i));
+  }
+  return {out, sum.lse(), g[0].dq + g[1].dq, at::cat({g[0].dk, g[1].dk}), at::cat({g[0].dv, g[1].dv})};
+}
+
+TEST(CpuBlock, TwoBlocksOfKeysAreOne) {
+  const auto composed = make_composed_block_attention(), fused = make_flash_cpu_block_attention();
+  for_all_blocks([&](const BlockSizes& sizes, const Band& band) {
+    const BlockCase c = make_block(sizes, band);
+    const BlockOutput expected = naive_block(c);
+    for (const std::int64_t cut : {std::int64_t{0}, sizes.s_kv / 3, sizes.s_kv}) {
+      EXPECT_TRUE(near(run_in_two(*composed, c, cut), expected, 1e-13)) << describe(sizes, band) << " cut " << cut;
+      EXPECT_TRUE(near(run_in_two(*fused, c, cut), expected, 1e-13)) << describe(sizes, band) << " cut " << cut;
+    }
+  });
+}
+
+// Negative controls: each of these must be seen.
+TEST(BlockControl, ABandShiftedByOne) {
+  BlockCase c = make_block({}, {3, 1});
+  const BlockOutput expected = naive_block(c);
+  ASSERT_TRUE(near(run_block(*make_composed_block_attention(), c), expected, 1e-13));
+  for (const Band& band : {Band{4, 1}, Band{3, 0}, Band{4, 0}, Band::all()}) {
+    c.band = band;
+    EXPECT_FALSE(near(run_block(*make_composed_block_attention(), c), expected, 1e-3));
+  }
+}
+
+TEST(BlockControl, BackwardWithoutTheMergedLse) {
+  const BlockCase c = make_block({}, Band::all());
+  const BlockOutput expected = naive_block(c);
+  for (const auto& block : {make_composed_block_attention(), make_flash_cpu_block_attention()}) {
+    ASSERT_TRUE(near(run_in_two(*block, c, 4), expected, 1e-13));
+    EXPECT_FALSE(near(run_in_two(*block, c, 4, false), expected, 1e-3));
+  }
+}
+
+// Central differences of sum(out * d_out), for some elements of each input; with dropout, whose mask stays the same.
 TEST(ComposedBlock, GradientsAreTheSlopes) {
-  AttentionCase c = testing::make_case(
-      {.sequence = 6, .batch = 1, .heads = 2, .groups = 1, .head_size = 3, .dropout = 0.25});
+  const AttentionDropout dropout = some_dropout(1);
+  BlockCase c = make_block({.s_q = 5, .s_kv = 6, .b = 1, .n = 2, .g = 1, .d = 3, .d_v = 2}, {2, 1}, &dropout);
   const auto block = make_composed_block_attention();
-  const Results got = run_block(*block, c, at::kDouble);
-  const auto value = [&] { return (run_block(*block, c, at::kDouble)[0] * c.d_out).sum().item<double>(); };
+  const BlockOutput got = run_block(*block, c);
+  const auto value = [&] { return (run_block(*block, c).out * c.d_out).sum().item<double>(); };
   const double step = 1e-5;
-  at::Tensor inputs[] = {c.q, c.k, c.v};
-  for (int input = 0; input < 3; ++input) {
-    const at::Tensor flat = inputs[input].view({-1}), gradient = got[input + 1].reshape({-1});
+  const std::pair<at::Tensor, at::Tensor> pairs[] = {{c.q, got.dq}, {c.k, got.dk}, {c.v, got.dv}};
+  for (const auto& [input, gradient] : pairs) {
+    const at::Tensor flat = input.view({-1});
     for (std::int64_t i = 0; i < flat.numel(); i += 2) {
       const at::Tensor element = flat[i];
       const double before = element.item<double>();
@@ -71,53 +165,16 @@ TEST(ComposedBlock, GradientsAreTheSlopes) {
       element.fill_(before - step);
       const double below = value();
       element.fill_(before);
-      EXPECT_NEAR(gradient[i].item<double>(), (above - below) / (2 * step), 1e-8);
+      EXPECT_NEAR(gradient.reshape({-1})[i].item<double>(), (above - below) / (2 * step), 1e-8);
     }
   }
 }
 
-TEST(ComposedBlock, NoKeysAndNoQueries) {
+TEST(ComposedBlock, RefusesShapesThatDoNotFit) {
   const auto block = make_composed_block_attention();
-  const at::Tensor q = at::ones({3, 1, 2, 4}), none = at::ones({0, 1, 2, 4});
-  const BlockResult nothing_seen = block->forward(q, none, none, {});
-  EXPECT_TENSOR_EQUAL(nothing_seen.out, at::zeros_like(q));
-  EXPECT_TRUE(nothing_seen.lse.isneginf().all().item<bool>());
-  EXPECT_EQ(block->forward(none, q, q, {}).out.numel(), 0);
-}
-
-TEST(ComposedBlock, RefusesHeadsThatDoNotDivide) {
-  const at::Tensor q = at::ones({3, 1, 4, 4}), k = at::ones({3, 1, 3, 4});
-  EXPECT_ANY_THROW(make_composed_block_attention()->forward(q, k, k, {}));
-}
-
-TEST(FlashCpuBlock, MatchesComposed) {
-  // Of the largest element: fp64 and fp32 differ in the order of sums; bf16 rounds probabilities and results
-  // to 8 bits.
-  const std::pair<at::ScalarType, double> kTolerances[] = {
-      {at::kDouble, 1e-13}, {at::kFloat, 5e-6}, {at::kBFloat16, 0.02}};
-  for (const CaseSizes& sizes : testing::parity_cases()) {
-    if (sizes.dropout > 0.0) continue;
-    const AttentionCase c = testing::make_case(sizes);
-    for (const auto& [type, tolerance] : kTolerances) {
-      expect_near(run_block(*make_flash_cpu_block_attention(), c, type),
-                  run_block(*make_composed_block_attention(), c, type), tolerance);
-    }
-  }
-}
-
-TEST(FlashCpuBlock, LongerThanItsOwnTiles) {
-  for (const bool causal : {true, false}) {
-    const AttentionCase c =
-        testing::make_case({.sequence = 700, .batch = 1, .head_size = 16, .causal = causal});
-    expect_near(run_block(*make_flash_cpu_block_attention(), c, at::kDouble),
-                run_block(*make_composed_block_attention(), c, at::kDouble), 1e-12);
-  }
-}
-
-TEST(MakeBlockAttention, DropoutGoesToTheComposedOne) {
-  const AttentionCase c = testing::make_case({.dropout = 0.5});
-  const auto block = make_block_attention(c10::DeviceType::CPU, at::kFloat, true);
-  EXPECT_NO_THROW(run_block(*block, c, at::kFloat));
+  const at::Tensor q = at::ones({3, 1, 4, 4}), k = at::ones({3, 1, 3, 4}), k2 = at::ones({3, 1, 2, 4});
+  EXPECT_ANY_THROW(block->forward(q, k, k, {}));
+  EXPECT_ANY_THROW(block->forward(q, k2, at::ones({2, 1, 2, 4}), {}));
 }
 
 }  // namespace

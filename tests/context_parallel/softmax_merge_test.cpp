@@ -78,6 +78,16 @@ TEST(SoftmaxAccumulator, RowsThatNothingCoversAreEmpty) {
   EXPECT_TRUE(sum.lse().narrow(2, 0, 2).isneginf().all().item<bool>());
 }
 
+TEST(SoftmaxAccumulator, ValuesMayHaveAnotherHeadSize) {
+  const at::Tensor q = testing::random_tensor({4, 1, 2, 3}, 1);
+  const at::Tensor out = testing::random_tensor({2, 1, 2, 5}, 2), lse = testing::random_tensor({1, 2, 2}, 3);
+  SoftmaxAccumulator sum(q, 5), nothing(q, 5);
+  sum.merge(1, out, lse);
+  EXPECT_TENSOR_EQUAL(sum.out().narrow(0, 1, 2), out);
+  EXPECT_TENSOR_EQUAL(nothing.out(), at::zeros({4, 1, 2, 5}, at::kDouble));
+  EXPECT_ANY_THROW(SoftmaxAccumulator(q).merge(1, out, lse));
+}
+
 TEST(SoftmaxAccumulator, DoesNotWriteIntoTheOnlyPart) {
   const at::Tensor q = testing::random_tensor({2, 1, 2, 3}, 1);
   const at::Tensor out = testing::random_tensor({2, 1, 2, 3}, 2), lse = testing::random_tensor({1, 2, 2}, 3);

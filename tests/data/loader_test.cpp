@@ -8,6 +8,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/data/gpt_dataset.h"
+#include "ringtron/data/indexed_dataset_writer.h"
 #include "ringtron/data/mock_dataset.h"
 #include "tests/data/made_up_corpus.h"
 #include "tests/support/temp_dir.h"
@@ -19,7 +20,7 @@ constexpr std::int64_t kLength = 128;
 constexpr std::int64_t kVocab = 30;
 
 LoaderOptions options() {
-  return {.ranges = {}, .vocab_size = kVocab, .end_of_document = kVocab - 1};
+  return {.ranges = {}, .plan = {}, .vocab_size = kVocab, .end_of_document = kVocab - 1};
 }
 
 TEST(Loader, LabelsFollowTokens) {
@@ -77,14 +78,122 @@ TEST(Loader, EndOfDocumentMasksAndResets) {
   with.mask_end_of_document = with.reset_position_ids = true;
   const MicroBatch plain = read_micro_batch(dataset, sampler, options(), {0});
   const MicroBatch batch = read_micro_batch(dataset, sampler, with, {0});
-  const auto end = static_cast<std::size_t>(MockDataset::kDocumentLength - 1);
-  EXPECT_EQ(plain.loss_mask[end], 1);
-  EXPECT_EQ(batch.loss_mask[end], 0);
-  EXPECT_EQ(batch.loss_mask[end + 1], 1);
-  EXPECT_EQ(plain.position_ids[end + 1], MockDataset::kDocumentLength);
-  EXPECT_EQ(batch.position_ids[end], MockDataset::kDocumentLength - 1);
-  EXPECT_EQ(batch.position_ids[end + 1], 0);
-  EXPECT_EQ(batch.position_ids[end + 5], 4);
+  std::int64_t begin = 0, ends = 0;
+  for (std::int64_t p = 0; p < kLength; ++p) {
+    const auto at = static_cast<std::size_t>(p);
+    const bool is_end = plain.tokens[at] == kVocab - 1;
+    EXPECT_EQ(plain.loss_mask[at], 1);
+    EXPECT_EQ(batch.loss_mask[at], is_end ? 0 : 1);
+    EXPECT_EQ(plain.position_ids[at], p);
+    EXPECT_EQ(batch.position_ids[at], p - begin);
+    if (!is_end) continue;
+    begin = p + 1;
+    ++ends;
+  }
+  EXPECT_EQ(ends, 4);  // one in each quarter
+}
+
+// A rank whose ranges follow from the documents: the callback gets those of the whole samples, and what it
+// made the ranges from comes back with the batch.
+TEST(Loader, RangesMayDependOnDocuments) {
+  const MockDataset dataset(4, kLength, kVocab, 3);
+  const Sampler sampler{.dataset_size = 4, .micro_batch_size = 2};
+  const MicroBatch whole = read_micro_batch(dataset, sampler, options(), {1, 2});
+  EXPECT_TRUE(whole.document_starts.empty());
+  DocumentStarts expected(2);
+  for (std::int64_t b = 0; b < 2; ++b) {
+    for (std::int64_t p = 0; p + 1 < kLength; ++p) {
+      if (whole.tokens[static_cast<std::size_t>(b * kLength + p)] == kVocab - 1) {
+        expected[static_cast<std::size_t>(b)].push_back(p + 1);
+      }
+    }
+  }
+  ASSERT_FALSE(expected[0].empty());
+  LoaderOptions with = options();
+  with.find_documents = with.reset_position_ids = true;
+  int calls = 0;
+  with.plan = [&](const DocumentStarts& starts) -> ReadPlan {
+    ++calls;
+    EXPECT_EQ(starts, expected);
+    return {{{starts[0][0] - 1, starts[0][0] + 2}, {kLength - 2, kLength}}, std::make_shared<const int>(17)};
+  };
+  const MicroBatch part = read_micro_batch(dataset, sampler, with, {1, 2});
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(part.length, 5);
+  EXPECT_EQ(part.document_starts, expected);
+  EXPECT_EQ(*static_cast<const int*>(part.made_from.get()), 17);
+  const std::int64_t first = expected[0][0];
+  EXPECT_THAT(part.global_positions,
+              ::testing::ElementsAre(first - 1, first, first + 1, kLength - 2, kLength - 1));
+  for (std::size_t i = 0; i < 10; ++i) {
+    const std::int64_t p = part.global_positions[i % 5];
+    const auto global = static_cast<std::size_t>(static_cast<std::int64_t>(i / 5) * kLength + p);
+    EXPECT_EQ(part.tokens[i], whole.tokens[global]);
+    EXPECT_EQ(part.labels[i], whole.labels[global]);
+    std::int64_t begin = 0;
+    for (const std::int64_t start : expected[i / 5]) begin = start <= p ? start : begin;
+    EXPECT_EQ(part.position_ids[i], p - begin);
+  }
+}
+
+// The last token of a sample ends a document: the next one begins in another sample.
+TEST(Loader, AStartAtTheEndOfTheSampleIsDropped) {
+  testing::TempDir dir;
+  const std::string prefix = (dir / "corpus").string();
+  IndexedDatasetWriter writer(prefix, TokenType::u16);
+  for (int d = 0; d < 20; ++d) {
+    writer.add_sequence(std::vector<std::int32_t>{1, 2, 3, 29});
+    writer.end_document();
+  }
+  writer.finish();
+  const GptDataset dataset(std::make_shared<IndexedDataset>(prefix), {Split::train, {{0, 20}, 4, 1, {}}, {}});
+  LoaderOptions with = options();
+  with.find_documents = true;
+  int at_the_end = 0;
+  for (std::int64_t i = 0; i < dataset.size(); ++i) {
+    const MicroBatch batch = read_micro_batch(dataset, {.dataset_size = dataset.size()}, with, {i});
+    ASSERT_EQ(batch.length, 4);
+    const auto end = std::find(batch.tokens.begin(), batch.tokens.end(), 29) - batch.tokens.begin();
+    at_the_end += end == 3;
+    EXPECT_EQ(batch.document_starts[0],
+              end == 3 ? std::vector<std::int64_t>{} : std::vector<std::int64_t>{end + 1});
+    EXPECT_EQ(batch.position_ids.back(), 3);  // only --reset-position-ids resets them
+  }
+  EXPECT_GT(at_the_end, 0);
+}
+
+TEST(Loader, ARankMayHaveNoTokens) {
+  const MockDataset dataset(4, kLength, kVocab, 3);
+  LoaderOptions nothing = options();
+  nothing.ranges.emplace();
+  const MicroBatch batch =
+      read_micro_batch(dataset, {.dataset_size = 4, .micro_batch_size = 2}, nothing, {0, 1});
+  EXPECT_EQ(batch.batch, 2);
+  EXPECT_EQ(batch.length, 0);
+  EXPECT_TRUE(batch.tokens.empty());
+  EXPECT_TRUE(batch.position_ids.empty());
+  EXPECT_TRUE(batch.global_positions.empty());
+}
+
+// Without document masks a rank reads its own chunks and one token more for the last label, nothing else.
+TEST(Loader, ReadsOnlyItsOwnRanges) {
+  class Watched : public MockDataset {
+   public:
+    using MockDataset::MockDataset;
+    void read(std::int64_t sample, std::int64_t first, std::int64_t count, std::int32_t* out) const override {
+      reads.emplace_back(first, count);
+      MockDataset::read(sample, first, count, out);
+    }
+    mutable std::vector<std::pair<std::int64_t, std::int64_t>> reads;
+  };
+  const Watched dataset(1, kLength, kVocab, 1);
+  LoaderOptions mine = options();
+  mine.plan = [](const DocumentStarts& starts) -> ReadPlan {
+    EXPECT_TRUE(starts.empty());
+    return {{{8, 16}, {100, 104}}};
+  };
+  read_micro_batch(dataset, {.dataset_size = 1}, mine, {0});
+  EXPECT_THAT(dataset.reads, ::testing::ElementsAre(std::pair(8, 9), std::pair(100, 5)));
 }
 
 TEST(Loader, TokenOutsideTheVocabularyIsNamed) {

@@ -111,32 +111,46 @@ inline std::vector<Layout> layouts_of(int ranks, int micro_batches) {
 
 struct Model {
   const char* name;
-  const char* flags;
+  std::string flags;
 };
 
 // One process, four micro-batches a step.
-inline Trace reference(const SharedFolder& folder, const char* flags) {
+inline Trace reference(const SharedFolder& folder, const std::string& flags) {
   ToyTraining run(toy_config({1, 1, 1, false, 2}, folder.corpus(), flags));
   return train(run);
 }
 
-inline void expect_parity(RankContext& ranks, const Model& model, const std::vector<Layout>& layouts,
-                          int first_number) {
+// A layout, and flags that say how it works but must not change the result.
+struct Way {
+  Layout layout;
+  std::string flags;
+};
+
+inline void expect_parity_of_ways(RankContext& ranks, const Model& model, const std::vector<Way>& ways,
+                                  int first_number) {
   const SharedFolder folder(ranks);
   const Trace expected = reference(folder, model.flags);
   int number = first_number;
-  for (const Layout& layout : layouts) {
-    ToyTraining run(ranks, number++, toy_config(layout, folder.corpus(), model.flags));
+  for (const auto& [layout, flags] : ways) {
+    ToyTraining run(ranks, number++,
+                    toy_config(layout, folder.corpus(), fmt::format("{} {}", model.flags, flags)));
     const Difference worst = over_ranks(run.job().world(), compare(expected, train(run)));
-    EXPECT_LE(worst.loss, kTolerance) << model.name << ' ' << layout.text();
-    EXPECT_LE(worst.gradient, kTolerance) << model.name << ' ' << layout.text();
+    EXPECT_LE(worst.loss, kTolerance) << model.name << ' ' << layout.text() << ' ' << flags;
+    EXPECT_LE(worst.gradient, kTolerance) << model.name << ' ' << layout.text() << ' ' << flags;
     if (ranks.rank() == 0) {
-      print_line("| {:10} | {} | {:2} | {} | {} | {} | {} | {:8.1e} | {:8.1e} |", model.name, layout.ranks(),
-                 layout.tp, layout.sequence_parallel ? "on " : "off", layout.cp, layout.dp,
-                 layout.micro_batch, worst.loss, worst.gradient);
+      print_line("| {:10} | {} | {:2} | {} | {} | {} | {} | {:8.1e} | {:8.1e} | {}", model.name,
+                 layout.ranks(), layout.tp, layout.sequence_parallel ? "on " : "off", layout.cp, layout.dp,
+                 layout.micro_batch, worst.loss, worst.gradient, flags);
     }
     run.job().world().barrier();
   }
+}
+
+inline void expect_parity(RankContext& ranks, const Model& model, const std::vector<Layout>& layouts,
+                          int first_number) {
+  std::vector<Way> ways;
+  for (const Layout& layout : layouts) ways.push_back({layout, ""});
+  expect_parity_of_ways(ranks, model, ways, first_number);
 }
 
 }  // namespace ringtron::testing

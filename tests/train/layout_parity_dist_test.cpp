@@ -9,7 +9,7 @@
 namespace ringtron::testing {
 namespace {
 
-constexpr Model kModel = {"llama-like", kLlamaLike};
+const Model kModel = {"llama-like", kLlamaLike};
 
 DIST_TEST(LayoutParity, LlamaLike, 1, 2, 4, 8) {
   expect_parity(ranks, kModel, layouts_of(ranks.size(), 2), 0);
@@ -50,7 +50,8 @@ std::unique_ptr<Loader> loader_of_chunks(const ToyTraining& run, const Dataset& 
   sampler.dataset_size = dataset.size();
   sampler.micro_batch_size = run.job().config().batch.micro_batch_size;
   LoaderOptions options;
-  for (const int chunk : chunks) options.ranges.push_back({chunk * length, (chunk + 1) * length});
+  options.ranges.emplace();
+  for (const int chunk : chunks) options.ranges->push_back({chunk * length, (chunk + 1) * length});
   options.vocab_size = kVocabulary;
   return std::make_unique<Loader>(dataset, sampler, options, 0);
 }

@@ -7,7 +7,7 @@
 namespace ringtron::testing {
 namespace {
 
-constexpr Model kModel = {"gpt-like", kGptLike};
+const Model kModel = {"gpt-like", kGptLike};
 
 DIST_TEST(LayoutParity, GptLike, 1, 2, 4, 8) {
   expect_parity(ranks, kModel, layouts_of(ranks.size(), 1), 0);

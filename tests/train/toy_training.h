@@ -17,6 +17,7 @@
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/assembly.h"
 #include "ringtron/train/training_data.h"
+#include "ringtron/train/whole_tensor.h"
 #include "tests/support/multi_rank.h"
 #include "tests/support/temp_dir.h"
 
@@ -106,11 +107,11 @@ using LogicalTensors = std::map<std::string, at::Tensor>;
 class ToyTraining {
  public:
   // On all ranks of the test; `number` is another one for each run of one test. Collective.
-  ToyTraining(RankContext& ranks, int number, const Config& config)
-      : ToyTraining(config, environment(ranks), rendezvous(ranks.options(), number)) {}
+  ToyTraining(RankContext& ranks, int number, const Config& config, const CpAttentionOptions& attention = {})
+      : ToyTraining(config, environment(ranks), rendezvous(ranks.options(), number), attention) {}
 
   // In this process alone.
-  explicit ToyTraining(const Config& config) : ToyTraining(config, LaunchEnvironment{}, nullptr) {}
+  explicit ToyTraining(const Config& config) : ToyTraining(config, LaunchEnvironment{}, nullptr, {}) {}
 
   const Job& job() const { return job_; }
   Assembly& parts() { return assembly_; }
@@ -136,11 +137,12 @@ class ToyTraining {
   }
 
  private:
-  ToyTraining(const Config& config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous)
+  ToyTraining(const Config& config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous,
+              const CpAttentionOptions& attention)
       : job_(config, std::move(environment), std::move(rendezvous)),
         config_(config),
         tokenizer_(open_tokenizer(job_, config_)),
-        assembly_(job_, config_, tokenizer_->vocab_size()),
+        assembly_(job_, config_, tokenizer_->vocab_size(), attention),
         data_(job_, *tokenizer_) {}
 
   static LaunchEnvironment environment(const RankContext& ranks) {
@@ -159,24 +161,9 @@ class ToyTraining {
     const at::NoGradGuard no_grad;
     LogicalTensors out;
     for (OptimizerState& s : state().optimizer.states()) {
-      out[s.parameter->name] = whole_of(*s.parameter, pick(s)).clone();
+      out[s.parameter->name] = whole_tensor(*s.parameter, pick(s), job_.parallel());
     }
     return out;
-  }
-
-  // Each tensor rank puts its slices into zeros; the sum over the group is exact.
-  at::Tensor whole_of(const Parameter& parameter, const at::Tensor& local) const {
-    at::Tensor whole = local;
-    if (parameter.is_sharded()) {
-      const ParallelState& parallel = job_.parallel();
-      whole = at::zeros(parameter.shard.global_shape, local.options());
-      for (const ShardSlice& s : parameter.shard.slices(parallel.tp_rank(), parallel.tp_size())) {
-        whole.narrow(parameter.shard.dim, s.global_offset, s.length)
-            .copy_(local.narrow(parameter.shard.dim, s.local_offset, s.length));
-      }
-      parallel.tensor().all_reduce(whole).wait();
-    }
-    return parameter.real_rows < 0 ? whole : whole.narrow(0, 0, parameter.real_rows);
   }
 
   Job job_;

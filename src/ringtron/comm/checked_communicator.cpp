@@ -76,7 +76,7 @@ struct CheckedCommunicator::Fingerprint {
 };
 
 CheckedCommunicator::CheckedCommunicator(Communicator& inner, Communicator& control)
-    : inner_(inner), control_(control) {
+    : ForwardingCommunicator(inner), control_(control) {
   RT_CHECK_EQ(inner.size(), control.size(), "ranks of the control group");
 }
 
@@ -139,38 +139,38 @@ void CheckedCommunicator::agree_on_messages(std::span<const Send> sends, std::sp
 
 Work CheckedCommunicator::all_reduce(at::Tensor tensor, ReduceOp op) {
   agree(Fingerprint(Kind::all_reduce, tensor, static_cast<std::int64_t>(op)));
-  return inner_.all_reduce(std::move(tensor), op);
+  return inner().all_reduce(std::move(tensor), op);
 }
 
 Work CheckedCommunicator::all_gather(at::Tensor shard, at::Tensor whole) {
   agree(Fingerprint(Kind::all_gather, shard));
-  return inner_.all_gather(std::move(shard), std::move(whole));
+  return inner().all_gather(std::move(shard), std::move(whole));
 }
 
 Work CheckedCommunicator::reduce_scatter(at::Tensor whole, at::Tensor shard, ReduceOp op) {
   agree(Fingerprint(Kind::reduce_scatter, whole, static_cast<std::int64_t>(op)));
-  return inner_.reduce_scatter(std::move(whole), std::move(shard), op);
+  return inner().reduce_scatter(std::move(whole), std::move(shard), op);
 }
 
 Work CheckedCommunicator::all_to_all(at::Tensor in, at::Tensor out) {
   agree(Fingerprint(Kind::all_to_all, in));
-  return inner_.all_to_all(std::move(in), std::move(out));
+  return inner().all_to_all(std::move(in), std::move(out));
 }
 
 Work CheckedCommunicator::exchange(std::span<const Send> sends, std::span<const Receive> receives) {
   agree(Fingerprint(Kind::exchange));
   agree_on_messages(sends, receives);
-  return inner_.exchange(sends, receives);
+  return inner().exchange(sends, receives);
 }
 
 Work CheckedCommunicator::broadcast(at::Tensor tensor, int root) {
   agree(Fingerprint(Kind::broadcast, tensor, -1, root));
-  return inner_.broadcast(std::move(tensor), root);
+  return inner().broadcast(std::move(tensor), root);
 }
 
 void CheckedCommunicator::barrier() {
   agree(Fingerprint(Kind::barrier));
-  inner_.barrier();
+  inner().barrier();
 }
 
 }  // namespace ringtron

@@ -7,20 +7,15 @@
 
 #include <memory>
 
-#include "ringtron/comm/communicator.h"
+#include "ringtron/comm/forwarding_communicator.h"
 
 namespace ringtron {
 
-class CheckedCommunicator final : public Communicator {
+class CheckedCommunicator final : public ForwardingCommunicator {
  public:
   // `inner` moves the data; `control` moves the fingerprints (CPU tensors) and has the same ranks. They may
   // be the same communicator when it takes CPU tensors. Both must outlive this.
   CheckedCommunicator(Communicator& inner, Communicator& control);
-
-  const std::string& name() const override { return inner_.name(); }
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
-  int global_rank(int group_rank) const override { return inner_.global_rank(group_rank); }
 
   Work all_reduce(at::Tensor tensor, ReduceOp op) override;
   Work all_gather(at::Tensor shard, at::Tensor whole) override;
@@ -35,7 +30,6 @@ class CheckedCommunicator final : public Communicator {
   void agree(const Fingerprint& mine);
   void agree_on_messages(std::span<const Send> sends, std::span<const Receive> receives);
 
-  Communicator& inner_;
   Communicator& control_;
   std::int64_t sequence_ = 0;
 };

@@ -70,6 +70,8 @@ class Communicator {
   virtual Work all_to_all(at::Tensor in, at::Tensor out) = 0;
   // One grouped point-to-point step: all sends and receives together, so that no order can deadlock. Messages between
   // one pair of ranks match in the order given. Rank-to-itself messages are not allowed.
+  // All ranks call it, also one without a message in this step: its Work is done at once. A message of no elements is
+  // listed at both ends like any other; nothing is sent for it, and the ones after it still match.
   virtual Work exchange(std::span<const Send> sends, std::span<const Receive> receives) = 0;
   // From `root` (a rank of the group) to all, in place.
   virtual Work broadcast(at::Tensor tensor, int root) = 0;

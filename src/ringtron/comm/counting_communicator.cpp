@@ -24,38 +24,38 @@ void CountingCommunicator::count(OperationCount& count, std::int64_t whole_bytes
 
 Work CountingCommunicator::all_reduce(at::Tensor tensor, ReduceOp op) {
   count(counts_.all_reduce, bytes_of(tensor), 2);
-  return inner_.all_reduce(std::move(tensor), op);
+  return inner().all_reduce(std::move(tensor), op);
 }
 
 Work CountingCommunicator::all_gather(at::Tensor shard, at::Tensor whole) {
   count(counts_.all_gather, bytes_of(whole), 1);
-  return inner_.all_gather(std::move(shard), std::move(whole));
+  return inner().all_gather(std::move(shard), std::move(whole));
 }
 
 Work CountingCommunicator::reduce_scatter(at::Tensor whole, at::Tensor shard, ReduceOp op) {
   count(counts_.reduce_scatter, bytes_of(whole), 1);
-  return inner_.reduce_scatter(std::move(whole), std::move(shard), op);
+  return inner().reduce_scatter(std::move(whole), std::move(shard), op);
 }
 
 Work CountingCommunicator::all_to_all(at::Tensor in, at::Tensor out) {
   count(counts_.all_to_all, bytes_of(in), 1);
-  return inner_.all_to_all(std::move(in), std::move(out));
+  return inner().all_to_all(std::move(in), std::move(out));
 }
 
 Work CountingCommunicator::exchange(std::span<const Send> sends, std::span<const Receive> receives) {
   counts_.exchange.calls += 1;
   for (const Send& message : sends) counts_.exchange.bytes += bytes_of(message.tensor);
-  return inner_.exchange(sends, receives);
+  return inner().exchange(sends, receives);
 }
 
 Work CountingCommunicator::broadcast(at::Tensor tensor, int root) {
   count(counts_.broadcast, bytes_of(tensor), 1);
-  return inner_.broadcast(std::move(tensor), root);
+  return inner().broadcast(std::move(tensor), root);
 }
 
 void CountingCommunicator::barrier() {
   counts_.barrier.calls += 1;
-  inner_.barrier();
+  inner().barrier();
 }
 
 }  // namespace ringtron

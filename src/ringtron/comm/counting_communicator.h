@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "ringtron/comm/communicator.h"
+#include "ringtron/comm/forwarding_communicator.h"
 
 namespace ringtron {
 
@@ -22,17 +22,12 @@ struct CommunicationCounts {
   std::int64_t total_bytes() const;
 };
 
-class CountingCommunicator final : public Communicator {
+class CountingCommunicator final : public ForwardingCommunicator {
  public:
-  explicit CountingCommunicator(Communicator& inner) : inner_(inner) {}  // `inner` must outlive this
+  using ForwardingCommunicator::ForwardingCommunicator;
 
   const CommunicationCounts& counts() const { return counts_; }
   void reset() { counts_ = {}; }
-
-  const std::string& name() const override { return inner_.name(); }
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
-  int global_rank(int group_rank) const override { return inner_.global_rank(group_rank); }
 
   Work all_reduce(at::Tensor tensor, ReduceOp op) override;
   Work all_gather(at::Tensor shard, at::Tensor whole) override;
@@ -46,7 +41,6 @@ class CountingCommunicator final : public Communicator {
   // `copies`: how often the average rank sends all but its own part of `whole_bytes`.
   void count(OperationCount& count, std::int64_t whole_bytes, int copies) const;
 
-  Communicator& inner_;
   CommunicationCounts counts_;
 };
 

@@ -32,31 +32,31 @@ bool FaultyCommunicator::strike(const char* operation) {
 }
 
 Work FaultyCommunicator::all_reduce(at::Tensor tensor, ReduceOp op) {
-  return strike("all_reduce") ? Work() : inner_.all_reduce(std::move(tensor), op);
+  return strike("all_reduce") ? Work() : inner().all_reduce(std::move(tensor), op);
 }
 
 Work FaultyCommunicator::all_gather(at::Tensor shard, at::Tensor whole) {
-  return strike("all_gather") ? Work() : inner_.all_gather(std::move(shard), std::move(whole));
+  return strike("all_gather") ? Work() : inner().all_gather(std::move(shard), std::move(whole));
 }
 
 Work FaultyCommunicator::reduce_scatter(at::Tensor whole, at::Tensor shard, ReduceOp op) {
-  return strike("reduce_scatter") ? Work() : inner_.reduce_scatter(std::move(whole), std::move(shard), op);
+  return strike("reduce_scatter") ? Work() : inner().reduce_scatter(std::move(whole), std::move(shard), op);
 }
 
 Work FaultyCommunicator::all_to_all(at::Tensor in, at::Tensor out) {
-  return strike("all_to_all") ? Work() : inner_.all_to_all(std::move(in), std::move(out));
+  return strike("all_to_all") ? Work() : inner().all_to_all(std::move(in), std::move(out));
 }
 
 Work FaultyCommunicator::exchange(std::span<const Send> sends, std::span<const Receive> receives) {
-  return strike("exchange") ? Work() : inner_.exchange(sends, receives);
+  return strike("exchange") ? Work() : inner().exchange(sends, receives);
 }
 
 Work FaultyCommunicator::broadcast(at::Tensor tensor, int root) {
-  return strike("broadcast") ? Work() : inner_.broadcast(std::move(tensor), root);
+  return strike("broadcast") ? Work() : inner().broadcast(std::move(tensor), root);
 }
 
 void FaultyCommunicator::barrier() {
-  if (!strike("barrier")) inner_.barrier();
+  if (!strike("barrier")) inner().barrier();
 }
 
 }  // namespace ringtron

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "ringtron/comm/communicator.h"
+#include "ringtron/comm/forwarding_communicator.h"
 
 namespace ringtron {
 
@@ -25,15 +25,10 @@ struct ScriptedFault {
   std::chrono::milliseconds delay{0};
 };
 
-class FaultyCommunicator final : public Communicator {
+class FaultyCommunicator final : public ForwardingCommunicator {
  public:
   FaultyCommunicator(Communicator& inner, std::vector<ScriptedFault> script)  // `inner` must outlive this
-      : inner_(inner), script_(std::move(script)) {}
-
-  const std::string& name() const override { return inner_.name(); }
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
-  int global_rank(int group_rank) const override { return inner_.global_rank(group_rank); }
+      : ForwardingCommunicator(inner), script_(std::move(script)) {}
 
   Work all_reduce(at::Tensor tensor, ReduceOp op) override;
   Work all_gather(at::Tensor shard, at::Tensor whole) override;
@@ -47,7 +42,6 @@ class FaultyCommunicator final : public Communicator {
   // True when the operation is to be left out.
   bool strike(const char* operation);
 
-  Communicator& inner_;
   std::vector<ScriptedFault> script_;
   std::int64_t sequence_ = 0;
 };

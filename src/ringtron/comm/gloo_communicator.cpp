@@ -203,8 +203,8 @@ class GlooCommunicator final : public Communicator {
   Work exchange(std::span<const Send> sends, std::span<const Receive> receives) override {
     check_exchange(group(), sends, receives);
     auto work = begin("exchange");
-    std::vector<int> count(size(),
-                           0);  // numbers the messages of each pair, so that they match in the order given
+    if (sends.empty() && receives.empty()) return {};
+    std::vector<int> count(size(), 0);  // numbers the messages of each pair, so that they match in the order given
     for (const Receive& message : receives)
       receive(*work, message.peer, message.tensor, count[message.peer]++);
     count.assign(size(), 0);
@@ -217,6 +217,7 @@ class GlooCommunicator final : public Communicator {
 
   std::shared_ptr<GlooWork> begin(const char* operation) {
     operation_ = {operation, ++sequence_};
+    if (!channel_->failure.empty()) throw CommError(channel_->failure);  // also where there is nothing to send
     return std::make_shared<GlooWork>(channel_, operation_);
   }
 

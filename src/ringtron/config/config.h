@@ -16,8 +16,11 @@ struct ParallelConfig {
   int tensor_model_parallel_size = 1;
   int pipeline_model_parallel_size = 1;
   int context_parallel_size = 1;
-  std::vector<std::string> cp_comm_type = {"p2p"};
-  std::vector<int> hierarchical_context_parallel_sizes;
+  std::vector<std::string> cp_comm_type = {"p2p"};  // one for all layers, or one per layer; may be auto
+  std::vector<int> hierarchical_context_parallel_sizes;  // A P of a2a+p2p
+  std::string cp_layout = "zigzag";  // contiguous, balanced
+  bool proof_of_exchange = true;     // --no-proof-of-exchange
+  bool strict_megatron = false;      // refuse what Megatron refuses, with its message
   bool sequence_parallel = false;
   bool use_tp_pp_dp_mapping = false;
   bool overlap_grad_reduce = false;
@@ -55,6 +58,8 @@ struct ModelConfig {
   bool add_qkv_bias = false;     // after resolve(): true when add_bias_linear
   bool untie_embeddings_and_output_weights = false;
   bool qk_layernorm = false;
+  std::vector<int> window_size;          // keys to the left and right that a query sees, -1: all; empty: no window
+  std::string softmax_type = "vanilla";  // off-by-one, learnable
   int make_vocab_size_divisible_by = 128;
   int padded_vocab_size = 0;  // 0: from the tokenizer
 };
@@ -132,6 +137,7 @@ struct DataConfig {
   int num_workers = 2;
   std::string dataloader_type = "single";  // cyclic
   bool reset_position_ids = false;
+  bool reset_attention_mask = false;
   bool eod_mask_loss = false;
   std::string tokenizer_type = "GPT2BPETokenizer";
   std::string vocab_file;

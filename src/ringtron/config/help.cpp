@@ -95,7 +95,11 @@ std::string foreign_table(std::span<const ForeignFlag> flags, bool warned) {
 }  // namespace
 
 std::string help_text(std::string_view topic, int columns) {
-  if (topic == "markdown") return flags_markdown();
+  if (topic == "markdown") {
+    std::string text = flags_markdown();
+    text.pop_back();  // who prints it ends the line
+    return text;
+  }
   std::vector<std::string> topics;
   for (const OptionGroup& group : option_groups()) {
     if (topic == group.name) return group_help(group, columns);

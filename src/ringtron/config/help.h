@@ -6,8 +6,8 @@
 
 namespace ringtron {
 
-// Help of one group ("parallel"), of all (empty topic), or docs/flags.md (topic "markdown"), wrapped at
-// `columns`. Throws ConfigError for another topic, with the topics there are.
+// Help of one group ("parallel"), of all (empty topic), or docs/flags.md (topic "markdown", without its last
+// newline), wrapped at `columns`. Throws ConfigError for another topic, with the topics there are.
 std::string help_text(std::string_view topic, int columns);
 
 // The whole of docs/flags.md: options by group, then Megatron-LM's other flags with their verdicts.

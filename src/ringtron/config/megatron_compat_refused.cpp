@@ -24,12 +24,14 @@ constexpr std::string_view kRecompute =
     "TP";
 constexpr std::string_view kOffload = "nothing is offloaded to the host; raise CP or TP to save memory";
 constexpr std::string_view kDynamicCp = "dynamic context parallelism comes in a later version";
-constexpr std::string_view kPacking = "packed documents with masks between them come in a later version";
+constexpr std::string_view kPacking =
+    "use --reset-attention-mask, --reset-position-ids and --eod-mask-loss, which do so under any layout";
 constexpr std::string_view kMuP = "maximal update parametrisation is not built";
 constexpr std::string_view kOneModel = "only decoder-only GPT models are built";
 constexpr std::string_view kAdamOnly = "the optimizer is AdamW";
 constexpr std::string_view kStateInFp32 = "main weights, gradients and moments are kept in fp32";
-constexpr std::string_view kWindow = "windows, sinks and gates in attention are not built";
+constexpr std::string_view kWindow =
+    "clipping of scores, gates and windows in some layers only are not built";
 constexpr std::string_view kMtp = "multi-token prediction is not built";
 constexpr std::string_view kEvaluation =
     "evaluation uses the batch sizes of training, one validation set, --eval-iters batches";
@@ -105,8 +107,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--qk-clip-threshold", kWindow),
     no("--qk-l2-norm", "use --qk-layernorm"),
     no("--attention-output-gate", kWindow),
-    no("--softmax-type", kWindow),
-    no("--window-size", kWindow),
     no("--window-attn-skip-freq", kWindow),
     no("--multi-latent-attention", kMla),
     no("--q-lora-rank", kMla),
@@ -177,9 +177,8 @@ constexpr ForeignFlag kFlags[] = {
     no("--vocab-extra-ids", "the vocabulary is that of the tokenizer"),
     no("--no-pad-vocab-size", "use --make-vocab-size-divisible-by 1"),
     no("--no-data-sharding", "cyclic loading shuffles within each data-parallel rank's share"),
-    no("--reset-attention-mask", kPacking),
     no("--dataloader-inter-document-masking", kPacking),
-    no("--sft", kPacking),
+    no("--sft", "conversations are not read; packed documents are, with --reset-attention-mask"),
     no("--mid-level-dataset-surplus", "the surplus of blends is fixed at 0.005"),
     no("--fim-data", "fill-in-the-middle data is not built"),
     no("--fim-*", "fill-in-the-middle data is not built"),

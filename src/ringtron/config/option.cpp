@@ -83,6 +83,16 @@ Fault set_word(const Limits& limits, const std::string& text, std::string& field
   return std::nullopt;
 }
 
+// Whole numbers may also come in one word, as Megatron writes tuples: 127,0 or (127,0).
+std::vector<std::string> split_tuples(std::span<const std::string> values) {
+  std::vector<std::string> numbers;
+  for (std::string_view text : values) {
+    if (text.size() > 2 && text.front() == '(' && text.back() == ')') text = text.substr(1, text.size() - 2);
+    for (std::string& number : split(text, ',')) numbers.push_back(std::move(number));
+  }
+  return numbers;
+}
+
 template <class T, class SetOne>
 Fault set_list(std::span<const std::string> values, std::vector<T>& field, SetOne set_one) {
   std::vector<T> list;
@@ -194,7 +204,7 @@ std::optional<std::string> set_option(const Option& option, std::span<const std:
                           });
                         },
                         [&](std::vector<int>* v) {
-                          return set_list(values, *v, [&](const auto& text, auto& one) {
+                          return set_list(split_tuples(values), *v, [&](const auto& text, auto& one) {
                             return set_number(limits, text, one);
                           });
                         },

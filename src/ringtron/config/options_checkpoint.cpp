@@ -4,6 +4,9 @@
 namespace ringtron {
 namespace {
 
+constexpr std::string_view kNoRandomState =
+    "there is no such state: random numbers follow from seed, step and position";
+
 constexpr Option kOptions[] = {
     {"--save",
      FIELD(checkpoint.save),
@@ -29,9 +32,19 @@ constexpr Option kOptions[] = {
      {},
      Compat::ours,
      {.note = "Megatron also restarts the learning-rate schedule"}},
-    {"--no-load-rng", FIELD(checkpoint.no_load_rng), "Do not load the state of random numbers."},
+    {"--no-load-rng",
+     FIELD(checkpoint.no_load_rng),
+     "Do not load the state of random numbers.",
+     {},
+     Compat::accepted_no_effect,
+     {.note = kNoRandomState}},
     {"--no-save-optim", FIELD(checkpoint.no_save_optim), "Leave optimizer moments out of checkpoints."},
-    {"--no-save-rng", FIELD(checkpoint.no_save_rng), "Leave the state of random numbers out of checkpoints."},
+    {"--no-save-rng",
+     FIELD(checkpoint.no_save_rng),
+     "Leave the state of random numbers out of checkpoints.",
+     {},
+     Compat::accepted_no_effect,
+     {.note = kNoRandomState}},
     {"--finetune", FIELD(checkpoint.finetune), "Load weights only and start at step 0."},
     {"--ckpt-step",
      FIELD(checkpoint.ckpt_step),

@@ -6,6 +6,7 @@ namespace {
 
 constexpr std::string_view kPositions[] = {"learned_absolute", "rope", "none"};
 constexpr std::string_view kNorms[] = {"LayerNorm", "RMSNorm"};
+constexpr std::string_view kSoftmaxTypes[] = {"vanilla", "off-by-one", "learnable"};
 
 constexpr Option kOptions[] = {
     {"--num-layers",
@@ -111,6 +112,18 @@ constexpr Option kOptions[] = {
     {"--untie-embeddings-and-output-weights", FIELD(model.untie_embeddings_and_output_weights),
      "Give the output layer a weight of its own instead of the embedding's."},
     {"--qk-layernorm", FIELD(model.qk_layernorm), "Norm each query and key head before rotation."},
+    {"--window-size",
+     FIELD(model.window_size),
+     "How many keys before and after its own a query sees, such as 127 0 or 127,0; -1: all.",
+     {},
+     Compat::same,
+     {.default_text = "all keys"}},
+    {"--softmax-type",
+     FIELD(model.softmax_type),
+     "Softmax of attention. off-by-one: 1 is added to its denominator; learnable: exp(a number that each "
+     "head "
+     "learns) is.",
+     {.choices = kSoftmaxTypes}},
     {"--make-vocab-size-divisible-by",
      FIELD(model.make_vocab_size_divisible_by),
      "The vocabulary is padded to a multiple of this number times TP.",

@@ -5,7 +5,8 @@ namespace ringtron {
 namespace {
 
 // Both spellings of the gather variant are in circulation; resolve() settles on all_gather.
-constexpr std::string_view kCpCommTypes[] = {"p2p", "all_gather", "allgather", "a2a", "a2a+p2p"};
+constexpr std::string_view kCpCommTypes[] = {"p2p", "all_gather", "allgather", "a2a", "a2a+p2p", "auto"};
+constexpr std::string_view kCpLayouts[] = {"zigzag", "contiguous", "balanced"};
 constexpr std::string_view kBackends[] = {"nccl", "gloo"};
 
 constexpr Option kOptions[] = {
@@ -19,17 +20,43 @@ constexpr Option kOptions[] = {
      {.at_least = 1}},
     {"--context-parallel-size",
      FIELD(parallel.context_parallel_size),
-     "Ranks that share one sequence (CP). The sequence length must be a multiple of 2 CP.",
-     {.at_least = 1}},
+     "Ranks that share one sequence (CP), of any length.",
+     {.at_least = 1},
+     Compat::ours,
+     {.note =
+          "Megatron needs a sequence length that is a multiple of 2 CP; --strict-megatron demands it too"}},
     {"--cp-comm-type",
      FIELD(parallel.cp_comm_type),
-     "How keys and values reach the other context-parallel ranks: one word, or one per layer. Only p2p so "
-     "far.",
-     {.choices = kCpCommTypes}},
+     "How attention reaches the other context-parallel ranks' keys and values: one word, or one per layer. "
+     "p2p: a ring; all_gather: gathered; a2a: heads are divided instead of the sequence; a2a+p2p: both, by "
+     "--hierarchical-context-parallel-sizes; auto: the fastest by shapes and links.",
+     {.choices = kCpCommTypes},
+     Compat::ours,
+     {.note = "auto is Ringtron's; each word works with every mask, softmax, length and number of heads"}},
     {"--hierarchical-context-parallel-sizes",
      FIELD(parallel.hierarchical_context_parallel_sizes),
-     "Sizes of the levels of a context-parallel group, innermost first; their product is CP.",
+     "A P of a2a+p2p: A neighbouring ranks share heads, P such groups form a ring. A x P is CP.",
      {.at_least = 1}},
+    {"--cp-layout",
+     FIELD(parallel.cp_layout),
+     "Which positions of a sequence a context-parallel rank holds. zigzag: an early and a late chunk; "
+     "contiguous: one part; balanced: chunks of equal work under the masks of each micro-batch.",
+     {.choices = kCpLayouts},
+     Compat::ours,
+     {.note = "Megatron has zigzag only"}},
+    {"--no-proof-of-exchange",
+     FIELD(parallel.proof_of_exchange),
+     "Do not compare the bytes sent and the pairs attended to by each layer with what they must be after the "
+     "first step, nor the throughput with the device's peak.",
+     {},
+     Compat::ours,
+     {.note = "Megatron has no such proof", .key = "proof_of_exchange", .turns = false}},
+    {"--strict-megatron",
+     FIELD(parallel.strict_megatron),
+     "Refuse what Megatron-LM's context parallelism refuses, with its message.",
+     {},
+     Compat::ours,
+     {.note = "for scripts that must run there too"}},
     {"--sequence-parallel", FIELD(parallel.sequence_parallel),
      "Cut norms, dropout and residuals along the sequence within a tensor-parallel group. Needs TP > 1."},
     {"--use-tp-pp-dp-mapping", FIELD(parallel.use_tp_pp_dp_mapping),

@@ -49,7 +49,12 @@ constexpr Option kBatchOptions[] = {
      {.note = "fractions are allowed; Megatron takes whole minutes",
       .unit = "minutes",
       .default_text = "none"}},
-    {"--exit-signal-handler", FIELD(batch.exit_signal_handler), "On SIGTERM finish the step, save and stop."},
+    {"--exit-signal-handler",
+     FIELD(batch.exit_signal_handler),
+     "On SIGTERM finish the step, save and stop.",
+     {},
+     Compat::accepted_no_effect,
+     {.note = "Ringtron always does so"}},
     {"--skip-train", FIELD(batch.skip_train), "Only evaluate. Implies --no-load-optim."},
 };
 

@@ -1,6 +1,8 @@
 // Rules over the shape of the model and over how it divides among ranks.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "ringtron/config/rule.h"
 
 namespace ringtron::internal {
@@ -11,11 +13,12 @@ using In = const RuleInput&;
 int tp(In in) {
   return in.given.parallel.tensor_model_parallel_size;
 }
-int cp(In in) {
-  return in.given.parallel.context_parallel_size;
-}
 const ModelConfig& model(In in) {
   return in.resolved.model;
+}
+
+int lowest(const std::vector<int>& numbers) {
+  return numbers.empty() ? 0 : *std::min_element(numbers.begin(), numbers.end());
 }
 
 // The part of each head that is rotated must consist of pairs.
@@ -42,15 +45,6 @@ constexpr Rule kRules[] = {
      [](In) { return std::string("seq_length argument is None: expected --seq-length"); },
      "give the length of a training sequence in tokens"},
 
-    {"--seq-length --context-parallel-size",
-     [](In in) { return cp(in) > 1 && in.given.model.seq_length % (2LL * cp(in)) != 0; },
-     [](In in) {
-       return fmt::format(
-           "--seq-length: expected a multiple of {} (2 x context-parallel size {}), got {}; use {}",
-           2LL * cp(in), cp(in), in.given.model.seq_length,
-           multiples_near(in.given.model.seq_length, 2LL * cp(in)));
-     },
-     ""},
     {"--max-position-embeddings --seq-length",
      [](In in) {
        const ModelConfig& m = in.given.model;
@@ -141,6 +135,27 @@ constexpr Rule kRules[] = {
                           model(in).position_embedding_type);
      },
      "add --position-embedding-type rope"},
+    {"--window-size",
+     [](In in) { return !in.given.model.window_size.empty() && in.given.model.window_size.size() != 2; },
+     [](In in) {
+       return fmt::format("--window-size: expected two numbers, keys before and after a query's own, got {}",
+                          in.given.model.window_size.size());
+     },
+     "write --window-size 127 0 for the last 128 keys"},
+    {"--window-size", [](In in) { return lowest(in.given.model.window_size) < -1; },
+     [](In in) {
+       return fmt::format("--window-size: expected numbers of keys, or -1 for all, got {}",
+                          lowest(in.given.model.window_size));
+     },
+     "write -1 for no limit"},
+    {"--window-size",
+     [](In in) { return in.given.model.window_size.size() == 2 && in.given.model.window_size[1] > 0; },
+     [](In in) {
+       return fmt::format(
+           "--window-size: expected 0 keys after a query's own, got {}: the causal mask hides them",
+           in.given.model.window_size[1]);
+     },
+     "write 0 as the second number"},
     {"--padded-vocab-size --tensor-model-parallel-size",
      [](In in) { return in.given.model.padded_vocab_size % tp(in) != 0; },
      [](In in) {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "ringtron/base/text.h"
 #include "ringtron/config/rule.h"
 
 namespace ringtron::internal {
@@ -16,21 +15,15 @@ double model_ranks(In in) {
   return 1.0 * p.tensor_model_parallel_size * p.context_parallel_size * p.pipeline_model_parallel_size;
 }
 
-bool any_cp_type_but(In in, std::string_view type) {
+bool some_layer_has(In in, std::string_view type) {
   const auto& types = in.given.parallel.cp_comm_type;
-  return std::any_of(types.begin(), types.end(), [&](const std::string& t) { return t != type; });
+  return std::find(types.begin(), types.end(), type) != types.end();
 }
 
 double hierarchical_product(In in) {
   double product = 1;
   for (int size : in.given.parallel.hierarchical_context_parallel_sizes) product *= size;
   return product;
-}
-
-// Where it does not, the rule over --seq-length says so; one cause, one fault.
-bool divides_into_chunks(In in) {
-  const long long cp = in.given.parallel.context_parallel_size;
-  return cp == 1 || in.given.model.seq_length % (2 * cp) == 0;
 }
 
 constexpr Rule kRules[] = {
@@ -76,28 +69,40 @@ constexpr Rule kRules[] = {
        return fmt::format("--cp-comm-type: expected one word, or one for each of {} layers, got {}",
                           in.given.model.num_layers, in.given.parallel.cp_comm_type.size());
      },
-     "give one word"},
-    {"--cp-comm-type", [](In in) { return any_cp_type_but(in, "p2p"); },
+     "give one word, or as many as layers"},
+    {"--hierarchical-context-parallel-sizes",
+     [](In in) {
+       const std::size_t levels = in.given.parallel.hierarchical_context_parallel_sizes.size();
+       return levels != 0 && levels != 2;
+     },
      [](In in) {
        return fmt::format(
-           "--cp-comm-type: expected p2p, got {}: the other transports come in a later version",
-           join(in.given.parallel.cp_comm_type, " "));
+           "--hierarchical-context-parallel-sizes: expected two sizes A P (ranks that share heads, groups in "
+           "the ring), got {}",
+           in.given.parallel.hierarchical_context_parallel_sizes.size());
      },
-     "use p2p; the loss is the same with each of them"},
-    {"--sequence-parallel --seq-length --tensor-model-parallel-size --context-parallel-size",
+     "give two whose product is --context-parallel-size"},
+    {"--cp-comm-type --hierarchical-context-parallel-sizes",
+     [](In in) {
+       return some_layer_has(in, "a2a+p2p") && in.given.parallel.hierarchical_context_parallel_sizes.empty();
+     },
+     [](In) {
+       return std::string(
+           "--hierarchical-context-parallel-sizes must be set when a2a+p2p is used in cp comm: expected two "
+           "sizes A P, got none");
+     },
+     "A x P is --context-parallel-size; A neighbouring ranks share heads"},
+    {"--sequence-parallel --seq-length --tensor-model-parallel-size",
      [](In in) {
        const ParallelConfig& p = in.resolved.parallel;
-       return p.sequence_parallel && divides_into_chunks(in) &&
-              in.given.model.seq_length / p.context_parallel_size % p.tensor_model_parallel_size != 0;
+       return p.sequence_parallel && in.given.model.seq_length % p.tensor_model_parallel_size != 0;
      },
      [](In in) {
-       const ParallelConfig& p = in.resolved.parallel;
-       return fmt::format(
-           "--sequence-parallel: expected a --seq-length that {} (TP {} x CP {}) divides, got {}",
-           1LL * p.tensor_model_parallel_size * p.context_parallel_size, p.tensor_model_parallel_size,
-           p.context_parallel_size, in.given.model.seq_length);
+       const int tp = in.resolved.parallel.tensor_model_parallel_size;
+       return fmt::format("--sequence-parallel: expected a --seq-length that TP {} divides, got {}; use {}",
+                          tp, in.given.model.seq_length, multiples_near(in.given.model.seq_length, tp));
      },
-     "change --seq-length, or leave out --sequence-parallel"},
+     ""},
 };
 
 }  // namespace

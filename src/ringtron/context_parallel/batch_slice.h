@@ -1,7 +1,7 @@
-// What a context-parallel rank reads of a batch: its own chunks of each row, and their positions.
+// What a context-parallel rank reads of a batch: its own positions of each row.
 //
 // Tokens, labels, loss mask and position ids are all cut the same way; labels were shifted before, so no rank
-// needs a neighbour's token. The loader asks for the ranges first and reads nothing else.
+// needs a neighbour's token. The loader asks for SequenceLayout::of(rank) first and reads nothing else.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,6 @@
 
 namespace ringtron {
 
-// The ranges of each row that `rank` holds, in storage order; neighbours that touch are joined.
-std::vector<PositionRange> batch_slice(const SequenceLayout& layout, int rank);
-
 // The global position of each local row, [local_length].
 std::vector<std::int64_t> local_positions(const SequenceLayout& layout, int rank);
 
@@ -24,8 +21,8 @@ template <class T>
 std::vector<T> slice_row(std::span<const T> row, const SequenceLayout& layout, int rank) {
   RT_CHECK_EQ(static_cast<std::int64_t>(row.size()), layout.sequence_length(), "length of the row to slice");
   std::vector<T> local;
-  local.reserve(static_cast<std::size_t>(layout.local_length()));
-  for (const PositionRange& range : batch_slice(layout, rank)) {
+  local.reserve(static_cast<std::size_t>(layout.local_length(rank)));
+  for (const PositionRange& range : layout.of(rank)) {
     local.insert(local.end(), row.begin() + range.begin, row.begin() + range.end);
   }
   return local;

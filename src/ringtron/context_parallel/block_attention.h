@@ -3,8 +3,9 @@
 //
 // Letters: s_q, s_kv rows, b batch, n query heads, g key/value heads (n a multiple of g; query head h uses
 // key/value head h / (n/g)), d head size. Everything is sequence-first:
-//   q, out, d_out [s_q, b, n, d]   k, v [s_kv, b, g, d]   lse, delta [b, n, s_q]
-// The accumulate type of fp64 is fp64, of every other type fp32.
+//   q [s_q, b, n, d]   k [s_kv, b, g, d]   v [s_kv, b, g, d_v]   out, d_out [s_q, b, n, d_v]   lse, delta [b, n, s_q]
+// s_q, s_kv and d_v may differ from each other and from d; s_q and s_kv may be 0. The accumulate type of fp64 is fp64,
+// of every other type fp32.
 // Implementations have no state that changes results; calls from several threads need no lock.
 #pragma once
 
@@ -14,21 +15,25 @@
 #include <span>
 
 #include "ringtron/context_parallel/attention_dropout.h"
+#include "ringtron/context_parallel/attention_mask.h"
 #include "ringtron/context_parallel/sequence_layout.h"
 
 namespace ringtron {
 
 struct BlockCall {
   double scale = 1.0;                         // of the scores, before the softmax
-  bool causal = false;                        // row i of q sees rows 0..i of k; needs s_q == s_kv
+  Band band = {};                             // which rows of k each row of q sees; rows may see none
   const AttentionDropout* dropout = nullptr;  // null: none. Not owned.
   // Global positions of the rows, for dropout only.
   std::span<const PositionRange> q_positions = {};
   std::span<const PositionRange> kv_positions = {};
+  // Tiles of documents: shapes that seldom come again, for which building a plan is not worth it.
+  bool varied_shapes = false;
 };
 
 struct BlockResult {
-  at::Tensor out;  // normalised within the block; the type of q or the accumulate type; any strides
+  // Normalised within the block, 0 where a row sees no key; the type of q or the accumulate type; any strides.
+  at::Tensor out;
   at::Tensor lse;  // log-sum-exp of the undropped scores, accumulate type; -inf where a row sees no key
 };
 
@@ -54,16 +59,18 @@ class BlockAttention {
                                  const OutputGradient& output, const BlockCall& call) const = 0;
 };
 
-// Composed of plain tensor operations, on any device, in any type, with dropout; computes in the accumulate
-// type. The fp64 case is the truth that other implementations are compared with. Works in tiles of query rows
-// whose scores stay under `tile_bytes`.
+// Composed of plain tensor operations, on any device, in any type, with any band and dropout; computes in the
+// accumulate type. The fp64 case is the truth that other implementations are compared with. Works in tiles of query
+// rows, each against only the keys that it sees; the scores of a tile stay under `tile_bytes` (or are one row's).
 std::unique_ptr<BlockAttention> make_composed_block_attention(std::int64_t tile_bytes = std::int64_t{64}
                                                                                         << 20);
 
-// ATen's fused CPU kernel; fp64, fp32 and bf16, no dropout.
+// ATen's fused CPU kernel; fp64, fp32 and bf16. What it cannot do (dropout, bands with a left bound, d_v other than d)
+// the composed one does.
 std::unique_ptr<BlockAttention> make_flash_cpu_block_attention();
 
-// cuDNN's fused GPU kernels; bf16, no dropout, composed where cuDNN refuses. Partial results come in bf16. Without
+// cuDNN's fused GPU kernels; bf16, no dropout, all cells or a causal square; composed for everything else, where cuDNN
+// refuses, and for varied shapes (each new shape costs a plan of 40-60 ms). Partial results come in bf16. Without
 // `deterministic`, dq may differ in its last bits from run to run. Throws ConfigError in a CPU build.
 std::unique_ptr<BlockAttention> make_cudnn_block_attention(bool deterministic);
 

@@ -1,4 +1,5 @@
-// Block attention by cuDNN's fused GPU kernels, in bf16. What they refuse (odd head sizes, say) the composed one does.
+// Block attention by cuDNN's fused GPU kernels, in bf16: all cells or a causal square. Other bands, and what cuDNN
+// refuses (odd head sizes, say), the composed one does.
 #include <ATen/ATen.h>
 
 #include <mutex>
@@ -35,11 +36,12 @@ class CudnnBlockAttention final : public BlockAttention {
 
  private:
   static bool fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const BlockCall& call) {
-    return call.dropout == nullptr && cudnn_attention_supports(q, k, v, call.causal);
+    if (call.dropout || call.varied_shapes || !(call.band.is_all() || call.band.is_causal())) return false;
+    return cudnn_attention_supports(q, k, v, call.band.is_causal());
   }
 
   CudnnAttentionOptions options_of(const BlockCall& call) const {
-    return {.scale = call.scale, .causal = call.causal, .deterministic = deterministic_};
+    return {.scale = call.scale, .causal = call.band.is_causal(), .deterministic = deterministic_};
   }
 
   bool deterministic_;

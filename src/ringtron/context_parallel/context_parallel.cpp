@@ -3,106 +3,188 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <map>
 #include <memory>
-#include <tuple>
+#include <optional>
 #include <utility>
 
 #include "ringtron/base/check.h"
-#include "ringtron/context_parallel/plan_runner.h"
+#include "ringtron/context_parallel/attention_state.h"
+#include "ringtron/context_parallel/observed.h"
 
 namespace ringtron {
 namespace {
 
-struct PlansOfRank {
-  ExchangePlan forward, backward;
-};
+using internal::AttentionEngine;
+using internal::AttentionState;
+using internal::Observed;
 
-// Shared with the autograd graph, which may outlive the CpAttention.
-struct Ring {
-  Communicator& group;
-  const SequenceLayout layout;
-  const PlansOfRank causal, full;
-  const bool deterministic;
-  // Kept between calls: an implementation may cache what is costly to make.
-  std::map<std::tuple<c10::DeviceType, at::ScalarType, bool>, std::unique_ptr<BlockAttention>> blocks;
+// Keys of this rank in the wrong order: a fault on purpose.
+at::Tensor with_ends_swapped(const at::Tensor& k) {
+  if (k.size(0) < 2) return k;
+  at::Tensor swapped = k.clone();
+  swapped.select(0, 0).copy_(k.select(0, k.size(0) - 1));
+  swapped.select(0, k.size(0) - 1).copy_(k.select(0, 0));
+  return swapped;
+}
 
-  const PlansOfRank& plans(bool is_causal) const { return is_causal ? causal : full; }
+// What one group of heads saves for the backward: q, k, v, out, lse.
+constexpr std::size_t kSavedPerGroup = 5;
 
-  const BlockAttention& block(const at::Tensor& q, bool dropout) {
-    auto& block = blocks[{q.device().type(), q.scalar_type(), dropout}];
-    if (!block) block = make_block_attention(q.device().type(), q.scalar_type(), dropout, deterministic);
-    return *block;
-  }
-};
+torch::autograd::variable_list saved_of(const ForwardState& state, const at::Tensor& q, const at::Tensor& k,
+                                        const at::Tensor& v) {
+  // A ring saves the block it ends with; its own K and V may go.
+  const bool last = state.last_k.defined();
+  return {q, last ? state.last_k : k, last ? state.last_v : v, state.out, state.lse};
+}
 
-// What autograd keeps besides tensors.
-struct CallState final : torch::CustomClassHolder {
-  CallState(std::shared_ptr<Ring> shared_ring, AttentionCall attention_call)
-      : ring(std::move(shared_ring)), call(std::move(attention_call)) {}
-  std::shared_ptr<Ring> ring;
-  AttentionCall call;
-
-  const AttentionDropout* dropout() const {
-    return call.dropout && call.dropout->p > 0.0 ? &*call.dropout : nullptr;
-  }
-  PlanContext context(const at::Tensor& q) const {
-    return {ring->group, ring->layout, ring->block(q, dropout() != nullptr), call.scale, dropout()};
-  }
-};
-
-class RingFunction : public torch::autograd::Function<RingFunction> {
+class CpFunction : public torch::autograd::Function<CpFunction> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k,
-                            const at::Tensor& v, const c10::intrusive_ptr<CallState>& state) {
-    const ExchangePlan& plan = state->ring->plans(state->call.causal).forward;
-    ForwardState done = run_forward(plan, state->context(q), q, k, v);
-    // A ring of many saves the block it ends with; its own K and V may go.
-    const bool packed = done.last_key_value.defined();
-    ctx->save_for_backward(
-        {q, packed ? at::Tensor() : k, packed ? at::Tensor() : v, done.out, done.lse, done.last_key_value});
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& q, const at::Tensor& given_k,
+                            const at::Tensor& v, const at::Tensor& /*sink*/, const c10::intrusive_ptr<AttentionState>& state) {
+    const at::Tensor k = state->fault() == CpFault::swap_chunks ? with_ends_swapped(given_k) : given_k;
+    torch::autograd::variable_list saved;
+    at::Tensor out = state->exchanges_heads() ? over_heads(*state, q, k, v, saved) : alone(*state, q, k, v, saved);
+    ctx->save_for_backward(std::move(saved));
     ctx->saved_data["state"] = c10::IValue::make_capsule(state);
-    return done.out;
+    return out;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  const torch::autograd::variable_list& d_out) {
     const auto saved = ctx->get_saved_variables();
-    const auto state = c10::static_intrusive_pointer_cast<CallState>(ctx->saved_data["state"].toCapsule());
-    const ExchangePlan& plan = state->ring->plans(state->call.causal).backward;
-    const SavedForward before{saved[0], saved[1], saved[2], saved[3], saved[4], saved[5]};
-    BlockGradient gradient = run_backward(plan, state->context(before.q), before, d_out[0].contiguous());
-    return {gradient.dq, gradient.dk, gradient.dv, at::Tensor()};
-  }
-};
-
-class RingAttention final : public CpAttention {
- public:
-  explicit RingAttention(std::shared_ptr<Ring> ring) : ring_(std::move(ring)) {}
-
-  at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const AttentionCall& call) override {
-    RT_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes(),
-             "attention wants q [s, b, n, d], k and v [s, b, g, d]");
-    RT_CHECK(k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type(),
-             "q, k and v differ in type");
-    return RingFunction::apply(q.contiguous(), k.contiguous(), v.contiguous(),
-                               c10::make_intrusive<CallState>(ring_, call));
+    const auto state = c10::static_intrusive_pointer_cast<AttentionState>(ctx->saved_data["state"].toCapsule());
+    state->expect_backward();
+    const at::Tensor grad = d_out[0].contiguous();
+    const at::ScalarType type = grad.scalar_type();
+    PlanGradient gradient = state->exchanges_heads() ? over_heads_backward(*state, grad, saved)
+                                                     : alone_backward(*state, grad, saved);
+    at::Tensor d_sink;
+    if (state->call().softmax == SoftmaxKind::learnable) d_sink = gradient.d_sink.to(state->call().sink.scalar_type());
+    return {gradient.dq, gradient.dk.to(type), gradient.dv.to(type), d_sink, at::Tensor()};
   }
 
  private:
-  std::shared_ptr<Ring> ring_;
+  static SavedForward group_of(const torch::autograd::variable_list& saved, std::size_t group) {
+    const auto* at = saved.data() + group * kSavedPerGroup;
+    return {at[0], at[1], at[2], at[3], at[4]};
+  }
+
+  static at::Tensor alone(const AttentionState& state, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          torch::autograd::variable_list& saved) {
+    std::optional<AttentionDropout> dropout;
+    const TransportPlan& plan = state.plan();
+    const PlanContext context = state.context(q, state.shares().front(), dropout);
+    const ForwardState done = run_forward(plan.forward, plan.keeps_last_block, context, q, k, v);
+    saved = saved_of(done, q, k, v);
+    return done.out;
+  }
+
+  static PlanGradient alone_backward(const AttentionState& state, const at::Tensor& d_out,
+                                     const torch::autograd::variable_list& saved) {
+    std::optional<AttentionDropout> dropout;
+    const TransportPlan& plan = state.plan();
+    const SavedForward before = group_of(saved, 0);
+    const PlanContext context = state.context(before.q, state.shares().front(), dropout);
+    return run_backward(plan.backward, plan.keeps_last_block, context, before, d_out);
+  }
+
+  static at::Tensor over_heads(const AttentionState& state, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               torch::autograd::variable_list& saved) {
+    HeadExchange exchange = state.head_exchange();
+    const TransportPlan& plan = state.plan();
+    // All groups' messages are queued at once; each group then waits for its own only.
+    std::vector<PendingHeads> coming, going;
+    for (const auto& shares : state.shares()) {
+      const Observed observed(state.observer(), "to heads");
+      coming.push_back(exchange.start_to_heads(
+          {{q, HeadKind::query}, {k, HeadKind::key_value}, {v, HeadKind::key_value}}, shares));
+    }
+    const at::Tensor out = at::zeros({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options());
+    for (std::size_t i = 0; i < coming.size(); ++i) {
+      const std::vector<at::Tensor> mine = exchange.finish(coming[i]);
+      std::optional<AttentionDropout> dropout;
+      const PlanContext context = state.context(q, state.shares()[i], dropout);
+      const ForwardState done = run_forward(plan.forward, plan.keeps_last_block, context, mine[0], mine[1], mine[2]);
+      const auto group = saved_of(done, mine[0], mine[1], mine[2]);
+      saved.insert(saved.end(), group.begin(), group.end());
+      const Observed observed(state.observer(), "to sequence");
+      going.push_back(exchange.start_to_sequence({{done.out, HeadKind::query}}, state.shares()[i], {out}));
+    }
+    for (PendingHeads& pending : going) exchange.finish(pending);
+    return out;
+  }
+
+  static PlanGradient over_heads_backward(const AttentionState& state, const at::Tensor& d_out,
+                                          const torch::autograd::variable_list& saved) {
+    HeadExchange exchange = state.head_exchange();
+    const TransportPlan& plan = state.plan();
+    std::vector<PendingHeads> coming, going;
+    for (const auto& shares : state.shares()) {
+      const Observed observed(state.observer(), "to heads");
+      coming.push_back(exchange.start_to_heads({{d_out, HeadKind::query}}, shares));
+    }
+    const SavedForward first = group_of(saved, 0);
+    const at::ScalarType accumulate = accumulate_type(d_out.scalar_type());
+    // A key/value head of one rank only is rounded once, at the end of all sums, so it may travel in the model's type.
+    const at::ScalarType wire = heads_are_replicated(state.shares().front()) ? accumulate : d_out.scalar_type();
+    const auto zeros = [&](const at::Tensor& like, std::int64_t n, at::ScalarType type) {
+      return at::zeros({d_out.size(0), d_out.size(1), n, like.size(3)}, like.options().dtype(type));
+    };
+    PlanGradient sum{zeros(first.q, state.heads(), d_out.scalar_type()), zeros(first.k, state.key_heads(), wire),
+                     zeros(first.v, state.key_heads(), wire), at::Tensor()};
+    if (state.call().softmax != SoftmaxKind::vanilla) {
+      sum.d_sink = at::zeros({state.heads()}, d_out.options().dtype(accumulate));
+    }
+    for (std::size_t i = 0; i < coming.size(); ++i) {
+      const at::Tensor mine = exchange.finish(coming[i]).front();
+      const SavedForward before = group_of(saved, i);
+      std::optional<AttentionDropout> dropout;
+      const PlanContext context = state.context(before.q, state.shares()[i], dropout);
+      const PlanGradient part = run_backward(plan.backward, plan.keeps_last_block, context, before, mine);
+      if (part.d_sink.defined()) {
+        const HeadShare& share = state.shares()[i][static_cast<std::size_t>(exchange.head_rank())];
+        sum.d_sink.narrow(0, share.q.begin, share.q.length()).copy_(part.d_sink);
+      }
+      const Observed observed(state.observer(), "to sequence");
+      going.push_back(exchange.start_to_sequence({{part.dq, HeadKind::query},
+                                                  {part.dk.to(wire), HeadKind::key_value},
+                                                  {part.dv.to(wire), HeadKind::key_value}},
+                                                 state.shares()[i], {sum.dq, sum.dk, sum.dv}));
+    }
+    for (PendingHeads& pending : going) exchange.finish(pending);
+    return sum;
+  }
+};
+
+class CpAttentionOfGroup final : public CpAttention {
+ public:
+  explicit CpAttentionOfGroup(std::shared_ptr<AttentionEngine> engine) : engine_(std::move(engine)) {}
+
+  at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const AttentionCall& call) override {
+    RT_CHECK(q.dim() == 4 && k.dim() == 4 && v.dim() == 4 && q.size(3) == k.size(3) && k.size(2) == v.size(2),
+             "attention wants q [s, b, n, d], k [s, b, g, d] and v [s, b, g, d_v]");
+    RT_CHECK(k.size(2) > 0 && q.size(2) % k.size(2) == 0, "{} query heads do not divide into {} groups", q.size(2),
+             k.size(2));
+    RT_CHECK(k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type(), "q, k and v differ in type");
+    const auto state = c10::make_intrusive<AttentionState>(engine_, call, q, k, v);
+    // Autograd wants every tensor to be one.
+    const at::Tensor sink = call.sink.defined() ? call.sink : at::empty({0}, q.options());
+    return CpFunction::apply(q.contiguous(), k.contiguous(), v.contiguous(), sink, state);
+  }
+
+  ExchangeProof& proof() override { return engine_->proof(); }
+
+ private:
+  std::shared_ptr<AttentionEngine> engine_;
 };
 
 }  // namespace
 
-std::unique_ptr<CpAttention> make_cp_attention(Communicator& ring, SequenceLayout layout, bool deterministic) {
-  RT_CHECK_EQ(layout.ranks(), ring.size(), "ranks of the sequence layout and of group " + ring.name());
-  const int rank = ring.rank();
-  PlansOfRank causal{plan_p2p_forward(layout, true, rank), plan_p2p_backward(layout, true, rank)};
-  PlansOfRank full{plan_p2p_forward(layout, false, rank), plan_p2p_backward(layout, false, rank)};
-  return std::make_unique<RingAttention>(
-      std::shared_ptr<Ring>(new Ring{ring, std::move(layout), std::move(causal), std::move(full), deterministic, {}}));
+std::unique_ptr<CpAttention> make_cp_attention(Communicator& group, SequenceLayout layout,
+                                               const CpAttentionOptions& options) {
+  RT_CHECK_EQ(layout.ranks(), group.size(), "ranks of the sequence layout and of group " + group.name());
+  return std::make_unique<CpAttentionOfGroup>(std::make_shared<AttentionEngine>(group, std::move(layout), options));
 }
 
 }  // namespace ringtron

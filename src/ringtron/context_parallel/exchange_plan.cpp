@@ -7,26 +7,53 @@
 namespace ringtron {
 namespace {
 
-std::string chunk_numbers(const SequenceLayout& layout, int rank, ChunkSpan span) {
+std::string text_of(const std::vector<PositionRange>& ranges) {
   std::string text;
-  for (int i = 0; i < span.count; ++i) text += fmt::format(" {}", layout.of(rank).at(span.first + i).number);
+  for (const PositionRange& range : ranges) {
+    text += fmt::format("{}{}-{}", text.empty() ? "" : " ", range.begin, range.end - 1);
+  }
   return text;
 }
 
-std::string payload_name(Payload payload) {
-  return payload == Payload::key_value ? "kv" : "dkv";
+std::string text_of(const Band& band) {
+  if (band.is_all()) return "";
+  if (band.is_causal()) return " causal";
+  const auto bound = [](std::int64_t b) { return b == Band::kUnbounded ? std::string("all") : std::to_string(b); };
+  return fmt::format(" band {},{}", bound(band.left), bound(band.right));
+}
+
+std::string owner_name(int owner) { return owner == kWholeSequence ? "all" : std::to_string(owner); }
+
+std::string text_of(const Message& m, const char* verb, const char* preposition, const SequenceLayout& layout) {
+  return fmt::format(" | {} {} of {} [{}] {} {}", verb, m.payload == Payload::key_value ? "kv" : "dkv", m.owner,
+                     text_of(positions_of(layout, m.owner, m.rows)), preposition, m.peer);
 }
 
 }  // namespace
 
-std::int64_t bytes_sent(const ExchangePlan& plan, std::int64_t key_value_bytes, std::int64_t gradient_bytes) {
-  std::int64_t bytes = 0;
+RowsSent rows_sent(const ExchangePlan& plan) {
+  RowsSent rows;
   for (const Step& step : plan.steps) {
     for (const Message& message : step.sends) {
-      bytes += message.payload == Payload::key_value ? key_value_bytes : gradient_bytes;
+      (message.payload == Payload::key_value ? rows.key_value : rows.gradient) += message.rows.length();
     }
   }
-  return bytes;
+  return rows;
+}
+
+std::vector<PositionRange> positions_of(const SequenceLayout& layout, int owner, const PositionRange& rows) {
+  if (owner == kWholeSequence) return {rows};
+  return slice_ranges(layout.of(owner), rows.begin, rows.length());
+}
+
+std::int64_t attended_area(const ExchangePlan& plan, std::int64_t samples) {
+  std::int64_t area = 0;
+  for (const Step& step : plan.steps) {
+    for (const Attend& attend : step.attends) {
+      area += attend.band.area(attend.q.length(), attend.kv.length()) * (attend.sample == kEverySample ? samples : 1);
+    }
+  }
+  return area;
 }
 
 std::string to_string(const ExchangePlan& plan, const SequenceLayout& layout) {
@@ -34,18 +61,15 @@ std::string to_string(const ExchangePlan& plan, const SequenceLayout& layout) {
   std::string text = fmt::format("rank {} of {}\n", plan.rank, plan.ranks);
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
-    text += fmt::format("step {}: kv of {}", i, step.owner);
+    text += fmt::format("step {}:", i);
     for (const Attend& attend : step.attends) {
-      text += fmt::format(" | q{} x kv{}{}", chunk_numbers(layout, plan.rank, attend.q),
-                          chunk_numbers(layout, step.owner, attend.kv),
-                          attend.mask == MaskKind::causal ? " causal" : "");
+      text += fmt::format(" | q {} x kv of {} [{}]{}", text_of(positions_of(layout, plan.rank, attend.q)),
+                          owner_name(attend.owner), text_of(positions_of(layout, attend.owner, attend.kv)),
+                          text_of(attend.band));
+      if (attend.sample != kEverySample) text += fmt::format(" sample {}", attend.sample);
     }
-    for (const Message& m : step.sends) {
-      text += fmt::format(" | send {} {} to {}", payload_name(m.payload), m.owner, m.peer);
-    }
-    for (const Message& m : step.receives) {
-      text += fmt::format(" | receive {} {} from {}", payload_name(m.payload), m.owner, m.peer);
-    }
+    for (const Message& m : step.sends) text += text_of(m, "send", "to", layout);
+    for (const Message& m : step.receives) text += text_of(m, "receive", "from", layout);
     text += '\n';
   }
   return text;

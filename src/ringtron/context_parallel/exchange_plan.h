@@ -1,76 +1,107 @@
 // What one rank does in a context-parallel attention, as data: a list of steps.
 //
-// A step: start its messages, attend to the key/value block now held while they travel, merge the results in
-// the order listed, wait for the messages. Strategies differ only in their plan (plan_p2p.cpp);
-// plan_runner.cpp runs any plan, plan_check.h proves one, and `plan` and the tests read them without
-// LibTorch.
+// A step: start its messages, attend to what is held while they travel, wait, add what has arrived. Strategies
+// differ only in their plan; plan_runner.cpp runs any plan, plan_check.h proves one, and the tools and tests read
+// them without LibTorch. Names: a block is the keys and values of one rank, in the order in which it stores them.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "ringtron/context_parallel/attention_mask.h"
 #include "ringtron/context_parallel/sequence_layout.h"
 
 namespace ringtron {
 
 enum class Payload {
-  key_value,           // K and V of one rank, in the model's type
-  key_value_gradient,  // the sum so far of dK and dV of one rank, in the accumulate type
+  key_value,           // rows of K and V, in the model's type
+  key_value_gradient,  // the sum so far of dK and dV of these rows, in the accumulate type
 };
 
-// One message to or from `peer`, about the block of rank `owner`.
+// `rows` of the block of `owner`, to or from `peer`.
 struct Message {
   int peer = 0;
   Payload payload = Payload::key_value;
   int owner = 0;
+  PositionRange rows;
   bool operator==(const Message&) const = default;
 };
 
-enum class MaskKind {
-  none,    // every query sees every key
-  causal,  // query and key rows are the same positions, in ascending order: row i sees rows 0..i
-};
+// In place of an owner: all blocks, put in sequence order, so that row i is position i. Single blocks are not held after it.
+inline constexpr int kWholeSequence = -1;
+// In place of a sample: all samples of the micro-batch.
+inline constexpr int kEverySample = -1;
 
-// This rank's query chunks `q` against the step owner's key/value chunks `kv`.
+// Rows `q` of this rank's queries against rows `kv` of one held block.
 struct Attend {
-  ChunkSpan q;
-  ChunkSpan kv;
-  MaskKind mask = MaskKind::none;
+  PositionRange q;
+  int owner = 0;
+  PositionRange kv;
+  Band band;  // over the rows named here
+  int sample = kEverySample;
   bool operator==(const Attend&) const = default;
 };
 
 struct Step {
-  int owner = 0;  // whose key/value block is held during the step
+  bool communicates = false;  // true on all ranks or on none, also on one that has no message
   std::vector<Message> sends;
   std::vector<Message> receives;
   std::vector<Attend> attends;
-  bool communicates() const { return !sends.empty() || !receives.empty(); }
 };
 
-// Forward: each attend gives (out, log-sum-exp), merged at once into the rows of `q`.
-// Backward: each attend gives dq, added to the rows of `q`, and dK, dV, added after the wait to the sum for
-// `owner`: the one received in this step, or a new one if none was. A sum that is sent is the one of the step
-// before.
+// Forward: each attend gives (out, log-sum-exp), merged in the order listed into the rows of `q`.
+// Backward: each attend gives dq, added to the rows of `q`, and dK, dV, added to the sum of the rows' owner. A sum
+// that is sent is the one before the step, and is no longer held after it; a received one is added after the
+// step's own.
+// Rows of K and V that have arrived are held until the last step that attends to them or sends them on.
 struct ExchangePlan {
   int rank = 0;
   int ranks = 1;
   std::vector<Step> steps;
 };
 
-// The ring. Forward: at step i rank r holds the block of rank r-i and passes it to r+1. Backward starts from
-// the block that the forward ended with, of rank r+1, and turns the other way: at step i rank r holds the
-// block of r+1+i, and the gradient sum of a block follows it one step behind and ends at its owner. The order
-// in which a query chunk merges key/value chunks is thus a function of its chunk number and the number of
-// ranks, never of arrival.
-ExchangePlan plan_p2p_forward(const SequenceLayout& layout, bool causal, int rank);
-ExchangePlan plan_p2p_backward(const SequenceLayout& layout, bool causal, int rank);
+// What the plans of all ranks of a group are made from. One mask per sample, or one for all samples.
+struct PlanRequest {
+  const SequenceLayout& layout;
+  std::span<const AttentionMask> masks;
+};
 
-// Bytes that the plan sends, when one message of each payload has the given size.
-std::int64_t bytes_sent(const ExchangePlan& plan, std::int64_t key_value_bytes, std::int64_t gradient_bytes);
+struct PlanOfRank {
+  ExchangePlan forward, backward;
+};
 
-// One line per step, with global chunk numbers:
-//   step 1: kv of 3 | q 7 x kv 3 4 | send kv 3 to 1 | receive kv 2 from 3
+// The ring. Dense masks: at step i rank r holds the block of rank r-i and passes it to r+1. The backward begins with
+// the block that the forward ended with, of rank r+1, and turns the other way: at step i rank r holds the block of
+// r+1+i, and its gradient sum follows one step behind and ends at its owner.
+// Windows and documents: a rank needs a part of a few blocks only, so their owners send it these rows (a halo) in
+// the step before they are attended to, nothing is passed on, and gradients go back the same way.
+// The order of merges is a function of positions and the number of ranks, never of arrival.
+PlanOfRank plan_p2p(const PlanRequest& request, int rank);
+
+// Every rank sends its block to all others at once and meanwhile attends to its own; then it attends to the whole
+// sequence, one rectangle per range of its queries. Backward: the same, and then the sums go to their owners.
+PlanOfRank plan_all_gather(const PlanRequest& request, int rank);
+
+// Whether the plan's backward begins with the block that the forward ended with.
+bool keeps_last_block(const PlanRequest& request);
+
+// Rows sent, of each payload. A row: K and V, or dK and dV, of one position and all samples.
+struct RowsSent {
+  std::int64_t key_value = 0;
+  std::int64_t gradient = 0;
+};
+RowsSent rows_sent(const ExchangePlan& plan);
+
+// The positions of rows of a block: of `owner`, or of the whole sequence.
+std::vector<PositionRange> positions_of(const SequenceLayout& layout, int owner, const PositionRange& rows);
+
+// Cells of the mask that the plan attends to, summed over samples; `samples` counts for kEverySample.
+std::int64_t attended_area(const ExchangePlan& plan, std::int64_t samples);
+
+// One line per step, rows as positions:
+//   step 1: q 0-5 18-23 x kv of 3 [6-11] | send kv of 3 [6-11 12-17] to 1 | receive kv of 2 [...] from 3
 std::string to_string(const ExchangePlan& plan, const SequenceLayout& layout);
 
 }  // namespace ringtron

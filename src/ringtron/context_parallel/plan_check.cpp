@@ -1,189 +1,197 @@
 #include "ringtron/context_parallel/plan_check.h"
 
-#include <fmt/format.h>
+#include <algorithm>
 
-#include <map>
-#include <optional>
-#include <set>
+#include "ringtron/base/check.h"
+#include "ringtron/context_parallel/plan_player.h"
 
 namespace ringtron {
 namespace {
 
-// What a rank holds between two steps.
-struct Holding {
-  int key_value = 0;                // owner of the block
-  std::optional<int> gradient;      // owner of the sum, if one is held
-  std::multiset<int> contributors;  // ranks that have added to it
+bool same_steps(const ExchangePlan& a, const ExchangePlan& b) {
+  return std::equal(a.steps.begin(), a.steps.end(), b.steps.begin(), b.steps.end(),
+                    [](const Step& x, const Step& y) {
+                      return x.communicates == y.communicates && x.sends == y.sends &&
+                             x.receives == y.receives && x.attends == y.attends;
+                    });
+}
+
+bool same_steps(const std::vector<ExchangePlan>& a, const std::vector<ExchangePlan>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const ExchangePlan& x, const ExchangePlan& y) { return same_steps(x, y); });
+}
+
+// The ranks that hold the same share of the heads: every `head_ranks`-th one. Among themselves they are ranks
+// 0, 1, ...
+struct Slice {
+  std::vector<ExchangePlan> forward, backward;
 };
 
-class Player {
- public:
-  Player(const SequenceLayout& layout, bool causal) : layout_(layout), causal_(causal) {}
-
-  // Plays one pass; `holdings` are those at its beginning and become those at its end.
-  void play(const std::vector<ExchangePlan>& plans, std::vector<Holding>& holdings, bool backward) {
-    pass_ = backward ? "backward" : "forward";
-    full_.clear();
-    triangle_.clear();
-    if (static_cast<int>(plans.size()) != layout_.ranks()) {
-      return fault("expected one plan for each of {} ranks, got {}", layout_.ranks(), plans.size());
-    }
-    for (const ExchangePlan& plan : plans) {
-      if (plan.steps.size() != plans[0].steps.size()) {
-        return fault("rank {} has {} steps, rank 0 has {}", plan.rank, plan.steps.size(),
-                     plans[0].steps.size());
+ExchangePlan with_peers_of_slice(ExchangePlan plan, int slice, int head_ranks, const char* pass,
+                                 FaultList& faults) {
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    const auto rename = [&](Message& message) {
+      if (message.peer < 0 || message.peer % head_ranks != slice) {
+        faults.add("{} step {}: rank {} has a message with rank {}, which does not hold its heads", pass, i,
+                   plan.rank * head_ranks + slice, message.peer);
       }
-    }
-    for (std::size_t i = 0; i < plans[0].steps.size(); ++i) {
-      match_messages(plans, i);
-      std::vector<Holding> next = holdings;
-      for (const ExchangePlan& plan : plans) {
-        next[plan.rank] = play_step(plan, i, holdings, backward);
-      }
-      holdings = std::move(next);
-    }
-    check_cells();
+      message.peer = message.peer < 0 ? message.peer : message.peer / head_ranks;
+    };
+    std::for_each(plan.steps[i].sends.begin(), plan.steps[i].sends.end(), rename);
+    std::for_each(plan.steps[i].receives.begin(), plan.steps[i].receives.end(), rename);
   }
+  return plan;
+}
 
-  template <class... Args>
-  void fault(fmt::format_string<Args...> format, Args&&... args) {
-    faults_.push_back(pass_ + ": " + fmt::format(format, std::forward<Args>(args)...));
+std::vector<Slice> slices_of(const PlansOfRanks& all, int head_ranks, FaultList& faults) {
+  std::vector<Slice> slices(static_cast<std::size_t>(head_ranks));
+  for (std::size_t rank = 0; rank < all.plans.size(); ++rank) {
+    const int slice = static_cast<int>(rank) % head_ranks;
+    Slice& into = slices[static_cast<std::size_t>(slice)];
+    const TransportPlan& plan = all.plans[rank];
+    into.forward.push_back(with_peers_of_slice(plan.forward, slice, head_ranks, "forward", faults));
+    into.backward.push_back(with_peers_of_slice(plan.backward, slice, head_ranks, "backward", faults));
   }
+  return slices;
+}
 
-  std::vector<std::string> take_faults() { return std::move(faults_); }
-
- private:
-  void match_messages(const std::vector<ExchangePlan>& plans, std::size_t i) {
-    std::map<std::pair<int, int>, std::vector<std::pair<Payload, int>>> sent, received;
-    for (const ExchangePlan& plan : plans) {
-      const Step& step = plan.steps[i];
-      for (const Message& m : step.sends) sent[{plan.rank, m.peer}].push_back({m.payload, m.owner});
-      for (const Message& m : step.receives) received[{m.peer, plan.rank}].push_back({m.payload, m.owner});
-      if (step.communicates() != plans[0].steps[i].communicates()) {
-        fault("step {}: rank {} and rank 0 do not both communicate", i, plan.rank);
-      }
-      std::set<Payload> kinds;
-      for (const Message& m : step.receives) {
-        if (!kinds.insert(m.payload).second)
-          fault("step {}: rank {} receives two blocks of a kind", i, plan.rank);
-      }
-    }
-    for (const auto& [pair, messages] : sent) {
-      if (pair.first == pair.second) fault("step {}: rank {} sends to itself", i, pair.first);
-      if (received[pair] != messages) {
-        fault("step {}: what rank {} sends to rank {} is not what that one receives", i, pair.first,
-              pair.second);
-      }
-    }
-    for (const auto& [pair, messages] : received) {
-      if (!messages.empty() && !sent.contains(pair)) {
-        fault("step {}: rank {} receives from rank {}, which sends it nothing", i, pair.second, pair.first);
-      }
+// Whether the plans are of the same transport and of the layout, so that playing them makes sense.
+bool plans_agree(const PlansOfRanks& all, const SequenceLayout& layout, FaultList& faults) {
+  if (static_cast<int>(all.plans.size()) != layout.ranks()) {
+    faults.add("expected {} plans, got {}", layout.ranks(), all.plans.size());
+    return false;
+  }
+  const TransportPlan& first = all.plans.front();
+  if (first.head_ranks < 1 || layout.ranks() % first.head_ranks != 0) {
+    faults.add("{} ranks that share heads do not divide {} ranks", first.head_ranks, layout.ranks());
+    return false;
+  }
+  const SequenceLayout inner = layout.merged(first.head_ranks);
+  bool agree = true;
+  for (std::size_t rank = 0; rank < all.plans.size(); ++rank) {
+    const TransportPlan& plan = all.plans[rank];
+    if (plan.transport != first.transport || plan.ranks != layout.ranks() ||
+        plan.head_ranks != first.head_ranks || plan.keeps_last_block != first.keeps_last_block ||
+        !(plan.inner == inner)) {
+      faults.add("rank {}: transport, sizes, layout or what is kept differ from rank 0 or from the request",
+                 rank);
+      agree = false;
     }
   }
+  return agree;
+}
 
-  Holding play_step(const ExchangePlan& plan, std::size_t i, const std::vector<Holding>& before,
-                    bool backward) {
-    const Step& step = plan.steps[i];
-    const Holding& held = before[plan.rank];
-    if (held.key_value != step.owner) {
-      fault("step {}: rank {} attends to the block of rank {} but holds that of rank {}", i, plan.rank,
-            step.owner, held.key_value);
-    }
-    for (const Message& m : step.sends) {
-      const bool has = m.payload == Payload::key_value ? held.key_value == m.owner : held.gradient == m.owner;
-      if (!has)
-        fault("step {}: rank {} sends a block of rank {} that it does not hold", i, plan.rank, m.owner);
-    }
-    for (const Attend& attend : step.attends) count_cells(plan.rank, step.owner, attend);
-    Holding after;
-    after.key_value = held.key_value;
-    if (backward) after.gradient = step.owner;
-    for (const Message& m : step.receives) {
-      if (m.payload == Payload::key_value) {
-        after.key_value = m.owner;
-      } else {
-        if (m.owner != step.owner)
-          fault("step {}: rank {} receives a gradient of another block", i, plan.rank);
-        after.contributors = before[m.peer].contributors;
-      }
-    }
-    if (backward) after.contributors.insert(plan.rank);
-    return after;
+void check_memory(const PlanMemory& memory, std::vector<std::string>& faults) {
+  if (memory.foreign_rows > 2 * memory.longest_block) {
+    faults.push_back(
+        fmt::format("memory: expected at most two blocks of {} rows of other ranks at once, got {} rows",
+                    memory.longest_block, memory.foreign_rows));
   }
+}
 
-  void count_cells(int rank, int owner, const Attend& attend) {
-    const std::vector<Chunk>& queries = layout_.of(rank);
-    const std::vector<Chunk>& keys = layout_.of(owner);
-    if (attend.q.first + attend.q.count > static_cast<int>(queries.size()) ||
-        attend.kv.first + attend.kv.count > static_cast<int>(keys.size())) {
-      return fault("rank {} attends to chunks that it or rank {} does not have", rank, owner);
-    }
-    if (attend.mask == MaskKind::causal && (rank != owner || !(attend.q == attend.kv))) {
-      return fault("rank {} puts a causal mask between different chunks", rank);
-    }
-    for (int a = 0; a < attend.q.count; ++a) {
-      for (int b = 0; b < attend.kv.count; ++b) {
-        const std::pair cell{queries[attend.q.first + a].number, keys[attend.kv.first + b].number};
-        // The causal mask works on rows: a later row block sees an earlier one fully, whatever the chunk
-        // numbers say.
-        if (attend.mask == MaskKind::none || a > b) ++full_[cell];
-        if (attend.mask == MaskKind::causal && a == b) ++triangle_[cell];
-      }
-    }
+bool has_closed_form(const PlanRequest& request, int head_ranks, std::int64_t heads, std::int64_t groups) {
+  bool has = heads % head_ranks == 0 && groups % head_ranks == 0;
+  has = has && request.masks.size() == 1 && request.masks.front().dense();
+  for (int rank = 0; rank < request.layout.ranks(); ++rank) {
+    has = has && request.layout.local_length(rank) == request.layout.local_length(0);
   }
+  return has;
+}
 
-  void check_cells() {
-    for (int q = 0; q < layout_.chunk_count(); ++q) {
-      for (int kv = 0; kv < layout_.chunk_count(); ++kv) {
-        const int want_full = causal_ ? (q > kv) : 1;
-        const int want_triangle = causal_ && q == kv ? 1 : 0;
-        const int full = full_[{q, kv}], triangle = triangle_[{q, kv}];
-        if (full != want_full || triangle != want_triangle) {
-          fault("query chunk {} x key chunk {}: expected {} full and {} triangle, got {} and {}", q, kv,
-                want_full, want_triangle, full, triangle);
-        }
-      }
-    }
+void check_bytes(const PlansOfRanks& all, const PlanRequest& request, std::int64_t heads, std::int64_t groups,
+                 std::vector<std::string>& faults) {
+  // Sizes without common factors, so that no mistake hides.
+  const AttentionShape shape{3, heads, groups, 5, 7, 2, 4};
+  for (std::size_t rank = 0; rank < all.plans.size(); ++rank) {
+    const TransportPlan& plan = all.plans[rank];
+    const TransportBytes expected = closed_form_bytes(plan.transport, plan.ranks, plan.head_ranks,
+                                                      request.layout.sequence_length(), shape);
+    const TransportBytes got = bytes_of(plan, request.layout, shape, static_cast<int>(rank));
+    if (got == expected) continue;
+    faults.push_back(fmt::format("bytes of rank {}: expected {} forward and {} backward, got {} and {}", rank,
+                                 expected.forward, expected.backward, got.forward, got.backward));
   }
-
-  const SequenceLayout& layout_;
-  bool causal_;
-  std::string pass_;
-  std::map<std::pair<int, int>, int> full_, triangle_;
-  std::vector<std::string> faults_;
-};
+}
 
 }  // namespace
 
-PlanPair plan_p2p_all_ranks(const SequenceLayout& layout, bool causal) {
-  PlanPair plans;
-  for (int rank = 0; rank < layout.ranks(); ++rank) {
-    plans.forward.push_back(plan_p2p_forward(layout, causal, rank));
-    plans.backward.push_back(plan_p2p_backward(layout, causal, rank));
+PlansOfRanks make_plans(const PlanRequest& request, CpTransport transport, int hierarchical_a) {
+  PlansOfRanks all;
+  for (int rank = 0; rank < request.layout.ranks(); ++rank) {
+    all.plans.push_back(make_transport_plan(transport, hierarchical_a, request, rank));
   }
-  return plans;
+  return all;
 }
 
-std::vector<std::string> check_plans(const SequenceLayout& layout, const PlanPair& plans, bool causal) {
-  Player player(layout, causal);
-  std::vector<Holding> holdings(static_cast<std::size_t>(layout.ranks()));
-  for (int rank = 0; rank < layout.ranks(); ++rank) holdings[rank].key_value = rank;
-  player.play(plans.forward, holdings, false);
-  player.play(plans.backward, holdings, true);
-  for (int rank = 0; rank < layout.ranks(); ++rank) {
-    if (holdings[rank].gradient != rank) player.fault("rank {} does not end with its own gradient", rank);
-    for (int from = 0; from < layout.ranks(); ++from) {
-      const auto count = holdings[rank].contributors.count(from);
-      if (count != 1)
-        player.fault("the gradient of rank {} has {} contributions of rank {}", rank, count, from);
+std::vector<std::string> check_plans(const PlansOfRanks& all, const PlanRequest& request,
+                                     PlanMemory* memory) {
+  RT_CHECK(!request.masks.empty(), "plans without a mask");
+  FaultList faults;
+  if (!plans_agree(all, request.layout, faults)) return faults.take();
+  const int head_ranks = all.plans.front().head_ranks;
+  const SequenceLayout inner = request.layout.merged(head_ranks);
+  const std::vector<Slice> slices = slices_of(all, head_ranks, faults);
+  PlanMemory used;
+  for (int rank = 0; rank < inner.ranks(); ++rank) {
+    used.longest_block = std::max(used.longest_block, inner.local_length(rank));
+  }
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    // Slices do the same with other heads; one that does is proven by the first.
+    if (i > 0 && same_steps(slices[i].forward, slices[0].forward) &&
+        same_steps(slices[i].backward, slices[0].backward)) {
+      continue;
+    }
+    PlanPlayer player(inner, request.masks, head_ranks, static_cast<int>(i), faults);
+    player.play_forward(slices[i].forward, all.plans.front().keeps_last_block);
+    player.play_backward(slices[i].backward);
+    used.foreign_rows = std::max(used.foreign_rows, player.most_foreign_rows());
+  }
+  if (memory) *memory = used;
+  return faults.take();
+}
+
+std::vector<std::string> check_plans(const PlanRequest& request, CpTransport transport, int hierarchical_a,
+                                     std::int64_t heads, std::int64_t groups) {
+  const PlansOfRanks all = make_plans(request, transport, hierarchical_a);
+  const int head_ranks = all.plans.front().head_ranks;
+  PlanMemory memory;
+  std::vector<std::string> faults = check_plans(all, request, &memory);
+  if (transport != CpTransport::all_gather) check_memory(memory, faults);
+  for (std::string& fault : check_head_shares(share_heads(heads, groups, head_ranks), heads, groups)) {
+    faults.push_back(std::move(fault));
+  }
+  if (has_closed_form(request, head_ranks, heads, groups)) check_bytes(all, request, heads, groups, faults);
+  return faults;
+}
+
+std::vector<std::string> check_head_shares(const std::vector<HeadShare>& shares, std::int64_t heads,
+                                           std::int64_t groups) {
+  FaultList faults;
+  std::vector<int> count(static_cast<std::size_t>(heads), 0);
+  for (std::size_t rank = 0; rank < shares.size(); ++rank) {
+    const HeadShare& share = shares[rank];
+    const bool exists =
+        share.q.begin >= 0 && share.q.end <= heads && share.kv.begin >= 0 && share.kv.end <= groups;
+    if (!exists) {
+      faults.add(
+          "head share {}: expected query heads below {} and key/value heads below {}, got [{}-{}) and "
+          "[{}-{})",
+          rank, heads, groups, share.q.begin, share.q.end, share.kv.begin, share.kv.end);
+      continue;
+    }
+    for (std::int64_t q = share.q.begin; q < share.q.end; ++q) {
+      ++count[static_cast<std::size_t>(q)];
+      const std::int64_t kv = q / (heads / groups);
+      if (kv < share.kv.begin || kv >= share.kv.end) {
+        faults.add("head share {}: query head {} uses key/value head {}, which is not in [{}-{})", rank, q,
+                   kv, share.kv.begin, share.kv.end);
+      }
     }
   }
-  return player.take_faults();
-}
-
-std::int64_t p2p_bytes_closed_form(int ranks, std::int64_t key_value_bytes, std::int64_t gradient_bytes) {
-  return (ranks - 1) * (2 * key_value_bytes + gradient_bytes);
+  for (std::size_t q = 0; q < count.size(); ++q) {
+    if (count[q] != 1) faults.add("query head {} is in {} head shares", q, count[q]);
+  }
+  return faults.take();
 }
 
 }  // namespace ringtron

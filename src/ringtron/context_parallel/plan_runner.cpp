@@ -2,139 +2,238 @@
 
 #include <ATen/ATen.h>
 
+#include <map>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "ringtron/base/check.h"
-#include "ringtron/context_parallel/ring_exchange.h"
+#include "ringtron/context_parallel/held_blocks.h"
+#include "ringtron/context_parallel/observed.h"
 #include "ringtron/context_parallel/softmax_merge.h"
 
 namespace ringtron {
 namespace {
 
-at::Tensor rows_of(const at::Tensor& x, const PositionRange& rows) {
-  return x.narrow(0, rows.begin, rows.length());
-}
+using internal::GradientSums;
+using internal::HeldBlocks;
+using internal::KeyValue;
+using internal::Observed;
 
-// One attend of a plan, as rows of this rank's tensors and global positions.
-struct RowsToAttend {
-  PositionRange q_rows, kv_rows;
-  std::vector<PositionRange> q_positions, kv_positions;
-  bool causal;
+at::Tensor rows_of(const at::Tensor& x, const PositionRange& rows) { return x.narrow(0, rows.begin, rows.length()); }
 
-  // Refers to this object.
-  BlockCall call(const PlanContext& context) const {
-    return {context.scale, causal, context.dropout, q_positions, kv_positions};
-  }
-};
-
-RowsToAttend resolve(const PlanContext& context, int rank, int owner, const Attend& attend) {
-  const SequenceLayout& layout = context.layout;
-  return {layout.rows(rank, attend.q), layout.rows(owner, attend.kv), layout.positions(rank, attend.q),
-          layout.positions(owner, attend.kv), attend.mask == MaskKind::causal};
-}
-
-// A key/value block on its way: the wire wants one tensor, the kernel two.
-class KeyValueRing {
+// One attend of a plan on tensors; refers to what it was made from.
+class AttendCall {
  public:
-  // A ring of one never sends, so the copy into one message is spared.
-  KeyValueRing(const at::Tensor& k, const at::Tensor& v, const at::Tensor& packed, bool travels)
-      : k_(k),
-        v_(v),
-        packed_(travels && !packed.defined() ? at::stack({k, v}) : packed,
-                packed.defined() ? RingExchange::First::read_only : RingExchange::First::writable) {
-    if (packed_.current().defined()) split();
+  AttendCall(const PlanContext& context, int rank, const Attend& attend)
+      : context_(context),
+        attend_(attend),
+        q_positions_(positions_of(context.layout, rank, attend.q)),
+        kv_positions_(positions_of(context.layout, attend.owner, attend.kv)) {
+    if (context.dropout == nullptr) return;
+    dropout_ = *context.dropout;
+    if (attend.sample != kEverySample) dropout_->sample_numbers = {dropout_->sample_numbers.at(attend.sample)};
   }
 
-  const at::Tensor& k() const { return k_; }
-  const at::Tensor& v() const { return v_; }
-  RingExchange& exchange() { return packed_; }
-  void arrived() {
-    packed_.arrived();
-    split();
+  // The sample's part of a tensor whose dim `dim` is the batch.
+  at::Tensor of_sample(const at::Tensor& x, int dim) const {
+    return attend_.sample == kEverySample ? x : x.narrow(dim, attend_.sample, 1);
+  }
+  // Rows of keys or values, one head for each query head if heads are irregular.
+  at::Tensor keys(const at::Tensor& x) const {
+    const at::Tensor rows = of_sample(x, 1);
+    return context_.key_head.defined() ? rows.index_select(2, context_.key_head) : rows;
+  }
+  // The inverse for their gradient: [rows, b, heads of x, d].
+  at::Tensor key_gradient(const at::Tensor& gradient, std::int64_t heads) const {
+    if (!context_.key_head.defined()) return gradient;
+    const at::Tensor sum = at::zeros({gradient.size(0), gradient.size(1), heads, gradient.size(3)},
+                                     gradient.options().dtype(accumulate_type(gradient.scalar_type())));
+    return sum.index_add_(2, context_.key_head, gradient.to(sum.scalar_type()));
+  }
+  BlockCall block_call() const {
+    return {context_.scale, attend_.band,         dropout_ ? &*dropout_ : nullptr,
+            q_positions_,   kv_positions_, context_.varied_shapes};
+  }
+  void count(const at::Tensor& q, const at::Tensor& k) const {
+    if (context_.counts == nullptr) return;
+    context_.counts->cells += attend_.band.area(q.size(0), k.size(0)) * q.size(1) * q.size(2);
   }
 
  private:
-  void split() {
-    k_ = packed_.current().select(0, 0);
-    v_ = packed_.current().select(0, 1);
-  }
-
-  at::Tensor k_, v_;
-  RingExchange packed_;
+  const PlanContext& context_;
+  const Attend& attend_;
+  std::vector<PositionRange> q_positions_, kv_positions_;
+  std::optional<AttentionDropout> dropout_;
 };
 
-void check_shapes(const PlanContext& context, const ExchangePlan& plan, const at::Tensor& q,
-                  const at::Tensor& k) {
-  RT_CHECK_EQ(plan.rank, context.ring.rank(), "rank of the plan and of group " + context.ring.name());
-  RT_CHECK_EQ(plan.ranks, context.ring.size(), "ranks of the plan and of group " + context.ring.name());
-  RT_CHECK_EQ(q.size(0), context.layout.local_length(), "rows of q on one context-parallel rank");
-  RT_CHECK_EQ(k.size(0), context.layout.local_length(), "rows of k on one context-parallel rank");
+// Messages of one step on their way.
+struct Hop {
+  Work work;
+  std::vector<at::Tensor> kept;  // being sent
+  std::vector<std::pair<Message, KeyValue>> arriving;
+};
+
+Hop start_messages(const Step& step, const PlanContext& context, const HeldBlocks& held, GradientSums* sums) {
+  Hop hop;
+  if (!step.communicates) return hop;
+  std::vector<Send> sends;
+  std::vector<Receive> receives;
+  for (const Message& m : step.sends) {
+    const KeyValue block = m.payload == Payload::key_value ? held.rows(m.owner, m.rows) : sums->take(m.owner, m.rows);
+    for (const at::Tensor& tensor : {block.k, block.v}) {
+      if (tensor.numel() == 0) continue;  // a rank without heads; its peers have none either
+      sends.push_back({m.peer, tensor});
+      hop.kept.push_back(tensor);
+      if (context.counts != nullptr) context.counts->bytes += static_cast<std::int64_t>(tensor.nbytes());
+    }
+  }
+  for (const Message& m : step.receives) {
+    const KeyValue buffer = m.payload == Payload::key_value ? held.buffer(m.rows.length()) : sums->buffer(m.rows.length());
+    for (const at::Tensor& tensor : {buffer.k, buffer.v}) {
+      if (tensor.numel() != 0) receives.push_back({m.peer, tensor});
+    }
+    hop.arriving.emplace_back(m, buffer);
+  }
+  if (context.fault == CpFault::skip_exchange) {
+    if (context.counts != nullptr) {
+      for (const at::Tensor& tensor : hop.kept) context.counts->bytes -= static_cast<std::int64_t>(tensor.nbytes());
+    }
+    for (auto& [m, buffer] : hop.arriving) held.stand_in(buffer);
+    return hop;
+  }
+  hop.work = context.group.exchange(sends, receives);
+  return hop;
 }
 
-at::Tensor zeros_to_accumulate(at::IntArrayRef sizes, const at::Tensor& like) {
-  return at::zeros(sizes, like.options().dtype(accumulate_type(like.scalar_type())));
+void check_shapes(const PlanContext& context, const ExchangePlan& plan, const at::Tensor& q, const at::Tensor& k) {
+  RT_CHECK_EQ(plan.ranks, context.layout.ranks(), "ranks of the plan and its layout");
+  RT_CHECK_EQ(q.size(0), context.layout.local_length(plan.rank), "rows of q on one context-parallel rank");
+  RT_CHECK_EQ(q.size(1), k.size(1), "samples of q and k");
+}
+
+// With more ranks than heads some have none under a2a.
+bool has_heads(const at::Tensor& q) { return q.size(2) > 0; }
+
+bool is_last_attend(const ExchangePlan& plan, std::size_t step, std::size_t attend) {
+  if (attend + 1 < plan.steps[step].attends.size()) return false;
+  for (std::size_t later = step + 1; later < plan.steps.size(); ++later) {
+    if (!plan.steps[later].attends.empty()) return false;
+  }
+  return true;
 }
 
 }  // namespace
 
-ForwardState run_forward(const ExchangePlan& plan, const PlanContext& context, const at::Tensor& q,
-                         const at::Tensor& k, const at::Tensor& v) {
+ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const PlanContext& context,
+                         const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   check_shapes(context, plan, q, k);
-  SoftmaxAccumulator accumulator(q);
-  KeyValueRing held(k, v, at::Tensor(), plan.ranks > 1);
-  for (const Step& step : plan.steps) {
-    Work hop = start_messages(step, context.ring, held.exchange(), nullptr);
-    for (const Attend& attend : step.attends) {
-      const RowsToAttend a = resolve(context, plan.rank, step.owner, attend);
-      const BlockResult part = context.block.forward(rows_of(q, a.q_rows), rows_of(held.k(), a.kv_rows),
-                                                     rows_of(held.v(), a.kv_rows), a.call(context));
-      accumulator.merge(a.q_rows.begin, part.out, part.lse);
+  RT_CHECK_EQ(k.size(0), q.size(0), "rows of k on one context-parallel rank");
+  SoftmaxAccumulator accumulator(q, v.size(3));
+  HeldBlocks held(plan, context.layout, plan.rank, {k, v});
+  const int last_owner = (plan.rank + 1) % plan.ranks;
+  if (keeps_last_block) held.keep(last_owner);
+  bool twice = context.fault == CpFault::double_count;
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    const Step& step = plan.steps[i];
+    Hop hop;
+    {
+      const Observed observed(context.observer, "start messages", static_cast<int>(i));
+      hop = start_messages(step, context, held, nullptr);
     }
-    hop.wait();
-    if (receives(step, Payload::key_value)) held.arrived();
+    for (std::size_t j = 0; j < step.attends.size() && has_heads(q); ++j) {
+      const Attend& attend = step.attends[j];
+      const AttendCall call(context, plan.rank, attend);
+      const KeyValue block = held.rows(attend.owner, attend.kv);
+      const at::Tensor queries = call.of_sample(rows_of(q, attend.q), 1);
+      for (int repeat = 0; repeat < (twice ? 2 : 1); ++repeat) {
+        BlockResult part;
+        {
+          const Observed observed(context.observer, "attend", static_cast<int>(i));
+          part = context.block.forward(queries, call.keys(block.k), call.keys(block.v), call.block_call());
+          call.count(queries, block.k);
+        }
+        if (context.fault == CpFault::drop_merge && is_last_attend(plan, i, j)) continue;
+        const Observed observed(context.observer, "merge", static_cast<int>(i));
+        accumulator.merge(attend.q.begin, part.out, part.lse, attend.sample);
+      }
+      twice = false;
+    }
+    const Observed observed(context.observer, "wait", static_cast<int>(i));
+    hop.work.wait();
+    for (auto& [message, block] : hop.arriving) held.add(message.owner, message.rows, std::move(block));
+    held.release_after(i);
   }
-  return {accumulator.out(), accumulator.lse(), held.exchange().current()};
+  if (context.sink.defined()) accumulator.add_sink(context.sink);
+  ForwardState state{accumulator.out(), accumulator.lse(), {}, {}};
+  if (keeps_last_block) {
+    const std::int64_t rows = context.layout.local_length(last_owner);
+    const KeyValue last = rows > 0 ? held.rows(last_owner, {0, rows}) : held.buffer(0);  // no message comes for an empty block
+    state.last_k = last.k;
+    state.last_v = last.v;
+  }
+  return state;
 }
 
-BlockGradient run_backward(const ExchangePlan& plan, const PlanContext& context, const SavedForward& saved,
-                           const at::Tensor& d_out) {
+PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const PlanContext& context,
+                          const SavedForward& saved, const at::Tensor& d_out) {
   const at::Tensor& q = saved.q;
+  check_shapes(context, plan, q, saved.k);
   const at::ScalarType accumulate = accumulate_type(q.scalar_type());
   const OutputGradient whole{
       d_out, saved.out, saved.lse,
       (d_out.to(accumulate) * saved.out.to(accumulate)).sum(-1).permute({1, 2, 0}).contiguous()};
-  KeyValueRing held(saved.k, saved.v, saved.last_key_value, plan.ranks > 1);
-  at::Tensor dq = zeros_to_accumulate(q.sizes(), q);
-  std::vector<std::int64_t> pair_sizes = held.k().sizes().vec();
-  pair_sizes.insert(pair_sizes.begin(), 2);
-  RingExchange sum(zeros_to_accumulate(pair_sizes, q), RingExchange::First::writable);
+  const int first_owner = keeps_last_block ? (plan.rank + 1) % plan.ranks : plan.rank;
+  HeldBlocks held(plan, context.layout, first_owner, {saved.k, saved.v});
+  GradientSums sums(context.layout, plan.rank, saved.k, saved.v, accumulate);
+  at::Tensor dq = at::zeros(q.sizes(), q.options().dtype(accumulate));
 
-  for (const Step& step : plan.steps) {
-    Work hop = start_messages(step, context.ring, held.exchange(), &sum);
-    std::vector<std::pair<PositionRange, BlockGradient>> parts;
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    const Step& step = plan.steps[i];
+    Hop hop;
+    {
+      const Observed observed(context.observer, "start messages", static_cast<int>(i));
+      hop = start_messages(step, context, held, &sums);
+    }
     for (const Attend& attend : step.attends) {
-      const RowsToAttend a = resolve(context, plan.rank, step.owner, attend);
-      const OutputGradient output{rows_of(whole.d_out, a.q_rows), rows_of(whole.out, a.q_rows),
-                                  whole.lse.narrow(2, a.q_rows.begin, a.q_rows.length()).contiguous(),
-                                  whole.delta.narrow(2, a.q_rows.begin, a.q_rows.length())};
-      BlockGradient part = context.block.backward(rows_of(q, a.q_rows), rows_of(held.k(), a.kv_rows),
-                                                  rows_of(held.v(), a.kv_rows), output, a.call(context));
-      rows_of(dq, a.q_rows).add_(part.dq);
-      part.dq = at::Tensor();
-      parts.emplace_back(a.kv_rows, std::move(part));
+      if (!has_heads(q)) break;
+      const AttendCall call(context, plan.rank, attend);
+      const KeyValue block = held.rows(attend.owner, attend.kv);
+      const at::Tensor queries = call.of_sample(rows_of(q, attend.q), 1);
+      const OutputGradient output{
+          call.of_sample(rows_of(whole.d_out, attend.q), 1), call.of_sample(rows_of(whole.out, attend.q), 1),
+          call.of_sample(whole.lse.narrow(2, attend.q.begin, attend.q.length()), 0).contiguous(),
+          call.of_sample(whole.delta.narrow(2, attend.q.begin, attend.q.length()), 0)};
+      BlockGradient part;
+      {
+        const Observed observed(context.observer, "attend", static_cast<int>(i));
+        part = context.block.backward(queries, call.keys(block.k), call.keys(block.v), output, call.block_call());
+        call.count(queries, block.k);
+      }
+      const Observed observed(context.observer, "merge", static_cast<int>(i));
+      call.of_sample(rows_of(dq, attend.q), 1).add_(part.dq);
+      const std::int64_t heads = saved.k.size(2);
+      sums.add(attend, held.piece_of(attend.owner, attend.kv),
+               {call.key_gradient(part.dk, heads), call.key_gradient(part.dv, heads)});
     }
-    hop.wait();
-    // The sum that others have begun for this block comes before our part is added: one order, whatever
-    // arrives first.
-    if (receives(step, Payload::key_value_gradient)) sum.arrived();
-    for (const auto& [rows, part] : parts) {
-      rows_of(sum.current().select(0, 0), rows).add_(part.dk);
-      rows_of(sum.current().select(0, 1), rows).add_(part.dv);
+    const Observed observed(context.observer, "wait", static_cast<int>(i));
+    hop.work.wait();
+    for (auto& [message, block] : hop.arriving) {
+      if (message.payload == Payload::key_value) {
+        held.add(message.owner, message.rows, std::move(block));
+      } else {
+        sums.receive(message.owner, message.rows, std::move(block));
+      }
     }
-    if (receives(step, Payload::key_value)) held.arrived();
+    held.release_after(i);
   }
-  const at::ScalarType type = q.scalar_type();
-  return {dq.to(type), sum.current().select(0, 0).to(type), sum.current().select(0, 1).to(type)};
+  KeyValue home = sums.home();
+  at::Tensor d_sink;
+  if (context.sink.defined()) {
+    const at::Tensor p = (context.sink.view({1, -1, 1}) - saved.lse).exp();
+    d_sink = -(p * whole.delta).sum(at::IntArrayRef{0, 2});
+  }
+  return {dq.to(q.scalar_type()), std::move(home.k), std::move(home.v), std::move(d_sink)};
 }
 
 }  // namespace ringtron

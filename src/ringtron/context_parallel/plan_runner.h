@@ -1,47 +1,60 @@
 // Runs the exchange plan of one rank on tensors, forward and backward.
 //
-// All ranks of `ring` run the same pass of the plans of the same layout at the same time. Messages travel
-// while the block that has already come is attended to. Holds at most two key/value blocks and, backward, two
-// gradient sums, beside what autograd saved. Throws CommError when a peer fails; the ring is then of no
-// further use.
+// All ranks of `group` run the same pass of the plans of the same request at the same time. Messages travel while
+// what is held is attended to. A ring holds two blocks beside its own and, backward, three gradient sums (one leaves, one
+// arrives, one is added up), whatever the number of
+// ranks. Throws CommError when a peer fails; the group is then of no further use.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <string_view>
+
 #include "ringtron/comm/communicator.h"
 #include "ringtron/context_parallel/block_attention.h"
+#include "ringtron/context_parallel/context_parallel.h"
 #include "ringtron/context_parallel/exchange_plan.h"
 
 namespace ringtron {
 
-// What both passes need; references must outlive them. Shapes as in block_attention.h, rows =
-// layout.local_length().
+// What both passes need; references must outlive them. Letters as in block_attention.h, rows of q, k and v those of
+// plan.rank in `layout`; the heads are those that this rank attends with.
 struct PlanContext {
-  Communicator& ring;
-  const SequenceLayout& layout;
+  Communicator& group;
+  const SequenceLayout& layout;  // the plan's: TransportPlan::inner
   const BlockAttention& block;
-  double scale;
-  const AttentionDropout* dropout;  // null: none
+  double scale = 1.0;
+  const AttentionDropout* dropout = nullptr;  // null: none
+  at::Tensor sink = {};                       // [n], accumulate type: one more term of the softmax; undefined: none
+  // [n] int64: key/value head of each query head where these are no equal groups; undefined where they are.
+  at::Tensor key_head = {};
+  bool varied_shapes = false;          // BlockCall::varied_shapes
+  ExchangeCounts* counts = nullptr;    // null: not counted
+  RunObserver* observer = nullptr;     // null: nobody
+  CpFault fault = CpFault::none;
 };
 
 struct ForwardState {
-  at::Tensor out;  // as q
-  at::Tensor lse;  // accumulate type
-  // The key/value block held at the end, where the backward begins: [2, s, b, g, d], K then V. Of a ring of
-  // one it is undefined, and k and v themselves are the block.
-  at::Tensor last_key_value;
+  at::Tensor out;  // [s, b, n, d_v], type of q
+  at::Tensor lse;  // [b, n, s], accumulate type, sink included
+  at::Tensor last_k, last_v;  // the block held at the end, if the backward begins with it; else undefined
 };
 
-ForwardState run_forward(const ExchangePlan& plan, const PlanContext& context, const at::Tensor& q,
-                         const at::Tensor& k, const at::Tensor& v);
+ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const PlanContext& context,
+                         const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
-// What the forward used and made. k and v are read only where last_key_value is undefined.
+// What the forward used and made. With keeps_last_block, k and v are the last block, otherwise this rank's own.
 struct SavedForward {
-  at::Tensor q, k, v, out, lse, last_key_value;
+  at::Tensor q, k, v, out, lse;
 };
 
-// Gradients of q, k, v in their type; summed in the accumulate type, on the wire too.
-BlockGradient run_backward(const ExchangePlan& plan, const PlanContext& context, const SavedForward& saved,
-                           const at::Tensor& d_out);
+struct PlanGradient {
+  at::Tensor dq;      // type of q
+  at::Tensor dk, dv;  // accumulate type: the sums over all ranks, for this rank's rows
+  at::Tensor d_sink;  // [n], accumulate type: this rank's rows' share; undefined without a sink
+};
+
+PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const PlanContext& context,
+                          const SavedForward& saved, const at::Tensor& d_out);
 
 }  // namespace ringtron

@@ -1,47 +1,71 @@
 #include "ringtron/context_parallel/sequence_layout.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
 #include "ringtron/base/check.h"
 
 namespace ringtron {
+namespace {
 
-SequenceLayout::SequenceLayout(std::string name, std::vector<std::vector<Chunk>> chunks_of_rank)
-    : name_(std::move(name)), chunks_of_rank_(std::move(chunks_of_rank)) {
-  RT_CHECK(!chunks_of_rank_.empty(), "layout {} has no ranks", name_);
-  std::vector<Chunk> all;
-  for (const auto& chunks : chunks_of_rank_) all.insert(all.end(), chunks.begin(), chunks.end());
-  std::sort(all.begin(), all.end(), [](const Chunk& a, const Chunk& b) { return a.number < b.number; });
-  for (const Chunk& chunk : all) {
-    RT_CHECK_EQ(chunk.number, chunk_count_, "chunk numbers of layout " + name_);
-    RT_CHECK_EQ(chunk.positions.begin, sequence_length_, "begin of a chunk of layout " + name_);
-    RT_CHECK_LE(chunk.positions.begin, chunk.positions.end, "end of a chunk of layout " + name_);
-    sequence_length_ = chunk.positions.end;
-    ++chunk_count_;
+// Without empty ranges, and with neighbours that touch made one.
+std::vector<PositionRange> joined(const std::vector<PositionRange>& ranges) {
+  std::vector<PositionRange> result;
+  for (const PositionRange& range : ranges) {
+    if (range.empty()) continue;
+    if (!result.empty() && result.back().end == range.begin) {
+      result.back().end = range.end;
+    } else {
+      result.push_back(range);
+    }
   }
-  for (int rank = 0; rank < ranks(); ++rank) {
-    std::int64_t held = 0;
-    for (const Chunk& chunk : of(rank)) held += chunk.positions.length();
-    RT_CHECK_EQ(held * ranks(), sequence_length_, "positions of a rank times ranks");
+  return result;
+}
+
+bool by_begin(const PositionRange& a, const PositionRange& b) { return a.begin < b.begin; }
+
+}  // namespace
+
+PositionRange intersection(const PositionRange& a, const PositionRange& b) {
+  const std::int64_t begin = std::max(a.begin, b.begin);
+  return {begin, std::max(begin, std::min(a.end, b.end))};
+}
+
+SequenceLayout::SequenceLayout(std::string name, std::vector<std::vector<PositionRange>> ranges_of_rank)
+    : name_(std::move(name)) {
+  RT_CHECK(!ranges_of_rank.empty(), "layout {} has no ranks", name_);
+  std::vector<PositionRange> all;
+  for (const auto& ranges : ranges_of_rank) {
+    ranges_of_rank_.push_back(joined(ranges));
+    const auto& held = ranges_of_rank_.back();
+    RT_CHECK(std::is_sorted(held.begin(), held.end(), by_begin), "layout {}: a rank's ranges do not ascend", name_);
+    all.insert(all.end(), held.begin(), held.end());
+  }
+  std::sort(all.begin(), all.end(), by_begin);
+  for (const PositionRange& range : all) {
+    RT_CHECK_EQ(range.begin, sequence_length_, "begin of a range of layout " + name_);
+    sequence_length_ = range.end;
   }
 }
 
-PositionRange SequenceLayout::rows(int rank, ChunkSpan span) const {
-  const std::vector<Chunk>& chunks = of(rank);
-  RT_CHECK(span.first >= 0 && span.count >= 0 && span.first + span.count <= static_cast<int>(chunks.size()),
-           "chunks {}+{} of rank {}, which holds {}", span.first, span.count, rank, chunks.size());
-  PositionRange rows;
-  for (int i = 0; i < span.first; ++i) rows.begin += chunks[i].positions.length();
-  rows.end = rows.begin;
-  for (int i = 0; i < span.count; ++i) rows.end += chunks[span.first + i].positions.length();
-  return rows;
+std::int64_t SequenceLayout::local_length(int rank) const {
+  std::int64_t length = 0;
+  for (const PositionRange& range : of(rank)) length += range.length();
+  return length;
 }
 
-std::vector<PositionRange> SequenceLayout::positions(int rank, ChunkSpan span) const {
-  std::vector<PositionRange> ranges;
-  for (int i = 0; i < span.count; ++i) ranges.push_back(of(rank).at(span.first + i).positions);
-  return ranges;
+SequenceLayout SequenceLayout::merged(int size) const {
+  RT_CHECK(size >= 1 && ranks() % size == 0, "groups of {} ranks out of {}", size, ranks());
+  std::vector<std::vector<PositionRange>> groups;
+  for (int first = 0; first < ranks(); first += size) {
+    std::vector<PositionRange> ranges;
+    for (int rank = first; rank < first + size; ++rank) ranges.insert(ranges.end(), of(rank).begin(), of(rank).end());
+    std::sort(ranges.begin(), ranges.end(), by_begin);
+    groups.push_back(std::move(ranges));
+  }
+  return SequenceLayout(name_, std::move(groups));
 }
 
 std::vector<PositionRange> slice_ranges(std::span<const PositionRange> ranges, std::int64_t skip,

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <limits>
+#include <vector>
 
 #include "ringtron/base/check.h"
 #include "ringtron/context_parallel/block_attention.h"
@@ -23,33 +24,48 @@ void softmax_merge(at::Tensor& out, at::Tensor& lse, const at::Tensor& part_out,
   lse.copy_(whole);
 }
 
-SoftmaxAccumulator::SoftmaxAccumulator(const at::Tensor& q) : q_(q) {}
+SoftmaxAccumulator::SoftmaxAccumulator(const at::Tensor& q, std::int64_t d_v)
+    : q_(q), d_v_(d_v < 0 ? q.size(3) : d_v) {}
 
 void SoftmaxAccumulator::own() {
   if (owned_) return;
   const at::TensorOptions options = q_.options().dtype(accumulate_type(q_.scalar_type()));
+  const std::vector<std::int64_t> shape{q_.size(0), q_.size(1), q_.size(2), d_v_};
   if (out_.defined()) {
-    out_ = at::empty(q_.sizes(), options).copy_(out_);
+    out_ = at::empty(shape, options).copy_(out_);
     lse_ = lse_.clone(at::MemoryFormat::Contiguous);
   } else {
-    out_ = at::zeros(q_.sizes(), options);
+    out_ = at::zeros(shape, options);
     lse_ = at::full({q_.size(1), q_.size(2), q_.size(0)}, -std::numeric_limits<double>::infinity(), options);
   }
   owned_ = true;
 }
 
-void SoftmaxAccumulator::merge(std::int64_t first_row, const at::Tensor& part_out,
-                               const at::Tensor& part_lse) {
+void SoftmaxAccumulator::merge(std::int64_t first_row, const at::Tensor& part_out, const at::Tensor& part_lse,
+                               int sample) {
   const std::int64_t rows = part_out.size(0);
   RT_CHECK_LE(first_row + rows, q_.size(0), "rows to merge");
-  if (!out_.defined() && rows == q_.size(0)) {  // the only part of a ring of one: no copy, no rounding
+  RT_CHECK_EQ(part_out.size(3), d_v_, "head size of the values");
+  if (!out_.defined() && rows == q_.size(0) && sample < 0) {  // perhaps the only part: no copy, no rounding
     out_ = part_out;
     lse_ = part_lse;
     return;
   }
   own();
   at::Tensor out = out_.narrow(0, first_row, rows), lse = lse_.narrow(2, first_row, rows);
+  if (sample >= 0) {
+    out = out.narrow(1, sample, 1);
+    lse = lse.narrow(0, sample, 1);
+  }
   softmax_merge(out, lse, part_out, part_lse);
+}
+
+void SoftmaxAccumulator::add_sink(const at::Tensor& sink) {
+  own();
+  // A part whose values are all zero.
+  const at::Tensor whole = at::logaddexp(lse_, sink.view({1, -1, 1}).to(lse_.scalar_type()));
+  out_.mul_(weight(lse_, whole));
+  lse_ = whole;
 }
 
 at::Tensor SoftmaxAccumulator::out() {

@@ -13,17 +13,21 @@
 
 namespace ringtron {
 
-// out [s, b, n, d] and lse [b, n, s], in the accumulate type, are merged with a part of the same shapes, in
+// out [s, b, n, d_v] and lse [b, n, s], in the accumulate type, are merged with a part of the same shapes, in
 // place.
 void softmax_merge(at::Tensor& out, at::Tensor& lse, const at::Tensor& part_out, const at::Tensor& part_lse);
 
 // The running result of one rank's queries: one buffer, parts merged as they come.
 class SoftmaxAccumulator {
  public:
-  explicit SoftmaxAccumulator(const at::Tensor& q);  // for its shape, type and device
+  // For the shape, type and device of q; `d_v`: head size of the values, -1: that of q.
+  explicit SoftmaxAccumulator(const at::Tensor& q, std::int64_t d_v = -1);
 
-  // Merges a part that covers rows [first_row, first_row + part_out.size(0)).
-  void merge(std::int64_t first_row, const at::Tensor& part_out, const at::Tensor& part_lse);
+  // Merges a part that covers rows [first_row, first_row + part_out.size(0)) of one sample; -1: of all.
+  void merge(std::int64_t first_row, const at::Tensor& part_out, const at::Tensor& part_lse, int sample = -1);
+
+  // Adds exp(sink) to the denominator of every row; [n], accumulate type. At most once, after all parts.
+  void add_sink(const at::Tensor& sink);
 
   at::Tensor out();  // contiguous, in the type of q; zeros where nothing was merged
   at::Tensor lse();  // contiguous, in the accumulate type; -inf where nothing was merged
@@ -32,6 +36,7 @@ class SoftmaxAccumulator {
   void own();
 
   at::Tensor q_;
+  std::int64_t d_v_;
   at::Tensor out_, lse_;  // undefined before the first part
   bool owned_ = false;    // false: they are the only part so far, in its own type, not to be written
 };

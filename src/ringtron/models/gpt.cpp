@@ -27,6 +27,7 @@ StepContext GptModel::step_context(const GptInput& input, std::uint64_t step, bo
   context.seed = static_cast<std::uint64_t>(build_.config.precision.seed);
   context.step = step;
   context.sample_numbers = input.sample_numbers;
+  context.shape = input.shape;
   at::Tensor rows = input.positions;
   if (build_.sequence_parallel()) {
     const std::int64_t share = rows.size(0) / build_.tensor_group().size();

@@ -20,6 +20,9 @@ struct GptInput {
   at::Tensor position_ids;  // int64 [b, s_cp]: what positional embeddings see
   at::Tensor positions;     // int64 [s_cp]: place in the global sequence, in local order
   std::vector<std::int64_t> sample_numbers;  // [b]: number of each sample in the whole run
+  // Layout and documents of the samples, the same on all ranks of the context group; null: those that the attention was
+  // made with.
+  std::shared_ptr<const SequenceShape> shape = nullptr;
 };
 
 class GptModel {

@@ -7,9 +7,19 @@
 #include "ringtron/tensor_parallel/linear.h"
 
 namespace ringtron {
+namespace {
+
+SoftmaxKind softmax_kind(const std::string& type) {
+  if (type == "off-by-one") return SoftmaxKind::off_by_one;
+  return type == "learnable" ? SoftmaxKind::learnable : SoftmaxKind::vanilla;
+}
+
+}  // namespace
 
 SelfAttention::SelfAttention(const BuildContext& build, const std::string& prefix, int layer)
-    : build_(build), layer_(layer) {
+    : build_(build),
+      layer_(layer),
+      transport_(build.transports.empty() ? CpTransport::p2p : build.transports[static_cast<std::size_t>(layer)]) {
   const ModelConfig& m = build.config.model;
   const int tp = build.tensor_group().size();
   groups_ = m.num_query_groups / tp;
@@ -27,12 +37,37 @@ SelfAttention::SelfAttention(const BuildContext& build, const std::string& prefi
     q_norm_.emplace(build, NormLayer::Names{prefix + "q_layernorm.weight", prefix + "q_layernorm.bias"}, head_dim_, true);
     k_norm_.emplace(build, NormLayer::Names{prefix + "k_layernorm.weight", prefix + "k_layernorm.bias"}, head_dim_, true);
   }
+  if (softmax_kind(m.softmax_type) == SoftmaxKind::learnable) {
+    sink_ = &build.store.add(prefix + "core_attention.softmax_offset", ShardSpec{{m.num_attention_heads}, 0},
+                             Initial::constant(0.0));
+  }
   const double out_std = std / std::sqrt(2.0 * m.num_layers);
   proj_weight_ = &build.store.add(prefix + "linear_proj.weight", ShardSpec{{h, q}, 1}, build.weight_initial(out_std));
   if (m.add_bias_linear) {
     proj_bias_ = &build.store.add(prefix + "linear_proj.bias", ShardSpec{{h}}, Initial::constant(0.0));
     proj_bias_->sum_gradient_over_tensor_group = build.sequence_parallel();
   }
+}
+
+AttentionCall SelfAttention::call_for(const StepContext& step) const {
+  AttentionCall call;
+  call.scale = 1.0 / std::sqrt(static_cast<double>(head_dim_));
+  call.window = attention_window(build_.config.model);
+  call.transport = transport_;
+  call.softmax = softmax_kind(build_.config.model.softmax_type);
+  if (sink_ != nullptr) call.sink = sink_->value;
+  call.shape = step.shape;
+  call.layer = layer_;
+  const double p = build_.config.precision.attention_dropout;
+  if (step.training && p > 0.0) {
+    AttentionDropout drop;
+    drop.p = p;
+    drop.key = step.key(layer_, DropoutPlace::attention);
+    drop.sample_numbers = step.sample_numbers;
+    drop.head_offset = static_cast<std::int64_t>(build_.tensor_group().rank()) * groups_ * per_group_;
+    call.dropout = std::move(drop);
+  }
+  return call;
 }
 
 at::Tensor SelfAttention::forward(const at::Tensor& x, const StepContext& step) const {
@@ -54,19 +89,7 @@ at::Tensor SelfAttention::forward(const at::Tensor& x, const StepContext& step) 
     q = apply_rotary(q, step.rotary, interleaved);
     k = apply_rotary(k, step.rotary, interleaved);
   }
-
-  AttentionCall call;
-  call.scale = 1.0 / std::sqrt(static_cast<double>(head_dim_));
-  const double p = build_.config.precision.attention_dropout;
-  if (step.training && p > 0.0) {
-    AttentionDropout drop;
-    drop.p = p;
-    drop.key = step.key(layer_, DropoutPlace::attention);
-    drop.sample_numbers = step.sample_numbers;
-    drop.head_offset = static_cast<std::int64_t>(build_.tensor_group().rank()) * groups_ * per_group_;
-    call.dropout = std::move(drop);
-  }
-  const at::Tensor out = build_.attention.forward(q, k, v, call);
+  const at::Tensor out = build_.attention.forward(q, k, v, call_for(step));
   return row_parallel_linear(out.reshape({s, b, groups_ * per_group_ * head_dim_}), proj_weight_->value,
                              proj_bias_ ? proj_bias_->value : none, build_.tensor_group(), sp);
 }

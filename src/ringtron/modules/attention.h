@@ -18,12 +18,16 @@ class SelfAttention {
   at::Tensor forward(const at::Tensor& x, const StepContext& step) const;
 
  private:
+  AttentionCall call_for(const StepContext& step) const;
+
   const BuildContext build_;
   int layer_;
   int groups_;       // key/value heads of this rank
   int per_group_;    // query heads per key/value head
   int head_dim_;
+  CpTransport transport_;
   Parameter *qkv_weight_, *qkv_bias_ = nullptr, *proj_weight_, *proj_bias_ = nullptr;
+  Parameter* sink_ = nullptr;  // --softmax-type learnable: [query heads of this rank]
   std::optional<NormLayer> q_norm_, k_norm_;
 };
 

@@ -1,6 +1,8 @@
 // What every layer needs to be made: the configuration, the groups it will communicate in, where its parameters go.
 #pragma once
 
+#include <span>
+
 #include "ringtron/comm/parallel_state.h"
 #include "ringtron/config/config.h"
 #include "ringtron/context_parallel/context_parallel.h"
@@ -14,7 +16,8 @@ struct BuildContext {
   const ParallelState& parallel;
   ParameterStore& store;
   std::int64_t vocab_size;  // without padding
-  CpAttention& attention;  // shared by the layers: one sequence layout, one ring
+  CpAttention& attention;  // shared by the layers: one sequence layout, one group
+  std::span<const CpTransport> transports = {};  // of each layer; empty: p2p in all
 
   Communicator& tensor_group() const { return parallel.tensor(); }
   // Of a weight matrix: N(0, std), or --init-method-xavier-uniform, which replaces both standard deviations.
@@ -23,5 +26,10 @@ struct BuildContext {
   }
   bool sequence_parallel() const { return config.parallel.sequence_parallel; }
 };
+
+// --window-size.
+inline AttentionWindow attention_window(const ModelConfig& model) {
+  return model.window_size.size() == 2 ? AttentionWindow{model.window_size[0], model.window_size[1]} : AttentionWindow{};
+}
 
 }  // namespace ringtron

@@ -1,15 +1,17 @@
 // What a forward pass knows besides its activations: which part of the run it computes.
 //
-// Regions: with context parallelism this rank holds the positions of its zigzag chunks (the context region, s_cp of
-// them); with sequence parallelism the layers outside attention and MLP hold a further 1/tp of those (the sequence
-// region). Without sequence parallelism both regions are the same.
+// Regions: with context parallelism this rank holds the positions that the sequence layout gives it (the context region,
+// s_cp of them, not the same number on each rank, possibly none); with sequence parallelism the layers outside attention
+// and MLP hold a further 1/tp of those (the sequence region). Without sequence parallelism both regions are the same.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "ringtron/context_parallel/context_parallel.h"
 #include "ringtron/kernels/dropout/dropout.h"
 #include "ringtron/kernels/rotary/rotary.h"
 
@@ -25,6 +27,7 @@ struct StepContext {
   DropoutRegion region;        // of the sequence region: rows and samples of the hidden states
   std::vector<std::int64_t> sample_numbers;  // [b], on the host
   RotaryTable rotary;          // of the context region; undefined without rotary positions
+  std::shared_ptr<const SequenceShape> shape;  // of the samples; null: what the attention was made with
 
   std::uint64_t key(std::uint64_t layer, DropoutPlace place) const {
     return random_key(seed, step, layer, static_cast<std::uint64_t>(place));

@@ -5,6 +5,8 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/batch_shape.h"
+#include "ringtron/train/layer_transports.h"
 #include "ringtron/train/training_data.h"
 
 namespace ringtron {
@@ -47,6 +49,13 @@ BucketOptions bucket_options(const Config& config) {
   return options;
 }
 
+CpAttentionOptions attention_options(const Config& config, CpAttentionOptions options) {
+  options.deterministic = config.precision.deterministic_mode;
+  const auto& sizes = config.parallel.hierarchical_context_parallel_sizes;
+  options.hierarchical_a = sizes.empty() ? 1 : sizes[0];
+  return options;
+}
+
 AdamOptions adam_options(const OptimizerConfig& optimizer) {
   return {optimizer.adam_beta1, optimizer.adam_beta2, optimizer.adam_eps};
 }
@@ -77,18 +86,19 @@ std::unique_ptr<Tokenizer> open_tokenizer(const Job& job, Config& config) {
   return tokenizer;
 }
 
-Assembly::Assembly(const Job& job, Config config, std::int64_t vocab_size)
+Assembly::Assembly(const Job& job, Config config, std::int64_t vocab_size,
+                   const CpAttentionOptions& attention)
     : config_(std::move(config)),
       store_(store_options(job)),
-      attention_(make_cp_attention(job.parallel().context(),
-                                   zigzag_layout(config_.model.seq_length, job.parallel().cp_size()),
-                                   config_.precision.deterministic_mode)),
-      model_(BuildContext{config_, job.parallel(), store_, vocab_size, *attention_}),
+      transports_(layer_transports(job, config_)),
+      attention_(make_cp_attention(job.parallel().context(), make_batch_shape(config_, {})->sequence->layout,
+                                   attention_options(config_, attention))),
+      model_(BuildContext{config_, job.parallel(), store_, vocab_size, *attention_, transports_}),
       schedule_(make_schedule(config_, iterations_of(config_.batch))),
       optimizer_(store_.all(), adam_options(config_.optimizer)),
       state_{store_, optimizer_, schedule_, {}},
       reducer_(store_.all(), {job.parallel().data_context(), job.parallel().tensor()},
                bucket_options(config_)),
-      step_(job, model_, state_, reducer_) {}
+      step_(job, model_, state_, reducer_, *attention_) {}
 
 }  // namespace ringtron

@@ -28,20 +28,24 @@ std::int64_t iterations_of(const BatchConfig& batch);
 class Assembly {
  public:
   // Weights are the initial ones. `config` is the job's with the padded vocabulary fixed; `vocab_size` is
-  // without padding. `job` outlives the assembly. No communication.
-  Assembly(const Job& job, Config config, std::int64_t vocab_size);
+  // without padding. `job` outlives the assembly. Collective. Of `attention` only the fault counts: the rest
+  // is the configuration's.
+  Assembly(const Job& job, Config config, std::int64_t vocab_size, const CpAttentionOptions& attention = {});
   Assembly(const Assembly&) = delete;  // the parts refer to each other
   Assembly& operator=(const Assembly&) = delete;
 
   const Config& config() const { return config_; }
   ParameterStore& store() { return store_; }
   const GptModel& model() const { return model_; }
+  CpAttention& attention() { return *attention_; }
+  const std::vector<CpTransport>& transports() const { return transports_; }
   TrainingState& state() { return state_; }
   TrainStep& step() { return step_; }
 
  private:
   const Config config_;
   ParameterStore store_;
+  const std::vector<CpTransport> transports_;  // of each layer
   std::unique_ptr<CpAttention> attention_;
   GptModel model_;
   LrSchedule schedule_;

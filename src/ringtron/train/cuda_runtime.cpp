@@ -2,6 +2,7 @@
 #include "ringtron/train/cuda_runtime.h"
 
 #include <ATen/ATen.h>
+#include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <fmt/format.h>
@@ -24,6 +25,10 @@ at::Device choose_device(const std::string& backend, int local_rank) {
 
 void synchronize(at::Device device) {
   if (device.is_cuda()) c10::cuda::device_synchronize();
+}
+
+std::string device_name(at::Device device) {
+  return device.is_cuda() ? at::cuda::getDeviceProperties(device.index())->name : "";
 }
 
 DeviceMemory device_memory(at::Device device) {

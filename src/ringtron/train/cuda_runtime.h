@@ -15,6 +15,9 @@ at::Device choose_device(const std::string& backend, int local_rank);
 // Waits until the device has done all that was asked of it. Nothing on a CPU.
 void synchronize(at::Device device);
 
+// "NVIDIA H200"; empty on a CPU.
+std::string device_name(at::Device device);
+
 struct DeviceMemory {
   std::int64_t allocated = 0, max_allocated = 0, reserved = 0, max_reserved = 0;  // bytes
 };

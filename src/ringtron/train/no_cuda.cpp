@@ -7,6 +7,7 @@ namespace ringtron {
 
 at::Device choose_device(const std::string&, int) { return at::kCPU; }
 void synchronize(at::Device) {}
+std::string device_name(at::Device) { return ""; }
 DeviceMemory device_memory(at::Device) { return {}; }
 
 }  // namespace ringtron

@@ -1,13 +1,17 @@
 #include "ringtron/train/reporter.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include "ringtron/base/clock.h"
 #include "ringtron/base/log.h"
 #include "ringtron/config/config_text.h"
 #include "ringtron/telemetry/flops.h"
 #include "ringtron/telemetry/log_line.h"
+#include "ringtron/train/agreement.h"
+#include "ringtron/train/batch_shape.h"
 #include "ringtron/train/cuda_runtime.h"
+#include "ringtron/train/device_peak.h"
 
 namespace ringtron {
 namespace {
@@ -24,13 +28,31 @@ DenseGptSizes sizes_of(const ModelConfig& m) {
   return sizes;
 }
 
+// Of one global batch whose samples' masks count as `squared_lengths`, see BatchShape.
+double batch_flops(const Config& config, double squared_lengths) {
+  const DenseGptSizes sizes = sizes_of(config.model);
+  const double s = config.model.seq_length, b = config.batch.global_batch_size;
+  const double per_square = 6.0 * static_cast<double>(sizes.layers) * static_cast<double>(sizes.query_projection);
+  return gpt_step_flops(sizes, config.batch.global_batch_size, config.model.seq_length) +
+         per_square * (squared_lengths - b * s * s);
+}
+
+// Of a batch without document masks.
+double fixed_flops(const Config& config) {
+  const double micro_batches = static_cast<double>(config.batch.global_batch_size) / config.batch.micro_batch_size;
+  return batch_flops(config, make_batch_shape(config, {})->squared_lengths * micro_batches);
+}
+
+void add_to(at::Tensor& sum, const at::Tensor& value) {
+  if (value.defined()) sum = sum.defined() ? sum + value : value.clone();
+}
+
 }  // namespace
 
 Reporter::Reporter(const Job& job, std::int64_t train_iterations)
     : job_(job),
       train_iterations_(train_iterations),
-      step_flops_(gpt_step_flops(sizes_of(job.config().model), job.config().batch.global_batch_size,
-                                 job.config().model.seq_length)),
+      step_flops_(fixed_flops(job.config())),
       since_(SteadyClock::now()) {
   const LoggingConfig& logging = job.config().logging;
   if (job.is_last_rank() && !logging.tensorboard_dir.empty()) {
@@ -46,7 +68,9 @@ bool Reporter::is_log_step(std::int64_t iteration) const {
 std::optional<double> Reporter::step_done(const StepResult& result, const Progress& progress, double lr,
                                           std::optional<double> params_norm) {
   ++steps_done_;
-  loss_sum_ = loss_sum_.defined() ? loss_sum_ + result.loss : result.loss.clone();
+  add_to(loss_sum_, result.loss);
+  add_to(squared_lengths_sum_, result.squared_lengths);
+  add_to(area_imbalance_sum_, result.area_imbalance);
   ++losses_;
   const bool log = is_log_step(progress.iteration);
   if (!log && events_ == nullptr) return std::nullopt;
@@ -64,24 +88,40 @@ std::optional<double> Reporter::step_done(const StepResult& result, const Progre
   line.train_iterations = train_iterations_;
   line.consumed_samples = progress.consumed_train_samples;
   line.milliseconds_per_iteration = seconds * 1000.0;
-  if (job_.config().logging.log_throughput) {
-    line.tflops_per_gpu = tflops_per_device(step_flops_, seconds, job_.environment().world_size);
-  }
+  const double tflops = tflops_per_device(step_flops(), seconds, job_.environment().world_size);
+  if (job_.config().logging.log_throughput) line.tflops_per_gpu = tflops;
   line.learning_rate = lr;
   line.global_batch_size = job_.config().batch.global_batch_size;
   line.losses = {{"lm loss", loss_sum_.item<double>() / static_cast<double>(losses_)}};
   if (result.grad_norm.defined()) line.grad_norm = result.grad_norm.item<double>();
   if (result.zeros.defined()) line.zeros_in_grad = result.zeros.item<std::int64_t>();
   line.params_norm = params_norm;
-  if (job_.is_last_rank()) print_line(format_log_line(line));
+  std::string text = format_log_line(line);
+  if (area_imbalance_sum_.defined()) {
+    text += fmt::format(" attention area max/mean: {:.2f} |",
+                        area_imbalance_sum_.item<double>() / static_cast<double>(losses_));
+  }
+  if (job_.is_last_rank()) print_line(text);
+  demand_possible(tflops);
   if (steps_done_ <= 2) report_memory(progress.iteration);
   if (steps_done_ != 1) {  // the first line shows what the start cost and resets nothing
-    loss_sum_ = at::Tensor();
+    loss_sum_ = squared_lengths_sum_ = area_imbalance_sum_ = at::Tensor();
     losses_ = 0;
     since_ = SteadyClock::now();
   }
   if (events_ != nullptr) events_->flush();
   return loss;
+}
+
+// The mean of the steps since the last log line.
+double Reporter::step_flops() const {
+  if (!squared_lengths_sum_.defined()) return step_flops_;
+  return batch_flops(job_.config(), squared_lengths_sum_.item<double>() / static_cast<double>(losses_));
+}
+
+void Reporter::demand_possible(double tflops) const {
+  if (!job_.device().is_cuda() || !job_.config().parallel.proof_of_exchange) return;
+  together(job_.world(), [&] { demand_below_peak(tflops, device_name(job_.device())); });
 }
 
 void Reporter::report_memory(std::int64_t iteration) const {

@@ -16,7 +16,8 @@ class Reporter {
   Reporter(const Job& job, std::int64_t train_iterations);
 
   // Once per step. Losses are summed on the device; only a step that logs reads them, and returns the step's loss (so
-  // that the caller can tell a NaN). `lr` is the one that the step used.
+  // that the caller can tell a NaN). `lr` is the one that the step used. Throws InternalError, on all ranks, when a step
+  // that logs was faster than the device can be (unless --no-proof-of-exchange). Collective.
   std::optional<double> step_done(const StepResult& result, const Progress& progress, double lr,
                                   std::optional<double> params_norm);
 
@@ -24,13 +25,15 @@ class Reporter {
 
  private:
   bool is_log_step(std::int64_t iteration) const;
+  double step_flops() const;
+  void demand_possible(double tflops) const;
   void report_memory(std::int64_t iteration) const;
   void scalars(const StepResult& result, const Progress& progress, double lr, double loss);
 
   const Job& job_;
   std::int64_t train_iterations_;
-  double step_flops_;
-  at::Tensor loss_sum_;
+  double step_flops_;  // of dense causal samples, or with a window its own
+  at::Tensor loss_sum_, squared_lengths_sum_, area_imbalance_sum_;
   std::int64_t losses_ = 0;
   std::int64_t steps_done_ = 0;
   SteadyClock::time_point since_;

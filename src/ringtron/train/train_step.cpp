@@ -7,45 +7,84 @@
 #include <cmath>
 
 #include "ringtron/base/error.h"
+#include "ringtron/train/exchange_check.h"
 #include "ringtron/train/training_data.h"
 
 namespace ringtron {
 
-TrainStep::TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer)
-    : job_(job), model_(model), state_(state), reducer_(reducer) {}
+struct TrainStep::Totals {
+  at::Tensor loss_sum;
+  std::int64_t tokens = 0;
+  double squared_lengths = 0.0, area_imbalance = 0.0;
+
+  explicit Totals(at::Device device) : loss_sum(at::zeros({}, at::TensorOptions().dtype(at::kDouble).device(device))) {}
+
+  void add(const at::Tensor& losses, const DeviceBatch& batch) {
+    loss_sum += (losses.to(at::kDouble) * batch.loss_mask).sum();
+    tokens += batch.unmasked_tokens;
+    if (batch.shape == nullptr) return;
+    squared_lengths += batch.shape->squared_lengths;
+    area_imbalance += batch.shape->area_imbalance;
+  }
+};
+
+TrainStep::TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer,
+                     CpAttention& attention)
+    : job_(job), model_(model), state_(state), reducer_(reducer), attention_(attention) {}
 
 std::int64_t TrainStep::micro_batches() const {
   const BatchConfig& batch = job_.config().batch;
   return batch.global_batch_size / (static_cast<std::int64_t>(batch.micro_batch_size) * job_.parallel().dp_size());
 }
 
-// [sum of losses, unmasked tokens] over the whole global batch. fp64 holds counts exactly up to 2^53.
-at::Tensor TrainStep::reduced_totals(at::Tensor loss_sum, std::int64_t tokens) const {
-  at::Tensor totals = at::stack({loss_sum, at::full_like(loss_sum, static_cast<double>(tokens))});
-  job_.parallel().data_context().all_reduce(totals).wait();
-  return totals;
+// [sum of losses, unmasked tokens] over the whole global batch, and with document masks [squared lengths, imbalance] of
+// its micro-batches. fp64 holds counts exactly up to 2^53.
+at::Tensor TrainStep::reduced(const Totals& totals) const {
+  const auto number = [&](double value) { return at::full_like(totals.loss_sum, value); };
+  std::vector<at::Tensor> parts = {totals.loss_sum, number(static_cast<double>(totals.tokens))};
+  if (job_.config().data.reset_attention_mask) {
+    // All context ranks count the same whole samples.
+    const double context_ranks = job_.parallel().cp_size();
+    parts.push_back(number(totals.squared_lengths / context_ranks));
+    parts.push_back(number(totals.area_imbalance / context_ranks));
+  }
+  at::Tensor all = at::stack(parts);
+  job_.parallel().data_context().all_reduce(all).wait();
+  return all;
 }
 
 ModelGroup TrainStep::model_group() const { return {job_.parallel().model(), job_.parallel().tp_rank()}; }
 
 TrainStep::Gradients TrainStep::compute_gradients(Loader& loader) {
   reducer_.zero();
-  at::Tensor loss_sum = at::zeros({}, at::TensorOptions().dtype(at::kDouble).device(job_.device()));
-  std::int64_t tokens = 0;
+  Totals own(job_.device());
   const std::int64_t count = micro_batches();
   for (std::int64_t i = 0; i < count; ++i) {
     const DeviceBatch batch = to_device(loader.next(), job_);
     reducer_.begin_micro_batch(/*is_last=*/i + 1 == count);
     const at::Tensor losses =
         model_.forward(batch.input, static_cast<std::uint64_t>(state_.progress.iteration), /*training=*/true);
-    loss_sum += (losses.detach().to(at::kDouble) * batch.loss_mask).sum();
+    own.add(losses.detach(), batch);
     torch::autograd::backward({losses}, {batch.loss_mask});
-    tokens += batch.unmasked_tokens;
   }
   reducer_.finish();
-  const at::Tensor totals = reduced_totals(loss_sum, tokens);
+  const at::Tensor totals = reduced(own);
   const at::Tensor safe_count = totals.select(0, 1).clamp_min(1.0);
-  return {totals.select(0, 0) / safe_count, safe_count.reciprocal()};
+  Gradients out{totals.select(0, 0) / safe_count, safe_count.reciprocal(), {}, {}};
+  if (totals.size(0) == 4) {
+    out.squared_lengths = totals.select(0, 2);
+    out.area_imbalance = totals.select(0, 3) / static_cast<double>(count * job_.parallel().dp_size());
+  }
+  return out;
+}
+
+StepResult TrainStep::run(Loader& loader) {
+  const bool prove = !exchange_is_proven_ && job_.config().parallel.proof_of_exchange;
+  if (prove) attention_.proof().reset();
+  const Gradients gradients = compute_gradients(loader);
+  if (prove) demand_exchange(job_, attention_.proof());
+  exchange_is_proven_ = true;
+  return apply(gradients);
 }
 
 StepResult TrainStep::apply(const Gradients& gradients) {
@@ -55,6 +94,8 @@ StepResult TrainStep::apply(const Gradients& gradients) {
 
   StepResult result;
   result.loss = gradients.loss;
+  result.squared_lengths = gradients.squared_lengths;
+  result.area_imbalance = gradients.area_imbalance;
   at::Tensor scale = gradients.scale;
   if (config.optimizer.clip_grad > 0.0) {
     const ClippedScale clipped = clip_gradients(parameters, model_group(), gradients.scale, config.optimizer.clip_grad);
@@ -84,16 +125,14 @@ void TrainStep::check_finite(const StepResult& result) const {
 
 double TrainStep::evaluate(Loader& loader, std::int64_t global_batches) {
   const at::NoGradGuard no_grad;
-  at::Tensor loss_sum = at::zeros({}, at::TensorOptions().dtype(at::kDouble).device(job_.device()));
-  std::int64_t tokens = 0;
+  Totals own(job_.device());
   for (std::int64_t i = 0; i < global_batches * micro_batches(); ++i) {
     const DeviceBatch batch = to_device(loader.next(), job_);
     const at::Tensor losses = model_.forward(batch.input, 0, /*training=*/false);
-    loss_sum += (losses.to(at::kDouble) * batch.loss_mask).sum();
-    tokens += batch.unmasked_tokens;
+    own.add(losses, batch);
   }
   state_.progress.consumed_valid_samples += global_batches * job_.config().batch.global_batch_size;
-  const at::Tensor totals = reduced_totals(loss_sum, tokens).cpu();
+  const at::Tensor totals = reduced(own).cpu();
   return totals[0].item<double>() / std::max(totals[1].item<double>(), 1.0);
 }
 

@@ -21,20 +21,27 @@ struct StepResult {
   at::Tensor loss;       // 0-dim fp64: mean over the global batch's unmasked tokens; the same on all ranks
   at::Tensor grad_norm;  // 0-dim: before clipping; undefined with --clip-grad 0
   at::Tensor zeros;      // 0-dim, with --log-num-zeros-in-grad
+  // With --reset-attention-mask, 0-dim fp64, see BatchShape: the sum over the global batch, and the mean over its
+  // micro-batches.
+  at::Tensor squared_lengths;
+  at::Tensor area_imbalance;
 };
 
 class TrainStep {
  public:
-  TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer);
+  // `attention` is the model's.
+  TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer, CpAttention& attention);
 
-  // Forward and backward of all micro-batches, reduction, clipping, Adam, schedule, progress. Collective.
-  StepResult run(Loader& loader) { return apply(compute_gradients(loader)); }
+  // Forward and backward of all micro-batches, reduction, clipping, Adam, schedule, progress. Collective. The first time
+  // it also proves the exchange, before the weights change: see exchange_check.h.
+  StepResult run(Loader& loader);
 
   // Its first half: leaves the gradients of the objective times the token count in the parameters. What parity proofs
   // compare. Collective.
   struct Gradients {
     at::Tensor loss;   // 0-dim fp64
     at::Tensor scale;  // 0-dim fp64: 1 / unmasked tokens
+    at::Tensor squared_lengths, area_imbalance;  // as in StepResult
   };
   Gradients compute_gradients(Loader& loader);
 
@@ -48,12 +55,15 @@ class TrainStep {
   std::int64_t micro_batches() const;
   ModelGroup model_group() const;
   void check_finite(const StepResult& result) const;
-  at::Tensor reduced_totals(at::Tensor loss_sum, std::int64_t tokens) const;
+  struct Totals;  // of this rank
+  at::Tensor reduced(const Totals& totals) const;
 
   const Job& job_;
   const GptModel& model_;
   TrainingState& state_;
   GradientReducer& reducer_;
+  CpAttention& attention_;
+  bool exchange_is_proven_ = false;
 };
 
 }  // namespace ringtron

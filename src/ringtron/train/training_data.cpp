@@ -4,7 +4,6 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
-#include "ringtron/context_parallel/batch_slice.h"
 #include "ringtron/data/mock_dataset.h"
 #include "ringtron/data/open_split.h"
 #include "ringtron/train/agreement.h"
@@ -16,6 +15,14 @@ DataSources sources_of(const Config& config) {
   const DataConfig& data = config.data;
   return {data.data_path, data.train_data_path, data.valid_data_path, data.test_data_path, data.split,
           config.model.seq_length, static_cast<std::uint32_t>(config.precision.seed), data.data_cache_path};
+}
+
+// What this rank reads of samples of one shape.
+ReadPlan read_plan(std::shared_ptr<const BatchShape> shape, int rank) {
+  ReadPlan plan;
+  for (const PositionRange& range : shape->sequence->layout.of(rank)) plan.ranges.push_back({range.begin, range.end});
+  plan.made_from = std::move(shape);
+  return plan;
 }
 
 // Rank 0 tells what each corpus gives.
@@ -92,14 +99,16 @@ std::unique_ptr<Loader> TrainingData::loader(Split split, std::int64_t consumed_
   sampler.data_parallel_rank = parallel.dp_rank();
   sampler.seed = static_cast<std::uint64_t>(config.precision.seed);
   LoaderOptions options;
-  const SequenceLayout layout = zigzag_layout(config.model.seq_length, parallel.cp_size());
-  for (const PositionRange& range : batch_slice(layout, parallel.cp_rank())) {
-    options.ranges.push_back({range.begin, range.end});
-  }
   options.vocab_size = vocab_size_;
   options.end_of_document = end_of_document_;
   options.mask_end_of_document = config.data.eod_mask_loss;
   options.reset_position_ids = config.data.reset_position_ids;
+  options.find_documents = config.data.reset_attention_mask;
+  // Without document masks all micro-batches share one shape.
+  const auto fixed = options.find_documents ? nullptr : make_batch_shape(config, {});
+  options.plan = [&config, fixed, rank = parallel.cp_rank()](const DocumentStarts& documents) {
+    return read_plan(fixed ? fixed : make_batch_shape(config, documents), rank);
+  };
   return std::make_unique<Loader>(dataset, sampler, options, consumed_samples);
 }
 
@@ -115,6 +124,8 @@ DeviceBatch to_device(const MicroBatch& batch, const Job& job) {
   out.input.position_ids = integers(batch.position_ids, {batch.batch, batch.length});
   out.input.positions = integers(batch.global_positions, {batch.length});
   out.input.sample_numbers = batch.sample_numbers;
+  out.shape = std::static_pointer_cast<const BatchShape>(batch.made_from);
+  if (out.shape) out.input.shape = out.shape->sequence;
   const at::ScalarType loss_type = job.compute_type() == at::kDouble ? at::kDouble : at::kFloat;
   out.loss_mask = at::from_blob(const_cast<float*>(batch.loss_mask.data()), {batch.batch, batch.length}, at::kFloat)
                       .t()

@@ -9,6 +9,7 @@
 #include "ringtron/data/loader.h"
 #include "ringtron/models/gpt.h"
 #include "ringtron/tokenizer/tokenizer.h"
+#include "ringtron/train/batch_shape.h"
 #include "ringtron/train/job.h"
 
 namespace ringtron {
@@ -21,7 +22,8 @@ class TrainingData {
 
   bool has(Split split) const { return datasets_[index(split)] != nullptr; }
 
-  // This rank's micro-batches from the first sample that is not consumed. `split` must be there.
+  // This rank's micro-batches from the first sample that is not consumed; each carries its BatchShape in made_from.
+  // `split` must be there.
   std::unique_ptr<Loader> loader(Split split, std::int64_t consumed_samples) const;
 
  private:
@@ -41,6 +43,7 @@ struct DeviceBatch {
   GptInput input;
   at::Tensor loss_mask;           // [s_cp, b], 0 or 1, in the loss type
   std::int64_t unmasked_tokens;   // of this rank, counted on the host
+  std::shared_ptr<const BatchShape> shape;  // null: the loader is not TrainingData's
 };
 DeviceBatch to_device(const MicroBatch& batch, const Job& job);
 

@@ -1,0 +1,13 @@
+// verify_cp: shows on the user's own flags that training in their layout computes what one process computes.
+#include "ringtron/tools/verify_cp.h"
+#include "ringtron/base/error.h"
+#include "ringtron/config/parse.h"
+#include "ringtron/tools/run_as_rank.h"
+
+int main(int argc, char** argv) {
+  using namespace ringtron;
+  return run_main("verify_cp", [&] {
+    return run_as_rank(
+        [&] { return verify_cp(arguments(argc, argv), read_launch_environment(process_environment)); });
+  });
+}

@@ -1,0 +1,36 @@
+// context_parallel: measures attention over several ranks against one rank, and prints the tables of
+// docs/benchmarks.md.
+#include <algorithm>
+
+#include "benchmarks/context_parallel/accuracy.h"
+#include "benchmarks/context_parallel/rates.h"
+#include "benchmarks/context_parallel/setting.h"
+#include "ringtron/base/error.h"
+#include "ringtron/base/log.h"
+#include "ringtron/config/parse.h"
+
+int main(int argc, char** argv) {
+  using namespace ringtron;
+  return run_main("context_parallel", [&] {
+    const auto setting =
+        benchmark::make_setting(arguments(argc, argv), read_launch_environment(process_environment));
+    if (setting.options.help) {
+      setting.say(benchmark::kHelp);
+      return kExitOk;
+    }
+    benchmark::print_heading(setting);
+    if (!benchmark::outputs_agree(setting)) {
+      setting.say("outputs differ from one rank's: nothing is timed");
+      return kExitFailure;
+    }
+    setting.say("- outputs and gradients equal one rank's");
+    const auto wanted = [&](const char* part) {
+      return std::count(setting.options.parts.begin(), setting.options.parts.end(), part) > 0;
+    };
+    if (wanted("error")) benchmark::print_errors(setting);
+    if (wanted("rates")) benchmark::print_rates(setting);
+    if (wanted("documents")) benchmark::print_documents(setting);
+    if (wanted("auto")) benchmark::print_auto(setting);
+    return kExitOk;
+  });
+}

@@ -1,0 +1,186 @@
+#include "benchmarks/context_parallel/rates.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "ringtron/base/random.h"
+#include "ringtron/comm/local_communicator.h"
+#include "ringtron/context_parallel/balanced_layout.h"
+#include "ringtron/context_parallel/transport_measure.h"
+#include "ringtron/tools/profile/profile_report.h"
+
+namespace ringtron::benchmark {
+namespace {
+
+constexpr CpTransport kTransports[] = {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a};
+constexpr int kRounds =
+    2;  // each measures everything once, so that a machine that slows down slows all of it
+
+struct Rate {
+  double tflops = 0;  // per rank, at the median
+  double median = 0;  // seconds
+  double spread = 0;  // (p90 - least) / median
+};
+
+double flops_of(const LayerSetup& layer) {
+  const double cells = layer.cells() / layer.layout().ranks();
+  return forward_flops(cells, layer.shape) + backward_flops(cells, layer.shape);
+}
+
+Rate rate_of(const LayerSetup& layer, const std::vector<double>& seconds) {
+  const Percentiles p = percentiles(seconds);
+  return {flops_of(layer) / p.p50 / 1e12, p.p50, (p.p90 - p.least) / p.p50};
+}
+
+void append(std::vector<double>& all, const std::vector<double>& more) {
+  all.insert(all.end(), more.begin(), more.end());
+}
+
+std::vector<double> steps_of(const Setting& setting, LayerSetup layer, CpTransport transport) {
+  layer.call.transport = transport;
+  return LayerBench(*setting.group, layer, {}).time_steps(setting.options.repeats);
+}
+
+std::vector<double> steps_of_one_rank(const Setting& setting, const LayerSetup& one) {
+  LocalCommunicator alone("one rank", setting.environment.rank);
+  setting.group->barrier();
+  return LayerBench(alone, one, {}).time_steps(setting.options.repeats);
+}
+
+std::map<CpTransport, Rate> rates_of(const Setting& setting, const LayerSetup& layer) {
+  std::map<CpTransport, std::vector<double>> seconds;
+  for (int round = 0; round < kRounds; ++round) {
+    for (const CpTransport transport : kTransports)
+      append(seconds[transport], steps_of(setting, layer, transport));
+  }
+  std::map<CpTransport, Rate> rates;
+  for (const auto& [transport, times] : seconds) rates[transport] = rate_of(layer, times);
+  return rates;
+}
+
+// One row of ratios.
+void print_ratio_row(const Setting& setting, const std::string& name, const LayerSetup& layer) {
+  const LayerSetup one = equal_work_of_one_rank(layer);
+  std::vector<double> alone_seconds = steps_of_one_rank(setting, one);
+  const std::map<CpTransport, Rate> rates = rates_of(setting, layer);
+  append(alone_seconds, steps_of_one_rank(setting, one));
+  const Rate alone = rate_of(one, alone_seconds);
+  std::string row = fmt::format("| {} | {:.3g} ({:.1f}%) |", name, alone.tflops, 100 * alone.spread);
+  for (const CpTransport transport : kTransports) {
+    const Rate& rate = rates.at(transport);
+    row += fmt::format(" {:.3f} ({:.2f} ms, {:.1f}%) |", rate.tflops / alone.tflops, 1e3 * rate.median,
+                       100 * rate.spread);
+  }
+  setting.say(row);
+}
+
+// Nine short documents for each long one, as profile_cp makes them up.
+std::vector<std::int64_t> documents_of(std::int64_t length) {
+  std::vector<std::int64_t> starts;
+  std::uint64_t draw = 0;
+  const auto below = [&](std::int64_t limit) {
+    return static_cast<std::int64_t>(random_word(5, 0, draw++)) % std::max<std::int64_t>(1, limit);
+  };
+  for (std::int64_t at = 0; at < length;) {
+    starts.push_back(at);
+    at += 1 + (below(10) == 0 ? length / 8 + below(length / 8) : length / 128 + below(length / 32));
+  }
+  return starts;
+}
+
+// Shapes on which auto is judged: short to long, many to few key/value heads, and a window.
+struct AutoCase {
+  Heads heads;
+  std::int64_t tokens;
+  AttentionWindow window;
+};
+
+std::vector<AutoCase> auto_cases(const Options& options) {
+  std::vector<AutoCase> cases;
+  const Heads few{options.heads[0].query, 2, options.heads[0].size};
+  for (const Heads& heads : {options.heads[0], options.heads[1], few}) {
+    cases.push_back({heads, options.tokens.front() / 8, {}});
+    for (const std::int64_t tokens : options.tokens) cases.push_back({heads, tokens, {}});
+  }
+  for (const std::int64_t tokens : options.tokens)
+    cases.push_back({options.heads[1], tokens, {tokens / 8, 0}});
+  return cases;
+}
+
+}  // namespace
+
+void print_rates(const Setting& setting) {
+  setting.say("\n### Rate per rank ÷ rate of the same kernel on one rank with equal work\n");
+  setting.say(
+      "| heads | tokens per rank | one rank, TFLOP/s (spread) | p2p | all_gather | a2a "
+      "|\n|---|---|---|---|---|---|");
+  for (const Heads& heads : setting.options.heads) {
+    for (const std::int64_t tokens : setting.options.tokens) {
+      print_ratio_row(setting, fmt::format("{} | {}", heads.name(), tokens),
+                      setting.layer(heads, tokens * setting.group->size()));
+    }
+  }
+}
+
+void print_documents(const Setting& setting) {
+  setting.say("\n### Rate with documents ÷ rate of one causal sequence of the same length\n");
+  setting.say(
+      "| layout | tokens per rank | documents | largest area / mean | p2p | all_gather | a2a "
+      "|\n|---|---|---|---|---|---|---|");
+  const Heads& heads = setting.options.heads.back();
+  for (const std::int64_t tokens : setting.options.tokens) {
+    const std::int64_t length = tokens * setting.group->size();
+    const std::map<CpTransport, Rate> dense = rates_of(setting, setting.layer(heads, length));
+    for (const char* layout : {"zigzag", "balanced"}) {
+      const std::vector<std::int64_t> starts = documents_of(length);
+      const LayerSetup layer = setting.layer(heads, length, layout, starts);
+      std::string row = fmt::format("| {} | {} | {} | {:.3f} |", layout, tokens, starts.size(),
+                                    area_imbalance(layer.layout(), layer.masks()));
+      for (const auto& [transport, rate] : rates_of(setting, layer)) {
+        row +=
+            fmt::format(" {:.3f} ({:.2f} ms) |", rate.tflops / dense.at(transport).tflops, 1e3 * rate.median);
+      }
+      setting.say(row);
+    }
+  }
+}
+
+void print_auto(const Setting& setting) {
+  setting.say("\n### Time of the transport that auto chooses ÷ time of the fastest\n");
+  setting.say(
+      "| heads | tokens per rank | window | chosen | fastest | ratio | predicted, ms | measured, ms "
+      "|\n|---|---|---|---|---|---|---|---|");
+  double worst = 0;
+  const std::vector<AutoCase> cases = auto_cases(setting.options);
+  for (const AutoCase& c : cases) {
+    LayerSetup layer = setting.layer(c.heads, c.tokens * setting.group->size());
+    layer.call.window = c.window;
+    const DeviceSpeeds speeds = measure_speeds(*setting.group, layer.shape, layer.type, layer.device);
+    const std::vector<AttentionMask> masks = layer.masks();
+    const TransportChoice choice =
+        choose_transport({{layer.layout(), masks}, layer.shape, 0, speeds.link, speeds.attention});
+    const std::map<CpTransport, Rate> rates = rates_of(setting, layer);
+    const auto fastest = std::min_element(rates.begin(), rates.end(), [](const auto& a, const auto& b) {
+      return a.second.median < b.second.median;
+    });
+    const double ratio = rates.at(choice.transport).median / fastest->second.median;
+    worst = std::max(worst, ratio);
+    std::string predicted, measured;
+    for (const CpTransport transport : kTransports) {
+      predicted +=
+          fmt::format("{:.2f} ", 1e3 * choice.predictions[static_cast<std::size_t>(transport)].seconds);
+      measured += fmt::format("{:.2f} ", 1e3 * rates.at(transport).median);
+    }
+    setting.say(fmt::format("| {} | {} | {} | {} | {} | {:.3f} | {}| {}|", c.heads.name(), c.tokens,
+                            c.window.limited() ? std::to_string(c.window.left) : "-",
+                            to_text(choice.transport), to_text(fastest->first), ratio, predicted, measured));
+  }
+  setting.say(
+      fmt::format("\nworst of {} shapes: {:.3f}; predicted and measured in the order p2p, all_gather, a2a",
+                  cases.size(), worst));
+}
+
+}  // namespace ringtron::benchmark

@@ -1,0 +1,144 @@
+#include "benchmarks/context_parallel/setting.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <fmt/format.h>
+#include <torch/headeronly/version.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/log.h"
+#include "ringtron/base/text.h"
+#include "ringtron/comm/make_communicator.h"
+#include "ringtron/context_parallel/balanced_layout.h"
+#include "ringtron/tools/take_flag.h"
+#include "ringtron/train/cuda_runtime.h"
+
+namespace ringtron::benchmark {
+
+const char* const kHelp =
+    R"(context_parallel: how fast attention over several ranks is against the same kernel on one.
+
+  ringrun --no-prefix --nproc-per-node 2 build/cuda/benchmarks/context_parallel
+  ringrun --no-prefix --nproc-per-node 2 build/cpu/benchmarks/context_parallel
+
+Prints markdown. Outputs and gradients are compared with one rank's first; where they differ, nothing is timed.
+  --tokens A,B     per rank (default 8192,16384,32768 on GPUs, 256,512,1024 on CPUs)
+  --heads N        query heads (default 32 on GPUs, 8 on CPUs)
+  --head-size D    (default 128 on GPUs, 64 on CPUs)
+  --parts A,B      of error,rates,documents,auto (default: all)
+  --repeats N      timed steps in each of two rounds (default 20 on GPUs, 5 on CPUs)
+  --warmup N       steps before them (default 5 on GPUs, 1 on CPUs)
+  --inject         sends nothing while outputs are compared: they must be found to differ
+)";
+
+namespace {
+
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name")) return std::string(trim(line.substr(line.find(':') + 1)));
+  }
+  return "unknown CPU";
+}
+
+Options parse(std::vector<std::string> words, bool gpu) {
+  Options o;
+  o.repeats = gpu ? Repeats{5, 20} : Repeats{1, 5};
+  o.repeats.repeats = take_count(words, "--repeats").value_or(o.repeats.repeats);
+  o.repeats.warmup = take_count(words, "--warmup").value_or(o.repeats.warmup);
+  const int heads = take_count(words, "--heads").value_or(gpu ? 32 : 8);
+  const int size = take_count(words, "--head-size").value_or(gpu ? 128 : 64);
+  if (heads % 8 != 0) throw ConfigError(fmt::format("--heads: expected a multiple of 8, got {}", heads));
+  o.heads = {{heads, heads, size}, {heads, heads / 8, size}};
+  const std::string tokens = take_flag(words, "--tokens").value_or(gpu ? "8192,16384,32768" : "256,512,1024");
+  for (std::string word : split(tokens, ',')) {
+    std::vector<std::string> one = {"--tokens", word};
+    o.tokens.push_back(take_count(one, "--tokens").value());
+  }
+  o.parts = split(take_flag(words, "--parts").value_or("error,rates,documents,auto"), ',');
+  for (const std::string& part : o.parts) {
+    if (part == "error" || part == "rates" || part == "documents" || part == "auto") continue;
+    throw ConfigError(fmt::format("--parts: expected error, rates, documents or auto, got {}", part));
+  }
+  if (std::erase(words, "--inject") > 0) o.fault = CpFault::skip_exchange;
+  o.help = std::erase(words, "--help") > 0;
+  if (!words.empty()) throw ConfigError(fmt::format("expected no other flag, got {}. See --help", words[0]));
+  return o;
+}
+
+RendezvousOptions rendezvous_options(const LaunchEnvironment& environment) {
+  RendezvousOptions options;
+  options.host = environment.master_addr;
+  options.port = environment.master_port;
+  options.rank = environment.rank;
+  options.world_size = environment.world_size;
+  return with_launcher_store(options);
+}
+
+}  // namespace
+
+std::string Heads::name() const {
+  return fmt::format("{}/{} of {}", query, key_value, size);
+}
+
+void Setting::say(const std::string& line) const {
+  if (speaks()) print_line(line);
+}
+
+LayerSetup Setting::layer(const Heads& heads, std::int64_t length, const std::string& layout,
+                          const std::vector<std::int64_t>& documents) const {
+  LayerSetup layer;
+  layer.type = type;
+  layer.device = device;
+  layer.shape = {1,          heads.query, heads.key_value,
+                 heads.size, heads.size,  static_cast<std::int64_t>(c10::elementSize(type)),
+                 4};
+  layer.call.scale = 1.0 / std::sqrt(static_cast<double>(heads.size));
+  const std::vector<AttentionMask> masks = {AttentionMask(length, true, {}, documents)};
+  SequenceShape shape{make_layout(layout, masks, group->size()), {}};
+  if (!documents.empty()) shape.document_starts = {documents};
+  layer.call.shape = std::make_shared<const SequenceShape>(std::move(shape));
+  return layer;
+}
+
+Setting make_setting(std::vector<std::string> words, const LaunchEnvironment& environment) {
+  Setting setting;
+  setting.environment = environment;
+  setting.device = choose_device("", environment.local_rank);
+  const bool gpu = setting.device.is_cuda();
+  setting.type = gpu ? at::kBFloat16 : at::kFloat;
+  setting.options = parse(std::move(words), gpu);
+  if (setting.options.help) return setting;
+  setting.rendezvous = std::make_unique<Rendezvous>(rendezvous_options(environment));
+  std::vector<int> members;
+  for (int rank = 0; rank < environment.world_size; ++rank) members.push_back(rank);
+  setting.group = make_communicator(gpu ? Backend::nccl : Backend::gloo, "context-parallel", members,
+                                    *setting.rendezvous);
+  at::manual_seed(1234 + static_cast<std::uint64_t>(environment.rank));
+  return setting;
+}
+
+void print_heading(const Setting& setting) {
+  const Options& o = setting.options;
+  const bool gpu = setting.device.is_cuda();
+  std::string versions = fmt::format("torch {}", TORCH_VERSION);
+  if (gpu) {
+    versions += fmt::format(", cuDNN {}, CUDA {}", at::detail::getCUDAHooks().versionRuntimeCuDNN(),
+                            at::detail::getCUDAHooks().versionCUDART());
+  }
+  setting.say(fmt::format("- machine: {} ranks on {}", setting.group->size(),
+                          gpu ? device_name(setting.device) : cpu_name()));
+  setting.say(fmt::format("- versions: {}; threads of a rank: {}", versions, at::get_num_threads()));
+  setting.say(fmt::format(
+      "- {} warm-up and {} timed steps in each of two rounds, every step with new random tensors; median "
+      "of the slowest rank, spread = (p90 - min) / median",
+      o.repeats.warmup, o.repeats.repeats));
+  setting.say(fmt::format("- {}, causal, forward and backward", c10::toString(setting.type)));
+}
+
+}  // namespace ringtron::benchmark

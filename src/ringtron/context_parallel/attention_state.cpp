@@ -1,0 +1,89 @@
+#include "ringtron/context_parallel/attention_state.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "ringtron/base/check.h"
+
+namespace ringtron::internal {
+namespace {
+
+// Parts whose all-to-alls hide behind each other's attention: worth it where a stream of its own carries them.
+constexpr int kHeadGroupsOnGpu = 4;
+
+int head_groups_wanted(int option, const TransportPlan& plan, const at::Tensor& q) {
+  if (plan.head_ranks == 1) return 1;
+  if (option > 0) return option;
+  return q.is_cuda() && plan.head_ranks == plan.ranks ? kHeadGroupsOnGpu : 1;
+}
+
+}  // namespace
+
+AttentionState::AttentionState(std::shared_ptr<AttentionEngine> engine, AttentionCall call, const at::Tensor& q,
+                               const at::Tensor& k, const at::Tensor& v)
+    : engine_(std::move(engine)),
+      call_(std::move(call)),
+      planned_(engine_->plan(call_, q)),
+      samples_(q.size(1)),
+      key_heads_(k.size(2)),
+      per_group_(q.size(2) / k.size(2)),
+      sums_(q.options().dtype(accumulate_type(q.scalar_type()))),
+      shares_(split_shares(share_heads(q.size(2), k.size(2), planned_->plan.head_ranks), per_group_,
+                           head_groups_wanted(engine_->options().head_groups, planned_->plan, q))) {
+  AttentionShape shape{q.size(1), q.size(2), k.size(2), q.size(3), v.size(3)};
+  shape.element_bytes = static_cast<std::int64_t>(q.element_size());
+  shape.sum_bytes = static_cast<std::int64_t>(sums_.dtype().itemsize());
+  bytes_ = bytes_of(planned_->plan, planned_->layout, shape, engine_->group().rank());
+  expect(bytes_.forward);
+}
+
+void AttentionState::expect(std::int64_t bytes) const {
+  LayerProof& proof = engine_->proof().layer(call_.layer);
+  proof.expected.bytes += bytes;
+  proof.expected.cells += planned_->area(samples_) * heads();
+}
+
+void AttentionState::expect_backward() const { expect(bytes_.backward); }
+
+HeadExchange AttentionState::head_exchange() const {
+  return HeadExchange(engine_->group(), planned_->layout, plan().inner, plan().head_ranks, &counts(),
+                      fault() == CpFault::skip_exchange);
+}
+
+PlanContext AttentionState::context(const at::Tensor& q, const std::vector<HeadShare>& shares,
+                                    std::optional<AttentionDropout>& dropout) const {
+  const HeadShare& mine = shares[static_cast<std::size_t>(engine_->group().rank() % plan().head_ranks)];
+  const bool drops = call_.dropout && call_.dropout->p > 0.0;
+  if (drops) {
+    dropout = call_.dropout;
+    dropout->head_offset += mine.q.begin;
+  }
+  PlanContext context{engine_->group(), plan().inner, engine_->block(q, drops)};
+  context.scale = call_.scale;
+  context.dropout = drops ? &*dropout : nullptr;
+  context.sink = sink_of(mine);
+  if (!is_regular(mine, per_group_)) {
+    context.key_head = at::tensor(key_head_of_query_head(mine, per_group_), at::kLong).to(q.device());
+  }
+  context.varied_shapes = planned_->varied_shapes();
+  context.counts = &counts();
+  context.observer = observer();
+  context.fault = fault();
+  return context;
+}
+
+at::Tensor AttentionState::sink_of(const HeadShare& mine) const {
+  switch (call_.softmax) {
+    case SoftmaxKind::vanilla:
+      return {};
+    case SoftmaxKind::off_by_one:
+      return at::zeros({mine.q.length()}, sums_);
+    case SoftmaxKind::learnable:
+      RT_CHECK_EQ(call_.sink.numel(), key_heads_ * per_group_, "learned softmax sinks, one per query head");
+      return call_.sink.detach().narrow(0, mine.q.begin, mine.q.length()).to(sums_);
+  }
+  return {};
+}
+
+}  // namespace ringtron::internal

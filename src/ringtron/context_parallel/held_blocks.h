@@ -1,0 +1,85 @@
+// What a rank has in memory while it runs a plan: rows of keys and values by owner, and sums of their gradients.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "ringtron/context_parallel/exchange_plan.h"
+
+namespace ringtron::internal {
+
+struct KeyValue {
+  at::Tensor k, v;  // [rows, b, g, d] and [rows, b, g, d_v]; gradients likewise
+};
+
+// Rows that came in one message, or a whole block, or the whole sequence.
+struct Piece {
+  PositionRange rows;
+  KeyValue block;
+};
+
+class HeldBlocks {
+ public:
+  // Begins with the whole block of `owner`, contiguous.
+  HeldBlocks(const ExchangePlan& plan, const SequenceLayout& layout, int owner, KeyValue block);
+
+  // Views; nothing of a block without rows. The rows must lie in one piece; the whole sequence is put together when it
+  // is first asked for.
+  KeyValue rows(int owner, const PositionRange& rows) const;
+  // The rows of that piece.
+  PositionRange piece_of(int owner, const PositionRange& rows) const;
+
+  void add(int owner, const PositionRange& rows, KeyValue block);
+  // This block stays, once it has come.
+  void keep(int owner) { kept_ = owner; }
+  // Drops blocks that no step after `step` attends to or sends. After the last step nothing is dropped.
+  void release_after(std::size_t step);
+
+  // Room for that many rows to arrive.
+  KeyValue buffer(std::int64_t rows) const;
+  // Fills a buffer from the block held first, for a message that is never sent (a fault on purpose).
+  void stand_in(KeyValue& buffer) const;
+
+ private:
+  const Piece& piece(int owner, const PositionRange& rows) const;
+  void assemble() const;
+
+  const SequenceLayout& layout_;
+  KeyValue first_;                        // for shapes and types
+  std::map<int, std::size_t> last_use_;   // step, by owner
+  std::size_t steps_;
+  std::optional<int> kept_;
+  mutable std::map<int, std::vector<Piece>> pieces_;  // by owner; kWholeSequence too, once put together
+};
+
+class GradientSums {
+ public:
+  // k, v: any block, for its shape and device. Sums are in `type`.
+  GradientSums(const SequenceLayout& layout, int rank, const at::Tensor& k, const at::Tensor& v, at::ScalarType type);
+
+  // Adds the gradient of an attend's rows; `piece`: of the piece that these rows lie in.
+  void add(const Attend& attend, const PositionRange& piece, const KeyValue& part);
+  // Adds what has arrived for these rows.
+  void receive(int owner, const PositionRange& rows, KeyValue sum);
+  // Gives away the sum of these rows, to be sent: exactly those of a piece, or any of the whole sequence.
+  KeyValue take(int owner, const PositionRange& rows);
+  KeyValue buffer(std::int64_t rows) const;
+  // The sum for this rank's own block.
+  KeyValue home();
+
+ private:
+  Piece& piece(int owner, const PositionRange& rows);
+  KeyValue zeros(std::int64_t rows) const;
+  KeyValue of_whole_sequence(int owner, const PositionRange& rows) const;
+
+  const SequenceLayout& layout_;
+  int rank_;
+  at::Tensor k_, v_;  // empty, of the sums' type
+  std::map<int, std::vector<Piece>> pieces_;
+};
+
+}  // namespace ringtron::internal

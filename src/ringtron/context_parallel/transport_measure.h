@@ -1,0 +1,31 @@
+// Measures what transport_choice.h predicts from: the link of a group and the speed of attention on its
+// device.
+//
+//   const DeviceSpeeds speeds = measure_speeds(group, shape, type, device);
+//
+// All ranks of the group call it at the same time; all get what rank 0 measured, so that they choose alike.
+// Well under a second on a CPU; on a GPU as long as cuDNN takes to build one plan. The caller has made
+// `device` current.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "ringtron/comm/communicator.h"
+#include "ringtron/context_parallel/transport_choice.h"
+
+namespace ringtron {
+
+DeviceSpeeds default_speeds(at::Device device);
+
+// All ranks send to the next one at once, a small and a large message; a group of one gets the default.
+LinkSpeed measure_link(Communicator& group, at::Device device);
+
+// One causal block forward, and a copy. `shape`: heads and sizes of the model; its samples do not count. The
+// backward's rate and the cost of a call are in the proportion of the default speeds.
+AttentionSpeed measure_attention(const AttentionShape& shape, at::ScalarType type, at::Device device);
+
+// Both, of rank 0, on all ranks.
+DeviceSpeeds measure_speeds(Communicator& group, const AttentionShape& shape, at::ScalarType type,
+                            at::Device device);
+
+}  // namespace ringtron

@@ -1,0 +1,348 @@
+#include "ringtron/tools/profile/profile_cp.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/file.h"
+#include "ringtron/base/log.h"
+#include "ringtron/base/random.h"
+#include "ringtron/base/text.h"
+#include "ringtron/comm/local_communicator.h"
+#include "ringtron/config/parse.h"
+#include "ringtron/context_parallel/transport_measure.h"
+#include "ringtron/modules/build_context.h"
+#include "ringtron/tools/profile/chrome_trace.h"
+#include "ringtron/tools/profile/layer_bench.h"
+#include "ringtron/tools/profile/profile_report.h"
+#include "ringtron/tools/profile/trace_recorder.h"
+#include "ringtron/tools/profile/transfer_list.h"
+#include "ringtron/tools/take_flag.h"
+#include "ringtron/train/agreement.h"
+#include "ringtron/train/batch_shape.h"
+#include "ringtron/train/job.h"
+
+namespace ringtron {
+namespace {
+
+constexpr const char* kHelp =
+    R"(profile_cp: times the attention of one layer under each context-parallel transport.
+
+Takes all flags of pretrain_gpt (below), is started like it, and takes besides:
+  --transports A,B   which to profile (default: all that the configuration allows)
+  --repeats N        timed steps of each (default 20)
+  --warmup N         steps before them (default 3)
+  --json FILE        the result for programs
+  --trace FILE       a timeline of one step of each, for chrome://tracing or ui.perfetto.dev
+With --reset-attention-mask, samples are made of documents: nine of ten are short, one is long.
+)";
+
+struct Options {
+  std::string help;
+  std::string json_file, trace_file;
+  Repeats repeats{3, 20};
+  std::vector<CpTransport> transports;  // empty: all
+  CommandLine line;
+};
+
+Options parse_options(std::span<const std::string> arguments, int world_size) {
+  Options options;
+  std::vector<std::string> words(arguments.begin(), arguments.end());
+  options.json_file = take_flag(words, "--json").value_or("");
+  options.trace_file = take_flag(words, "--trace").value_or("");
+  options.repeats.repeats = take_count(words, "--repeats").value_or(options.repeats.repeats);
+  options.repeats.warmup = take_count(words, "--warmup").value_or(options.repeats.warmup);
+  if (const auto list = take_flag(words, "--transports")) {
+    for (const std::string& word : split(*list, ',')) options.transports.push_back(transport_of(word));
+  }
+  ParseResult parsed = parse_command_line(words, world_size);
+  if (const auto* help = std::get_if<HelpText>(&parsed)) {
+    options.help = fmt::format("{}\n{}", kHelp, help->text);
+  } else {
+    options.line = std::get<CommandLine>(std::move(parsed));
+  }
+  return options;
+}
+
+// Nine short documents for each long one, as they might come; the same on all ranks.
+DocumentStarts made_up_documents(const Config& config) {
+  const std::int64_t length = config.model.seq_length;
+  DocumentStarts samples;
+  for (int sample = 0; sample < config.batch.micro_batch_size; ++sample) {
+    std::vector<std::int64_t>& starts = samples.emplace_back();
+    std::uint64_t draw = 0;
+    const auto below = [&](std::int64_t limit) {
+      const std::uint32_t word = random_word(static_cast<std::uint64_t>(config.precision.seed),
+                                             static_cast<std::uint64_t>(sample), draw++);
+      return static_cast<std::int64_t>(word) % std::max<std::int64_t>(1, limit);
+    };
+    for (std::int64_t at = 0; at < length;) {
+      starts.push_back(at);
+      at += 1 + (below(10) == 0 ? length / 8 + below(length / 8) : length / 128 + below(length / 32));
+    }
+  }
+  return samples;
+}
+
+LayerSetup layer_of(const Job& job, const BatchShape& batch) {
+  const Config& config = job.config();
+  const ModelConfig& m = config.model;
+  const int tp = config.parallel.tensor_model_parallel_size;
+  LayerSetup layer;
+  layer.type = job.compute_type();
+  layer.device = job.device();
+  layer.shape.samples = config.batch.micro_batch_size;
+  layer.shape.heads = m.num_attention_heads / tp;
+  layer.shape.groups = m.num_query_groups / tp;
+  layer.shape.key_size = layer.shape.value_size = m.kv_channels;
+  layer.shape.element_bytes = static_cast<std::int64_t>(c10::elementSize(layer.type));
+  layer.shape.sum_bytes = layer.type == at::kDouble ? 8 : 4;
+  layer.call.scale = 1.0 / std::sqrt(static_cast<double>(m.kv_channels));
+  layer.call.window = attention_window(m);
+  layer.call.shape = batch.sequence;
+  if (m.softmax_type == "off-by-one") layer.call.softmax = SoftmaxKind::off_by_one;
+  if (m.softmax_type == "learnable") {
+    layer.call.softmax = SoftmaxKind::learnable;
+    layer.call.sink = at::zeros({layer.shape.heads}, at::TensorOptions(layer.device).dtype(layer.type));
+  }
+  if (config.precision.attention_dropout > 0.0) {
+    AttentionDropout dropout;
+    dropout.p = config.precision.attention_dropout;
+    for (std::int64_t i = 0; i < layer.shape.samples; ++i) dropout.sample_numbers.push_back(i);
+    layer.call.dropout = std::move(dropout);
+  }
+  return layer;
+}
+
+std::string describe_mask(const LayerSetup& layer) {
+  std::string text = "causal";
+  if (layer.call.window.limited())
+    text += fmt::format(", window {} {}", layer.call.window.left, layer.call.window.right);
+  std::size_t documents = 0;
+  for (const auto& starts : layer.call.shape->document_starts) documents += starts.size();
+  if (documents > 0) text += fmt::format(", {} documents", documents);
+  if (layer.call.dropout) text += fmt::format(", dropout {}", layer.call.dropout->p);
+  return text;
+}
+
+// "0-11" or "0,2,4": the layers that the configuration gives this transport.
+std::string layers_of(const Config& config, std::string_view transport) {
+  const auto& words = config.parallel.cp_comm_type;
+  std::vector<std::string> runs;
+  for (int begin = 0; begin < config.model.num_layers;) {
+    const auto uses = [&](int layer) {
+      const std::string& word = words.size() == 1 ? words[0] : words[static_cast<std::size_t>(layer)];
+      return word != "auto" && to_text(transport_of(word)) == transport;
+    };
+    int end = begin;
+    while (end < config.model.num_layers && uses(end)) ++end;
+    if (end > begin)
+      runs.push_back(end - begin == 1 ? fmt::format("{}", begin) : fmt::format("{}-{}", begin, end - 1));
+    begin = std::max(end, begin + 1);
+  }
+  return join(runs, ",");
+}
+
+class Profiler {
+ public:
+  Profiler(const Job& job, const Options& options)
+      : job_(job),
+        options_(options),
+        group_(job.parallel().context()),
+        batch_(make_batch_shape(job.config(), job.config().data.reset_attention_mask
+                                                  ? made_up_documents(job.config())
+                                                  : DocumentStarts())),
+        layer_(layer_of(job, *batch_)),
+        masks_(layer_.masks()) {
+    attention_.deterministic = job.config().precision.deterministic_mode;
+    const auto& sizes = job.config().parallel.hierarchical_context_parallel_sizes;
+    if (!sizes.empty()) attention_.hierarchical_a = hierarchical_a_ = sizes[0];
+  }
+
+  CpProfile run() {
+    CpProfile profile;
+    describe(profile);
+    const DeviceSpeeds speeds = measure_speeds(group_, layer_.shape, layer_.type, layer_.device);
+    const TransportChoice choice = choose_transport(
+        {{layer_.layout(), masks_}, layer_.shape, hierarchical_a_, speeds.link, speeds.attention});
+    profile.choice = to_string(choice);
+    profile.one_rank = profile_one_rank();
+    for (const CpTransport transport : transports()) {
+      TransportProfile& p = profile.transports.emplace_back(profile_transport(transport));
+      p.predicted_seconds = choice.predictions[static_cast<std::size_t>(transport)].seconds;
+      p.tflops = tflops(layer_.cells() / group_.size(), p.step.p50);
+      p.against_one_rank = p.tflops / profile.one_rank.tflops;
+    }
+    return profile;
+  }
+
+  // The timeline of one step of each transport; on all ranks.
+  std::vector<TraceGroup> trace() {
+    std::vector<TraceGroup> groups;
+    for (const CpTransport transport : transports()) {
+      const LayerSetup layer = layer_with(transport);
+      TraceRecorder recorder(layer.device, plan_of(transport));
+      CpAttentionOptions options = attention_;
+      options.observer = &recorder;
+      LayerBench bench(group_, layer, options);
+      bench.count_bytes();  // a step that is not recorded: kernels are built and memory is had
+      bench.run_once(recorder);
+      const std::vector<std::string> texts = gather_texts(job_.world(), to_text(recorder.take()));
+      TraceGroup& group = groups.emplace_back(TraceGroup{std::string(ringtron::to_text(transport)), {}});
+      for (int rank = 0; rank < group_.size(); ++rank) {
+        group.ranks.push_back(trace_events_of(texts[static_cast<std::size_t>(group_.global_rank(rank))]));
+      }
+    }
+    return groups;
+  }
+
+ private:
+  std::vector<CpTransport> transports() const {
+    std::vector<CpTransport> chosen = options_.transports;
+    if (chosen.empty()) chosen.assign(std::begin(kCpTransports), std::end(kCpTransports));
+    if (hierarchical_a_ == 0) {
+      if (std::count(options_.transports.begin(), options_.transports.end(), CpTransport::hierarchical) > 0) {
+        throw ConfigError(
+            "--transports a2a+p2p: expected --hierarchical-context-parallel-sizes A P as well, got none");
+      }
+      std::erase(chosen, CpTransport::hierarchical);
+    }
+    return chosen;
+  }
+
+  LayerSetup layer_with(CpTransport transport) const {
+    LayerSetup layer = layer_;
+    layer.call.transport = transport;
+    return layer;
+  }
+
+  TransportPlan plan_of(CpTransport transport) const {
+    return make_transport_plan(transport, attention_.hierarchical_a, {layer_.layout(), masks_},
+                               group_.rank());
+  }
+
+  // 10^12 operations a second for cells done forward and backward.
+  double tflops(double cells, double seconds) const {
+    return (forward_flops(cells, layer_.shape) + backward_flops(cells, layer_.shape)) / seconds / 1e12;
+  }
+
+  void describe(CpProfile& profile) const {
+    const ParallelConfig& p = job_.config().parallel;
+    const AttentionShape& s = layer_.shape;
+    profile.machine = fmt::format("{} processes on {}, TP {} x CP {}, {}", job_.environment().world_size,
+                                  layer_.device.is_cuda() ? "GPUs" : "CPUs", p.tensor_model_parallel_size,
+                                  group_.size(), c10::toString(layer_.type));
+    profile.layer =
+        fmt::format("sequence {} x {} samples, {} query and {} key/value heads of {} per rank, {}, {} layout",
+                    layer_.layout().sequence_length(), s.samples, s.heads, s.groups, s.key_size,
+                    describe_mask(layer_), layer_.layout().name());
+    profile.sequence_length = layer_.layout().sequence_length();
+    profile.ranks = group_.size();
+    profile.repeats = options_.repeats.repeats;
+    profile.area_imbalance = batch_->area_imbalance;
+  }
+
+  // All ranks at the same time, each alone: machine and power are shared as in the real step.
+  OneRankProfile profile_one_rank() {
+    const LayerSetup layer = equal_work_of_one_rank(layer_);
+    LocalCommunicator alone("one rank", job_.rank());
+    LayerBench bench(alone, layer, attention_alone());
+    OneRankProfile profile;
+    profile.rows = layer.layout().sequence_length();
+    group_.barrier();
+    profile.step = percentiles(bench.time_steps(options_.repeats));
+    profile.tflops = tflops(layer.cells(), profile.step.p50);
+    return profile;
+  }
+
+  CpAttentionOptions attention_alone() const {
+    CpAttentionOptions options = attention_;
+    options.hierarchical_a = 1;
+    return options;
+  }
+
+  TransportProfile profile_transport(CpTransport transport) {
+    const LayerSetup layer = layer_with(transport);
+    const TransportPlan plan = plan_of(transport);
+    const TransportBytes bytes = bytes_of(plan, layer.layout(), layer.shape, group_.rank());
+    TransportProfile profile;
+    profile.transport = ringtron::to_text(transport);
+    profile.layers = layers_of(job_.config(), profile.transport);
+    profile.planned = gather_numbers(group_, bytes.forward + bytes.backward, layer.device);
+    {
+      LayerBench bench(group_, layer, attention_);
+      profile.counted = gather_numbers(group_, bench.count_bytes(), layer.device);
+      profile.step = percentiles(bench.time_steps(options_.repeats));
+      profile.forward = percentiles(bench.time_forward(options_.repeats));
+    }
+    {
+      CpAttentionOptions silent = attention_;
+      silent.fault = CpFault::skip_exchange;  // the same work on this rank's own rows
+      profile.local_seconds = percentiles(LayerBench(group_, layer, silent).time_steps(options_.repeats)).p50;
+    }
+    const auto transfers = transfers_of(plan, layer.layout(), layer.shape, group_.rank());
+    profile.transfer_seconds =
+        percentiles(time_transfers(group_, transfers, layer.device, options_.repeats)).p50;
+    return profile;
+  }
+
+  const Job& job_;
+  const Options& options_;
+  Communicator& group_;
+  std::shared_ptr<const BatchShape> batch_;
+  LayerSetup layer_;
+  std::vector<AttentionMask> masks_;
+  CpAttentionOptions attention_;
+  int hierarchical_a_ = 0;  // 0: no sizes are given
+};
+
+int run(const Job& job, const Options& options) {
+  Profiler profiler(job, options);
+  const CpProfile profile = profiler.run();
+  if (job.is_first_rank()) {
+    for (const std::string& line : profile_table(profile)) print_line(line);
+  }
+  std::string trace;
+  if (!options.trace_file.empty()) trace = chrome_trace(profiler.trace());
+  together(job.world(), [&] {
+    if (!job.is_first_rank()) return;
+    if (!options.json_file.empty()) write_file_atomically(options.json_file, profile_json(profile));
+    if (!options.trace_file.empty()) write_file_atomically(options.trace_file, trace);
+  });
+  const std::vector<std::string> faults = byte_faults(profile);
+  if (job.parallel().cp_rank() == 0) {
+    for (const std::string& fault : faults) warn_line(fault);
+  }
+  return static_cast<int>(agree_max(job.world(), faults.empty() ? kExitOk : kExitFailure));
+}
+
+}  // namespace
+
+int profile_cp(std::span<const std::string> arguments, const LaunchEnvironment& environment) {
+  Options options;
+  try {
+    options = parse_options(arguments, environment.world_size);
+  } catch (const ConfigError&) {
+    if (environment.rank == 0) throw;
+    return kExitUsage;  // a pure function of equal command lines: rank 0 says it
+  }
+  if (!options.help.empty()) {
+    if (environment.rank == 0) print_line(options.help);
+    return kExitOk;
+  }
+  if (environment.rank == 0) {
+    for (const Notice& notice : options.line.notices) {
+      if (notice.kind == Notice::Kind::warning) warn_line(notice.text);
+    }
+  }
+  const Job job(options.line.config, environment);
+  return run(job, options);
+}
+
+}  // namespace ringtron

@@ -1,0 +1,28 @@
+// How the samples of one micro-batch are divided among the context-parallel ranks, and what their masks cost.
+//
+// Made once for each micro-batch, by the loader's thread, and shared by all layers.
+#pragma once
+
+#include <memory>
+
+#include "ringtron/config/config.h"
+#include "ringtron/context_parallel/context_parallel.h"
+#include "ringtron/data/loader.h"
+
+namespace ringtron {
+
+struct BatchShape {
+  std::shared_ptr<const SequenceShape> sequence;
+  // Sum over the samples of 2 x (query, key) pairs - queries: what the operations of attention are
+  // proportional to. s² for a causal sample of s positions, the sum of the squared lengths for documents,
+  // less with a window.
+  double squared_lengths = 0.0;
+  // Pairs of the context-parallel rank that has most, divided by the ranks' mean.
+  double area_imbalance = 1.0;
+};
+
+// `documents`: of each sample, or empty when every sample is one document. A pure function of the
+// configuration and the documents, so the same on all ranks of a context group. Any thread.
+std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const DocumentStarts& documents);
+
+}  // namespace ringtron

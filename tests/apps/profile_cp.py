@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Runs profile_cp on two processes and reads what it writes: JSON, trace, table, and that wrong flags are refused.
+
+  profile_cp.py BIN_FOLDER
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+FLAGS = ["--num-layers", "4", "--hidden-size", "32", "--num-attention-heads", "4", "--group-query-attention",
+         "--num-query-groups", "2", "--seq-length", "96", "--max-position-embeddings", "96", "--micro-batch-size", "1",
+         "--global-batch-size", "1", "--train-iters", "1", "--lr", "1e-3", "--attention-dropout", "0", "--mock-data",
+         "--tokenizer-type", "NullTokenizer", "--vocab-size", "50", "--context-parallel-size", "2",
+         "--cp-comm-type", "p2p", "p2p", "a2a", "p2p"]
+
+
+def run(binaries, *arguments):
+    return subprocess.run([str(binaries / "ringrun"), "--nproc-per-node", "2", str(binaries / "profile_cp"), *FLAGS,
+                           *map(str, arguments)], capture_output=True, text=True, timeout=240)
+
+
+def check_json(profile):
+    by_name = {t["transport"]: t for t in profile["transports"]}
+    assert set(by_name) == {"p2p", "all_gather", "a2a"}, by_name.keys()
+    assert by_name["p2p"]["layers"] == "0-1,3" and by_name["a2a"]["layers"] == "2" and by_name["all_gather"]["layers"] == ""
+    for transport in profile["transports"]:
+        assert transport["planned_bytes"] == transport["counted_bytes"], transport
+        times = transport["step_seconds"]
+        assert 0 < times["min"] <= times["p50"] <= times["p90"] <= times["p99"] <= times["max"], times
+        assert transport["transfer_seconds"] > 0 and transport["exposed_seconds"] >= 0 and transport["hidden_seconds"] >= 0
+        assert transport["tflops_per_rank"] > 0 and transport["predicted_seconds"] > 0
+    # Closed forms for two ranks in fp32: 48 rows of K and V of two heads of 8, once forward; again and gradients backward.
+    key_value = 48 * 2 * (8 + 8) * 4
+    assert by_name["p2p"]["planned_bytes"] == [3 * key_value] * 2, by_name["p2p"]
+    assert by_name["all_gather"]["planned_bytes"] == [3 * key_value] * 2
+    query = 48 * 4 * 8 * 4
+    assert by_name["a2a"]["planned_bytes"] == [2 * (2 * query + key_value) // 2] * 2
+    assert profile["one_rank"]["rows"] > 48 and profile["one_rank"]["tflops"] > 0
+
+
+def check_trace(trace):
+    events = trace["traceEvents"]
+    processes = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
+    assert sorted(processes.values()) == ["a2a", "all_gather", "p2p"], processes
+    for pid, name in processes.items():
+        spans = [e for e in events if e["pid"] == pid and e["ph"] == "X"]
+        assert {e["tid"] // 2 for e in spans} == {0, 1}, "both ranks have a track"
+        seen = {e["name"] for e in spans}
+        assert {"attend", "merge", "forward", "backward"} <= seen, (name, seen)
+        assert ("exchange" in seen) == (name != "a2a"), (name, seen)
+        assert ("to heads" in seen) == (name == "a2a"), (name, seen)
+        assert all(e["dur"] >= 0 for e in spans)
+
+
+def main():
+    binaries = pathlib.Path(sys.argv[1]).resolve()
+    with tempfile.TemporaryDirectory(prefix="ringtron_profile_") as folder:
+        out, trace = pathlib.Path(folder) / "p.json", pathlib.Path(folder) / "t.json"
+        result = run(binaries, "--repeats", 3, "--warmup", 1, "--json", out, f"--trace={trace}")
+        assert result.returncode == 0, result.stdout + result.stderr
+        for word in ("transport", "vs one rank", "= plan", "auto: "):
+            assert word in result.stdout, f"no {word!r} in\n{result.stdout}"
+        check_json(json.loads(out.read_text()))
+        check_trace(json.loads(trace.read_text()))
+
+        windows = run(binaries, "--repeats", 1, "--warmup", 1, "--transports", "p2p", "--window-size", "8,0", "--json", out)
+        assert windows.returncode == 0, windows.stdout + windows.stderr
+        halo = json.loads(out.read_text())["transports"]
+        assert len(halo) == 1 and 0 < max(halo[0]["planned_bytes"]) < 48 * 2 * 16 * 4 * 3, halo
+        assert halo[0]["planned_bytes"] == halo[0]["counted_bytes"], halo
+
+        documents = run(binaries, "--repeats", 1, "--warmup", 1, "--reset-attention-mask", "--cp-layout", "balanced")
+        assert documents.returncode == 0 and "documents" in documents.stdout, documents.stdout + documents.stderr
+
+        for wrong in (["--transports", "ring"], ["--repeats", "none"], ["--transports", "a2a+p2p"]):
+            refused = run(binaries, *wrong)
+            assert refused.returncode == 2, (wrong, refused.stdout + refused.stderr)
+            assert "expected" in refused.stderr + refused.stdout, refused.stderr
+    print("profile_cp: passed")
+
+
+main()

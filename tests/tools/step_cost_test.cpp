@@ -1,0 +1,91 @@
+// Counts and bytes of a small model, worked out by hand.
+#include "ringtron/tools/step_cost.h"
+
+#include <gmock/gmock.h>
+
+#include "ringtron/base/error.h"
+
+namespace ringtron {
+namespace {
+
+// One layer, h 8, 4 heads of 2, ffn 16, vocabulary 32, 16 positions: GPT-2-like.
+Config small_model() {
+  Config config;
+  ModelConfig& m = config.model;
+  m.num_layers = 1;
+  m.hidden_size = 8;
+  m.num_attention_heads = m.num_query_groups = 4;
+  m.kv_channels = 2;
+  m.ffn_hidden_size = 16;
+  m.seq_length = m.max_position_embeddings = 16;
+  m.padded_vocab_size = 32;
+  m.add_qkv_bias = true;
+  config.batch.micro_batch_size = 2;
+  return config;
+}
+
+TEST(StepCost, ParametersByHand) {
+  Config config = small_model();
+  const std::int64_t embeddings = 32 * 8 + 16 * 8;
+  const std::int64_t norms = 3 * 2 * 8;
+  const std::int64_t attention = 24 * 8 + 24 + 8 * 8 + 8;
+  const std::int64_t mlp = 16 * 8 + 16 + 8 * 16 + 8;
+  EXPECT_EQ(count_parameters(config, 1).whole, embeddings + norms + attention + mlp);
+  EXPECT_EQ(count_parameters(config, 1).of_rank, embeddings + norms + attention + mlp);
+  config.parallel.tensor_model_parallel_size = 2;
+  const std::int64_t local = 16 * 8 + 16 * 8 + norms + 12 * 8 + 12 + 8 * 4 + 8 + 8 * 8 + 8 + 8 * 8 + 8;
+  const ParameterCount count = count_parameters(config, 3);
+  EXPECT_EQ(count.of_rank, local);
+  EXPECT_GE(count.gradient_buffer, local);
+  EXPECT_EQ(count.gradient_buffer % 3, 0);
+  config.parallel.tensor_model_parallel_size = 5;
+  EXPECT_THROW(count_parameters(config, 1), ConfigError);
+}
+
+TEST(StepCost, BytesOfStateByType) {
+  Config config = small_model();
+  const ParameterCount count{.whole = 100, .of_rank = 100, .gradient_buffer = 128};
+  const StateBytes fp32 = state_bytes(config, count);
+  EXPECT_EQ(fp32.weights, 400);
+  EXPECT_EQ(fp32.gradients, 512);
+  EXPECT_EQ(fp32.main_weights, 0);
+  EXPECT_EQ(fp32.moments, 800);
+  config.precision.bf16 = true;
+  const StateBytes bf16 = state_bytes(config, count);
+  EXPECT_EQ(bf16.weights, 200);
+  EXPECT_EQ(bf16.main_weights, 400);
+  EXPECT_EQ(bf16.sum(), 200 + 512 + 400 + 800);
+  config.precision.bf16 = false;
+  config.precision.fp64 = true;
+  EXPECT_EQ(state_bytes(config, count).sum(), 800 + 1024 + 1600);
+}
+
+TEST(StepCost, TensorTrafficByHand) {
+  Config config = small_model();
+  config.parallel.tensor_model_parallel_size = 4;
+  const std::int64_t rows = 8, pass = 8 * 2 * 8 * 4 * 3 / 4;  // rows x samples x h x fp32, 3 of 4 parts
+  const std::int64_t loss = 3 * 2 * (8 * 2 * 4 * 3 / 4);
+  EXPECT_EQ(tensor_layer_bytes(config, rows).forward, 4 * pass);
+  EXPECT_EQ(tensor_layer_bytes(config, rows).backward, 4 * pass);
+  EXPECT_EQ(tensor_ends_bytes(config, rows).forward, 2 * pass + loss);
+  EXPECT_EQ(tensor_ends_bytes(config, rows).backward, 2 * pass);
+  config.parallel.sequence_parallel = true;
+  EXPECT_EQ(tensor_layer_bytes(config, rows).forward, 4 * pass);
+  EXPECT_EQ(tensor_layer_bytes(config, rows).backward, 6 * pass);
+  EXPECT_EQ(tensor_ends_bytes(config, rows).forward, 3 * pass + loss);
+  EXPECT_EQ(tensor_ends_bytes(config, rows).backward, 3 * pass);
+  config.model.position_embedding_type = "rope";
+  EXPECT_EQ(tensor_ends_bytes(config, rows).forward, 2 * pass + loss);
+  config.parallel.tensor_model_parallel_size = 1;
+  EXPECT_EQ(tensor_layer_bytes(config, rows).forward, 0);
+  EXPECT_EQ(tensor_ends_bytes(config, rows).forward, 0);
+}
+
+TEST(StepCost, GradientsAreSummedOverTheReplicas) {
+  const ParameterCount count{.whole = 0, .of_rank = 0, .gradient_buffer = 128};
+  EXPECT_EQ(gradient_sum_bytes(small_model(), count, 1), 0);
+  EXPECT_EQ(gradient_sum_bytes(small_model(), count, 4), 2 * 128 * 4 * 3 / 4);
+}
+
+}  // namespace
+}  // namespace ringtron

@@ -1,0 +1,48 @@
+#include "ringtron/train/batch_shape.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/train/toy_training.h"
+
+namespace ringtron::testing {
+namespace {
+
+Config config_of(const std::string& flags, const Layout& layout = {1, 4, 1, false, 2}) {
+  return toy_config(layout, "corpus", fmt::format("{} {}", kLlamaLike, flags));
+}
+
+TEST(BatchShape, DenseSamplesCountTheirSquaredLength) {
+  const auto shape = make_batch_shape(config_of(""), {});
+  EXPECT_EQ(shape->squared_lengths, 2 * 32 * 32);  // two samples
+  EXPECT_EQ(shape->area_imbalance, 1.0);           // zigzag
+  EXPECT_EQ(shape->sequence->layout, zigzag_layout(32, 4));
+  EXPECT_TRUE(shape->sequence->document_starts.empty());
+}
+
+TEST(BatchShape, DocumentsCountTheirOwnSquares) {
+  const auto shape = make_batch_shape(config_of("--reset-attention-mask"), {{8, 20}, {}});
+  EXPECT_EQ(shape->squared_lengths, 8 * 8 + 12 * 12 + 12 * 12 + 32 * 32);
+  EXPECT_EQ(shape->sequence->document_starts[0], (std::vector<std::int64_t>{8, 20}));
+  EXPECT_GE(shape->area_imbalance, 1.0);
+}
+
+TEST(BatchShape, WindowsCountWhatTheySee) {
+  // The first query sees 1 key, the second 2, all others 3.
+  EXPECT_EQ(make_batch_shape(config_of("--window-size 2,0"), {})->squared_lengths,
+            2 * (2 * (1 + 2 + 30 * 3) - 32));
+}
+
+TEST(BatchShape, ImbalanceIsThatOfTheLayout) {
+  // Rank 3 of 4 has 25 + ... + 32 pairs of 1 + ... + 32.
+  const auto contiguous = make_batch_shape(config_of("--cp-layout contiguous"), {});
+  EXPECT_NEAR(contiguous->area_imbalance, 228.0 / (528.0 / 4), 1e-12);
+  EXPECT_LT(make_batch_shape(config_of("--cp-layout balanced"), {})->area_imbalance, 1.1);
+}
+
+TEST(BatchShape, SequenceParallelismNeedsShardsThatDivide) {
+  const auto shape = make_batch_shape(config_of("--seq-length 26", {2, 3, 1, true, 2}), {});
+  for (int r = 0; r < 3; ++r) EXPECT_EQ(shape->sequence->layout.local_length(r) % 2, 0) << r;
+}
+
+}  // namespace
+}  // namespace ringtron::testing

@@ -1,6 +1,6 @@
 // check_cp_config: shows what a command line of pretrain_gpt would run, and all its faults, without running
 // it.
-#include "ringtron/tools/check_cp_config.h"
+#include "ringtron/tools/check/check_cp_config.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/config/parse.h"

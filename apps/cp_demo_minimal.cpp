@@ -1,8 +1,8 @@
 // cp_demo_minimal: context parallelism in small, shown and checked. Started like pretrain_gpt, or alone.
 #include "ringtron/base/error.h"
 #include "ringtron/config/parse.h"
-#include "ringtron/tools/cp_demo.h"
-#include "ringtron/tools/run_as_rank.h"
+#include "ringtron/tools/demo/cp_demo.h"
+#include "run_as_rank.h"
 
 int main(int argc, char** argv) {
   using namespace ringtron;

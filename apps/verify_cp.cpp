@@ -1,8 +1,8 @@
 // verify_cp: shows on the user's own flags that training in their layout computes what one process computes.
-#include "ringtron/tools/verify_cp.h"
+#include "ringtron/tools/verify/verify_cp.h"
 #include "ringtron/base/error.h"
 #include "ringtron/config/parse.h"
-#include "ringtron/tools/run_as_rank.h"
+#include "run_as_rank.h"
 
 int main(int argc, char** argv) {
   using namespace ringtron;

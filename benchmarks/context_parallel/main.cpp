@@ -1,8 +1,10 @@
 // context_parallel: measures attention over several ranks against one rank, and prints the tables of
 // docs/benchmarks.md.
 #include <algorithm>
+#include <optional>
 
 #include "benchmarks/context_parallel/accuracy.h"
+#include "benchmarks/context_parallel/peer.h"
 #include "benchmarks/context_parallel/rates.h"
 #include "benchmarks/context_parallel/setting.h"
 #include "ringtron/base/error.h"
@@ -18,6 +20,12 @@ int main(int argc, char** argv) {
       setting.say(benchmark::kHelp);
       return kExitOk;
     }
+    // Read first: a fault in it is not to be found after minutes of measuring.
+    std::optional<benchmark::Peer> peer;
+    if (!setting.options.peer.empty()) {
+      peer = benchmark::read_peer(setting.options.peer);
+      benchmark::check_comparable(*peer, setting);
+    }
     benchmark::print_heading(setting);
     if (!benchmark::outputs_agree(setting)) {
       setting.say("outputs differ from one rank's: nothing is timed");
@@ -28,8 +36,12 @@ int main(int argc, char** argv) {
       return std::count(setting.options.parts.begin(), setting.options.parts.end(), part) > 0;
     };
     if (wanted("error")) benchmark::print_errors(setting);
-    if (wanted("rates")) benchmark::print_rates(setting);
+    if (wanted("rates")) {
+      const auto rates = benchmark::print_rates(setting);
+      if (peer) benchmark::print_against_peer(setting, *peer, rates);
+    }
     if (wanted("documents")) benchmark::print_documents(setting);
+    if (wanted("planning")) benchmark::print_planning(setting);
     if (wanted("auto")) benchmark::print_auto(setting);
     return kExitOk;
   });

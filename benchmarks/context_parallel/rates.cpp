@@ -6,9 +6,10 @@
 #include <algorithm>
 #include <map>
 
+#include "ringtron/base/clock.h"
 #include "ringtron/base/random.h"
 #include "ringtron/comm/local_communicator.h"
-#include "ringtron/context_parallel/balanced_layout.h"
+#include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/context_parallel/transport_measure.h"
 #include "ringtron/tools/profile/profile_report.h"
 
@@ -61,20 +62,24 @@ std::map<CpTransport, Rate> rates_of(const Setting& setting, const LayerSetup& l
   return rates;
 }
 
-// One row of ratios.
-void print_ratio_row(const Setting& setting, const std::string& name, const LayerSetup& layer) {
+// One row of ratios. Returns our rates.
+std::map<CpTransport, double> print_ratio_row(const Setting& setting, const std::string& name,
+                                              const LayerSetup& layer) {
   const LayerSetup one = equal_work_of_one_rank(layer);
   std::vector<double> alone_seconds = steps_of_one_rank(setting, one);
   const std::map<CpTransport, Rate> rates = rates_of(setting, layer);
   append(alone_seconds, steps_of_one_rank(setting, one));
   const Rate alone = rate_of(one, alone_seconds);
   std::string row = fmt::format("| {} | {:.3g} ({:.1f}%) |", name, alone.tflops, 100 * alone.spread);
+  std::map<CpTransport, double> tflops;
   for (const CpTransport transport : kTransports) {
     const Rate& rate = rates.at(transport);
+    tflops[transport] = rate.tflops;
     row += fmt::format(" {:.3f} ({:.2f} ms, {:.1f}%) |", rate.tflops / alone.tflops, 1e3 * rate.median,
                        100 * rate.spread);
   }
   setting.say(row);
+  return tflops;
 }
 
 // Nine short documents for each long one, as profile_cp makes them up.
@@ -89,6 +94,18 @@ std::vector<std::int64_t> documents_of(std::int64_t length) {
     at += 1 + (below(10) == 0 ? length / 8 + below(length / 8) : length / 128 + below(length / 32));
   }
   return starts;
+}
+
+// Milliseconds of the median run.
+template <class Run>
+double milliseconds_of(const Setting& setting, Run run) {
+  std::vector<double> seconds;
+  for (int i = 0; i < setting.options.repeats.repeats; ++i) {
+    const auto start = SteadyClock::now();
+    run();
+    seconds.push_back(seconds_since(start));
+  }
+  return 1e3 * percentiles(seconds).p50;
 }
 
 // Shapes on which auto is judged: short to long, many to few key/value heads, and a window.
@@ -112,17 +129,20 @@ std::vector<AutoCase> auto_cases(const Options& options) {
 
 }  // namespace
 
-void print_rates(const Setting& setting) {
+std::vector<OwnRates> print_rates(const Setting& setting) {
+  std::vector<OwnRates> all;
   setting.say("\n### Rate per rank ÷ rate of the same kernel on one rank with equal work\n");
   setting.say(
       "| heads | tokens per rank | one rank, TFLOP/s (spread) | p2p | all_gather | a2a "
       "|\n|---|---|---|---|---|---|");
   for (const Heads& heads : setting.options.heads) {
     for (const std::int64_t tokens : setting.options.tokens) {
-      print_ratio_row(setting, fmt::format("{} | {}", heads.name(), tokens),
-                      setting.layer(heads, tokens * setting.group->size()));
+      const LayerSetup layer = setting.layer(heads, tokens * setting.group->size());
+      all.push_back(
+          {heads, tokens, print_ratio_row(setting, fmt::format("{} | {}", heads.name(), tokens), layer)});
     }
   }
+  return all;
 }
 
 void print_documents(const Setting& setting) {
@@ -148,6 +168,29 @@ void print_documents(const Setting& setting) {
   }
 }
 
+void print_planning(const Setting& setting) {
+  if (!setting.speaks()) return;
+  setting.say("\n### Time to plan one micro-batch of documents on one rank, in ms\n");
+  setting.say(
+      "| ranks | tokens | documents | balanced layout | plan of p2p | all_gather | a2a "
+      "|\n|---|---|---|---|---|---|---|");
+  for (const int ranks : {8, 16}) {
+    for (const std::int64_t length : {std::int64_t{64} << 10, std::int64_t{128} << 10}) {
+      const std::vector<std::int64_t> starts = documents_of(length);
+      const std::vector<AttentionMask> masks = {AttentionMask(length, true, {}, starts)};
+      const SequenceLayout layout = balanced_layout(masks, ranks);
+      std::string row = fmt::format("| {} | {} | {} | {:.2f} |", ranks, length, starts.size(),
+                                    milliseconds_of(setting, [&] { balanced_layout(masks, ranks); }));
+      for (const CpTransport transport : kTransports) {
+        row += fmt::format(" {:.2f} |", milliseconds_of(setting, [&] {
+                             make_transport_plan(transport, 1, {layout, masks}, ranks / 2);
+                           }));
+      }
+      setting.say(row);
+    }
+  }
+}
+
 void print_auto(const Setting& setting) {
   setting.say("\n### Time of the transport that auto chooses ÷ time of the fastest\n");
   setting.say(
@@ -158,7 +201,8 @@ void print_auto(const Setting& setting) {
   for (const AutoCase& c : cases) {
     LayerSetup layer = setting.layer(c.heads, c.tokens * setting.group->size());
     layer.call.window = c.window;
-    const DeviceSpeeds speeds = measure_speeds(*setting.group, layer.shape, layer.type, layer.device);
+    const AttentionUse use{layer.layout().sequence_length(), c.window};
+    const DeviceSpeeds speeds = measure_speeds(*setting.group, layer.shape, use, layer.type, layer.device);
     const std::vector<AttentionMask> masks = layer.masks();
     const TransportChoice choice =
         choose_transport({{layer.layout(), masks}, layer.shape, 0, speeds.link, speeds.attention});

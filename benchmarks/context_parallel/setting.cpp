@@ -14,7 +14,7 @@
 #include "ringtron/base/log.h"
 #include "ringtron/base/text.h"
 #include "ringtron/comm/make_communicator.h"
-#include "ringtron/context_parallel/balanced_layout.h"
+#include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/tools/take_flag.h"
 #include "ringtron/train/cuda_runtime.h"
 
@@ -30,9 +30,10 @@ Prints markdown. Outputs and gradients are compared with one rank's first; where
   --tokens A,B     per rank (default 8192,16384,32768 on GPUs, 256,512,1024 on CPUs)
   --heads N        query heads (default 32 on GPUs, 8 on CPUs)
   --head-size D    (default 128 on GPUs, 64 on CPUs)
-  --parts A,B      of error,rates,documents,auto (default: all)
+  --parts A,B      of error,rates,documents,planning,auto (default: all)
   --repeats N      timed steps in each of two rounds (default 20 on GPUs, 5 on CPUs)
   --warmup N       steps before them (default 5 on GPUs, 1 on CPUs)
+  --peer FILE      what torch_context_parallel.py --output wrote on this machine: our rates / its best mode's
   --inject         sends nothing while outputs are compared: they must be found to differ
 )";
 
@@ -45,6 +46,8 @@ std::string cpu_name() {
   }
   return "unknown CPU";
 }
+
+constexpr std::string_view kParts[] = {"error", "rates", "documents", "planning", "auto"};
 
 Options parse(std::vector<std::string> words, bool gpu) {
   Options o;
@@ -60,11 +63,15 @@ Options parse(std::vector<std::string> words, bool gpu) {
     std::vector<std::string> one = {"--tokens", word};
     o.tokens.push_back(take_count(one, "--tokens").value());
   }
-  o.parts = split(take_flag(words, "--parts").value_or("error,rates,documents,auto"), ',');
+  o.parts = split(take_flag(words, "--parts").value_or("error,rates,documents,planning,auto"), ',');
   for (const std::string& part : o.parts) {
-    if (part == "error" || part == "rates" || part == "documents" || part == "auto") continue;
-    throw ConfigError(fmt::format("--parts: expected error, rates, documents or auto, got {}", part));
+    if (std::count(std::begin(kParts), std::end(kParts), part) > 0) continue;
+    throw ConfigError(
+        fmt::format("--parts: expected error, rates, documents, planning or auto, got {}", part));
   }
+  o.peer = take_flag(words, "--peer").value_or("");
+  if (!o.peer.empty() && std::count(o.parts.begin(), o.parts.end(), "rates") == 0)
+    throw ConfigError("--peer: expected rates among --parts, got none. Add it, or leave --peer out");
   if (std::erase(words, "--inject") > 0) o.fault = CpFault::skip_exchange;
   o.help = std::erase(words, "--help") > 0;
   if (!words.empty()) throw ConfigError(fmt::format("expected no other flag, got {}. See --help", words[0]));
@@ -84,6 +91,10 @@ RendezvousOptions rendezvous_options(const LaunchEnvironment& environment) {
 
 std::string Heads::name() const {
   return fmt::format("{}/{} of {}", query, key_value, size);
+}
+
+std::string Setting::machine() const {
+  return device.is_cuda() ? device_name(device) : cpu_name();
 }
 
 void Setting::say(const std::string& line) const {
@@ -131,8 +142,7 @@ void print_heading(const Setting& setting) {
     versions += fmt::format(", cuDNN {}, CUDA {}", at::detail::getCUDAHooks().versionRuntimeCuDNN(),
                             at::detail::getCUDAHooks().versionCUDART());
   }
-  setting.say(fmt::format("- machine: {} ranks on {}", setting.group->size(),
-                          gpu ? device_name(setting.device) : cpu_name()));
+  setting.say(fmt::format("- machine: {} ranks on {}", setting.group->size(), setting.machine()));
   setting.say(fmt::format("- versions: {}; threads of a rank: {}", versions, at::get_num_threads()));
   setting.say(fmt::format(
       "- {} warm-up and {} timed steps in each of two rounds, every step with new random tensors; median "

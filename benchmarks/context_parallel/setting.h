@@ -24,6 +24,7 @@ struct Options {
   std::vector<Heads> heads;          // multi-head, and eight query heads to one key/value head
   std::vector<std::string> parts;    // outputs always come first
   Repeats repeats;
+  std::string peer;               // file of another program's rates, or empty
   CpFault fault = CpFault::none;  // of the comparison of outputs
   bool help = false;
 };
@@ -37,6 +38,7 @@ struct Setting {
   std::unique_ptr<Communicator> group;
   Options options;
 
+  std::string machine() const;  // name of the GPU, or of the CPU
   bool speaks() const { return environment.rank == 0; }
   void say(const std::string& line) const;  // on rank 0
   // One layer, causal; `documents` of the one sample, or none.

@@ -4,6 +4,7 @@
   cp_demo.py BIN_FOLDER
 """
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -17,6 +18,8 @@ CASES = [
     (2, ["--bf16"], ["{0, 1}"]),
     (1, [], ["rank 0 holds 128 of the 128 rows"]),
 ]
+
+REFUSED = ["--reset-attention-mask", "--reset-position-ids", "--position-embedding-type learned_absolute"]
 
 
 def main():
@@ -35,7 +38,13 @@ def main():
         if faults:
             failed += 1
             print(result.stdout + result.stderr)
-    print(f"{len(CASES) - failed} passed, {failed} failed")
+    for flags, said in [*((flag.split(), f"{flag}: expected.*verify_cp") for flag in REFUSED),
+                        (["--context-parallel-size", "4"], "ringrun --nproc-per-node 4 PROGRAM")]:
+        result = subprocess.run([str(binaries / "cp_demo_minimal"), *flags], capture_output=True, text=True, timeout=60)
+        right = result.returncode == 2 and re.search(said, result.stderr) is not None
+        print(f"{' '.join(flags)}: {'refused' if right else result.stdout + result.stderr}", flush=True)
+        failed += 0 if right else 1
+    print(f"{len(CASES) + len(REFUSED) + 1 - failed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
 

@@ -49,7 +49,10 @@ def check_trace(trace):
         assert {e["tid"] // 2 for e in spans} == {0, 1}, "both ranks have a track"
         seen = {e["name"] for e in spans}
         assert {"attend", "merge", "forward", "backward"} <= seen, (name, seen)
-        assert ("exchange" in seen) == (name != "a2a"), (name, seen)
+        exchanges = [e for e in spans if e["name"] == "exchange"]
+        assert {e["tid"] % 2 for e in exchanges} == {1}, (name, seen)
+        if name == "a2a":  # there and back in each pass, on each of two ranks
+            assert sorted(e["cat"] for e in exchanges) == ["backward"] * 4 + ["forward"] * 4, exchanges
         assert ("to heads" in seen) == (name == "a2a"), (name, seen)
         assert all(e["dur"] >= 0 for e in spans)
 
@@ -65,7 +68,7 @@ def main():
         check_json(json.loads(out.read_text()))
         check_trace(json.loads(trace.read_text()))
 
-        windows = run(binaries, "--repeats", 1, "--warmup", 1, "--transports", "p2p", "--window-size", "8,0", "--json", out)
+        windows = run(binaries, "--repeats", 1, "--warmup", 0, "--transports", "p2p", "--window-size", "8,0", "--json", out)
         assert windows.returncode == 0, windows.stdout + windows.stderr
         halo = json.loads(out.read_text())["transports"]
         assert len(halo) == 1 and 0 < max(halo[0]["planned_bytes"]) < 48 * 2 * 16 * 4 * 3, halo
@@ -74,10 +77,17 @@ def main():
         documents = run(binaries, "--repeats", 1, "--warmup", 1, "--reset-attention-mask", "--cp-layout", "balanced")
         assert documents.returncode == 0 and "documents" in documents.stdout, documents.stdout + documents.stderr
 
-        for wrong in (["--transports", "ring"], ["--repeats", "none"], ["--transports", "a2a+p2p"]):
+        nowhere = pathlib.Path(folder) / "none" / "x.json"
+        for wrong in (["--transports", "ring"], ["--transports", ","], ["--repeats", "none"], ["--repeats", "0"],
+                      ["--transports", "a2a+p2p"], ["--json", nowhere], ["--trace", nowhere]):
             refused = run(binaries, *wrong)
-            assert refused.returncode == 2, (wrong, refused.stdout + refused.stderr)
-            assert "expected" in refused.stderr + refused.stdout, refused.stderr
+            said = refused.stdout + refused.stderr
+            assert refused.returncode == 2, (wrong, said)
+            assert f"{wrong[0]}: expected" in said or f"{' '.join(wrong)}: expected" in said, (wrong, said)
+            assert "vs one rank" not in said, "refused after the measurement"
+
+        alone = subprocess.run([str(binaries / "profile_cp"), *FLAGS], capture_output=True, text=True, timeout=240)
+        assert alone.returncode == 2 and "ringrun --nproc-per-node 2 PROGRAM" in alone.stderr, alone.stdout + alone.stderr
     print("profile_cp: passed")
 
 

@@ -23,6 +23,7 @@ RIGHT = {
     "all_gather": CP2 + TP2 + ["--cp-comm-type", "all_gather"],
     "a2a": CP4 + LLAMA + ["--cp-comm-type", "a2a", "--num-attention-heads", "6", "--kv-channels", "32",
                           "--group-query-attention", "--num-query-groups", "3"],
+    "a2a_in_parts": CP2 + LLAMA + ["--cp-comm-type", "a2a"],  # four heads a rank: made small two, in two parts
     "a2a_p2p": CP4 + ["--cp-comm-type", "a2a+p2p", "--hierarchical-context-parallel-sizes", "2", "2"],
     "documents": CP2 + LLAMA + DOCUMENTS + ["--cp-layout", "balanced", "--cp-comm-type", "p2p", "all_gather", "a2a", "p2p"],
     "window": CP4 + LLAMA + ["--window-size", "200", "0", "--cp-layout", "contiguous", "--softmax-type", "learnable",

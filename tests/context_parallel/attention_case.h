@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "ringtron/base/random.h"
-#include "ringtron/context_parallel/balanced_layout.h"
+#include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/context_parallel/context_parallel.h"
 #include "ringtron/context_parallel/reference_attention.h"
 

@@ -1,5 +1,5 @@
 // The proof of exchange: a correct run passes, a broken one is reported with the layer that broke.
-#include "ringtron/context_parallel/exchange_proof.h"
+#include "ringtron/context_parallel/plan/exchange_proof.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

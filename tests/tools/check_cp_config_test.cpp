@@ -1,5 +1,5 @@
 // The checker says of command lines what training would do with them.
-#include "ringtron/tools/check_cp_config.h"
+#include "ringtron/tools/check/check_cp_config.h"
 
 #include <gmock/gmock.h>
 
@@ -123,7 +123,9 @@ TEST(CheckCpConfig, WorldSizeOfFlagThenLauncherThenSizes) {
               HasSubstr("1 fault:\n  1. --world-size: expected a value behind it, got nothing"));
   EXPECT_THAT(check_example("--world-size 12").text,
               AllOf(HasSubstr("world size (12) is not divisible"),
-                    HasSubstr("not known: the world does not divide")));
+                    HasSubstr("not known: the world does not divide"), Not(HasSubstr("ringrun"))));
+  EXPECT_THAT(check_example("--world-size 1").text,  // as without a launcher
+              HasSubstr("; start it with: ringrun --nproc-per-node 8 PROGRAM ..."));
 }
 
 TEST(CheckCpConfig, BytesOfTheRingAreThoseOfTheFacts) {
@@ -185,7 +187,9 @@ TEST(CheckCpConfig, ManyRanksAreShortened) {
 }
 
 TEST(CheckCpConfig, AbsurdSizesAreNotCounted) {
-  EXPECT_THAT(check_example("--num-layers 2000000000").text, HasSubstr("--num-layers 2000000000 (16384)\n"));
+  EXPECT_THAT(check_example("--num-layers 2000000000").text,
+              AllOf(HasSubstr("--num-layers 2000000000 (16384)\n"),
+                    EndsWith("\nok, but not counted: --num-layers 2000000000 (16384)")));
   const std::string text =
       check_example("--context-parallel-size 2000000000 --tensor-model-parallel-size 2000000000").text;
   EXPECT_THAT(text, AllOf(HasSubstr("ranks 2147483647 (1048576), --context-parallel-size"),

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <set>
 
@@ -83,6 +84,38 @@ DIST_TEST(TraceRecorder, EveryStepHasItsExchangeAttendAndMerge, 2) {
   EXPECT_EQ(steps_of("attend", "backward"), (std::set<int>{0, 1}));
   EXPECT_EQ(steps_of("exchange", "backward"), (std::set<int>{0, 1}));
   EXPECT_EQ(steps_of("forward", "forward"), (std::set<int>{-1}));
+}
+
+DIST_TEST(TraceRecorder, ExchangesOfHeadsAreOnTheWireFromTheirStartToTheirWait, 2) {
+  LayerSetup layer = small_layer(ranks.size(), 64);
+  layer.call.transport = CpTransport::a2a;
+  layer.shape.groups = 4;  // so that each rank's heads divide by two
+  const auto masks = layer.masks();
+  const TransportPlan plan = make_transport_plan(CpTransport::a2a, 1, {layer.layout(), masks}, ranks.rank());
+  for (const int groups : {1, 2}) {
+    TraceRecorder recorder(at::kCPU, plan);
+    CpAttentionOptions options;
+    options.observer = &recorder;
+    options.head_groups = groups;
+    LayerBench(ranks.world(), layer, options).run_once(recorder);
+    std::vector<double> starts, ends, sent, arrived;  // of the packing, the waits and the exchanges
+    for (const TraceEvent& e : recorder.take()) {
+      if (e.name == "to heads" || e.name == "to sequence") starts.push_back(e.begin + e.duration);
+      if (e.name == "wait" && e.step == -1) ends.push_back(e.begin + e.duration);
+      if (e.name != "exchange") continue;
+      EXPECT_EQ(e.lane, 1);
+      sent.push_back(e.begin);
+      arrived.push_back(e.begin + e.duration);
+    }
+    for (auto* times : {&starts, &ends, &sent, &arrived}) std::sort(times->begin(), times->end());
+    ASSERT_EQ(sent.size(), 4u * static_cast<std::size_t>(groups));  // there and back in both passes
+    ASSERT_EQ(starts.size(), sent.size());
+    ASSERT_EQ(ends.size(), sent.size());
+    for (std::size_t i = 0; i < sent.size(); ++i) {
+      EXPECT_NEAR(sent[i], starts[i], 1e-12);
+      EXPECT_NEAR(arrived[i], ends[i], 1e-12);
+    }
+  }
 }
 
 }  // namespace

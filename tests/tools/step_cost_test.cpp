@@ -1,5 +1,5 @@
 // Counts and bytes of a small model, worked out by hand.
-#include "ringtron/tools/step_cost.h"
+#include "ringtron/tools/check/step_cost.h"
 
 #include <gmock/gmock.h>
 

@@ -1,5 +1,5 @@
 // docs/support.md is what the table says, and what it points to exists.
-#include "ringtron/tools/support_table.h"
+#include "ringtron/tools/check/support_table.h"
 
 #include <gmock/gmock.h>
 

@@ -38,5 +38,11 @@ TEST(TakeFlag, NumbersAreChecked) {
   EXPECT_TRUE(words.empty());
 }
 
+TEST(TakeFlag, ZeroWhereItIsAllowed) {
+  std::vector<std::string> words = {"--warmup", "0", "--repeats=-1"};
+  EXPECT_EQ(take_count(words, "--warmup", 0), 0);
+  EXPECT_THROW(take_count(words, "--repeats", 0), ConfigError);
+}
+
 }  // namespace
 }  // namespace ringtron

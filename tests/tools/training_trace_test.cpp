@@ -1,4 +1,4 @@
-#include "ringtron/tools/training_trace.h"
+#include "ringtron/tools/verify/training_trace.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

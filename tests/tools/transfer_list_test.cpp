@@ -5,7 +5,7 @@
 #include <map>
 #include <utility>
 
-#include "ringtron/context_parallel/balanced_layout.h"
+#include "ringtron/context_parallel/plan/balanced_layout.h"
 
 namespace ringtron {
 namespace {
@@ -29,6 +29,14 @@ const Case kCases[] = {
     {CpTransport::hierarchical, 6, 2, 5, 5, 47, {}, {}},
     {CpTransport::hierarchical, 8, 4, 8, 2, 64, {9, 0}, {}},
 };
+
+std::int64_t bytes_sent(const std::vector<Transfer>& transfers) {
+  std::int64_t bytes = 0;
+  for (const Transfer& transfer : transfers) {
+    for (const SizedMessage& message : transfer.sends) bytes += message.bytes;
+  }
+  return bytes;
+}
 
 std::vector<std::vector<Transfer>> lists_of(const Case& c) {
   const std::vector<AttentionMask> masks = {AttentionMask(c.length, true, c.window, c.documents)};

@@ -31,14 +31,18 @@ constexpr Rule kRules[] = {
      [](In in) { return in.data_parallel_size == 0; },
      [](In in) {
        const ParallelConfig& p = in.given.parallel;
-       return fmt::format(
+       std::string text = fmt::format(
            "world size ({}) is not divisible by total_model_size (total_model_size={:.0f}): tensor {} x "
            "context {} x "
-           "pipeline {}",
+           "pipeline {}; start a multiple of that many ranks, or make the sizes smaller",
            in.world_size, model_ranks(in), p.tensor_model_parallel_size, p.context_parallel_size,
            p.pipeline_model_parallel_size);
+       // One rank is what a program has that no launcher started.
+       if (in.world_size == 1)
+         text += fmt::format("; start it with: ringrun --nproc-per-node {:.0f} PROGRAM ...", model_ranks(in));
+       return text;
      },
-     "start a multiple of that many ranks, or make the sizes smaller"},
+     ""},
     {"--pipeline-model-parallel-size",
      [](In in) { return in.given.parallel.pipeline_model_parallel_size > 1; },
      [](In in) {

@@ -12,7 +12,7 @@
 #include <span>
 #include <vector>
 
-#include "ringtron/context_parallel/sequence_layout.h"
+#include "ringtron/context_parallel/plan/sequence_layout.h"
 
 namespace ringtron {
 

@@ -30,17 +30,21 @@ std::vector<AttentionMask> masks_of(const SequenceLayout& layout, const Attentio
 
 }  // namespace
 
-std::int64_t PlannedAttention::area(std::int64_t samples) const {
-  std::int64_t area = 0;
-  for (const AttentionMask& mask : masks) area += mask.area();
-  return masks.size() == 1 ? area * samples : area;
-}
-
 const BlockAttention& AttentionEngine::block(const at::Tensor& q, bool dropout) {
   const std::lock_guard lock(mutex_);
   auto& block = blocks_[{q.device().type(), q.scalar_type(), dropout}];
   if (!block) block = make_block_attention(q.device().type(), q.scalar_type(), dropout, options_.deterministic);
   return *block;
+}
+
+at::Tensor AttentionEngine::key_head(const HeadShare& share, std::int64_t heads_per_group, at::Device device) {
+  if (is_regular(share, heads_per_group)) return {};
+  const std::lock_guard lock(mutex_);
+  at::Tensor& heads = key_heads_[{share.q.begin, share.q.end, heads_per_group}];
+  if (!heads.defined() || heads.device() != device) {
+    heads = at::tensor(key_head_of_query_head(share, heads_per_group), at::kLong).to(device);
+  }
+  return heads;
 }
 
 std::shared_ptr<const PlannedAttention> AttentionEngine::plan(const AttentionCall& call, const at::Tensor& q) {
@@ -53,9 +57,11 @@ std::shared_ptr<const PlannedAttention> AttentionEngine::plan(const AttentionCal
   const PlanRequest request{layout, masks};
   agree_on_plan(plan_hash(call.transport, options_.hierarchical_a, request), call, q.device());
   TransportPlan plan = make_transport_plan(call.transport, options_.hierarchical_a, request, group_.rank());
+  std::int64_t area = 0;
+  for (const AttentionMask& mask : masks) area += mask.area();
   if (plans_.size() >= kPlansKept) plans_.erase(plans_.begin());
   plans_.push_back(std::make_shared<const PlannedAttention>(
-      PlannedAttention{call.shape, call.causal, call.window, layout, std::move(masks), std::move(plan)}));
+      PlannedAttention{call.shape, call.causal, call.window, layout, std::move(masks), std::move(plan), area}));
   return plans_.back();
 }
 

@@ -63,9 +63,7 @@ PlanContext AttentionState::context(const at::Tensor& q, const std::vector<HeadS
   context.scale = call_.scale;
   context.dropout = drops ? &*dropout : nullptr;
   context.sink = sink_of(mine);
-  if (!is_regular(mine, per_group_)) {
-    context.key_head = at::tensor(key_head_of_query_head(mine, per_group_), at::kLong).to(q.device());
-  }
+  context.key_head = engine_->key_head(mine, per_group_, q.device());
   context.varied_shapes = planned_->varied_shapes();
   context.counts = &counts();
   context.observer = observer();

@@ -15,8 +15,8 @@
 #include <span>
 
 #include "ringtron/context_parallel/attention_dropout.h"
-#include "ringtron/context_parallel/attention_mask.h"
-#include "ringtron/context_parallel/sequence_layout.h"
+#include "ringtron/context_parallel/plan/attention_mask.h"
+#include "ringtron/context_parallel/plan/sequence_layout.h"
 
 namespace ringtron {
 

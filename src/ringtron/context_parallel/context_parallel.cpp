@@ -69,6 +69,11 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
     return {at[0], at[1], at[2], at[3], at[4]};
   }
 
+  static std::vector<at::Tensor> finish(HeadExchange& exchange, PendingHeads& pending, const AttentionState& state) {
+    const Observed observed(state.observer(), "wait");
+    return exchange.finish(pending);
+  }
+
   static at::Tensor alone(const AttentionState& state, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           torch::autograd::variable_list& saved) {
     std::optional<AttentionDropout> dropout;
@@ -101,7 +106,7 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
     }
     const at::Tensor out = at::zeros({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options());
     for (std::size_t i = 0; i < coming.size(); ++i) {
-      const std::vector<at::Tensor> mine = exchange.finish(coming[i]);
+      const std::vector<at::Tensor> mine = finish(exchange, coming[i], state);
       std::optional<AttentionDropout> dropout;
       const PlanContext context = state.context(q, state.shares()[i], dropout);
       const ForwardState done = run_forward(plan.forward, plan.keeps_last_block, context, mine[0], mine[1], mine[2]);
@@ -110,7 +115,7 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
       const Observed observed(state.observer(), "to sequence");
       going.push_back(exchange.start_to_sequence({{done.out, HeadKind::query}}, state.shares()[i], {out}));
     }
-    for (PendingHeads& pending : going) exchange.finish(pending);
+    for (PendingHeads& pending : going) finish(exchange, pending, state);
     return out;
   }
 
@@ -136,7 +141,7 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
       sum.d_sink = at::zeros({state.heads()}, d_out.options().dtype(accumulate));
     }
     for (std::size_t i = 0; i < coming.size(); ++i) {
-      const at::Tensor mine = exchange.finish(coming[i]).front();
+      const at::Tensor mine = finish(exchange, coming[i], state).front();
       const SavedForward before = group_of(saved, i);
       std::optional<AttentionDropout> dropout;
       const PlanContext context = state.context(before.q, state.shares()[i], dropout);
@@ -151,7 +156,7 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
                                                   {part.dv.to(wire), HeadKind::key_value}},
                                                  state.shares()[i], {sum.dq, sum.dk, sum.dv}));
     }
-    for (PendingHeads& pending : going) exchange.finish(pending);
+    for (PendingHeads& pending : going) finish(exchange, pending, state);
     return sum;
   }
 };

@@ -17,10 +17,10 @@
 
 #include "ringtron/comm/communicator.h"
 #include "ringtron/context_parallel/attention_dropout.h"
-#include "ringtron/context_parallel/attention_mask.h"
-#include "ringtron/context_parallel/exchange_proof.h"
-#include "ringtron/context_parallel/sequence_layout.h"
-#include "ringtron/context_parallel/transport.h"
+#include "ringtron/context_parallel/plan/attention_mask.h"
+#include "ringtron/context_parallel/plan/exchange_proof.h"
+#include "ringtron/context_parallel/plan/sequence_layout.h"
+#include "ringtron/context_parallel/plan/transport.h"
 
 namespace ringtron {
 
@@ -54,7 +54,8 @@ class CpAttention {
   // order, possibly none. Returns [s_local, b, n, d_v], contiguous, in q's type, with autograd. fp64, fp32, bf16; sums
   // in fp32 (fp64 for fp64). All ranks of the group call forward, and later backward, for the same layers in the same
   // order with the same call. Throws CommError, naming the group, when another rank dies, hangs or has another plan
-  // (found before its first message).
+  // (found before its first message; on a GPU only for the first plan of a kind, since reading the answer stalls it, so
+  // document boundaries that differ later show as a CommError or a time-out).
   virtual at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const AttentionCall& call) = 0;
 

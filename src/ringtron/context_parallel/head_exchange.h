@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "ringtron/comm/communicator.h"
-#include "ringtron/context_parallel/exchange_proof.h"
-#include "ringtron/context_parallel/head_shares.h"
-#include "ringtron/context_parallel/sequence_layout.h"
+#include "ringtron/context_parallel/plan/exchange_proof.h"
+#include "ringtron/context_parallel/plan/head_shares.h"
+#include "ringtron/context_parallel/plan/sequence_layout.h"
 
 namespace ringtron {
 

@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "ringtron/context_parallel/exchange_plan.h"
+#include "ringtron/context_parallel/plan/exchange_plan.h"
 
 namespace ringtron::internal {
 

@@ -13,7 +13,7 @@
 #include "ringtron/comm/communicator.h"
 #include "ringtron/context_parallel/block_attention.h"
 #include "ringtron/context_parallel/context_parallel.h"
-#include "ringtron/context_parallel/exchange_plan.h"
+#include "ringtron/context_parallel/plan/exchange_plan.h"
 
 namespace ringtron {
 

@@ -13,7 +13,8 @@
 namespace ringtron {
 namespace {
 
-constexpr int kRepeats = 3;  // after one that does not count; the least time does
+constexpr double kDropoutMeasured = 0.1;  // any share takes the same time
+constexpr int kRepeats = 3;               // after one that does not count; the least time does
 
 // Reading one element waits for all that the device was asked to do.
 void wait_for(const at::Tensor& result) {
@@ -79,7 +80,16 @@ LinkSpeed measure_link(Communicator& group, at::Device device) {
   return link;
 }
 
-AttentionSpeed measure_attention(const AttentionShape& shape, at::ScalarType type, at::Device device) {
+Band measured_band(const AttentionUse& use, std::int64_t rows) {
+  Band band = Band::causal();
+  // A window at least as wide as the block would leave a causal square, for which there are other kernels.
+  if (use.window.left >= 0 && use.window.left < use.sequence_length - 1)
+    band.left = std::min(use.window.left, rows / 2);
+  return band;
+}
+
+AttentionSpeed measure_attention(const AttentionShape& shape, const AttentionUse& use, at::ScalarType type,
+                                 at::Device device) {
   AttentionSpeed speed = default_speeds(device).attention;
   const double backward_ratio = speed.backward_flops_per_second / speed.forward_flops_per_second;
   const std::int64_t rows = device.is_cuda() ? 4096 : 256;
@@ -90,10 +100,17 @@ AttentionSpeed measure_attention(const AttentionShape& shape, at::ScalarType typ
   const at::Tensor q = some_values({rows, 1, heads, shape.key_size}, options);
   const at::Tensor k = some_values({rows, 1, groups, shape.key_size}, options);
   const at::Tensor v = some_values({rows, 1, groups, shape.value_size}, options);
-  const auto block = make_block_attention(device.type(), type, false);
+  const auto block = make_block_attention(device.type(), type, use.dropout);
+  const AttentionDropout dropout{.p = kDropoutMeasured, .sample_numbers = {0}};
+  const PositionRange positions[] = {{0, rows}};
   BlockCall call;
   call.scale = 1.0 / std::sqrt(static_cast<double>(shape.key_size));
-  call.band = Band::causal();
+  call.band = measured_band(use, rows);
+  call.varied_shapes = use.documents;
+  if (use.dropout) {
+    call.dropout = &dropout;
+    call.q_positions = call.kv_positions = positions;
+  }
   const at::NoGradGuard no_grad;
   const double attend = least_seconds([&] { return block->forward(q, k, v, call).out; });
   const double cells = static_cast<double>(call.band.area(rows, rows) * heads);
@@ -108,9 +125,9 @@ AttentionSpeed measure_attention(const AttentionShape& shape, at::ScalarType typ
   return speed;
 }
 
-DeviceSpeeds measure_speeds(Communicator& group, const AttentionShape& shape, at::ScalarType type,
-                            at::Device device) {
-  DeviceSpeeds speeds{measure_link(group, device), measure_attention(shape, type, device)};
+DeviceSpeeds measure_speeds(Communicator& group, const AttentionShape& shape, const AttentionUse& use,
+                            at::ScalarType type, at::Device device) {
+  DeviceSpeeds speeds{measure_link(group, device), measure_attention(shape, use, type, device)};
   double* const numbers[] = {&speeds.link.bytes_per_second,
                              &speeds.link.seconds_per_exchange,
                              &speeds.link.hidden_share,

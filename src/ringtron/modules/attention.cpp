@@ -4,17 +4,10 @@
 
 #include <cmath>
 
+#include "ringtron/modules/attention_config.h"
 #include "ringtron/tensor_parallel/linear.h"
 
 namespace ringtron {
-namespace {
-
-SoftmaxKind softmax_kind(const std::string& type) {
-  if (type == "off-by-one") return SoftmaxKind::off_by_one;
-  return type == "learnable" ? SoftmaxKind::learnable : SoftmaxKind::vanilla;
-}
-
-}  // namespace
 
 SelfAttention::SelfAttention(const BuildContext& build, const std::string& prefix, int layer)
     : build_(build),

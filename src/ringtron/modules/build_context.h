@@ -27,9 +27,4 @@ struct BuildContext {
   bool sequence_parallel() const { return config.parallel.sequence_parallel; }
 };
 
-// --window-size.
-inline AttentionWindow attention_window(const ModelConfig& model) {
-  return model.window_size.size() == 2 ? AttentionWindow{model.window_size[0], model.window_size[1]} : AttentionWindow{};
-}
-
 }  // namespace ringtron

@@ -50,11 +50,11 @@ std::optional<std::string> take_flag(std::vector<std::string>& words, std::strin
   return value;
 }
 
-std::optional<int> take_count(std::vector<std::string>& words, std::string_view name) {
+std::optional<int> take_count(std::vector<std::string>& words, std::string_view name, int least) {
   const std::optional<std::string> text = take_flag(words, name);
   if (!text) return std::nullopt;
   const std::optional<int> value = number_in<int>(*text);
-  if (!value || *value < 1) refuse(name, "a whole number of at least 1", *text);
+  if (!value || *value < least) refuse(name, fmt::format("a whole number of at least {}", least), *text);
   return value;
 }
 

@@ -4,6 +4,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
+#include "ringtron/modules/attention_config.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
 #include "ringtron/train/layer_transports.h"
@@ -49,13 +50,6 @@ BucketOptions bucket_options(const Config& config) {
   return options;
 }
 
-CpAttentionOptions attention_options(const Config& config, CpAttentionOptions options) {
-  options.deterministic = config.precision.deterministic_mode;
-  const auto& sizes = config.parallel.hierarchical_context_parallel_sizes;
-  options.hierarchical_a = sizes.empty() ? 1 : sizes[0];
-  return options;
-}
-
 AdamOptions adam_options(const OptimizerConfig& optimizer) {
   return {optimizer.adam_beta1, optimizer.adam_beta2, optimizer.adam_eps};
 }
@@ -92,7 +86,7 @@ Assembly::Assembly(const Job& job, Config config, std::int64_t vocab_size,
       store_(store_options(job)),
       transports_(layer_transports(job, config_)),
       attention_(make_cp_attention(job.parallel().context(), make_batch_shape(config_, {})->sequence->layout,
-                                   attention_options(config_, attention))),
+                                   cp_attention_options(config_, attention))),
       model_(BuildContext{config_, job.parallel(), store_, vocab_size, *attention_, transports_}),
       schedule_(make_schedule(config_, iterations_of(config_.batch))),
       optimizer_(store_.all(), adam_options(config_.optimizer)),

@@ -28,8 +28,8 @@ std::int64_t iterations_of(const BatchConfig& batch);
 class Assembly {
  public:
   // Weights are the initial ones. `config` is the job's with the padded vocabulary fixed; `vocab_size` is
-  // without padding. `job` outlives the assembly. Collective. Of `attention` only the fault counts: the rest
-  // is the configuration's.
+  // without padding. `job` outlives the assembly. Collective. Of `attention`, `deterministic` and
+  // `hierarchical_a` do not count: the configuration says them.
   Assembly(const Job& job, Config config, std::int64_t vocab_size, const CpAttentionOptions& attention = {});
   Assembly(const Assembly&) = delete;  // the parts refer to each other
   Assembly& operator=(const Assembly&) = delete;

@@ -2,8 +2,8 @@
 
 #include <vector>
 
-#include "ringtron/context_parallel/balanced_layout.h"
-#include "ringtron/modules/build_context.h"
+#include "ringtron/context_parallel/plan/balanced_layout.h"
+#include "ringtron/modules/attention_config.h"
 
 namespace ringtron {
 

@@ -1,7 +1,7 @@
 // The proof of exchange: after the first step every layer's bytes and attended pairs are what they had to be.
 #pragma once
 
-#include "ringtron/context_parallel/exchange_proof.h"
+#include "ringtron/context_parallel/plan/exchange_proof.h"
 #include "ringtron/train/job.h"
 
 namespace ringtron {

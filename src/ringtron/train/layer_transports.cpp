@@ -1,36 +1,30 @@
 #include "ringtron/train/layer_transports.h"
 
-#include <ATen/ATen.h>
-
 #include <optional>
 
 #include "ringtron/base/log.h"
 #include "ringtron/context_parallel/transport_measure.h"
-#include "ringtron/modules/build_context.h"
+#include "ringtron/models/attention_shape.h"
+#include "ringtron/modules/attention_config.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
 
 namespace ringtron {
 namespace {
 
-// One sample is one document here: which documents will come is not known yet.
+// What is priced has one document a sample: which documents will come is not known yet.
 TransportChoice choose(const Job& job, const Config& config) {
-  const int tp = config.parallel.tensor_model_parallel_size;
   const auto shape = make_batch_shape(config, {});
   const std::vector<AttentionMask> masks = {
       AttentionMask(config.model.seq_length, /*causal=*/true, attention_window(config.model))};
-  AttentionShape sizes;
-  sizes.samples = config.batch.micro_batch_size;
-  sizes.heads = config.model.num_attention_heads / tp;
-  sizes.groups = config.model.num_query_groups / tp;
-  sizes.key_size = sizes.value_size = config.model.kv_channels;
-  sizes.element_bytes = static_cast<std::int64_t>(c10::elementSize(job.compute_type()));
-  sizes.sum_bytes = job.compute_type() == at::kDouble ? 8 : 4;
+  const AttentionShape sizes = attention_shape(config);
+  const AttentionUse use{config.model.seq_length, attention_window(config.model),
+                         config.data.reset_attention_mask, config.precision.attention_dropout > 0.0};
   // Measured speeds may choose otherwise in the next run, and sum in another order.
   const DeviceSpeeds speeds =
       config.precision.deterministic_mode
           ? default_speeds(job.device())
-          : measure_speeds(job.parallel().context(), sizes, job.compute_type(), job.device());
+          : measure_speeds(job.parallel().context(), sizes, use, job.compute_type(), job.device());
   const auto& levels = config.parallel.hierarchical_context_parallel_sizes;
   return choose_transport({{shape->sequence->layout, masks},
                            sizes,
@@ -42,7 +36,13 @@ TransportChoice choose(const Job& job, const Config& config) {
 // Groups of context ranks may have measured other speeds: rank 0's word counts for all.
 CpTransport choose_for_all(const Job& job, const Config& config) {
   const TransportChoice choice = choose(job, config);
-  if (job.is_first_rank()) print_line("--cp-comm-type auto: {}", to_string(choice));
+  if (job.is_first_rank()) {
+    print_line("--cp-comm-type auto: {}", to_string(choice));
+    if (config.data.reset_attention_mask) {
+      print_line(
+          "--cp-comm-type auto: documents are not priced, the choice is that of one document a sample");
+    }
+  }
   return transport_of(gather_texts(job.world(), std::string(to_text(choice.transport)))[0]);
 }
 

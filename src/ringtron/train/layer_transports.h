@@ -3,13 +3,14 @@
 
 #include <vector>
 
-#include "ringtron/context_parallel/transport.h"
+#include "ringtron/context_parallel/plan/transport.h"
 #include "ringtron/train/job.h"
 
 namespace ringtron {
 
 // One for each layer, the same on all ranks. Where the flag says auto, the transport that transport_choice.h
-// predicts to be fastest for the run's shapes; rank 0 prints each choice with its reason. Collective.
+// predicts to be fastest for the run's shapes, one for all of these layers; rank 0 prints it with the reason.
+// Collective.
 std::vector<CpTransport> layer_transports(const Job& job, const Config& config);
 
 }  // namespace ringtron

@@ -40,11 +40,4 @@ std::vector<double> DeviceClock::seconds() {
   return seconds;
 }
 
-std::vector<double> DeviceClock::intervals() {
-  const std::vector<double> at = seconds();
-  std::vector<double> intervals;
-  for (std::size_t i = 1; i < at.size(); ++i) intervals.push_back(at[i] - at[i - 1]);
-  return intervals;
-}
-
 }  // namespace ringtron

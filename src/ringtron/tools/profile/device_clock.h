@@ -22,8 +22,6 @@ class DeviceClock {
 
   // Seconds from the first mark to each. Waits for the device.
   std::vector<double> seconds();
-  // The same from mark to mark: one less than marks.
-  std::vector<double> intervals();
 
  private:
   struct Impl;

@@ -16,7 +16,7 @@
 
 #include "ringtron/comm/communicator.h"
 #include "ringtron/context_parallel/context_parallel.h"
-#include "ringtron/context_parallel/transport_choice.h"
+#include "ringtron/context_parallel/plan/transport_choice.h"
 #include "ringtron/tools/profile/transfer_list.h"
 
 namespace ringtron {

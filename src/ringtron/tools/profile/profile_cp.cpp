@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -17,7 +18,8 @@
 #include "ringtron/comm/local_communicator.h"
 #include "ringtron/config/parse.h"
 #include "ringtron/context_parallel/transport_measure.h"
-#include "ringtron/modules/build_context.h"
+#include "ringtron/models/attention_shape.h"
+#include "ringtron/modules/attention_config.h"
 #include "ringtron/tools/profile/chrome_trace.h"
 #include "ringtron/tools/profile/layer_bench.h"
 #include "ringtron/tools/profile/profile_report.h"
@@ -37,7 +39,7 @@ constexpr const char* kHelp =
 Takes all flags of pretrain_gpt (below), is started like it, and takes besides:
   --transports A,B   which to profile (default: all that the configuration allows)
   --repeats N        timed steps of each (default 20)
-  --warmup N         steps before them (default 3)
+  --warmup N         steps before them (default 3; 0: none)
   --json FILE        the result for programs
   --trace FILE       a timeline of one step of each, for chrome://tracing or ui.perfetto.dev
 With --reset-attention-mask, samples are made of documents: nine of ten are short, one is long.
@@ -51,16 +53,29 @@ struct Options {
   CommandLine line;
 };
 
+// The value of --transports.
+std::vector<CpTransport> transports_in(const std::string& list) {
+  std::vector<CpTransport> transports;
+  for (const std::string& word : split(list, ',')) {
+    try {
+      transports.push_back(transport_of(word));
+    } catch (const ConfigError&) {
+      throw ConfigError(fmt::format(
+          "--transports: expected p2p, all_gather, a2a or a2a+p2p, with a comma between two of them, got '{}'. See --help",
+          list));
+    }
+  }
+  return transports;
+}
+
 Options parse_options(std::span<const std::string> arguments, int world_size) {
   Options options;
   std::vector<std::string> words(arguments.begin(), arguments.end());
   options.json_file = take_flag(words, "--json").value_or("");
   options.trace_file = take_flag(words, "--trace").value_or("");
   options.repeats.repeats = take_count(words, "--repeats").value_or(options.repeats.repeats);
-  options.repeats.warmup = take_count(words, "--warmup").value_or(options.repeats.warmup);
-  if (const auto list = take_flag(words, "--transports")) {
-    for (const std::string& word : split(*list, ',')) options.transports.push_back(transport_of(word));
-  }
+  options.repeats.warmup = take_count(words, "--warmup", 0).value_or(options.repeats.warmup);
+  if (const auto list = take_flag(words, "--transports")) options.transports = transports_in(*list);
   ParseResult parsed = parse_command_line(words, world_size);
   if (const auto* help = std::get_if<HelpText>(&parsed)) {
     options.help = fmt::format("{}\n{}", kHelp, help->text);
@@ -93,22 +108,15 @@ DocumentStarts made_up_documents(const Config& config) {
 LayerSetup layer_of(const Job& job, const BatchShape& batch) {
   const Config& config = job.config();
   const ModelConfig& m = config.model;
-  const int tp = config.parallel.tensor_model_parallel_size;
   LayerSetup layer;
   layer.type = job.compute_type();
   layer.device = job.device();
-  layer.shape.samples = config.batch.micro_batch_size;
-  layer.shape.heads = m.num_attention_heads / tp;
-  layer.shape.groups = m.num_query_groups / tp;
-  layer.shape.key_size = layer.shape.value_size = m.kv_channels;
-  layer.shape.element_bytes = static_cast<std::int64_t>(c10::elementSize(layer.type));
-  layer.shape.sum_bytes = layer.type == at::kDouble ? 8 : 4;
+  layer.shape = attention_shape(config);
   layer.call.scale = 1.0 / std::sqrt(static_cast<double>(m.kv_channels));
   layer.call.window = attention_window(m);
   layer.call.shape = batch.sequence;
-  if (m.softmax_type == "off-by-one") layer.call.softmax = SoftmaxKind::off_by_one;
-  if (m.softmax_type == "learnable") {
-    layer.call.softmax = SoftmaxKind::learnable;
+  layer.call.softmax = softmax_kind(m.softmax_type);
+  if (layer.call.softmax == SoftmaxKind::learnable) {
     layer.call.sink = at::zeros({layer.shape.heads}, at::TensorOptions(layer.device).dtype(layer.type));
   }
   if (config.precision.attention_dropout > 0.0) {
@@ -159,16 +167,18 @@ class Profiler {
                                                   ? made_up_documents(job.config())
                                                   : DocumentStarts())),
         layer_(layer_of(job, *batch_)),
-        masks_(layer_.masks()) {
-    attention_.deterministic = job.config().precision.deterministic_mode;
+        masks_(layer_.masks()),
+        attention_(cp_attention_options(job.config())) {
     const auto& sizes = job.config().parallel.hierarchical_context_parallel_sizes;
-    if (!sizes.empty()) attention_.hierarchical_a = hierarchical_a_ = sizes[0];
+    if (!sizes.empty()) hierarchical_a_ = sizes[0];
   }
 
   CpProfile run() {
     CpProfile profile;
     describe(profile);
-    const DeviceSpeeds speeds = measure_speeds(group_, layer_.shape, layer_.type, layer_.device);
+    const AttentionUse use{layer_.layout().sequence_length(), layer_.call.window,
+                           !layer_.call.shape->document_starts.empty(), layer_.call.dropout.has_value()};
+    const DeviceSpeeds speeds = measure_speeds(group_, layer_.shape, use, layer_.type, layer_.device);
     const TransportChoice choice = choose_transport(
         {{layer_.layout(), masks_}, layer_.shape, hierarchical_a_, speeds.link, speeds.attention});
     profile.choice = to_string(choice);
@@ -302,7 +312,23 @@ class Profiler {
   int hierarchical_a_ = 0;  // 0: no sizes are given
 };
 
+// Before anything is measured.
+void check_writable(const char* flag, const std::string& file) {
+  if (file.empty()) return;
+  const std::filesystem::path path(file);
+  if (std::filesystem::is_directory(path)) {
+    throw ConfigError(fmt::format("{}: expected a file, got the folder '{}'. Add the file's name", flag, file));
+  }
+  if (!path.has_parent_path() || std::filesystem::is_directory(path.parent_path())) return;
+  throw ConfigError(fmt::format("{}: expected a file in a folder that is there, got '{}'. Make the folder first", flag, file));
+}
+
 int run(const Job& job, const Options& options) {
+  together(job.world(), [&] {
+    if (!job.is_first_rank()) return;
+    check_writable("--json", options.json_file);
+    check_writable("--trace", options.trace_file);
+  });
   Profiler profiler(job, options);
   const CpProfile profile = profiler.run();
   if (job.is_first_rank()) {

@@ -1,5 +1,7 @@
 #include "ringtron/tools/profile/trace_recorder.h"
 
+#include <algorithm>
+
 #include "ringtron/base/check.h"
 
 namespace ringtron {
@@ -15,6 +17,7 @@ std::vector<bool> communicating_steps(const ExchangePlan& plan) {
 
 TraceRecorder::TraceRecorder(at::Device device, const TransportPlan& plan)
     : clock_(device),
+      exchanges_heads_(plan.head_ranks > 1),
       forward_(communicating_steps(plan.forward)),
       backward_(communicating_steps(plan.backward)) {}
 
@@ -24,8 +27,9 @@ std::size_t TraceRecorder::mark() {
 }
 
 bool TraceRecorder::communicates(int step) const {
+  if (step < 0) return exchanges_heads_;  // outside the plan: the exchange of heads around it
   const std::vector<bool>& steps = in_backward_ ? backward_ : forward_;
-  return step >= 0 && static_cast<std::size_t>(step) < steps.size() && steps[static_cast<std::size_t>(step)];
+  return static_cast<std::size_t>(step) < steps.size() && steps[static_cast<std::size_t>(step)];
 }
 
 void TraceRecorder::begin(std::string_view what, int step) {
@@ -44,15 +48,19 @@ void TraceRecorder::end() {
   done_.push_back(std::move(interval));
 }
 
-// Messages travel from the end of "start messages" to the end of "wait" of the same step.
+// Messages travel from the end of "start messages", or of "to heads" and "to sequence", which pack rows and then start
+// them, to the end of "wait" of the same step. Several exchanges of heads are waited for in the order of their starts.
 void TraceRecorder::note_messages(const Interval& interval) {
   if (!communicates(interval.step)) return;
-  if (interval.name == "start messages") {
+  if (interval.name == "start messages" || interval.name == "to heads" || interval.name == "to sequence") {
     under_way_.push_back({"exchange", in_backward_, interval.step, 1, interval.end, interval.end});
-  } else if (interval.name == "wait" && !under_way_.empty()) {
-    under_way_.back().end = interval.end;
-    done_.push_back(under_way_.back());
-    under_way_.pop_back();
+  } else if (interval.name == "wait") {
+    const auto first = std::find_if(under_way_.begin(), under_way_.end(),
+                                    [&](const Interval& sent) { return sent.step == interval.step; });
+    if (first == under_way_.end()) return;
+    first->end = interval.end;
+    done_.push_back(*first);
+    under_way_.erase(first);
   }
 }
 

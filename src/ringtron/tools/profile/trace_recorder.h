@@ -16,8 +16,8 @@ namespace ringtron {
 // those of the device, so on a GPU an event begins when the work before it is done, not when it is queued.
 class TraceRecorder final : public RunObserver, public LayerBench::Passes {
  public:
-  // Steps of `plan` that communicate get an event from the start of their messages to the end of the wait for
-  // them.
+  // Steps of `plan` that communicate, and exchanges of heads around it, get an event from the start of their messages to
+  // the end of the wait for them.
   TraceRecorder(at::Device device, const TransportPlan& plan);
 
   void begin(std::string_view what, int step) override;
@@ -43,6 +43,7 @@ class TraceRecorder final : public RunObserver, public LayerBench::Passes {
   bool communicates(int step) const;
 
   DeviceClock clock_;
+  bool exchanges_heads_;
   std::vector<bool> forward_, backward_;  // whether a step of the plan communicates
   std::size_t marks_ = 0;
   bool recording_ = false, in_backward_ = false;

@@ -1,6 +1,6 @@
 #include "ringtron/tools/profile/transfer_list.h"
 
-#include "ringtron/context_parallel/head_shares.h"
+#include "ringtron/context_parallel/plan/head_shares.h"
 
 namespace ringtron {
 namespace {
@@ -99,14 +99,6 @@ class TransferList {
 std::vector<Transfer> transfers_of(const TransportPlan& plan, const SequenceLayout& layout,
                                    const AttentionShape& shape, int rank) {
   return TransferList(plan, layout, shape, rank).take();
-}
-
-std::int64_t bytes_sent(const std::vector<Transfer>& transfers) {
-  std::int64_t bytes = 0;
-  for (const Transfer& transfer : transfers) {
-    for (const SizedMessage& message : transfer.sends) bytes += message.bytes;
-  }
-  return bytes;
 }
 
 }  // namespace ringtron

@@ -1,13 +1,12 @@
 // The messages of one rank for one layer, in order, by size: what a transport sends, without what it is for.
 //
-// profile_cp sends them alone to see how long they take, and adds them up to see that a plan's bytes are all
-// of them.
+// profile_cp sends them alone to see how long they take.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "ringtron/context_parallel/transport.h"
+#include "ringtron/context_parallel/plan/transport.h"
 
 namespace ringtron {
 
@@ -25,7 +24,5 @@ struct Transfer {
 // are left out.
 std::vector<Transfer> transfers_of(const TransportPlan& plan, const SequenceLayout& layout,
                                    const AttentionShape& shape, int rank);
-
-std::int64_t bytes_sent(const std::vector<Transfer>& transfers);
 
 }  // namespace ringtron

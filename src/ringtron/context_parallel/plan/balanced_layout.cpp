@@ -1,0 +1,109 @@
+#include "ringtron/context_parallel/plan/balanced_layout.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "ringtron/base/check.h"
+#include "ringtron/base/error.h"
+#include "ringtron/context_parallel/plan/shard_lengths.h"
+
+namespace ringtron {
+namespace {
+
+constexpr double kGoodEnough = 1.02;
+constexpr std::int64_t kShortestChunk = 32;
+constexpr int kMostClasses = 64;  // more would cost more in small blocks than the balance saves
+
+std::int64_t total_area(std::span<const AttentionMask> masks, const PositionRange& queries) {
+  std::int64_t area = 0;
+  for (const AttentionMask& mask : masks) area += mask.area(queries);
+  return area;
+}
+
+struct Division {
+  std::vector<std::vector<PositionRange>> ranges_of_rank;
+  double imbalance = 1.0;
+};
+
+double imbalance_of(const std::vector<std::int64_t>& areas) {
+  const double total = std::accumulate(areas.begin(), areas.end(), 0.0);
+  if (total == 0.0) return 1.0;
+  return static_cast<double>(*std::max_element(areas.begin(), areas.end())) * static_cast<double>(areas.size()) / total;
+}
+
+// One chunk of each class to each rank: the largest to the rank with the least area so far. The length that does not
+// divide goes to the last class alone, so that shards differ by at most `multiple`.
+Division divide(std::span<const AttentionMask> masks, int ranks, std::int64_t multiple, int classes) {
+  const std::int64_t units = masks.front().sequence_length() / multiple;
+  const std::int64_t each = units / (static_cast<std::int64_t>(ranks) * classes);
+  Division division{std::vector<std::vector<PositionRange>>(static_cast<std::size_t>(ranks)), 1.0};
+  std::vector<std::int64_t> areas(static_cast<std::size_t>(ranks), 0);
+  std::int64_t position = 0;
+  for (int c = 0; c < classes; ++c) {
+    const std::int64_t rest = masks.front().sequence_length() - position;
+    const std::vector<std::int64_t> lengths =
+        c + 1 < classes ? std::vector<std::int64_t>(static_cast<std::size_t>(ranks), each * multiple)
+                        : shard_lengths(rest, ranks, multiple);
+    std::vector<std::pair<std::int64_t, PositionRange>> chunks;  // area and positions
+    for (const std::int64_t length : lengths) {
+      const PositionRange range{position, position + length};
+      chunks.emplace_back(total_area(masks, range), range);
+      position = range.end;
+    }
+    std::stable_sort(chunks.begin(), chunks.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    std::vector<std::size_t> by_load(areas.size());
+    std::iota(by_load.begin(), by_load.end(), 0);
+    std::stable_sort(by_load.begin(), by_load.end(), [&](std::size_t a, std::size_t b) { return areas[a] < areas[b]; });
+    for (std::size_t i = 0; i < by_load.size(); ++i) {
+      areas[by_load[i]] += chunks[i].first;
+      division.ranges_of_rank[by_load[i]].push_back(chunks[i].second);
+    }
+  }
+  division.imbalance = imbalance_of(areas);
+  return division;
+}
+
+}  // namespace
+
+SequenceLayout balanced_layout(std::span<const AttentionMask> masks, int ranks, std::int64_t multiple) {
+  RT_CHECK(!masks.empty(), "a balanced layout needs a mask");
+  for (const AttentionMask& mask : masks) {
+    RT_CHECK_EQ(mask.sequence_length(), masks.front().sequence_length(), "sequence length of a sample");
+  }
+  const std::int64_t length = masks.front().sequence_length();
+  shard_lengths(length, ranks, multiple);  // for its complaint
+  Division best = divide(masks, ranks, multiple, 1);
+  for (int classes = 2; classes <= kMostClasses && best.imbalance > kGoodEnough; classes *= 2) {
+    const std::int64_t chunk = length / (static_cast<std::int64_t>(ranks) * classes);
+    if (chunk < std::max<std::int64_t>(multiple, 1) || (chunk < kShortestChunk && classes > 4)) break;
+    Division finer = divide(masks, ranks, multiple, classes);
+    // Smaller chunks cost more calls of a kernel, so they must be worth it.
+    if (finer.imbalance < best.imbalance - 0.001) best = std::move(finer);
+  }
+  return SequenceLayout("balanced", std::move(best.ranges_of_rank));
+}
+
+SequenceLayout make_layout(std::string_view name, std::span<const AttentionMask> masks, int ranks,
+                           std::int64_t multiple) {
+  RT_CHECK(!masks.empty(), "a layout needs a mask, for its length");
+  const std::int64_t length = masks.front().sequence_length();
+  if (name == "zigzag") return zigzag_layout(length, ranks, multiple);
+  if (name == "contiguous") return contiguous_layout(length, ranks, multiple);
+  if (name == "balanced") return balanced_layout(masks, ranks, multiple);
+  throw ConfigError(fmt::format("--cp-layout: expected zigzag, contiguous or balanced, got {}", name));
+}
+
+double area_imbalance(const SequenceLayout& layout, std::span<const AttentionMask> masks) {
+  std::vector<std::int64_t> areas;
+  for (int rank = 0; rank < layout.ranks(); ++rank) {
+    std::int64_t area = 0;
+    for (const PositionRange& range : layout.of(rank)) area += total_area(masks, range);
+    areas.push_back(area);
+  }
+  return imbalance_of(areas);
+}
+
+}  // namespace ringtron

@@ -1,0 +1,27 @@
+// The layout that divides the work of attention evenly for the masks at hand, and the choice of a layout by name.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "ringtron/context_parallel/plan/attention_mask.h"
+#include "ringtron/context_parallel/plan/sequence_layout.h"
+
+namespace ringtron {
+
+// Cuts the sequence into classes of `ranks` neighbouring chunks of equal length and gives every rank one chunk of each
+// class, the largest areas to the ranks with the least, with more and smaller chunks until no rank has more than
+// 1.02 times the mean area or chunks get shorter than 32 positions (but for very short sequences). Shards differ by at
+// most `multiple` positions. The area is that of all `masks` together: the samples of one micro-batch. The same on all
+// ranks by construction. All masks have one length.
+SequenceLayout balanced_layout(std::span<const AttentionMask> masks, int ranks, std::int64_t multiple = 1);
+
+// `name`: zigzag, contiguous or balanced; throws ConfigError for another. `masks` is not empty.
+SequenceLayout make_layout(std::string_view name, std::span<const AttentionMask> masks, int ranks,
+                           std::int64_t multiple = 1);
+
+// Largest area of a rank's queries divided by the mean: 1 is perfect balance.
+double area_imbalance(const SequenceLayout& layout, std::span<const AttentionMask> masks);
+
+}  // namespace ringtron

@@ -1,0 +1,107 @@
+// What one rank does in a context-parallel attention, as data: a list of steps.
+//
+// A step: start its messages, attend to what is held while they travel, wait, add what has arrived. Strategies
+// differ only in their plan; plan_runner.cpp runs any plan, plan_check.h proves one, and the tools and tests read
+// them without LibTorch. Names: a block is the keys and values of one rank, in the order in which it stores them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ringtron/context_parallel/plan/attention_mask.h"
+#include "ringtron/context_parallel/plan/sequence_layout.h"
+
+namespace ringtron {
+
+enum class Payload {
+  key_value,           // rows of K and V, in the model's type
+  key_value_gradient,  // the sum so far of dK and dV of these rows, in the accumulate type
+};
+
+// `rows` of the block of `owner`, to or from `peer`.
+struct Message {
+  int peer = 0;
+  Payload payload = Payload::key_value;
+  int owner = 0;
+  PositionRange rows;
+  bool operator==(const Message&) const = default;
+};
+
+// In place of an owner: all blocks, put in sequence order, so that row i is position i. Single blocks are not held after it.
+inline constexpr int kWholeSequence = -1;
+// In place of a sample: all samples of the micro-batch.
+inline constexpr int kEverySample = -1;
+
+// Rows `q` of this rank's queries against rows `kv` of one held block.
+struct Attend {
+  PositionRange q;
+  int owner = 0;
+  PositionRange kv;
+  Band band;  // over the rows named here
+  int sample = kEverySample;
+  bool operator==(const Attend&) const = default;
+};
+
+struct Step {
+  bool communicates = false;  // true on all ranks or on none, also on one that has no message
+  std::vector<Message> sends;
+  std::vector<Message> receives;
+  std::vector<Attend> attends;
+};
+
+// Forward: each attend gives (out, log-sum-exp), merged in the order listed into the rows of `q`.
+// Backward: each attend gives dq, added to the rows of `q`, and dK, dV, added to the sum of the rows' owner. A sum
+// that is sent is the one before the step, and is no longer held after it; a received one is added after the
+// step's own.
+// Rows of K and V that have arrived are held until the last step that attends to them or sends them on.
+struct ExchangePlan {
+  int rank = 0;
+  int ranks = 1;
+  std::vector<Step> steps;
+};
+
+// What the plans of all ranks of a group are made from. One mask per sample, or one for all samples.
+struct PlanRequest {
+  const SequenceLayout& layout;
+  std::span<const AttentionMask> masks;
+};
+
+struct PlanOfRank {
+  ExchangePlan forward, backward;
+};
+
+// The ring. Dense masks: at step i rank r holds the block of rank r-i and passes it to r+1. The backward begins with
+// the block that the forward ended with, of rank r+1, and turns the other way: at step i rank r holds the block of
+// r+1+i, and its gradient sum follows one step behind and ends at its owner.
+// Windows and documents: a rank needs a part of a few blocks only, so their owners send it these rows (a halo) in
+// the step before they are attended to, nothing is passed on, and gradients go back the same way.
+// The order of merges is a function of positions and the number of ranks, never of arrival.
+PlanOfRank plan_p2p(const PlanRequest& request, int rank);
+
+// Every rank sends its block to all others at once and meanwhile attends to its own; then it attends to the whole
+// sequence, one rectangle per range of its queries. Backward: the same, and then the sums go to their owners.
+PlanOfRank plan_all_gather(const PlanRequest& request, int rank);
+
+// Whether the plan's backward begins with the block that the forward ended with.
+bool keeps_last_block(const PlanRequest& request);
+
+// Rows sent, of each payload. A row: K and V, or dK and dV, of one position and all samples.
+struct RowsSent {
+  std::int64_t key_value = 0;
+  std::int64_t gradient = 0;
+};
+RowsSent rows_sent(const ExchangePlan& plan);
+
+// The positions of rows of a block: of `owner`, or of the whole sequence.
+std::vector<PositionRange> positions_of(const SequenceLayout& layout, int owner, const PositionRange& rows);
+
+// Cells of the mask that the plan attends to, summed over samples; `samples` counts for kEverySample.
+std::int64_t attended_area(const ExchangePlan& plan, std::int64_t samples);
+
+// One line per step, rows as positions:
+//   step 1: q 0-5 18-23 x kv of 3 [6-11] | send kv of 3 [6-11 12-17] to 1 | receive kv of 2 [...] from 3
+std::string to_string(const ExchangePlan& plan, const SequenceLayout& layout);
+
+}  // namespace ringtron

@@ -1,0 +1,197 @@
+#include "ringtron/context_parallel/plan/plan_check.h"
+
+#include <algorithm>
+
+#include "ringtron/base/check.h"
+#include "ringtron/context_parallel/plan/plan_player.h"
+
+namespace ringtron {
+namespace {
+
+bool same_steps(const ExchangePlan& a, const ExchangePlan& b) {
+  return std::equal(a.steps.begin(), a.steps.end(), b.steps.begin(), b.steps.end(),
+                    [](const Step& x, const Step& y) {
+                      return x.communicates == y.communicates && x.sends == y.sends &&
+                             x.receives == y.receives && x.attends == y.attends;
+                    });
+}
+
+bool same_steps(const std::vector<ExchangePlan>& a, const std::vector<ExchangePlan>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const ExchangePlan& x, const ExchangePlan& y) { return same_steps(x, y); });
+}
+
+// The ranks that hold the same share of the heads: every `head_ranks`-th one. Among themselves they are ranks
+// 0, 1, ...
+struct Slice {
+  std::vector<ExchangePlan> forward, backward;
+};
+
+ExchangePlan with_peers_of_slice(ExchangePlan plan, int slice, int head_ranks, const char* pass,
+                                 FaultList& faults) {
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    const auto rename = [&](Message& message) {
+      if (message.peer < 0 || message.peer % head_ranks != slice) {
+        faults.add("{} step {}: rank {} has a message with rank {}, which does not hold its heads", pass, i,
+                   plan.rank * head_ranks + slice, message.peer);
+      }
+      message.peer = message.peer < 0 ? message.peer : message.peer / head_ranks;
+    };
+    std::for_each(plan.steps[i].sends.begin(), plan.steps[i].sends.end(), rename);
+    std::for_each(plan.steps[i].receives.begin(), plan.steps[i].receives.end(), rename);
+  }
+  return plan;
+}
+
+std::vector<Slice> slices_of(const PlansOfRanks& all, int head_ranks, FaultList& faults) {
+  std::vector<Slice> slices(static_cast<std::size_t>(head_ranks));
+  for (std::size_t rank = 0; rank < all.plans.size(); ++rank) {
+    const int slice = static_cast<int>(rank) % head_ranks;
+    Slice& into = slices[static_cast<std::size_t>(slice)];
+    const TransportPlan& plan = all.plans[rank];
+    into.forward.push_back(with_peers_of_slice(plan.forward, slice, head_ranks, "forward", faults));
+    into.backward.push_back(with_peers_of_slice(plan.backward, slice, head_ranks, "backward", faults));
+  }
+  return slices;
+}
+
+// Whether the plans are of the same transport and of the layout, so that playing them makes sense.
+bool plans_agree(const PlansOfRanks& all, const SequenceLayout& layout, FaultList& faults) {
+  if (static_cast<int>(all.plans.size()) != layout.ranks()) {
+    faults.add("expected {} plans, got {}", layout.ranks(), all.plans.size());
+    return false;
+  }
+  const TransportPlan& first = all.plans.front();
+  if (first.head_ranks < 1 || layout.ranks() % first.head_ranks != 0) {
+    faults.add("{} ranks that share heads do not divide {} ranks", first.head_ranks, layout.ranks());
+    return false;
+  }
+  const SequenceLayout inner = layout.merged(first.head_ranks);
+  bool agree = true;
+  for (std::size_t rank = 0; rank < all.plans.size(); ++rank) {
+    const TransportPlan& plan = all.plans[rank];
+    if (plan.transport != first.transport || plan.ranks != layout.ranks() ||
+        plan.head_ranks != first.head_ranks || plan.keeps_last_block != first.keeps_last_block ||
+        !(plan.inner == inner)) {
+      faults.add("rank {}: transport, sizes, layout or what is kept differ from rank 0 or from the request",
+                 rank);
+      agree = false;
+    }
+  }
+  return agree;
+}
+
+void check_memory(const PlanMemory& memory, std::vector<std::string>& faults) {
+  if (memory.foreign_rows > 2 * memory.longest_block) {
+    faults.push_back(
+        fmt::format("memory: expected at most two blocks of {} rows of other ranks at once, got {} rows",
+                    memory.longest_block, memory.foreign_rows));
+  }
+}
+
+bool has_closed_form(const PlanRequest& request, int head_ranks, std::int64_t heads, std::int64_t groups) {
+  bool has = heads % head_ranks == 0 && groups % head_ranks == 0;
+  has = has && request.masks.size() == 1 && request.masks.front().dense();
+  for (int rank = 0; rank < request.layout.ranks(); ++rank) {
+    has = has && request.layout.local_length(rank) == request.layout.local_length(0);
+  }
+  return has;
+}
+
+void check_bytes(const PlansOfRanks& all, const PlanRequest& request, std::int64_t heads, std::int64_t groups,
+                 std::vector<std::string>& faults) {
+  // Sizes without common factors, so that no mistake hides.
+  const AttentionShape shape{3, heads, groups, 5, 7, 2, 4};
+  for (std::size_t rank = 0; rank < all.plans.size(); ++rank) {
+    const TransportPlan& plan = all.plans[rank];
+    const TransportBytes expected = closed_form_bytes(plan.transport, plan.ranks, plan.head_ranks,
+                                                      request.layout.sequence_length(), shape);
+    const TransportBytes got = bytes_of(plan, request.layout, shape, static_cast<int>(rank));
+    if (got == expected) continue;
+    faults.push_back(fmt::format("bytes of rank {}: expected {} forward and {} backward, got {} and {}", rank,
+                                 expected.forward, expected.backward, got.forward, got.backward));
+  }
+}
+
+}  // namespace
+
+PlansOfRanks make_plans(const PlanRequest& request, CpTransport transport, int hierarchical_a) {
+  PlansOfRanks all;
+  for (int rank = 0; rank < request.layout.ranks(); ++rank) {
+    all.plans.push_back(make_transport_plan(transport, hierarchical_a, request, rank));
+  }
+  return all;
+}
+
+std::vector<std::string> check_plans(const PlansOfRanks& all, const PlanRequest& request,
+                                     PlanMemory* memory) {
+  RT_CHECK(!request.masks.empty(), "plans without a mask");
+  FaultList faults;
+  if (!plans_agree(all, request.layout, faults)) return faults.take();
+  const int head_ranks = all.plans.front().head_ranks;
+  const SequenceLayout inner = request.layout.merged(head_ranks);
+  const std::vector<Slice> slices = slices_of(all, head_ranks, faults);
+  PlanMemory used;
+  for (int rank = 0; rank < inner.ranks(); ++rank) {
+    used.longest_block = std::max(used.longest_block, inner.local_length(rank));
+  }
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    // Slices do the same with other heads; one that does is proven by the first.
+    if (i > 0 && same_steps(slices[i].forward, slices[0].forward) &&
+        same_steps(slices[i].backward, slices[0].backward)) {
+      continue;
+    }
+    PlanPlayer player(inner, request.masks, head_ranks, static_cast<int>(i), faults);
+    player.play_forward(slices[i].forward, all.plans.front().keeps_last_block);
+    player.play_backward(slices[i].backward);
+    used.foreign_rows = std::max(used.foreign_rows, player.most_foreign_rows());
+  }
+  if (memory) *memory = used;
+  return faults.take();
+}
+
+std::vector<std::string> check_plans(const PlanRequest& request, CpTransport transport, int hierarchical_a,
+                                     std::int64_t heads, std::int64_t groups) {
+  const PlansOfRanks all = make_plans(request, transport, hierarchical_a);
+  const int head_ranks = all.plans.front().head_ranks;
+  PlanMemory memory;
+  std::vector<std::string> faults = check_plans(all, request, &memory);
+  if (transport != CpTransport::all_gather) check_memory(memory, faults);
+  for (std::string& fault : check_head_shares(share_heads(heads, groups, head_ranks), heads, groups)) {
+    faults.push_back(std::move(fault));
+  }
+  if (has_closed_form(request, head_ranks, heads, groups)) check_bytes(all, request, heads, groups, faults);
+  return faults;
+}
+
+std::vector<std::string> check_head_shares(const std::vector<HeadShare>& shares, std::int64_t heads,
+                                           std::int64_t groups) {
+  FaultList faults;
+  std::vector<int> count(static_cast<std::size_t>(heads), 0);
+  for (std::size_t rank = 0; rank < shares.size(); ++rank) {
+    const HeadShare& share = shares[rank];
+    const bool exists =
+        share.q.begin >= 0 && share.q.end <= heads && share.kv.begin >= 0 && share.kv.end <= groups;
+    if (!exists) {
+      faults.add(
+          "head share {}: expected query heads below {} and key/value heads below {}, got [{}-{}) and "
+          "[{}-{})",
+          rank, heads, groups, share.q.begin, share.q.end, share.kv.begin, share.kv.end);
+      continue;
+    }
+    for (std::int64_t q = share.q.begin; q < share.q.end; ++q) {
+      ++count[static_cast<std::size_t>(q)];
+      const std::int64_t kv = q / (heads / groups);
+      if (kv < share.kv.begin || kv >= share.kv.end) {
+        faults.add("head share {}: query head {} uses key/value head {}, which is not in [{}-{})", rank, q,
+                   kv, share.kv.begin, share.kv.end);
+      }
+    }
+  }
+  for (std::size_t q = 0; q < count.size(); ++q) {
+    if (count[q] != 1) faults.add("query head {} is in {} head shares", q, count[q]);
+  }
+  return faults.take();
+}
+
+}  // namespace ringtron

@@ -1,0 +1,38 @@
+// What the strategies of exchange_plan.h share: the mask between two ranks' blocks, as rows of them.
+#pragma once
+
+#include <vector>
+
+#include "ringtron/context_parallel/plan/exchange_plan.h"
+
+namespace ringtron::internal {
+
+// One of a rank's ranges and where its rows begin in the rank's storage.
+struct StoredRange {
+  PositionRange positions;
+  std::int64_t first_row = 0;
+  PositionRange rows() const { return {first_row, first_row + positions.length()}; }
+  // Rows of positions that lie within.
+  PositionRange rows_of(const PositionRange& some) const {
+    return {first_row + some.begin - positions.begin, first_row + some.end - positions.begin};
+  }
+};
+std::vector<StoredRange> stored_ranges(const SequenceLayout& layout, int rank);
+
+// The mask between one range of queries and one of keys, appended.
+void append_attends(const PlanRequest& request, const StoredRange& queries, int owner, const StoredRange& keys,
+                    std::vector<Attend>& attends);
+
+// Neighbouring rectangles that are seen as a whole made one: fewer and larger calls of a kernel, fewer merges.
+std::vector<Attend> joined(std::vector<Attend> attends);
+
+// What queries of `rank` see of the block of `owner`.
+std::vector<Attend> attends_between(const PlanRequest& request, int rank, int owner);
+
+// All samples have a plain causal or full mask.
+bool is_dense(const PlanRequest& request);
+
+// The whole block of `owner` to or from `peer`; nothing when it is empty.
+void append_block(std::vector<Message>& messages, int peer, Payload payload, int owner, const SequenceLayout& layout);
+
+}  // namespace ringtron::internal

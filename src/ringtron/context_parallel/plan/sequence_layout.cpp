@@ -1,0 +1,85 @@
+#include "ringtron/context_parallel/plan/sequence_layout.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "ringtron/base/check.h"
+
+namespace ringtron {
+namespace {
+
+// Without empty ranges, and with neighbours that touch made one.
+std::vector<PositionRange> joined(const std::vector<PositionRange>& ranges) {
+  std::vector<PositionRange> result;
+  for (const PositionRange& range : ranges) {
+    if (range.empty()) continue;
+    if (!result.empty() && result.back().end == range.begin) {
+      result.back().end = range.end;
+    } else {
+      result.push_back(range);
+    }
+  }
+  return result;
+}
+
+bool by_begin(const PositionRange& a, const PositionRange& b) { return a.begin < b.begin; }
+
+}  // namespace
+
+PositionRange intersection(const PositionRange& a, const PositionRange& b) {
+  const std::int64_t begin = std::max(a.begin, b.begin);
+  return {begin, std::max(begin, std::min(a.end, b.end))};
+}
+
+SequenceLayout::SequenceLayout(std::string name, std::vector<std::vector<PositionRange>> ranges_of_rank)
+    : name_(std::move(name)) {
+  RT_CHECK(!ranges_of_rank.empty(), "layout {} has no ranks", name_);
+  std::vector<PositionRange> all;
+  for (const auto& ranges : ranges_of_rank) {
+    ranges_of_rank_.push_back(joined(ranges));
+    const auto& held = ranges_of_rank_.back();
+    RT_CHECK(std::is_sorted(held.begin(), held.end(), by_begin), "layout {}: a rank's ranges do not ascend", name_);
+    all.insert(all.end(), held.begin(), held.end());
+  }
+  std::sort(all.begin(), all.end(), by_begin);
+  for (const PositionRange& range : all) {
+    RT_CHECK_EQ(range.begin, sequence_length_, "begin of a range of layout " + name_);
+    sequence_length_ = range.end;
+  }
+}
+
+std::int64_t SequenceLayout::local_length(int rank) const {
+  std::int64_t length = 0;
+  for (const PositionRange& range : of(rank)) length += range.length();
+  return length;
+}
+
+SequenceLayout SequenceLayout::merged(int size) const {
+  RT_CHECK(size >= 1 && ranks() % size == 0, "groups of {} ranks out of {}", size, ranks());
+  std::vector<std::vector<PositionRange>> groups;
+  for (int first = 0; first < ranks(); first += size) {
+    std::vector<PositionRange> ranges;
+    for (int rank = first; rank < first + size; ++rank) ranges.insert(ranges.end(), of(rank).begin(), of(rank).end());
+    std::sort(ranges.begin(), ranges.end(), by_begin);
+    groups.push_back(std::move(ranges));
+  }
+  return SequenceLayout(name_, std::move(groups));
+}
+
+std::vector<PositionRange> slice_ranges(std::span<const PositionRange> ranges, std::int64_t skip,
+                                        std::int64_t count) {
+  std::vector<PositionRange> result;
+  for (const PositionRange& range : ranges) {
+    const std::int64_t begin = range.begin + std::min(skip, range.length());
+    skip -= begin - range.begin;
+    const std::int64_t end = begin + std::min(count, range.end - begin);
+    count -= end - begin;
+    if (begin < end) result.push_back({begin, end});
+  }
+  RT_CHECK_EQ(count, 0, "positions asked for beyond the end of the ranges");
+  return result;
+}
+
+}  // namespace ringtron

@@ -1,0 +1,20 @@
+// What the configuration says about attention, in the terms of context_parallel/. `config` is resolved.
+#pragma once
+
+#include <string>
+
+#include "ringtron/config/config.h"
+#include "ringtron/context_parallel/context_parallel.h"
+
+namespace ringtron {
+
+// --window-size.
+AttentionWindow attention_window(const ModelConfig& model);
+
+// A word of --softmax-type.
+SoftmaxKind softmax_kind(const std::string& type);
+
+// `options` with what the configuration decides: --deterministic-mode and --hierarchical-context-parallel-sizes.
+CpAttentionOptions cp_attention_options(const Config& config, CpAttentionOptions options = {});
+
+}  // namespace ringtron

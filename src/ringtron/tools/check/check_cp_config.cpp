@@ -1,0 +1,312 @@
+#include "ringtron/tools/check/check_cp_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "ringtron/base/error.h"
+#include "ringtron/config/help.h"
+#include "ringtron/config/parse.h"
+#include "ringtron/config/validate.h"
+#include "ringtron/tokenizer/tokenizer.h"
+#include "ringtron/tools/check/describe_cost.h"
+#include "ringtron/tools/check/describe_layout.h"
+#include "ringtron/tools/check/support_table.h"
+#include "ringtron/tools/take_flag.h"
+
+namespace ringtron {
+namespace {
+
+constexpr std::int64_t kGpt2Vocabulary = 50257;
+
+constexpr const char* kUsage =
+    R"(check_cp_config [--world-size N] FLAGS OF pretrain_gpt ...: what a command line would run, and all its faults.
+
+Launches nothing. Prints groups, positions and work of each context-parallel rank, batches, parameters, memory and bytes
+sent; then `ok`, or every fault with its fix (exit code 2). Of very large sizes only the rules are checked: `ok, but not
+counted: ...`.
+  --world-size N    ranks; default: the launcher's environment, else TP x CP x PP
+  --support-table   print docs/support.md and end
+  --help            this, and all flags of pretrain_gpt
+)";
+
+// The flags that are this program's own, taken out of the line.
+struct OwnFlags {
+  std::vector<std::string> rest;
+  int world_size = 0;  // 0: not given
+  bool support_table = false;
+  std::vector<std::string> faults;
+};
+
+OwnFlags take_own_flags(std::span<const std::string> arguments) {
+  OwnFlags own;
+  own.rest.assign(arguments.begin(), arguments.end());
+  own.support_table = std::erase(own.rest, "--support-table") > 0;
+  try {
+    own.world_size = take_count(own.rest, "--world-size").value_or(0);
+  } catch (const ConfigError& e) {
+    own.faults.emplace_back(e.what());
+    std::erase_if(own.rest, [](const std::string& word) {
+      return word.starts_with("--world-size") || word.starts_with("--world_size");
+    });
+  }
+  return own;
+}
+
+class Check {
+ public:
+  Check(ParsedFlags parsed, const OwnFlags& own, int launched_ranks)
+      : parsed_(std::move(parsed)), faults_(own.faults), world_size_(choose_world(own, launched_ranks)) {}
+
+  CheckOutcome run() {
+    collect_faults();
+    Resolved resolved = resolve(parsed_.line.config, world_size_);
+    config_ = std::move(resolved.config);
+    for (const Notice& notice : parsed_.line.notices) notices_.push_back(notice.text);
+    for (const Notice& notice : resolved.notices) notices_.push_back(notice.text);
+    note_what_is_not_there();
+    settle_vocabulary();
+    print_sections();
+    print_list("Notices", notices_);
+    print_faults();
+    return {text_, faults_.empty() ? kExitOk : kExitUsage};
+  }
+
+ private:
+  int choose_world(const OwnFlags& own, int launched_ranks) const {
+    if (own.world_size > 0) return own.world_size;
+    if (launched_ranks > 0) return launched_ranks;
+    const ParallelConfig& p = parsed_.line.config.parallel;
+    const double product =
+        1.0 * p.tensor_model_parallel_size * p.context_parallel_size * p.pipeline_model_parallel_size;
+    return static_cast<int>(std::clamp<double>(product, 1, std::numeric_limits<int>::max()));
+  }
+
+  // As parse_command_line() of training collects them.
+  void collect_faults() {
+    std::vector<std::string> reported;
+    for (const FlagFault& fault : parsed_.faults) {
+      faults_.push_back(fault.message);
+      reported.push_back(fault.flag);
+    }
+    for (std::string& fault : validate(parsed_.line.config, world_size_, reported))
+      faults_.push_back(std::move(fault));
+  }
+
+  void note(std::string text) { notices_.push_back(std::move(text)); }
+
+  void note_what_is_not_there() {
+    const auto& words = parsed_.line.config.parallel.cp_comm_type;
+    if (std::find(words.begin(), words.end(), "allgather") != words.end()) {
+      note("--cp-comm-type allgather is read as all_gather, its name in TransformerEngine");
+    }
+    if (config_.data.reset_attention_mask) {
+      note(
+          "--reset-attention-mask: where documents end is known from the data only; positions, shares of "
+          "attention and "
+          "bytes are those of samples that are one document");
+    }
+    for (const auto* paths : {&config_.data.data_path, &config_.data.train_data_path,
+                              &config_.data.valid_data_path, &config_.data.test_data_path}) {
+      for (const std::string& path : *paths) note_data(path);
+    }
+    note_checkpoints(config_.checkpoint);
+  }
+
+  void note_checkpoints(const CheckpointConfig& checkpoint) {
+    if (checkpoint.save.empty()) note("--save is not given: no checkpoint will be written");
+    if (checkpoint.load.empty()) return;
+    if (!std::filesystem::exists(checkpoint.load))
+      note(fmt::format("--load {}: not on this machine", checkpoint.load));
+    if (checkpoint.no_load_optim && checkpoint.load == checkpoint.save) {
+      note(
+          "--no-load-optim with --load equal to --save: every restart forgets Adam's moments; use it for the "
+          "first start only");
+    }
+  }
+
+  // A weight, or PREFIX of PREFIX.bin and PREFIX.idx.
+  void note_data(const std::string& path) {
+    double weight = 0;
+    const auto [end, error] = std::from_chars(path.data(), path.data() + path.size(), weight);
+    if (error == std::errc() && end == path.data() + path.size()) return;
+    for (const char* suffix : {".bin", ".idx"}) {
+      if (std::filesystem::exists(path + suffix)) continue;
+      note(fmt::format("data {}: {}{} is not on this machine{}", path, path, suffix,
+                       std::filesystem::is_directory(path)
+                           ? ", and a folder is no data: give the PREFIX of its files"
+                           : ""));
+      return;
+    }
+  }
+
+  // Fills vocabulary_ and the padded size; where the tokenizer's files are missing it assumes, and says so.
+  void settle_vocabulary() {
+    const DataConfig& data = config_.data;
+    try {
+      vocabulary_ = make_tokenizer({data.tokenizer_type, data.vocab_file, data.merge_file, data.vocab_size})
+                        ->vocab_size();
+    } catch (const std::exception& e) {
+      if (data.vocab_size > 0) {
+        vocabulary_ = data.vocab_size;
+        note(fmt::format("vocabulary: {} by --vocab-size, since the tokenizer is not there ({})", vocabulary_,
+                         e.what()));
+      } else if (data.tokenizer_type == "GPT2BPETokenizer") {
+        vocabulary_ = kGpt2Vocabulary;
+        note(fmt::format("vocabulary: {} assumed, GPT-2's, since the tokenizer is not there ({})",
+                         vocabulary_, e.what()));
+      } else {
+        return;  // a fault, which the rules report
+      }
+    }
+    ModelConfig& model = config_.model;
+    if (model.padded_vocab_size == 0) {
+      const std::int64_t padded = pad_vocab_size(vocabulary_, model.make_vocab_size_divisible_by,
+                                                 config_.parallel.tensor_model_parallel_size);
+      model.padded_vocab_size =
+          static_cast<int>(std::min<std::int64_t>(padded, std::numeric_limits<int>::max()));
+    } else if (model.padded_vocab_size < vocabulary_ && data.vocab_size == 0) {
+      faults_.push_back(fmt::format(
+          "--padded-vocab-size {} is below the tokenizer's vocabulary of {}; raise it, or leave it out",
+          model.padded_vocab_size, vocabulary_));
+    }
+  }
+
+  // What sections need beyond what their functions refuse themselves. Empty: all is there.
+  std::string missing_sizes() const {
+    const ModelConfig& m = config_.model;
+    std::string missing;
+    const auto need = [&](bool there, const char* flag) {
+      if (!there) missing += missing.empty() ? flag : std::string(", ") + flag;
+    };
+    need(m.num_layers > 0, "--num-layers");
+    need(m.hidden_size > 0, "--hidden-size");
+    need(m.num_attention_heads > 0, "--num-attention-heads");
+    need(m.padded_vocab_size > 0, "the vocabulary");
+    return missing;
+  }
+
+  void print_sections() {
+    text_ += fmt::format("{} ranks\n\n", world_size_);
+    const int dp = data_parallel_size(config_.parallel, world_size_);
+    const auto& levels = config_.parallel.hierarchical_context_parallel_sizes;
+    if (dp > 0) text_ += start_up_line(grid_of(config_, world_size_), levels) + "\n\n";
+    print_section("Sizes", [&] { return describe_sizes(dp); });
+    print_section("Batch", [&] { return describe_batch(config_, dp); });
+    print_section("Vocabulary", [&] { return describe_vocabulary(); });
+    const std::string beyond = beyond_counting(config_, world_size_);
+    if (!beyond.empty()) {
+      print_list("Not counted, since sizes are beyond the limits in brackets", {beyond});
+      not_counted_ = beyond;
+      return;
+    }
+    print_section("Groups of ranks", [&]() -> Lines {
+      return dp > 0 ? describe_groups(grid_of(config_, world_size_), levels)
+                    : Lines{"not known: the world does not divide"};
+    });
+    print_section("Sequence", [&] {
+      return config_.model.seq_length > 0 ? describe_sequence(config_)
+                                          : Lines{"not known without --seq-length"};
+    });
+    print_costs(dp);
+  }
+
+  void print_costs(int dp) {
+    const int replicas = dp * config_.parallel.context_parallel_size;
+    const std::string missing = missing_sizes();
+    print_section("Parameters", [&]() -> Lines {
+      if (dp == 0) return {"not known: the world does not divide"};
+      return missing.empty() ? describe_model_state(replicas) : Lines{"not known without " + missing};
+    });
+    const std::int64_t at_once = 1LL * config_.batch.micro_batch_size * dp;
+    print_section("Traffic", [&] {
+      if (!missing.empty() || config_.model.seq_length == 0 || at_once == 0)
+        return Lines{"not known: see the faults"};
+      const std::int64_t micro_batches = std::max<std::int64_t>(1, config_.batch.global_batch_size / at_once);
+      return describe_traffic(config_, replicas, micro_batches);
+    });
+  }
+
+  Lines describe_sizes(int dp) const {
+    const ParallelConfig& p = config_.parallel;
+    return {fmt::format("TP {} x CP {} x PP {} x DP {} = {} ranks, order {}", p.tensor_model_parallel_size,
+                        p.context_parallel_size, p.pipeline_model_parallel_size,
+                        dp > 0 ? std::to_string(dp) : "?", world_size_,
+                        p.use_tp_pp_dp_mapping ? "tp-cp-pp-dp" : "tp-cp-dp-pp")};
+  }
+
+  Lines describe_vocabulary() const {
+    if (vocabulary_ == 0) return {"not known: see the faults"};
+    const int padded = config_.model.padded_vocab_size;
+    return {fmt::format("{} ids, padded to {} ({} dummy tokens)", vocabulary_, padded, padded - vocabulary_)};
+  }
+
+  Lines describe_model_state(int replicas) {
+    Config config = config_;
+    Lines lines;
+    if (config.model.position_embedding_type == "learned_absolute" &&
+        config.model.max_position_embeddings == 0) {
+      config.model.max_position_embeddings = config.model.seq_length;
+      lines.push_back("counted as if --max-position-embeddings were --seq-length");
+    }
+    for (std::string& line : describe_parameters(config, replicas)) lines.push_back(std::move(line));
+    return lines;
+  }
+
+  // What a section cannot say because a value does not fit is a fault of the command line, told once.
+  void print_section(const char* title, const std::function<Lines()>& body) {
+    Lines lines;
+    try {
+      lines = body();
+    } catch (const ConfigError& e) {
+      lines = {std::string("not known: ") + e.what()};
+      if (faults_.empty()) faults_.emplace_back(e.what());
+    }
+    print_list(title, lines);
+  }
+
+  void print_list(const char* title, const Lines& lines) {
+    if (lines.empty()) return;
+    text_ += std::string(title) + "\n";
+    for (const std::string& line : lines) text_ += "  " + line + "\n";
+    text_ += "\n";
+  }
+
+  void print_faults() {
+    if (faults_.empty()) {
+      text_ += not_counted_.empty() ? "ok" : "ok, but not counted: " + not_counted_;
+      return;
+    }
+    text_ += faults_.size() == 1 ? "1 fault:" : fmt::format("{} faults:", faults_.size());
+    for (std::size_t i = 0; i < faults_.size(); ++i) text_ += fmt::format("\n  {}. {}", i + 1, faults_[i]);
+  }
+
+  ParsedFlags parsed_;
+  std::vector<std::string> faults_;
+  int world_size_;
+  std::vector<std::string> notices_;
+  Config config_;
+  std::int64_t vocabulary_ = 0;  // 0: not known
+  std::string not_counted_;      // sizes that are beyond counting; empty: all sections are there
+  std::string text_;
+};
+
+}  // namespace
+
+CheckOutcome check_cp_config(std::span<const std::string> arguments, int launched_ranks) {
+  const OwnFlags own = take_own_flags(arguments);
+  if (own.support_table) return {support_table_markdown(), kExitOk};
+  ParsedFlags parsed = parse_flags(own.rest);
+  if (parsed.help) {
+    return {std::string(kUsage) + "\n" + help_text(parsed.help_topic, terminal_columns()), kExitOk};
+  }
+  return Check(std::move(parsed), own, launched_ranks).run();
+}
+
+}  // namespace ringtron

@@ -1,0 +1,211 @@
+#include "ringtron/tools/check/describe_cost.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <optional>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
+#include "ringtron/context_parallel/plan/transport.h"
+#include "ringtron/context_parallel/plan/transport_choice.h"
+#include "ringtron/models/attention_shape.h"
+#include "ringtron/tools/check/step_cost.h"
+
+namespace ringtron {
+namespace {
+
+// Ranks of a context group whose plans are made: spread over it, fewer of large groups, whose plans take
+// longer.
+int planned_ranks(int ranks) {
+  return std::min(ranks, std::clamp(8192 / ranks, 4, 64));
+}
+
+// A sum over a step may be more than fits.
+std::int64_t times(std::int64_t count, std::int64_t bytes) {
+  std::int64_t product = 0;
+  return __builtin_mul_overflow(count, bytes, &product) ? std::numeric_limits<std::int64_t>::max() / 8
+                                                        : product;
+}
+
+std::string amount(std::int64_t bytes) {
+  return human_bytes(static_cast<std::uint64_t>(bytes));
+}
+
+std::string sent_line(const std::string& what, std::int64_t forward, std::int64_t backward) {
+  return fmt::format("{:<44} forward {:>10}  backward {:>10}", what, amount(forward), amount(backward));
+}
+
+// Layers as text: "0-31", "0 2 4".
+std::string layers_text(const std::vector<int>& layers) {
+  std::vector<std::string> parts;
+  for (std::size_t i = 0; i < layers.size();) {
+    std::size_t end = i + 1;
+    while (end < layers.size() && layers[end] == layers[end - 1] + 1) ++end;
+    parts.push_back(end == i + 1 ? std::to_string(layers[i])
+                                 : fmt::format("{}-{}", layers[i], layers[end - 1]));
+    i = end;
+  }
+  return join(parts, " ");
+}
+
+class ContextTraffic {
+ public:
+  explicit ContextTraffic(const Config& config)
+      : config_(config),
+        masks_{sample_mask(config)},
+        layout_(sample_layout(config)),
+        shape_(attention_shape(config)) {}
+
+  Lines describe(std::int64_t micro_batches) {
+    if (layout_.ranks() == 1) return {"context parallelism: one rank, nothing is sent"};
+    Lines lines;
+    SentBytes step;
+    for (const auto& [transport, layers] : layers_by_transport(lines)) {
+      const TransportBytes most = most_bytes(transport);
+      const std::int64_t calls = times(std::ssize(layers), micro_batches);
+      step.forward += times(calls, most.forward);
+      step.backward += times(calls, most.backward);
+      lines.push_back(
+          sent_line(fmt::format("context, {}, each of layers {}", to_text(transport), layers_text(layers)),
+                    most.forward, most.backward));
+      lines.push_back("  " + closed_form_text(transport, most));
+    }
+    lines.push_back(sent_line(fmt::format("context, per step of {} micro-batches", micro_batches),
+                              step.forward, step.backward));
+    return lines;
+  }
+
+ private:
+  int hierarchical_a() const {
+    const auto& sizes = config_.parallel.hierarchical_context_parallel_sizes;
+    return sizes.empty() ? 0 : sizes.front();
+  }
+
+  // What `auto` would choose with assumed speeds is told in `lines`.
+  std::map<CpTransport, std::vector<int>> layers_by_transport(Lines& lines) {
+    const auto& words = config_.parallel.cp_comm_type;
+    if (words.size() != 1 && std::ssize(words) != config_.model.num_layers) {
+      throw ConfigError("expected one --cp-comm-type, or one for each layer; correct the list");
+    }
+    std::optional<CpTransport> chosen;
+    std::map<CpTransport, std::vector<int>> layers;
+    for (int i = 0; i < config_.model.num_layers; ++i) {
+      const std::string& word = words.at(words.size() == 1 ? 0 : static_cast<std::size_t>(i));
+      if (word == "auto" && !chosen) chosen = choose(lines);
+      layers[word == "auto" ? *chosen : transport_of(word)].push_back(i);
+    }
+    return layers;
+  }
+
+  CpTransport choose(Lines& lines) const {
+    const bool gpu = config_.parallel.distributed_backend != "gloo";
+    const DeviceSpeeds speeds = gpu ? default_gpu_speeds() : default_cpu_speeds();
+    const TransportChoice choice =
+        choose_transport({{layout_, masks_}, shape_, hierarchical_a(), speeds.link, speeds.attention});
+    lines.push_back(fmt::format("auto, with assumed speeds of a {} (training measures its own): {}",
+                                gpu ? "GPU" : "CPU", to_string(choice)));
+    return choice.transport;
+  }
+
+  // Of the rank that sends most.
+  TransportBytes most_bytes(CpTransport transport) const {
+    TransportBytes most;
+    const int ranks = layout_.ranks(), planned = planned_ranks(ranks);
+    for (int i = 0; i < planned; ++i) {
+      const int rank = static_cast<int>(std::int64_t{i} * ranks / planned);
+      const TransportPlan plan = make_transport_plan(transport, hierarchical_a(), {layout_, masks_}, rank);
+      const TransportBytes bytes = bytes_of(plan, layout_, shape_, rank);
+      if (bytes.forward + bytes.backward > most.forward + most.backward) most = bytes;
+    }
+    return most;
+  }
+
+  std::string closed_form_text(CpTransport transport, const TransportBytes& most) const {
+    const int ranks = layout_.ranks(), a = head_ranks_of(transport, ranks, hierarchical_a());
+    if (!masks_.front().dense()) return "no closed form: what is sent follows from the window";
+    if (layout_.sequence_length() % ranks != 0)
+      return "no closed form: the ranks hold unequal parts of the sequence";
+    if (shape_.heads % a != 0 || shape_.groups % a != 0) return "no closed form: heads are divided unevenly";
+    const TransportBytes closed = closed_form_bytes(transport, ranks, a, layout_.sequence_length(), shape_);
+    return fmt::format("{} and {} bytes by plan, {} and {} by the closed form{}", most.forward, most.backward,
+                       closed.forward, closed.backward, closed == most ? "" : ": they DIFFER");
+  }
+
+  const Config& config_;
+  const std::vector<AttentionMask> masks_;
+  const SequenceLayout layout_;
+  const AttentionShape shape_;
+};
+
+void check_heads(const Config& config) {
+  const ModelConfig& m = config.model;
+  const int tp = config.parallel.tensor_model_parallel_size;
+  if (m.num_query_groups > 0 && m.num_attention_heads % m.num_query_groups == 0 &&
+      m.num_attention_heads % tp == 0 && m.num_query_groups % tp == 0) {
+    return;
+  }
+  throw ConfigError(
+      fmt::format("expected heads and query groups that TP {} divides, got {} and {}; change one of them", tp,
+                  m.num_attention_heads, m.num_query_groups));
+}
+
+std::int64_t longest_shard(const Config& config) {
+  const SequenceLayout layout = sample_layout(config);
+  std::int64_t rows = 0;
+  for (int rank = 0; rank < layout.ranks(); ++rank) rows = std::max(rows, layout.local_length(rank));
+  return rows;
+}
+
+Lines describe_tensor_traffic(const Config& config, std::int64_t micro_batches) {
+  if (config.parallel.tensor_model_parallel_size == 1)
+    return {"tensor parallelism: one rank, nothing is sent"};
+  const std::int64_t rows = longest_shard(config);
+  const SentBytes layer = tensor_layer_bytes(config, rows), ends = tensor_ends_bytes(config, rows);
+  const std::int64_t layers = config.model.num_layers;
+  return {sent_line("tensor, each layer", layer.forward, layer.backward),
+          sent_line("tensor, embedding, output layer and loss", ends.forward, ends.backward),
+          sent_line(fmt::format("tensor, per step of {} micro-batches", micro_batches),
+                    times(micro_batches, layers * layer.forward + ends.forward),
+                    times(micro_batches, layers * layer.backward + ends.backward))};
+}
+
+}  // namespace
+
+Lines describe_parameters(const Config& config, int replicas) {
+  const ParameterCount count = count_parameters(config, replicas);
+  const StateBytes bytes = state_bytes(config, count);
+  const std::string_view state = config.precision.fp64 ? "fp64" : "fp32";
+  Lines lines = {
+      fmt::format("{} in all ({:.2f} billion), {} on each rank", count.whole,
+                  static_cast<double>(count.whole) / 1e9, count.of_rank),
+      fmt::format(
+          "on each rank: weights {} ({}), gradients {} ({}), optimizer {} ({}: {}two moments); {} in all",
+          amount(bytes.weights), model_type(config), amount(bytes.gradients), state,
+          amount(bytes.main_weights + bytes.moments), state,
+          bytes.main_weights > 0 ? "main weights and " : "", amount(bytes.sum())),
+      "activations come on top; the gradients' buffer is counted with its padding"};
+  return lines;
+}
+
+Lines describe_traffic(const Config& config, int replicas, std::int64_t micro_batches) {
+  check_heads(config);
+  const int ranks = config.parallel.context_parallel_size, planned = planned_ranks(ranks);
+  Lines lines = {
+      fmt::format("bytes that one rank sends, of the rank that sends most{}; per layer: of one micro-batch",
+                  planned < ranks ? fmt::format(" of {} spread over the group", planned) : "")};
+  for (std::string& line : ContextTraffic(config).describe(micro_batches)) lines.push_back(std::move(line));
+  for (std::string& line : describe_tensor_traffic(config, micro_batches)) lines.push_back(std::move(line));
+  lines.push_back(
+      "  counted as rings: (t-1)/t of the data for a gather or a scattered sum, twice that for a sum that "
+      "all get");
+  if (replicas > 1) {
+    const std::int64_t bytes = gradient_sum_bytes(config, count_parameters(config, replicas), replicas);
+    lines.push_back(fmt::format("gradients, once per step, over {} replicas: {}", replicas, amount(bytes)));
+  }
+  return lines;
+}
+
+}  // namespace ringtron

@@ -1,0 +1,16 @@
+// Memory and traffic of a run as lines of text. `config` is resolved and has its padded vocabulary.
+#pragma once
+
+#include "ringtron/tools/check/describe_layout.h"
+
+namespace ringtron {
+
+// Parameters in all and of one rank, and the bytes of model state on a rank. `replicas`: DP x CP.
+Lines describe_parameters(const Config& config, int replicas);
+
+// Bytes that one rank sends, per layer and per step: context parallelism by transport, added up from the
+// plans and beside it the closed form where there is one; tensor parallelism; gradients. `replicas` as above,
+// `micro_batches` per step. ConfigError where heads or lengths do not divide.
+Lines describe_traffic(const Config& config, int replicas, std::int64_t micro_batches);
+
+}  // namespace ringtron

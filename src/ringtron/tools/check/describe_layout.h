@@ -1,0 +1,41 @@
+// Who works with whom and on what, as lines of text: groups of ranks, positions of a sequence, batches.
+//
+// `config` is resolved. All functions are pure; ConfigError where the sizes do not fit together.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ringtron/config/config.h"
+#include "ringtron/context_parallel/plan/attention_mask.h"
+#include "ringtron/context_parallel/plan/sequence_layout.h"
+#include "ringtron/grid/process_grid.h"
+
+namespace ringtron {
+
+using Lines = std::vector<std::string>;
+
+ProcessGrid grid_of(const Config& config, int world_size);
+
+// Sizes so large that listing them would take long or counting overflow: "--num-layers 2000000 (16384)", the limit in
+// brackets, or empty. The functions below and those of describe_cost.h need it to be empty.
+std::string beyond_counting(const Config& config, int world_size);
+
+// One line per kind of group, in the order in which Megatron creates them: how many, of which size, and their
+// members, the first few of many.
+Lines describe_groups(const ProcessGrid& grid, const std::vector<int>& hierarchical_sizes);
+
+// The mask of a sample that is one document, and the layout that training would use for it.
+AttentionMask sample_mask(const Config& config);
+SequenceLayout sample_layout(const Config& config);
+
+// One line per context-parallel rank: its positions, how many, and its share of the cells of the mask.
+Lines describe_sequence(const Config& config);
+
+Lines describe_batch(const Config& config, int data_parallel_size);
+
+// "{0-3}", "{0,4}", "{0-3,8-11}"; of very many ranks the first, "{0,8,...,... 48 more}".
+std::string ranks_text(const std::vector<int>& ranks);
+
+}  // namespace ringtron

@@ -1,0 +1,142 @@
+#include "ringtron/tools/verify/training_trace.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "ringtron/base/error.h"
+#include "ringtron/train/assembly.h"
+#include "ringtron/train/training_data.h"
+#include "ringtron/train/whole_tensor.h"
+
+namespace ringtron {
+namespace {
+
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
+constexpr int kHeadGroups = 2;           // a CPU's own choice would leave out the path of several parts
+constexpr double kRoundingOnly = 1e-12;  // of the largest gradient of the model
+
+Seen over_ranks(const at::Tensor& own, Communicator& world) {
+  // Comparisons skip NaNs, so they become what no comparison can miss.
+  at::Tensor highest = at::nan_to_num(own.detach().cpu(), kInfinite, kInfinite, kInfinite).contiguous();
+  at::Tensor lowest = highest.clone();
+  world.all_reduce(highest, ReduceOp::max).wait();
+  world.all_reduce(lowest, ReduceOp::min).wait();
+  return {lowest, highest};
+}
+
+double largest(const at::Tensor& tensor) {
+  return tensor.numel() == 0 ? 0.0 : tensor.abs().max().item<double>();
+}
+
+double absolute_difference(const Seen& a, const Seen& b) {
+  if (a.highest.sizes() != b.highest.sizes()) return kInfinite;
+  const double worst = std::max(largest(a.highest - b.lowest), largest(b.highest - a.lowest));
+  return std::isnan(worst) ? kInfinite : worst;  // both infinite
+}
+
+double relative(double difference, double scale) {
+  if (difference == 0.0) return 0.0;
+  return scale > 0.0 && std::isfinite(scale) ? difference / scale : kInfinite;
+}
+
+double whole_model(const TracedStep& step) {
+  double out = 0.0;
+  for (const auto& [name, gradient] : step.gradients) out = std::max(out, largest(gradient.highest));
+  return out;
+}
+
+// Of each parameter, in order; empty when the two have not the same parameters.
+std::vector<double> gradient_differences(const TracedStep& expected, const TracedStep& got) {
+  std::vector<double> out;
+  if (expected.gradients.size() != got.gradients.size()) return out;
+  const double whole = whole_model(expected);
+  for (std::size_t i = 0; i < expected.gradients.size(); ++i) {
+    const auto& [name, gradient] = expected.gradients[i];
+    if (got.gradients[i].first != name) return {};
+    const double own = largest(gradient.highest);
+    out.push_back(relative(absolute_difference(gradient, got.gradients[i].second),
+                           own < kRoundingOnly * whole ? whole : own));
+  }
+  return out;
+}
+
+StepDifference compare_step(const TracedStep& expected, const TracedStep& got,
+                            const std::vector<double>& gradients) {
+  StepDifference out;
+  out.loss = expected.loss.highest.item<double>();
+  out.other_loss = got.loss.highest.item<double>();
+  out.loss_difference = relative(absolute_difference(expected.loss, got.loss), std::abs(out.loss));
+  if (gradients.empty()) {
+    out.gradient_difference = kInfinite;
+    return out;
+  }
+  const auto worst = std::max_element(gradients.begin(), gradients.end());
+  out.gradient_difference = *worst;
+  out.parameter = expected.gradients[static_cast<std::size_t>(worst - gradients.begin())].first;
+  return out;
+}
+
+void note_first(TraceDifference& out, const TracedStep& expected, const std::vector<double>& gradients,
+                double bound) {
+  if (out.first_step != 0) return;
+  const auto first =
+      std::find_if(gradients.begin(), gradients.end(), [&](double d) { return !(d <= bound); });
+  if (first == gradients.end() && out.steps.back().loss_difference <= bound && !gradients.empty()) return;
+  out.first_step = static_cast<int>(out.steps.size());
+  if (first == gradients.end()) return;
+  out.first_parameter = expected.gradients[static_cast<std::size_t>(first - gradients.begin())].first;
+  out.first_difference = *first;
+}
+
+}  // namespace
+
+TrainingTrace trace_training(const Job& job, CpFault fault,
+                             const std::function<void(int step)>& before_step) {
+  const auto tokenizer = tokenizer_of(job.config().data);
+  CpAttentionOptions attention;
+  attention.fault = fault;
+  attention.head_groups = kHeadGroups;
+  Assembly assembly(job, job.config(), tokenizer->vocab_size(), attention);
+  const TrainingData data(job, *tokenizer);
+  const auto loader = data.loader(Split::train, 0);
+  TrainingTrace out;
+  for (int i = 1; i <= job.config().batch.train_iters; ++i) {
+    before_step(i);
+    const TrainStep::Gradients gradients = assembly.step().compute_gradients(*loader);
+    TracedStep step;
+    step.loss = over_ranks(gradients.loss, job.world());
+    for (Parameter* parameter : assembly.store().all()) {
+      const at::Tensor whole =
+          whole_tensor(*parameter, parameter->gradient * gradients.scale, job.parallel());
+      step.gradients.emplace_back(parameter->name, over_ranks(whole, job.world()));
+    }
+    out.push_back(std::move(step));
+    try {
+      assembly.step().apply(gradients);
+    } catch (const NumericError&) {
+      break;  // every rank has the same numbers and ends here too; the comparison will say what is wrong
+    }
+  }
+  return out;
+}
+
+TraceDifference compare_traces(const TrainingTrace& expected, const TrainingTrace& got, double bound) {
+  TraceDifference out;
+  for (std::size_t i = 0; i < std::min(expected.size(), got.size()); ++i) {
+    const std::vector<double> gradients = gradient_differences(expected[i], got[i]);
+    out.steps.push_back(compare_step(expected[i], got[i], gradients));
+    out.loss = std::max(out.loss, out.steps.back().loss_difference);
+    out.gradient = std::max(out.gradient, out.steps.back().gradient_difference);
+    note_first(out, expected[i], gradients, bound);
+  }
+  if (expected.size() != got.size()) {
+    out.loss = kInfinite;
+    if (out.first_step == 0) out.first_step = static_cast<int>(out.steps.size());
+  }
+  return out;
+}
+
+}  // namespace ringtron

@@ -1,0 +1,135 @@
+#include "ringtron/context_parallel/plan/balanced_layout.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <iostream>
+#include <random>
+
+#include "ringtron/base/error.h"
+
+namespace ringtron {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+using Masks = std::vector<AttentionMask>;
+
+// Nine short documents for each long one, until the sequence is full.
+AttentionMask mixed_documents(std::int64_t length, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const auto pick = [&](std::int64_t low, std::int64_t high) {
+    return low + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(high - low + 1));
+  };
+  std::vector<std::int64_t> starts;
+  for (std::int64_t at = 0; at < length;) {
+    starts.push_back(at);
+    at += pick(1, 10) == 1 ? pick(4096, 16384) : pick(64, 512);
+  }
+  return {length, true, {}, starts};
+}
+
+void expect_even_lengths(const SequenceLayout& layout, std::int64_t multiple) {
+  std::int64_t least = layout.sequence_length(), most = 0;
+  for (int rank = 0; rank < layout.ranks(); ++rank) {
+    const std::int64_t length = layout.local_length(rank);
+    EXPECT_EQ(length % multiple, 0);
+    least = std::min(least, length);
+    most = std::max(most, length);
+  }
+  EXPECT_LE(most - least, multiple) << layout.sequence_length() << " on " << layout.ranks();
+}
+
+TEST(BalancedLayout, SharesAMixOfShortAndLongDocumentsEvenlyOnEightRanks) {
+  for (const std::int64_t length : {32768, 65536, 131072, 100000}) {
+    double worst = 1.0, zigzag = 1.0;
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      const Masks masks = {mixed_documents(length, seed)};
+      const SequenceLayout layout = balanced_layout(masks, 8);
+      EXPECT_LE(area_imbalance(layout, masks), 1.05) << length << " tokens, seed " << seed;
+      worst = std::max(worst, area_imbalance(layout, masks));
+      zigzag = std::max(zigzag, area_imbalance(zigzag_layout(length, 8), masks));
+      EXPECT_EQ(layout.sequence_length(), length);
+      EXPECT_EQ(layout.name(), "balanced");
+      expect_even_lengths(layout, 1);
+    }
+    std::cout << length << " tokens: max/mean area at most " << worst << " (zigzag " << zigzag << ")\n";
+  }
+}
+
+TEST(BalancedLayout, BalancesTheSamplesOfAMicroBatchTogether) {
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    const Masks masks = {mixed_documents(65536, seed), mixed_documents(65536, seed + 100)};
+    const SequenceLayout layout = balanced_layout(masks, 8);
+    EXPECT_LE(area_imbalance(layout, masks), 1.05) << seed;
+    expect_even_lengths(layout, 1);
+  }
+}
+
+TEST(BalancedLayout, KeepsShardsMultiplesForSequenceParallelism) {
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    const Masks masks = {mixed_documents(65544, seed)};
+    const SequenceLayout layout = balanced_layout(masks, 8, 8);
+    EXPECT_LE(area_imbalance(layout, masks), 1.05) << seed;
+    expect_even_lengths(layout, 8);
+  }
+}
+
+TEST(BalancedLayout, DenseMasksAreBalancedToo) {
+  for (const bool causal : {true, false}) {
+    for (const int ranks : {2, 3, 8}) {
+      const Masks masks = {{32768, causal}};
+      EXPECT_LE(area_imbalance(balanced_layout(masks, ranks), masks), 1.05) << ranks;
+    }
+  }
+}
+
+TEST(BalancedLayout, TheSameOnEveryCall) {
+  const Masks masks = {mixed_documents(50000, 3)};
+  const SequenceLayout layout = balanced_layout(masks, 6);
+  for (int repeat = 0; repeat < 3; ++repeat) EXPECT_EQ(balanced_layout(Masks{masks}, 6), layout);
+}
+
+TEST(BalancedLayout, AnyLength) {
+  for (const std::int64_t multiple : {1, 2, 4}) {
+    for (std::int64_t length = 0; length <= 60; ++length) {
+      for (int ranks = 1; ranks <= 9; ++ranks) {
+        const Masks masks = {{length * multiple, true}};
+        const SequenceLayout layout = balanced_layout(masks, ranks, multiple);
+        ASSERT_EQ(layout.ranks(), ranks);
+        ASSERT_EQ(layout.sequence_length(), length * multiple);
+        expect_even_lengths(layout, multiple);
+      }
+    }
+  }
+  EXPECT_THROW(balanced_layout(Masks{{10, true}}, 2, 4), ConfigError);
+}
+
+TEST(BalancedLayout, MasksOfDifferentLengthsAreRefused) {
+  EXPECT_THROW(balanced_layout(Masks{{10, true}, {12, true}}, 2), InternalError);
+}
+
+TEST(AreaImbalance, IsTheLargestAreaOverTheMean) {
+  // Causal areas of the halves of 4: 1 + 2 and 3 + 4.
+  const Masks causal = {{4, true}};
+  EXPECT_DOUBLE_EQ(area_imbalance(contiguous_layout(4, 2), causal), 7 / 5.0);
+  EXPECT_DOUBLE_EQ(area_imbalance(zigzag_layout(4, 2), causal), 1.0);
+  EXPECT_DOUBLE_EQ(area_imbalance(contiguous_layout(4, 2), Masks{{4, true}, {4, false}}), (7 + 8) / 13.0);
+  EXPECT_DOUBLE_EQ(area_imbalance(contiguous_layout(0, 2), Masks{{0, true}}), 1.0);
+}
+
+TEST(MakeLayout, TakesTheNamesOfTheFlag) {
+  const Masks masks = {{16, true}};
+  EXPECT_EQ(make_layout("zigzag", masks, 4), zigzag_layout(16, 4));
+  EXPECT_EQ(make_layout("contiguous", masks, 4), contiguous_layout(16, 4));
+  EXPECT_EQ(make_layout("balanced", masks, 4), balanced_layout(masks, 4));
+  EXPECT_EQ(make_layout("zigzag", masks, 3, 4), zigzag_layout(16, 3, 4));
+  EXPECT_THAT([&] { make_layout("striped", masks, 4); },
+              ThrowsMessage<ConfigError>(AllOf(HasSubstr("zigzag"), HasSubstr("contiguous"),
+                                               HasSubstr("balanced"), HasSubstr("got striped"))));
+}
+
+}  // namespace
+}  // namespace ringtron

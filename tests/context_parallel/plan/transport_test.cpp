@@ -1,0 +1,173 @@
+#include "ringtron/context_parallel/plan/transport.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "ringtron/base/error.h"
+#include "ringtron/context_parallel/plan/head_shares.h"
+
+namespace ringtron {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+using Masks = std::vector<AttentionMask>;
+
+TEST(Transport, HasTheWordsOfTheFlag) {
+  EXPECT_EQ(transport_of("p2p"), CpTransport::p2p);
+  EXPECT_EQ(transport_of("all_gather"), CpTransport::all_gather);
+  EXPECT_EQ(transport_of("allgather"), CpTransport::all_gather);
+  EXPECT_EQ(transport_of("a2a"), CpTransport::a2a);
+  EXPECT_EQ(transport_of("a2a+p2p"), CpTransport::hierarchical);
+  for (const CpTransport transport : kCpTransports) EXPECT_EQ(transport_of(to_text(transport)), transport);
+  EXPECT_THAT([] { transport_of("ring"); },
+              ThrowsMessage<ConfigError>(AllOf(HasSubstr("p2p"), HasSubstr("all_gather"), HasSubstr("a2a"),
+                                               HasSubstr("a2a+p2p"), HasSubstr("got ring"))));
+}
+
+TEST(Transport, RanksThatShareHeads) {
+  EXPECT_EQ(head_ranks_of(CpTransport::p2p, 6, 3), 1);
+  EXPECT_EQ(head_ranks_of(CpTransport::all_gather, 6, 3), 1);
+  EXPECT_EQ(head_ranks_of(CpTransport::a2a, 6, 3), 6);
+  EXPECT_EQ(head_ranks_of(CpTransport::hierarchical, 6, 3), 3);
+  for (const int a : {4, 0, -1, 12}) {
+    EXPECT_THAT([&] { head_ranks_of(CpTransport::hierarchical, 6, a); },
+                ThrowsMessage<ConfigError>(HasSubstr("--hierarchical-context-parallel-sizes")));
+  }
+}
+
+TEST(Transport, TheGroupsOfAHierarchyAreNeighbours) {
+  const Masks masks = {{24, true}};
+  const SequenceLayout layout = contiguous_layout(24, 6);
+  for (int rank = 0; rank < 6; ++rank) {
+    const TransportPlan plan = make_transport_plan(CpTransport::hierarchical, 2, {layout, masks}, rank);
+    EXPECT_EQ(plan.ranks, 6);
+    EXPECT_EQ(plan.head_ranks, 2);
+    EXPECT_EQ(plan.inner_rank(), rank / 2);
+    EXPECT_EQ(plan.inner, contiguous_layout(24, 3));
+    EXPECT_TRUE(plan.keeps_last_block);
+    EXPECT_EQ(plan.forward.steps.size(), 3u);
+  }
+  const TransportPlan all = make_transport_plan(CpTransport::a2a, 1, {layout, masks}, 4);
+  EXPECT_EQ(all.inner, contiguous_layout(24, 1));
+  EXPECT_EQ(all.inner_rank(), 0);
+  EXPECT_FALSE(all.keeps_last_block);
+  EXPECT_THROW(make_transport_plan(CpTransport::p2p, 1, {layout, masks}, 6), InternalError);
+}
+
+TEST(ClosedForm, Numbers) {
+  const AttentionShape shape{1, 20, 3, 5, 5, 2, 3};  // Q = out = 200, KV = 60, dKV = 90 per position
+  const std::int64_t s = 48;
+  EXPECT_EQ(closed_form_bytes(CpTransport::p2p, 4, 1, s, shape),
+            (TransportBytes{3 * 12 * 60, 3 * 12 * (60 + 90)}));
+  EXPECT_EQ(closed_form_bytes(CpTransport::all_gather, 4, 1, s, shape),
+            (TransportBytes{3 * 12 * 60, 3 * 12 * (60 + 90)}));
+  EXPECT_EQ(closed_form_bytes(CpTransport::a2a, 4, 4, s, shape),
+            (TransportBytes{3 * 12 * (2 * 200 + 60) / 4, 3 * 12 * (2 * 200 + 60) / 4}));
+  const std::int64_t heads_part = 12 * (2 * 200 + 60) / 2;
+  EXPECT_EQ(closed_form_bytes(CpTransport::hierarchical, 4, 2, s, shape),
+            (TransportBytes{heads_part + 12 * 60, heads_part + 12 * (60 + 90)}));
+  for (const CpTransport transport : kCpTransports) {
+    EXPECT_EQ(closed_form_bytes(transport, 1, 1, s, shape), (TransportBytes{0, 0}));
+  }
+}
+
+TEST(ClosedForm, GroupsOfOneAreTheRingAndOneGroupIsTheAllToAll) {
+  const AttentionShape shape{2, 16, 8, 4, 6, 2, 4};
+  EXPECT_EQ(closed_form_bytes(CpTransport::hierarchical, 8, 1, 64, shape),
+            closed_form_bytes(CpTransport::p2p, 8, 1, 64, shape));
+  EXPECT_EQ(closed_form_bytes(CpTransport::hierarchical, 8, 8, 64, shape),
+            closed_form_bytes(CpTransport::a2a, 8, 8, 64, shape));
+}
+
+TEST(BytesOfAPlan, AreTheClosedFormForDenseMasks) {
+  for (int ranks = 1; ranks <= 16; ++ranks) {
+    for (const bool causal : {true, false}) {
+      const Masks masks = {{4 * ranks, causal}};
+      const AttentionShape shape{3, 4 * ranks, 2 * ranks, 5, 7, 2, 4};
+      for (const SequenceLayout& layout :
+           {zigzag_layout(4 * ranks, ranks), contiguous_layout(4 * ranks, ranks)}) {
+        for (const CpTransport transport : kCpTransports) {
+          for (int a = 1; a <= ranks; ++a) {
+            if (ranks % a != 0 || (a > 1 && transport != CpTransport::hierarchical)) continue;
+            for (int rank = 0; rank < ranks; ++rank) {
+              const TransportPlan plan = make_transport_plan(transport, a, {layout, masks}, rank);
+              ASSERT_EQ(bytes_of(plan, layout, shape, rank),
+                        closed_form_bytes(transport, ranks, plan.head_ranks, 4 * ranks, shape))
+                  << to_text(transport) << " " << a << " on " << ranks;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// 7 heads of one size on 4 ranks, 6 positions: what each rank sends and what each receives add up alike.
+TEST(BytesOfAPlan, OfHeadsThatDoNotDivideMoveEveryForeignHeadOnce) {
+  const Masks masks = {{6, true}};
+  const SequenceLayout layout = contiguous_layout(6, 4);
+  const AttentionShape shape{1, 7, 7, 1, 1, 1, 1};
+  const std::vector<HeadShare> shares = share_heads(7, 7, 4);
+  std::int64_t forward = 0, backward = 0, rows_and_heads = 0;
+  for (int rank = 0; rank < 4; ++rank) {
+    const TransportPlan plan = make_transport_plan(CpTransport::a2a, 1, {layout, masks}, rank);
+    forward += bytes_of(plan, layout, shape, rank).forward;
+    backward += bytes_of(plan, layout, shape, rank).backward;
+    rows_and_heads += layout.local_length(rank) * (7 - shares[rank].q.length());
+  }
+  EXPECT_EQ(forward, 4 * rows_and_heads);  // q, k, v there and out back
+  EXPECT_EQ(backward, 4 * rows_and_heads);
+}
+
+TEST(BytesOfAPlan, OfAWindowDoNotGrowWithTheSequence) {
+  const AttentionShape shape{2, 4, 4, 8, 8, 2, 4};
+  std::set<std::int64_t> forward;
+  for (const std::int64_t length : {256, 1024, 4096}) {
+    const Masks masks = {{length, true, {31, -1}}};
+    const SequenceLayout layout = contiguous_layout(length, 8);
+    const TransportPlan plan = make_transport_plan(CpTransport::p2p, 1, {layout, masks}, 3);
+    forward.insert(bytes_of(plan, layout, shape, 3).forward);
+  }
+  EXPECT_EQ(forward, std::set<std::int64_t>{31 * 2 * 4 * (8 + 8) * 2});
+}
+
+TEST(PlanHash, IsTheSameOnlyForTheSamePlan) {
+  const auto hash = [](CpTransport transport, int a, const SequenceLayout& layout, const Masks& masks) {
+    return plan_hash(transport, a, {layout, masks});
+  };
+  const SequenceLayout zigzag = zigzag_layout(24, 4);
+  const Masks causal = {{24, true}};
+  const std::uint64_t base = hash(CpTransport::p2p, 1, zigzag, causal);
+  EXPECT_EQ(base, hash(CpTransport::p2p, 1, zigzag_layout(24, 4), Masks{{24, true}}));
+  const std::vector<std::uint64_t> all = {
+      base,
+      hash(CpTransport::all_gather, 1, zigzag, causal),
+      hash(CpTransport::a2a, 1, zigzag, causal),
+      hash(CpTransport::hierarchical, 1, zigzag, causal),
+      hash(CpTransport::hierarchical, 2, zigzag, causal),
+      hash(CpTransport::p2p, 1, contiguous_layout(24, 4), causal),
+      hash(CpTransport::p2p, 1, zigzag_layout(24, 3), causal),
+      hash(CpTransport::p2p, 1, zigzag, {{24, false}}),
+      hash(CpTransport::p2p, 1, zigzag, {{24, true}, {24, true}}),
+      hash(CpTransport::p2p, 1, zigzag, {{24, true, {3, -1}}}),
+      hash(CpTransport::p2p, 1, zigzag, {{24, true, {4, -1}}}),
+      hash(CpTransport::p2p, 1, zigzag, {{24, true, {30, -1}}}),  // the mask of `causal`, but not its plan
+      hash(CpTransport::p2p, 1, zigzag, {{24, false, {1, 0}}}),
+      hash(CpTransport::p2p, 1, zigzag, {{24, false, {0, 1}}}),
+      hash(CpTransport::p2p, 1, zigzag, {{24, true, {}, {12}}}),
+      hash(CpTransport::p2p, 1, zigzag, {{24, true, {}, {11}}}),
+      // Windows that mirror each other, with a document of one position in the middle.
+      hash(CpTransport::p2p, 1, zigzag, {{24, false, {1, 0}, {12, 13}}}),
+      hash(CpTransport::p2p, 1, zigzag, {{24, false, {0, 1}, {12, 13}}}),
+  };
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) EXPECT_NE(all[i], all[j]) << j << " and " << i;
+  }
+}
+
+}  // namespace
+}  // namespace ringtron

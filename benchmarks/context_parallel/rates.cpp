@@ -82,8 +82,9 @@ std::map<CpTransport, double> print_ratio_row(const Setting& setting, const std:
   return tflops;
 }
 
-// Nine short documents for each long one, as profile_cp makes them up.
-std::vector<std::int64_t> documents_of(std::int64_t length) {
+// Nine short documents for each long one, as profile_cp makes them up: of about unit / 64 and unit / 6
+// tokens.
+std::vector<std::int64_t> documents_of(std::int64_t length, std::int64_t unit) {
   std::vector<std::int64_t> starts;
   std::uint64_t draw = 0;
   const auto below = [&](std::int64_t limit) {
@@ -91,9 +92,13 @@ std::vector<std::int64_t> documents_of(std::int64_t length) {
   };
   for (std::int64_t at = 0; at < length;) {
     starts.push_back(at);
-    at += 1 + (below(10) == 0 ? length / 8 + below(length / 8) : length / 128 + below(length / 32));
+    at += 1 + (below(10) == 0 ? unit / 8 + below(unit / 8) : unit / 128 + below(unit / 32));
   }
   return starts;
+}
+
+std::vector<std::int64_t> documents_of(std::int64_t length) {
+  return documents_of(length, length);
 }
 
 // Milliseconds of the median run.
@@ -176,7 +181,7 @@ void print_planning(const Setting& setting) {
       "|\n|---|---|---|---|---|---|---|");
   for (const int ranks : {8, 16}) {
     for (const std::int64_t length : {std::int64_t{64} << 10, std::int64_t{128} << 10}) {
-      const std::vector<std::int64_t> starts = documents_of(length);
+      const std::vector<std::int64_t> starts = documents_of(length, 16384);
       const std::vector<AttentionMask> masks = {AttentionMask(length, true, {}, starts)};
       const SequenceLayout layout = balanced_layout(masks, ranks);
       std::string row = fmt::format("| {} | {} | {} | {:.2f} |", ranks, length, starts.size(),

@@ -103,7 +103,8 @@ TEST(ChromeTrace, MessagesThatOverlapHaveTracksOfTheirOwn) {
   const auto exchange = [](double begin, double duration) {
     return TraceEvent{"exchange", "forward", -1, begin, duration, 1};
   };
-  const json trace = json::parse(chrome_trace({{"a2a", {{exchange(0, 2), exchange(1, 2), exchange(2, 1)}, {exchange(0, 1)}}}}));
+  const json trace = json::parse(
+      chrome_trace({{"a2a", {{exchange(0, 2), exchange(1, 2), exchange(2, 1)}, {exchange(0, 1)}}}}));
   std::vector<int> tracks;
   for (const json& event : trace.at("traceEvents")) {
     if (event.at("ph") == "X") tracks.push_back(event.at("tid"));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -21,6 +22,19 @@ namespace {
 bool executable(const std::filesystem::path& path) {
   std::error_code ignored;
   return std::filesystem::is_regular_file(path, ignored) && ::access(path.c_str(), X_OK) == 0;
+}
+
+bool can_listen(int port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  const bool ok = ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 && ::listen(fd, 1) == 0;
+  const int reason = errno;
+  ::close(fd);
+  errno = reason;
+  return ok;
 }
 
 }  // namespace
@@ -48,17 +62,15 @@ int usable_gpus(const EnvironmentLookup& env) {
 }
 
 int free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  socklen_t length = sizeof address;
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  const bool ok = fd >= 0 && ::bind(fd, generic, length) == 0 && ::getsockname(fd, generic, &length) == 0;
-  const int reason = errno;
-  if (fd >= 0) ::close(fd);
-  if (!ok)
-    throw IoError(fmt::format("cannot find a free port: {}; give --master-port", std::strerror(reason)));
-  return ntohs(address.sin_port);
+  // Below the ports from which the system serves connections that ask for any: those come and go in thousands while ranks
+  // connect, and one of them could take the port before rank 0 listens. Each process begins its search elsewhere.
+  constexpr int kFirst = 20000, kCount = 12000, kTries = 200;
+  static std::atomic<int> next = static_cast<int>(::getpid()) * 37;
+  for (int i = 0; i < kTries; ++i) {
+    const int port = kFirst + next++ % kCount;
+    if (can_listen(port)) return port;
+  }
+  throw IoError(fmt::format("cannot find a free port from {} on: {}; give --master-port", kFirst, std::strerror(errno)));
 }
 
 std::string find_program(const std::string& name, const EnvironmentLookup& env) {

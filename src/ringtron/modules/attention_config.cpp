@@ -3,7 +3,8 @@
 namespace ringtron {
 
 AttentionWindow attention_window(const ModelConfig& model) {
-  return model.window_size.size() == 2 ? AttentionWindow{model.window_size[0], model.window_size[1]} : AttentionWindow{};
+  return model.window_size.size() == 2 ? AttentionWindow{model.window_size[0], model.window_size[1]}
+                                       : AttentionWindow{};
 }
 
 SoftmaxKind softmax_kind(const std::string& type) {

@@ -14,7 +14,8 @@ AttentionWindow attention_window(const ModelConfig& model);
 // A word of --softmax-type.
 SoftmaxKind softmax_kind(const std::string& type);
 
-// `options` with what the configuration decides: --deterministic-mode and --hierarchical-context-parallel-sizes.
+// `options` with what the configuration decides: --deterministic-mode and
+// --hierarchical-context-parallel-sizes.
 CpAttentionOptions cp_attention_options(const Config& config, CpAttentionOptions options = {});
 
 }  // namespace ringtron

@@ -13,7 +13,8 @@ namespace ringtron {
 // missing.
 std::optional<std::string> take_flag(std::vector<std::string>& words, std::string_view name);
 
-// The same for a whole number of at least `least`, and for a number above 0. Throw ConfigError for anything else.
+// The same for a whole number of at least `least`, and for a number above 0. Throw ConfigError for anything
+// else.
 std::optional<int> take_count(std::vector<std::string>& words, std::string_view name, int least = 1);
 std::optional<double> take_positive(std::vector<std::string>& words, std::string_view name);
 

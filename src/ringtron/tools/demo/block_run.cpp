@@ -42,7 +42,8 @@ bool same_block_runs(const BlockRun& got, const BlockRun& expected, double toler
     difference = larger(difference, largest(got.gradients[i].second - gradient));
     size = larger(size, largest(gradient));
   }
-  return compare(fmt::format("gradients of {} parameters", expected.gradients.size()), difference, size, tolerance) &&
+  return compare(fmt::format("gradients of {} parameters", expected.gradients.size()), difference, size,
+                 tolerance) &&
          right;
 }
 

@@ -17,9 +17,9 @@ struct BlockRun {
   std::int64_t local_rows = 0;
 };
 
-// Whether no value differs by more than `tolerance` times the largest value of its kind: output, gradient of the input,
-// gradients of the parameters. A NaN or infinite value anywhere, in either, is a difference. Prints a line for each kind.
-// Both have the same parameters.
+// Whether no value differs by more than `tolerance` times the largest value of its kind: output, gradient of
+// the input, gradients of the parameters. A NaN or infinite value anywhere, in either, is a difference.
+// Prints a line for each kind. Both have the same parameters.
 bool same_block_runs(const BlockRun& got, const BlockRun& expected, double tolerance);
 
 }  // namespace ringtron

@@ -96,10 +96,10 @@ void refuse_what_changes_nothing(const Config& config) {
   if (config.model.position_embedding_type == "learned_absolute")
     without_effect.emplace_back("--position-embedding-type learned_absolute");
   if (without_effect.empty()) return;
-  throw ConfigError(
-      fmt::format("{}: expected a flag of the transformer block, got one of data or embedding, which cp_demo_minimal "
-                  "does not run. Use verify_cp, which compares whole training steps",
-                  join(without_effect, ", ")));
+  throw ConfigError(fmt::format(
+      "{}: expected a flag of the transformer block, got one of data or embedding, which cp_demo_minimal "
+      "does not run. Use verify_cp, which compares whole training steps",
+      join(without_effect, ", ")));
 }
 
 int show_all(const Job& job) {

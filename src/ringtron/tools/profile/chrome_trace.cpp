@@ -15,8 +15,8 @@ using nlohmann::json;
 
 constexpr int kMessages = 1;  // the lane; what a rank computes is lane 0
 
-// The track of each event of a rank: 0 what it computes, 1 messages, 2 and more messages that are under way at the same
-// time. Events of one track must not overlap unless one lies within the other.
+// The track of each event of a rank: 0 what it computes, 1 messages, 2 and more messages that are under way
+// at the same time. Events of one track must not overlap unless one lies within the other.
 std::vector<int> tracks_of(const std::vector<TraceEvent>& events) {
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < events.size(); ++i) {
@@ -37,7 +37,8 @@ std::vector<int> tracks_of(const std::vector<TraceEvent>& events) {
 
 std::string track_name(int rank, int track) {
   if (track == 0) return fmt::format("rank {} compute", rank);
-  return track == kMessages ? fmt::format("rank {} messages", rank) : fmt::format("rank {} messages {}", rank, track);
+  return track == kMessages ? fmt::format("rank {} messages", rank)
+                            : fmt::format("rank {} messages {}", rank, track);
 }
 
 json name_of(const char* what, int process, int thread, const std::string& name) {

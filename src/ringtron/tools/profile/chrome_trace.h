@@ -1,8 +1,8 @@
 // Timelines in the JSON that chrome://tracing and ui.perfetto.dev open.
 //
 // Format: "Trace Event Format" of Chromium; complete events ("X"), times in microseconds, one process per
-// group of tracks and one thread per track. A rank has a track for what it computes and one for its messages, or more
-// where messages overlap.
+// group of tracks and one thread per track. A rank has a track for what it computes and one for its messages,
+// or more where messages overlap.
 #pragma once
 
 #include <string>

@@ -60,9 +60,10 @@ std::vector<CpTransport> transports_in(const std::string& list) {
     try {
       transports.push_back(transport_of(word));
     } catch (const ConfigError&) {
-      throw ConfigError(fmt::format(
-          "--transports: expected p2p, all_gather, a2a or a2a+p2p, with a comma between two of them, got '{}'. See --help",
-          list));
+      throw ConfigError(
+          fmt::format("--transports: expected p2p, all_gather, a2a or a2a+p2p, with a comma between two of "
+                      "them, got '{}'. See --help",
+                      list));
     }
   }
   return transports;
@@ -317,10 +318,12 @@ void check_writable(const char* flag, const std::string& file) {
   if (file.empty()) return;
   const std::filesystem::path path(file);
   if (std::filesystem::is_directory(path)) {
-    throw ConfigError(fmt::format("{}: expected a file, got the folder '{}'. Add the file's name", flag, file));
+    throw ConfigError(
+        fmt::format("{}: expected a file, got the folder '{}'. Add the file's name", flag, file));
   }
   if (!path.has_parent_path() || std::filesystem::is_directory(path.parent_path())) return;
-  throw ConfigError(fmt::format("{}: expected a file in a folder that is there, got '{}'. Make the folder first", flag, file));
+  throw ConfigError(fmt::format(
+      "{}: expected a file in a folder that is there, got '{}'. Make the folder first", flag, file));
 }
 
 int run(const Job& job, const Options& options) {

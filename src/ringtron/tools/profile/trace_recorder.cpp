@@ -48,8 +48,9 @@ void TraceRecorder::end() {
   done_.push_back(std::move(interval));
 }
 
-// Messages travel from the end of "start messages", or of "to heads" and "to sequence", which pack rows and then start
-// them, to the end of "wait" of the same step. Several exchanges of heads are waited for in the order of their starts.
+// Messages travel from the end of "start messages", or of "to heads" and "to sequence", which pack rows and
+// then start them, to the end of "wait" of the same step. Several exchanges of heads are waited for in the
+// order of their starts.
 void TraceRecorder::note_messages(const Interval& interval) {
   if (!communicates(interval.step)) return;
   if (interval.name == "start messages" || interval.name == "to heads" || interval.name == "to sequence") {

@@ -16,8 +16,8 @@ namespace ringtron {
 // those of the device, so on a GPU an event begins when the work before it is done, not when it is queued.
 class TraceRecorder final : public RunObserver, public LayerBench::Passes {
  public:
-  // Steps of `plan` that communicate, and exchanges of heads around it, get an event from the start of their messages to
-  // the end of the wait for them.
+  // Steps of `plan` that communicate, and exchanges of heads around it, get an event from the start of their
+  // messages to the end of the wait for them.
   TraceRecorder(at::Device device, const TransportPlan& plan);
 
   void begin(std::string_view what, int step) override;

@@ -39,6 +39,17 @@ TEST(BatchShape, ImbalanceIsThatOfTheLayout) {
   EXPECT_LT(make_batch_shape(config_of("--cp-layout balanced"), {})->area_imbalance, 1.1);
 }
 
+TEST(BatchShape, RanksThatShareHeadsShareTheirPositions) {
+  const auto imbalance = [](const std::string& flags) {
+    return make_batch_shape(config_of("--cp-layout contiguous " + flags), {})->area_imbalance;
+  };
+  EXPECT_EQ(imbalance("--cp-comm-type a2a"), 1.0);
+  // Two groups of two ranks: the second has 17 + ... + 32 pairs.
+  const std::string two_by_two = " --hierarchical-context-parallel-sizes 2 2";
+  EXPECT_NEAR(imbalance("--cp-comm-type a2a+p2p" + two_by_two), 392.0 / (528.0 / 2), 1e-12);
+  EXPECT_NEAR(imbalance("--cp-comm-type a2a p2p"), 228.0 / (528.0 / 4), 1e-12);
+}
+
 TEST(BatchShape, SequenceParallelismNeedsShardsThatDivide) {
   const auto shape = make_batch_shape(config_of("--seq-length 26", {2, 3, 1, true, 2}), {});
   for (int r = 0; r < 3; ++r) EXPECT_EQ(shape->sequence->layout.local_length(r) % 2, 0) << r;

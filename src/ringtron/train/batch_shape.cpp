@@ -1,11 +1,32 @@
 #include "ringtron/train/batch_shape.h"
 
+#include <algorithm>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/modules/attention_config.h"
 
 namespace ringtron {
+namespace {
+
+// Ranks that share heads have the same positions, so only what is left of the layout can be uneven. Of the layers with
+// the most uneven transport.
+double worst_imbalance(const ParallelConfig& parallel, const SequenceLayout& layout,
+                       const std::vector<AttentionMask>& masks) {
+  const std::set<std::string> words(parallel.cp_comm_type.begin(), parallel.cp_comm_type.end());
+  const auto& sizes = parallel.hierarchical_context_parallel_sizes;
+  double worst = 1.0;
+  for (const std::string& word : words) {
+    const CpTransport transport = word == "auto" ? CpTransport::p2p : transport_of(word);
+    const int head_ranks = head_ranks_of(transport, layout.ranks(), sizes.empty() ? 1 : sizes[0]);
+    worst = std::max(worst, area_imbalance(layout.merged(head_ranks), masks));
+  }
+  return worst;
+}
+
+}  // namespace
 
 std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const DocumentStarts& documents) {
   const ParallelConfig& parallel = config.parallel;
@@ -25,7 +46,7 @@ std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const D
   for (const AttentionMask& mask : masks) {
     shape->squared_lengths += repeats * static_cast<double>(2 * mask.area() - length);
   }
-  shape->area_imbalance = area_imbalance(sequence->layout, masks);
+  shape->area_imbalance = worst_imbalance(parallel, sequence->layout, masks);
   shape->sequence = std::move(sequence);
   return shape;
 }

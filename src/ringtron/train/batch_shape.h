@@ -17,7 +17,8 @@ struct BatchShape {
   // proportional to. s² for a causal sample of s positions, the sum of the squared lengths for documents,
   // less with a window.
   double squared_lengths = 0.0;
-  // Pairs of the context-parallel rank that has most, divided by the ranks' mean.
+  // Pairs of the context-parallel rank that has most, divided by the ranks' mean; under a2a ranks share heads, so it is
+  // 1. With several transports, of the most uneven one; auto counts as p2p.
   double area_imbalance = 1.0;
 };
 

@@ -2,7 +2,7 @@
 #include "ringtron/base/error.h"
 #include "ringtron/config/parse.h"
 #include "ringtron/tools/demo/cp_demo.h"
-#include "run_as_rank.h"
+#include "ringtron/train/run_as_rank.h"
 
 int main(int argc, char** argv) {
   using namespace ringtron;

@@ -2,7 +2,7 @@
 #include "ringtron/tools/verify/verify_cp.h"
 #include "ringtron/base/error.h"
 #include "ringtron/config/parse.h"
-#include "run_as_rank.h"
+#include "ringtron/train/run_as_rank.h"
 
 int main(int argc, char** argv) {
   using namespace ringtron;

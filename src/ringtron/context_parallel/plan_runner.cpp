@@ -85,7 +85,6 @@ Hop start_messages(const Step& step, const PlanContext& context, const HeldBlock
       if (tensor.numel() == 0) continue;  // a rank without heads; its peers have none either
       sends.push_back({m.peer, tensor});
       hop.kept.push_back(tensor);
-      if (context.counts != nullptr) context.counts->bytes += static_cast<std::int64_t>(tensor.nbytes());
     }
   }
   for (const Message& m : step.receives) {
@@ -96,11 +95,11 @@ Hop start_messages(const Step& step, const PlanContext& context, const HeldBlock
     hop.arriving.emplace_back(m, buffer);
   }
   if (context.fault == CpFault::skip_exchange) {
-    if (context.counts != nullptr) {
-      for (const at::Tensor& tensor : hop.kept) context.counts->bytes -= static_cast<std::int64_t>(tensor.nbytes());
-    }
     for (auto& [m, buffer] : hop.arriving) held.stand_in(buffer);
     return hop;
+  }
+  if (context.counts != nullptr) {
+    for (const Send& send : sends) context.counts->bytes += static_cast<std::int64_t>(send.tensor.nbytes());
   }
   hop.work = context.group.exchange(sends, receives);
   return hop;

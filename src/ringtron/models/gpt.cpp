@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "ringtron/modules/attention_config.h"
 #include "ringtron/tensor_parallel/linear.h"
 #include "ringtron/tensor_parallel/vocab_parallel_cross_entropy.h"
 
@@ -36,16 +37,8 @@ StepContext GptModel::step_context(const GptInput& input, std::uint64_t step, bo
   context.region.positions = rows.contiguous();
   context.region.sample_numbers = at::tensor(input.sample_numbers, at::kLong).to(rows.device());
   if (m.position_embedding_type == "rope") {
-    RotaryOptions options;
-    options.head_dim = m.kv_channels;
-    options.percent = m.rotary_percent;
-    options.base = m.rotary_base;
-    options.interleaved = m.rotary_interleaved;
-    options.interpolation = m.rotary_seq_len_interpolation_factor;
-    options.llama3_scaling = m.use_rope_scaling;
-    options.llama3_factor = m.rope_scaling_factor;
     const auto type = build_.store.options().type == at::kDouble ? at::kDouble : at::kFloat;
-    context.rotary = rotary_table(input.position_ids.t(), options, type);
+    context.rotary = rotary_table(input.position_ids.t(), rotary_options(m), type);
   }
   return context;
 }

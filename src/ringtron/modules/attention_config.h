@@ -5,6 +5,7 @@
 
 #include "ringtron/config/config.h"
 #include "ringtron/context_parallel/context_parallel.h"
+#include "ringtron/kernels/rotary/rotary.h"
 
 namespace ringtron {
 
@@ -13,6 +14,9 @@ AttentionWindow attention_window(const ModelConfig& model);
 
 // A word of --softmax-type.
 SoftmaxKind softmax_kind(const std::string& type);
+
+// The rotary flags.
+RotaryOptions rotary_options(const ModelConfig& model);
 
 // `options` with what the configuration decides: --deterministic-mode and
 // --hierarchical-context-parallel-sizes.

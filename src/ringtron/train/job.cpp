@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "ringtron/config/config_text.h"
+#include "ringtron/models/process_grid_of.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/cuda_runtime.h"
 
@@ -25,16 +26,6 @@ RendezvousOptions rendezvous_options(const Config& config, const LaunchEnvironme
   return with_launcher_store(options);
 }
 
-ProcessGrid make_grid(const Config& config, int world_size) {
-  const ParallelConfig& p = config.parallel;
-  GridSizes sizes;
-  sizes.tensor = p.tensor_model_parallel_size;
-  sizes.context = p.context_parallel_size;
-  sizes.pipeline = p.pipeline_model_parallel_size;
-  return ProcessGrid::from_world(world_size, sizes,
-                                 p.use_tp_pp_dp_mapping ? RankOrder::tp_cp_pp_dp : RankOrder::tp_cp_dp_pp);
-}
-
 }  // namespace
 
 Job::Job(Config config, LaunchEnvironment environment) : Job(std::move(config), std::move(environment), nullptr) {}
@@ -45,7 +36,7 @@ Job::Job(Config config, LaunchEnvironment environment, std::unique_ptr<Rendezvou
       device_(at::kCPU),
       rendezvous_(std::move(rendezvous)) {
   // What one rank alone can find wrong comes before it meets the others.
-  const ProcessGrid grid = make_grid(config_, environment_.world_size);
+  const ProcessGrid grid = process_grid_of(config_.parallel, environment_.world_size);
   device_ = choose_device(config_.parallel.distributed_backend, environment_.local_rank);
   if (!rendezvous_) rendezvous_ = std::make_unique<Rendezvous>(rendezvous_options(config_, environment_));
   parallel_ = std::make_unique<ParallelState>(grid, choose_backend(config_, device_), *rendezvous_);

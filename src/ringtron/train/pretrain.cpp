@@ -9,6 +9,7 @@
 #include "ringtron/launch/launch_environment.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/assembly.h"
+#include "ringtron/train/run_as_rank.h"
 #include "ringtron/train/trainer.h"
 
 namespace ringtron {
@@ -77,15 +78,7 @@ int start(int argc, char** argv) {
 }  // namespace
 
 int pretrain_gpt(int argc, char** argv) {
-  try {
-    return start(argc, argv);
-  } catch (const ConfigError& e) {
-    if (dynamic_cast<const ReportedElsewhere*>(&e) == nullptr) throw;
-    return kExitUsage;
-  } catch (const std::exception& e) {
-    if (dynamic_cast<const ReportedElsewhere*>(&e) == nullptr) throw;
-    return kExitFailure;
-  }
+  return run_as_rank([&] { return start(argc, argv); });
 }
 
 }  // namespace ringtron

@@ -15,6 +15,7 @@
 #include "ringtron/config/parse.h"
 #include "ringtron/config/validate.h"
 #include "ringtron/tokenizer/tokenizer.h"
+#include "ringtron/models/process_grid_of.h"
 #include "ringtron/tools/check/describe_cost.h"
 #include "ringtron/tools/check/describe_layout.h"
 #include "ringtron/tools/check/support_table.h"
@@ -196,7 +197,7 @@ class Check {
     text_ += fmt::format("{} ranks\n\n", world_size_);
     const int dp = data_parallel_size(config_.parallel, world_size_);
     const auto& levels = config_.parallel.hierarchical_context_parallel_sizes;
-    if (dp > 0) text_ += start_up_line(grid_of(config_, world_size_), levels) + "\n\n";
+    if (dp > 0) text_ += start_up_line(process_grid_of(config_.parallel, world_size_), levels) + "\n\n";
     print_section("Sizes", [&] { return describe_sizes(dp); });
     print_section("Batch", [&] { return describe_batch(config_, dp); });
     print_section("Vocabulary", [&] { return describe_vocabulary(); });
@@ -207,7 +208,7 @@ class Check {
       return;
     }
     print_section("Groups of ranks", [&]() -> Lines {
-      return dp > 0 ? describe_groups(grid_of(config_, world_size_), levels)
+      return dp > 0 ? describe_groups(process_grid_of(config_.parallel, world_size_), levels)
                     : Lines{"not known: the world does not divide"};
     });
     print_section("Sequence", [&] {

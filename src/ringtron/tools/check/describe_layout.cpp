@@ -76,16 +76,6 @@ std::string ranks_text(const std::vector<int>& ranks) {
   return "{" + join(parts, ",") + "}";
 }
 
-ProcessGrid grid_of(const Config& config, int world_size) {
-  const ParallelConfig& p = config.parallel;
-  GridSizes sizes;
-  sizes.tensor = p.tensor_model_parallel_size;
-  sizes.context = p.context_parallel_size;
-  sizes.pipeline = p.pipeline_model_parallel_size;
-  return ProcessGrid::from_world(world_size, sizes,
-                                 p.use_tp_pp_dp_mapping ? RankOrder::tp_cp_pp_dp : RankOrder::tp_cp_dp_pp);
-}
-
 std::string beyond_counting(const Config& config, int world_size) {
   constexpr std::int64_t kRanks = 1 << 20, kContextRanks = 1 << 11, kLayers = 1 << 14, kWidth = 1 << 20,
                          kTokens = 1 << 28;

@@ -16,8 +16,6 @@ namespace ringtron {
 
 using Lines = std::vector<std::string>;
 
-ProcessGrid grid_of(const Config& config, int world_size);
-
 // Sizes so large that listing them would take long or counting overflow: "--num-layers 2000000 (16384)", the limit in
 // brackets, or empty. The functions below and those of describe_cost.h need it to be empty.
 std::string beyond_counting(const Config& config, int world_size);

@@ -106,13 +106,8 @@ class Block {
     step.region.positions = rows;
     step.region.sample_numbers = at::tensor(step.sample_numbers, at::kLong).to(job_.device());
     if (m.position_embedding_type == "rope") {
-      RotaryOptions options;
-      options.head_dim = m.kv_channels;
-      options.percent = m.rotary_percent;
-      options.base = m.rotary_base;
-      options.interleaved = m.rotary_interleaved;
       const auto type = store_.options().type == at::kDouble ? at::kDouble : at::kFloat;
-      step.rotary = rotary_table(context_rows().unsqueeze(1), options, type);
+      step.rotary = rotary_table(context_rows().unsqueeze(1), rotary_options(m), type);
     }
     return step;
   }

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+#include <thread>
+
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/config/config_text.h"
@@ -55,7 +58,10 @@ int start(int argc, char** argv) {
     parsed = parse_command_line(arguments(argc, argv), environment.world_size);
   } catch (const ConfigError&) {
     if (environment.rank == 0) throw;
-    return kExitUsage;  // a pure function of equal command lines: rank 0 says it
+    // A pure function of equal command lines: rank 0 says it. The launcher ends all ranks when the first one fails, so
+    // the others leave rank 0 the time to start and speak; they are ended as soon as it has.
+    std::this_thread::sleep_for(std::chrono::seconds(5));
+    return kExitUsage;
   }
   if (const auto* help = std::get_if<HelpText>(&parsed)) {
     if (environment.rank == 0) print_line(help->text);

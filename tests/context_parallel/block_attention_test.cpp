@@ -105,13 +105,13 @@ BlockOutput run_in_two(const BlockAttention& block, const BlockCase& c, std::int
     own_lse[i] = r.lse;
     sum.merge(0, r.out, r.lse);
   }
-  const at::Tensor out = sum.out();
+  const at::Tensor out = sum.result().out;
   BlockGradient g[2];
   for (int i = 0; i < 2; ++i) {
-    const OutputGradient output{c.d_out, out, merged_lse ? sum.lse() : own_lse[i], delta_of(c.d_out, out)};
+    const OutputGradient output{c.d_out, out, merged_lse ? sum.result().lse : own_lse[i], delta_of(c.d_out, out)};
     g[i] = block.backward(c.q, part(c.k, i), part(c.v, i), output, call(i));
   }
-  return {out, sum.lse(), g[0].dq + g[1].dq, at::cat({g[0].dk, g[1].dk}), at::cat({g[0].dv, g[1].dv})};
+  return {out, sum.result().lse, g[0].dq + g[1].dq, at::cat({g[0].dk, g[1].dk}), at::cat({g[0].dv, g[1].dv})};
 }
 
 TEST(CpuBlock, TwoBlocksOfKeysAreOne) {

@@ -46,7 +46,8 @@ Results sample_by_tiles(const AttentionCase& c, const AttentionMask& mask, std::
   if (c.call.sink.defined()) sink = c.call.sink;
   const at::Tensor sinks = sink.view({1, -1, 1}).expand({1, q.size(2), q.size(0)});
   sum.merge(0, at::zeros_like(d_out), sinks);
-  const at::Tensor out = sum.out(), lse = sum.lse(), delta = testing::delta_of(d_out, out);
+  const auto [out, lse] = sum.result();
+  const at::Tensor delta = testing::delta_of(d_out, out);
   Results results{out, at::zeros_like(q), at::zeros_like(k), at::zeros_like(v)};
   for (const MaskTile& tile : tiles) {
     const OutputGradient output{rows(d_out, tile.queries), rows(out, tile.queries),

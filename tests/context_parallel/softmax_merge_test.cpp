@@ -31,8 +31,8 @@ TEST(SoftmaxMerge, PartsInAnyOrderAreTheWhole) {
       const BlockResult p = part(c, begins[i], lengths[i]);
       sum.merge(0, p.out, p.lse);
     }
-    EXPECT_TENSOR_NEAR(sum.out(), whole.out, 1e-14);
-    EXPECT_TENSOR_NEAR(sum.lse(), whole.lse, 1e-14);
+    EXPECT_TENSOR_NEAR(sum.result().out, whole.out, 1e-14);
+    EXPECT_TENSOR_NEAR(sum.result().lse, whole.lse, 1e-14);
   }
 }
 
@@ -41,7 +41,7 @@ TEST(SoftmaxMerge, OneMergeLeftOutIsSeen) {
   SoftmaxAccumulator sum(c.q);
   const BlockResult p = part(c, 0, 40);
   sum.merge(0, p.out, p.lse);
-  EXPECT_FALSE(testing::tensor_near(sum.out(), part(c, 0, 48).out, 1e-6));
+  EXPECT_FALSE(testing::tensor_near(sum.result().out, part(c, 0, 48).out, 1e-6));
 }
 
 TEST(SoftmaxMerge, EmptyPartsGiveZeroAndMinusInfinityNotNan) {
@@ -73,9 +73,9 @@ TEST(SoftmaxAccumulator, RowsThatNothingCoversAreEmpty) {
   SoftmaxAccumulator sum(q);
   const at::Tensor out = testing::random_tensor({2, 1, 2, 3}, 2), lse = testing::random_tensor({1, 2, 2}, 3);
   sum.merge(2, out, lse);
-  EXPECT_TENSOR_EQUAL(sum.out().narrow(0, 2, 2), out);
-  EXPECT_TENSOR_EQUAL(sum.out().narrow(0, 0, 2), at::zeros_like(out));
-  EXPECT_TRUE(sum.lse().narrow(2, 0, 2).isneginf().all().item<bool>());
+  EXPECT_TENSOR_EQUAL(sum.result().out.narrow(0, 2, 2), out);
+  EXPECT_TENSOR_EQUAL(sum.result().out.narrow(0, 0, 2), at::zeros_like(out));
+  EXPECT_TRUE(sum.result().lse.narrow(2, 0, 2).isneginf().all().item<bool>());
 }
 
 TEST(SoftmaxAccumulator, ValuesMayHaveAnotherHeadSize) {
@@ -83,8 +83,8 @@ TEST(SoftmaxAccumulator, ValuesMayHaveAnotherHeadSize) {
   const at::Tensor out = testing::random_tensor({2, 1, 2, 5}, 2), lse = testing::random_tensor({1, 2, 2}, 3);
   SoftmaxAccumulator sum(q, 5), nothing(q, 5);
   sum.merge(1, out, lse);
-  EXPECT_TENSOR_EQUAL(sum.out().narrow(0, 1, 2), out);
-  EXPECT_TENSOR_EQUAL(nothing.out(), at::zeros({4, 1, 2, 5}, at::kDouble));
+  EXPECT_TENSOR_EQUAL(sum.result().out.narrow(0, 1, 2), out);
+  EXPECT_TENSOR_EQUAL(nothing.result().out, at::zeros({4, 1, 2, 5}, at::kDouble));
   EXPECT_ANY_THROW(SoftmaxAccumulator(q).merge(1, out, lse));
 }
 
@@ -97,7 +97,7 @@ TEST(SoftmaxAccumulator, DoesNotWriteIntoTheOnlyPart) {
   sum.merge(0, out, lse);
   EXPECT_TENSOR_EQUAL(out, out_before);
   EXPECT_TENSOR_EQUAL(lse, lse_before);
-  EXPECT_TENSOR_NEAR(sum.out(), out, 1e-15);
+  EXPECT_TENSOR_NEAR(sum.result().out, out, 1e-15);
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ AttentionState::AttentionState(std::shared_ptr<AttentionEngine> engine, Attentio
       samples_(q.size(1)),
       key_heads_(k.size(2)),
       per_group_(q.size(2) / k.size(2)),
+      type_(q.scalar_type()),
       sums_(q.options().dtype(accumulate_type(q.scalar_type()))),
       shares_(split_shares(share_heads(q.size(2), k.size(2), planned_->plan.head_ranks), per_group_,
                            head_groups_wanted(engine_->options().head_groups, planned_->plan, q))) {
@@ -45,6 +46,13 @@ void AttentionState::expect(std::int64_t bytes) const {
 }
 
 void AttentionState::expect_backward() const { expect(bytes_.backward); }
+
+at::ScalarType AttentionState::block_type() const {
+  const bool drops = call_.dropout && call_.dropout->p > 0.0;  // composed in fp32 anyway
+  const bool merges = plan().ranks > plan().head_ranks;
+  return sums_.device().is_cuda() && type_ == at::kBFloat16 && merges && !drops && !engine_->options().bf16_blocks ? at::kHalf
+                                                                                                                  : type_;
+}
 
 HeadExchange AttentionState::head_exchange() const {
   return HeadExchange(engine_->group(), planned_->layout, plan().inner, plan().head_ranks, &counts(),
@@ -65,6 +73,8 @@ PlanContext AttentionState::context(const at::Tensor& q, const std::vector<HeadS
   context.sink = sink_of(mine);
   context.key_head = engine_->key_head(mine, per_group_, q.device());
   context.varied_shapes = planned_->varied_shapes();
+  context.type = type_;
+  context.key_gradient_type = type_;
   context.counts = &counts();
   context.observer = observer();
   context.fault = fault();

@@ -32,6 +32,10 @@ class AttentionState final : public torch::CustomClassHolder {
   RunObserver* observer() const { return engine_->options().observer; }
 
   HeadExchange head_exchange() const;
+  // The type in which blocks are computed, and keys and values travel between groups of ranks. bf16 on a GPU becomes fp16
+  // where results of several blocks are merged: each would be rounded to bf16 otherwise. The speed is the same.
+  // Magnitudes above 65504 become inf.
+  at::ScalarType block_type() const;
   // For one part of the heads. `dropout` is where its dropout is put; it must outlive the context.
   PlanContext context(const at::Tensor& q, const std::vector<HeadShare>& shares,
                       std::optional<AttentionDropout>& dropout) const;
@@ -47,6 +51,7 @@ class AttentionState final : public torch::CustomClassHolder {
   AttentionCall call_;
   std::shared_ptr<const PlannedAttention> planned_;
   std::int64_t samples_, key_heads_, per_group_;
+  at::ScalarType type_;  // of the model
   at::TensorOptions sums_;  // device and accumulate type
   std::vector<std::vector<HeadShare>> shares_;
   TransportBytes bytes_;

@@ -10,7 +10,7 @@ std::unique_ptr<BlockAttention> make_block_attention(c10::DeviceType device, at:
                                                      bool deterministic) {
   const bool fused = type == at::kDouble || type == at::kFloat || type == at::kBFloat16;
   if (device == c10::DeviceType::CPU && fused && !dropout) return make_flash_cpu_block_attention();
-  if (device == c10::DeviceType::CUDA && type == at::kBFloat16 && !dropout) {
+  if (device == c10::DeviceType::CUDA && (type == at::kBFloat16 || type == at::kHalf) && !dropout) {
     return make_cudnn_block_attention(deterministic);
   }
   return make_composed_block_attention();

@@ -4,8 +4,8 @@
 // Letters: s_q, s_kv rows, b batch, n query heads, g key/value heads (n a multiple of g; query head h uses
 // key/value head h / (n/g)), d head size. Everything is sequence-first:
 //   q [s_q, b, n, d]   k [s_kv, b, g, d]   v [s_kv, b, g, d_v]   out, d_out [s_q, b, n, d_v]   lse, delta [b, n, s_q]
-// s_q, s_kv and d_v may differ from each other and from d; s_q and s_kv may be 0. The accumulate type of fp64 is fp64,
-// of every other type fp32.
+// s_q, s_kv and d_v may differ from each other and from d; s_q and s_kv may be 0. All in one type. The accumulate type of
+// fp64 is fp64, of every other type fp32.
 // Implementations have no state that changes results; calls from several threads need no lock.
 #pragma once
 
@@ -42,7 +42,9 @@ struct OutputGradient {
   at::Tensor d_out;
   at::Tensor out;
   at::Tensor lse;
-  at::Tensor delta;  // row sums of d_out * out, accumulate type; computed once for all blocks
+  // Row sums of d_out * out, accumulate type; computed once for all blocks. May be undefined where the kernel does not
+  // want it: who needs it all the same computes it.
+  at::Tensor delta;
 };
 
 struct BlockGradient {
@@ -57,6 +59,8 @@ class BlockAttention {
   // This block's share of the gradients; the shares of all blocks add up.
   virtual BlockGradient backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                  const OutputGradient& output, const BlockCall& call) const = 0;
+  // Whether backward() is faster when it is given OutputGradient::delta.
+  virtual bool wants_delta() const { return true; }
 };
 
 // Composed of plain tensor operations, on any device, in any type, with any band and dropout; computes in the
@@ -69,8 +73,8 @@ std::unique_ptr<BlockAttention> make_composed_block_attention(std::int64_t tile_
 // the composed one does.
 std::unique_ptr<BlockAttention> make_flash_cpu_block_attention();
 
-// cuDNN's fused GPU kernels; bf16, no dropout, all cells or a causal square; composed for everything else, where cuDNN
-// refuses, and for varied shapes (each new shape costs a plan of 40-60 ms). Partial results come in bf16. Without
+// cuDNN's fused GPU kernels; bf16 and fp16, no dropout, all cells or a causal square; composed for everything else, where
+// cuDNN refuses, and for varied shapes (each new shape costs a plan of 40-60 ms). Results come in the type of q. Without
 // `deterministic`, dq may differ in its last bits from run to run. Throws ConfigError in a CPU build.
 std::unique_ptr<BlockAttention> make_cudnn_block_attention(bool deterministic);
 

@@ -1,4 +1,4 @@
-// Block attention by cuDNN's fused GPU kernels, in bf16: all cells or a causal square. Other bands, and what cuDNN
+// Block attention by cuDNN's fused GPU kernels, in bf16 or fp16: all cells or a causal square. Other bands, and what cuDNN
 // refuses (odd head sizes, say), the composed one does.
 #include <ATen/ATen.h>
 
@@ -28,11 +28,13 @@ class CudnnBlockAttention final : public BlockAttention {
                          const OutputGradient& output, const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->backward(q, k, v, output, call);
     // cuDNN computes delta itself, from d_out and out in the type of q.
-    const CudnnAttentionOutput merged{output.d_out.to(at::kBFloat16), output.out.to(at::kBFloat16), output.lse};
+    const CudnnAttentionOutput merged{output.d_out.to(q.scalar_type()), output.out.to(q.scalar_type()), output.lse};
     const std::lock_guard lock(mutex_);
     CudnnAttentionGradient gradient = cudnn_.backward(q, k, v, merged, options_of(call));
     return {std::move(gradient.dq), std::move(gradient.dk), std::move(gradient.dv)};
   }
+
+  bool wants_delta() const override { return false; }
 
  private:
   static bool fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const BlockCall& call) {

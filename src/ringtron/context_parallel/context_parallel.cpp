@@ -55,11 +55,11 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
     const auto state = c10::static_intrusive_pointer_cast<AttentionState>(ctx->saved_data["state"].toCapsule());
     state->expect_backward();
     const at::Tensor grad = d_out[0].contiguous();
-    const at::ScalarType type = grad.scalar_type();
     PlanGradient gradient = state->exchanges_heads() ? over_heads_backward(*state, grad, saved)
                                                      : alone_backward(*state, grad, saved);
     at::Tensor d_sink;
     if (state->call().softmax == SoftmaxKind::learnable) d_sink = gradient.d_sink.to(state->call().sink.scalar_type());
+    const at::ScalarType type = grad.scalar_type();
     return {gradient.dq, gradient.dk.to(type), gradient.dv.to(type), d_sink, at::Tensor()};
   }
 
@@ -74,8 +74,10 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
     return exchange.finish(pending);
   }
 
-  static at::Tensor alone(const AttentionState& state, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                          torch::autograd::variable_list& saved) {
+  static at::Tensor alone(const AttentionState& state, const at::Tensor& given_q, const at::Tensor& given_k,
+                          const at::Tensor& given_v, torch::autograd::variable_list& saved) {
+    const at::ScalarType type = state.block_type();
+    const at::Tensor q = given_q.to(type), k = given_k.to(type), v = given_v.to(type);
     std::optional<AttentionDropout> dropout;
     const TransportPlan& plan = state.plan();
     const PlanContext context = state.context(q, state.shares().front(), dropout);
@@ -106,7 +108,8 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
     }
     const at::Tensor out = at::zeros({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options());
     for (std::size_t i = 0; i < coming.size(); ++i) {
-      const std::vector<at::Tensor> mine = finish(exchange, coming[i], state);
+      std::vector<at::Tensor> mine = finish(exchange, coming[i], state);
+      for (at::Tensor& x : mine) x = x.to(state.block_type());
       std::optional<AttentionDropout> dropout;
       const PlanContext context = state.context(q, state.shares()[i], dropout);
       const ForwardState done = run_forward(plan.forward, plan.keeps_last_block, context, mine[0], mine[1], mine[2]);
@@ -144,7 +147,8 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
       const at::Tensor mine = finish(exchange, coming[i], state).front();
       const SavedForward before = group_of(saved, i);
       std::optional<AttentionDropout> dropout;
-      const PlanContext context = state.context(before.q, state.shares()[i], dropout);
+      PlanContext context = state.context(before.q, state.shares()[i], dropout);
+      context.key_gradient_type = wire;
       const PlanGradient part = run_backward(plan.backward, plan.keeps_last_block, context, before, mine);
       if (part.d_sink.defined()) {
         const HeadShare& share = state.shares()[i][static_cast<std::size_t>(exchange.head_rank())];
@@ -152,8 +156,8 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
       }
       const Observed observed(state.observer(), "to sequence");
       going.push_back(exchange.start_to_sequence({{part.dq, HeadKind::query},
-                                                  {part.dk.to(wire), HeadKind::key_value},
-                                                  {part.dv.to(wire), HeadKind::key_value}},
+                                                  {part.dk, HeadKind::key_value},
+                                                  {part.dv, HeadKind::key_value}},
                                                  state.shares()[i], {sum.dq, sum.dk, sum.dv}));
     }
     for (PendingHeads& pending : going) finish(exchange, pending, state);

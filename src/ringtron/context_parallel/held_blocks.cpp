@@ -22,16 +22,6 @@ KeyValue narrowed(const KeyValue& block, std::int64_t first, std::int64_t rows) 
   return {block.k.narrow(0, first, rows), block.v.narrow(0, first, rows)};
 }
 
-// Its rows of each position range, one below the other.
-KeyValue gathered(const KeyValue& whole, const std::vector<PositionRange>& ranges) {
-  std::vector<at::Tensor> k{whole.k.narrow(0, 0, 0)}, v{whole.v.narrow(0, 0, 0)};
-  for (const PositionRange& range : ranges) {
-    k.push_back(whole.k.narrow(0, range.begin, range.length()));
-    v.push_back(whole.v.narrow(0, range.begin, range.length()));
-  }
-  return {at::cat(k), at::cat(v)};
-}
-
 }  // namespace
 
 HeldBlocks::HeldBlocks(const ExchangePlan& plan, const SequenceLayout& layout, int owner, KeyValue block)
@@ -40,23 +30,34 @@ HeldBlocks::HeldBlocks(const ExchangePlan& plan, const SequenceLayout& layout, i
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     for (const Attend& attend : plan.steps[i].attends) {
       last_use_[attend.owner] = i;
-      if (attend.owner != kWholeSequence) continue;
-      for (int rank = 0; rank < layout.ranks(); ++rank) last_use_[rank] = i;
     }
     for (const Message& message : plan.steps[i].sends) {
       if (message.payload == Payload::key_value) last_use_[message.owner] = i;
     }
   }
+  if (plan.gathers) begin_whole_sequence(owner);
+}
+
+// Blocks arrive in their places; the one held first is copied there.
+void HeldBlocks::begin_whole_sequence(int owner) {
+  whole_ = buffer(layout_.sequence_length());
+  pieces_[kWholeSequence].push_back({{0, layout_.sequence_length()}, whole_});
+  for (const PositionRange& part : parts_of(owner, {0, layout_.local_length(owner)})) {
+    const KeyValue place = room(owner, part), from = rows(owner, part);
+    place.k.copy_(from.k);
+    place.v.copy_(from.v);
+  }
 }
 
 const Piece& HeldBlocks::piece(int owner, const PositionRange& rows) const {
-  if (owner == kWholeSequence && !pieces_.contains(owner)) assemble();
-  const std::vector<Piece>& pieces = pieces_[owner];
-  const auto found =
-      std::find_if(pieces.begin(), pieces.end(), [&](const Piece& piece) { return contains(piece.rows, rows); });
-  RT_CHECK(found != pieces.end(), "a plan needs rows {}-{} of the block of context-parallel rank {}, which are not held",
-           rows.begin, rows.end, owner);
-  return *found;
+  const auto pieces = pieces_.find(owner);
+  if (pieces != pieces_.end()) {
+    for (const Piece& piece : pieces->second) {
+      if (contains(piece.rows, rows)) return piece;
+    }
+  }
+  RT_CHECK(false, "a plan needs rows {}-{} of the block of context-parallel rank {}, which are not held", rows.begin, rows.end,
+           owner);
 }
 
 KeyValue HeldBlocks::rows(int owner, const PositionRange& rows) const {
@@ -67,26 +68,26 @@ KeyValue HeldBlocks::rows(int owner, const PositionRange& rows) const {
 
 PositionRange HeldBlocks::piece_of(int owner, const PositionRange& rows) const { return piece(owner, rows).rows; }
 
-void HeldBlocks::assemble() const {
-  const std::int64_t length = layout_.sequence_length();
-  const KeyValue whole = buffer(length);
-  for (const auto& [owner, pieces] : pieces_) {
-    for (const Piece& piece : pieces) {
-      std::int64_t row = 0;
-      for (const PositionRange& range : positions_of(layout_, owner, piece.rows)) {
-        const KeyValue from = narrowed(piece.block, row, range.length());
-        whole.k.narrow(0, range.begin, range.length()).copy_(from.k);
-        whole.v.narrow(0, range.begin, range.length()).copy_(from.v);
-        row += range.length();
-      }
-    }
+std::vector<PositionRange> HeldBlocks::parts_of(int owner, const PositionRange& rows) const {
+  if (!whole_.k.defined()) return {rows};
+  std::vector<PositionRange> parts;
+  std::int64_t row = rows.begin;
+  for (const PositionRange& positions : positions_of(layout_, owner, rows)) {
+    parts.push_back({row, row + positions.length()});
+    row += positions.length();
   }
-  pieces_.clear();
-  pieces_[kWholeSequence].push_back({{0, length}, whole});
+  return parts;
 }
 
-void HeldBlocks::add(int owner, const PositionRange& rows, KeyValue block) {
-  pieces_[owner].push_back({rows, std::move(block)});
+KeyValue HeldBlocks::room(int owner, const PositionRange& part) const {
+  if (!whole_.k.defined()) return buffer(part.length());
+  const std::vector<PositionRange> place = positions_of(layout_, owner, part);
+  RT_CHECK_EQ(place.size(), 1u, "ranges of the sequence that one part of a message covers");
+  return narrowed(whole_, place[0].begin, place[0].length());
+}
+
+void HeldBlocks::add(int owner, const PositionRange& part, KeyValue block) {
+  if (!whole_.k.defined()) pieces_[owner].push_back({part, std::move(block)});
 }
 
 void HeldBlocks::release_after(std::size_t step) {
@@ -110,49 +111,47 @@ void HeldBlocks::stand_in(KeyValue& buffer) const {
 
 GradientSums::GradientSums(const SequenceLayout& layout, int rank, const at::Tensor& k, const at::Tensor& v,
                            at::ScalarType type)
-    : layout_(layout), rank_(rank), k_(k.narrow(0, 0, 0).to(type)), v_(v.narrow(0, 0, 0).to(type)) {}
+    : layout_(layout), rank_(rank), type_(type), k_(k.narrow(0, 0, 0).to(type)), v_(v.narrow(0, 0, 0).to(type)) {}
 
 KeyValue GradientSums::buffer(std::int64_t rows) const { return {sized(k_, rows), sized(v_, rows)}; }
 
-KeyValue GradientSums::zeros(std::int64_t rows) const {
-  KeyValue block = buffer(rows);
-  block.k.zero_();
-  block.v.zero_();
-  return block;
-}
-
-Piece& GradientSums::piece(int owner, const PositionRange& rows) {
+GradientSums::Piece& GradientSums::piece(int owner, const PositionRange& rows) {
   std::vector<Piece>& pieces = pieces_[owner];
   for (Piece& piece : pieces) {
     if (contains(piece.rows, rows)) return piece;
   }
-  pieces.push_back({rows, zeros(rows.length())});
+  pieces.push_back({rows, RowSum(k_, rows.length(), type_), RowSum(v_, rows.length(), type_)});
   return pieces.back();
 }
 
-void GradientSums::add(const Attend& attend, const PositionRange& piece_rows, const KeyValue& part) {
+void GradientSums::add(const Attend& attend, const PositionRange& piece_rows, const KeyValue& part, const at::Tensor& scale) {
   Piece& sum = piece(attend.owner, piece_rows);
-  KeyValue rows = narrowed(sum.block, attend.kv.begin - sum.rows.begin, attend.kv.length());
-  if (attend.sample != kEverySample) {
-    rows.k = rows.k.narrow(1, attend.sample, 1);
-    rows.v = rows.v.narrow(1, attend.sample, 1);
+  const PositionRange rows{attend.kv.begin - sum.rows.begin, attend.kv.end - sum.rows.begin};
+  if (attend.sample == kEverySample) {
+    sum.k.add(rows, part.k, scale);
+    sum.v.add(rows, part.v, scale);
+  } else {
+    sum.k.add_sample(rows, attend.sample, part.k, scale);
+    sum.v.add_sample(rows, attend.sample, part.v, scale);
   }
-  rows.k.add_(part.k);
-  rows.v.add_(part.v);
 }
 
-void GradientSums::receive(int owner, const PositionRange& rows, KeyValue sum) {
+void GradientSums::receive(int owner, const PositionRange& rows, const KeyValue& sum) {
   // A rank's own block is one piece, so that parts of it find their place.
   Piece& held = piece(owner, owner == rank_ ? PositionRange{0, layout_.local_length(owner)} : rows);
-  const KeyValue into = narrowed(held.block, rows.begin - held.rows.begin, rows.length());
-  into.k.add_(sum.k);
-  into.v.add_(sum.v);
+  const PositionRange into{rows.begin - held.rows.begin, rows.end - held.rows.begin};
+  held.k.add(into, sum.k);
+  held.v.add(into, sum.v);
 }
 
 KeyValue GradientSums::of_whole_sequence(int owner, const PositionRange& rows) const {
+  const std::vector<PositionRange> positions = positions_of(layout_, owner, rows);
   const auto whole = pieces_.find(kWholeSequence);
-  if (whole == pieces_.end()) return zeros(rows.length());
-  return gathered(whole->second.front().block, positions_of(layout_, owner, rows));
+  if (whole == pieces_.end()) {
+    return {RowSum(k_, rows.length(), type_).all(type_), RowSum(v_, rows.length(), type_).all(type_)};
+  }
+  const Piece& sum = whole->second.front();
+  return {sum.k.rows(positions, type_), sum.v.rows(positions, type_)};
 }
 
 KeyValue GradientSums::take(int owner, const PositionRange& rows) {
@@ -161,7 +160,7 @@ KeyValue GradientSums::take(int owner, const PositionRange& rows) {
     auto& pieces = found->second;
     const auto exact = std::find_if(pieces.begin(), pieces.end(), [&](const Piece& piece) { return piece.rows == rows; });
     if (exact != pieces.end()) {
-      KeyValue block = std::move(exact->block);
+      const KeyValue block{exact->k.all(type_), exact->v.all(type_)};
       pieces.erase(exact);
       return block;
     }
@@ -169,15 +168,15 @@ KeyValue GradientSums::take(int owner, const PositionRange& rows) {
   return of_whole_sequence(owner, rows);
 }
 
-KeyValue GradientSums::home() {
+KeyValue GradientSums::home(at::ScalarType type) {
   const PositionRange rows{0, layout_.local_length(rank_)};
-  const KeyValue own = piece(rank_, rows).block;
+  Piece& own = piece(rank_, rows);
   if (pieces_.contains(kWholeSequence)) {
     const KeyValue more = of_whole_sequence(rank_, rows);
-    own.k.add_(more.k);
-    own.v.add_(more.v);
+    own.k.add(rows, more.k);
+    own.v.add(rows, more.v);
   }
-  return own;
+  return {own.k.all(type), own.v.all(type)};
 }
 
 }  // namespace ringtron::internal

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ringtron/context_parallel/plan/exchange_plan.h"
+#include "ringtron/context_parallel/row_sum.h"
 
 namespace ringtron::internal {
 
@@ -27,13 +28,18 @@ class HeldBlocks {
   // Begins with the whole block of `owner`, contiguous.
   HeldBlocks(const ExchangePlan& plan, const SequenceLayout& layout, int owner, KeyValue block);
 
-  // Views; nothing of a block without rows. The rows must lie in one piece; the whole sequence is put together when it
-  // is first asked for.
+  // Views; nothing of a block without rows. The rows must lie in one piece.
   KeyValue rows(int owner, const PositionRange& rows) const;
   // The rows of that piece.
   PositionRange piece_of(int owner, const PositionRange& rows) const;
 
-  void add(int owner, const PositionRange& rows, KeyValue block);
+  // A message of these rows as it travels: in one part, or, where the whole sequence is put together, in parts that are
+  // neighbours there. The same on sender and receiver.
+  std::vector<PositionRange> parts_of(int owner, const PositionRange& rows) const;
+  // Room for one such part to arrive: a new buffer, or its place in the whole sequence.
+  KeyValue room(int owner, const PositionRange& part) const;
+  // What has arrived in such a room.
+  void add(int owner, const PositionRange& part, KeyValue block);
   // This block stays, once it has come.
   void keep(int owner) { kept_ = owner; }
   // Drops blocks that no step after `step` attends to or sends. After the last step nothing is dropped.
@@ -46,14 +52,15 @@ class HeldBlocks {
 
  private:
   const Piece& piece(int owner, const PositionRange& rows) const;
-  void assemble() const;
+  void begin_whole_sequence(int owner);
 
   const SequenceLayout& layout_;
   KeyValue first_;                        // for shapes and types
   std::map<int, std::size_t> last_use_;   // step, by owner
   std::size_t steps_;
   std::optional<int> kept_;
-  mutable std::map<int, std::vector<Piece>> pieces_;  // by owner; kWholeSequence too, once put together
+  std::map<int, std::vector<Piece>> pieces_;  // by owner; kWholeSequence too
+  KeyValue whole_;                            // the whole sequence, filled as blocks arrive; undefined if no step wants it
 };
 
 class GradientSums {
@@ -61,23 +68,28 @@ class GradientSums {
   // k, v: any block, for its shape and device. Sums are in `type`.
   GradientSums(const SequenceLayout& layout, int rank, const at::Tensor& k, const at::Tensor& v, at::ScalarType type);
 
-  // Adds the gradient of an attend's rows; `piece`: of the piece that these rows lie in.
-  void add(const Attend& attend, const PositionRange& piece, const KeyValue& part);
+  // Adds the gradient of an attend's rows; `piece`: of the piece that these rows lie in; `scale`: see RowSum::add.
+  void add(const Attend& attend, const PositionRange& piece, const KeyValue& part, const at::Tensor& scale);
   // Adds what has arrived for these rows.
-  void receive(int owner, const PositionRange& rows, KeyValue sum);
+  void receive(int owner, const PositionRange& rows, const KeyValue& sum);
   // Gives away the sum of these rows, to be sent: exactly those of a piece, or any of the whole sequence.
   KeyValue take(int owner, const PositionRange& rows);
   KeyValue buffer(std::int64_t rows) const;
-  // The sum for this rank's own block.
-  KeyValue home();
+  // The sum for this rank's own block, in `type`.
+  KeyValue home(at::ScalarType type);
 
  private:
+  struct Piece {
+    PositionRange rows;
+    RowSum k, v;
+  };
+
   Piece& piece(int owner, const PositionRange& rows);
-  KeyValue zeros(std::int64_t rows) const;
   KeyValue of_whole_sequence(int owner, const PositionRange& rows) const;
 
   const SequenceLayout& layout_;
   int rank_;
+  at::ScalarType type_;
   at::Tensor k_, v_;  // empty, of the sums' type
   std::map<int, std::vector<Piece>> pieces_;
 };

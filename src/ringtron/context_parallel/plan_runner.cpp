@@ -10,7 +10,9 @@
 #include "ringtron/base/check.h"
 #include "ringtron/context_parallel/held_blocks.h"
 #include "ringtron/context_parallel/observed.h"
+#include "ringtron/context_parallel/row_sum.h"
 #include "ringtron/context_parallel/softmax_merge.h"
+#include "ringtron/kernels/half_scale/half_scale.h"
 
 namespace ringtron {
 namespace {
@@ -19,6 +21,7 @@ using internal::GradientSums;
 using internal::HeldBlocks;
 using internal::KeyValue;
 using internal::Observed;
+using internal::RowSum;
 
 at::Tensor rows_of(const at::Tensor& x, const PositionRange& rows) { return x.narrow(0, rows.begin, rows.length()); }
 
@@ -79,20 +82,34 @@ Hop start_messages(const Step& step, const PlanContext& context, const HeldBlock
   if (!step.communicates) return hop;
   std::vector<Send> sends;
   std::vector<Receive> receives;
-  for (const Message& m : step.sends) {
-    const KeyValue block = m.payload == Payload::key_value ? held.rows(m.owner, m.rows) : sums->take(m.owner, m.rows);
+  const auto send = [&](int peer, const KeyValue& block) {
     for (const at::Tensor& tensor : {block.k, block.v}) {
       if (tensor.numel() == 0) continue;  // a rank without heads; its peers have none either
-      sends.push_back({m.peer, tensor});
+      sends.push_back({peer, tensor});
       hop.kept.push_back(tensor);
     }
+  };
+  const auto receive = [&](const Message& message, const KeyValue& room) {
+    for (const at::Tensor& tensor : {room.k, room.v}) {
+      if (tensor.numel() != 0) receives.push_back({message.peer, tensor});
+    }
+    hop.arriving.emplace_back(message, room);
+  };
+  for (const Message& m : step.sends) {
+    if (m.payload == Payload::key_value_gradient) {
+      send(m.peer, sums->take(m.owner, m.rows));
+      continue;
+    }
+    for (const PositionRange& part : held.parts_of(m.owner, m.rows)) send(m.peer, held.rows(m.owner, part));
   }
   for (const Message& m : step.receives) {
-    const KeyValue buffer = m.payload == Payload::key_value ? held.buffer(m.rows.length()) : sums->buffer(m.rows.length());
-    for (const at::Tensor& tensor : {buffer.k, buffer.v}) {
-      if (tensor.numel() != 0) receives.push_back({m.peer, tensor});
+    if (m.payload == Payload::key_value_gradient) {
+      receive(m, sums->buffer(m.rows.length()));
+      continue;
     }
-    hop.arriving.emplace_back(m, buffer);
+    for (const PositionRange& part : held.parts_of(m.owner, m.rows)) {
+      receive({m.peer, m.payload, m.owner, part}, held.room(m.owner, part));
+    }
   }
   if (context.fault == CpFault::skip_exchange) {
     for (auto& [m, buffer] : hop.arriving) held.stand_in(buffer);
@@ -109,6 +126,40 @@ void check_shapes(const PlanContext& context, const ExchangePlan& plan, const at
   RT_CHECK_EQ(plan.ranks, context.layout.ranks(), "ranks of the plan and its layout");
   RT_CHECK_EQ(q.size(0), context.layout.local_length(plan.rank), "rows of q on one context-parallel rank");
   RT_CHECK_EQ(q.size(1), k.size(1), "samples of q and k");
+}
+
+// The final output and its gradient as blocks want them.
+struct BlockOutput {
+  OutputGradient output;
+  at::Tensor scale;  // a factor of all gradients that blocks give; undefined: none
+};
+
+// Blocks in fp16 get the gradient times a power of two. No gradient of values can overflow then: it is at most the sum
+// of as many gradients of the output as there are rows.
+BlockOutput output_for_blocks(const PlanContext& context, const SavedForward& saved, const at::Tensor& d_out) {
+  constexpr double kMostInHalf = 65504, kMostWanted = 16;
+  BlockOutput result{{d_out, saved.out, saved.lse, {}}, {}};
+  if (saved.q.scalar_type() == at::kHalf && d_out.numel() > 0) {
+    const HalfScaled scaled = scale_to_half(d_out, std::min(kMostWanted, kMostInHalf / static_cast<double>(d_out.size(0))));
+    result.output.d_out = scaled.x;
+    result.output.out = saved.out.to(at::kHalf);
+    result.scale = scaled.inverse;
+  }
+  if (context.block.wants_delta() || context.sink.defined()) {
+    const at::ScalarType accumulate = accumulate_type(saved.q.scalar_type());
+    const OutputGradient& o = result.output;
+    result.output.delta = (o.d_out.to(accumulate) * o.out.to(accumulate)).sum(-1).permute({1, 2, 0}).contiguous();
+  }
+  return result;
+}
+
+// Rows of one sample, or of all, of what blocks want.
+OutputGradient rows_of(const OutputGradient& whole, const Attend& attend, const AttendCall& call) {
+  const auto statistic = [&](const at::Tensor& x) {
+    return x.defined() ? call.of_sample(x.narrow(2, attend.q.begin, attend.q.length()), 0) : x;
+  };
+  return {call.of_sample(rows_of(whole.d_out, attend.q), 1), call.of_sample(rows_of(whole.out, attend.q), 1),
+          statistic(whole.lse).contiguous(), statistic(whole.delta)};
 }
 
 // With more ranks than heads some have none under a2a.
@@ -128,7 +179,7 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
                          const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   check_shapes(context, plan, q, k);
   RT_CHECK_EQ(k.size(0), q.size(0), "rows of k on one context-parallel rank");
-  SoftmaxAccumulator accumulator(q, v.size(3));
+  SoftmaxAccumulator accumulator(q, v.size(3), context.type);
   HeldBlocks held(plan, context.layout, plan.rank, {k, v});
   const int last_owner = (plan.rank + 1) % plan.ranks;
   if (keeps_last_block) held.keep(last_owner);
@@ -164,7 +215,8 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
     held.release_after(i);
   }
   if (context.sink.defined()) accumulator.add_sink(context.sink);
-  ForwardState state{accumulator.out(), accumulator.lse(), {}, {}};
+  const SoftmaxAccumulator::Result merged = accumulator.result();
+  ForwardState state{merged.out, merged.lse, {}, {}};
   if (keeps_last_block) {
     const std::int64_t rows = context.layout.local_length(last_owner);
     const KeyValue last = rows > 0 ? held.rows(last_owner, {0, rows}) : held.buffer(0);  // no message comes for an empty block
@@ -179,13 +231,11 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
   const at::Tensor& q = saved.q;
   check_shapes(context, plan, q, saved.k);
   const at::ScalarType accumulate = accumulate_type(q.scalar_type());
-  const OutputGradient whole{
-      d_out, saved.out, saved.lse,
-      (d_out.to(accumulate) * saved.out.to(accumulate)).sum(-1).permute({1, 2, 0}).contiguous()};
+  const BlockOutput whole = output_for_blocks(context, saved, d_out);
   const int first_owner = keeps_last_block ? (plan.rank + 1) % plan.ranks : plan.rank;
   HeldBlocks held(plan, context.layout, first_owner, {saved.k, saved.v});
   GradientSums sums(context.layout, plan.rank, saved.k, saved.v, accumulate);
-  at::Tensor dq = at::zeros(q.sizes(), q.options().dtype(accumulate));
+  RowSum dq(q, q.size(0), accumulate);
 
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
@@ -199,10 +249,7 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
       const AttendCall call(context, plan.rank, attend);
       const KeyValue block = held.rows(attend.owner, attend.kv);
       const at::Tensor queries = call.of_sample(rows_of(q, attend.q), 1);
-      const OutputGradient output{
-          call.of_sample(rows_of(whole.d_out, attend.q), 1), call.of_sample(rows_of(whole.out, attend.q), 1),
-          call.of_sample(whole.lse.narrow(2, attend.q.begin, attend.q.length()), 0).contiguous(),
-          call.of_sample(whole.delta.narrow(2, attend.q.begin, attend.q.length()), 0)};
+      const OutputGradient output = rows_of(whole.output, attend, call);
       BlockGradient part;
       {
         const Observed observed(context.observer, "attend", static_cast<int>(i));
@@ -210,10 +257,14 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
         call.count(queries, block.k);
       }
       const Observed observed(context.observer, "merge", static_cast<int>(i));
-      call.of_sample(rows_of(dq, attend.q), 1).add_(part.dq);
+      if (attend.sample == kEverySample) {
+        dq.add(attend.q, part.dq, whole.scale);
+      } else {
+        dq.add_sample(attend.q, attend.sample, part.dq, whole.scale);
+      }
       const std::int64_t heads = saved.k.size(2);
       sums.add(attend, held.piece_of(attend.owner, attend.kv),
-               {call.key_gradient(part.dk, heads), call.key_gradient(part.dv, heads)});
+               {call.key_gradient(part.dk, heads), call.key_gradient(part.dv, heads)}, whole.scale);
     }
     const Observed observed(context.observer, "wait", static_cast<int>(i));
     hop.work.wait();
@@ -221,18 +272,19 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
       if (message.payload == Payload::key_value) {
         held.add(message.owner, message.rows, std::move(block));
       } else {
-        sums.receive(message.owner, message.rows, std::move(block));
+        sums.receive(message.owner, message.rows, block);
       }
     }
     held.release_after(i);
   }
-  KeyValue home = sums.home();
+  KeyValue home = sums.home(context.key_gradient_type);
   at::Tensor d_sink;
   if (context.sink.defined()) {
     const at::Tensor p = (context.sink.view({1, -1, 1}) - saved.lse).exp();
-    d_sink = -(p * whole.delta).sum(at::IntArrayRef{0, 2});
+    d_sink = -(p * whole.output.delta).sum(at::IntArrayRef{0, 2});
+    if (whole.scale.defined()) d_sink.mul_(whole.scale);
   }
-  return {dq.to(q.scalar_type()), std::move(home.k), std::move(home.v), std::move(d_sink)};
+  return {dq.all(context.type), std::move(home.k), std::move(home.v), std::move(d_sink)};
 }
 
 }  // namespace ringtron

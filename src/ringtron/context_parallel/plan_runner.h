@@ -29,13 +29,16 @@ struct PlanContext {
   // [n] int64: key/value head of each query head where these are no equal groups; undefined where they are.
   at::Tensor key_head = {};
   bool varied_shapes = false;          // BlockCall::varied_shapes
+  // Types of out and dq, and of dk and dv: the model's. q, k and v may come in another (AttentionState::block_type).
+  at::ScalarType type = at::ScalarType::Undefined;
+  at::ScalarType key_gradient_type = at::ScalarType::Undefined;
   ExchangeCounts* counts = nullptr;    // null: not counted
   RunObserver* observer = nullptr;     // null: nobody
   CpFault fault = CpFault::none;
 };
 
 struct ForwardState {
-  at::Tensor out;  // [s, b, n, d_v], type of q
+  at::Tensor out;  // [s, b, n, d_v], PlanContext::type
   at::Tensor lse;  // [b, n, s], accumulate type, sink included
   at::Tensor last_k, last_v;  // the block held at the end, if the backward begins with it; else undefined
 };
@@ -49,8 +52,8 @@ struct SavedForward {
 };
 
 struct PlanGradient {
-  at::Tensor dq;      // type of q
-  at::Tensor dk, dv;  // accumulate type: the sums over all ranks, for this rank's rows
+  at::Tensor dq;      // PlanContext::type
+  at::Tensor dk, dv;  // PlanContext::key_gradient_type: the sums over all ranks, for this rank's rows
   at::Tensor d_sink;  // [n], accumulate type: this rank's rows' share; undefined without a sink
 };
 

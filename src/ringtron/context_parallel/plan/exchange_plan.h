@@ -60,6 +60,9 @@ struct ExchangePlan {
   int rank = 0;
   int ranks = 1;
   std::vector<Step> steps;
+  // On all ranks or on none: all blocks are put together as the whole sequence, so rows of K and V travel in parts that
+  // are neighbours there, and each part arrives in its place.
+  bool gathers = false;
 };
 
 // What the plans of all ranks of a group are made from. One mask per sample, or one for all samples.

@@ -53,7 +53,7 @@ Step return_step(const PlanRequest& request, int rank) {
 
 PlanOfRank plan_all_gather(const PlanRequest& request, int rank) {
   const int n = request.layout.ranks();
-  PlanOfRank plan{{rank, n, {gather_step(request, rank), whole_sequence_step(request, rank)}}, {}};
+  PlanOfRank plan{{rank, n, {gather_step(request, rank), whole_sequence_step(request, rank)}, n > 1}, {}};
   plan.backward = plan.forward;
   plan.backward.steps.push_back(return_step(request, rank));
   return plan;

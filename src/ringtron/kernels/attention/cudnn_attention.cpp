@@ -40,6 +40,7 @@ struct HeadStrides {
 // Everything that a plan depends on.
 struct PlanKey {
   bool backward, causal, deterministic;
+  at::ScalarType type;  // of all tensors but lse
   double scale;
   BlockShape shape;
   HeadStrides q, k, v, d_out;
@@ -50,6 +51,10 @@ struct Plan {
   fe::graph::Graph graph;
   std::int64_t workspace_bytes = 0;
 };
+
+fe::DataType_t data_type(at::ScalarType type) {
+  return type == at::kHalf ? fe::DataType_t::HALF : fe::DataType_t::BFLOAT16;
+}
 
 BlockShape shape_of(const at::Tensor& q, const at::Tensor& k) {
   return {q.size(0), k.size(0), q.size(1), q.size(2), k.size(2), q.size(3)};
@@ -88,7 +93,7 @@ std::string describe(const PlanKey& key) {
 class GraphParts {
  public:
   GraphParts(fe::graph::Graph& graph, const PlanKey& key) : graph_(graph), key_(key) {
-    graph_.set_io_data_type(fe::DataType_t::BFLOAT16)
+    graph_.set_io_data_type(data_type(key.type))
         .set_intermediate_data_type(fe::DataType_t::FLOAT)
         .set_compute_data_type(fe::DataType_t::FLOAT);
   }
@@ -115,7 +120,7 @@ class GraphParts {
     const HeadStrides strides = packed(s.b, heads, s.d);
     tensor->set_output(true)
         .set_uid(uid)
-        .set_data_type(fe::DataType_t::BFLOAT16)
+        .set_data_type(data_type(key_.type))
         .set_dim({s.b, heads, rows, s.d})
         .set_stride({strides.batch, strides.head, strides.row, 1});
   }
@@ -249,6 +254,7 @@ CudnnAttentionResult CudnnAttention::forward(const at::Tensor& q_in, const at::T
   const PlanKey key{.backward = false,
                     .causal = options.causal,
                     .deterministic = false,
+                    .type = q.scalar_type(),
                     .scale = options.scale,
                     .shape = shape_of(q, k),
                     .q = strides_of(q),
@@ -272,10 +278,10 @@ CudnnAttentionGradient CudnnAttention::backward(const at::Tensor& q_in, const at
                                                 const CudnnAttentionOptions& options) {
   std::string reason;
   RT_CHECK(cudnn_attention_supports(q_in, k_in, v_in, options.causal, &reason), "attention through cuDNN: {}", reason);
-  RT_CHECK(output.out.scalar_type() == at::kBFloat16 && output.d_out.scalar_type() == at::kBFloat16 &&
+  RT_CHECK(output.out.scalar_type() == q_in.scalar_type() && output.d_out.scalar_type() == q_in.scalar_type() &&
                output.lse.scalar_type() == at::kFloat,
-           "attention through cuDNN: expected out and its gradient in BFloat16 and lse in Float, got {}, {} and {}",
-           c10::toString(output.out.scalar_type()), c10::toString(output.d_out.scalar_type()),
+           "attention through cuDNN: expected out and its gradient in {} and lse in Float, got {}, {} and {}",
+           c10::toString(q_in.scalar_type()), c10::toString(output.out.scalar_type()), c10::toString(output.d_out.scalar_type()),
            c10::toString(output.lse.scalar_type()));
   RT_CHECK(output.out.sizes() == q_in.sizes() && output.d_out.sizes() == q_in.sizes(),
            "attention through cuDNN: out and its gradient do not have the shape of q");
@@ -285,6 +291,7 @@ CudnnAttentionGradient CudnnAttention::backward(const at::Tensor& q_in, const at
   const PlanKey key{.backward = true,
                     .causal = options.causal,
                     .deterministic = options.deterministic,
+                    .type = q.scalar_type(),
                     .scale = options.scale,
                     .shape = shape_of(q, k),
                     .q = strides_of(q),

@@ -4,10 +4,10 @@
 // Letters: s_q, s_kv rows, b batch, n query heads, g key/value heads (n a multiple of g; query head h uses key/value head
 // h / (n/g)), d head size. Everything is sequence-first, as the model keeps it; cuDNN is told the strides, so nothing is
 // transposed:
-//   q, out, d_out [s_q, b, n, d]   k, v [s_kv, b, g, d]   bf16, any strides whose last is 1
+//   q, out, d_out [s_q, b, n, d]   k, v [s_kv, b, g, d]   all bf16 or all fp16, any strides whose last is 1
 //   lse [b, n, s_q] fp32: natural logarithm of the sum of exp(scale * q.k)
-// out, dq, dk and dv are bf16 and contiguous. bf16 is all that cuDNN writes (asked for fp32 it may fill the buffer with
-// bf16 bits), so a caller that adds up blocks widens first.
+// out, dq, dk and dv have the type of q and are contiguous. cuDNN writes no other (asked for fp32 it may fill the buffer
+// with bf16 bits), so a caller that adds up blocks widens first, and should give fp16: its results carry three more bits.
 //
 // A CPU build has the same interface: cudnn_attention_supports() says no, everything else throws ConfigError.
 #pragma once
@@ -35,7 +35,7 @@ struct CudnnAttentionResult {
 // What the backward knows of the queries: the final output and log-sum-exp, merged over all blocks of keys.
 struct CudnnAttentionOutput {
   at::Tensor d_out;
-  at::Tensor out;  // bf16
+  at::Tensor out;  // the type of q
   at::Tensor lse;  // fp32; finite
 };
 

@@ -8,11 +8,13 @@ namespace ringtron {
 namespace {
 
 constexpr std::int64_t kLargestHead = 128;  // what the backward can do on every GPU that we build for
-constexpr std::int64_t kHeadMultiple = 8;   // 16 bytes of bf16, what one load takes
+constexpr std::int64_t kHeadMultiple = 8;   // 16 bytes, what one load takes
 
 std::string refusal_of_kind(const at::Tensor& x, const char* name) {
   if (!x.is_cuda()) return fmt::format("{} is on {}, not on a GPU", name, x.device().str());
-  if (x.scalar_type() != at::kBFloat16) return fmt::format("{} is {}, not BFloat16", name, c10::toString(x.scalar_type()));
+  if (x.scalar_type() != at::kBFloat16 && x.scalar_type() != at::kHalf) {
+    return fmt::format("{} is {}, not BFloat16 or Half", name, c10::toString(x.scalar_type()));
+  }
   if (x.dim() != 4) return fmt::format("{} has {} dimensions, not 4", name, x.dim());
   if (x.numel() == 0) return fmt::format("{} is empty", name);
   return "";
@@ -22,6 +24,7 @@ std::string refusal(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   if (std::string why = refusal_of_kind(q, "q"); !why.empty()) return why;
   if (std::string why = refusal_of_kind(k, "k"); !why.empty()) return why;
   if (std::string why = refusal_of_kind(v, "v"); !why.empty()) return why;
+  if (q.scalar_type() != k.scalar_type() || q.scalar_type() != v.scalar_type()) return "q, k and v differ in type";
   if (k.sizes() != v.sizes()) return "k and v have different shapes";
   if (q.device() != k.device() || q.device() != v.device()) return "q, k and v are on different GPUs";
   if (q.size(1) != k.size(1)) return fmt::format("batch {} of q, {} of k", q.size(1), k.size(1));

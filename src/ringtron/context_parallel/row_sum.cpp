@@ -1,0 +1,57 @@
+#include "ringtron/context_parallel/row_sum.h"
+
+#include <ATen/ATen.h>
+
+#include "ringtron/base/check.h"
+
+namespace ringtron::internal {
+
+RowSum::RowSum(const at::Tensor& like, std::int64_t rows, at::ScalarType type)
+    : rows_(rows), like_(at::empty({0, like.size(1), like.size(2), like.size(3)}, like.options().dtype(type))) {}
+
+// What waits becomes one sum over all rows.
+void RowSum::fold() {
+  // Parts of a sum share no memory with others, except the first of a sum that was folded before: that one is ours.
+  const bool ours = !parts_.empty() && parts_[0].x.scalar_type() == like_.scalar_type() && parts_[0].x.size(0) == rows_ &&
+                    parts_[0].first_row == 0 && !parts_[0].scale.defined() && parts_[0].x.use_count() == 1;
+  at::Tensor sum = ours ? parts_[0].x : at::empty({rows_, like_.size(1), like_.size(2), like_.size(3)}, like_.options());
+  sum_parts(sum, 0, parts_);
+  parts_.assign(1, {sum, 0, {}});
+}
+
+void RowSum::add(const PositionRange& rows, const at::Tensor& part, const at::Tensor& scale) {
+  RT_CHECK(rows.begin >= 0 && rows.end <= rows_ && part.size(0) == rows.length(), "rows {} to {} of a sum of {} rows",
+           rows.begin, rows.end, rows_);
+  if (rows.empty()) return;
+  if (parts_.size() == kMostSummed) fold();
+  parts_.push_back({part.contiguous(), rows.begin, scale});
+}
+
+void RowSum::add_sample(const PositionRange& rows, int sample, const at::Tensor& part, const at::Tensor& scale) {
+  fold();
+  const at::Tensor into = parts_[0].x.narrow(0, rows.begin, rows.length()).narrow(1, sample, 1);
+  into.add_(scale.defined() ? part.to(like_.scalar_type()) * scale : part);
+}
+
+at::Tensor RowSum::rows(std::span<const PositionRange> ranges, at::ScalarType type) const {
+  std::int64_t count = 0;
+  for (const PositionRange& range : ranges) count += range.length();
+  at::Tensor result = at::empty({count, like_.size(1), like_.size(2), like_.size(3)}, like_.options().dtype(type));
+  std::int64_t row = 0;
+  for (const PositionRange& range : ranges) {
+    at::Tensor into = result.narrow(0, row, range.length());
+    sum_parts(into, range.begin, parts_);
+    row += range.length();
+  }
+  return result;
+}
+
+at::Tensor RowSum::all(at::ScalarType type) const {
+  const bool done = parts_.size() == 1 && parts_[0].x.scalar_type() == type && parts_[0].x.size(0) == rows_ &&
+                    !parts_[0].scale.defined();
+  if (done) return parts_[0].x;
+  const PositionRange whole{0, rows_};
+  return rows({&whole, 1}, type);
+}
+
+}  // namespace ringtron::internal

@@ -42,7 +42,9 @@ void append(std::vector<double>& all, const std::vector<double>& more) {
 
 std::vector<double> steps_of(const Setting& setting, LayerSetup layer, CpTransport transport) {
   layer.call.transport = transport;
-  return LayerBench(*setting.group, layer, {}).time_steps(setting.options.repeats);
+  CpAttentionOptions options;
+  options.head_groups = setting.options.head_groups;
+  return LayerBench(*setting.group, layer, options).time_steps(setting.options.repeats);
 }
 
 std::vector<double> steps_of_one_rank(const Setting& setting, const LayerSetup& one) {

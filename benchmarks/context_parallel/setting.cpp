@@ -33,6 +33,7 @@ Prints markdown. Outputs and gradients are compared with one rank's first; where
   --parts A,B      of error,rates,documents,planning,auto (default: all)
   --repeats N      timed steps in each of two rounds (default 20 on GPUs, 5 on CPUs)
   --warmup N       steps before them (default 5 on GPUs, 1 on CPUs)
+  --head-groups N  parts into which a2a cuts heads, so that exchanges hide behind attention (default: as in training)
   --peer FILE      what torch_context_parallel.py --output wrote on this machine: our rates / its best mode's
   --inject         sends nothing while outputs are compared: they must be found to differ
 )";
@@ -54,6 +55,7 @@ Options parse(std::vector<std::string> words, bool gpu) {
   o.repeats = gpu ? Repeats{5, 20} : Repeats{1, 5};
   o.repeats.repeats = take_count(words, "--repeats").value_or(o.repeats.repeats);
   o.repeats.warmup = take_count(words, "--warmup").value_or(o.repeats.warmup);
+  o.head_groups = take_count(words, "--head-groups").value_or(0);
   const int heads = take_count(words, "--heads").value_or(gpu ? 32 : 8);
   const int size = take_count(words, "--head-size").value_or(gpu ? 128 : 64);
   if (heads % 8 != 0) throw ConfigError(fmt::format("--heads: expected a multiple of 8, got {}", heads));

@@ -24,6 +24,7 @@ struct Options {
   std::vector<Heads> heads;          // multi-head, and eight query heads to one key/value head
   std::vector<std::string> parts;    // outputs always come first
   Repeats repeats;
+  int head_groups = 0;            // CpAttentionOptions::head_groups
   std::string peer;               // file of another program's rates, or empty
   CpFault fault = CpFault::none;  // of the comparison of outputs
   bool help = false;

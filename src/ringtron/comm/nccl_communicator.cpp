@@ -58,6 +58,8 @@ class NcclChannel {
     set_environment_defaults();
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = group_.timeout;
+    // Messages wait for compute, which they are to hide behind: they go first when a multiprocessor becomes free.
+    options->is_high_priority_stream = true;
     nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(store_with_prefix(rendezvous, key), group_.rank,
                                                         group_.size(), options);
     monitor_ = std::thread([this] { monitor(); });

@@ -106,7 +106,7 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
       coming.push_back(exchange.start_to_heads(
           {{q, HeadKind::query}, {k, HeadKind::key_value}, {v, HeadKind::key_value}}, shares));
     }
-    const at::Tensor out = at::zeros({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options());
+    const at::Tensor out = at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options());
     for (std::size_t i = 0; i < coming.size(); ++i) {
       std::vector<at::Tensor> mine = finish(exchange, coming[i], state);
       for (at::Tensor& x : mine) x = x.to(state.block_type());
@@ -134,12 +134,17 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
     const SavedForward first = group_of(saved, 0);
     const at::ScalarType accumulate = accumulate_type(d_out.scalar_type());
     // A key/value head of one rank only is rounded once, at the end of all sums, so it may travel in the model's type.
-    const at::ScalarType wire = heads_are_replicated(state.shares().front()) ? accumulate : d_out.scalar_type();
-    const auto zeros = [&](const at::Tensor& like, std::int64_t n, at::ScalarType type) {
-      return at::zeros({d_out.size(0), d_out.size(1), n, like.size(3)}, like.options().dtype(type));
+    const bool replicated = heads_are_replicated(state.shares().front());
+    const at::ScalarType wire = replicated ? accumulate : d_out.scalar_type();
+    const auto room = [&](const at::Tensor& like, std::int64_t n, at::ScalarType type) {
+      return at::empty({d_out.size(0), d_out.size(1), n, like.size(3)}, like.options().dtype(type));
     };
-    PlanGradient sum{zeros(first.q, state.heads(), d_out.scalar_type()), zeros(first.k, state.key_heads(), wire),
-                     zeros(first.v, state.key_heads(), wire), at::Tensor()};
+    PlanGradient sum{room(first.q, state.heads(), d_out.scalar_type()), room(first.k, state.key_heads(), wire),
+                     room(first.v, state.key_heads(), wire), at::Tensor()};
+    if (replicated) {  // heads of several ranks are added up
+      sum.dk.zero_();
+      sum.dv.zero_();
+    }
     if (state.call().softmax != SoftmaxKind::vanilla) {
       sum.d_sink = at::zeros({state.heads()}, d_out.options().dtype(accumulate));
     }

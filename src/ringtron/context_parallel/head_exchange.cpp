@@ -58,10 +58,28 @@ HeadExchange::HeadExchange(Communicator& group, const SequenceLayout& layout, co
   }
 }
 
-at::Tensor HeadExchange::rows_of_member(const at::Tensor& x, int member) const {
+// [this rank's rows, ...] to their places in [merged rows, ...].
+void HeadExchange::copy_own_rows(const at::Tensor& x, at::Tensor& result) const {
+  for (const RowMap& map : rows_[static_cast<std::size_t>(head_rank_)]) {
+    result.narrow(0, map.merged, map.length).copy_(x.narrow(0, map.local, map.length));
+  }
+}
+
+// The inverse.
+at::Tensor HeadExchange::own_rows(const at::Tensor& x) const {
   std::vector<at::Tensor> parts{x.narrow(0, 0, 0)};
-  for (const RowMap& map : rows_[static_cast<std::size_t>(member)]) parts.push_back(x.narrow(0, map.merged, map.length));
-  return at::cat(parts);
+  for (const RowMap& map : rows_[static_cast<std::size_t>(head_rank_)]) parts.push_back(x.narrow(0, map.merged, map.length));
+  return parts.size() == 2 ? parts[1] : at::cat(parts);
+}
+
+// A member's rows arrive in their places, one message for each of its ranges.
+void HeadExchange::receive_rows(const at::Tensor& result, int member, const at::Tensor& own,
+                                std::vector<Receive>& receives) const {
+  for (const RowMap& map : rows_[static_cast<std::size_t>(member)]) {
+    at::Tensor place = result.narrow(0, map.merged, map.length);
+    receives.push_back({first_ + member, place});
+    if (silent_) stand_in(place, own);
+  }
 }
 
 void HeadExchange::start(PendingHeads& pending, std::vector<Send> sends, std::vector<Receive> receives) {
@@ -80,34 +98,36 @@ PendingHeads HeadExchange::start_to_heads(const std::vector<HeadTensor>& tensors
   pending.shares = shares;
   std::vector<Send> sends;
   std::vector<Receive> receives;
-  const HeadShare& mine = shares.at(static_cast<std::size_t>(head_rank_));
-  for (std::size_t t = 0; t < tensors.size(); ++t) {
-    const auto& [x, kind] = tensors[t];
+  const auto heads = [&](int member, HeadKind kind) { return heads_of(shares.at(static_cast<std::size_t>(member)), kind); };
+  for (const auto& [x, kind] : tensors) {
     RT_CHECK_EQ(x.size(0), local_lengths_[static_cast<std::size_t>(head_rank_)], "rows before an exchange of heads");
-    pending.kinds.push_back(kind);
-    const PositionRange& my_heads = heads_of(mine, kind);
-    pending.results.push_back(sized(x, merged_length_, my_heads.length()));
-    const at::Tensor own = x.narrow(2, my_heads.begin, my_heads.length());
+    const PositionRange mine = heads(head_rank_, kind);
+    at::Tensor result = sized(x, merged_length_, mine.length());
+    const at::Tensor own = x.narrow(2, mine.begin, mine.length());
     for (int member = 0; member < head_ranks_; ++member) {
-      at::Tensor data = own;
-      if (member != head_rank_) {
-        const PositionRange& heads = heads_of(shares[static_cast<std::size_t>(member)], kind);
-        sends.push_back({first_ + member, x.narrow(2, heads.begin, heads.length()).contiguous()});
-        data = sized(x, local_lengths_[static_cast<std::size_t>(member)], my_heads.length());
-        receives.push_back({first_ + member, data});
-        if (silent_) stand_in(data, own);
+      if (member == head_rank_) continue;
+      const PositionRange theirs = heads(member, kind);
+      const at::Tensor packed = x.narrow(2, theirs.begin, theirs.length()).contiguous();
+      for (const RowMap& map : rows_[static_cast<std::size_t>(head_rank_)]) {
+        sends.push_back({first_ + member, packed.narrow(0, map.local, map.length)});
       }
-      pending.pieces.push_back({member, t, std::move(data)});
+      receive_rows(result, member, own, receives);
     }
+    pending.kinds.push_back(kind);
+    pending.results.push_back(std::move(result));
   }
   start(pending, std::move(sends), std::move(receives));
+  // While the messages travel.
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    const PositionRange mine = heads(head_rank_, tensors[t].kind);
+    copy_own_rows(tensors[t].x.narrow(2, mine.begin, mine.length()), pending.results[t]);
+  }
   return pending;
 }
 
 PendingHeads HeadExchange::start_to_sequence(const std::vector<HeadTensor>& tensors,
                                              const std::vector<HeadShare>& shares, std::vector<at::Tensor> results) {
   PendingHeads pending;
-  pending.to_heads = false;
   pending.shares = shares;
   pending.results = std::move(results);
   std::vector<Send> sends;
@@ -116,13 +136,17 @@ PendingHeads HeadExchange::start_to_sequence(const std::vector<HeadTensor>& tens
     const auto& [x, kind] = tensors[t];
     RT_CHECK_EQ(x.size(0), merged_length_, "rows after an exchange of heads");
     pending.kinds.push_back(kind);
-    const at::Tensor own = rows_of_member(x, head_rank_);
+    const at::Tensor own = own_rows(x);
     for (int member = 0; member < head_ranks_; ++member) {
       at::Tensor data = own;
       if (member != head_rank_) {
-        sends.push_back({first_ + member, rows_of_member(x, member)});
+        for (const RowMap& map : rows_[static_cast<std::size_t>(member)]) {
+          sends.push_back({first_ + member, x.narrow(0, map.merged, map.length)});
+        }
         data = sized(x, own.size(0), heads_of(shares[static_cast<std::size_t>(member)], kind).length());
-        receives.push_back({first_ + member, data});
+        for (const RowMap& map : rows_[static_cast<std::size_t>(head_rank_)]) {
+          receives.push_back({first_ + member, data.narrow(0, map.local, map.length)});
+        }
         if (silent_) stand_in(data, own);
       }
       pending.pieces.push_back({member, t, std::move(data)});
@@ -135,15 +159,15 @@ PendingHeads HeadExchange::start_to_sequence(const std::vector<HeadTensor>& tens
 std::vector<at::Tensor> HeadExchange::finish(PendingHeads& pending) {
   pending.work.wait();
   pending.kept.clear();
+  const bool adds = heads_are_replicated(pending.shares);
   for (const PendingHeads::Piece& piece : pending.pieces) {
-    at::Tensor& result = pending.results[piece.tensor];
-    if (pending.to_heads) {
-      for (const RowMap& map : rows_[static_cast<std::size_t>(piece.member)]) {
-        result.narrow(0, map.merged, map.length).copy_(piece.data.narrow(0, map.local, map.length));
-      }
+    const HeadKind kind = pending.kinds[piece.tensor];
+    const PositionRange& heads = heads_of(pending.shares[static_cast<std::size_t>(piece.member)], kind);
+    at::Tensor place = pending.results[piece.tensor].narrow(2, heads.begin, heads.length());
+    if (adds && kind == HeadKind::key_value) {
+      place.add_(piece.data);
     } else {
-      const PositionRange& heads = heads_of(pending.shares[static_cast<std::size_t>(piece.member)], pending.kinds[piece.tensor]);
-      result.narrow(2, heads.begin, heads.length()).add_(piece.data);
+      place.copy_(piece.data);
     }
   }
   pending.pieces.clear();

@@ -29,18 +29,18 @@ struct HeadTensor {
 
 // An exchange on its way; keeps its buffers.
 struct PendingHeads {
+  // What comes back from one member: its heads of this rank's rows, to be put among those of the others.
   struct Piece {
-    int member = 0;       // of the exchange: who sent it
+    int member = 0;
     std::size_t tensor = 0;  // which of the tensors given
-    at::Tensor data;
+    at::Tensor data;         // [this rank's rows, b, heads of the member's share, d]
   };
   Work work;
   std::vector<at::Tensor> kept;  // being sent
-  std::vector<Piece> pieces;     // being received, and this rank's own
+  std::vector<Piece> pieces;     // empty on the way to heads: what arrives lands in its place
   std::vector<at::Tensor> results;
   std::vector<HeadKind> kinds;
   std::vector<HeadShare> shares;
-  bool to_heads = true;
 };
 
 class HeadExchange {
@@ -56,8 +56,9 @@ class HeadExchange {
   // per member; they may cover a part of the heads only.
   PendingHeads start_to_heads(const std::vector<HeadTensor>& tensors, const std::vector<HeadShare>& shares);
 
-  // The other way: x: [rows of all members, b, heads of my share, d] is added into `results`: [this rank's rows, b, all
-  // heads, d], of the type of x. Heads that several shares hold are summed in the order of members.
+  // The other way: x: [rows of all members, b, heads of my share, d], contiguous, is put into `results`: [this rank's rows,
+  // b, all heads, d], of the type of x. Where several shares hold a key/value head it is added instead, in the order of
+  // members, so results must hold zeros then; otherwise they may hold anything.
   PendingHeads start_to_sequence(const std::vector<HeadTensor>& tensors, const std::vector<HeadShare>& shares,
                                  std::vector<at::Tensor> results);
 
@@ -69,7 +70,9 @@ class HeadExchange {
   struct RowMap {
     std::int64_t local, merged, length;
   };
-  at::Tensor rows_of_member(const at::Tensor& x, int member) const;
+  void copy_own_rows(const at::Tensor& x, at::Tensor& result) const;
+  void receive_rows(const at::Tensor& result, int member, const at::Tensor& own, std::vector<Receive>& receives) const;
+  at::Tensor own_rows(const at::Tensor& x) const;
   void start(PendingHeads& pending, std::vector<Send> sends, std::vector<Receive> receives);
 
   Communicator& group_;

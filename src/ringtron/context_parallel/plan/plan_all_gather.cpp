@@ -10,6 +10,7 @@ namespace {
 using internal::append_block;
 using internal::StoredRange;
 
+// Every rank sends its block to all others.
 Step gather_step(const PlanRequest& request, int rank) {
   const int n = request.layout.ranks();
   Step step;
@@ -19,11 +20,12 @@ Step gather_step(const PlanRequest& request, int rank) {
     append_block(step.sends, ahead, Payload::key_value, rank, request.layout);
     append_block(step.receives, behind, Payload::key_value, behind, request.layout);
   }
-  // Each range against itself needs no other rank, so it hides the gather.
-  for (const StoredRange& range : internal::stored_ranges(request.layout, rank)) {
-    internal::append_attends(request, range, rank, range, step.attends);
-  }
   return step;
+}
+
+// A range of this rank's queries against its own keys; needs no other rank.
+void append_own(const PlanRequest& request, int rank, const StoredRange& range, std::vector<Attend>& attends) {
+  internal::append_attends(request, range, rank, range, attends);
 }
 
 Step whole_sequence_step(const PlanRequest& request, int rank) {
@@ -49,14 +51,36 @@ Step return_step(const PlanRequest& request, int rank) {
   return step;
 }
 
+// A rank's own ranges against themselves hide the gather.
+ExchangePlan forward_plan(const PlanRequest& request, int rank) {
+  const int n = request.layout.ranks();
+  Step gather = gather_step(request, rank);
+  for (const StoredRange& range : internal::stored_ranges(request.layout, rank)) {
+    append_own(request, rank, range, gather.attends);
+  }
+  return {rank, n, {std::move(gather), whole_sequence_step(request, rank)}, n > 1};
+}
+
+// The first of them hides the gather, the others hide the way home of what other ranks' keys have got.
+ExchangePlan backward_plan(const PlanRequest& request, int rank) {
+  const int n = request.layout.ranks();
+  Step gather = gather_step(request, rank), home = return_step(request, rank);
+  const std::vector<StoredRange> ranges = internal::stored_ranges(request.layout, rank);
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    const StoredRange in_sequence{ranges[i].positions, ranges[i].positions.begin};
+    if (i == 0) {
+      append_own(request, rank, ranges[i], gather.attends);
+    } else {
+      internal::append_attends(request, ranges[i], kWholeSequence, in_sequence, home.attends);
+    }
+  }
+  return {rank, n, {std::move(gather), whole_sequence_step(request, rank), std::move(home)}, n > 1};
+}
+
 }  // namespace
 
 PlanOfRank plan_all_gather(const PlanRequest& request, int rank) {
-  const int n = request.layout.ranks();
-  PlanOfRank plan{{rank, n, {gather_step(request, rank), whole_sequence_step(request, rank)}, n > 1}, {}};
-  plan.backward = plan.forward;
-  plan.backward.steps.push_back(return_step(request, rank));
-  return plan;
+  return {forward_plan(request, rank), backward_plan(request, rank)};
 }
 
 }  // namespace ringtron

@@ -1,0 +1,118 @@
+// The kernels that merge, sum and scale, against the same functions on the CPU.
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <vector>
+
+#include "ringtron/kernels/half_scale/half_scale.h"
+#include "ringtron/kernels/softmax_merge/softmax_merge.h"
+#include "ringtron/kernels/sum_parts/sum_parts.h"
+#include "tests/support/tensor_near.h"
+
+namespace ringtron {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// fp32 sums and the fast exponential unit.
+constexpr double kTolerance = 2e-6;
+constexpr at::ScalarType kTypes[] = {at::kFloat, at::kHalf, at::kBFloat16};
+
+class MergeAndSumGpu : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (c10::cuda::device_count() == 0) GTEST_SKIP() << "no GPU";
+    at::manual_seed(11);
+  }
+};
+
+SoftmaxPart random_part(std::int64_t rows, std::int64_t b, std::int64_t n, std::int64_t d, at::ScalarType type) {
+  SoftmaxPart part{at::randn({rows, b, n, d}).to(type), at::randn({b, n, rows}) * 3};
+  part.lse.masked_fill_(at::rand({b, n, rows}).lt(0.2), -kInfinity);
+  // What a row without keys holds must not matter.
+  part.out.masked_fill_(part.lse.permute({2, 0, 1}).unsqueeze(-1).isneginf(), NAN);
+  return part;
+}
+
+SoftmaxPart on_gpu(const SoftmaxPart& part) {
+  // Another order in memory, as ragged kernels write it.
+  const at::Tensor lse = part.lse.permute({2, 0, 1}).contiguous().to(at::kCUDA).permute({1, 2, 0});
+  return {part.out.to(at::kCUDA), lse, part.first_row};
+}
+
+// NaN where there are no keys would spoil the plain operations.
+SoftmaxPart without_nan(const SoftmaxPart& part) {
+  return {part.out.to(at::kFloat).nan_to_num(0.0), part.lse, part.first_row};
+}
+
+TEST_F(MergeAndSumGpu, MergeEqualsTheCpu) {
+  for (const at::ScalarType type_a : kTypes) {
+    for (const at::ScalarType type_b : kTypes) {
+      for (const std::int64_t d : {8, 96, 128, 256}) {
+        const SoftmaxPart a = random_part(37, 2, 3, d, type_a);
+        SoftmaxPart b = random_part(20, 2, 3, d, type_b);
+        b.first_row = 17;
+        SoftmaxPart expected{at::empty({37, 2, 3, d}), at::empty({2, 3, 37})};
+        merge_parts(expected, without_nan(a), without_nan(b));
+        SoftmaxPart whole{at::full({37, 2, 3, d}, NAN, at::kCUDA), at::full({2, 3, 37}, NAN, at::kCUDA)};
+        merge_parts(whole, on_gpu(a), on_gpu(b));
+        EXPECT_TENSOR_NEAR(whole.out.cpu(), expected.out, kTolerance);
+        EXPECT_TENSOR_NEAR(whole.lse.cpu().exp(), expected.lse.exp(), kTolerance);
+        b.first_row = 16;  // one row off must be seen
+        merge_parts(whole, on_gpu(a), on_gpu(b));
+        EXPECT_FALSE(testing::tensor_near(whole.out.cpu(), expected.out, 1e-2));
+      }
+    }
+  }
+}
+
+TEST_F(MergeAndSumGpu, MergeInPlaceAndForOneSample) {
+  SoftmaxPart a = without_nan(random_part(33, 2, 4, 64, at::kFloat));
+  const SoftmaxPart b = random_part(33, 1, 4, 64, at::kHalf);
+  SoftmaxPart gpu = on_gpu(a);
+  SoftmaxPart sample{a.out.narrow(1, 1, 1), a.lse.narrow(0, 1, 1)};
+  merge_parts(sample, sample, without_nan(b));
+  SoftmaxPart gpu_sample{gpu.out.narrow(1, 1, 1), gpu.lse.narrow(0, 1, 1)};
+  merge_parts(gpu_sample, gpu_sample, on_gpu(b));
+  EXPECT_TENSOR_NEAR(gpu.out.cpu(), a.out, kTolerance);
+}
+
+TEST_F(MergeAndSumGpu, SumEqualsTheCpu) {
+  for (const at::ScalarType type : kTypes) {
+    std::vector<RowPart> parts{{at::randn({20, 2, 8}).to(at::kHalf), 3, at::full({1}, 0.125f)},
+                               {at::randn({5, 2, 8}).to(at::kBFloat16), 9},
+                               {at::randn({40, 2, 8}), 0}};
+    at::Tensor expected = at::empty({25, 2, 8}, type);
+    sum_parts(expected, 4, parts);
+    for (RowPart& part : parts) {
+      part.x = part.x.to(at::kCUDA);
+      if (part.scale.defined()) part.scale = part.scale.to(at::kCUDA);
+    }
+    at::Tensor sum = at::full({25, 2, 8}, NAN, expected.options().device(at::kCUDA));
+    sum_parts(sum, 4, parts);
+    EXPECT_TENSOR_EQUAL(sum.cpu(), expected);
+    parts[1].first_row = 10;  // one row off must be seen
+    sum_parts(sum, 4, parts);
+    EXPECT_FALSE(testing::tensor_equal(sum.cpu(), expected));
+  }
+}
+
+TEST_F(MergeAndSumGpu, ScaleToHalfHasTheBitsOfTheCpu) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    for (const std::int64_t count : {1, 7, 8, 4099, 1 << 20}) {
+      for (const double size : {1e-20, 1e-3, 1.0, 1e10}) {
+        const at::Tensor x = (at::randn({count}) * size).to(type);
+        const HalfScaled expected = scale_to_half(x, 12.0), got = scale_to_half(x.to(at::kCUDA), 12.0);
+        EXPECT_TENSOR_EQUAL(got.x.cpu(), expected.x);
+        EXPECT_TENSOR_EQUAL(got.inverse.cpu(), expected.inverse);
+      }
+    }
+  }
+  const at::Tensor bad = at::tensor({1.0f, NAN, -2.0f}).to(at::kCUDA);
+  EXPECT_TRUE(scale_to_half(bad, 16.0).x.isnan().any().item<bool>());
+  EXPECT_EQ(scale_to_half(at::zeros({64}, at::kCUDA), 16.0).inverse.item<float>(), 1.0f);
+}
+
+}  // namespace
+}  // namespace ringtron

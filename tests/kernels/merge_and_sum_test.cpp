@@ -1,0 +1,86 @@
+// Merging attention results, summing parts and scaling to fp16: plain loops in fp64 are the truth.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "ringtron/kernels/half_scale/half_scale.h"
+#include "ringtron/kernels/softmax_merge/softmax_merge.h"
+#include "ringtron/kernels/sum_parts/sum_parts.h"
+#include "tests/support/tensor_near.h"
+
+namespace ringtron {
+namespace {
+
+TEST(MergeParts, RowsWithoutAPartAreThoseOfTheFirst) {
+  at::manual_seed(3);
+  const SoftmaxPart a{at::randn({5, 2, 3, 4}, at::kDouble), at::randn({2, 3, 5}, at::kDouble)};
+  const SoftmaxPart b{at::randn({2, 2, 3, 4}, at::kDouble), at::randn({2, 3, 2}, at::kDouble), 3};
+  SoftmaxPart whole{at::empty_like(a.out), at::empty_like(a.lse)};
+  merge_parts(whole, a, b);
+  EXPECT_TENSOR_EQUAL(whole.out.narrow(0, 0, 3), a.out.narrow(0, 0, 3));
+  EXPECT_TENSOR_EQUAL(whole.lse.narrow(2, 0, 3), a.lse.narrow(2, 0, 3));
+  for (int row = 3; row < 5; ++row) {
+    const double la = a.lse[1][2][row].item<double>(), lb = b.lse[1][2][row - 3].item<double>();
+    const double lse = std::log(std::exp(la) + std::exp(lb));
+    EXPECT_NEAR(whole.lse[1][2][row].item<double>(), lse, 1e-14);
+    const double out = a.out[row][1][2][0].item<double>() * std::exp(la - lse) +
+                       b.out[row - 3][1][2][0].item<double>() * std::exp(lb - lse);
+    EXPECT_NEAR(whole.out[row][1][2][0].item<double>(), out, 1e-14);
+  }
+}
+
+TEST(MergeParts, TheWholeMayBeTheFirst) {
+  at::manual_seed(4);
+  const SoftmaxPart a{at::randn({4, 1, 2, 8}, at::kDouble), at::randn({1, 2, 4}, at::kDouble)};
+  const SoftmaxPart b{at::randn({4, 1, 2, 8}, at::kDouble), at::randn({1, 2, 4}, at::kDouble)};
+  SoftmaxPart apart{at::empty_like(a.out), at::empty_like(a.lse)}, in_place{a.out.clone(), a.lse.clone()};
+  merge_parts(apart, a, b);
+  merge_parts(in_place, in_place, b);
+  EXPECT_TENSOR_EQUAL(in_place.out, apart.out);
+  EXPECT_TENSOR_EQUAL(in_place.lse, apart.lse);
+}
+
+TEST(SumParts, AddsRowsWhereTheyBelong) {
+  at::Tensor sum = at::full({4, 2}, 77.0, at::kDouble);
+  const std::vector<RowPart> parts{{at::full({3, 2}, 1.0, at::kDouble), 1},
+                                   {at::full({9, 2}, 10.0, at::kDouble), 3, at::full({1}, 0.5f)},
+                                   {at::full({1, 2}, 100.0, at::kDouble), 0}};
+  sum_parts(sum, 2, parts);  // rows 2 to 5 of the whole
+  EXPECT_TENSOR_EQUAL(sum.select(1, 0), at::tensor({1.0, 6.0, 5.0, 5.0}, at::kDouble));
+  at::Tensor nothing = at::full({4, 2}, 77.0);
+  sum_parts(nothing, 0, {});
+  EXPECT_TENSOR_EQUAL(nothing, at::zeros({4, 2}));
+}
+
+TEST(SumParts, RoundsOnce) {
+  // 1 + 2^-9 + 2^-9 is representable in bf16 only if the small ones are added first or the sum is wide.
+  at::Tensor sum = at::empty({1, 1}, at::kBFloat16);
+  const auto bf16 = [](double x) { return at::full({1, 1}, x).to(at::kBFloat16); };
+  sum_parts(sum, 0, std::vector<RowPart>{{bf16(1.0), 0}, {bf16(std::ldexp(1, -8)), 0}, {bf16(std::ldexp(1, -8)), 0}});
+  EXPECT_EQ(sum.item<float>(), 1.0f + std::ldexp(1.0f, -7));
+}
+
+TEST(ScaleToHalf, LargestMagnitudeIsUnderTheLimitByLessThanTwo) {
+  for (const double size : {1e-30, 3e-8, 1.0, 15.9, 16.0, 16.1, 7e20}) {
+    const at::Tensor x = at::tensor({0.3 * size, -size, 0.0}).to(at::kFloat);
+    const HalfScaled scaled = scale_to_half(x, 16.0);
+    const double largest = scaled.x.to(at::kDouble).abs().max().item<double>();
+    EXPECT_LE(largest, 16.0);
+    EXPECT_GT(largest, 8.0) << size;
+    EXPECT_TENSOR_NEAR(scaled.x.to(at::kDouble) * scaled.inverse.to(at::kDouble), x.to(at::kDouble), 1e-3);
+  }
+}
+
+TEST(ScaleToHalf, ZerosStayAndInfinitiesAreKept) {
+  EXPECT_EQ(scale_to_half(at::zeros({8}), 16.0).inverse.item<float>(), 1.0f);
+  const at::Tensor bad = at::tensor({1.0f, std::numeric_limits<float>::infinity(), NAN});
+  const HalfScaled scaled = scale_to_half(bad, 16.0);
+  EXPECT_FALSE(scaled.x.isfinite()[1].item<bool>());
+  EXPECT_TRUE(scaled.x.isnan()[2].item<bool>());
+}
+
+}  // namespace
+}  // namespace ringtron

@@ -83,7 +83,7 @@ class BlockWithTiles final : public BlockAttention {
   ComposedTiles tiles_;
 };
 
-struct Run {
+struct Outcome {
   std::vector<Results> ranks;
   std::vector<ExchangeCounts> counts;
   std::int64_t attends = 0;  // calls of kernels on all ranks
@@ -96,11 +96,11 @@ class CallCounter final : public RunObserver {
   std::int64_t calls = 0;
 };
 
-Run run(const CaseSizes& sizes, const SequenceLayout& layout, bool batched, CpFault fault = CpFault::none) {
+Outcome run(const CaseSizes& sizes, const SequenceLayout& layout, bool batched, CpFault fault = CpFault::none) {
   const testing::AttentionCase c = testing::make_case(sizes);
   const std::vector<AttentionMask> masks = testing::masks_of(sizes);
   const auto ranks = static_cast<std::size_t>(layout.ranks());
-  Run run{std::vector<Results>(ranks), std::vector<ExchangeCounts>(ranks)};
+  Outcome outcome{std::vector<Results>(ranks), std::vector<ExchangeCounts>(ranks)};
   std::vector<CallCounter> counters(ranks);
   testing::ThreadRing(layout.ranks()).run([&](Communicator& comm) {
     const auto rank = static_cast<std::size_t>(comm.rank());
@@ -110,7 +110,7 @@ Run run(const CaseSizes& sizes, const SequenceLayout& layout, bool batched, CpFa
     PlanContext context{comm, plan.inner, block};
     context.scale = c.call.scale;
     context.tiles = batched ? &tiles : nullptr;
-    context.counts = &run.counts[rank];
+    context.counts = &outcome.counts[rank];
     context.observer = &counters[rank];
     context.fault = fault;
     const auto mine = [&](const at::Tensor& x) { return testing::shard(x, layout, comm.rank()); };
@@ -119,10 +119,10 @@ Run run(const CaseSizes& sizes, const SequenceLayout& layout, bool batched, CpFa
     const SavedForward saved{q, plan.keeps_last_block ? state.last_k : k, plan.keeps_last_block ? state.last_v : v,
                              state.out, state.lse};
     const PlanGradient gradient = run_backward(plan.backward, plan.keeps_last_block, context, saved, mine(c.d_out));
-    run.ranks[rank] = {state.out, gradient.dq, gradient.dk, gradient.dv};
+    outcome.ranks[rank] = {state.out, gradient.dq, gradient.dk, gradient.dv};
   });
-  for (const CallCounter& counter : counters) run.attends += counter.calls;
-  return run;
+  for (const CallCounter& counter : counters) outcome.attends += counter.calls;
+  return outcome;
 }
 
 std::vector<CaseSizes> document_cases() {
@@ -144,11 +144,13 @@ TEST(StepCalls, BatchesGiveTheResultsAndCountsOfSingleAttends) {
     for (const auto& [name, ranks] : {std::pair{"contiguous", 1}, {"zigzag", 2}, {"zigzag", 3}, {"balanced", 4}}) {
       sizes.layout = name;
       const SequenceLayout layout = testing::layout_of(sizes, ranks);
-      const Run one_by_one = run(sizes, layout, false), batched = run(sizes, layout, true);
+      const Outcome one_by_one = run(sizes, layout, false), batched = run(sizes, layout, true);
       EXPECT_EQ(testing::differences(batched.ranks, expected, layout, testing::kFp64ReorderTolerance), "")
           << name << " " << ranks;
       EXPECT_EQ(batched.counts, one_by_one.counts);
-      if (!sizes.window.limited()) EXPECT_LT(batched.attends, one_by_one.attends);
+      if (!sizes.window.limited()) {
+        EXPECT_LT(batched.attends, one_by_one.attends);
+      }
     }
   }
 }
@@ -156,15 +158,15 @@ TEST(StepCalls, BatchesGiveTheResultsAndCountsOfSingleAttends) {
 TEST(StepCalls, FaultsAreSeenThroughBatches) {
   CaseSizes sizes = document_cases()[1];
   const SequenceLayout layout = testing::layout_of(sizes, 2);
-  const Run sound = run(sizes, layout, true);
+  const Outcome sound = run(sizes, layout, true);
   const Results expected = testing::reference_results(testing::make_case(sizes));
-  const Run dropped = run(sizes, layout, true, CpFault::drop_merge);
+  const Outcome dropped = run(sizes, layout, true, CpFault::drop_merge);
   EXPECT_NE(testing::differences(dropped.ranks, expected, layout, 1e-6), "");
   EXPECT_EQ(dropped.counts, sound.counts);
-  const Run twice = run(sizes, layout, true, CpFault::double_count);
+  const Outcome twice = run(sizes, layout, true, CpFault::double_count);
   EXPECT_NE(testing::differences(twice.ranks, expected, layout, 1e-6), "");
   EXPECT_GT(twice.counts[0].cells, sound.counts[0].cells);
-  const Run skipped = run(sizes, layout, true, CpFault::skip_exchange);
+  const Outcome skipped = run(sizes, layout, true, CpFault::skip_exchange);
   EXPECT_NE(testing::differences(skipped.ranks, expected, layout, 1e-6), "");
   EXPECT_LT(skipped.counts[0].bytes, sound.counts[0].bytes);
 }

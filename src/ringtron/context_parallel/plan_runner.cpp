@@ -164,9 +164,6 @@ OutputGradient rows_of(const OutputGradient& whole, const Attend& attend, const 
           statistic(whole.lse).contiguous(), statistic(whole.delta)};
 }
 
-// With more ranks than heads some have none under a2a.
-bool has_heads(const at::Tensor& q) { return q.size(2) > 0; }
-
 // `last`: it is that of its step.
 bool is_last_attend(const ExchangePlan& plan, std::size_t step, bool last) {
   if (!last) return false;
@@ -196,7 +193,7 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
       hop = start_messages(step, context, held, nullptr);
     }
     const std::vector<StepCall> calls = kernels.of_step(i);
-    for (std::size_t j = 0; j < calls.size() && has_heads(q); ++j) {
+    for (std::size_t j = 0; j < calls.size(); ++j) {
       const Attend& attend = calls[j].attend;
       const AttendCall call(context, plan.rank, attend);
       const KeyValue block = held.rows(attend.owner, attend.kv);
@@ -251,7 +248,6 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
       hop = start_messages(step, context, held, &sums);
     }
     for (const StepCall& planned : kernels.of_step(i)) {
-      if (!has_heads(q)) break;
       const Attend& attend = planned.attend;
       const AttendCall call(context, plan.rank, attend);
       const KeyValue block = held.rows(attend.owner, attend.kv);

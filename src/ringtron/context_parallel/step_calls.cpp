@@ -8,9 +8,9 @@ namespace ringtron::internal {
 
 StepCalls::StepCalls(const ExchangePlan& plan, const PlanContext& context, AttentionPass pass, const at::Tensor& q,
                      const at::Tensor& k, const at::Tensor& v)
-    : plan_(plan), block_(context.block) {
+    : plan_(plan), block_(context.block), has_heads_(q.size(2) > 0) {
   const TileAttention* kernel = context.block.tiles();
-  if (context.tiles == nullptr || kernel == nullptr || context.dropout != nullptr || q.size(2) == 0) return;
+  if (context.tiles == nullptr || kernel == nullptr || context.dropout != nullptr || !has_heads_) return;
   // Irregular heads come to the kernel as one key/value head for each query head.
   const auto heads = [&](const at::Tensor& x) {
     return context.key_head.defined() ? x.narrow(0, 0, 0).index_select(2, context.key_head) : x;
@@ -23,6 +23,7 @@ StepCalls::StepCalls(const ExchangePlan& plan, const PlanContext& context, Atten
 
 std::vector<StepCall> StepCalls::of_step(std::size_t step) const {
   std::vector<StepCall> calls;
+  if (!has_heads_) return calls;
   if (tiles_ != nullptr) {
     for (const auto& batch : (*tiles_)[step].batches) calls.push_back({batch->cover, batch});
   }

@@ -24,6 +24,7 @@ class StepCalls {
   StepCalls(const ExchangePlan& plan, const PlanContext& context, AttentionPass pass, const at::Tensor& q,
             const at::Tensor& k, const at::Tensor& v);
 
+  // None where q has no heads: with more ranks than heads some have none under a2a.
   std::vector<StepCall> of_step(std::size_t step) const;
 
   // The call's kernel, on the rows of call.attend; `single` is what an attend alone needs.
@@ -35,6 +36,7 @@ class StepCalls {
  private:
   const ExchangePlan& plan_;
   const BlockAttention& block_;
+  bool has_heads_;
   const TileAttention* kernel_ = nullptr;
   const std::vector<StepTiles>* tiles_ = nullptr;  // null: no batches
 };

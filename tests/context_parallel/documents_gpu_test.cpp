@@ -143,7 +143,8 @@ TEST_F(DocumentsGpu, ComparisonSeesABoundaryThatIsOff) {
   for (std::size_t i = 0; i < got.size(); ++i) EXPECT_GT(relative_error(got[i], expected[i]), 10 * kTolerance);
 }
 
-// A plan of two steps, as a rank of a ring has it: batches that leave rows out are merged.
+// A plan of two steps, as a rank of a ring has it: batches that leave rows out are merged. In bf16, and in fp16, in which
+// the model's bf16 is computed where parts are merged.
 TEST_F(DocumentsGpu, TwoStepsMerge) {
   const CaseSizes sizes = sizes_of({starts(1000, 60, 8), starts(1000, 300, 9)});
   const AttentionCase c = rounded_case(sizes);
@@ -167,13 +168,19 @@ TEST_F(DocumentsGpu, TwoStepsMerge) {
   context.tiles = &tiles;
   context.observer = &counter_;
   context.varied_shapes = true;
-  const auto on_gpu = [](const at::Tensor& x) { return x.to(at::kCUDA, at::kBFloat16); };
-  const at::Tensor q = on_gpu(c.q), k = on_gpu(c.k), v = on_gpu(c.v);
-  const ForwardState state = run_forward(plan, false, context, q, k, v);
-  const PlanGradient gradient = run_backward(plan, false, context, {q, k, v, state.out, state.lse}, on_gpu(c.d_out));
-  expect_near({state.out, gradient.dq, gradient.dk, gradient.dv}, testing::reference_results(c));
-  // Squares and rectangles of the first half, squares of the second; forward and backward.
-  EXPECT_EQ(counter_.calls, 6);
+  context.type = context.key_gradient_type = at::kBFloat16;
+  const Results expected = testing::reference_results(c);
+  for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
+    SCOPED_TRACE(c10::toString(type));
+    counter_.calls = 0;
+    const at::Tensor q = c.q.to(at::kCUDA, type), k = c.k.to(at::kCUDA, type), v = c.v.to(at::kCUDA, type);
+    const ForwardState state = run_forward(plan, false, context, q, k, v);
+    const PlanGradient gradient =
+        run_backward(plan, false, context, {q, k, v, state.out, state.lse}, c.d_out.to(at::kCUDA, at::kBFloat16));
+    expect_near({state.out, gradient.dq, gradient.dk, gradient.dv}, expected);
+    // Squares and rectangles of the first half, squares of the second; forward and backward.
+    EXPECT_EQ(counter_.calls, 6);
+  }
 }
 
 }  // namespace

@@ -109,6 +109,7 @@ Outcome run(const CaseSizes& sizes, const SequenceLayout& layout, bool batched, 
     const BlockWithTiles block;
     PlanContext context{comm, plan.inner, block};
     context.scale = c.call.scale;
+    context.type = context.key_gradient_type = at::kDouble;
     context.tiles = batched ? &tiles : nullptr;
     context.counts = &outcome.counts[rank];
     context.observer = &counters[rank];

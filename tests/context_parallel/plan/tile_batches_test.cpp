@@ -183,6 +183,19 @@ TEST(TileBatches, EveryTriangleIsCutIntoSquaresAndRectangles) {
   }
 }
 
+// Results of a batch are of all rows between its tiles.
+TEST(TileBatches, KeysFarApartAreNotOneBatch) {
+  const auto batches = [](std::int64_t second_kv) {
+    ExchangePlan plan{0, 1, {Step{}}};
+    plan.steps[0].attends.push_back({{0, 10}, kWholeSequence, {0, 50}, Band::all(), kEverySample});
+    plan.steps[0].attends.push_back({{10, 20}, kWholeSequence, {second_kv, second_kv + 50}, Band::all(), kEverySample});
+    expect_same_cells(plan, 1);
+    return tile_batches(plan)[0].batches.size();
+  };
+  EXPECT_EQ(batches(1000), 1u);
+  EXPECT_EQ(batches(100000), 2u);
+}
+
 TEST(TileBatches, AreTheSameEachTime) {
   const std::vector<AttentionMask> masks = random_masks(5, 50, true, {});
   const SequenceLayout layout = zigzag_layout(50, 2);

@@ -57,9 +57,21 @@ class TakenRows {
   std::map<int, std::map<std::int64_t, std::int64_t>> taken_;  // sample -> begin -> end
 };
 
+// A batch's results are of all rows from its first to its last. To write and to add up this many that no tile has costs
+// about as much as another call.
+constexpr std::int64_t kWidestGap = 4096;
+
+bool near(const PositionRange& whole, const PositionRange& rows) {
+  return whole.empty() || (rows.begin <= whole.end + kWidestGap && whole.begin <= rows.end + kWidestGap);
+}
+
+void widen(PositionRange& whole, const PositionRange& rows) {
+  whole = whole.empty() ? rows : PositionRange{std::min(whole.begin, rows.begin), std::max(whole.end, rows.end)};
+}
+
 // A batch that still grows.
 struct OpenBatch {
-  int owner;
+  Attend cover;
   std::optional<PositionRange> piece;
   bool causal;
   std::vector<Tile> tiles = {};
@@ -67,29 +79,24 @@ struct OpenBatch {
 
   bool fits(const Part& part) const {
     const Tile& tile = part.tile;
-    return (part.causal == causal || part.single()) && q.free(tile.sample, tile.q) && kv.free(tile.sample, tile.kv);
+    return (part.causal == causal || part.single()) && near(cover.q, tile.q) && near(cover.kv, tile.kv) &&
+           q.free(tile.sample, tile.q) && kv.free(tile.sample, tile.kv);
   }
   void add(const Tile& tile) {
     tiles.push_back(tile);
+    widen(cover.q, tile.q);
+    widen(cover.kv, tile.kv);
     q.take(tile.sample, tile.q);
     kv.take(tile.sample, tile.kv);
   }
 };
-
-void cover(PositionRange& whole, const PositionRange& rows) {
-  whole = whole.empty() ? rows : PositionRange{std::min(whole.begin, rows.begin), std::max(whole.end, rows.end)};
-}
 
 PositionRange moved(const PositionRange& range, std::int64_t by) { return {range.begin + by, range.end + by}; }
 
 std::shared_ptr<const TileBatch> closed(OpenBatch open) {
   auto batch = std::make_shared<TileBatch>();
   batch->causal = open.causal;
-  batch->cover.owner = open.owner;
-  for (const Tile& tile : open.tiles) {
-    cover(batch->cover.q, tile.q);
-    cover(batch->cover.kv, tile.kv);
-  }
+  batch->cover = open.cover;
   for (Tile& tile : open.tiles) {
     tile.q = moved(tile.q, -batch->cover.q.begin);
     tile.kv = moved(tile.kv, -batch->cover.kv.begin);
@@ -116,9 +123,11 @@ StepTiles batches_of_step(const ExchangePlan& plan, std::size_t step) {
   std::vector<OpenBatch> open;
   const auto place = [&](const Attend& attend, const Part& part, const std::optional<PositionRange>& piece) {
     auto batch = std::find_if(open.begin(), open.end(), [&](const OpenBatch& candidate) {
-      return candidate.owner == attend.owner && candidate.piece == piece && candidate.fits(part);
+      return candidate.cover.owner == attend.owner && candidate.piece == piece && candidate.fits(part);
     });
-    if (batch == open.end()) batch = open.insert(open.end(), OpenBatch{attend.owner, piece, part.causal});
+    if (batch == open.end()) {
+      batch = open.insert(open.end(), OpenBatch{{{}, attend.owner, {}, {}, kEverySample}, piece, part.causal});
+    }
     batch->add(part.tile);
   };
   // Cells alone come last, when there are batches of both kinds to take them.

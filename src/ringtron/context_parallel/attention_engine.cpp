@@ -60,8 +60,11 @@ std::shared_ptr<const PlannedAttention> AttentionEngine::plan(const AttentionCal
   std::int64_t area = 0;
   for (const AttentionMask& mask : masks) area += mask.area();
   if (plans_.size() >= kPlansKept) plans_.erase(plans_.begin());
-  plans_.push_back(std::make_shared<const PlannedAttention>(
-      PlannedAttention{call.shape, call.causal, call.window, layout, std::move(masks), std::move(plan), area}));
+  PlannedAttention planned{call.shape, call.causal, call.window, layout, std::move(masks), std::move(plan), area};
+  if (q.is_cuda() && planned.varied_shapes()) {
+    planned.tiles = PlanTiles{tile_batches(planned.plan.forward), tile_batches(planned.plan.backward)};
+  }
+  plans_.push_back(std::make_shared<const PlannedAttention>(std::move(planned)));
   return plans_.back();
 }
 

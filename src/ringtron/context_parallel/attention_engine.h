@@ -7,11 +7,13 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <tuple>
 #include <vector>
 
 #include "ringtron/context_parallel/block_attention.h"
 #include "ringtron/context_parallel/context_parallel.h"
+#include "ringtron/context_parallel/plan/tile_batches.h"
 
 namespace ringtron::internal {
 
@@ -24,6 +26,7 @@ struct PlannedAttention {
   std::vector<AttentionMask> masks;  // one, or one per sample
   TransportPlan plan;
   std::int64_t mask_area;  // cells of `masks`
+  std::optional<PlanTiles> tiles = {};  // of `plan`, where a kernel may want batches of them
 
   bool is_for(const AttentionCall& call) const {
     return shape == call.shape && causal == call.causal && window == call.window && plan.transport == call.transport;

@@ -75,6 +75,7 @@ PlanContext AttentionState::context(const at::Tensor& q, const std::vector<HeadS
   context.varied_shapes = planned_->varied_shapes();
   context.type = type_;
   context.key_gradient_type = type_;
+  context.tiles = planned_->tiles ? &*planned_->tiles : nullptr;
   context.counts = &counts();
   context.observer = observer();
   context.fault = fault();

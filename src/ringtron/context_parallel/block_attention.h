@@ -17,6 +17,7 @@
 #include "ringtron/context_parallel/attention_dropout.h"
 #include "ringtron/context_parallel/plan/attention_mask.h"
 #include "ringtron/context_parallel/plan/sequence_layout.h"
+#include "ringtron/context_parallel/tile_attention.h"
 
 namespace ringtron {
 
@@ -61,6 +62,8 @@ class BlockAttention {
                                  const OutputGradient& output, const BlockCall& call) const = 0;
   // Whether backward() is faster when it is given OutputGradient::delta.
   virtual bool wants_delta() const { return true; }
+  // The same kernels over many tiles at once; null: this one cannot. Lives as long as this.
+  virtual const TileAttention* tiles() const { return nullptr; }
 };
 
 // Composed of plain tensor operations, on any device, in any type, with any band and dropout; computes in the
@@ -74,8 +77,9 @@ std::unique_ptr<BlockAttention> make_composed_block_attention(std::int64_t tile_
 std::unique_ptr<BlockAttention> make_flash_cpu_block_attention();
 
 // cuDNN's fused GPU kernels; bf16 and fp16, no dropout, all cells or a causal square; composed for everything else, where
-// cuDNN refuses, and for varied shapes (each new shape costs a plan of 40-60 ms). Results come in the type of q. Without
-// `deterministic`, dq may differ in its last bits from run to run. Throws ConfigError in a CPU build.
+// cuDNN refuses, and for varied shapes (each new shape costs a plan of 40-60 ms) that do not come in batches of tiles.
+// Results come in the type of q. Without `deterministic`, dq may differ in its last bits from run to run; with it, the
+// backward of documents is composed, and slow. Throws ConfigError in a CPU build.
 std::unique_ptr<BlockAttention> make_cudnn_block_attention(bool deterministic);
 
 // The fastest one that can do it. The one place that chooses.

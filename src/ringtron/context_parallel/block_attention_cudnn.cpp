@@ -14,7 +14,11 @@ namespace {
 class CudnnBlockAttention final : public BlockAttention {
  public:
   explicit CudnnBlockAttention(bool deterministic)
-      : deterministic_(deterministic), composed_(make_composed_block_attention()) {}
+      : deterministic_(deterministic),
+        composed_(make_composed_block_attention()),
+        tiles_(make_cudnn_tile_attention(deterministic)) {}
+
+  const TileAttention* tiles() const override { return tiles_.get(); }
 
   BlockResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const BlockCall& call) const override {
@@ -48,6 +52,7 @@ class CudnnBlockAttention final : public BlockAttention {
 
   bool deterministic_;
   std::unique_ptr<BlockAttention> composed_;
+  std::unique_ptr<TileAttention> tiles_;
   // The backward runs on autograd's thread. The plans that cudnn_ keeps change its speed, not its results.
   mutable std::mutex mutex_;
   mutable CudnnAttention cudnn_;

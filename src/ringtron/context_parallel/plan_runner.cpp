@@ -12,6 +12,7 @@
 #include "ringtron/context_parallel/observed.h"
 #include "ringtron/context_parallel/row_sum.h"
 #include "ringtron/context_parallel/softmax_merge.h"
+#include "ringtron/context_parallel/step_calls.h"
 #include "ringtron/kernels/half_scale/half_scale.h"
 
 namespace ringtron {
@@ -22,6 +23,8 @@ using internal::HeldBlocks;
 using internal::KeyValue;
 using internal::Observed;
 using internal::RowSum;
+using internal::StepCall;
+using internal::StepCalls;
 
 at::Tensor rows_of(const at::Tensor& x, const PositionRange& rows) { return x.narrow(0, rows.begin, rows.length()); }
 
@@ -58,9 +61,8 @@ class AttendCall {
     return {context_.scale, attend_.band,         dropout_ ? &*dropout_ : nullptr,
             q_positions_,   kv_positions_, context_.varied_shapes};
   }
-  void count(const at::Tensor& q, const at::Tensor& k) const {
-    if (context_.counts == nullptr) return;
-    context_.counts->cells += attend_.band.area(q.size(0), k.size(0)) * q.size(1) * q.size(2);
+  void count(std::int64_t cells) const {
+    if (context_.counts != nullptr) context_.counts->cells += cells;
   }
 
  private:
@@ -162,11 +164,9 @@ OutputGradient rows_of(const OutputGradient& whole, const Attend& attend, const 
           statistic(whole.lse).contiguous(), statistic(whole.delta)};
 }
 
-// With more ranks than heads some have none under a2a.
-bool has_heads(const at::Tensor& q) { return q.size(2) > 0; }
-
-bool is_last_attend(const ExchangePlan& plan, std::size_t step, std::size_t attend) {
-  if (attend + 1 < plan.steps[step].attends.size()) return false;
+// `last`: it is that of its step.
+bool is_last_attend(const ExchangePlan& plan, std::size_t step, bool last) {
+  if (!last) return false;
   for (std::size_t later = step + 1; later < plan.steps.size(); ++later) {
     if (!plan.steps[later].attends.empty()) return false;
   }
@@ -183,6 +183,7 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
   HeldBlocks held(plan, context.layout, plan.rank, {k, v});
   const int last_owner = (plan.rank + 1) % plan.ranks;
   if (keeps_last_block) held.keep(last_owner);
+  const StepCalls kernels(plan, context, AttentionPass::forward, q, k, v);
   bool twice = context.fault == CpFault::double_count;
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
@@ -191,8 +192,9 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
       const Observed observed(context.observer, "start messages", static_cast<int>(i));
       hop = start_messages(step, context, held, nullptr);
     }
-    for (std::size_t j = 0; j < step.attends.size() && has_heads(q); ++j) {
-      const Attend& attend = step.attends[j];
+    const std::vector<StepCall> calls = kernels.of_step(i);
+    for (std::size_t j = 0; j < calls.size(); ++j) {
+      const Attend& attend = calls[j].attend;
       const AttendCall call(context, plan.rank, attend);
       const KeyValue block = held.rows(attend.owner, attend.kv);
       const at::Tensor queries = call.of_sample(rows_of(q, attend.q), 1);
@@ -200,10 +202,10 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
         BlockResult part;
         {
           const Observed observed(context.observer, "attend", static_cast<int>(i));
-          part = context.block.forward(queries, call.keys(block.k), call.keys(block.v), call.block_call());
-          call.count(queries, block.k);
+          part = kernels.forward(calls[j], queries, call.keys(block.k), call.keys(block.v), call.block_call());
+          call.count(cells_of(calls[j], queries, block.k));
         }
-        if (context.fault == CpFault::drop_merge && is_last_attend(plan, i, j)) continue;
+        if (context.fault == CpFault::drop_merge && is_last_attend(plan, i, j + 1 == calls.size())) continue;
         const Observed observed(context.observer, "merge", static_cast<int>(i));
         accumulator.merge(attend.q.begin, part.out, part.lse, attend.sample);
       }
@@ -235,6 +237,7 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
   const int first_owner = keeps_last_block ? (plan.rank + 1) % plan.ranks : plan.rank;
   HeldBlocks held(plan, context.layout, first_owner, {saved.k, saved.v});
   GradientSums sums(context.layout, plan.rank, saved.k, saved.v, accumulate);
+  const StepCalls kernels(plan, context, AttentionPass::backward, q, saved.k, saved.v);
   RowSum dq(q, q.size(0), accumulate);
 
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
@@ -244,8 +247,8 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
       const Observed observed(context.observer, "start messages", static_cast<int>(i));
       hop = start_messages(step, context, held, &sums);
     }
-    for (const Attend& attend : step.attends) {
-      if (!has_heads(q)) break;
+    for (const StepCall& planned : kernels.of_step(i)) {
+      const Attend& attend = planned.attend;
       const AttendCall call(context, plan.rank, attend);
       const KeyValue block = held.rows(attend.owner, attend.kv);
       const at::Tensor queries = call.of_sample(rows_of(q, attend.q), 1);
@@ -253,8 +256,8 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
       BlockGradient part;
       {
         const Observed observed(context.observer, "attend", static_cast<int>(i));
-        part = context.block.backward(queries, call.keys(block.k), call.keys(block.v), output, call.block_call());
-        call.count(queries, block.k);
+        part = kernels.backward(planned, queries, call.keys(block.k), call.keys(block.v), output, call.block_call());
+        call.count(cells_of(planned, queries, block.k));
       }
       const Observed observed(context.observer, "merge", static_cast<int>(i));
       if (attend.sample == kEverySample) {

@@ -14,6 +14,7 @@
 #include "ringtron/context_parallel/block_attention.h"
 #include "ringtron/context_parallel/context_parallel.h"
 #include "ringtron/context_parallel/plan/exchange_plan.h"
+#include "ringtron/context_parallel/plan/tile_batches.h"
 
 namespace ringtron {
 
@@ -29,6 +30,7 @@ struct PlanContext {
   // [n] int64: key/value head of each query head where these are no equal groups; undefined where they are.
   at::Tensor key_head = {};
   bool varied_shapes = false;          // BlockCall::varied_shapes
+  const PlanTiles* tiles = nullptr;    // of the plan, for kernels that take batches of tiles; null: attends one by one
   // Types of out and dq, and of dk and dv: the model's. q, k and v may come in another (AttentionState::block_type).
   at::ScalarType type = at::ScalarType::Undefined;
   at::ScalarType key_gradient_type = at::ScalarType::Undefined;

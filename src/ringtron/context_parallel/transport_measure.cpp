@@ -88,6 +88,17 @@ Band measured_band(const AttentionUse& use, std::int64_t rows) {
   return band;
 }
 
+// One document of all rows, where a run's documents are computed as tiles; null where they are not.
+std::shared_ptr<const TileBatch> measured_tile(const AttentionUse& use, const Band& band, const TileAttention* tiles,
+                                               std::int64_t rows) {
+  if (!use.documents || use.dropout || !band.is_causal() || tiles == nullptr) return nullptr;
+  auto batch = std::make_shared<TileBatch>();
+  batch->cover = {{0, rows}, 0, {0, rows}, {}, kEverySample};
+  batch->causal = true;
+  batch->tiles = {{kEverySample, {0, rows}, {0, rows}}};
+  return batch;
+}
+
 AttentionSpeed measure_attention(const AttentionShape& shape, const AttentionUse& use, at::ScalarType type,
                                  at::Device device) {
   AttentionSpeed speed = default_speeds(device).attention;
@@ -112,7 +123,11 @@ AttentionSpeed measure_attention(const AttentionShape& shape, const AttentionUse
     call.q_positions = call.kv_positions = positions;
   }
   const at::NoGradGuard no_grad;
-  const double attend = least_seconds([&] { return block->forward(q, k, v, call).out; });
+  auto tile = measured_tile(use, call.band, block->tiles(), rows);
+  if (tile && !block->tiles()->supports(q, k, v, AttentionPass::forward)) tile = nullptr;
+  const double attend = least_seconds([&] {
+    return tile ? block->tiles()->forward(q, k, v, tile, call.scale).out : block->forward(q, k, v, call).out;
+  });
   const double cells = static_cast<double>(call.band.area(rows, rows) * heads);
   speed.forward_flops_per_second =
       forward_flops(cells, shape) / std::max(attend - speed.seconds_per_block, 0.5 * attend);

@@ -1,0 +1,296 @@
+// The CUDA build's half of cudnn_ragged_attention.h: tables, and running the graphs of cudnn_ragged_graph.h.
+#include "ringtron/kernels/attention/cudnn_ragged_attention.h"
+
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <map>
+#include <unordered_map>
+
+#include "ringtron/base/check.h"
+#include "ringtron/base/error.h"
+#include "ringtron/kernels/attention/cudnn_ragged_graph.h"
+
+namespace ringtron {
+namespace {
+
+using internal::RaggedPlan;
+using internal::RaggedPlanKey;
+using Pointers = std::unordered_map<std::int64_t, void*>;
+
+constexpr std::int64_t kLoadBytes = 16;     // the kernels load this much at a time and do not check for it
+constexpr std::int64_t kLargestHead = 128;  // what the backward can do on every GPU that we build for
+// Of other head sizes cuDNN's backward cannot bound its workspace by the rows of the tensors.
+constexpr std::int64_t kHeadMultiple = 16;
+constexpr int kOldestMajor = 9;  // ragged offsets need Hopper or newer
+
+int major_of(at::Device device) {
+  int major = 0;
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device.index());
+  return major;
+}
+
+std::string refusal(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  const at::ScalarType type = q.scalar_type();
+  if (type != at::kBFloat16 && type != at::kHalf) return fmt::format("q is {}, not BFloat16 or Half", c10::toString(type));
+  for (const at::Tensor* x : {&q, &k, &v}) {
+    if (!x->is_cuda() || x->device() != q.device()) return "q, k and v are not on one GPU";
+    if (x->scalar_type() != type) return "q, k and v have different types";
+    if (x->dim() != 4) return fmt::format("a tensor has {} dimensions, not 4", x->dim());
+  }
+  const std::int64_t n = q.size(2), g = k.size(2), d = q.size(3);
+  if (k.size(2) != v.size(2) || k.size(3) != v.size(3)) return "k and v have different shapes";
+  if (q.size(1) != k.size(1) || q.size(1) == 0) return fmt::format("batch {} of q, {} of k", q.size(1), k.size(1));
+  if (d != k.size(3)) return fmt::format("head size {} of q, {} of k", d, k.size(3));
+  if (n == 0 || g == 0 || n % g != 0) return fmt::format("{} query heads are not a multiple of {} key/value heads", n, g);
+  if (d == 0 || d > kLargestHead || d % kHeadMultiple != 0) {
+    return fmt::format("head size {} is not a multiple of {} up to {}", d, kHeadMultiple, kLargestHead);
+  }
+  const int major = major_of(q.device());
+  if (major != kOldestMajor && major != kOldestMajor + 1) return fmt::format("a GPU of compute capability {}.x", major);
+  return "";
+}
+
+RaggedShape shape_of(const at::Tensor& q, const at::Tensor& k) {
+  return {q.size(0), k.size(0), q.size(1), q.size(2), k.size(2), q.size(3)};
+}
+
+std::int64_t power_of_two(std::int64_t x) {
+  return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(x)));
+}
+
+// Tensors as the tables of one batch see them: [s, b, ...] or [b, s, ...] in memory.
+class TileMemory {
+ public:
+  explicit TileMemory(const RaggedTileTables& tiles) : shape_(tiles.shape), together_(tiles.order == SampleOrder::together) {}
+
+  // [s, b, heads, d], to be read.
+  at::Tensor packed(const at::Tensor& x) const {
+    const at::Tensor rows = together_ ? x.transpose(0, 1).contiguous() : x.contiguous();
+    const bool aligned = reinterpret_cast<std::uintptr_t>(rows.const_data_ptr()) % kLoadBytes == 0;
+    return aligned ? rows : rows.clone();
+  }
+  // Room for rows of `like`, zero where no tile will write.
+  at::Tensor room(std::int64_t s, std::int64_t heads, bool covered, const at::TensorOptions& options) const {
+    const std::int64_t b = shape_.samples;
+    const std::vector<std::int64_t> sizes =
+        together_ ? std::vector<std::int64_t>{b, s, heads, shape_.d} : std::vector<std::int64_t>{s, b, heads, shape_.d};
+    return covered ? at::empty(sizes, options) : at::zeros(sizes, options);
+  }
+  // What room() gave, as [s, b, heads, d].
+  at::Tensor unpacked(const at::Tensor& rows) const { return together_ ? rows.transpose(0, 1) : rows; }
+
+  at::Tensor lse_room(bool covered, const at::TensorOptions& options) const {
+    const std::vector<std::int64_t> sizes = together_ ? std::vector<std::int64_t>{shape_.samples, shape_.s_q, shape_.n}
+                                                      : std::vector<std::int64_t>{shape_.s_q, shape_.samples, shape_.n};
+    if (covered) return at::empty(sizes, options.dtype(at::kFloat));
+    return at::full(sizes, -std::numeric_limits<float>::infinity(), options.dtype(at::kFloat));
+  }
+  // Between that form and [b, n, s].
+  at::Tensor unpacked_lse(const at::Tensor& lse) const {
+    return (together_ ? lse.permute({0, 2, 1}) : lse.permute({1, 2, 0})).contiguous();
+  }
+  at::Tensor packed_lse(const at::Tensor& lse) const {
+    return (together_ ? lse.permute({0, 2, 1}) : lse.permute({2, 0, 1})).contiguous();
+  }
+
+  std::int64_t row_step() const { return together_ ? 1 : shape_.samples; }
+  // A bound, in rows as the graph steps, that few plans suffice for.
+  std::int64_t rows_bound(std::int64_t s) const {
+    if (together_) return power_of_two(s * shape_.samples);
+    // cuDNN counts the last row to its first sample's end only.
+    return power_of_two(s) + (shape_.samples > 1 ? 1 : 0);
+  }
+
+ private:
+  RaggedShape shape_;
+  bool together_;
+};
+
+RaggedPlanKey key_of(const RaggedTileTables& tiles, const TileMemory& memory, const at::Tensor& q, double scale,
+                     bool backward) {
+  const RaggedShape& s = tiles.shape;
+  return {.backward = backward,
+          .causal = tiles.causal,
+          .half = q.scalar_type() == at::kHalf,
+          .scale = scale,
+          .n = s.n,
+          .g = s.g,
+          .d = s.d,
+          .row_step = memory.row_step(),
+          .capacity = 0,
+          .longest = 0,
+          .q_rows = backward ? memory.rows_bound(s.s_q) : 0,
+          .kv_rows = backward ? memory.rows_bound(s.s_kv) : 0};
+}
+
+void check_tables(const RaggedTileTables& tiles, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  std::string reason;
+  RT_CHECK(cudnn_ragged_attention_supports(q, k, v, &reason), "attention of documents through cuDNN: {}", reason);
+  RT_CHECK(tiles.shape == shape_of(q, k) && k.sizes() == v.sizes(),
+           "attention of documents through cuDNN: tables of other tensors than these");
+}
+
+}  // namespace
+
+bool cudnn_ragged_attention_supports(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::string* reason) {
+  std::string why = refusal(q, k, v);
+  const bool supported = why.empty();
+  if (reason) *reason = std::move(why);
+  return supported;
+}
+
+RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal, const at::Tensor& q, const at::Tensor& k,
+                                     SampleOrder order) {
+  RaggedTileTables tables;
+  tables.shape = shape_of(q, k);
+  // One sample lies the same either way.
+  tables.order = tables.shape.samples == 1 ? SampleOrder::between : order;
+  tables.causal = causal;
+  std::int64_t q_tokens = 0, kv_tokens = 0;
+  for (const RaggedTile& tile : tiles) {
+    RT_CHECK(!causal || tile.q_rows == tile.kv_rows, "a causal tile of {} queries and {} keys is not square", tile.q_rows,
+             tile.kv_rows);
+    q_tokens += tile.q_rows;
+    kv_tokens += tile.kv_rows;
+  }
+  tables.covers_q = q_tokens == tables.shape.s_q * tables.shape.samples;
+  tables.covers_kv = kv_tokens == tables.shape.s_kv * tables.shape.samples;
+
+  const std::int64_t tokens = std::max(tables.shape.s_q, tables.shape.s_kv) * tables.shape.samples;
+  const std::vector<RaggedGroup> groups = group_by_length(std::move(tiles), tokens);
+  std::int64_t words = 0;
+  for (const RaggedGroup& group : groups) {
+    tables.groups.push_back({group.longest, group.capacity, words});
+    words += RaggedTables::words(group.capacity);
+  }
+  // Pinned, so that the copy is queued like a kernel; the allocator keeps the memory until it is done.
+  const at::Tensor host = at::empty({words}, at::TensorOptions(at::kLong).pinned_memory(true));
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    fill_tables(groups[i], tables.shape, tables.order, host.mutable_data_ptr<std::int64_t>() + tables.groups[i].first_word);
+  }
+  const c10::cuda::CUDAGuard guard(q.device());
+  tables.words = host.to(q.device(), /*non_blocking=*/true);
+  return tables;
+}
+
+class CudnnRaggedAttention::Impl {
+ public:
+  ~Impl() {
+    if (handle_) cudnnDestroy(handle_);
+  }
+
+  // One graph for each group of tiles; `pointers`: of the tensors of rows.
+  void run(RaggedPlanKey key, const RaggedTileTables& tiles, const at::Tensor& q, const Pointers& rows) {
+    const c10::cuda::CUDAGuard guard(q.device());
+    prepare(q.get_device());
+    for (const RaggedTileTables::Group& group : tiles.groups) {
+      key.capacity = group.capacity;
+      key.longest = group.longest;
+      const RaggedPlan& plan = plan_for(key);
+      Pointers pointers = rows;
+      auto* const table = reinterpret_cast<std::byte*>(tiles.words.data_ptr<std::int64_t>() + group.first_word);
+      pointers[internal::kRaggedQLengths] = table + RaggedTables::q_lengths();
+      pointers[internal::kRaggedKvLengths] = table + RaggedTables::kv_lengths(group.capacity);
+      pointers[internal::kRaggedQOffsets] = table + RaggedTables::q_offsets(group.capacity);
+      pointers[internal::kRaggedKvOffsets] = table + RaggedTables::kv_offsets(group.capacity);
+      pointers[internal::kRaggedLseOffsets] = table + RaggedTables::lse_offsets(group.capacity);
+      const at::Tensor workspace = at::empty({plan.workspace_bytes}, q.options().dtype(at::kByte));
+      cudnn_frontend::error_t error = plan.graph.execute(handle_, pointers, workspace.mutable_data_ptr());
+      RT_CHECK(error.is_good(), "attention of documents through cuDNN: the {} failed: {}", describe(key), error.get_message());
+    }
+  }
+
+  std::size_t plans() const { return plans_.size(); }
+
+ private:
+  const RaggedPlan& plan_for(const RaggedPlanKey& key) {
+    auto found = plans_.find(key);
+    if (found == plans_.end()) found = plans_.emplace(key, internal::build_ragged_plan(handle_, key)).first;
+    return *found->second;
+  }
+
+  // Makes the handle at the first call and points it at the current stream.
+  void prepare(int device) {
+    if (!handle_) {
+      start(cudnnCreate(&handle_));
+      device_ = device;
+    }
+    RT_CHECK_EQ(device, device_, "GPU of an attention call");
+    start(cudnnSetStream(handle_, c10::cuda::getCurrentCUDAStream().stream()));
+  }
+
+  static void start(cudnnStatus_t status) {
+    if (status == CUDNN_STATUS_SUCCESS) return;
+    throw ConfigError(fmt::format("attention of documents through cuDNN: could not start cuDNN {} ({}). Check the driver "
+                                  "and that the cuDNN of the torch wheel is the one found",
+                                  cudnnGetVersion(), cudnnGetErrorString(status)));
+  }
+
+  cudnnHandle_t handle_ = nullptr;
+  int device_ = -1;
+  std::map<RaggedPlanKey, std::unique_ptr<RaggedPlan>> plans_;
+};
+
+CudnnRaggedAttention::CudnnRaggedAttention() : impl_(std::make_unique<Impl>()) {}
+CudnnRaggedAttention::~CudnnRaggedAttention() = default;
+
+CudnnAttentionResult CudnnRaggedAttention::forward(const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& v_in,
+                                                   const RaggedTileTables& tiles, double scale) {
+  check_tables(tiles, q_in, k_in, v_in);
+  const TileMemory memory(tiles);
+  const at::Tensor q = memory.packed(q_in), k = memory.packed(k_in), v = memory.packed(v_in);
+  const at::Tensor out = memory.room(tiles.shape.s_q, tiles.shape.n, tiles.covers_q, q.options());
+  const at::Tensor lse = memory.lse_room(tiles.covers_q, q.options());
+  impl_->run(key_of(tiles, memory, q, scale, false), tiles, q,
+             {{internal::kRaggedQ, q.data_ptr()},
+              {internal::kRaggedK, k.data_ptr()},
+              {internal::kRaggedV, v.data_ptr()},
+              {internal::kRaggedOut, out.data_ptr()},
+              {internal::kRaggedLse, lse.data_ptr()}});
+  return {memory.unpacked(out), memory.unpacked_lse(lse)};
+}
+
+CudnnAttentionGradient CudnnRaggedAttention::backward(const at::Tensor& q_in, const at::Tensor& k_in,
+                                                      const at::Tensor& v_in, const CudnnAttentionOutput& output,
+                                                      const RaggedTileTables& tiles, double scale) {
+  check_tables(tiles, q_in, k_in, v_in);
+  const RaggedShape& s = tiles.shape;
+  RT_CHECK(output.out.scalar_type() == q_in.scalar_type() && output.d_out.scalar_type() == q_in.scalar_type() &&
+               output.lse.scalar_type() == at::kFloat,
+           "attention of documents through cuDNN: expected out and its gradient in {} and lse in Float, got {}, {} and {}",
+           c10::toString(q_in.scalar_type()), c10::toString(output.out.scalar_type()),
+           c10::toString(output.d_out.scalar_type()), c10::toString(output.lse.scalar_type()));
+  RT_CHECK(output.out.sizes() == q_in.sizes() && output.d_out.sizes() == q_in.sizes(),
+           "attention of documents through cuDNN: out and its gradient do not have the shape of q");
+  RT_CHECK(output.lse.dim() == 3 && output.lse.size(0) == s.samples && output.lse.size(1) == s.n &&
+               output.lse.size(2) == s.s_q,
+           "attention of documents through cuDNN: lse is not [batch {}, heads {}, queries {}]", s.samples, s.n, s.s_q);
+  const TileMemory memory(tiles);
+  const at::Tensor q = memory.packed(q_in), k = memory.packed(k_in), v = memory.packed(v_in);
+  const at::Tensor out = memory.packed(output.out), d_out = memory.packed(output.d_out), lse = memory.packed_lse(output.lse);
+  const at::Tensor dq = memory.room(s.s_q, s.n, tiles.covers_q, q.options());
+  const at::Tensor dk = memory.room(s.s_kv, s.g, tiles.covers_kv, q.options());
+  const at::Tensor dv = memory.room(s.s_kv, s.g, tiles.covers_kv, q.options());
+  impl_->run(key_of(tiles, memory, q, scale, true), tiles, q,
+             {{internal::kRaggedQ, q.data_ptr()},
+              {internal::kRaggedK, k.data_ptr()},
+              {internal::kRaggedV, v.data_ptr()},
+              {internal::kRaggedOut, out.data_ptr()},
+              {internal::kRaggedDOut, d_out.data_ptr()},
+              {internal::kRaggedLse, lse.data_ptr()},
+              {internal::kRaggedDq, dq.data_ptr()},
+              {internal::kRaggedDk, dk.data_ptr()},
+              {internal::kRaggedDv, dv.data_ptr()}});
+  return {memory.unpacked(dq), memory.unpacked(dk), memory.unpacked(dv)};
+}
+
+std::size_t CudnnRaggedAttention::plans() const { return impl_->plans(); }
+
+}  // namespace ringtron

@@ -1,0 +1,67 @@
+// Many tiles of attention as the tables that a ragged cuDNN graph reads: lengths, and where rows begin. Integers only.
+//
+// A token is one row of one sample of a tensor [s, b, heads, d]. Tensors are given to cuDNN either as they are, or, where
+// samples must not lie between each other, with the rows of each sample together.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace ringtron {
+
+// Rows of q against rows of k and v, in one sample. Not empty.
+struct RaggedTile {
+  std::int64_t sample = 0;
+  std::int64_t first_q = 0, q_rows = 0;
+  std::int64_t first_kv = 0, kv_rows = 0;
+  bool operator==(const RaggedTile&) const = default;
+};
+
+// Tiles of similar length, one call of a graph. A graph starts capacity * longest rows of work whatever the tiles are, so
+// long and short tiles are kept apart; both bounds are powers of two, so that few graphs serve all packings.
+struct RaggedGroup {
+  std::int64_t longest = 0;   // no tile has more rows of queries or keys
+  std::int64_t capacity = 0;  // at least the number of tiles
+  std::vector<RaggedTile> tiles;  // by sample and first_q
+};
+
+// `tokens`: of the longer of q and k. The work that the groups start is a small multiple of it.
+std::vector<RaggedGroup> group_by_length(std::vector<RaggedTile> tiles, std::int64_t tokens);
+
+// Sizes of the tensors that tiles are rows of.
+struct RaggedShape {
+  std::int64_t s_q = 0, s_kv = 0, samples = 0;
+  std::int64_t n = 0, g = 0, d = 0;
+  bool operator==(const RaggedShape&) const = default;
+};
+
+// How samples lie in memory.
+enum class SampleOrder {
+  between,   // [s, b, heads, d]: the rows of samples take turns
+  together,  // [b, s, heads, d]
+};
+
+// Which token a row is, in memory order.
+inline std::int64_t token(SampleOrder order, const RaggedShape& shape, std::int64_t rows, std::int64_t sample,
+                          std::int64_t row) {
+  return order == SampleOrder::between ? row * shape.samples + sample : sample * rows + row;
+}
+
+// The tables of one group in one piece of memory, as 64-bit words: lengths of queries and of keys (int32, `capacity`
+// each), then where the rows of q, of k and of the log-sum-exp begin, in elements (int64, capacity + 1 each and one word
+// between, so that each begins at 16 bytes). Entries behind the last tile have no rows.
+struct RaggedTables {
+  static std::int64_t words(std::int64_t capacity) { return capacity + 3 * offset_words(capacity); }
+  static std::int64_t offset_words(std::int64_t capacity) { return capacity + 2; }
+  // In bytes from the start of the piece.
+  static std::int64_t q_lengths() { return 0; }
+  static std::int64_t kv_lengths(std::int64_t capacity) { return capacity * 4; }
+  static std::int64_t q_offsets(std::int64_t capacity) { return capacity * 8; }
+  static std::int64_t kv_offsets(std::int64_t capacity) { return (capacity + offset_words(capacity)) * 8; }
+  static std::int64_t lse_offsets(std::int64_t capacity) { return (capacity + 2 * offset_words(capacity)) * 8; }
+};
+
+// Fills RaggedTables::words(group.capacity) words. Fails where a tile does not lie in the tensors.
+void fill_tables(const RaggedGroup& group, const RaggedShape& shape, SampleOrder order, std::int64_t* words);
+
+}  // namespace ringtron

@@ -7,6 +7,7 @@
 #include "benchmarks/context_parallel/peer.h"
 #include "benchmarks/context_parallel/rates.h"
 #include "benchmarks/context_parallel/setting.h"
+#include "benchmarks/context_parallel/trace.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/config/parse.h"
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
     const auto wanted = [&](const char* part) {
       return std::count(setting.options.parts.begin(), setting.options.parts.end(), part) > 0;
     };
+    if (!setting.options.trace.empty()) benchmark::write_traces(setting);
     if (wanted("error")) benchmark::print_errors(setting);
     if (wanted("rates")) {
       const auto rates = benchmark::print_rates(setting);

@@ -34,6 +34,7 @@ Prints markdown. Outputs and gradients are compared with one rank's first; where
   --repeats N      timed steps in each of two rounds (default 20 on GPUs, 5 on CPUs)
   --warmup N       steps before them (default 5 on GPUs, 1 on CPUs)
   --head-groups N  parts into which a2a cuts heads, so that exchanges hide behind attention (default: as in training)
+  --trace PREFIX   writes Chrome traces of the device's activity, for each transport at the first length
   --peer FILE      what torch_context_parallel.py --output wrote on this machine: our rates / its best mode's
   --inject         sends nothing while outputs are compared: they must be found to differ
 )";
@@ -71,6 +72,7 @@ Options parse(std::vector<std::string> words, bool gpu) {
     throw ConfigError(
         fmt::format("--parts: expected error, rates, documents, planning or auto, got {}", part));
   }
+  o.trace = take_flag(words, "--trace").value_or("");
   o.peer = take_flag(words, "--peer").value_or("");
   if (!o.peer.empty() && std::count(o.parts.begin(), o.parts.end(), "rates") == 0)
     throw ConfigError("--peer: expected rates among --parts, got none. Add it, or leave --peer out");

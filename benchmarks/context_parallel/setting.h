@@ -25,6 +25,7 @@ struct Options {
   std::vector<std::string> parts;    // outputs always come first
   Repeats repeats;
   int head_groups = 0;            // CpAttentionOptions::head_groups
+  std::string trace;              // where traces go, or empty
   std::string peer;               // file of another program's rates, or empty
   CpFault fault = CpFault::none;  // of the comparison of outputs
   bool help = false;

@@ -54,13 +54,13 @@ TEST_F(MergeAndSumGpu, MergeEqualsTheCpu) {
         SoftmaxPart b = random_part(20, 2, 3, d, type_b);
         b.first_row = 17;
         SoftmaxPart expected{at::empty({37, 2, 3, d}), at::empty({2, 3, 37})};
-        merge_parts(expected, without_nan(a), without_nan(b));
+        merge_parts(expected, std::vector<SoftmaxPart>{without_nan(a), without_nan(b)});
         SoftmaxPart whole{at::full({37, 2, 3, d}, NAN, at::kCUDA), at::full({2, 3, 37}, NAN, at::kCUDA)};
-        merge_parts(whole, on_gpu(a), on_gpu(b));
+        merge_parts(whole, std::vector<SoftmaxPart>{on_gpu(a), on_gpu(b)});
         EXPECT_TENSOR_NEAR(whole.out.cpu(), expected.out, kTolerance);
         EXPECT_TENSOR_NEAR(whole.lse.cpu().exp(), expected.lse.exp(), kTolerance);
         b.first_row = 16;  // one row off must be seen
-        merge_parts(whole, on_gpu(a), on_gpu(b));
+        merge_parts(whole, std::vector<SoftmaxPart>{on_gpu(a), on_gpu(b)});
         EXPECT_FALSE(testing::tensor_near(whole.out.cpu(), expected.out, 1e-2));
       }
     }
@@ -72,9 +72,9 @@ TEST_F(MergeAndSumGpu, MergeInPlaceAndForOneSample) {
   const SoftmaxPart b = random_part(33, 1, 4, 64, at::kHalf);
   SoftmaxPart gpu = on_gpu(a);
   SoftmaxPart sample{a.out.narrow(1, 1, 1), a.lse.narrow(0, 1, 1)};
-  merge_parts(sample, sample, without_nan(b));
+  merge_parts(sample, std::vector<SoftmaxPart>{sample, without_nan(b)});
   SoftmaxPart gpu_sample{gpu.out.narrow(1, 1, 1), gpu.lse.narrow(0, 1, 1)};
-  merge_parts(gpu_sample, gpu_sample, on_gpu(b));
+  merge_parts(gpu_sample, std::vector<SoftmaxPart>{gpu_sample, on_gpu(b)});
   EXPECT_TENSOR_NEAR(gpu.out.cpu(), a.out, kTolerance);
 }
 

@@ -19,7 +19,7 @@ TEST(MergeParts, RowsWithoutAPartAreThoseOfTheFirst) {
   const SoftmaxPart a{at::randn({5, 2, 3, 4}, at::kDouble), at::randn({2, 3, 5}, at::kDouble)};
   const SoftmaxPart b{at::randn({2, 2, 3, 4}, at::kDouble), at::randn({2, 3, 2}, at::kDouble), 3};
   SoftmaxPart whole{at::empty_like(a.out), at::empty_like(a.lse)};
-  merge_parts(whole, a, b);
+  merge_parts(whole, std::vector<SoftmaxPart>{a, b});
   EXPECT_TENSOR_EQUAL(whole.out.narrow(0, 0, 3), a.out.narrow(0, 0, 3));
   EXPECT_TENSOR_EQUAL(whole.lse.narrow(2, 0, 3), a.lse.narrow(2, 0, 3));
   for (int row = 3; row < 5; ++row) {
@@ -37,8 +37,8 @@ TEST(MergeParts, TheWholeMayBeTheFirst) {
   const SoftmaxPart a{at::randn({4, 1, 2, 8}, at::kDouble), at::randn({1, 2, 4}, at::kDouble)};
   const SoftmaxPart b{at::randn({4, 1, 2, 8}, at::kDouble), at::randn({1, 2, 4}, at::kDouble)};
   SoftmaxPart apart{at::empty_like(a.out), at::empty_like(a.lse)}, in_place{a.out.clone(), a.lse.clone()};
-  merge_parts(apart, a, b);
-  merge_parts(in_place, in_place, b);
+  merge_parts(apart, std::vector<SoftmaxPart>{a, b});
+  merge_parts(in_place, std::vector<SoftmaxPart>{in_place, b});
   EXPECT_TENSOR_EQUAL(in_place.out, apart.out);
   EXPECT_TENSOR_EQUAL(in_place.lse, apart.lse);
 }

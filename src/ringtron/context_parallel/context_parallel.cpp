@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "ringtron/base/check.h"
 #include "ringtron/context_parallel/attention_state.h"
 #include "ringtron/context_parallel/observed.h"
+#include "ringtron/kernels/half_scale/half_scale.h"
 
 namespace ringtron {
 namespace {
@@ -69,6 +71,13 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
     return {at[0], at[1], at[2], at[3], at[4]};
   }
 
+  // q, k and v in the type in which blocks are computed.
+  static std::array<at::Tensor, 3> for_blocks(const AttentionState& state, const std::array<at::Tensor, 3>& x) {
+    if (state.block_type() == x[0].scalar_type()) return x;
+    const std::vector<at::Tensor> halves = to_half(x);
+    return {halves[0], halves[1], halves[2]};
+  }
+
   static std::vector<at::Tensor> finish(HeadExchange& exchange, PendingHeads& pending, const AttentionState& state) {
     const Observed observed(state.observer(), "wait");
     return exchange.finish(pending);
@@ -76,8 +85,7 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
 
   static at::Tensor alone(const AttentionState& state, const at::Tensor& given_q, const at::Tensor& given_k,
                           const at::Tensor& given_v, torch::autograd::variable_list& saved) {
-    const at::ScalarType type = state.block_type();
-    const at::Tensor q = given_q.to(type), k = given_k.to(type), v = given_v.to(type);
+    const auto [q, k, v] = for_blocks(state, {given_q, given_k, given_v});
     std::optional<AttentionDropout> dropout;
     const TransportPlan& plan = state.plan();
     const PlanContext context = state.context(q, state.shares().front(), dropout);
@@ -99,26 +107,30 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
                                torch::autograd::variable_list& saved) {
     HeadExchange exchange = state.head_exchange();
     const TransportPlan& plan = state.plan();
-    // All groups' messages are queued at once; each group then waits for its own only.
-    std::vector<PendingHeads> coming, going;
-    for (const auto& shares : state.shares()) {
+    const auto start = [&](std::size_t i) {
       const Observed observed(state.observer(), "to heads");
-      coming.push_back(exchange.start_to_heads(
-          {{q, HeadKind::query}, {k, HeadKind::key_value}, {v, HeadKind::key_value}}, shares));
-    }
+      return exchange.start_to_heads({{q, HeadKind::query}, {k, HeadKind::key_value}, {v, HeadKind::key_value}},
+                                     state.shares()[i]);
+    };
     const at::Tensor out = at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options());
-    for (std::size_t i = 0; i < coming.size(); ++i) {
-      std::vector<at::Tensor> mine = finish(exchange, coming[i], state);
-      for (at::Tensor& x : mine) x = x.to(state.block_type());
+    // While one part of the heads is attended to, the next one comes and the one before goes.
+    PendingHeads coming = start(0), going;
+    for (std::size_t i = 0; i < state.shares().size(); ++i) {
+      PendingHeads next;
+      if (i + 1 < state.shares().size()) next = start(i + 1);
+      const std::vector<at::Tensor> came = finish(exchange, coming, state);
+      const std::array<at::Tensor, 3> mine = for_blocks(state, {came[0], came[1], came[2]});
       std::optional<AttentionDropout> dropout;
-      const PlanContext context = state.context(q, state.shares()[i], dropout);
+      const PlanContext context = state.context(mine[0], state.shares()[i], dropout);
       const ForwardState done = run_forward(plan.forward, plan.keeps_last_block, context, mine[0], mine[1], mine[2]);
       const auto group = saved_of(done, mine[0], mine[1], mine[2]);
       saved.insert(saved.end(), group.begin(), group.end());
+      if (i > 0) finish(exchange, going, state);
       const Observed observed(state.observer(), "to sequence");
-      going.push_back(exchange.start_to_sequence({{done.out, HeadKind::query}}, state.shares()[i], {out}));
+      going = exchange.start_to_sequence({{done.out, HeadKind::query}}, state.shares()[i], {out});
+      coming = std::move(next);
     }
-    for (PendingHeads& pending : going) finish(exchange, pending, state);
+    finish(exchange, going, state);
     return out;
   }
 
@@ -126,11 +138,10 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
                                           const torch::autograd::variable_list& saved) {
     HeadExchange exchange = state.head_exchange();
     const TransportPlan& plan = state.plan();
-    std::vector<PendingHeads> coming, going;
-    for (const auto& shares : state.shares()) {
+    const auto start = [&](std::size_t i) {
       const Observed observed(state.observer(), "to heads");
-      coming.push_back(exchange.start_to_heads({{d_out, HeadKind::query}}, shares));
-    }
+      return exchange.start_to_heads({{d_out, HeadKind::query}}, state.shares()[i]);
+    };
     const SavedForward first = group_of(saved, 0);
     const at::ScalarType accumulate = accumulate_type(d_out.scalar_type());
     // A key/value head of one rank only is rounded once, at the end of all sums, so it may travel in the model's type.
@@ -148,8 +159,11 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
     if (state.call().softmax != SoftmaxKind::vanilla) {
       sum.d_sink = at::zeros({state.heads()}, d_out.options().dtype(accumulate));
     }
-    for (std::size_t i = 0; i < coming.size(); ++i) {
-      const at::Tensor mine = finish(exchange, coming[i], state).front();
+    PendingHeads coming = start(0), going;
+    for (std::size_t i = 0; i < state.shares().size(); ++i) {
+      PendingHeads next;
+      if (i + 1 < state.shares().size()) next = start(i + 1);
+      const at::Tensor mine = finish(exchange, coming, state).front();
       const SavedForward before = group_of(saved, i);
       std::optional<AttentionDropout> dropout;
       PlanContext context = state.context(before.q, state.shares()[i], dropout);
@@ -159,13 +173,14 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
         const HeadShare& share = state.shares()[i][static_cast<std::size_t>(exchange.head_rank())];
         sum.d_sink.narrow(0, share.q.begin, share.q.length()).copy_(part.d_sink);
       }
+      if (i > 0) finish(exchange, going, state);
       const Observed observed(state.observer(), "to sequence");
-      going.push_back(exchange.start_to_sequence({{part.dq, HeadKind::query},
-                                                  {part.dk, HeadKind::key_value},
-                                                  {part.dv, HeadKind::key_value}},
-                                                 state.shares()[i], {sum.dq, sum.dk, sum.dv}));
+      going = exchange.start_to_sequence(
+          {{part.dq, HeadKind::query}, {part.dk, HeadKind::key_value}, {part.dv, HeadKind::key_value}}, state.shares()[i],
+          {sum.dq, sum.dk, sum.dv});
+      coming = std::move(next);
     }
-    for (PendingHeads& pending : going) finish(exchange, pending, state);
+    finish(exchange, going, state);
     return sum;
   }
 };

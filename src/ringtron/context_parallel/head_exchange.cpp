@@ -43,6 +43,7 @@ HeadExchange::HeadExchange(Communicator& group, const SequenceLayout& layout, co
       head_rank_(group.rank() % head_ranks),
       first_(group.rank() - head_rank_),
       merged_length_(merged.local_length(group.rank() / head_ranks)),
+      in_place_(layout.few_ranges()),
       counts_(counts),
       silent_(silent) {
   const std::vector<PositionRange>& all = merged.of(group.rank() / head_ranks);
@@ -58,28 +59,21 @@ HeadExchange::HeadExchange(Communicator& group, const SequenceLayout& layout, co
   }
 }
 
-// [this rank's rows, ...] to their places in [merged rows, ...].
-void HeadExchange::copy_own_rows(const at::Tensor& x, at::Tensor& result) const {
-  for (const RowMap& map : rows_[static_cast<std::size_t>(head_rank_)]) {
-    result.narrow(0, map.merged, map.length).copy_(x.narrow(0, map.local, map.length));
+void HeadExchange::spread(const at::Tensor& local, const at::Tensor& merged, int member,
+                          std::vector<RowCopy>& copies) const {
+  for (const RowMap& map : rows_of(member)) {
+    copies.push_back({merged.narrow(0, map.merged, map.length), local.narrow(0, map.local, map.length)});
   }
 }
 
-// The inverse.
-at::Tensor HeadExchange::own_rows(const at::Tensor& x) const {
-  std::vector<at::Tensor> parts{x.narrow(0, 0, 0)};
-  for (const RowMap& map : rows_[static_cast<std::size_t>(head_rank_)]) parts.push_back(x.narrow(0, map.merged, map.length));
-  return parts.size() == 2 ? parts[1] : at::cat(parts);
-}
-
-// A member's rows arrive in their places, one message for each of its ranges.
-void HeadExchange::receive_rows(const at::Tensor& result, int member, const at::Tensor& own,
-                                std::vector<Receive>& receives) const {
-  for (const RowMap& map : rows_[static_cast<std::size_t>(member)]) {
-    at::Tensor place = result.narrow(0, map.merged, map.length);
-    receives.push_back({first_ + member, place});
-    if (silent_) stand_in(place, own);
+at::Tensor HeadExchange::gathered(const at::Tensor& merged, int member, std::vector<RowCopy>& copies) const {
+  const std::vector<RowMap>& maps = rows_of(member);
+  if (maps.size() == 1) return merged.narrow(0, maps[0].merged, maps[0].length);
+  at::Tensor rows = sized(merged, local_lengths_[static_cast<std::size_t>(member)], merged.size(2));
+  for (const RowMap& map : maps) {
+    copies.push_back({rows.narrow(0, map.local, map.length), merged.narrow(0, map.merged, map.length)});
   }
+  return rows;
 }
 
 void HeadExchange::start(PendingHeads& pending, std::vector<Send> sends, std::vector<Receive> receives) {
@@ -93,65 +87,94 @@ void HeadExchange::start(PendingHeads& pending, std::vector<Send> sends, std::ve
   pending.work = group_.exchange(sends, receives);
 }
 
+// A member's rows of my heads: into their places, one message for each range, or into a buffer first.
+void HeadExchange::receive_to_heads(PendingHeads& pending, std::size_t tensor, int member, const at::Tensor& own,
+                                    std::vector<Receive>& receives) const {
+  const at::Tensor& result = pending.results[tensor];
+  if (!in_place_) {
+    at::Tensor data = sized(result, local_lengths_[static_cast<std::size_t>(member)], result.size(2));
+    receives.push_back({first_ + member, data});
+    if (silent_) stand_in(data, own);
+    pending.pieces.push_back({member, tensor, std::move(data)});
+    return;
+  }
+  for (const RowMap& map : rows_of(member)) {
+    at::Tensor place = result.narrow(0, map.merged, map.length);
+    receives.push_back({first_ + member, place});
+    if (silent_) stand_in(place, own);
+  }
+}
+
 PendingHeads HeadExchange::start_to_heads(const std::vector<HeadTensor>& tensors, const std::vector<HeadShare>& shares) {
   PendingHeads pending;
   pending.shares = shares;
   std::vector<Send> sends;
   std::vector<Receive> receives;
-  const auto heads = [&](int member, HeadKind kind) { return heads_of(shares.at(static_cast<std::size_t>(member)), kind); };
-  for (const auto& [x, kind] : tensors) {
+  std::vector<RowCopy> packing, own_rows;
+  const auto heads = [&](const at::Tensor& x, int member, HeadKind kind) {
+    const PositionRange& range = heads_of(shares.at(static_cast<std::size_t>(member)), kind);
+    return x.narrow(2, range.begin, range.length());
+  };
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    const auto& [x, kind] = tensors[t];
     RT_CHECK_EQ(x.size(0), local_lengths_[static_cast<std::size_t>(head_rank_)], "rows before an exchange of heads");
-    const PositionRange mine = heads(head_rank_, kind);
-    at::Tensor result = sized(x, merged_length_, mine.length());
-    const at::Tensor own = x.narrow(2, mine.begin, mine.length());
+    const at::Tensor own = heads(x, head_rank_, kind);
+    pending.kinds.push_back(kind);
+    pending.results.push_back(sized(x, merged_length_, own.size(2)));
+    spread(own, pending.results[t], head_rank_, own_rows);
     for (int member = 0; member < head_ranks_; ++member) {
       if (member == head_rank_) continue;
-      const PositionRange theirs = heads(member, kind);
-      const at::Tensor packed = x.narrow(2, theirs.begin, theirs.length()).contiguous();
-      for (const RowMap& map : rows_[static_cast<std::size_t>(head_rank_)]) {
-        sends.push_back({first_ + member, packed.narrow(0, map.local, map.length)});
+      const at::Tensor theirs = heads(x, member, kind), packed = sized(x, x.size(0), theirs.size(2));
+      packing.push_back({packed, theirs});
+      if (in_place_) {
+        for (const RowMap& map : rows_of(head_rank_)) {
+          sends.push_back({first_ + member, packed.narrow(0, map.local, map.length)});
+        }
+      } else {
+        sends.push_back({first_ + member, packed});
       }
-      receive_rows(result, member, own, receives);
+      receive_to_heads(pending, t, member, own, receives);
     }
-    pending.kinds.push_back(kind);
-    pending.results.push_back(std::move(result));
   }
+  copy_rows(packing);
   start(pending, std::move(sends), std::move(receives));
-  // While the messages travel.
-  for (std::size_t t = 0; t < tensors.size(); ++t) {
-    const PositionRange mine = heads(head_rank_, tensors[t].kind);
-    copy_own_rows(tensors[t].x.narrow(2, mine.begin, mine.length()), pending.results[t]);
-  }
+  copy_rows(own_rows);  // while the messages travel
   return pending;
 }
 
 PendingHeads HeadExchange::start_to_sequence(const std::vector<HeadTensor>& tensors,
                                              const std::vector<HeadShare>& shares, std::vector<at::Tensor> results) {
   PendingHeads pending;
+  pending.to_heads = false;
   pending.shares = shares;
   pending.results = std::move(results);
   std::vector<Send> sends;
   std::vector<Receive> receives;
+  std::vector<RowCopy> packing;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const auto& [x, kind] = tensors[t];
     RT_CHECK_EQ(x.size(0), merged_length_, "rows after an exchange of heads");
     pending.kinds.push_back(kind);
-    const at::Tensor own = own_rows(x);
+    const at::Tensor own = gathered(x, head_rank_, packing);
     for (int member = 0; member < head_ranks_; ++member) {
       at::Tensor data = own;
       if (member != head_rank_) {
-        for (const RowMap& map : rows_[static_cast<std::size_t>(member)]) {
-          sends.push_back({first_ + member, x.narrow(0, map.merged, map.length)});
-        }
         data = sized(x, own.size(0), heads_of(shares[static_cast<std::size_t>(member)], kind).length());
-        for (const RowMap& map : rows_[static_cast<std::size_t>(head_rank_)]) {
-          receives.push_back({first_ + member, data.narrow(0, map.local, map.length)});
+        if (in_place_) {
+          for (const RowMap& map : rows_of(member)) sends.push_back({first_ + member, x.narrow(0, map.merged, map.length)});
+          for (const RowMap& map : rows_of(head_rank_)) {
+            receives.push_back({first_ + member, data.narrow(0, map.local, map.length)});
+          }
+        } else {
+          sends.push_back({first_ + member, gathered(x, member, packing)});
+          receives.push_back({first_ + member, data});
         }
         if (silent_) stand_in(data, own);
       }
       pending.pieces.push_back({member, t, std::move(data)});
     }
   }
+  copy_rows(packing);
   start(pending, std::move(sends), std::move(receives));
   return pending;
 }
@@ -159,17 +182,24 @@ PendingHeads HeadExchange::start_to_sequence(const std::vector<HeadTensor>& tens
 std::vector<at::Tensor> HeadExchange::finish(PendingHeads& pending) {
   pending.work.wait();
   pending.kept.clear();
-  const bool adds = heads_are_replicated(pending.shares);
+  const bool adds = !pending.to_heads && heads_are_replicated(pending.shares);
+  std::vector<RowCopy> copies;
   for (const PendingHeads::Piece& piece : pending.pieces) {
+    const at::Tensor& result = pending.results[piece.tensor];
+    if (pending.to_heads) {
+      spread(piece.data, result, piece.member, copies);
+      continue;
+    }
     const HeadKind kind = pending.kinds[piece.tensor];
     const PositionRange& heads = heads_of(pending.shares[static_cast<std::size_t>(piece.member)], kind);
-    at::Tensor place = pending.results[piece.tensor].narrow(2, heads.begin, heads.length());
+    at::Tensor place = result.narrow(2, heads.begin, heads.length());
     if (adds && kind == HeadKind::key_value) {
       place.add_(piece.data);
     } else {
-      place.copy_(piece.data);
+      copies.push_back({place, piece.data});
     }
   }
+  copy_rows(copies);
   pending.pieces.clear();
   return std::move(pending.results);
 }

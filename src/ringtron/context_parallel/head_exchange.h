@@ -17,6 +17,7 @@
 #include "ringtron/context_parallel/plan/exchange_proof.h"
 #include "ringtron/context_parallel/plan/head_shares.h"
 #include "ringtron/context_parallel/plan/sequence_layout.h"
+#include "ringtron/kernels/copy_rows/copy_rows.h"
 
 namespace ringtron {
 
@@ -29,18 +30,19 @@ struct HeadTensor {
 
 // An exchange on its way; keeps its buffers.
 struct PendingHeads {
-  // What comes back from one member: its heads of this rank's rows, to be put among those of the others.
+  // What comes from one member and is to be put in its place: its rows of my heads, or its heads of my rows.
   struct Piece {
     int member = 0;
     std::size_t tensor = 0;  // which of the tensors given
-    at::Tensor data;         // [this rank's rows, b, heads of the member's share, d]
+    at::Tensor data;
   };
   Work work;
   std::vector<at::Tensor> kept;  // being sent
-  std::vector<Piece> pieces;     // empty on the way to heads: what arrives lands in its place
+  std::vector<Piece> pieces;     // none on the way to heads where what arrives lands in its place
   std::vector<at::Tensor> results;
   std::vector<HeadKind> kinds;
   std::vector<HeadShare> shares;
+  bool to_heads = true;
 };
 
 class HeadExchange {
@@ -70,9 +72,13 @@ class HeadExchange {
   struct RowMap {
     std::int64_t local, merged, length;
   };
-  void copy_own_rows(const at::Tensor& x, at::Tensor& result) const;
-  void receive_rows(const at::Tensor& result, int member, const at::Tensor& own, std::vector<Receive>& receives) const;
-  at::Tensor own_rows(const at::Tensor& x) const;
+  const std::vector<RowMap>& rows_of(int member) const { return rows_[static_cast<std::size_t>(member)]; }
+  // Copies [rows of a member, ...] to their places in [rows of all members, ...].
+  void spread(const at::Tensor& local, const at::Tensor& merged, int member, std::vector<RowCopy>& copies) const;
+  // The rows of a member, contiguous: a view where they are one range.
+  at::Tensor gathered(const at::Tensor& merged, int member, std::vector<RowCopy>& copies) const;
+  void receive_to_heads(PendingHeads& pending, std::size_t tensor, int member, const at::Tensor& own,
+                        std::vector<Receive>& receives) const;
   void start(PendingHeads& pending, std::vector<Send> sends, std::vector<Receive> receives);
 
   Communicator& group_;
@@ -80,6 +86,7 @@ class HeadExchange {
   std::vector<std::vector<RowMap>> rows_;     // by member
   std::vector<std::int64_t> local_lengths_;   // by member
   std::int64_t merged_length_;
+  bool in_place_;  // few ranges: each is a message of its own and arrives where it belongs
   ExchangeCounts* counts_;
   bool silent_;
 };

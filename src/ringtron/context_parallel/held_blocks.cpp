@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ringtron/base/check.h"
+#include "ringtron/kernels/copy_rows/copy_rows.h"
 
 namespace ringtron::internal {
 namespace {
@@ -35,18 +36,21 @@ HeldBlocks::HeldBlocks(const ExchangePlan& plan, const SequenceLayout& layout, i
       if (message.payload == Payload::key_value) last_use_[message.owner] = i;
     }
   }
-  if (plan.gathers) begin_whole_sequence(owner);
+  if (!plan.gathers) return;
+  whole_ = buffer(layout_.sequence_length());
+  put_in_place(owner, {0, layout.local_length(owner)}, rows(owner, {0, layout.local_length(owner)}));
+  pieces_[kWholeSequence].push_back({{0, layout_.sequence_length()}, whole_});
+  in_place_ = layout.few_ranges();
 }
 
-// Blocks arrive in their places; the one held first is copied there.
-void HeldBlocks::begin_whole_sequence(int owner) {
-  whole_ = buffer(layout_.sequence_length());
-  pieces_[kWholeSequence].push_back({{0, layout_.sequence_length()}, whole_});
-  for (const PositionRange& part : parts_of(owner, {0, layout_.local_length(owner)})) {
-    const KeyValue place = room(owner, part), from = rows(owner, part);
-    place.k.copy_(from.k);
-    place.v.copy_(from.v);
+void HeldBlocks::put_in_place(int owner, const PositionRange& rows, const KeyValue& block) {
+  std::vector<RowCopy> copies;
+  for (const PositionRange& part : parts_of(owner, rows)) {
+    const KeyValue place = place_of(owner, part), from = narrowed(block, part.begin - rows.begin, part.length());
+    copies.push_back({place.k, from.k});
+    copies.push_back({place.v, from.v});
   }
+  copy_rows(copies);
 }
 
 const Piece& HeldBlocks::piece(int owner, const PositionRange& rows) const {
@@ -69,7 +73,6 @@ KeyValue HeldBlocks::rows(int owner, const PositionRange& rows) const {
 PositionRange HeldBlocks::piece_of(int owner, const PositionRange& rows) const { return piece(owner, rows).rows; }
 
 std::vector<PositionRange> HeldBlocks::parts_of(int owner, const PositionRange& rows) const {
-  if (!whole_.k.defined()) return {rows};
   std::vector<PositionRange> parts;
   std::int64_t row = rows.begin;
   for (const PositionRange& positions : positions_of(layout_, owner, rows)) {
@@ -79,15 +82,18 @@ std::vector<PositionRange> HeldBlocks::parts_of(int owner, const PositionRange& 
   return parts;
 }
 
-KeyValue HeldBlocks::room(int owner, const PositionRange& part) const {
-  if (!whole_.k.defined()) return buffer(part.length());
+KeyValue HeldBlocks::place_of(int owner, const PositionRange& part) const {
   const std::vector<PositionRange> place = positions_of(layout_, owner, part);
   RT_CHECK_EQ(place.size(), 1u, "ranges of the sequence that one part of a message covers");
   return narrowed(whole_, place[0].begin, place[0].length());
 }
 
-void HeldBlocks::add(int owner, const PositionRange& part, KeyValue block) {
-  if (!whole_.k.defined()) pieces_[owner].push_back({part, std::move(block)});
+void HeldBlocks::add(int owner, const PositionRange& rows, KeyValue block) {
+  if (!whole_.k.defined()) {
+    pieces_[owner].push_back({rows, std::move(block)});
+  } else if (!in_place_) {
+    put_in_place(owner, rows, block);
+  }
 }
 
 void HeldBlocks::release_after(std::size_t step) {
@@ -171,10 +177,11 @@ KeyValue GradientSums::take(int owner, const PositionRange& rows) {
 KeyValue GradientSums::home(at::ScalarType type) {
   const PositionRange rows{0, layout_.local_length(rank_)};
   Piece& own = piece(rank_, rows);
-  if (pieces_.contains(kWholeSequence)) {
-    const KeyValue more = of_whole_sequence(rank_, rows);
-    own.k.add(rows, more.k);
-    own.v.add(rows, more.v);
+  const auto whole = pieces_.find(kWholeSequence);
+  if (whole != pieces_.end()) {
+    const std::vector<PositionRange> positions = positions_of(layout_, rank_, rows);
+    own.k.add_rows_of(whole->second.front().k, positions);
+    own.v.add_rows_of(whole->second.front().v, positions);
   }
   return {own.k.all(type), own.v.all(type)};
 }

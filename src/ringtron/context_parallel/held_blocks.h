@@ -33,13 +33,14 @@ class HeldBlocks {
   // The rows of that piece.
   PositionRange piece_of(int owner, const PositionRange& rows) const;
 
-  // A message of these rows as it travels: in one part, or, where the whole sequence is put together, in parts that are
-  // neighbours there. The same on sender and receiver.
+  // Whether rows of K and V arrive in their places in the whole sequence, each of these parts of a message by itself; the
+  // same on all ranks. Otherwise what one rank sends another is one message.
+  bool arrives_in_place() const { return in_place_; }
   std::vector<PositionRange> parts_of(int owner, const PositionRange& rows) const;
-  // Room for one such part to arrive: a new buffer, or its place in the whole sequence.
-  KeyValue room(int owner, const PositionRange& part) const;
-  // What has arrived in such a room.
-  void add(int owner, const PositionRange& part, KeyValue block);
+  // The place of such a part.
+  KeyValue place_of(int owner, const PositionRange& part) const;
+  // What has arrived.
+  void add(int owner, const PositionRange& rows, KeyValue block);
   // This block stays, once it has come.
   void keep(int owner) { kept_ = owner; }
   // Drops blocks that no step after `step` attends to or sends. After the last step nothing is dropped.
@@ -52,7 +53,7 @@ class HeldBlocks {
 
  private:
   const Piece& piece(int owner, const PositionRange& rows) const;
-  void begin_whole_sequence(int owner);
+  void put_in_place(int owner, const PositionRange& rows, const KeyValue& block);
 
   const SequenceLayout& layout_;
   KeyValue first_;                        // for shapes and types
@@ -60,6 +61,7 @@ class HeldBlocks {
   std::size_t steps_;
   std::optional<int> kept_;
   std::map<int, std::vector<Piece>> pieces_;  // by owner; kWholeSequence too
+  bool in_place_ = false;
   KeyValue whole_;                            // the whole sequence, filled as blocks arrive; undefined if no step wants it
 };
 

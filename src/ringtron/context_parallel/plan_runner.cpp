@@ -79,48 +79,107 @@ struct Hop {
   std::vector<std::pair<Message, KeyValue>> arriving;
 };
 
-Hop start_messages(const Step& step, const PlanContext& context, const HeldBlocks& held, GradientSums* sums) {
-  Hop hop;
-  if (!step.communicates) return hop;
-  std::vector<Send> sends;
-  std::vector<Receive> receives;
-  const auto send = [&](int peer, const KeyValue& block) {
+// What one rank sends another in a step, by receiver or sender and payload: one message, whatever the number of its parts.
+using Parcels = std::map<std::pair<int, Payload>, std::vector<Message>>;
+
+Parcels parcels_of(const std::vector<Message>& messages) {
+  Parcels parcels;
+  for (const Message& message : messages) parcels[{message.peer, message.payload}].push_back(message);
+  return parcels;
+}
+
+KeyValue joined(const std::vector<KeyValue>& blocks) {
+  if (blocks.size() == 1) return blocks.front();
+  std::vector<at::Tensor> k, v;
+  for (const KeyValue& block : blocks) {
+    k.push_back(block.k);
+    v.push_back(block.v);
+  }
+  return {at::cat(k), at::cat(v)};
+}
+
+// The messages of one step as tensors.
+class Mail {
+ public:
+  explicit Mail(Hop& hop) : hop_(hop) {}
+
+  void send(int peer, const KeyValue& block) {
     for (const at::Tensor& tensor : {block.k, block.v}) {
       if (tensor.numel() == 0) continue;  // a rank without heads; its peers have none either
       sends.push_back({peer, tensor});
-      hop.kept.push_back(tensor);
+      hop_.kept.push_back(tensor);
     }
-  };
-  const auto receive = [&](const Message& message, const KeyValue& room) {
+  }
+  void receive(int peer, const KeyValue& room) {
     for (const at::Tensor& tensor : {room.k, room.v}) {
-      if (tensor.numel() != 0) receives.push_back({message.peer, tensor});
-    }
-    hop.arriving.emplace_back(message, room);
-  };
-  for (const Message& m : step.sends) {
-    if (m.payload == Payload::key_value_gradient) {
-      send(m.peer, sums->take(m.owner, m.rows));
-      continue;
-    }
-    for (const PositionRange& part : held.parts_of(m.owner, m.rows)) send(m.peer, held.rows(m.owner, part));
-  }
-  for (const Message& m : step.receives) {
-    if (m.payload == Payload::key_value_gradient) {
-      receive(m, sums->buffer(m.rows.length()));
-      continue;
-    }
-    for (const PositionRange& part : held.parts_of(m.owner, m.rows)) {
-      receive({m.peer, m.payload, m.owner, part}, held.room(m.owner, part));
+      if (tensor.numel() != 0) receives.push_back({peer, tensor});
     }
   }
+  void arrives(const Message& message, const KeyValue& room) { hop_.arriving.emplace_back(message, room); }
+
+  std::vector<Send> sends;
+  std::vector<Receive> receives;
+
+ private:
+  Hop& hop_;
+};
+
+void add_sends(const Step& step, const HeldBlocks& held, GradientSums* sums, Mail& mail) {
+  for (const auto& [to, messages] : parcels_of(step.sends)) {
+    const auto& [peer, payload] = to;
+    std::vector<KeyValue> blocks;
+    for (const Message& m : messages) {
+      if (payload == Payload::key_value_gradient) {
+        blocks.push_back(sums->take(m.owner, m.rows));
+      } else if (held.arrives_in_place()) {
+        for (const PositionRange& part : held.parts_of(m.owner, m.rows)) mail.send(peer, held.rows(m.owner, part));
+      } else {
+        blocks.push_back(held.rows(m.owner, m.rows));
+      }
+    }
+    if (!blocks.empty()) mail.send(peer, joined(blocks));
+  }
+}
+
+void add_receives(const Step& step, const HeldBlocks& held, GradientSums* sums, Mail& mail) {
+  for (const auto& [from, messages] : parcels_of(step.receives)) {
+    const auto& [peer, payload] = from;
+    if (payload == Payload::key_value && held.arrives_in_place()) {
+      for (const Message& m : messages) {
+        for (const PositionRange& part : held.parts_of(m.owner, m.rows)) {
+          const KeyValue place = held.place_of(m.owner, part);
+          mail.receive(peer, place);
+          mail.arrives({m.peer, m.payload, m.owner, part}, place);
+        }
+      }
+      continue;
+    }
+    std::int64_t rows = 0;
+    for (const Message& m : messages) rows += m.rows.length();
+    const KeyValue buffer = payload == Payload::key_value ? held.buffer(rows) : sums->buffer(rows);
+    mail.receive(peer, buffer);
+    std::int64_t row = 0;
+    for (const Message& m : messages) {
+      mail.arrives(m, {buffer.k.narrow(0, row, m.rows.length()), buffer.v.narrow(0, row, m.rows.length())});
+      row += m.rows.length();
+    }
+  }
+}
+
+Hop start_messages(const Step& step, const PlanContext& context, const HeldBlocks& held, GradientSums* sums) {
+  Hop hop;
+  if (!step.communicates) return hop;
+  Mail mail(hop);
+  add_sends(step, held, sums, mail);
+  add_receives(step, held, sums, mail);
   if (context.fault == CpFault::skip_exchange) {
     for (auto& [m, buffer] : hop.arriving) held.stand_in(buffer);
     return hop;
   }
   if (context.counts != nullptr) {
-    for (const Send& send : sends) context.counts->bytes += static_cast<std::int64_t>(send.tensor.nbytes());
+    for (const Send& send : mail.sends) context.counts->bytes += static_cast<std::int64_t>(send.tensor.nbytes());
   }
-  hop.work = context.group.exchange(sends, receives);
+  hop.work = context.group.exchange(mail.sends, mail.receives);
   return hop;
 }
 
@@ -144,7 +203,7 @@ BlockOutput output_for_blocks(const PlanContext& context, const SavedForward& sa
   if (saved.q.scalar_type() == at::kHalf && d_out.numel() > 0) {
     const HalfScaled scaled = scale_to_half(d_out, std::min(kMostWanted, kMostInHalf / static_cast<double>(d_out.size(0))));
     result.output.d_out = scaled.x;
-    result.output.out = saved.out.to(at::kHalf);
+    result.output.out = to_half({&saved.out, 1}).front();
     result.scale = scaled.inverse;
   }
   if (context.block.wants_delta() || context.sink.defined()) {

@@ -13,7 +13,7 @@ RowSum::RowSum(const at::Tensor& like, std::int64_t rows, at::ScalarType type)
 void RowSum::fold() {
   // Parts of a sum share no memory with others, except the first of a sum that was folded before: that one is ours.
   const bool ours = !parts_.empty() && parts_[0].x.scalar_type() == like_.scalar_type() && parts_[0].x.size(0) == rows_ &&
-                    parts_[0].first_row == 0 && !parts_[0].scale.defined() && parts_[0].x.use_count() == 1;
+                    parts_[0].first_row == 0 && !parts_[0].scale.defined() && parts_[0].x.use_count() == 1 && parts_[0].x.storage().use_count() == 1;
   at::Tensor sum = ours ? parts_[0].x : at::empty({rows_, like_.size(1), like_.size(2), like_.size(3)}, like_.options());
   sum_parts(sum, 0, parts_);
   parts_.assign(1, {sum, 0, {}});
@@ -31,6 +31,19 @@ void RowSum::add_sample(const PositionRange& rows, int sample, const at::Tensor&
   fold();
   const at::Tensor into = parts_[0].x.narrow(0, rows.begin, rows.length()).narrow(1, sample, 1);
   into.add_(scale.defined() ? part.to(like_.scalar_type()) * scale : part);
+}
+
+void RowSum::add_rows_of(const RowSum& other, std::span<const PositionRange> ranges) {
+  std::int64_t row = 0;
+  for (const PositionRange& range : ranges) {
+    for (const RowPart& part : other.parts_) {
+      const PositionRange both = intersection(range, {part.first_row, part.first_row + part.x.size(0)});
+      if (both.empty()) continue;
+      const std::int64_t first = row + both.begin - range.begin;
+      add({first, first + both.length()}, part.x.narrow(0, both.begin - part.first_row, both.length()), part.scale);
+    }
+    row += range.length();
+  }
 }
 
 at::Tensor RowSum::rows(std::span<const PositionRange> ranges, at::ScalarType type) const {

@@ -26,6 +26,9 @@ class RowSum {
   // The same for one sample of the batch: part [rows.length(), 1, heads, d].
   void add_sample(const PositionRange& rows, int sample, const at::Tensor& part, const at::Tensor& scale = {});
 
+  // Adds rows `ranges` of another sum, one below the other, to the rows from 0 on, without putting that sum together.
+  void add_rows_of(const RowSum& other, std::span<const PositionRange> ranges);
+
   // The sum of these rows, one range below the other, rounded once to `type`; zeros where nothing was added. Contiguous;
   // it may be a part itself, so it is not to be written.
   at::Tensor rows(std::span<const PositionRange> ranges, at::ScalarType type) const;

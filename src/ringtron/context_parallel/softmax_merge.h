@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "ringtron/kernels/softmax_merge/softmax_merge.h"
 
@@ -35,15 +36,13 @@ class SoftmaxAccumulator {
 
  private:
   SoftmaxPart empty(at::ScalarType type) const;
-  SoftmaxPart nothing() const;
   void fold();
 
   at::Tensor q_;
   std::int64_t d_v_;
   at::ScalarType type_;
-  SoftmaxPart sum_;      // of all rows; undefined before the first part
-  SoftmaxPart waiting_;  // the latest part, merged when the next comes or at the end; may be undefined
-  bool owned_ = false;   // false: sum_ is the only part so far, in its own type, not to be written
+  std::vector<SoftmaxPart> parts_;  // merged a few at a time, so that memory is passed over once; the first may be the sum
+  bool owned_ = false;              // whether parts_[0] is our own sum of all rows, which may be written
 };
 
 }  // namespace ringtron

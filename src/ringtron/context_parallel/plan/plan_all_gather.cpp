@@ -51,17 +51,36 @@ Step return_step(const PlanRequest& request, int rank) {
   return step;
 }
 
-// A rank's own ranges against themselves hide the gather.
-ExchangePlan forward_plan(const PlanRequest& request, int rank) {
-  const int n = request.layout.ranks();
-  Step gather = gather_step(request, rank);
-  for (const StoredRange& range : internal::stored_ranges(request.layout, rank)) {
-    append_own(request, rank, range, gather.attends);
+// What lies between this rank's ranges, before and behind them.
+std::vector<StoredRange> gaps_of(const PlanRequest& request, int rank) {
+  std::vector<StoredRange> gaps;
+  std::int64_t from = 0;
+  const auto append = [&](std::int64_t end) {
+    if (from < end) gaps.push_back({{from, end}, from});
+  };
+  for (const PositionRange& range : request.layout.of(rank)) {
+    append(range.begin);
+    from = range.end;
   }
-  return {rank, n, {std::move(gather), whole_sequence_step(request, rank)}, n > 1};
+  append(request.layout.sequence_length());
+  return gaps;
 }
 
-// The first of them hides the gather, the others hide the way home of what other ranks' keys have got.
+// A rank's own block hides the gather; then come the keys of all others.
+ExchangePlan forward_plan(const PlanRequest& request, int rank) {
+  const int n = request.layout.ranks();
+  Step gather = gather_step(request, rank), others;
+  gather.attends = internal::attends_between(request, rank, rank);
+  const std::vector<StoredRange> gaps = gaps_of(request, rank);
+  for (const StoredRange& range : internal::stored_ranges(request.layout, rank)) {
+    internal::append_attends_in_reach(request, range, kWholeSequence, gaps, others.attends);
+  }
+  others.attends = internal::joined(std::move(others.attends));
+  return {rank, n, {std::move(gather), std::move(others)}, n > 1};
+}
+
+// The first of a rank's ranges against itself hides the gather, the others hide the way home of what other ranks' keys have
+// got.
 ExchangePlan backward_plan(const PlanRequest& request, int rank) {
   const int n = request.layout.ranks();
   Step gather = gather_step(request, rank), home = return_step(request, rank);

@@ -55,6 +55,16 @@ void append_attends(const PlanRequest& request, const StoredRange& queries, int 
   }
 }
 
+void append_attends_in_reach(const PlanRequest& request, const StoredRange& queries, int owner,
+                             const std::vector<StoredRange>& keys, std::vector<Attend>& attends) {
+  const PositionRange reach = keys_in_reach(request, queries.positions);
+  auto range = std::partition_point(keys.begin(), keys.end(),
+                                    [&](const StoredRange& k) { return k.positions.end <= reach.begin; });
+  for (; range != keys.end() && range->positions.begin < reach.end; ++range) {
+    append_attends(request, queries, owner, *range, attends);
+  }
+}
+
 std::vector<Attend> joined(std::vector<Attend> attends) {
   attends = joined_along(attends, &Attend::kv, &Attend::q);
   return joined_along(attends, &Attend::q, &Attend::kv);
@@ -70,12 +80,7 @@ std::vector<Attend> attends_between(const PlanRequest& request, int rank, int ow
   std::vector<Attend> attends;
   const std::vector<StoredRange> keys = stored_ranges(request.layout, owner);
   for (const StoredRange& queries : stored_ranges(request.layout, rank)) {
-    const PositionRange reach = keys_in_reach(request, queries.positions);
-    auto range = std::partition_point(keys.begin(), keys.end(),
-                                      [&](const StoredRange& k) { return k.positions.end <= reach.begin; });
-    for (; range != keys.end() && range->positions.begin < reach.end; ++range) {
-      append_attends(request, queries, owner, *range, attends);
-    }
+    append_attends_in_reach(request, queries, owner, keys, attends);
   }
   return joined(std::move(attends));
 }

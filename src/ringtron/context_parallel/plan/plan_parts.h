@@ -23,6 +23,10 @@ std::vector<StoredRange> stored_ranges(const SequenceLayout& layout, int rank);
 void append_attends(const PlanRequest& request, const StoredRange& queries, int owner, const StoredRange& keys,
                     std::vector<Attend>& attends);
 
+// The same for those of the keys, ascending, that the queries can see.
+void append_attends_in_reach(const PlanRequest& request, const StoredRange& queries, int owner,
+                             const std::vector<StoredRange>& keys, std::vector<Attend>& attends);
+
 // Neighbouring rectangles that are seen as a whole made one: fewer and larger calls of a kernel, fewer merges.
 std::vector<Attend> joined(std::vector<Attend> attends);
 

@@ -56,6 +56,12 @@ std::int64_t SequenceLayout::local_length(int rank) const {
   return length;
 }
 
+bool SequenceLayout::few_ranges() const {
+  constexpr std::size_t kFew = 8;
+  return std::all_of(ranges_of_rank_.begin(), ranges_of_rank_.end(),
+                     [](const std::vector<PositionRange>& ranges) { return ranges.size() <= kFew; });
+}
+
 SequenceLayout SequenceLayout::merged(int size) const {
   RT_CHECK(size >= 1 && ranks() % size == 0, "groups of {} ranks out of {}", size, ranks());
   std::vector<std::vector<PositionRange>> groups;

@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "ringtron/base/check.h"
 #include "ringtron/kernels/device/element.h"
 #include "ringtron/kernels/softmax_merge/softmax_merge_params.h"
@@ -18,14 +21,26 @@ at::Tensor weight(const at::Tensor& part, const at::Tensor& whole) {
   return (part - whole).exp_().masked_fill_(whole.isneginf(), 0.0).permute({2, 0, 1}).unsqueeze(-1);
 }
 
-void merge_composed(SoftmaxPart& whole, const SoftmaxPart& a, const SoftmaxPart& b) {
-  const at::ScalarType wide = a.lse.scalar_type();
-  at::Tensor out = a.out.to(wide), lse = a.lse;
-  if (!whole.lse.is_same(lse)) lse = lse.clone();
-  if (out.is_same(a.out) && !whole.out.is_same(out)) out = out.clone();
-  const std::int64_t rows = b.out.size(0);
-  at::Tensor out_rows = out.narrow(0, b.first_row, rows), lse_rows = lse.narrow(2, b.first_row, rows);
-  softmax_merge(out_rows, lse_rows, b.out, b.lse);
+bool covers_all(const SoftmaxPart& part, const SoftmaxPart& whole) { return part.out.size(0) == whole.out.size(0); }
+
+void merge_composed(SoftmaxPart& whole, std::span<const SoftmaxPart> parts) {
+  const at::ScalarType wide = whole.lse.scalar_type();
+  at::Tensor out, lse;
+  if (!parts.empty() && covers_all(parts[0], whole)) {
+    out = parts[0].out.to(wide);
+    lse = parts[0].lse;
+    if (!whole.lse.is_same(lse)) lse = lse.clone();
+    if (out.is_same(parts[0].out) && !whole.out.is_same(out)) out = out.clone();
+    parts = parts.subspan(1);
+  } else {
+    out = at::zeros(whole.out.sizes(), whole.out.options().dtype(wide));
+    lse = at::full(whole.lse.sizes(), -std::numeric_limits<double>::infinity(), whole.lse.options());
+  }
+  for (const SoftmaxPart& part : parts) {
+    const std::int64_t rows = part.out.size(0);
+    at::Tensor out_rows = out.narrow(0, part.first_row, rows), lse_rows = lse.narrow(2, part.first_row, rows);
+    softmax_merge(out_rows, lse_rows, part.out, part.lse);
+  }
   if (!whole.out.is_same(out)) whole.out.copy_(out);
   if (!whole.lse.is_same(lse)) whole.lse.copy_(lse);
 }
@@ -50,23 +65,28 @@ SoftmaxMergePart described(const SoftmaxPart& part) {
           part.out.stride(2),
           part.lse.stride(0),
           part.lse.stride(1),
-          part.lse.stride(2)};
+          part.lse.stride(2),
+          part.first_row,
+          part.out.size(0)};
 }
 
-bool merged_by_kernel(SoftmaxPart& whole, const SoftmaxPart& a, const SoftmaxPart& b) {
-  if (!whole.out.is_cuda() || whole.lse.scalar_type() != at::kFloat || a.lse.scalar_type() != at::kFloat ||
-      b.lse.scalar_type() != at::kFloat || !fits(whole.out) || !fits(a.out) || !fits(b.out)) {
-    return false;
-  }
-  SoftmaxMergeParams params{described(whole),  described(a),      described(b),      b.first_row,      b.out.size(0),
-                            whole.out.size(0), whole.out.size(1), whole.out.size(2), whole.out.size(3)};
+bool merged_by_kernel(SoftmaxPart& whole, std::span<const SoftmaxPart> parts) {
+  const auto usable = [](const SoftmaxPart& part) { return part.lse.scalar_type() == at::kFloat && fits(part.out); };
+  if (!whole.out.is_cuda() || !usable(whole) || !std::all_of(parts.begin(), parts.end(), usable)) return false;
+  SoftmaxMergeParams params{};
+  params.whole = described(whole);
+  for (const SoftmaxPart& part : parts) params.parts[params.count++] = described(part);
+  params.rows = whole.out.size(0);
+  params.samples = whole.out.size(1);
+  params.heads = whole.out.size(2);
+  params.size = whole.out.size(3);
   softmax_merge_cuda(params, c10::cuda::getCurrentCUDAStream().stream());
   return true;
 }
 
 #else
 
-bool merged_by_kernel(SoftmaxPart&, const SoftmaxPart&, const SoftmaxPart&) { return false; }
+bool merged_by_kernel(SoftmaxPart&, std::span<const SoftmaxPart>) { return false; }
 
 #endif
 
@@ -78,11 +98,14 @@ void softmax_merge(at::Tensor& out, at::Tensor& lse, const at::Tensor& part_out,
   lse.copy_(whole);
 }
 
-void merge_parts(SoftmaxPart& whole, const SoftmaxPart& a, const SoftmaxPart& b) {
-  RT_CHECK(a.out.sizes() == whole.out.sizes(), "the first of two attention results must cover all rows");
-  RT_CHECK(b.first_row >= 0 && b.first_row + b.out.size(0) <= whole.out.size(0), "rows {} to {} of an attention result of {}",
-           b.first_row, b.first_row + b.out.size(0), whole.out.size(0));
-  if (!merged_by_kernel(whole, a, b)) merge_composed(whole, a, b);
+void merge_parts(SoftmaxPart& whole, std::span<const SoftmaxPart> parts) {
+  static_assert(kMostMerged == SoftmaxMergeParams::kMost);
+  RT_CHECK_LE(parts.size(), kMostMerged, "attention results of one merge");
+  for (const SoftmaxPart& part : parts) {
+    RT_CHECK(part.first_row >= 0 && part.first_row + part.out.size(0) <= whole.out.size(0),
+             "rows {} to {} of an attention result of {}", part.first_row, part.first_row + part.out.size(0), whole.out.size(0));
+  }
+  if (!merged_by_kernel(whole, parts)) merge_composed(whole, parts);
 }
 
 }  // namespace ringtron

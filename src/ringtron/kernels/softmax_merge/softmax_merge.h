@@ -1,15 +1,16 @@
-// Merges two attention results over disjoint keys into the result over both.
+// Merges attention results over disjoint keys into the result over all of them.
 //
 // With out_i normalised within part i and lse_i the log-sum-exp of its scores,
-//   lse = log(exp(lse_a) + exp(lse_b)),  out = out_a exp(lse_a - lse) + out_b exp(lse_b - lse).
+//   lse = log(sum of exp(lse_i)),  out = sum of out_i exp(lse_i - lse).
 // Computed in fp32 (fp64 for fp64) whatever types the parts have, and rounded once to that of the result. A part
-// without keys has lse -inf and adds nothing, whatever its out holds; two such parts give 0 and -inf, not NaN.
+// without keys has lse -inf and adds nothing, whatever its out holds; rows that no part covers get 0 and -inf, not NaN.
 // (Blockwise softmax: Rabe and Staats, arXiv:2112.05682, section 3; FlashAttention, arXiv:2205.14135, algorithm 1.)
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 
 namespace ringtron {
 
@@ -19,11 +20,14 @@ struct SoftmaxPart {
   std::int64_t first_row = 0;  // which row of the whole is its row 0
 };
 
-// whole = a merged with b. `a` covers every row of `whole`, which may be `a` itself; `b` covers some of them. One fused
-// kernel on a GPU where d is a multiple of 8 and memory is aligned to 16 bytes, otherwise plain operations.
-void merge_parts(SoftmaxPart& whole, const SoftmaxPart& a, const SoftmaxPart& b);
+inline constexpr std::size_t kMostMerged = 4;  // parts of one call
 
-// The same on the CPU's operations, in place and for parts of equal rows: the truth that the kernel is compared with.
+// whole = the parts merged in the order given; each covers some of its rows. `whole` may be the first of them, if that
+// covers all rows. One fused kernel on a GPU where d is a multiple of 8 and memory is aligned to 16 bytes, otherwise plain
+// operations.
+void merge_parts(SoftmaxPart& whole, std::span<const SoftmaxPart> parts);
+
+// Two parts of equal rows by plain operations, in place: the truth that the kernel is compared with.
 void softmax_merge(at::Tensor& out, at::Tensor& lse, const at::Tensor& part_out, const at::Tensor& part_lse);
 
 }  // namespace ringtron

@@ -1,4 +1,4 @@
-// The merge on the GPU: sixteen threads for each row of each head, one read of both parts and one write.
+// The merge on the GPU: sixteen threads for each row of each head, one read of each part and one write.
 #include <cuda_runtime.h>
 
 #include "ringtron/kernels/device/vector8.cuh"
@@ -19,42 +19,48 @@ __device__ std::int64_t lse_at(const SoftmaxMergePart& p, std::int64_t row, std:
 }
 
 // exp(part - whole), 0 for a part without keys.
-__device__ float weight(float part, float whole) { return isinf(part) && part < 0 ? 0.0f : expf(part - whole); }
+__device__ float weight(float part, float whole) { return part == -INFINITY ? 0.0f : expf(part - whole); }
 
-__global__ void __launch_bounds__(kThreads) merge_kernel(SoftmaxMergeParams p) {
+__global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__ SoftmaxMergeParams p) {
   const std::int64_t total = p.rows * p.samples * p.heads;
   const std::int64_t item = (blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x) / kLanes;
   const int lane = threadIdx.x % kLanes;
   const bool works = item < total;
   const std::int64_t head = item % p.heads, sample = item / p.heads % p.samples, row = item / p.heads / p.samples;
-  const std::int64_t b_row = row - p.first_row;
-  const bool covered = works && b_row >= 0 && b_row < p.part_rows;
-  float lse = 0, w_a = 0, w_b = 0;
-  if (works) {
-    const float lse_a = p.a.lse[lse_at(p.a, row, sample, head)];
-    const float lse_b = covered ? p.b.lse[lse_at(p.b, b_row, sample, head)] : -INFINITY;
-    const float most = fmaxf(lse_a, lse_b);
-    lse = most == -INFINITY ? most : most + logf(expf(lse_a - most) + expf(lse_b - most));
-    w_a = weight(lse_a, lse);
-    w_b = weight(lse_b, lse);
-    if (!(lse_a == lse_a) || !(lse_b == lse_b)) lse = w_a = NAN;  // fmaxf would hide it
+  float weights[SoftmaxMergeParams::kMost];
+  float most = -INFINITY, lse = -INFINITY;
+  bool bad = false;
+#pragma unroll
+  for (int i = 0; i < SoftmaxMergeParams::kMost; ++i) {
+    weights[i] = -INFINITY;
+    const std::int64_t part_row = row - p.parts[i].first_row;
+    if (!works || i >= p.count || part_row < 0 || part_row >= p.parts[i].rows) continue;
+    weights[i] = p.parts[i].lse[lse_at(p.parts[i], part_row, sample, head)];
+    bad = bad || weights[i] != weights[i];  // fmaxf would hide a NaN
+    most = fmaxf(most, weights[i]);
   }
-  __syncwarp();  // the whole may be `a` itself: all lanes have read its lse before one writes it
+  if (most != -INFINITY) {
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < SoftmaxMergeParams::kMost; ++i) sum += expf(weights[i] - most);
+    lse = bad ? NAN : most + logf(sum);
+  }
+  __syncwarp();  // the whole may be the first part: all lanes have read its lse before one writes it
   if (!works) return;
   if (lane == 0) p.whole.lse[lse_at(p.whole, row, sample, head)] = lse;
-  for (std::int64_t i = lane * 8; i < p.size; i += kLanes * 8) {
+#pragma unroll
+  for (float& w : weights) w = weight(w, lse);
+  for (std::int64_t at_size = lane * 8; at_size < p.size; at_size += kLanes * 8) {
     Vector8 sum{};
-    if (w_a != 0) {  // what a part without keys holds may be anything
-      sum = load8(p.a.out, at(p.a, row, sample, head) + i, p.a.type);
 #pragma unroll
-      for (float& x : sum.v) x *= w_a;
-    }
-    if (w_b != 0) {
-      const Vector8 more = load8(p.b.out, at(p.b, b_row, sample, head) + i, p.b.type);
+    for (int i = 0; i < SoftmaxMergeParams::kMost; ++i) {
+      if (weights[i] == 0) continue;  // what a part without keys holds may be anything
+      const Vector8 x = load8(p.parts[i].out, at(p.parts[i], row - p.parts[i].first_row, sample, head) + at_size,
+                              p.parts[i].type);
 #pragma unroll
-      for (int j = 0; j < 8; ++j) sum.v[j] = fmaf(more.v[j], w_b, sum.v[j]);
+      for (int j = 0; j < 8; ++j) sum.v[j] = fmaf(x.v[j], weights[i], sum.v[j]);
     }
-    store8(p.whole.out, at(p.whole, row, sample, head) + i, p.whole.type, sum);
+    store8(p.whole.out, at(p.whole, row, sample, head) + at_size, p.whole.type, sum);
   }
 }
 

@@ -13,11 +13,14 @@ struct SoftmaxMergePart {
   Element type;
   std::int64_t row_stride, sample_stride, head_stride;              // of out, in elements
   std::int64_t lse_sample_stride, lse_head_stride, lse_row_stride;  // in elements
+  std::int64_t first_row, rows;                                     // of the whole: what it covers
 };
 
 struct SoftmaxMergeParams {
-  SoftmaxMergePart whole, a, b;
-  std::int64_t first_row, part_rows;  // what b covers
+  static constexpr int kMost = 4;
+  SoftmaxMergePart whole;
+  SoftmaxMergePart parts[kMost];
+  int count;
   std::int64_t rows, samples, heads, size;
 };
 

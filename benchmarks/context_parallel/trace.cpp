@@ -1,0 +1,43 @@
+#include "benchmarks/context_parallel/trace.h"
+
+#include <fmt/format.h>
+#include <torch/csrc/autograd/profiler_kineto.h>
+
+#include "ringtron/context_parallel/plan/transport.h"
+
+namespace ringtron::benchmark {
+namespace {
+
+namespace profiler = torch::autograd::profiler;
+using torch::profiler::impl::ActivityType;
+
+void write_trace(const Setting& setting, LayerSetup layer, CpTransport transport, const std::string& path) {
+  layer.call.transport = transport;
+  CpAttentionOptions options;
+  options.head_groups = setting.options.head_groups;
+  LayerBench bench(*setting.group, layer, options);
+  bench.time_steps({2, 1});  // plans are made, connections are open
+  const std::set<ActivityType> activities =
+      setting.device.is_cuda() ? std::set{ActivityType::CUDA} : std::set{ActivityType::CPU};
+  const torch::profiler::impl::ProfilerConfig config(torch::profiler::impl::ProfilerState::KINETO);
+  profiler::prepareProfiler(config, activities);
+  profiler::enableProfiler(config, activities);
+  bench.time_steps({0, 2});
+  const auto result = profiler::disableProfiler();
+  if (setting.speaks()) result->save(path);
+}
+
+}  // namespace
+
+void write_traces(const Setting& setting) {
+  for (const Heads& heads : setting.options.heads) {
+    const LayerSetup layer = setting.layer(heads, setting.options.tokens.front() * setting.group->size());
+    for (const CpTransport transport : {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a}) {
+      const std::string path = fmt::format("{}-{}-{}.json", setting.options.trace, to_text(transport), heads.key_value);
+      write_trace(setting, layer, transport, path);
+      setting.say("- trace of two steps: " + path);
+    }
+  }
+}
+
+}  // namespace ringtron::benchmark

@@ -269,6 +269,17 @@ class Clock:
         return [a.elapsed_time(b) * 1e-3 for a, b in zip(self.marks[::2], self.marks[1::2])]
 
 
+def steps_of(setting, heads, tokens):
+    """(warm-up, timed) steps: on GPUs so many that power and clocks have settled, as in rates.cpp."""
+    o = setting.options
+    if setting.device.type != "cuda":
+        return o.warmup, o.repeats
+    length = tokens * setting.ranks
+    seconds = 14 * heads.size * length * (length + 1) / 2 * heads.query / setting.ranks / 400e12
+    steps = int(0.3 / seconds)
+    return max(o.warmup, min(steps, 200)), max(o.repeats, min(steps // 2, 100))
+
+
 def time_steps(setting, mode, heads, tokens):
     """Seconds of each step on the slowest rank. Raises Refused."""
     def fresh():
@@ -278,14 +289,15 @@ def time_steps(setting, mode, heads, tokens):
     def step(inputs, d_out):
         attend(mode, *inputs).backward(d_out)
 
+    warmup, repeats = steps_of(setting, heads, tokens)
     clock = Clock(setting)
     position = torch.zeros(1, 1, 2 * setting.ranks, device=setting.device)  # context_parallel wants something to shard
     with sharded(setting, mode, [position]):
-        for _ in range(setting.options.warmup):
+        for _ in range(warmup):
             step(*fresh())
         dist.barrier()
         setting.synchronize()
-        for _ in range(setting.options.repeats):
+        for _ in range(repeats):
             inputs, d_out = fresh()
             if not clock.gpu:
                 dist.barrier()

@@ -19,6 +19,9 @@ struct OwnRates {
 // per rank. Returns our rates.
 std::vector<OwnRates> print_rates(const Setting& setting);
 
+// Where documents begin in a made-up sequence: nine short ones for each long one.
+std::vector<std::int64_t> documents_of(std::int64_t length);
+
 // Rate with documents (nine short ones for each long one) / our own rate of one causal sequence of the same
 // length.
 void print_documents(const Setting& setting);

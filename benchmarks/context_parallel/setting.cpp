@@ -149,7 +149,7 @@ void print_heading(const Setting& setting) {
   setting.say(fmt::format("- machine: {} ranks on {}", setting.group->size(), setting.machine()));
   setting.say(fmt::format("- versions: {}; threads of a rank: {}", versions, at::get_num_threads()));
   setting.say(fmt::format(
-      "- {} warm-up and {} timed steps in each of two rounds, every step with new random tensors; median "
+      "- at least {} warm-up and {} timed steps (on GPUs 0.3 s and 0.15 s) in each of two rounds, every step with new random tensors; median "
       "of the slowest rank, spread = (p90 - min) / median",
       o.repeats.warmup, o.repeats.repeats));
   setting.say(fmt::format("- {}, causal, forward and backward", c10::toString(setting.type)));

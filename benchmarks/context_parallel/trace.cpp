@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <torch/csrc/autograd/profiler_kineto.h>
 
+#include "benchmarks/context_parallel/rates.h"
 #include "ringtron/context_parallel/plan/transport.h"
 
 namespace ringtron::benchmark {
@@ -37,6 +38,13 @@ void write_traces(const Setting& setting) {
       write_trace(setting, layer, transport, path);
       setting.say("- trace of two steps: " + path);
     }
+  }
+  const std::int64_t length = setting.options.tokens.front() * setting.group->size();
+  const LayerSetup documents = setting.layer(setting.options.heads.back(), length, "zigzag", documents_of(length));
+  for (const CpTransport transport : {CpTransport::p2p, CpTransport::a2a}) {
+    const std::string path = fmt::format("{}-{}-documents.json", setting.options.trace, to_text(transport));
+    write_trace(setting, documents, transport, path);
+    setting.say("- trace of two steps: " + path);
   }
 }
 

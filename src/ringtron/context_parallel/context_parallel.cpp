@@ -74,8 +74,7 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
   // q, k and v in the type in which blocks are computed.
   static std::array<at::Tensor, 3> for_blocks(const AttentionState& state, const std::array<at::Tensor, 3>& x) {
     if (state.block_type() == x[0].scalar_type()) return x;
-    const std::vector<at::Tensor> halves = to_half(x);
-    return {halves[0], halves[1], halves[2]};
+    return {to_half(x[0]), to_half(x[1]), to_half(x[2])};
   }
 
   static std::vector<at::Tensor> finish(HeadExchange& exchange, PendingHeads& pending, const AttentionState& state) {

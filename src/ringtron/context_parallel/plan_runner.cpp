@@ -203,7 +203,7 @@ BlockOutput output_for_blocks(const PlanContext& context, const SavedForward& sa
   if (saved.q.scalar_type() == at::kHalf && d_out.numel() > 0) {
     const HalfScaled scaled = scale_to_half(d_out, std::min(kMostWanted, kMostInHalf / static_cast<double>(d_out.size(0))));
     result.output.d_out = scaled.x;
-    result.output.out = to_half({&saved.out, 1}).front();
+    result.output.out = to_half(saved.out);
     result.scale = scaled.inverse;
   }
   if (context.block.wants_delta() || context.sink.defined()) {

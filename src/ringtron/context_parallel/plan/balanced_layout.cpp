@@ -13,7 +13,8 @@
 namespace ringtron {
 namespace {
 
-constexpr double kGoodEnough = 1.02;
+// Finer chunks cost more than they save: more tiles of attention, more rows of other ranks.
+constexpr double kGoodEnough = 1.045;
 constexpr std::int64_t kShortestChunk = 32;
 constexpr int kMostClasses = 64;  // more would cost more in small blocks than the balance saves
 

@@ -24,27 +24,17 @@ HalfScaled scaled_composed(const at::Tensor& x, double most) {
 
 }  // namespace
 
-std::vector<at::Tensor> to_half(std::span<const at::Tensor> tensors) {
-  static_assert(kMostHalved == ToHalfParams::kMost);
-  RT_CHECK_LE(tensors.size(), kMostHalved, "tensors of one conversion to fp16");
-  std::vector<at::Tensor> halves;
-  ToHalfParams params{};
-  for (const at::Tensor& x : tensors) {
-    const bool fused = x.is_cuda() && x.scalar_type() == at::kBFloat16 && x.is_contiguous() && x.numel() % 8 == 0 &&
-                       reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % 16 == 0;
-    if (!fused) {
-      halves.push_back(x.to(at::kHalf));
-      continue;
-    }
-    halves.push_back(at::empty(x.sizes(), x.options().dtype(at::kHalf)));
-    params.x[params.count] = x.const_data_ptr();
-    params.half[params.count] = halves.back().mutable_data_ptr();
-    params.elements[params.count++] = x.numel();
-  }
+at::Tensor to_half(const at::Tensor& x) {
 #ifdef RINGTRON_CUDA
-  if (params.count > 0) to_half_cuda(params, c10::cuda::getCurrentCUDAStream().stream());
+  // LibTorch's conversion reads bf16 one element at a time.
+  if (x.is_cuda() && x.scalar_type() == at::kBFloat16 && x.is_contiguous() && x.numel() % 8 == 0 &&
+      reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % 16 == 0) {
+    at::Tensor half = at::empty(x.sizes(), x.options().dtype(at::kHalf));
+    to_half_cuda(x.const_data_ptr(), half.mutable_data_ptr(), x.numel(), c10::cuda::getCurrentCUDAStream().stream());
+    return half;
+  }
 #endif
-  return halves;
+  return x.to(at::kHalf);
 }
 
 HalfScaled scale_to_half(const at::Tensor& x, double most) {

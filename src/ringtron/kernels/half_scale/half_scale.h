@@ -7,9 +7,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <span>
-#include <vector>
-
 namespace ringtron {
 
 struct HalfScaled {
@@ -21,9 +18,7 @@ struct HalfScaled {
 // keeps it. x: contiguous, fp32 or bf16; `most`: at most 65504.
 HalfScaled scale_to_half(const at::Tensor& x, double most);
 
-// The same numbers in fp16, unscaled: magnitudes above 65504 become inf. One pass over memory for up to kMostHalved tensors
-// of bf16; a tensor that is fp16 comes back as it is.
-inline constexpr std::size_t kMostHalved = 4;
-std::vector<at::Tensor> to_half(std::span<const at::Tensor> tensors);
+// The same numbers in fp16, unscaled: magnitudes above 65504 become inf. A tensor that is fp16 comes back as it is.
+at::Tensor to_half(const at::Tensor& x);
 
 }  // namespace ringtron

@@ -59,19 +59,17 @@ __global__ void __launch_bounds__(kThreads) scale_kernel(HalfScaleParams p) {
   }
 }
 
-__global__ void __launch_bounds__(kThreads) to_half_kernel(ToHalfParams p) {
-  const int tensor = blockIdx.y;
+__global__ void __launch_bounds__(kThreads) to_half_kernel(const void* x, void* half, std::int64_t elements) {
   const std::int64_t at = (blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x) * 8;
-  if (at < p.elements[tensor]) store8(p.half[tensor], at, Element::f16, load8(p.x[tensor], at, Element::bf16));
+  if (at < elements) store8(half, at, Element::f16, load8(x, at, Element::bf16));
 }
 
 }  // namespace
 
-void to_half_cuda(const ToHalfParams& params, void* stream) {
-  std::int64_t most = 0;
-  for (int i = 0; i < params.count; ++i) most = params.elements[i] > most ? params.elements[i] : most;
-  const dim3 blocks(static_cast<unsigned>((most / 8 + kThreads - 1) / kThreads), static_cast<unsigned>(params.count));
-  if (most > 0) to_half_kernel<<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(params);
+void to_half_cuda(const void* x, void* half, std::int64_t elements, void* stream) {
+  const std::int64_t blocks = (elements / 8 + kThreads - 1) / kThreads;
+  if (blocks == 0) return;
+  to_half_kernel<<<static_cast<unsigned>(blocks), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(x, half, elements);
 }
 
 void half_scale_cuda(const HalfScaleParams& params, void* stream) {

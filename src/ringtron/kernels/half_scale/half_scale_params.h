@@ -19,14 +19,7 @@ struct HalfScaleParams {
 
 void half_scale_cuda(const HalfScaleParams& params, void* stream);
 
-struct ToHalfParams {
-  static constexpr int kMost = 4;
-  const void* x[kMost];  // bf16
-  void* half[kMost];
-  std::int64_t elements[kMost];  // each a multiple of 8
-  int count;
-};
-
-void to_half_cuda(const ToHalfParams& params, void* stream);
+// x: bf16, elements: a multiple of 8.
+void to_half_cuda(const void* x, void* half, std::int64_t elements, void* stream);
 
 }  // namespace ringtron

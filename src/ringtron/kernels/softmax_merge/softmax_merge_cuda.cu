@@ -1,4 +1,4 @@
-// The merge on the GPU: sixteen threads for each row of each head, one read of each part and one write.
+// The merge on the GPU: sixteen threads for each row of a head, one read of each part and one write.
 #include <cuda_runtime.h>
 
 #include "ringtron/kernels/device/vector8.cuh"
@@ -21,56 +21,70 @@ __device__ std::int64_t lse_at(const SoftmaxMergePart& p, std::int64_t row, std:
 // exp(part - whole), 0 for a part without keys.
 __device__ float weight(float part, float whole) { return part == -INFINITY ? 0.0f : expf(part - whole); }
 
-__global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__ SoftmaxMergeParams p) {
-  const std::int64_t total = p.rows * p.samples * p.heads;
-  const std::int64_t item = (blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x) / kLanes;
-  const int lane = threadIdx.x % kLanes;
-  const bool works = item < total;
-  const std::int64_t head = item % p.heads, sample = item / p.heads % p.samples, row = item / p.heads / p.samples;
-  float weights[SoftmaxMergeParams::kMost];
-  float most = -INFINITY, lse = -INFINITY;
+// log(sum of exp(lse_i)) of up to kMost parts; `lse` becomes the weights of the parts.
+template <int kParts>
+__device__ float weights_of(float (&lse)[kParts]) {
+  float most = -INFINITY;
   bool bad = false;
 #pragma unroll
-  for (int i = 0; i < SoftmaxMergeParams::kMost; ++i) {
-    weights[i] = -INFINITY;
-    const std::int64_t part_row = row - p.parts[i].first_row;
-    if (!works || i >= p.count || part_row < 0 || part_row >= p.parts[i].rows) continue;
-    weights[i] = p.parts[i].lse[lse_at(p.parts[i], part_row, sample, head)];
-    bad = bad || weights[i] != weights[i];  // fmaxf would hide a NaN
-    most = fmaxf(most, weights[i]);
+  for (const float x : lse) {
+    most = fmaxf(most, x);
+    bad = bad || x != x;  // fmaxf would hide a NaN
   }
-  if (most != -INFINITY) {
-    float sum = 0;
+  float sum = 0;
 #pragma unroll
-    for (int i = 0; i < SoftmaxMergeParams::kMost; ++i) sum += expf(weights[i] - most);
-    lse = bad ? NAN : most + logf(sum);
-  }
-  __syncwarp();  // the whole may be the first part: all lanes have read its lse before one writes it
-  if (!works) return;
-  if (lane == 0) p.whole.lse[lse_at(p.whole, row, sample, head)] = lse;
+  for (const float x : lse) sum += x == -INFINITY ? 0.0f : expf(x - most);
+  const float whole = bad ? NAN : (most == -INFINITY ? most : most + logf(sum));
 #pragma unroll
-  for (float& w : weights) w = weight(w, lse);
-  for (std::int64_t at_size = lane * 8; at_size < p.size; at_size += kLanes * 8) {
-    Vector8 sum{};
+  for (float& x : lse) x = weight(x, whole);
+  return whole;
+}
+
+// A block for each row of each sample; threads in groups of kLanes, a group for each head.
+template <int kParts>
+__global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__ SoftmaxMergeParams p) {
+  const int samples = static_cast<int>(p.samples), heads = static_cast<int>(p.heads), size = static_cast<int>(p.size);
+  const int row = static_cast<int>(blockIdx.x) / samples, sample = static_cast<int>(blockIdx.x) % samples;
+  const int lane = threadIdx.x % kLanes, groups = kThreads / kLanes;
+  for (int first = 0; first < heads; first += groups) {
+    const int head = first + static_cast<int>(threadIdx.x) / kLanes;
+    const bool works = head < heads;
+    float weights[kParts];
 #pragma unroll
-    for (int i = 0; i < SoftmaxMergeParams::kMost; ++i) {
-      if (weights[i] == 0) continue;  // what a part without keys holds may be anything
-      const Vector8 x = load8(p.parts[i].out, at(p.parts[i], row - p.parts[i].first_row, sample, head) + at_size,
-                              p.parts[i].type);
-#pragma unroll
-      for (int j = 0; j < 8; ++j) sum.v[j] = fmaf(x.v[j], weights[i], sum.v[j]);
+    for (int i = 0; i < kParts; ++i) {
+      const std::int64_t part_row = row - p.parts[i].first_row;
+      const bool covered = works && part_row >= 0 && part_row < p.parts[i].rows;
+      weights[i] = covered ? p.parts[i].lse[lse_at(p.parts[i], part_row, sample, head)] : -INFINITY;
     }
-    store8(p.whole.out, at(p.whole, row, sample, head) + at_size, p.whole.type, sum);
+    const float lse = weights_of(weights);
+    __syncwarp();  // the whole may be the first part: all lanes have read its lse before one writes it
+    if (!works) continue;
+    if (lane == 0) p.whole.lse[lse_at(p.whole, row, sample, head)] = lse;
+    for (int i = lane * 8; i < size; i += kLanes * 8) {
+      Vector8 sum{};
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) {
+        if (weights[part] == 0) continue;  // what a part without keys holds may be anything
+        const SoftmaxMergePart& from = p.parts[part];
+        const Vector8 x = load8(from.out, at(from, row - from.first_row, sample, head) + i, from.type);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) sum.v[j] = fmaf(x.v[j], weights[part], sum.v[j]);
+      }
+      store8(p.whole.out, at(p.whole, row, sample, head) + i, p.whole.type, sum);
+    }
   }
 }
 
 }  // namespace
 
 void softmax_merge_cuda(const SoftmaxMergeParams& params, void* stream) {
-  const std::int64_t threads = params.rows * params.samples * params.heads * kLanes;
-  if (threads == 0) return;
-  merge_kernel<<<static_cast<unsigned>((threads + kThreads - 1) / kThreads), kThreads, 0,
-                 static_cast<cudaStream_t>(stream)>>>(params);
+  const std::int64_t blocks = params.rows * params.samples;
+  if (blocks == 0 || params.heads == 0) return;
+  const auto s = static_cast<cudaStream_t>(stream);
+  const auto grid = static_cast<unsigned>(blocks);
+  if (params.count <= 1) return merge_kernel<1><<<grid, kThreads, 0, s>>>(params);
+  if (params.count == 2) return merge_kernel<2><<<grid, kThreads, 0, s>>>(params);
+  merge_kernel<SoftmaxMergeParams::kMost><<<grid, kThreads, 0, s>>>(params);
 }
 
 }  // namespace ringtron

@@ -88,16 +88,29 @@ TEST(SoftmaxAccumulator, ValuesMayHaveAnotherHeadSize) {
   EXPECT_ANY_THROW(SoftmaxAccumulator(q).merge(1, out, lse));
 }
 
-TEST(SoftmaxAccumulator, DoesNotWriteIntoTheOnlyPart) {
+TEST(SoftmaxAccumulator, TheOnlyPartIsTheResult) {
   const at::Tensor q = testing::random_tensor({2, 1, 2, 3}, 1);
   const at::Tensor out = testing::random_tensor({2, 1, 2, 3}, 2), lse = testing::random_tensor({1, 2, 2}, 3);
-  const at::Tensor out_before = out.clone(), lse_before = lse.clone();
   SoftmaxAccumulator sum(q);
   sum.merge(0, out, lse);
+  EXPECT_EQ(sum.result().out.const_data_ptr(), out.const_data_ptr());
+  EXPECT_EQ(sum.result().lse.const_data_ptr(), lse.const_data_ptr());
+}
+
+// A part of a few rows is merged where the first one lies; the result is that of a merge of everything.
+TEST(SoftmaxAccumulator, FewRowsAreMergedInPlace) {
+  const at::Tensor q = testing::random_tensor({8, 1, 2, 3}, 1);
+  const at::Tensor out = testing::random_tensor({8, 1, 2, 3}, 2), lse = testing::random_tensor({1, 2, 8}, 3);
+  const at::Tensor few = testing::random_tensor({2, 1, 2, 3}, 4), few_lse = testing::random_tensor({1, 2, 2}, 5);
+  at::Tensor expected = out.clone(), expected_lse = lse.clone();
+  at::Tensor rows = expected.narrow(0, 5, 2), rows_lse = expected_lse.narrow(2, 5, 2);
+  softmax_merge(rows, rows_lse, few, few_lse);
+  SoftmaxAccumulator sum(q);
   sum.merge(0, out, lse);
-  EXPECT_TENSOR_EQUAL(out, out_before);
-  EXPECT_TENSOR_EQUAL(lse, lse_before);
-  EXPECT_TENSOR_NEAR(sum.result().out, out, 1e-15);
+  sum.merge(5, few, few_lse);
+  const SoftmaxAccumulator::Result result = sum.result();
+  EXPECT_TENSOR_EQUAL(result.out, expected);
+  EXPECT_TENSOR_EQUAL(result.lse, expected_lse);
 }
 
 }  // namespace

@@ -51,8 +51,10 @@ void AttentionState::expect_backward() const { expect(bytes_.backward); }
 at::ScalarType AttentionState::block_type() const {
   const bool drops = call_.dropout && call_.dropout->p > 0.0;  // composed in fp32 anyway
   const bool merges = plan().ranks > plan().head_ranks;
-  return sums_.device().is_cuda() && type_ == at::kBFloat16 && merges && !drops && !engine_->options().bf16_blocks ? at::kHalf
-                                                                                                                  : type_;
+  // With documents and windows most rows see one block only: nothing to gain.
+  const bool dense = planned_->masks.size() == 1 && planned_->masks.front().dense();
+  const bool half = sums_.device().is_cuda() && type_ == at::kBFloat16 && merges && dense && !drops;
+  return half && !engine_->options().bf16_blocks ? at::kHalf : type_;
 }
 
 HeadExchange AttentionState::head_exchange() const {

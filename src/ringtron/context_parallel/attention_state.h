@@ -33,7 +33,7 @@ class AttentionState final : public torch::CustomClassHolder {
 
   HeadExchange head_exchange() const;
   // The type in which blocks are computed, and keys and values travel between groups of ranks. bf16 on a GPU becomes fp16
-  // where results of several blocks are merged: each would be rounded to bf16 otherwise. The speed is the same.
+  // where most rows merge results of several blocks: each would be rounded to bf16 otherwise. The speed is the same.
   // Magnitudes above 65504 become inf.
   at::ScalarType block_type() const;
   // For one part of the heads. `dropout` is where its dropout is put; it must outlive the context.

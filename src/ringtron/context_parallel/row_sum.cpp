@@ -59,10 +59,25 @@ at::Tensor RowSum::rows(std::span<const PositionRange> ranges, at::ScalarType ty
   return result;
 }
 
-at::Tensor RowSum::all(at::ScalarType type) const {
-  const bool done = parts_.size() == 1 && parts_[0].x.scalar_type() == type && parts_[0].x.size(0) == rows_ &&
-                    !parts_[0].scale.defined();
-  if (done) return parts_[0].x;
+// Where the first part has every row and the type of the result, and the others few, only these few are passed over.
+bool RowSum::add_into_first(at::ScalarType type) {
+  if (parts_.empty() || parts_[0].x.size(0) != rows_ || parts_[0].x.scalar_type() != type || parts_[0].scale.defined()) return false;
+  std::int64_t begin = rows_, end = 0;
+  for (std::size_t i = 1; i < parts_.size(); ++i) {
+    begin = std::min(begin, parts_[i].first_row);
+    end = std::max(end, parts_[i].first_row + parts_[i].x.size(0));
+  }
+  if (2 * (end - begin) > rows_) return false;
+  if (begin < end) {
+    at::Tensor into = parts_[0].x.narrow(0, begin, end - begin);
+    sum_parts(into, begin, parts_);
+  }
+  parts_.resize(1);
+  return true;
+}
+
+at::Tensor RowSum::all(at::ScalarType type) {
+  if (add_into_first(type)) return parts_[0].x;
   const PositionRange whole{0, rows_};
   return rows({&whole, 1}, type);
 }

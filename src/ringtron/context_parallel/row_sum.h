@@ -1,8 +1,8 @@
 // A sum of tensors that each cover some rows of a whole: gradients that come block by block.
 //
 // Parts wait in the type they came in and are added a few at a time, so that memory is passed over once rather than once
-// for each part. Sums are in the accumulate type (fp32; fp64 for fp64); their order is that of add(). Parts must not be
-// written after they were added. Not thread-safe.
+// for each part. Sums are in the accumulate type (fp32; fp64 for fp64); their order is that of add(). Parts are
+// taken over: the sum may write into them, others must not. Not thread-safe.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -32,10 +32,11 @@ class RowSum {
   // The sum of these rows, one range below the other, rounded once to `type`; zeros where nothing was added. Contiguous;
   // it may be a part itself, so it is not to be written.
   at::Tensor rows(std::span<const PositionRange> ranges, at::ScalarType type) const;
-  at::Tensor all(at::ScalarType type) const;
+  at::Tensor all(at::ScalarType type);
 
  private:
   void fold();
+  bool add_into_first(at::ScalarType type);
 
   std::int64_t rows_;
   at::Tensor like_;             // no rows, of the sum's type

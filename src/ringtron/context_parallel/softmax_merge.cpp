@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "ringtron/base/check.h"
 #include "ringtron/context_parallel/block_attention.h"
 
@@ -48,9 +50,30 @@ void SoftmaxAccumulator::add_sink(const at::Tensor& sink) {
                     sink.to(type).view({1, -1, 1}).expand({q_.size(1), q_.size(2), q_.size(0)})});
 }
 
+// Where the first part has every row and the type of the result, and the others few, only these few are passed over.
+bool SoftmaxAccumulator::merge_into_first() {
+  if (parts_.empty() || parts_[0].out.size(0) != q_.size(0) || parts_[0].out.scalar_type() != type_) return false;
+  std::int64_t begin = q_.size(0), end = 0;
+  for (std::size_t i = 1; i < parts_.size(); ++i) {
+    begin = std::min(begin, parts_[i].first_row);
+    end = std::max(end, parts_[i].first_row + parts_[i].out.size(0));
+  }
+  if (2 * (end - begin) > q_.size(0)) return false;
+  if (begin < end) {
+    SoftmaxPart rows{parts_[0].out.narrow(0, begin, end - begin), parts_[0].lse.narrow(2, begin, end - begin)};
+    std::vector<SoftmaxPart> parts{rows};
+    for (std::size_t i = 1; i < parts_.size(); ++i) {
+      parts.push_back({parts_[i].out, parts_[i].lse, parts_[i].first_row - begin});
+    }
+    merge_parts(rows, parts);
+  }
+  parts_.resize(1);
+  return true;
+}
+
 SoftmaxAccumulator::Result SoftmaxAccumulator::result() {
-  const bool only = parts_.size() == 1 && parts_[0].out.size(0) == q_.size(0);
-  if (only) return {parts_[0].out.to(type_).contiguous(), parts_[0].lse.contiguous()};  // no copy, no rounding
+  const bool only = (parts_.size() == 1 && parts_[0].out.size(0) == q_.size(0)) || merge_into_first();
+  if (only) return {parts_[0].out.to(type_).contiguous(), parts_[0].lse.contiguous()};  // no copy, no more rounding
   SoftmaxPart whole = empty(type_);
   merge_parts(whole, parts_);
   return {whole.out, whole.lse};

@@ -20,8 +20,8 @@ class SoftmaxAccumulator {
   // of q.
   explicit SoftmaxAccumulator(const at::Tensor& q, std::int64_t d_v = -1, at::ScalarType type = at::ScalarType::Undefined);
 
-  // Merges a part that covers rows [first_row, first_row + part_out.size(0)) of one sample; -1: of all. The part must not
-  // be written afterwards.
+  // Merges a part that covers rows [first_row, first_row + part_out.size(0)) of one sample; -1: of all. Takes the part over:
+  // it may be written, and must not be written by others.
   void merge(std::int64_t first_row, const at::Tensor& part_out, const at::Tensor& part_lse, int sample = -1);
 
   // Adds exp(sink) to the denominator of every row; [n], accumulate type. At most once, after all parts.
@@ -37,6 +37,7 @@ class SoftmaxAccumulator {
  private:
   SoftmaxPart empty(at::ScalarType type) const;
   void fold();
+  bool merge_into_first();
 
   at::Tensor q_;
   std::int64_t d_v_;

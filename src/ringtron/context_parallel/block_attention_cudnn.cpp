@@ -1,5 +1,5 @@
-// Block attention by cuDNN's fused GPU kernels, in bf16 or fp16: all cells or a causal square. Other bands, and what cuDNN
-// refuses (odd head sizes, say), the composed one does.
+// Block attention by cuDNN's fused GPU kernels, in bf16 or fp16: all cells or a causal square. Other bands (windows), and
+// what cuDNN refuses, FlashAttention does, or, where every bit must be the same each time, plain operations.
 #include <ATen/ATen.h>
 
 #include <mutex>
@@ -15,14 +15,14 @@ class CudnnBlockAttention final : public BlockAttention {
  public:
   explicit CudnnBlockAttention(bool deterministic)
       : deterministic_(deterministic),
-        composed_(make_composed_block_attention()),
+        other_(deterministic ? make_composed_block_attention() : make_flash_cuda_block_attention()),
         tiles_(make_cudnn_tile_attention(deterministic)) {}
 
   const TileAttention* tiles() const override { return tiles_.get(); }
 
   BlockResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const BlockCall& call) const override {
-    if (!fused(q, k, v, call)) return composed_->forward(q, k, v, call);
+    if (!fused(q, k, v, call)) return other_->forward(q, k, v, call);
     const std::lock_guard lock(mutex_);
     CudnnAttentionResult result = cudnn_.forward(q, k, v, options_of(call));
     return {std::move(result.out), std::move(result.lse)};
@@ -30,7 +30,7 @@ class CudnnBlockAttention final : public BlockAttention {
 
   BlockGradient backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                          const OutputGradient& output, const BlockCall& call) const override {
-    if (!fused(q, k, v, call)) return composed_->backward(q, k, v, output, call);
+    if (!fused(q, k, v, call)) return other_->backward(q, k, v, output, call);
     // cuDNN computes delta itself, from d_out and out in the type of q.
     const CudnnAttentionOutput merged{output.d_out.to(q.scalar_type()), output.out.to(q.scalar_type()), output.lse};
     const std::lock_guard lock(mutex_);
@@ -51,7 +51,7 @@ class CudnnBlockAttention final : public BlockAttention {
   }
 
   bool deterministic_;
-  std::unique_ptr<BlockAttention> composed_;
+  std::unique_ptr<BlockAttention> other_;  // for what cuDNN does not do
   std::unique_ptr<TileAttention> tiles_;
   // The backward runs on autograd's thread. The plans that cudnn_ keeps change its speed, not its results.
   mutable std::mutex mutex_;

@@ -17,8 +17,6 @@ namespace {
 constexpr double kTolerance16 = 1e-2;
 constexpr double kTolerance32 = 1e-5;
 
-constexpr CpTransport kTransports[] = {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a};
-
 struct Tensors {
   at::Tensor q, k, v, d_out;
 };
@@ -45,15 +43,12 @@ at::Tensor rows_of_rank(const at::Tensor& x, const SequenceLayout& layout, int r
   return at::cat(rows, 0);
 }
 
-Results run(Communicator& group, const LayerSetup& layer, const Tensors& whole,
-            CpFault fault = CpFault::none) {
+Results run(Communicator& group, const LayerSetup& layer, const Tensors& whole, CpAttentionOptions options = {}) {
   const auto mine = [&](const at::Tensor& x) {
     return rows_of_rank(x, layer.layout(), group.rank()).contiguous().detach().to(layer.type);
   };
   const at::Tensor q = mine(whole.q).set_requires_grad(true), k = mine(whole.k).set_requires_grad(true),
                    v = mine(whole.v).set_requires_grad(true);
-  CpAttentionOptions options;
-  options.fault = fault;
   const auto attention = make_cp_attention(group, layer.layout(), options);
   const at::Tensor out = attention->forward(q, k, v, layer.call);
   out.backward(mine(whole.d_out));
@@ -93,16 +88,18 @@ bool outputs_agree(const Setting& setting) {
   const std::vector<std::int64_t> documents = {0, length / 7, length / 7 + 1, length / 2};
   const double tolerance = setting.type == at::kBFloat16 ? kTolerance16 : kTolerance32;
   LocalCommunicator alone("one rank", setting.environment.rank);
+  CpAttentionOptions options = setting.attention_options();
+  options.fault = setting.options.fault;
   bool agree = true;
   for (const Heads& heads : setting.options.heads) {
     for (const auto& starts : {std::vector<std::int64_t>{}, documents}) {
       LayerSetup layer = setting.layer(heads, length, "zigzag", starts);
       const Tensors whole = whole_inputs(layer);
       const Results expected = run(alone, of_one_rank(layer), whole);
-      for (const CpTransport transport : kTransports) {
+      for (const CpTransport transport : setting.transports()) {
         layer.call.transport = transport;
         const auto found =
-            errors(setting, layer, run(*setting.group, layer, whole, setting.options.fault), expected);
+            errors(setting, layer, run(*setting.group, layer, whole, options), expected);
         const double worst = *std::max_element(found.begin(), found.end());
         if (std::all_of(found.begin(), found.end(), [&](double e) { return e <= tolerance; }))
           continue;  // NaN is not
@@ -141,9 +138,9 @@ void print_errors(const Setting& setting) {
   for (std::size_t i = 0; i < 4; ++i)
     mine.x[i] = rows_of_rank(one.x[i], layer.layout(), setting.group->rank());
   print_row("one rank", mine, layer);
-  for (const CpTransport transport : kTransports) {
+  for (const CpTransport transport : setting.transports()) {
     layer.call.transport = transport;
-    print_row(std::string(to_text(transport)), run(*setting.group, layer, whole), layer);
+    print_row(std::string(to_text(transport)), run(*setting.group, layer, whole, setting.attention_options()), layer);
   }
 }
 

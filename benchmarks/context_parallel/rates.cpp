@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 
 #include "ringtron/base/clock.h"
 #include "ringtron/base/random.h"
@@ -16,7 +17,8 @@
 namespace ringtron::benchmark {
 namespace {
 
-constexpr CpTransport kTransports[] = {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a};
+// Those that auto chooses from.
+constexpr CpTransport kChoices[] = {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a};
 constexpr int kRounds =
     2;  // each measures everything once, so that a machine that slows down slows all of it
 
@@ -54,9 +56,7 @@ Repeats repeats_of(const Setting& setting, const LayerSetup& layer) {
 
 std::vector<double> steps_of(const Setting& setting, LayerSetup layer, CpTransport transport) {
   layer.call.transport = transport;
-  CpAttentionOptions options;
-  options.head_groups = setting.options.head_groups;
-  return LayerBench(*setting.group, layer, options).time_steps(repeats_of(setting, layer));
+  return LayerBench(*setting.group, layer, setting.attention_options()).time_steps(repeats_of(setting, layer));
 }
 
 std::vector<double> steps_of_one_rank(const Setting& setting, const LayerSetup& one) {
@@ -65,15 +65,28 @@ std::vector<double> steps_of_one_rank(const Setting& setting, const LayerSetup& 
   return LayerBench(alone, one, {}).time_steps(repeats_of(setting, one));
 }
 
-std::map<CpTransport, Rate> rates_of(const Setting& setting, const LayerSetup& layer) {
+std::map<CpTransport, Rate> rates_of(const Setting& setting, const LayerSetup& layer,
+                                     std::span<const CpTransport> transports) {
   std::map<CpTransport, std::vector<double>> seconds;
   for (int round = 0; round < kRounds; ++round) {
-    for (const CpTransport transport : kTransports)
+    for (const CpTransport transport : transports)
       append(seconds[transport], steps_of(setting, layer, transport));
   }
   std::map<CpTransport, Rate> rates;
   for (const auto& [transport, times] : seconds) rates[transport] = rate_of(layer, times);
   return rates;
+}
+
+std::map<CpTransport, Rate> rates_of(const Setting& setting, const LayerSetup& layer) {
+  return rates_of(setting, layer, setting.transports());
+}
+
+// Column heads, one for each transport, and the line below a table's head.
+std::string heads_of(const Setting& setting, const std::string& first, int columns) {
+  std::string head = first, rule = "|";
+  for (const CpTransport transport : setting.transports()) head += fmt::format(" {} |", to_text(transport));
+  for (int i = 0; i < columns + static_cast<int>(setting.transports().size()); ++i) rule += "---|";
+  return head + "\n" + rule;
 }
 
 // One row of ratios. Returns our rates.
@@ -86,7 +99,7 @@ std::map<CpTransport, double> print_ratio_row(const Setting& setting, const std:
   const Rate alone = rate_of(one, alone_seconds);
   std::string row = fmt::format("| {} | {:.3g} ({:.1f}%) |", name, alone.tflops, 100 * alone.spread);
   std::map<CpTransport, double> tflops;
-  for (const CpTransport transport : kTransports) {
+  for (const CpTransport transport : setting.transports()) {
     const Rate& rate = rates.at(transport);
     tflops[transport] = rate.tflops;
     row += fmt::format(" {:.3f} ({:.2f} ms, {:.1f}%) |", rate.tflops / alone.tflops, 1e3 * rate.median,
@@ -150,9 +163,7 @@ std::vector<std::int64_t> documents_of(std::int64_t length) { return documents_o
 std::vector<OwnRates> print_rates(const Setting& setting) {
   std::vector<OwnRates> all;
   setting.say("\n### Rate per rank ÷ rate of the same kernel on one rank with equal work\n");
-  setting.say(
-      "| heads | tokens per rank | one rank, TFLOP/s (spread) | p2p | all_gather | a2a "
-      "|\n|---|---|---|---|---|---|");
+  setting.say(heads_of(setting, "| heads | tokens per rank | one rank, TFLOP/s (spread) |", 3));
   for (const Heads& heads : setting.options.heads) {
     for (const std::int64_t tokens : setting.options.tokens) {
       const LayerSetup layer = setting.layer(heads, tokens * setting.group->size());
@@ -165,9 +176,7 @@ std::vector<OwnRates> print_rates(const Setting& setting) {
 
 void print_documents(const Setting& setting) {
   setting.say("\n### Rate with documents ÷ rate of one causal sequence of the same length\n");
-  setting.say(
-      "| layout | tokens per rank | documents | largest area / mean | p2p | all_gather | a2a "
-      "|\n|---|---|---|---|---|---|---|");
+  setting.say(heads_of(setting, "| layout | tokens per rank | documents | largest area / mean |", 4));
   const Heads& heads = setting.options.heads.back();
   for (const std::int64_t tokens : setting.options.tokens) {
     const std::int64_t length = tokens * setting.group->size();
@@ -199,7 +208,7 @@ void print_planning(const Setting& setting) {
       const SequenceLayout layout = balanced_layout(masks, ranks);
       std::string row = fmt::format("| {} | {} | {} | {:.2f} |", ranks, length, starts.size(),
                                     milliseconds_of(setting, [&] { balanced_layout(masks, ranks); }));
-      for (const CpTransport transport : kTransports) {
+      for (const CpTransport transport : kChoices) {
         row += fmt::format(" {:.2f} |", milliseconds_of(setting, [&] {
                              make_transport_plan(transport, 1, {layout, masks}, ranks / 2);
                            }));
@@ -224,14 +233,14 @@ void print_auto(const Setting& setting) {
     const std::vector<AttentionMask> masks = layer.masks();
     const TransportChoice choice =
         choose_transport({{layer.layout(), masks}, layer.shape, 0, speeds.link, speeds.attention});
-    const std::map<CpTransport, Rate> rates = rates_of(setting, layer);
+    const std::map<CpTransport, Rate> rates = rates_of(setting, layer, kChoices);
     const auto fastest = std::min_element(rates.begin(), rates.end(), [](const auto& a, const auto& b) {
       return a.second.median < b.second.median;
     });
     const double ratio = rates.at(choice.transport).median / fastest->second.median;
     worst = std::max(worst, ratio);
     std::string predicted, measured;
-    for (const CpTransport transport : kTransports) {
+    for (const CpTransport transport : kChoices) {
       predicted +=
           fmt::format("{:.2f} ", 1e3 * choice.predictions[static_cast<std::size_t>(transport)].seconds);
       measured += fmt::format("{:.2f} ", 1e3 * rates.at(transport).median);

@@ -41,6 +41,8 @@ Prints markdown. Outputs and gradients are compared with one rank's first; where
 
 namespace {
 
+constexpr int kRanksOfHeads = 2;  // A of a2a+p2p
+
 std::string cpu_name() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -99,6 +101,19 @@ std::string Heads::name() const {
 
 std::string Setting::machine() const {
   return device.is_cuda() ? device_name(device) : cpu_name();
+}
+
+std::vector<CpTransport> Setting::transports() const {
+  std::vector<CpTransport> transports = {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a};
+  if (group->size() >= 4 && group->size() % kRanksOfHeads == 0) transports.push_back(CpTransport::hierarchical);
+  return transports;
+}
+
+CpAttentionOptions Setting::attention_options() const {
+  CpAttentionOptions o;
+  o.head_groups = options.head_groups;
+  if (group->size() % kRanksOfHeads == 0) o.hierarchical_a = kRanksOfHeads;
+  return o;
 }
 
 void Setting::say(const std::string& line) const {

@@ -40,6 +40,11 @@ struct Setting {
   std::unique_ptr<Communicator> group;
   Options options;
 
+  // p2p, all_gather, a2a; with 4 ranks or more, a2a+p2p too, heads over pairs.
+  std::vector<CpTransport> transports() const;
+  // What all attention here is made with.
+  CpAttentionOptions attention_options() const;
+
   std::string machine() const;  // name of the GPU, or of the CPU
   bool speaks() const { return environment.rank == 0; }
   void say(const std::string& line) const;  // on rank 0

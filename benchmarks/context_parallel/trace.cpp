@@ -14,9 +14,7 @@ using torch::profiler::impl::ActivityType;
 
 void write_trace(const Setting& setting, LayerSetup layer, CpTransport transport, const std::string& path) {
   layer.call.transport = transport;
-  CpAttentionOptions options;
-  options.head_groups = setting.options.head_groups;
-  LayerBench bench(*setting.group, layer, options);
+  LayerBench bench(*setting.group, layer, setting.attention_options());
   bench.time_steps({2, 1});  // plans are made, connections are open
   const std::set<ActivityType> activities =
       setting.device.is_cuda() ? std::set{ActivityType::CUDA} : std::set{ActivityType::CPU};

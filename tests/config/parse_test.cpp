@@ -93,7 +93,7 @@ TEST(Parse, UnknownFlagsNameTheNearest) {
 TEST(Parse, MegatronFlagsThatAreRefused) {
   for (const char* name :
        {"--fp16", "--fp8-format hybrid", "--num-experts 8", "--moe-router-topk 2", "--batch-size 4",
-        "--use-distributed-optimizer", "--recompute-granularity full", "--wandb-project x"}) {
+        "--use-distributed-optimizer", "--distribute-saved-activations", "--wandb-project x"}) {
     const ParsedFlags parsed = flags(name);
     ASSERT_EQ(parsed.faults.size(), 1u) << name;
     EXPECT_THAT(parsed.faults[0].message, HasSubstr("Ringtron does not take this Megatron-LM flag: "));
@@ -109,14 +109,15 @@ TEST(Parse, MegatronFlagsWithoutEffect) {
   EXPECT_EQ(parsed.line.config.precision.seed, 5);
 }
 
-TEST(Parse, RecomputeIsAcceptedWithAWarning) {
+TEST(Parse, RecomputeFlags) {
   for (const char* name : {"--recompute-activations", "--ckpt-activations", "--ckpt_activations"}) {
     const ParsedFlags parsed = flags(name);
     EXPECT_THAT(parsed.faults, IsEmpty());
-    ASSERT_EQ(parsed.line.notices.size(), 1u) << name;
-    EXPECT_EQ(parsed.line.notices[0].kind, Notice::Kind::warning);
-    EXPECT_THAT(parsed.line.notices[0].text, HasSubstr("keeps all activations"));
+    EXPECT_TRUE(parsed.line.config.recompute.activations || parsed.line.config.recompute.ckpt_activations) << name;
   }
+  EXPECT_THAT(flags("--recompute-granularity some").faults[0].message, HasSubstr("got 'some'"));
+  EXPECT_THAT(flags("--recompute-num-layers 0").faults[0].message, HasSubstr("expected at least 1, got 0"));
+  EXPECT_THAT(flags("--checkpoint-activations").faults[0].message, HasSubstr("--recompute-activations"));
 }
 
 TEST(Parse, AllFaultsAtOnce) {

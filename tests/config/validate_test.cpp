@@ -125,6 +125,20 @@ const Case kCases[] = {
      "expected at least --start-weight-decay 1, got 0"},
     {"", "--override-opt-param-scheduler --use-checkpoint-opt-param-scheduler", "expected at most one"},
     {"", "--fp64", "--bf16, --fp64: expected at most one type"},
+    {"", "--recompute-granularity full --recompute-num-layers 1",
+     "Using recompute_granularity: full so recompute_method must be \"block\" or \"uniform\""},
+    {"", "--recompute-granularity full --recompute-method uniform",
+     "recompute_num_layers must be between 1 and num_layers_per_pipeline_rank: 32, got none"},
+    {"", "--recompute-granularity full --recompute-method block --recompute-num-layers 33",
+     "recompute_num_layers must be between 1 and num_layers_per_pipeline_rank: 32, got 33"},
+    {"", "--recompute-granularity selective --recompute-method uniform",
+     "recompute method is not yet supported for selective recomputing granularity"},
+    {"", "--recompute-activations --recompute-num-layers 2",
+     "When using recompute_granularity: selective recompute_num_layers must be None."},
+    {"", "--recompute-activations --recompute-granularity full --recompute-method uniform --recompute-num-layers 1",
+     "--recompute-activations: expected no --recompute-granularity but selective, got full"},
+    {"", "--recompute-granularity selective --recompute-modules core_attn mlp",
+     "--recompute-modules: expected core_attn, got mlp: "},
     {"--data-path", "",
      "expected exactly one source of --data-path, --train-data-path (with --valid- and --test-data-path) and "
      "--mock-data, got 0"},
@@ -156,7 +170,7 @@ TEST(Validate, EachRuleFiresAlone) {
 TEST(Validate, EveryRuleHasACase) {
   std::vector<const internal::Rule*> silent;
   for (const auto rules : {internal::parallel_rules(), internal::model_rules(), internal::training_rules(),
-                           internal::data_rules(), internal::strict_megatron_rules()}) {
+                           internal::recompute_rules(), internal::data_rules(), internal::strict_megatron_rules()}) {
     for (const internal::Rule& rule : rules) {
       bool fired = false;
       for (const Case& c : kCases) {
@@ -188,6 +202,12 @@ TEST(Validate, GoodLinesHaveNoFault) {
         "--cp-comm-type allgather --window-size 127,0",
         "--cp-comm-type a2a+p2p --hierarchical-context-parallel-sizes 2 1 --window-size -1 0",
         "--cp-comm-type a2a --num-attention-heads 28 --kv-channels 128 --softmax-type learnable",
+        "--recompute-granularity full --recompute-method uniform --recompute-num-layers 32",
+        "--recompute-granularity full --recompute-method block --recompute-num-layers 5 --recompute-modules mlp "
+        "--cp-keep-kv",
+        "--recompute-activations --recompute-modules core_attn",
+        "--ckpt-activations",
+        "--recompute-method uniform --recompute-num-layers 7 --recompute-modules mlp --cp-keep-kv",
         "--reset-attention-mask --reset-position-ids --eod-mask-loss --cp-layout contiguous "
         "--no-proof-of-exchange",
         "--strict-megatron",
@@ -265,10 +285,41 @@ TEST(Resolve, SwitchesSequenceParallelismOffWithoutTensorParallelism) {
 }
 
 TEST(Resolve, TwiceIsOnce) {
-  const Resolved once = resolve(config_of(example_1_with("--mock-data")), kExample1Ranks);
-  const Resolved twice = resolve(once.config, kExample1Ranks);
-  EXPECT_EQ(fingerprint_text(once.config), fingerprint_text(twice.config));
-  EXPECT_THAT(twice.notices, IsEmpty());
+  for (const char* with : {"--mock-data", "--ckpt-activations", "--cp-keep-kv", "--recompute-method block"}) {
+    const Resolved once = resolve(config_of(example_1_with(with)), kExample1Ranks);
+    const Resolved twice = resolve(once.config, kExample1Ranks);
+    EXPECT_EQ(fingerprint_text(once.config), fingerprint_text(twice.config));
+    EXPECT_THAT(twice.notices, IsEmpty()) << with;
+  }
+}
+
+TEST(Resolve, RecomputeActivationsIsSelective) {
+  for (const char* with : {"--recompute-activations", "--ckpt_activations", "--recompute-granularity selective"}) {
+    const RecomputeConfig recompute = resolve(config_of(example_1_with(with)), kExample1Ranks).config.recompute;
+    EXPECT_EQ(recompute.granularity, "selective") << with;
+    EXPECT_THAT(recompute.modules, ElementsAre("core_attn"));
+    EXPECT_FALSE(recompute.cp_keep_kv);
+  }
+}
+
+TEST(Resolve, SaysWhatOfRecomputeHasNoEffect) {
+  const auto warning = [](const char* with) {
+    std::vector<std::string> texts;
+    for (const Notice& notice : resolve(config_of(example_1_with(with)), kExample1Ranks).notices) {
+      if (notice.kind == Notice::Kind::warning && notice.text.find("--split") == std::string::npos)
+        texts.push_back(notice.text);
+    }
+    return texts;
+  };
+  EXPECT_THAT(warning("--recompute-activations --cp-keep-kv"), IsEmpty());
+  EXPECT_THAT(warning("--ckpt-activations"), ElementsAre(HasSubstr("is read as --recompute-activations")));
+  EXPECT_THAT(warning("--recompute-num-layers 2"), ElementsAre(HasSubstr("without --recompute-granularity")));
+  EXPECT_THAT(warning("--cp-keep-kv"), ElementsAre(HasSubstr("--cp-keep-kv is switched off")));
+  EXPECT_THAT(warning("--recompute-granularity full --recompute-method block --recompute-num-layers 1 "
+                      "--recompute-modules mlp"),
+              ElementsAre(HasSubstr("--recompute-modules has no effect")));
+  EXPECT_THAT(warning("--context-parallel-size 1 --recompute-activations --cp-keep-kv"),
+              ElementsAre(HasSubstr("--cp-keep-kv is switched off")));
 }
 
 TEST(DataParallelSize, DividesTheWorld) {

@@ -115,6 +115,17 @@ struct PrecisionConfig {
   bool deterministic_mode = false;
 };
 
+// Which activations are not kept for the backward pass but computed again in it.
+struct RecomputeConfig {
+  std::string granularity;  // full, selective; empty: none
+  std::string method;       // of full: uniform, block
+  int num_layers = 0;       // of full: per piece with uniform, in all with block; 0: not given
+  std::vector<std::string> modules;  // of selective; after resolve(): core_attn where none was given
+  bool activations = false;       // --recompute-activations
+  bool ckpt_activations = false;  // a common mistake for it; after resolve(): false
+  bool cp_keep_kv = false;
+};
+
 struct CheckpointConfig {
   std::string save;
   std::string load;
@@ -169,6 +180,7 @@ struct Config {
   BatchConfig batch;
   OptimizerConfig optimizer;
   PrecisionConfig precision;
+  RecomputeConfig recompute;
   CheckpointConfig checkpoint;
   DataConfig data;
   EvaluationConfig evaluation;

@@ -24,17 +24,8 @@ constexpr std::string_view kLogDetail = "it only adds or removes detail in logs"
 constexpr std::string_view kOnlyFp16 = "loss scaling belongs to fp16; bf16 and fp32 need none";
 constexpr std::string_view kDeprecated = "Megatron ignores it too";
 constexpr std::string_view kGraphs = "Ringtron has no CUDA graphs; only speed may differ";
-constexpr std::string_view kNoRecompute =
-    "recomputing activations comes in a later version. This run keeps all activations in memory: same "
-    "result, more "
-    "memory. If it does not fit, raise --context-parallel-size or --tensor-model-parallel-size";
 
 constexpr ForeignFlag kFlags[] = {
-    {"--recompute-activations", kWarned, kNoRecompute},
-    {"--ckpt-activations", kWarned,
-     "Megatron has no such flag; it is read as --recompute-activations. Recomputing activations comes in a "
-     "later "
-     "version. This run keeps all activations in memory: same result, more memory"},
     {"--rampup-batch-size", kWarned,
      "as in current Megatron it is ignored; the batch has its full size from the start", kMany},
     {"--transformer-impl", kAccepted, kOneImplementation, kOne},

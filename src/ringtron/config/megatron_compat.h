@@ -1,9 +1,8 @@
 // The flags of Megatron-LM that are not Ringtron options, each with a verdict and its reason.
 //
 // Accepted: the flag only picks an implementation, or adds detail to a log; leaving it out changes neither
-// the result, nor the memory a run needs, nor the files it leaves. Such a line goes on with a notice. One
-// exception is kinder than the rule and says so in a warning: --recompute-activations. Refused: everything
-// else. A run that silently ignored such a flag would not be the run that was asked for.
+// the result, nor the memory a run needs, nor the files it leaves. Such a line goes on with a notice.
+// Refused: everything else. A run that silently ignored such a flag would not be the run that was asked for.
 #pragma once
 
 #include <span>

@@ -19,9 +19,6 @@ constexpr std::string_view kMoe = "mixtures of experts are not built";
 constexpr std::string_view kMamba = "Mamba and hybrid models come in a later version";
 constexpr std::string_view kMla = "multi-head latent attention is not built";
 constexpr std::string_view kFp8 = "types below bf16 are not built; use --bf16";
-constexpr std::string_view kRecompute =
-    "recomputing activations comes in a later version; leave it out to keep all activations, or raise CP or "
-    "TP";
 constexpr std::string_view kOffload = "nothing is offloaded to the host; raise CP or TP to save memory";
 constexpr std::string_view kDynamicCp = "dynamic context parallelism comes in a later version";
 constexpr std::string_view kPacking =
@@ -54,11 +51,8 @@ constexpr ForeignFlag kFlags[] = {
     no("--model-parallel-size", "its name is now --tensor-model-parallel-size"),
     no("--checkpoint-activations", "its name is now --recompute-activations"),
     no("--fp16", "there is no fp16 with loss scaling; use --bf16"),
-    no("--recompute-granularity", kRecompute),
-    no("--recompute-method", kRecompute),
-    no("--recompute-num-layers", kRecompute),
-    no("--recompute-modules", kRecompute),
-    no("--distribute-saved-activations", kRecompute),
+    no("--distribute-saved-activations",
+       "saved inputs of recomputed layers are not cut over the tensor-parallel group; --sequence-parallel does so"),
     no("--cpu-offloading-num-layers", kOffload),
     no("--fine-grained-activation-offloading", kOffload),
     no("--optimizer-cpu-offload", kOffload),

@@ -150,6 +150,7 @@ std::span<const OptionGroup> option_groups() {
       {"batch", "Batch and length of the run", batch_options()},
       {"optimizer", "Optimizer and schedule", optimizer_options()},
       {"precision", "Precision, initial weights, randomness", precision_options()},
+      {"recompute", "Recomputed activations", recompute_options()},
       {"checkpoint", "Checkpoints", checkpoint_options()},
       {"data", "Data and tokenizer", data_options()},
       {"evaluation", "Evaluation", evaluation_options()},

@@ -103,6 +103,7 @@ std::span<const Option> model_options();
 std::span<const Option> batch_options();
 std::span<const Option> optimizer_options();
 std::span<const Option> precision_options();
+std::span<const Option> recompute_options();
 std::span<const Option> checkpoint_options();
 std::span<const Option> data_options();
 std::span<const Option> evaluation_options();

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <string>
+#include <string_view>
 
 #include "ringtron/config/validate.h"
 
@@ -65,6 +67,35 @@ void resolve_training(Config& config, int world_size, std::vector<Notice>& notic
   if (batch.skip_train) config.checkpoint.no_load_optim = true;
 }
 
+// What was given but does nothing is set back, with a warning, so that listings show what runs.
+void resolve_recompute(RecomputeConfig& recompute, int context_ranks, std::vector<Notice>& notices) {
+  const auto warn = [&](std::string_view text) { notices.push_back({Notice::Kind::warning, std::string(text)}); };
+  if (recompute.ckpt_activations) {
+    warn("--ckpt-activations is no flag of Megatron-LM; it is read as --recompute-activations");
+    recompute.activations = true;
+    recompute.ckpt_activations = false;
+  }
+  if (recompute.activations && recompute.granularity.empty()) recompute.granularity = "selective";
+  const bool none = recompute.granularity.empty();
+  if (none && (!recompute.method.empty() || recompute.num_layers != 0 || !recompute.modules.empty())) {
+    warn("--recompute-method, --recompute-num-layers and --recompute-modules have no effect without "
+         "--recompute-granularity");
+    recompute.method.clear();
+    recompute.num_layers = 0;
+    recompute.modules.clear();
+  }
+  if (recompute.granularity == "full" && !recompute.modules.empty()) {
+    warn("--recompute-modules has no effect with --recompute-granularity full, which recomputes whole layers");
+    recompute.modules.clear();
+  }
+  if (recompute.granularity == "selective" && recompute.modules.empty()) recompute.modules = {"core_attn"};
+  if (recompute.cp_keep_kv && (none || context_ranks == 1)) {
+    warn(none ? "--cp-keep-kv is switched off: attention is recomputed with --recompute-granularity only"
+              : "--cp-keep-kv is switched off: nothing comes from other ranks, --context-parallel-size is 1");
+    recompute.cp_keep_kv = false;
+  }
+}
+
 void resolve_data(DataConfig& data, std::vector<Notice>& notices) {
   if (!data.split.empty() || data.data_path.empty()) return;
   data.split = "969, 30, 1";
@@ -78,6 +109,7 @@ Resolved resolve(const Config& config, int world_size) {
   resolve_parallel(out.config.parallel, out.notices);
   resolve_model(out.config.model, out.notices);
   resolve_training(out.config, world_size, out.notices);
+  resolve_recompute(out.config.recompute, out.config.parallel.context_parallel_size, out.notices);
   resolve_data(out.config.data, out.notices);
   return out;
 }

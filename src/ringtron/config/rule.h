@@ -29,6 +29,7 @@ std::span<const Rule> parallel_rules();
 std::span<const Rule> strict_megatron_rules();
 std::span<const Rule> model_rules();
 std::span<const Rule> training_rules();
+std::span<const Rule> recompute_rules();
 std::span<const Rule> data_rules();
 
 // "1008 or 1016": the multiples of `unit` around `value`, as far as they are positive.

@@ -1,0 +1,60 @@
+// Flags that trade memory for time: activations that are computed again instead of kept.
+#include "ringtron/config/option.h"
+
+namespace ringtron {
+namespace {
+
+constexpr std::string_view kGranularities[] = {"full", "selective"};
+constexpr std::string_view kMethods[] = {"uniform", "block"};
+
+constexpr Option kOptions[] = {
+    {"--recompute-granularity",
+     FIELD(recompute.granularity),
+     "Compute activations again in the backward pass instead of keeping them. full: whole layers, of which only the "
+     "input is kept; selective: the modules of --recompute-modules. The result has the same bits on a CPU.",
+     {.choices = kGranularities},
+     Compat::same,
+     {.default_text = "none"}},
+    {"--recompute-method",
+     FIELD(recompute.method),
+     "Which layers --recompute-granularity full recomputes. uniform: all, in pieces of --recompute-num-layers; block: "
+     "the first --recompute-num-layers, one by one.",
+     {.choices = kMethods},
+     Compat::same,
+     {.default_text = "none"}},
+    {"--recompute-num-layers",
+     FIELD(recompute.num_layers),
+     "Layers per piece (uniform; the last piece may be shorter) or layers that are recomputed (block).",
+     {.at_least = 1},
+     Compat::same,
+     {.unit = "layers", .default_text = "none"}},
+    {"--recompute-modules",
+     FIELD(recompute.modules),
+     "What --recompute-granularity selective recomputes. Only core_attn, the attention without its projections.",
+     {},
+     Compat::ours,
+     {.note = "Megatron has more modules", .default_text = "core_attn"}},
+    {"--recompute-activations", FIELD(recompute.activations), "The same as --recompute-granularity selective."},
+    {"--ckpt-activations",
+     FIELD(recompute.ckpt_activations),
+     "Read as --recompute-activations, with a warning.",
+     {},
+     Compat::ours,
+     {.note = "Megatron has no such flag, though many a text names it"}},
+    {"--cp-keep-kv",
+     FIELD(recompute.cp_keep_kv),
+     "Keep what attention received from other context-parallel ranks, so that recomputing it sends nothing. Per "
+     "recomputed layer and rank, in elements, with Q = s b n d / CP and KV = 2 s b g d / CP: p2p, all_gather "
+     "(CP - 1) KV; a2a 2 Q + KV; a2a+p2p 2 Q + P KV.",
+     {},
+     Compat::ours,
+     {.note = "Megatron communicates again"}},
+};
+
+}  // namespace
+
+std::span<const Option> recompute_options() {
+  return kOptions;
+}
+
+}  // namespace ringtron

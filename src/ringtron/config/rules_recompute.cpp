@@ -1,0 +1,88 @@
+// Rules over the recomputation of activations: Megatron-LM's, with its words.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "ringtron/config/rule.h"
+
+namespace ringtron::internal {
+namespace {
+
+using In = const RuleInput&;
+
+constexpr std::string_view kCoreAttention = "core_attn";
+
+const RecomputeConfig& recompute(In in) {
+  return in.resolved.recompute;
+}
+
+std::string other_module(In in) {
+  const auto& modules = recompute(in).modules;
+  const auto found = std::find_if(modules.begin(), modules.end(),
+                                  [](const std::string& module) { return module != kCoreAttention; });
+  return found == modules.end() ? std::string() : *found;
+}
+
+constexpr Rule kRules[] = {
+    {"--recompute-activations --ckpt-activations --recompute-granularity",
+     [](In in) { return recompute(in).activations && recompute(in).granularity == "full"; },
+     [](In) {
+       return std::string("--recompute-activations: expected no --recompute-granularity but selective, got full");
+     },
+     "keep one of both"},
+    {"--recompute-granularity --recompute-method",
+     [](In in) {
+       const RecomputeConfig& r = recompute(in);
+       return r.granularity == "full" && r.method.empty() && !r.activations;
+     },
+     [](In) {
+       return std::string("Using recompute_granularity: full so recompute_method must be \"block\" or \"uniform\"");
+     },
+     "add --recompute-method uniform --recompute-num-layers 1 for the least memory"},
+    {"--recompute-granularity --recompute-num-layers --num-layers",
+     [](In in) {
+       const RecomputeConfig& r = recompute(in);
+       const bool sound = r.num_layers >= 1 && r.num_layers <= in.given.model.num_layers;
+       return r.granularity == "full" && !r.activations && in.given.model.num_layers > 0 && !sound;
+     },
+     [](In in) {
+       const int got = recompute(in).num_layers;
+       return fmt::format(
+           "When using recompute_granularity: full recompute_num_layers must be between 1 and "
+           "num_layers_per_pipeline_rank: {}, got {}",
+           in.given.model.num_layers, got == 0 ? std::string("none") : fmt::format("{}", got));
+     },
+     "give --recompute-num-layers in that range"},
+    {"--recompute-granularity --recompute-method",
+     [](In in) { return recompute(in).granularity == "selective" && !recompute(in).method.empty(); },
+     [](In in) {
+       return fmt::format(
+           "recompute method is not yet supported for selective recomputing granularity: expected no "
+           "--recompute-method, got {}",
+           recompute(in).method);
+     },
+     "leave it out, or use --recompute-granularity full"},
+    {"--recompute-granularity --recompute-num-layers",
+     [](In in) { return recompute(in).granularity == "selective" && recompute(in).num_layers != 0; },
+     [](In in) {
+       return fmt::format("When using recompute_granularity: selective recompute_num_layers must be None. Got {}",
+                          recompute(in).num_layers);
+     },
+     "leave it out, or use --recompute-granularity full"},
+    {"--recompute-granularity --recompute-modules",
+     [](In in) { return recompute(in).granularity == "selective" && !other_module(in).empty(); },
+     [](In in) {
+       return fmt::format(
+           "--recompute-modules: expected {}, got {}: no other part of a layer is recomputed by itself yet",
+           kCoreAttention, other_module(in));
+     },
+     "for more memory than core_attn saves use --recompute-granularity full"},
+};
+
+}  // namespace
+
+std::span<const Rule> recompute_rules() {
+  return kRules;
+}
+
+}  // namespace ringtron::internal

@@ -44,8 +44,8 @@ constexpr Option kOptions[] = {
     {"--cp-keep-kv",
      FIELD(recompute.cp_keep_kv),
      "Keep what attention received from other context-parallel ranks, so that recomputing it sends nothing. Per "
-     "recomputed layer and rank, in elements, with Q = s b n d / CP and KV = 2 s b g d / CP: p2p, all_gather "
-     "(CP - 1) KV; a2a 2 Q + KV; a2a+p2p 2 Q + P KV.",
+     "recomputed layer and rank, in elements, with Q = s b n d / CP and KV = 2 s b g d / CP: p2p "
+     "(CP - 1) KV; all_gather CP KV; a2a 2 Q + KV; a2a+p2p 2 Q + P KV.",
      {},
      Compat::ours,
      {.note = "Megatron communicates again"}},

@@ -37,7 +37,36 @@ AttentionState::AttentionState(std::shared_ptr<AttentionEngine> engine, Attentio
   shape.element_bytes = static_cast<std::int64_t>(q.element_size());
   shape.sum_bytes = static_cast<std::int64_t>(sums_.dtype().itemsize());
   bytes_ = bytes_of(planned_->plan, planned_->layout, shape, engine_->group().rank());
-  expect(bytes_.forward);
+  expect(replays() ? 0 : bytes_.forward);
+}
+
+void AttentionState::begin_kept() const {
+  if (!call_.kept) return;
+  if (!replays()) return call_.kept->begin(shares_.size());
+  if (fault() == CpFault::wrong_kept) call_.kept->spoil();
+}
+
+void AttentionState::end_kept() const {
+  if (!call_.kept) return;
+  if (replays()) {
+    call_.kept->clear();
+  } else {
+    call_.kept->set_filled();
+  }
+}
+
+void AttentionState::keep_heads(std::size_t part, const std::array<at::Tensor, 3>& heads) const {
+  if (call_.kept) call_.kept->part(part).heads = heads;
+}
+
+std::array<at::Tensor, 3> AttentionState::kept_heads(std::size_t part) const {
+  return std::exchange(call_.kept->part(part).heads, {});
+}
+
+void AttentionState::use_kept_blocks(std::size_t part, PlanContext& context) const {
+  if (!call_.kept) return;
+  context.kept = &call_.kept->part(part).blocks;
+  context.replays = replays();
 }
 
 void AttentionState::expect(std::int64_t bytes) const {

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 #include <torch/custom_class.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 
 #include "ringtron/context_parallel/attention_engine.h"
 #include "ringtron/context_parallel/head_exchange.h"
+#include "ringtron/context_parallel/kept_exchange.h"
 #include "ringtron/context_parallel/plan_runner.h"
 
 namespace ringtron::internal {
@@ -39,6 +41,16 @@ class AttentionState final : public torch::CustomClassHolder {
   // For one part of the heads. `dropout` is where its dropout is put; it must outlive the context.
   PlanContext context(const at::Tensor& q, const std::vector<HeadShare>& shares,
                       std::optional<AttentionDropout>& dropout) const;
+  // Around the forward, where the call has a KeptExchange.
+  void begin_kept() const;
+  void end_kept() const;
+  // Whether the call takes what an earlier one kept.
+  bool replays() const { return call_.kept && call_.kept->filled(); }
+  // q, k and v of this part of the heads after the exchange. kept_heads() takes them away.
+  void keep_heads(std::size_t part, const std::array<at::Tensor, 3>& heads) const;
+  std::array<at::Tensor, 3> kept_heads(std::size_t part) const;
+  // The plan of this part of the heads keeps the blocks that come, or takes those that were kept.
+  void use_kept_blocks(std::size_t part, PlanContext& context) const;
   // Adds what the backward has to do to the proof.
   void expect_backward() const;
 

@@ -20,15 +20,6 @@ using internal::AttentionEngine;
 using internal::AttentionState;
 using internal::Observed;
 
-// Keys of this rank in the wrong order: a fault on purpose.
-at::Tensor with_ends_swapped(const at::Tensor& k) {
-  if (k.size(0) < 2) return k;
-  at::Tensor swapped = k.clone();
-  swapped.select(0, 0).copy_(k.select(0, k.size(0) - 1));
-  swapped.select(0, k.size(0) - 1).copy_(k.select(0, 0));
-  return swapped;
-}
-
 // What one group of heads saves for the backward: q, k, v, out, lse.
 constexpr std::size_t kSavedPerGroup = 5;
 
@@ -45,7 +36,9 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
                             const at::Tensor& v, const at::Tensor& /*sink*/, const c10::intrusive_ptr<AttentionState>& state) {
     const at::Tensor k = state->fault() == CpFault::swap_chunks ? with_ends_swapped(given_k) : given_k;
     torch::autograd::variable_list saved;
+    state->begin_kept();
     at::Tensor out = state->exchanges_heads() ? over_heads(*state, q, k, v, saved) : alone(*state, q, k, v, saved);
+    state->end_kept();
     ctx->save_for_backward(std::move(saved));
     ctx->saved_data["state"] = c10::IValue::make_capsule(state);
     return out;
@@ -87,7 +80,8 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
     const auto [q, k, v] = for_blocks(state, {given_q, given_k, given_v});
     std::optional<AttentionDropout> dropout;
     const TransportPlan& plan = state.plan();
-    const PlanContext context = state.context(q, state.shares().front(), dropout);
+    PlanContext context = state.context(q, state.shares().front(), dropout);
+    state.use_kept_blocks(0, context);
     const ForwardState done = run_forward(plan.forward, plan.keeps_last_block, context, q, k, v);
     saved = saved_of(done, q, k, v);
     return done.out;
@@ -102,10 +96,29 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
     return run_backward(plan.backward, plan.keeps_last_block, context, before, d_out);
   }
 
+  // Part `i` of the heads; `mine`: its q, k and v.
+  static ForwardState attend(const AttentionState& state, std::size_t i, const std::array<at::Tensor, 3>& mine,
+                             torch::autograd::variable_list& saved) {
+    std::optional<AttentionDropout> dropout;
+    PlanContext context = state.context(mine[0], state.shares()[i], dropout);
+    state.use_kept_blocks(i, context);
+    const TransportPlan& plan = state.plan();
+    ForwardState done = run_forward(plan.forward, plan.keeps_last_block, context, mine[0], mine[1], mine[2]);
+    const auto group = saved_of(done, mine[0], mine[1], mine[2]);
+    saved.insert(saved.end(), group.begin(), group.end());
+    return done;
+  }
+
+  // over_heads with what an earlier call kept.
+  static at::Tensor over_kept_heads(const AttentionState& state, torch::autograd::variable_list& saved) {
+    for (std::size_t i = 0; i < state.shares().size(); ++i) attend(state, i, state.kept_heads(i), saved);
+    return state.call().kept->out;
+  }
+
   static at::Tensor over_heads(const AttentionState& state, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                torch::autograd::variable_list& saved) {
+    if (state.replays()) return over_kept_heads(state, saved);
     HeadExchange exchange = state.head_exchange();
-    const TransportPlan& plan = state.plan();
     const auto start = [&](std::size_t i) {
       const Observed observed(state.observer(), "to heads");
       return exchange.start_to_heads({{q, HeadKind::query}, {k, HeadKind::key_value}, {v, HeadKind::key_value}},
@@ -119,17 +132,15 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
       if (i + 1 < state.shares().size()) next = start(i + 1);
       const std::vector<at::Tensor> came = finish(exchange, coming, state);
       const std::array<at::Tensor, 3> mine = for_blocks(state, {came[0], came[1], came[2]});
-      std::optional<AttentionDropout> dropout;
-      const PlanContext context = state.context(mine[0], state.shares()[i], dropout);
-      const ForwardState done = run_forward(plan.forward, plan.keeps_last_block, context, mine[0], mine[1], mine[2]);
-      const auto group = saved_of(done, mine[0], mine[1], mine[2]);
-      saved.insert(saved.end(), group.begin(), group.end());
+      state.keep_heads(i, mine);
+      const ForwardState done = attend(state, i, mine, saved);
       if (i > 0) finish(exchange, going, state);
       const Observed observed(state.observer(), "to sequence");
       going = exchange.start_to_sequence({{done.out, HeadKind::query}}, state.shares()[i], {out});
       coming = std::move(next);
     }
     finish(exchange, going, state);
+    if (state.call().kept) state.call().kept->out = out.detach();
     return out;
   }
 

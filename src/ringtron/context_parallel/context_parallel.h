@@ -24,6 +24,8 @@
 
 namespace ringtron {
 
+class KeptExchange;  // kept_exchange.h
+
 // What the samples of one micro-batch look like; shared by all its layers, the same on all ranks.
 struct SequenceShape {
   SequenceLayout layout;
@@ -44,6 +46,8 @@ struct AttentionCall {
   std::optional<AttentionDropout> dropout = std::nullopt;
   std::shared_ptr<const SequenceShape> shape = nullptr;  // null: the layout of make_cp_attention, one document each
   int layer = 0;  // for messages and the proof of exchange
+  // For calls that are made twice: the first keeps what it receives, the second sends nothing. Null: nothing is kept.
+  std::shared_ptr<KeptExchange> kept = nullptr;
 };
 
 class CpAttention {
@@ -79,6 +83,7 @@ enum class CpFault {
   drop_merge,     // the last part of each result is not merged
   skip_exchange,  // no message is sent; buffers hold this rank's own rows instead
   double_count,   // the first block is attended to twice
+  wrong_kept,     // first and last row of the keys that a second call finds kept change places
 };
 
 struct CpAttentionOptions {

@@ -183,6 +183,20 @@ Hop start_messages(const Step& step, const PlanContext& context, const HeldBlock
   return hop;
 }
 
+// What came in this step of an earlier forward; nothing is sent.
+Hop replayed(std::size_t step, KeptBlocks& kept, const HeldBlocks& held) {
+  Hop hop;
+  for (const KeptBlocks::Block& block : kept.take(step)) {
+    if (held.arrives_in_place()) {
+      const KeyValue place = held.place_of(block.owner, block.rows);
+      place.k.copy_(block.k);
+      place.v.copy_(block.v);
+    }
+    hop.arriving.push_back({{.owner = block.owner, .rows = block.rows}, {block.k, block.v}});
+  }
+  return hop;
+}
+
 void check_shapes(const PlanContext& context, const ExchangePlan& plan, const at::Tensor& q, const at::Tensor& k) {
   RT_CHECK_EQ(plan.ranks, context.layout.ranks(), "ranks of the plan and its layout");
   RT_CHECK_EQ(q.size(0), context.layout.local_length(plan.rank), "rows of q on one context-parallel rank");
@@ -249,7 +263,7 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
     Hop hop;
     {
       const Observed observed(context.observer, "start messages", static_cast<int>(i));
-      hop = start_messages(step, context, held, nullptr);
+      hop = context.replays ? replayed(i, *context.kept, held) : start_messages(step, context, held, nullptr);
     }
     const std::vector<StepCall> calls = kernels.of_step(i);
     for (std::size_t j = 0; j < calls.size(); ++j) {
@@ -272,7 +286,10 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
     }
     const Observed observed(context.observer, "wait", static_cast<int>(i));
     hop.work.wait();
-    for (auto& [message, block] : hop.arriving) held.add(message.owner, message.rows, std::move(block));
+    for (auto& [message, block] : hop.arriving) {
+      if (context.kept != nullptr && !context.replays) context.kept->put(i, {message.owner, message.rows, block.k, block.v});
+      held.add(message.owner, message.rows, std::move(block));
+    }
     held.release_after(i);
   }
   if (context.sink.defined()) accumulator.add_sink(context.sink);

@@ -13,6 +13,7 @@
 #include "ringtron/comm/communicator.h"
 #include "ringtron/context_parallel/block_attention.h"
 #include "ringtron/context_parallel/context_parallel.h"
+#include "ringtron/context_parallel/kept_exchange.h"
 #include "ringtron/context_parallel/plan/exchange_plan.h"
 #include "ringtron/context_parallel/plan/tile_batches.h"
 
@@ -37,6 +38,9 @@ struct PlanContext {
   ExchangeCounts* counts = nullptr;    // null: not counted
   RunObserver* observer = nullptr;     // null: nobody
   CpFault fault = CpFault::none;
+  // Where a forward puts the blocks that come, or with `replays` takes them from instead of sending messages; null: neither.
+  KeptBlocks* kept = nullptr;
+  bool replays = false;
 };
 
 struct ForwardState {

@@ -8,7 +8,8 @@
 
 namespace ringtron {
 
-GptModel::GptModel(const BuildContext& build) : build_(build), embedding_(build) {
+GptModel::GptModel(const BuildContext& build)
+    : build_(build), embedding_(build), pieces_(layer_pieces(build.config.recompute, build.config.model.num_layers)) {
   const ModelConfig& m = build.config.model;
   for (int i = 0; i < m.num_layers; ++i) layers_.push_back(std::make_unique<TransformerLayer>(build, i));
   final_norm_ = std::make_unique<NormLayer>(
@@ -40,13 +41,34 @@ StepContext GptModel::step_context(const GptInput& input, std::uint64_t step, bo
     const auto type = build_.store.options().type == at::kDouble ? at::kDouble : at::kFloat;
     context.rotary = rotary_table(input.position_ids.t(), rotary_options(m), type);
   }
+  if (build_.config.recompute.cp_keep_kv && at::GradMode::is_enabled()) {
+    for (const LayerPiece& piece : pieces_) {
+      for (int i = 0; i < piece.count; ++i) {
+        context.kept.push_back(piece.recomputes_attention ? std::make_shared<KeptExchange>() : nullptr);
+      }
+    }
+  }
   return context;
 }
 
+// The context is shared with the graph: what is run again in backward needs it then.
+at::Tensor GptModel::through_layers(at::Tensor x, const std::shared_ptr<const StepContext>& context) const {
+  for (const LayerPiece& piece : pieces_) {
+    const auto run = [this, piece, context](std::span<const at::Tensor> inputs) {
+      at::Tensor hidden = inputs[0];
+      for (int i = piece.first; i < piece.first + piece.count; ++i) {
+        hidden = layers_[static_cast<std::size_t>(i)]->forward(hidden, *context);
+      }
+      return hidden;
+    };
+    x = piece.recomputed ? recomputed(run, {x}) : run({&x, 1});
+  }
+  return x;
+}
+
 at::Tensor GptModel::forward(const GptInput& input, std::uint64_t step, bool training) const {
-  const StepContext context = step_context(input, step, training);
-  at::Tensor x = embedding_.forward(input.tokens, input.position_ids, context);
-  for (const auto& layer : layers_) x = layer->forward(x, context);
+  const auto context = std::make_shared<const StepContext>(step_context(input, step, training));
+  at::Tensor x = through_layers(embedding_.forward(input.tokens, input.position_ids, *context), context);
   x = final_norm_->forward(x);
   const at::Tensor logits = column_parallel_linear(x, output_weight_->value, at::Tensor(), build_.tensor_group(),
                                                    build_.sequence_parallel());

@@ -9,6 +9,7 @@
 #include "ringtron/modules/build_context.h"
 #include "ringtron/modules/embedding.h"
 #include "ringtron/modules/norm_layer.h"
+#include "ringtron/modules/recompute.h"
 #include "ringtron/modules/transformer_layer.h"
 
 namespace ringtron {
@@ -31,15 +32,19 @@ class GptModel {
 
   // The loss of each token, [s_cp, b], fp32 (fp64 in fp64), the same on all ranks of the tensor group. Backward through
   // its sum gives this rank's share of the gradients: the tensor group's part is complete but for parameters marked
-  // sum_gradient_over_tensor_group; data and context ranks are still to be summed.
+  // sum_gradient_over_tensor_group; data and context ranks are still to be summed. With recomputed activations the model
+  // must outlive the graph, which runs its layers again, so all ranks of the tensor and context groups go backward
+  // together, as forward.
   at::Tensor forward(const GptInput& input, std::uint64_t step, bool training) const;
 
  private:
   StepContext step_context(const GptInput& input, std::uint64_t step, bool training) const;
+  at::Tensor through_layers(at::Tensor x, const std::shared_ptr<const StepContext>& context) const;
 
   const BuildContext build_;
   Embedding embedding_;
   std::vector<std::unique_ptr<TransformerLayer>> layers_;
+  std::vector<LayerPiece> pieces_;
   std::unique_ptr<NormLayer> final_norm_;
   const Parameter* output_weight_;  // the word embedding's when tied
 };

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "ringtron/modules/attention_config.h"
+#include "ringtron/modules/recompute.h"
 #include "ringtron/tensor_parallel/linear.h"
 
 namespace ringtron {
@@ -51,6 +52,7 @@ AttentionCall SelfAttention::call_for(const StepContext& step) const {
   if (sink_ != nullptr) call.sink = sink_->value;
   call.shape = step.shape;
   call.layer = layer_;
+  if (!step.kept.empty()) call.kept = step.kept.at(static_cast<std::size_t>(layer_));
   const double p = build_.config.precision.attention_dropout;
   if (step.training && p > 0.0) {
     AttentionDropout drop;
@@ -61,6 +63,14 @@ AttentionCall SelfAttention::call_for(const StepContext& step) const {
     call.dropout = std::move(drop);
   }
   return call;
+}
+
+at::Tensor SelfAttention::core(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const AttentionCall& call) const {
+  if (build_.config.recompute.granularity != "selective") return build_.attention.forward(q, k, v, call);
+  return recomputed([&attention = build_.attention, call](
+                        std::span<const at::Tensor> qkv) { return attention.forward(qkv[0], qkv[1], qkv[2], call); },
+                    {q, k, v});
 }
 
 at::Tensor SelfAttention::forward(const at::Tensor& x, const StepContext& step) const {
@@ -82,7 +92,7 @@ at::Tensor SelfAttention::forward(const at::Tensor& x, const StepContext& step) 
     q = apply_rotary(q, step.rotary, interleaved);
     k = apply_rotary(k, step.rotary, interleaved);
   }
-  const at::Tensor out = build_.attention.forward(q, k, v, call_for(step));
+  const at::Tensor out = core(q, k, v, call_for(step));
   return row_parallel_linear(out.reshape({s, b, groups_ * per_group_ * head_dim_}), proj_weight_->value,
                              proj_bias_ ? proj_bias_->value : none, build_.tensor_group(), sp);
 }

@@ -19,6 +19,8 @@ class SelfAttention {
 
  private:
   AttentionCall call_for(const StepContext& step) const;
+  // The attention itself, recomputed where --recompute-granularity selective says so.
+  at::Tensor core(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionCall& call) const;
 
   const BuildContext build_;
   int layer_;

@@ -1,0 +1,78 @@
+#include "ringtron/modules/recompute.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/custom_class.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "ringtron/base/check.h"
+
+namespace ringtron {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct SavedPiece final : torch::CustomClassHolder {
+  explicit SavedPiece(Piece saved) : piece(std::move(saved)) {}
+  Piece piece;
+};
+
+class Recomputed : public torch::autograd::Function<Recomputed> {
+ public:
+  // Autograd switches gradients off in here.
+  static at::Tensor forward(AutogradContext* context, at::TensorList inputs,
+                            const c10::intrusive_ptr<SavedPiece>& saved) {
+    context->save_for_backward(inputs.vec());
+    context->saved_data["piece"] = c10::IValue::make_capsule(saved);
+    return saved->piece({inputs.data(), inputs.size()});
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = c10::static_intrusive_pointer_cast<SavedPiece>(context->saved_data["piece"].toCapsule());
+    variable_list inputs;
+    for (const at::Tensor& input : context->get_saved_variables()) {
+      inputs.push_back(input.detach().requires_grad_(input.requires_grad()));
+    }
+    at::Tensor out;
+    {
+      const at::AutoGradMode on(true);
+      out = saved->piece(inputs);
+    }
+    // Not autograd::grad: parameters shall get their gradients here, one after the other, so that their reduction hides
+    // behind the rest of the piece.
+    torch::autograd::backward({out}, {gradients[0]});
+    variable_list result;
+    for (const at::Tensor& input : inputs) result.push_back(input.grad());
+    result.emplace_back();  // of the piece
+    return result;
+  }
+};
+
+}  // namespace
+
+at::Tensor recomputed(Piece piece, std::vector<at::Tensor> inputs) {
+  if (!at::GradMode::is_enabled()) return piece(inputs);
+  RT_CHECK(std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor& x) { return x.requires_grad(); }),
+           "a recomputed piece of the model has no input that requires a gradient: its parameters would get none");
+  // A vector would not be taken for tensors.
+  return Recomputed::apply(at::TensorList(inputs), c10::make_intrusive<SavedPiece>(std::move(piece)));
+}
+
+std::vector<LayerPiece> layer_pieces(const RecomputeConfig& recompute, int layers) {
+  const bool full = recompute.granularity == "full", selective = recompute.granularity == "selective";
+  if (!full) return {{0, layers, false, selective}};
+  RT_CHECK(recompute.num_layers >= 1, "recomputation of whole layers wants a number of layers");
+  std::vector<LayerPiece> pieces;
+  const bool block = recompute.method == "block";
+  const int end = block ? std::min(recompute.num_layers, layers) : layers;
+  const int length = block ? 1 : recompute.num_layers;
+  for (int first = 0; first < end; first += length) pieces.push_back({first, std::min(length, end - first), true, true});
+  if (end < layers) pieces.push_back({end, layers - end, false, false});
+  return pieces;
+}
+
+}  // namespace ringtron

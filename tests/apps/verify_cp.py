@@ -16,6 +16,7 @@ LLAMA = ["--normalization", "RMSNorm", "--swiglu", "--ffn-hidden-size", "512", "
          "--disable-bias-linear", "--untie-embeddings-and-output-weights"]
 DOCUMENTS = ["--reset-attention-mask", "--reset-position-ids", "--eod-mask-loss"]
 CP2, CP4 = ["--context-parallel-size", "2"], ["--context-parallel-size", "4"]
+RECOMPUTE = ["--recompute-granularity", "full", "--recompute-method", "uniform", "--recompute-num-layers", "4"]
 TP2 = ["--tensor-model-parallel-size", "2", "--sequence-parallel"]
 
 RIGHT = {
@@ -30,6 +31,10 @@ RIGHT = {
                              "--seq-length", "1021"],
     "replicas": CP2 + ["--world-size", "8"],  # 4 replicas, of which 2 are started
     "one_process": [],
+    "recomputed_attention": CP4 + LLAMA + ["--recompute-activations", "--cp-keep-kv"],
+    "recomputed_layers": CP2 + TP2 + DOCUMENTS + RECOMPUTE + ["--cp-comm-type", "all_gather", "p2p", "a2a", "p2p"],
+    "recomputed_from_kept": CP4 + DOCUMENTS + RECOMPUTE + ["--cp-keep-kv", "--cp-comm-type", "a2a+p2p",
+                                                          "--hierarchical-context-parallel-sizes", "2", "2"],
 }
 # Which transport meets which fault; each fault and each transport at least once.
 WRONG = {
@@ -37,10 +42,12 @@ WRONG = {
     "drop-merge": CP4 + LLAMA,
     "skip-exchange": CP2 + ["--cp-comm-type", "a2a"],
     "double-count": CP2 + ["--cp-comm-type", "all_gather"] + DOCUMENTS,
+    "wrong-kept": CP2 + LLAMA + RECOMPUTE + ["--cp-keep-kv"],
 }
 BAD = {
     "no_such_fault": (CP2 + ["--inject", "nonsense"], "--inject: expected one of swap-chunks"),
     "nothing_to_inject": (["--inject", "drop-merge"], "--inject: expected --context-parallel-size above 1"),
+    "nothing_kept": (CP2 + ["--recompute-activations", "--inject", "wrong-kept"], "expected --cp-keep-kv"),
     "wrong_world": (CP4 + ["--world-size", "6"], r"world size \(6\) is not divisible"),
     "unknown_flag": (["--no-such-flag"], "--no-such-flag: unknown flag"),
 }

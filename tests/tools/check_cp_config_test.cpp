@@ -51,6 +51,21 @@ TEST(CheckCpConfig, TheUsersEightGpuLine) {
               HasSubstr("16777216 and 50331648 bytes by plan, 16777216 and 50331648 by the closed form\n"));
 }
 
+// 32 layers x 64 micro-batches of 16 MiB forward and 48 MiB backward.
+TEST(CheckCpConfig, RecomputedAttentionSendsItsForwardTwice) {
+  const std::string full = "--recompute-granularity full --recompute-method block --recompute-num-layers 8";
+  const auto step = [](const std::string& more) {
+    const std::string text = check_example(more).text;
+    const std::string from = text.substr(text.find("context, per step of 64 micro-batches"));
+    return from.substr(0, from.find('\n'));
+  };
+  EXPECT_THAT(step(""), AllOf(HasSubstr("forward   32.0 GiB"), HasSubstr("backward   96.0 GiB")));
+  EXPECT_THAT(step("--recompute-activations"), HasSubstr("backward  128.0 GiB"));
+  EXPECT_THAT(step(full), HasSubstr("backward  104.0 GiB"));
+  EXPECT_EQ(step("--recompute-activations --cp-keep-kv"), step(""));
+  EXPECT_THAT(check_example(full + " --cp-keep-kv").text, HasSubstr("recomputed attention sends nothing"));
+}
+
 TEST(CheckCpConfig, TheUsersSlurmLineHasOneFault) {
   std::vector<std::string> words = split(kSlurm, ' ');
   words.insert(words.begin(), {"--world-size", "32"});

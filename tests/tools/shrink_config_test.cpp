@@ -146,5 +146,20 @@ TEST(ShrinkConfig, ReplicasAreDroppedOnRequestOnly) {
   EXPECT_EQ(all.world_size, 32);
 }
 
+TEST(ShrinkConfig, RecomputesAsGivenAndComparesWithARunThatKeepsAll) {
+  const Config given = config_of(
+      "--context-parallel-size 4 --recompute-granularity full --recompute-method uniform --recompute-num-layers 8 "
+      "--cp-keep-kv",
+      4);
+  const ShrunkConfig small = shrink_config(given, 4, true);
+  expect_valid(small);
+  EXPECT_EQ(small.config.recompute.granularity, "full");
+  EXPECT_EQ(small.config.recompute.num_layers, 2);
+  EXPECT_TRUE(small.config.recompute.cp_keep_kv);
+  EXPECT_THAT(join(small.changes, "\n"), HasSubstr("--recompute-num-layers   8 -> 2"));
+  EXPECT_EQ(one_process(small.config).recompute.granularity, "");
+  EXPECT_FALSE(one_process(small.config).recompute.cp_keep_kv);
+}
+
 }  // namespace
 }  // namespace ringtron

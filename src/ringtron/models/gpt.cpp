@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "ringtron/modules/attention_config.h"
+#include "ringtron/modules/recompute.h"
 #include "ringtron/tensor_parallel/linear.h"
 #include "ringtron/tensor_parallel/vocab_parallel_cross_entropy.h"
 

@@ -6,10 +6,10 @@
 #include <memory>
 #include <vector>
 
+#include "ringtron/models/layer_pieces.h"
 #include "ringtron/modules/build_context.h"
 #include "ringtron/modules/embedding.h"
 #include "ringtron/modules/norm_layer.h"
-#include "ringtron/modules/recompute.h"
 #include "ringtron/modules/transformer_layer.h"
 
 namespace ringtron {

@@ -70,7 +70,7 @@ at::Tensor SelfAttention::core(const at::Tensor& q, const at::Tensor& k, const a
   if (build_.config.recompute.granularity != "selective") return build_.attention.forward(q, k, v, call);
   return recomputed([&attention = build_.attention, call](
                         std::span<const at::Tensor> qkv) { return attention.forward(qkv[0], qkv[1], qkv[2], call); },
-                    {q, k, v});
+                    {q.contiguous(), k, v});  // a view would keep all of qkv
 }
 
 at::Tensor SelfAttention::forward(const at::Tensor& x, const StepContext& step) const {

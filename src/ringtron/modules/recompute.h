@@ -11,8 +11,6 @@
 #include <span>
 #include <vector>
 
-#include "ringtron/config/config.h"
-
 namespace ringtron {
 
 // A pure function of its inputs, parameters and what it has captured: it is called twice.
@@ -25,18 +23,5 @@ using Piece = std::function<at::Tensor(std::span<const at::Tensor> inputs)>;
 // gradients in another order, so not the same bits. What the piece captures must outlive the graph. Communication
 // in it happens again, in backward: all ranks of its groups run the same pieces in the same order.
 at::Tensor recomputed(Piece piece, std::vector<at::Tensor> inputs);
-
-// Layers [first, first + count), which run together.
-struct LayerPiece {
-  int first = 0;
-  int count = 0;
-  bool recomputed = false;            // as a whole: the input of the first layer is all that is kept
-  bool recomputes_attention = false;  // as part of it, or by itself
-
-  bool operator==(const LayerPiece&) const = default;
-};
-
-// All layers in order, by --recompute-granularity, -method and -num-layers; `recompute` is resolved.
-std::vector<LayerPiece> layer_pieces(const RecomputeConfig& recompute, int layers);
 
 }  // namespace ringtron

@@ -12,6 +12,7 @@
 #include "ringtron/context_parallel/plan/transport.h"
 #include "ringtron/context_parallel/plan/transport_choice.h"
 #include "ringtron/models/attention_shape.h"
+#include "ringtron/models/layer_pieces.h"
 #include "ringtron/tools/check/step_cost.h"
 
 namespace ringtron {
@@ -67,7 +68,7 @@ class ContextTraffic {
       const TransportBytes most = most_bytes(transport);
       const std::int64_t calls = times(std::ssize(layers), micro_batches);
       step.forward += times(calls, most.forward);
-      step.backward += times(calls, most.backward);
+      step.backward += times(calls, most.backward) + times(times(recomputed(layers), micro_batches), most.forward);
       lines.push_back(
           sent_line(fmt::format("context, {}, each of layers {}", to_text(transport), layers_text(layers)),
                     most.forward, most.backward));
@@ -75,10 +76,30 @@ class ContextTraffic {
     }
     lines.push_back(sent_line(fmt::format("context, per step of {} micro-batches", micro_batches),
                               step.forward, step.backward));
+    if (const std::string text = recomputed_text(); !text.empty()) lines.push_back("  " + text);
     return lines;
   }
 
  private:
+  // How many of these layers send again what their forward sends, in the backward.
+  std::int64_t recomputed(const std::vector<int>& layers) const {
+    if (config_.recompute.cp_keep_kv) return 0;
+    std::int64_t count = 0;
+    for (const LayerPiece& piece : layer_pieces(config_.recompute, config_.model.num_layers)) {
+      if (!piece.recomputes_attention) continue;
+      count += std::count_if(layers.begin(), layers.end(), [&](int layer) {
+        return layer >= piece.first && layer < piece.first + piece.count;
+      });
+    }
+    return count;
+  }
+
+  std::string recomputed_text() const {
+    if (config_.recompute.granularity.empty()) return "";
+    return config_.recompute.cp_keep_kv ? "recomputed attention sends nothing: --cp-keep-kv"
+                                        : "the backward sends what recomputed attention's forward sends once more";
+  }
+
   int hierarchical_a() const {
     const auto& sizes = config_.parallel.hierarchical_context_parallel_sizes;
     return sizes.empty() ? 0 : sizes.front();
@@ -165,11 +186,15 @@ Lines describe_tensor_traffic(const Config& config, std::int64_t micro_batches) 
   const std::int64_t rows = longest_shard(config);
   const SentBytes layer = tensor_layer_bytes(config, rows), ends = tensor_ends_bytes(config, rows);
   const std::int64_t layers = config.model.num_layers;
+  std::int64_t again = 0;  // layers that run their forward in the backward too
+  for (const LayerPiece& piece : layer_pieces(config.recompute, config.model.num_layers)) {
+    if (piece.recomputed) again += piece.count;
+  }
   return {sent_line("tensor, each layer", layer.forward, layer.backward),
           sent_line("tensor, embedding, output layer and loss", ends.forward, ends.backward),
           sent_line(fmt::format("tensor, per step of {} micro-batches", micro_batches),
                     times(micro_batches, layers * layer.forward + ends.forward),
-                    times(micro_batches, layers * layer.backward + ends.backward))};
+                    times(micro_batches, layers * layer.backward + again * layer.forward + ends.backward))};
 }
 
 }  // namespace

@@ -42,6 +42,8 @@ void shrink_layers(Config& config) {
   types = transports_of(config.parallel);
   const int wanted = static_cast<int>(types.size());
   config.model.num_layers = wanted > 1 ? wanted : std::min(config.model.num_layers, kLayers);
+  RecomputeConfig& recompute = config.recompute;
+  recompute.num_layers = std::min(recompute.num_layers, config.model.num_layers);
 }
 
 // Whether `small` and `large` things divide over `ranks` in the same way: evenly or not, with some for every
@@ -154,6 +156,7 @@ void simplify(Config& config) {
 std::vector<std::string> changes_between(const Config& given, const Config& small) {
   constexpr const char* kShown[] = {
       "--num-layers",   "--hidden-size",      "--num-attention-heads", "--num-query-groups",
+      "--recompute-num-layers",
       "--kv-channels",  "--ffn-hidden-size",  "--seq-length",          "--window-size",
       "--cp-comm-type", "--micro-batch-size", "--global-batch-size",   "--train-iters",
       "--lr",           "--lr-decay-style",   "--init-method-std",     "--bf16",
@@ -199,6 +202,7 @@ Config one_process(const Config& shrunk) {
   Config out = shrunk;
   const ParallelConfig& given = shrunk.parallel;
   out.parallel = {};
+  out.recompute = {};  // so that the comparison is with a run that keeps everything
   out.parallel.distributed_backend = given.distributed_backend;
   out.parallel.proof_of_exchange = given.proof_of_exchange;
   out.model.padded_vocab_size =

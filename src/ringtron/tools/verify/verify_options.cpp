@@ -30,6 +30,8 @@ Own flags:
                       drop-merge      the last part of each result is not merged
                       skip-exchange   no message is sent
                       double-count    the first block is attended to twice
+                      wrong-kept      with --cp-keep-kv: recomputed attention finds each block's first and last
+                                      row of keys in each other's place
 
 Exit code: 0 when everything is within the tolerance, 1 when something is not, 2 for a bad command line.
 
@@ -49,7 +51,8 @@ struct NamedFault {
 constexpr NamedFault kFaults[] = {{"swap-chunks", CpFault::swap_chunks},
                                   {"drop-merge", CpFault::drop_merge},
                                   {"skip-exchange", CpFault::skip_exchange},
-                                  {"double-count", CpFault::double_count}};
+                                  {"double-count", CpFault::double_count},
+                                  {"wrong-kept", CpFault::wrong_kept}};
 
 CpFault fault_of(const std::string& text) {
   std::vector<std::string> names;
@@ -106,6 +109,11 @@ VerifyOptions parse_verify(std::span<const std::string> arguments, const LaunchE
     throw ConfigError(
         "--inject: expected --context-parallel-size above 1, got 1: there is no exchange to make wrong. "
         "Raise it");
+  }
+  if (out.fault == CpFault::wrong_kept && !line.config.recompute.cp_keep_kv) {
+    throw ConfigError(
+        "--inject wrong-kept: expected --cp-keep-kv and recomputed activations, got none: nothing is kept. Add "
+        "--recompute-activations --cp-keep-kv");
   }
   const bool alone = environment.launcher == Launcher::alone || out.report_fd >= 0;
   out.small = shrink_config(line.config, out.world_size, /*drop_replicas=*/alone);

@@ -1,0 +1,116 @@
+// Activations really take less memory when they are recomputed: bytes of tensors, counted where they are allocated.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "ringtron/base/log.h"
+#include "ringtron/base/text.h"
+#include "ringtron/config/parse.h"
+#include "ringtron/train/assembly.h"
+#include "tests/support/allocation_peak.h"
+
+namespace ringtron {
+namespace {
+
+constexpr int kVocabulary = 61;
+constexpr std::int64_t kRows = 64, kSamples = 2, kHidden = 32;
+
+Config config_of(const std::string& flags) {
+  const std::string line = fmt::format(
+      "--hidden-size {} --num-attention-heads 4 --seq-length {} --max-position-embeddings {} "
+      "--make-vocab-size-divisible-by 8 --padded-vocab-size 64 --tokenizer-type NullTokenizer --vocab-size 61 "
+      "--mock-data --micro-batch-size {} --train-iters 1 --lr 0.01 --distributed-backend gloo {}",
+      kHidden, kRows, kRows, kSamples, flags);
+  std::vector<std::string> words;
+  for (std::string& word : split(line, ' ')) {
+    if (!word.empty()) words.push_back(std::move(word));
+  }
+  return std::get<CommandLine>(parse_command_line(words, 1)).config;
+}
+
+struct Memory {
+  std::int64_t held = 0;  // after the forward
+  std::int64_t peak = 0;  // of forward and backward
+};
+
+// Bytes beside weights and gradients, which are there before.
+Memory memory_of_step(const std::string& flags) {
+  const Config config = config_of(flags);
+  const Job job(config, LaunchEnvironment{});
+  Assembly parts(job, config, kVocabulary);
+  GptInput input;
+  input.tokens = at::randint(kVocabulary, {kSamples, kRows}, at::kLong);
+  input.labels = at::randint(kVocabulary, {kSamples, kRows}, at::kLong);
+  input.position_ids = at::arange(kRows, at::kLong).expand({kSamples, kRows}).contiguous();
+  input.positions = at::arange(kRows, at::kLong);
+  input.sample_numbers = {0, 1};
+  const auto forward = [&] { return parts.model().forward(input, 0, true); };
+  torch::autograd::backward({forward().sum()});  // whatever is made once
+  const testing::AllocationPeak counted;
+  const at::Tensor loss = forward().sum();
+  Memory out;
+  out.held = counted.current();
+  torch::autograd::backward({loss});
+  out.peak = counted.peak();
+  return out;
+}
+
+std::string layers(int count, const std::string& flags) { return fmt::format("--num-layers {} {}", count, flags); }
+
+// Of one layer more.
+std::int64_t held_by_a_layer(const std::string& flags) {
+  return (memory_of_step(layers(6, flags)).held - memory_of_step(layers(2, flags)).held) / 4;
+}
+
+constexpr const char* kFull = "--recompute-granularity full --recompute-method uniform --recompute-num-layers";
+constexpr const char* kLlamaLike =
+    "--normalization RMSNorm --swiglu --ffn-hidden-size 80 --group-query-attention --num-query-groups 2 "
+    "--position-embedding-type rope --disable-bias-linear";
+
+// The closed form of docs/concepts/recompute.md for one layer of one process, in elements per token; numbers of fp32 or
+// fp64 models, where log-sum-exp and statistics of norms are as wide as the rest.
+constexpr std::int64_t kHeads = 4, kHeadSize = kHidden / kHeads;
+constexpr std::int64_t kGptLayer = 4 * kHidden + 4 * kHeads * kHeadSize + kHeads + 2 * 4 * kHidden + 4;
+constexpr std::int64_t kLlamaLayer = 6 * kHidden + (2 * kHeads + 2 * 2) * kHeadSize + kHeads + 4 * 80 + 2;
+
+std::int64_t bytes(std::int64_t elements_per_token, std::int64_t element) {
+  return elements_per_token * kRows * kSamples * element;
+}
+
+TEST(RecomputeMemory, ALayerKeepsWhatTheClosedFormSays) {
+  EXPECT_EQ(held_by_a_layer("--fp64"), bytes(kGptLayer, 8));
+  EXPECT_EQ(held_by_a_layer(""), bytes(kGptLayer, 4));
+  EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 {}", kLlamaLike)), bytes(kLlamaLayer, 8));
+}
+
+TEST(RecomputeMemory, ARecomputedLayerKeepsItsInput) {
+  for (const char* model : {"", kLlamaLike}) {
+    EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 {} {} 1", model, kFull)), bytes(kHidden, 8));
+    EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 {} {} 2", model, kFull)), bytes(kHidden, 8) / 2) << "one in two layers";
+    EXPECT_EQ(held_by_a_layer(fmt::format("--bf16 {} {} 1", model, kFull)), bytes(kHidden, 2));
+  }
+}
+
+// Attention keeps no scores anyway: all that recomputing it alone saves is the log-sum-exp.
+TEST(RecomputeMemory, RecomputedAttentionSavesLittle) {
+  EXPECT_EQ(held_by_a_layer("--fp64 --recompute-activations"), bytes(kGptLayer - kHeads, 8));
+  EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 --recompute-activations {}", kLlamaLike)), bytes(kLlamaLayer - kHeads, 8));
+}
+
+TEST(RecomputeMemory, ThePeakOfAStepFalls) {
+  constexpr const char* kBlock = "--fp64 --recompute-granularity full --recompute-method block --recompute-num-layers 4";
+  const std::int64_t layer = bytes(kGptLayer, 8), input = bytes(kHidden, 8);
+  const std::int64_t all = memory_of_step(layers(8, "--fp64")).peak;
+  const std::int64_t each = memory_of_step(layers(8, fmt::format("--fp64 {} 1", kFull))).peak;
+  const std::int64_t pairs = memory_of_step(layers(8, fmt::format("--fp64 {} 2", kFull))).peak;
+  const std::int64_t half = memory_of_step(layers(8, kBlock)).peak;
+  print_line("| peak of 8 layers in bytes: all kept {}, block 4 {}, uniform 2 {}, uniform 1 {}", all, half, pairs, each);
+  // While a piece runs again, its output and the gradient of that are there as well.
+  EXPECT_LE(each, all - 7 * (layer - input) + 2 * input);
+  EXPECT_LE(pairs, all - 6 * layer + 4 * input + 2 * input);
+  EXPECT_LE(half, all - 4 * (layer - input));
+}
+
+}  // namespace
+}  // namespace ringtron

@@ -82,6 +82,11 @@ TEST(RecomputeMemory, ALayerKeepsWhatTheClosedFormSays) {
   EXPECT_EQ(held_by_a_layer("--fp64"), bytes(kGptLayer, 8));
   EXPECT_EQ(held_by_a_layer(""), bytes(kGptLayer, 4));
   EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 {}", kLlamaLike)), bytes(kLlamaLayer, 8));
+  EXPECT_EQ(held_by_a_layer("--fp64 --squared-relu"), bytes(kGptLayer, 8));
+  // bf16: log-sum-exp and statistics are as wide as two elements; RMSNorm also keeps its weight in fp32.
+  EXPECT_EQ(held_by_a_layer("--bf16"), bytes(kGptLayer + kHeads, 2)) << "CPU: statistics of LayerNorm in bf16";
+  const std::int64_t llama = kLlamaLayer + 4 * kHidden + kHeads + 2;
+  EXPECT_EQ(held_by_a_layer(fmt::format("--bf16 {}", kLlamaLike)), bytes(llama, 2) + 2 * kHidden * 4);
 }
 
 TEST(RecomputeMemory, ARecomputedLayerKeepsItsInput) {

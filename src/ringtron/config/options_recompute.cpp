@@ -43,9 +43,9 @@ constexpr Option kOptions[] = {
      {.note = "Megatron has no such flag, though many a text names it"}},
     {"--cp-keep-kv",
      FIELD(recompute.cp_keep_kv),
-     "Keep what attention received from other context-parallel ranks, so that recomputing it sends nothing. Per "
-     "recomputed layer and rank, in elements, with Q = s b n d / CP and KV = 2 s b g d / CP: p2p "
-     "(CP - 1) KV; all_gather CP KV; a2a 2 Q + KV; a2a+p2p 2 Q + P KV.",
+     "Keep what attention received from other context-parallel ranks, so that recomputing it sends nothing. It costs "
+     "per recomputed layer and rank, in elements, with Q = s b n d / CP and KV = 2 s b g d / CP of the tensor rank's n "
+     "and g heads, at most: p2p (CP - 1) KV; all_gather CP KV; a2a 2 Q + KV; a2a+p2p 2 Q + P KV.",
      {},
      Compat::ours,
      {.note = "Megatron communicates again"}},

@@ -37,7 +37,8 @@ struct PlannedAttention {
   bool varied_shapes() const { return masks.size() > 1 || masks.front().document_starts().size() > 1; }
 };
 
-// Held by the autograd graph too, which may outlive the CpAttention. Not thread-safe but for block() and key_head().
+// Held by the autograd graph too, which may outlive the CpAttention. Not thread-safe but for block() and key_head(); a forward
+// that is run again in a backward runs on autograd's thread, while the caller of the backward waits.
 class AttentionEngine {
  public:
   AttentionEngine(Communicator& group, SequenceLayout layout, const CpAttentionOptions& options)

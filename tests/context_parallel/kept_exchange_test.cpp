@@ -17,7 +17,8 @@ using testing::Results;
 
 constexpr int kRanks = 4;
 
-// What a rank sent in the first forward, in the second, and in the backward; what it kept between the first two.
+// What a rank sent in the first forward, in the second, and in the backward; what it kept between the first
+// two.
 struct Sent {
   std::int64_t first = 0, again = 0, backward = 0, kept = 0;
 };
@@ -38,15 +39,15 @@ Results twice(CpAttention& attention, const CountingCommunicator& counting, cons
   }
   if (call.kept) sent.kept = call.kept->bytes();
   std::int64_t after_forward = 0;
-  Results results = testing::forward_backward(
-      {mine(c.q), mine(c.k), mine(c.v), mine(c.d_out)}, call,
-      [&](const auto& q, const auto& k, const auto& v, const AttentionCall& given) {
-        const std::int64_t before = so_far();
-        const at::Tensor out = attention.forward(q, k, v, given);
-        after_forward = so_far();
-        sent.again = after_forward - before;
-        return out;
-      });
+  Results results =
+      testing::forward_backward({mine(c.q), mine(c.k), mine(c.v), mine(c.d_out)}, call,
+                                [&](const auto& q, const auto& k, const auto& v, const AttentionCall& given) {
+                                  const std::int64_t before = so_far();
+                                  const at::Tensor out = attention.forward(q, k, v, given);
+                                  after_forward = so_far();
+                                  sent.again = after_forward - before;
+                                  return out;
+                                });
   sent.backward = so_far() - after_forward;
   return results;
 }
@@ -76,12 +77,13 @@ class KeptExchangeOver : public testing::OverTransport {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Transports, KeptExchangeOver, ::testing::ValuesIn(kCpTransports), testing::transport_name);
+INSTANTIATE_TEST_SUITE_P(Transports, KeptExchangeOver, ::testing::ValuesIn(kCpTransports),
+                         testing::transport_name);
 
 TEST_P(KeptExchangeOver, SameBitsAndNoMessage) {
   std::vector<CaseSizes> cases = testing::parity_cases();
   for (const CaseSizes& sizes : testing::masked_cases()) cases.push_back(sizes);
-  cases.push_back({.sequence = 3});                     // an empty shard
+  cases.push_back({.sequence = 3});  // an empty shard
   cases.push_back({.heads = 8, .groups = 4, .head_groups = 2});
   cases.push_back({.documents = {{0, 1, 2, 20, 45}, {}}, .layout = "balanced"});
   int number = 0;
@@ -109,20 +111,30 @@ TEST_P(KeptExchangeOver, KeepsWhatTheHelpSays) {
   const std::int64_t q = 48 / kRanks * 2 * 8 * 5, kv = 2 * 48 / kRanks * 2 * 4 * 5;
   std::int64_t elements = 0;
   switch (GetParam()) {
-    case CpTransport::p2p: elements = (kRanks - 1) * kv; break;
-    case CpTransport::all_gather: elements = kRanks * kv; break;
-    case CpTransport::a2a: elements = 2 * q + kv; break;
-    case CpTransport::hierarchical: elements = 2 * q + kRanks / 2 * kv; break;
+    case CpTransport::p2p:
+      elements = (kRanks - 1) * kv;
+      break;
+    case CpTransport::all_gather:
+      elements = kRanks * kv;
+      break;
+    case CpTransport::a2a:
+      elements = 2 * q + kv;
+      break;
+    case CpTransport::hierarchical:
+      elements = 2 * q + kRanks / 2 * kv;
+      break;
   }
   for (const Sent& rank : sent) EXPECT_EQ(rank.kept, 8 * elements);
 }
 
-// Negative control: keys kept in the wrong order. The result of the second call differs, that of the first does not.
+// Negative control: keys kept in the wrong order. The result of the second call differs, that of the first
+// does not.
 TEST_P(KeptExchangeOver, WrongKeysAreSeen) {
   std::vector<Sent> sent;
   const std::vector<Results> sound = run({}, true, sent), broken = run({}, true, sent, CpFault::wrong_kept);
   bool seen = false;
-  for (std::size_t rank = 0; rank < kRanks; ++rank) seen = seen || !broken[rank][1].allclose(sound[rank][1], 1e-6, 1e-6);
+  for (std::size_t rank = 0; rank < kRanks; ++rank)
+    seen = seen || !broken[rank][1].allclose(sound[rank][1], 1e-6, 1e-6);
   EXPECT_TRUE(seen);
   const std::vector<Results> unkept = run({}, false, sent, CpFault::wrong_kept);
   for (std::size_t rank = 0; rank < kRanks; ++rank) EXPECT_TRUE(unkept[rank][1].equal(sound[rank][1]));

@@ -15,12 +15,15 @@ TEST(LayerPieces, FollowTheFlags) {
   recompute.granularity = "full";
   recompute.method = "uniform";
   recompute.num_layers = 2;
-  EXPECT_THAT(layer_pieces(recompute, 5),
-              ElementsAre(LayerPiece{0, 2, true, true}, LayerPiece{2, 2, true, true}, LayerPiece{4, 1, true, true}));
+  EXPECT_THAT(
+      layer_pieces(recompute, 5),
+      ElementsAre(LayerPiece{0, 2, true, true}, LayerPiece{2, 2, true, true}, LayerPiece{4, 1, true, true}));
   recompute.method = "block";
   EXPECT_THAT(layer_pieces(recompute, 5),
-              ElementsAre(LayerPiece{0, 1, true, true}, LayerPiece{1, 1, true, true}, LayerPiece{2, 3, false, false}));
-  EXPECT_THAT(layer_pieces(recompute, 2), ElementsAre(LayerPiece{0, 1, true, true}, LayerPiece{1, 1, true, true}));
+              ElementsAre(LayerPiece{0, 1, true, true}, LayerPiece{1, 1, true, true},
+                          LayerPiece{2, 3, false, false}));
+  EXPECT_THAT(layer_pieces(recompute, 2),
+              ElementsAre(LayerPiece{0, 1, true, true}, LayerPiece{1, 1, true, true}));
 }
 
 }  // namespace

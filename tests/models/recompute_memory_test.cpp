@@ -1,4 +1,5 @@
-// Activations really take less memory when they are recomputed: bytes of tensors, counted where they are allocated.
+// Activations really take less memory when they are recomputed: bytes of tensors, counted where they are
+// allocated.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -19,7 +20,8 @@ constexpr std::int64_t kRows = 64, kSamples = 2, kHidden = 32;
 Config config_of(const std::string& flags) {
   const std::string line = fmt::format(
       "--hidden-size {} --num-attention-heads 4 --seq-length {} --max-position-embeddings {} "
-      "--make-vocab-size-divisible-by 8 --padded-vocab-size 64 --tokenizer-type NullTokenizer --vocab-size 61 "
+      "--make-vocab-size-divisible-by 8 --padded-vocab-size 64 --tokenizer-type NullTokenizer --vocab-size "
+      "61 "
       "--mock-data --micro-batch-size {} --train-iters 1 --lr 0.01 --distributed-backend gloo {}",
       kHidden, kRows, kRows, kSamples, flags);
   std::vector<std::string> words;
@@ -56,20 +58,23 @@ Memory memory_of_step(const std::string& flags) {
   return out;
 }
 
-std::string layers(int count, const std::string& flags) { return fmt::format("--num-layers {} {}", count, flags); }
+std::string layers(int count, const std::string& flags) {
+  return fmt::format("--num-layers {} {}", count, flags);
+}
 
 // Of one layer more.
 std::int64_t held_by_a_layer(const std::string& flags) {
   return (memory_of_step(layers(6, flags)).held - memory_of_step(layers(2, flags)).held) / 4;
 }
 
-constexpr const char* kFull = "--recompute-granularity full --recompute-method uniform --recompute-num-layers";
+constexpr const char* kFull =
+    "--recompute-granularity full --recompute-method uniform --recompute-num-layers";
 constexpr const char* kLlamaLike =
     "--normalization RMSNorm --swiglu --ffn-hidden-size 80 --group-query-attention --num-query-groups 2 "
     "--position-embedding-type rope --disable-bias-linear";
 
-// The closed form of docs/concepts/recompute.md for one layer of one process, in elements per token; numbers of fp32 or
-// fp64 models, where log-sum-exp and statistics of norms are as wide as the rest.
+// The closed form of docs/concepts/recompute.md for one layer of one process, in elements per token; numbers
+// of fp32 or fp64 models, where log-sum-exp and statistics of norms are as wide as the rest.
 constexpr std::int64_t kHeads = 4, kHeadSize = kHidden / kHeads;
 constexpr std::int64_t kGptLayer = 4 * kHidden + 4 * kHeads * kHeadSize + kHeads + 2 * 4 * kHidden + 4;
 constexpr std::int64_t kLlamaLayer = 6 * kHidden + (2 * kHeads + 2 * 2) * kHeadSize + kHeads + 4 * 80 + 2;
@@ -84,7 +89,8 @@ TEST(RecomputeMemory, ALayerKeepsWhatTheClosedFormSays) {
   EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 {}", kLlamaLike)), bytes(kLlamaLayer, 8));
   EXPECT_EQ(held_by_a_layer("--fp64 --squared-relu"), bytes(kGptLayer, 8));
   // bf16: log-sum-exp and statistics are as wide as two elements; RMSNorm also keeps its weight in fp32.
-  EXPECT_EQ(held_by_a_layer("--bf16"), bytes(kGptLayer + kHeads, 2)) << "CPU: statistics of LayerNorm in bf16";
+  EXPECT_EQ(held_by_a_layer("--bf16"), bytes(kGptLayer + kHeads, 2))
+      << "CPU: statistics of LayerNorm in bf16";
   const std::int64_t llama = kLlamaLayer + 4 * kHidden + kHeads + 2;
   EXPECT_EQ(held_by_a_layer(fmt::format("--bf16 {}", kLlamaLike)), bytes(llama, 2) + 2 * kHidden * 4);
 }
@@ -92,7 +98,8 @@ TEST(RecomputeMemory, ALayerKeepsWhatTheClosedFormSays) {
 TEST(RecomputeMemory, ARecomputedLayerKeepsItsInput) {
   for (const char* model : {"", kLlamaLike}) {
     EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 {} {} 1", model, kFull)), bytes(kHidden, 8));
-    EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 {} {} 2", model, kFull)), bytes(kHidden, 8) / 2) << "one in two layers";
+    EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 {} {} 2", model, kFull)), bytes(kHidden, 8) / 2)
+        << "one in two layers";
     EXPECT_EQ(held_by_a_layer(fmt::format("--bf16 {} {} 1", model, kFull)), bytes(kHidden, 2));
   }
 }
@@ -100,17 +107,20 @@ TEST(RecomputeMemory, ARecomputedLayerKeepsItsInput) {
 // Attention keeps no scores anyway: all that recomputing it alone saves is the log-sum-exp.
 TEST(RecomputeMemory, RecomputedAttentionSavesLittle) {
   EXPECT_EQ(held_by_a_layer("--fp64 --recompute-activations"), bytes(kGptLayer - kHeads, 8));
-  EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 --recompute-activations {}", kLlamaLike)), bytes(kLlamaLayer - kHeads, 8));
+  EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 --recompute-activations {}", kLlamaLike)),
+            bytes(kLlamaLayer - kHeads, 8));
 }
 
 TEST(RecomputeMemory, ThePeakOfAStepFalls) {
-  constexpr const char* kBlock = "--fp64 --recompute-granularity full --recompute-method block --recompute-num-layers 4";
+  constexpr const char* kBlock =
+      "--fp64 --recompute-granularity full --recompute-method block --recompute-num-layers 4";
   const std::int64_t layer = bytes(kGptLayer, 8), input = bytes(kHidden, 8);
   const std::int64_t all = memory_of_step(layers(8, "--fp64")).peak;
   const std::int64_t each = memory_of_step(layers(8, fmt::format("--fp64 {} 1", kFull))).peak;
   const std::int64_t pairs = memory_of_step(layers(8, fmt::format("--fp64 {} 2", kFull))).peak;
   const std::int64_t half = memory_of_step(layers(8, kBlock)).peak;
-  print_line("| peak of 8 layers in bytes: all kept {}, block 4 {}, uniform 2 {}, uniform 1 {}", all, half, pairs, each);
+  print_line("| peak of 8 layers in bytes: all kept {}, block 4 {}, uniform 2 {}, uniform 1 {}", all, half,
+             pairs, each);
   // While a piece runs again, its output and the gradient of that are there as well.
   EXPECT_LE(each, all - 7 * (layer - input) + 2 * input);
   EXPECT_LE(pairs, all - 6 * layer + 4 * input + 2 * input);

@@ -1,5 +1,5 @@
-// A rank that is killed while recomputed attention communicates again: the others' backward throws a CommError that names
-// the group and the rank.
+// A rank that is killed while recomputed attention communicates again: the others' backward throws a
+// CommError that names the group and the rank.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -18,7 +18,8 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-// Operations: 1 agrees on the plan, 2-4 are the forward's hops, 5-7 those of the second run, then come the backward's.
+// Operations: 1 agrees on the plan, 2-4 are the forward's hops, 5-7 those of the second run, then come the
+// backward's.
 void kill_at(testing::RankContext& ranks, int victim, int operation) {
   const auto group = make_communicator(Backend::gloo, "context-parallel", {0, 1, 2, 3}, ranks.rendezvous());
   std::vector<ScriptedFault> script;

@@ -39,7 +39,8 @@ struct SmallPiece {
 struct Outcome {
   at::Tensor out, dx, d_first, d_second;
   bool operator==(const Outcome& other) const {
-    return out.equal(other.out) && dx.equal(other.dx) && d_first.equal(other.d_first) && d_second.equal(other.d_second);
+    return out.equal(other.out) && dx.equal(other.dx) && d_first.equal(other.d_first) &&
+           d_second.equal(other.d_second);
   }
 };
 
@@ -67,7 +68,9 @@ TEST(Recomputed, HasTheSameBits) {
 
 TEST(Recomputed, SeveralInputs) {
   const SmallPiece layer;
-  const Piece piece = [&](std::span<const at::Tensor> inputs) { return layer(inputs[0]) * inputs[1] + inputs[2]; };
+  const Piece piece = [&](std::span<const at::Tensor> inputs) {
+    return layer(inputs[0]) * inputs[1] + inputs[2];
+  };
   const at::Tensor constant = testing::random_tensor({5, 2, 6}, 5), other = leaf({5, 2, 6}, 6);
   std::vector<at::Tensor> gradients;
   const auto run = [&](bool again) {
@@ -89,7 +92,8 @@ TEST(Recomputed, APieceThatForgetsItsDropoutIsSeen) {
   SmallPiece layer;
   const Outcome kept = outcome(layer, [&](const at::Tensor& x) { return layer(x); });
   const Outcome again = outcome(layer, [&](const at::Tensor& x) {
-    const at::Tensor out = recomputed([&](std::span<const at::Tensor> inputs) { return layer(inputs[0]); }, {x});
+    const at::Tensor out =
+        recomputed([&](std::span<const at::Tensor> inputs) { return layer(inputs[0]); }, {x});
     layer.key = 78;
     return out;
   });
@@ -134,6 +138,29 @@ TEST(Recomputed, HooksOfParametersRunOnceInTheOrderOfBackward) {
   EXPECT_TRUE(calls.empty());
   torch::autograd::backward({out.sum()});
   EXPECT_THAT(calls, ElementsAre("two.second", "two.first", "one.second", "one.first"));
+}
+
+// Within one piece too: the gradients of its last layer are there while its first layer has not gone back
+// yet, so their reduction can begin.
+TEST(Recomputed, GradientsDoNotWaitForTheEndOfThePiece) {
+  const SmallPiece one, two;
+  std::vector<std::string> calls;
+  torch::autograd::impl::set_post_acc_grad_hooks(two.first, std::make_unique<Count>(&calls, "two.first"));
+  torch::autograd::impl::set_post_acc_grad_hooks(one.first, std::make_unique<Count>(&calls, "one.first"));
+  const at::Tensor out = recomputed(
+      [&](std::span<const at::Tensor> inputs) {
+        const at::Tensor middle = one(inputs[0]);
+        if (middle.requires_grad()) {
+          middle.register_hook([&](const at::Tensor& gradient) {
+            calls.emplace_back("middle");
+            return gradient;
+          });
+        }
+        return two(middle);
+      },
+      {leaf({5, 2, 6}, 3)});
+  torch::autograd::backward({out.sum()});
+  EXPECT_THAT(calls, ElementsAre("two.first", "middle", "one.first"));
 }
 
 // An error of the second run comes out of backward as it is.

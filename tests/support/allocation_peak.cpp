@@ -31,12 +31,19 @@ Counters& counters() {
   return instance;
 }
 
-void add(int period, std::int64_t bytes) {
+// Returns the period that counts it.
+int add_new(std::int64_t bytes) {
   Counters& c = counters();
   const std::lock_guard lock(c.mutex);
-  if (period != c.period) return;
   c.current += bytes;
   c.peak = std::max(c.peak, c.current);
+  return c.period;
+}
+
+void subtract(const Header& header) {
+  Counters& c = counters();
+  const std::lock_guard lock(c.mutex);
+  if (header.period == c.period) c.current -= static_cast<std::int64_t>(header.bytes);
 }
 
 void free_counted(void* data) {
@@ -44,7 +51,7 @@ void free_counted(void* data) {
   char* block = static_cast<char*>(data) - kHeader;
   Header header{};
   std::memcpy(&header, block, sizeof(header));
-  add(header.period, -static_cast<std::int64_t>(header.bytes));
+  subtract(header);
   c10::GetDefaultCPUAllocator()->raw_deallocate(block);
 }
 
@@ -53,14 +60,15 @@ class CountingAllocator final : public c10::Allocator {
   c10::DataPtr allocate(std::size_t bytes) override {
     if (bytes == 0) return {nullptr, nullptr, &free_counted, at::Device(at::kCPU)};
     char* block = static_cast<char*>(c10::GetDefaultCPUAllocator()->raw_allocate(bytes + kHeader));
-    const Header header{bytes, counters().period};
+    const Header header{bytes, add_new(static_cast<std::int64_t>(bytes))};
     std::memcpy(block, &header, sizeof(header));
-    add(header.period, static_cast<std::int64_t>(bytes));
     char* data = block + kHeader;
     return {data, data, &free_counted, at::Device(at::kCPU)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &free_counted; }
-  void copy_data(void* to, const void* from, std::size_t bytes) const override { default_copy_data(to, from, bytes); }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override {
+    default_copy_data(to, from, bytes);
+  }
 };
 
 CountingAllocator& counting() {
@@ -79,7 +87,9 @@ AllocationPeak::AllocationPeak() {
   c10::SetCPUAllocator(&counting(), /*priority=*/255);
 }
 
-AllocationPeak::~AllocationPeak() { c10::SetCPUAllocator(c10::GetDefaultCPUAllocator(), /*priority=*/255); }
+AllocationPeak::~AllocationPeak() {
+  c10::SetCPUAllocator(c10::GetDefaultCPUAllocator(), /*priority=*/255);
+}
 
 std::int64_t AllocationPeak::current() const {
   const std::lock_guard lock(counters().mutex);

@@ -4,8 +4,8 @@
 //   ... forward, backward ...
 //   EXPECT_LT(memory.peak(), ...);
 //
-// One at a time in a process; it replaces ATen's CPU allocator meanwhile. Tensors made before do not count, tensors that
-// outlive it may. Any thread may allocate.
+// One at a time in a process; it replaces ATen's CPU allocator meanwhile. Tensors made before do not count,
+// tensors that outlive it may. Any thread may allocate.
 #pragma once
 
 #include <cstdint>

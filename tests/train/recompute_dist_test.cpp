@@ -1,5 +1,6 @@
-// Recomputed activations change no bit: in the same layout of ranks, losses and all gradients are those of a run that
-// keeps everything, whatever is recomputed, over each transport, with dropout, with and without kept keys.
+// Recomputed activations change no bit: in the same layout of ranks, losses and all gradients are those of a
+// run that keeps everything, whatever is recomputed, over each transport, with dropout, with and without kept
+// keys.
 #include <gmock/gmock.h>
 
 #include "tests/train/layout_parity.h"
@@ -12,9 +13,12 @@ using ::testing::IsEmpty;
 constexpr int kShortSteps = 2;
 
 const char* const kSelective = "--recompute-activations";
-const char* const kEachLayer = "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1";
-const char* const kInPairs = "--recompute-granularity full --recompute-method uniform --recompute-num-layers 2";
-const char* const kFirstTwo = "--recompute-granularity full --recompute-method block --recompute-num-layers 2";
+const char* const kEachLayer =
+    "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1";
+const char* const kInPairs =
+    "--recompute-granularity full --recompute-method uniform --recompute-num-layers 2";
+const char* const kFirstTwo =
+    "--recompute-granularity full --recompute-method block --recompute-num-layers 2";
 
 Trace short_trace(ToyTraining& run) {
   const auto loader = run.loader();
@@ -51,19 +55,23 @@ void expect_same_bits(RankContext& ranks, const std::vector<Setting>& settings,
   int number = 0;
   for (const auto& [layout, flags] : settings) {
     const auto trace = [&](const std::string& recompute) {
-      ToyTraining run(ranks, number++, toy_config(layout, folder.corpus(), fmt::format("{} {}", flags, recompute)));
+      ToyTraining run(ranks, number++,
+                      toy_config(layout, folder.corpus(), fmt::format("{} {}", flags, recompute)));
       const Trace out = short_trace(run);
       run.job().world().barrier();
       return out;
     };
     const Trace expected = trace("");
     for (const std::string& recompute : recomputes) {
-      EXPECT_THAT(different(expected, trace(recompute)), IsEmpty()) << layout.text() << ' ' << flags << ' ' << recompute;
+      EXPECT_THAT(different(expected, trace(recompute)), IsEmpty())
+          << layout.text() << ' ' << flags << ' ' << recompute;
     }
   }
 }
 
-std::string kept(const char* recompute) { return fmt::format("{} --cp-keep-kv", recompute); }
+std::string kept(const char* recompute) {
+  return fmt::format("{} --cp-keep-kv", recompute);
+}
 
 DIST_TEST(Recompute, EveryGranularity, 1) {
   const Layout alone = {1, 1, 1, false, 4};
@@ -76,10 +84,11 @@ DIST_TEST(Recompute, EveryGranularity, 1) {
 
 // Gradients are reduced while backward runs, bucket by bucket, over two replicas.
 DIST_TEST(Recompute, OverlappedReduction, 2) {
-  expect_same_bits(ranks,
-                   {{{1, 1, 2, false, 2},
-                     fmt::format("{} --num-layers 3 --overlap-grad-reduce --ddp-bucket-size 500", kLlamaLike)}},
-                   {kSelective, kEachLayer, kInPairs, kFirstTwo});
+  expect_same_bits(
+      ranks,
+      {{{1, 1, 2, false, 2},
+        fmt::format("{} --num-layers 3 --overlap-grad-reduce --ddp-bucket-size 500", kLlamaLike)}},
+      {kSelective, kEachLayer, kInPairs, kFirstTwo});
 }
 
 DIST_TEST(Recompute, TensorAndSequenceParallel, 2) {
@@ -115,26 +124,29 @@ DIST_TEST(Recompute, TensorContextAndSequenceParallelWithDocuments, 4) {
 }
 
 DIST_TEST(Recompute, ContextAndDataParallelOverlapped, 4) {
-  expect_same_bits(ranks,
-                   {{{1, 2, 2, false, 2},
-                     fmt::format("{} --cp-comm-type p2p --overlap-grad-reduce --ddp-bucket-size 500", kLlamaLike)}},
-                   {kSelective, kEachLayer, kept(kInPairs)});
+  expect_same_bits(
+      ranks,
+      {{{1, 2, 2, false, 2},
+        fmt::format("{} --cp-comm-type p2p --overlap-grad-reduce --ddp-bucket-size 500", kLlamaLike)}},
+      {kSelective, kEachLayer, kept(kInPairs)});
 }
 
 // Some ranks have no rows at all.
 DIST_TEST(Recompute, EmptyShards, 4) {
-  expect_same_bits(ranks,
-                   {{{1, 4, 1, false, 4}, fmt::format("{} --seq-length 2 --cp-comm-type p2p a2a", kLlamaLike)}},
-                   {kSelective, kept(kEachLayer)});
+  expect_same_bits(
+      ranks, {{{1, 4, 1, false, 4}, fmt::format("{} --seq-length 2 --cp-comm-type p2p a2a", kLlamaLike)}},
+      {kSelective, kept(kEachLayer)});
 }
 
 // The same against one process that recomputes nothing, for all steps.
 DIST_TEST(Recompute, ParityWithOneProcess, 4) {
   std::vector<Way> ways;
   for (const char* transport : {"p2p", "all_gather", "a2a"}) {
-    ways.push_back({{2, 2, 1, true, 4}, fmt::format("--cp-comm-type {} {} --cp-keep-kv", transport, kEachLayer)});
+    ways.push_back(
+        {{2, 2, 1, true, 4}, fmt::format("--cp-comm-type {} {} --cp-keep-kv", transport, kEachLayer)});
   }
-  expect_parity_of_ways(ranks, Model{"recompute", fmt::format("{} --reset-attention-mask", kLlamaLike)}, ways, 0);
+  expect_parity_of_ways(ranks, Model{"recompute", fmt::format("{} --reset-attention-mask", kLlamaLike)}, ways,
+                        0);
 }
 
 // Negative control: keys that are kept in the wrong order change gradients, and only where they are used.
@@ -146,27 +158,32 @@ DIST_TEST(Recompute, WrongKeptKeysAreSeen, 2) {
     const auto trace = [&](const std::string& more, CpFault fault) {
       CpAttentionOptions options;
       options.fault = fault;
-      ToyTraining run(ranks, number++, toy_config({1, 2, 1, false, 4}, folder.corpus(), flags + more), options);
+      ToyTraining run(ranks, number++, toy_config({1, 2, 1, false, 4}, folder.corpus(), flags + more),
+                      options);
       const Trace out = short_trace(run);
       run.job().world().barrier();
       return out;
     };
     const Trace expected = trace("", CpFault::wrong_kept);  // nothing is kept
     EXPECT_THAT(different(expected, trace(" --cp-keep-kv", CpFault::none)), IsEmpty()) << transport;
-    EXPECT_GT(largest_difference(expected.gradients[0], trace(" --cp-keep-kv", CpFault::wrong_kept).gradients[0]), 1e-6)
+    EXPECT_GT(
+        largest_difference(expected.gradients[0], trace(" --cp-keep-kv", CpFault::wrong_kept).gradients[0]),
+        1e-6)
         << transport;
   }
 }
 
-// What attention's layers did in one step. A step that recomputes sends what two forwards and a backward send, with
+// What attention's layers did in one step. A step that recomputes sends what two forwards and a backward
+// send, with
 // --cp-keep-kv what one does; and attends three times to every pair. The proof of exchange expects the same.
 DIST_TEST(Recompute, BytesAndPairsAreCounted, 2) {
   const SharedFolder folder(ranks);
   int number = 0;
   for (const char* transport : {"p2p", "all_gather", "a2a"}) {
     const auto counts = [&](const std::string& recompute, bool backward) {
-      ToyTraining run(ranks, number++, toy_config({1, 2, 1, false, 4}, folder.corpus(),
-                                                  fmt::format("{} --cp-comm-type {} {}", kLlamaLike, transport, recompute)));
+      ToyTraining run(ranks, number++,
+                      toy_config({1, 2, 1, false, 4}, folder.corpus(),
+                                 fmt::format("{} --cp-comm-type {} {}", kLlamaLike, transport, recompute)));
       const auto loader = run.loader();
       if (backward) {
         run.parts().step().run(*loader);  // with the proof, which throws if it fails
@@ -185,7 +202,8 @@ DIST_TEST(Recompute, BytesAndPairsAreCounted, 2) {
       EXPECT_EQ(2 * again.cells, 3 * plain.cells);
       EXPECT_EQ(keeping.cells, again.cells);
     }
-    const ExchangeCounts second = counts("--recompute-granularity full --recompute-method block --recompute-num-layers 1", true);
+    const ExchangeCounts second =
+        counts("--recompute-granularity full --recompute-method block --recompute-num-layers 1", true);
     EXPECT_EQ(second, plain) << "layer 1 is not among the first one";
   }
 }

@@ -10,14 +10,16 @@ constexpr std::string_view kMethods[] = {"uniform", "block"};
 constexpr Option kOptions[] = {
     {"--recompute-granularity",
      FIELD(recompute.granularity),
-     "Compute activations again in the backward pass instead of keeping them. full: whole layers, of which only the "
+     "Compute activations again in the backward pass instead of keeping them. full: whole layers, of which "
+     "only the "
      "input is kept; selective: the modules of --recompute-modules. The result has the same bits on a CPU.",
      {.choices = kGranularities},
      Compat::same,
      {.default_text = "none"}},
     {"--recompute-method",
      FIELD(recompute.method),
-     "Which layers --recompute-granularity full recomputes. uniform: all, in pieces of --recompute-num-layers; block: "
+     "Which layers --recompute-granularity full recomputes. uniform: all, in pieces of "
+     "--recompute-num-layers; block: "
      "the first --recompute-num-layers, one by one.",
      {.choices = kMethods},
      Compat::same,
@@ -30,11 +32,13 @@ constexpr Option kOptions[] = {
      {.unit = "layers", .default_text = "none"}},
     {"--recompute-modules",
      FIELD(recompute.modules),
-     "What --recompute-granularity selective recomputes. Only core_attn, the attention without its projections.",
+     "What --recompute-granularity selective recomputes. Only core_attn, the attention without its "
+     "projections.",
      {},
      Compat::ours,
      {.note = "Megatron has more modules", .default_text = "core_attn"}},
-    {"--recompute-activations", FIELD(recompute.activations), "The same as --recompute-granularity selective."},
+    {"--recompute-activations", FIELD(recompute.activations),
+     "The same as --recompute-granularity selective."},
     {"--ckpt-activations",
      FIELD(recompute.ckpt_activations),
      "Read as --recompute-activations, with a warning.",
@@ -43,8 +47,10 @@ constexpr Option kOptions[] = {
      {.note = "Megatron has no such flag, though many a text names it"}},
     {"--cp-keep-kv",
      FIELD(recompute.cp_keep_kv),
-     "Keep what attention received from other context-parallel ranks, so that recomputing it sends nothing. It costs "
-     "per recomputed layer and rank, in elements, with Q = s b n d / CP and KV = 2 s b g d / CP of the tensor rank's n "
+     "Keep what attention received from other context-parallel ranks, so that recomputing it sends nothing. "
+     "It costs "
+     "per recomputed layer and rank, in elements, with Q = s b n d / CP and KV = 2 s b g d / CP of the "
+     "tensor rank's n "
      "and g heads, at most: p2p (CP - 1) KV; all_gather CP KV; a2a 2 Q + KV; a2a+p2p 2 Q + P KV.",
      {},
      Compat::ours,

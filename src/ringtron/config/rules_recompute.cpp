@@ -27,7 +27,8 @@ constexpr Rule kRules[] = {
     {"--recompute-activations --ckpt-activations --recompute-granularity",
      [](In in) { return recompute(in).activations && recompute(in).granularity == "full"; },
      [](In) {
-       return std::string("--recompute-activations: expected no --recompute-granularity but selective, got full");
+       return std::string(
+           "--recompute-activations: expected no --recompute-granularity but selective, got full");
      },
      "keep one of both"},
     {"--recompute-granularity --recompute-method",
@@ -36,7 +37,8 @@ constexpr Rule kRules[] = {
        return r.granularity == "full" && r.method.empty() && !r.activations;
      },
      [](In) {
-       return std::string("Using recompute_granularity: full so recompute_method must be \"block\" or \"uniform\"");
+       return std::string(
+           "Using recompute_granularity: full so recompute_method must be \"block\" or \"uniform\"");
      },
      "add --recompute-method uniform --recompute-num-layers 1 for the least memory"},
     {"--recompute-granularity --recompute-num-layers --num-layers",
@@ -65,8 +67,9 @@ constexpr Rule kRules[] = {
     {"--recompute-granularity --recompute-num-layers",
      [](In in) { return recompute(in).granularity == "selective" && recompute(in).num_layers != 0; },
      [](In in) {
-       return fmt::format("When using recompute_granularity: selective recompute_num_layers must be None. Got {}",
-                          recompute(in).num_layers);
+       return fmt::format(
+           "When using recompute_granularity: selective recompute_num_layers must be None. Got {}",
+           recompute(in).num_layers);
      },
      "leave it out, or use --recompute-granularity full"},
     {"--recompute-granularity --recompute-modules",

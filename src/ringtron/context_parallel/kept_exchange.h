@@ -1,13 +1,14 @@
-// What one attention call received from other ranks, kept so that the same call can be made again without a message.
+// What one attention call received from other ranks, kept so that the same call can be made again without a
+// message.
 //
 //   AttentionCall call = ...;
 //   call.kept = std::make_shared<KeptExchange>();
 //   attention.forward(q, k, v, call);   // communicates, and fills it
 //   attention.forward(q, k, v, call);   // sends nothing, and empties it
 //
-// The second call must have the same q, k, v and plan as the first, on all ranks: it attends to what the first one
-// received. The memory is that of the blocks that came: (n-1) blocks of keys and values of a ring over n ranks, the whole
-// sequence of a gather, and of an all-to-all the exchanged q, k, v and the output.
+// The second call must have the same q, k, v and plan as the first, on all ranks: it attends to what the
+// first one received. The memory is that of the blocks that came: (n-1) blocks of keys and values of a ring
+// over n ranks, the whole sequence of a gather, and of an all-to-all the exchanged q, k, v and the output.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -44,7 +45,8 @@ class KeptExchange {
  public:
   // One part of the heads (all of them, but for an all-to-all in parts).
   struct Part {
-    std::array<at::Tensor, 3> heads;  // q, k, v as they came out of the exchange to heads; undefined without it
+    std::array<at::Tensor, 3>
+        heads;  // q, k, v as they came out of the exchange to heads; undefined without it
     KeptBlocks blocks;
   };
 

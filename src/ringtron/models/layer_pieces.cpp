@@ -14,7 +14,8 @@ std::vector<LayerPiece> layer_pieces(const RecomputeConfig& recompute, int layer
   const bool block = recompute.method == "block";
   const int end = block ? std::min(recompute.num_layers, layers) : layers;
   const int length = block ? 1 : recompute.num_layers;
-  for (int first = 0; first < end; first += length) pieces.push_back({first, std::min(length, end - first), true, true});
+  for (int first = 0; first < end; first += length)
+    pieces.push_back({first, std::min(length, end - first), true, true});
   if (end < layers) pieces.push_back({end, layers - end, false, false});
   return pieces;
 }

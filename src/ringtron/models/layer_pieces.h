@@ -1,4 +1,5 @@
-// Which layers are run together, and what of them is computed again in backward: the recompute flags as integers.
+// Which layers are run together, and what of them is computed again in backward: the recompute flags as
+// integers.
 #pragma once
 
 #include <vector>

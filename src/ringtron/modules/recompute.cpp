@@ -32,7 +32,8 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const auto saved = c10::static_intrusive_pointer_cast<SavedPiece>(context->saved_data["piece"].toCapsule());
+    const auto saved =
+        c10::static_intrusive_pointer_cast<SavedPiece>(context->saved_data["piece"].toCapsule());
     variable_list inputs;
     for (const at::Tensor& input : context->get_saved_variables()) {
       inputs.push_back(input.detach().requires_grad_(input.requires_grad()));
@@ -42,8 +43,8 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
       const at::AutoGradMode on(true);
       out = saved->piece(inputs);
     }
-    // Not autograd::grad: parameters shall get their gradients here, one after the other, so that their reduction hides
-    // behind the rest of the piece.
+    // Not autograd::grad: parameters shall get their gradients here, one after the other, so that their
+    // reduction hides behind the rest of the piece.
     torch::autograd::backward({out}, {gradients[0]});
     variable_list result;
     for (const at::Tensor& input : inputs) result.push_back(input.grad());
@@ -56,8 +57,9 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
 
 at::Tensor recomputed(Piece piece, std::vector<at::Tensor> inputs) {
   if (!at::GradMode::is_enabled()) return piece(inputs);
-  RT_CHECK(std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor& x) { return x.requires_grad(); }),
-           "a recomputed piece of the model has no input that requires a gradient: its parameters would get none");
+  RT_CHECK(
+      std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor& x) { return x.requires_grad(); }),
+      "a recomputed piece of the model has no input that requires a gradient: its parameters would get none");
   // A vector would not be taken for tensors.
   return Recomputed::apply(at::TensorList(inputs), c10::make_intrusive<SavedPiece>(std::move(piece)));
 }

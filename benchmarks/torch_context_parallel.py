@@ -269,14 +269,11 @@ class Clock:
         return [a.elapsed_time(b) * 1e-3 for a, b in zip(self.marks[::2], self.marks[1::2])]
 
 
-def steps_of(setting, heads, tokens):
-    """(warm-up, timed) steps: on GPUs so many that power and clocks have settled, as in rates.cpp."""
+def steps_of(setting, heads, tokens):  # warm-up and timed, as in rates.cpp
     o = setting.options
     if setting.device.type != "cuda":
         return o.warmup, o.repeats
-    length = tokens * setting.ranks
-    seconds = 14 * heads.size * length * (length + 1) / 2 * heads.query / setting.ranks / 400e12
-    steps = int(0.3 / seconds)
+    steps = int(0.3 / (7 * heads.size * heads.query * tokens * tokens * setting.ranks / 400e12))
     return max(o.warmup, min(steps, 200)), max(o.repeats, min(steps // 2, 100))
 
 

@@ -7,6 +7,7 @@ namespace {
 // Both spellings of the gather variant are in circulation; resolve() settles on all_gather.
 constexpr std::string_view kCpCommTypes[] = {"p2p", "all_gather", "allgather", "a2a", "a2a+p2p", "auto"};
 constexpr std::string_view kCpLayouts[] = {"zigzag", "contiguous", "balanced"};
+constexpr std::string_view kCpBlockTypes[] = {"fp16", "bf16"};
 constexpr std::string_view kBackends[] = {"nccl", "gloo"};
 
 constexpr Option kOptions[] = {
@@ -44,6 +45,13 @@ constexpr Option kOptions[] = {
      {.choices = kCpLayouts},
      Compat::ours,
      {.note = "Megatron has zigzag only"}},
+    {"--cp-block-type",
+     FIELD(parallel.cp_block_type),
+     "With --bf16 on GPUs, the type in which attention is computed where results of several blocks are merged. fp16 is as "
+     "fast as bf16 and carries three more bits, but magnitudes of queries, keys and values above 65504 become inf, which "
+     "the check for NaN reports.",
+     {.choices = kCpBlockTypes},
+     Compat::ours},
     {"--no-proof-of-exchange",
      FIELD(parallel.proof_of_exchange),
      "Do not compare the bytes sent and the pairs attended to by each layer with what they must be after the "

@@ -10,13 +10,16 @@ namespace ringtron::internal {
 namespace {
 
 // Parts whose all-to-alls hide behind each other's attention: worth it where a stream of its own carries them. Measured on
-// two H200: 2 is as fast as 1 or 4 or faster; more parts make smaller kernels.
+// two H200: 2 is as fast as 1 or 4 or faster from 8K tokens per rank on; more parts make smaller kernels, and with 512 per
+// rank the launches of a second part alone took as long as all the rest.
 constexpr int kHeadGroupsOnGpu = 2;
+constexpr std::int64_t kTokensWorthTwo = 8192;  // of the whole sequence, all samples
 
 int head_groups_wanted(int option, const TransportPlan& plan, const at::Tensor& q) {
   if (plan.head_ranks == 1) return 1;
   if (option > 0) return option;
-  return q.is_cuda() && plan.head_ranks == plan.ranks ? kHeadGroupsOnGpu : 1;
+  const bool worth = plan.inner.sequence_length() * q.size(1) >= kTokensWorthTwo;
+  return q.is_cuda() && plan.head_ranks == plan.ranks && worth ? kHeadGroupsOnGpu : 1;
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ RotaryOptions rotary_options(const ModelConfig& model) {
 
 CpAttentionOptions cp_attention_options(const Config& config, CpAttentionOptions options) {
   options.deterministic = config.precision.deterministic_mode;
+  options.bf16_blocks = config.parallel.cp_block_type == "bf16";
   const auto& sizes = config.parallel.hierarchical_context_parallel_sizes;
   options.hierarchical_a = sizes.empty() ? 1 : sizes[0];
   return options;

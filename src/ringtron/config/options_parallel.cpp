@@ -51,7 +51,8 @@ constexpr Option kOptions[] = {
      "fast as bf16 and carries three more bits, but magnitudes of queries, keys and values above 65504 become inf, which "
      "the check for NaN reports.",
      {.choices = kCpBlockTypes},
-     Compat::ours},
+     Compat::ours,
+     {.note = "Megatron rounds each block to bf16"}},
     {"--no-proof-of-exchange",
      FIELD(parallel.proof_of_exchange),
      "Do not compare the bytes sent and the pairs attended to by each layer with what they must be after the "

@@ -72,14 +72,11 @@ std::optional<double> Reporter::step_done(const StepResult& result, const Progre
   add_to(squared_lengths_sum_, result.squared_lengths);
   add_to(area_imbalance_sum_, result.area_imbalance);
   ++losses_;
-  const bool log = is_log_step(progress.iteration);
-  if (!log && events_ == nullptr) return std::nullopt;
-  const double loss = result.loss.item<double>();
   if (events_ != nullptr && progress.iteration % job_.config().logging.tensorboard_log_interval == 0) {
-    scalars(result, progress, lr, loss);
+    points_.push_back({result, progress, lr});
   }
-  if (!log) return loss;
-
+  if (!is_log_step(progress.iteration)) return std::nullopt;
+  const double loss = result.loss.item<double>();
   synchronize(job_.device());
   const double seconds = seconds_since(since_) / static_cast<double>(losses_);
   TrainingLogLine line;
@@ -109,7 +106,7 @@ std::optional<double> Reporter::step_done(const StepResult& result, const Progre
     losses_ = 0;
     since_ = SteadyClock::now();
   }
-  if (events_ != nullptr) events_->flush();
+  write_points();
   return loss;
 }
 
@@ -136,23 +133,29 @@ void Reporter::report_memory(std::int64_t iteration) const {
              static_cast<double>(m.max_reserved) / kMegabyte);
 }
 
-void Reporter::scalars(const StepResult& result, const Progress& progress, double lr, double loss) {
-  const auto both = [&](const std::string& tag, double value) {
-    events_->add_scalar(tag, value, progress.iteration);
-    events_->add_scalar(tag + " vs samples", value, progress.consumed_train_samples);
-  };
-  both("learning-rate", lr);
-  both("batch-size", static_cast<double>(job_.config().batch.global_batch_size));
-  both("lm loss", loss);
-  both("loss-scale", 1.0);
-  if (result.grad_norm.defined()) both("grad-norm", result.grad_norm.item<double>());
-  if (result.zeros.defined()) both("num-zeros", static_cast<double>(result.zeros.item<std::int64_t>()));
+void Reporter::write_points() {
+  if (events_ == nullptr) return;
+  for (const auto& [result, progress, lr] : points_) {
+    const auto both = [&](const std::string& tag, double value) {
+      events_->add_scalar(tag, value, progress.iteration);
+      events_->add_scalar(tag + " vs samples", value, progress.consumed_train_samples);
+    };
+    both("learning-rate", lr);
+    both("batch-size", static_cast<double>(job_.config().batch.global_batch_size));
+    both("lm loss", result.loss.item<double>());
+    both("loss-scale", 1.0);
+    if (result.grad_norm.defined()) both("grad-norm", result.grad_norm.item<double>());
+    if (result.zeros.defined()) both("num-zeros", static_cast<double>(result.zeros.item<std::int64_t>()));
+  }
+  points_.clear();
+  events_->flush();
 }
 
 void Reporter::evaluated(const std::string& where, double loss, const Progress& progress) {
   if (!job_.is_last_rank()) return;
   print_line(format_evaluation(where, {{"lm loss", loss}}));
   if (events_ == nullptr) return;
+  write_points();
   events_->add_scalar("lm loss validation", loss, progress.iteration);
   events_->add_scalar("lm loss validation vs samples", loss, progress.consumed_train_samples);
   if (job_.config().logging.log_validation_ppl_to_tensorboard) {

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "ringtron/base/clock.h"
 #include "ringtron/telemetry/event_writer.h"
@@ -21,6 +22,9 @@ class Reporter {
   std::optional<double> step_done(const StepResult& result, const Progress& progress, double lr,
                                   std::optional<double> params_norm);
 
+  // Writes to TensorBoard what has waited since the last step that logged. Reads the device; for the end of a run.
+  void write_points();
+
   void evaluated(const std::string& where, double loss, const Progress& progress);
 
  private:
@@ -28,7 +32,6 @@ class Reporter {
   double step_flops() const;
   void demand_possible(double tflops) const;
   void report_memory(std::int64_t iteration) const;
-  void scalars(const StepResult& result, const Progress& progress, double lr, double loss);
 
   const Job& job_;
   std::int64_t train_iterations_;
@@ -38,6 +41,13 @@ class Reporter {
   std::int64_t steps_done_ = 0;
   SteadyClock::time_point since_;
   std::unique_ptr<EventWriter> events_;
+  // What TensorBoard gets at the next log step: reading it at once would make the host wait for a GPU in every step.
+  struct Point {
+    StepResult result;
+    Progress progress;
+    double lr;
+  };
+  std::vector<Point> points_;
 };
 
 }  // namespace ringtron

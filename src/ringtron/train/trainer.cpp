@@ -49,6 +49,7 @@ int Trainer::run() {
       stop = reason_to_stop();
       save_if_due(!stop.empty());
     }
+    reporter_.write_points();
     if (job.is_first_rank()) print_line(stamped("after training is done"));
     save_if_due(true);
     if (config.logging.log_progress && job.is_first_rank()) {

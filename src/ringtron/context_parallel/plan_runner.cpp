@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <utility>
@@ -209,13 +210,19 @@ struct BlockOutput {
   at::Tensor scale;  // a factor of all gradients that blocks give; undefined: none
 };
 
-// Blocks in fp16 get the gradient times a power of two. No gradient of values can overflow then: it is at most the sum
-// of as many gradients of the output as there are rows.
+// The largest magnitude that the gradient of the output has in fp16. Large, since products with small probabilities must
+// not fall under fp16's least normal number (6e-5); small, since dV sums up to `rows` of them. That sum overflows only if
+// a key has all the attention of all rows and their gradients, all of one sign, are a quarter of the largest in the mean;
+// the loss is NaN then, not wrong.
+double most_in_half(std::int64_t rows) {
+  constexpr double kLargestHalf = 65504, kCoherent = 0.25, kLeast = 4, kMost = 16;
+  return std::clamp(kLargestHalf / kCoherent / static_cast<double>(rows), kLeast, kMost);
+}
+
 BlockOutput output_for_blocks(const PlanContext& context, const SavedForward& saved, const at::Tensor& d_out) {
-  constexpr double kMostInHalf = 65504, kMostWanted = 16;
   BlockOutput result{{d_out, saved.out, saved.lse, {}}, {}};
   if (saved.q.scalar_type() == at::kHalf && d_out.numel() > 0) {
-    const HalfScaled scaled = scale_to_half(d_out, std::min(kMostWanted, kMostInHalf / static_cast<double>(d_out.size(0))));
+    const HalfScaled scaled = scale_to_half(d_out, most_in_half(d_out.size(0)));
     result.output.d_out = scaled.x;
     result.output.out = to_half(saved.out);
     result.scale = scaled.inverse;

@@ -3,24 +3,18 @@
 // This and the ragged graphs are the only files that include cudnn-frontend. cuDNN names dimensions (batch, heads, rows, head size) whatever their order
 // in memory is; HeadStrides carries that order.
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
 #include <cudnn_frontend.h>
 #include <fmt/format.h>
 
-#include <map>
-#include <unordered_map>
-
 #include "ringtron/base/check.h"
-#include "ringtron/base/error.h"
 #include "ringtron/kernels/attention/cudnn_attention.h"
+#include "ringtron/kernels/attention/cudnn_plans.h"
 
 namespace ringtron {
 namespace {
 
 namespace fe = cudnn_frontend;
 using GraphTensor = std::shared_ptr<fe::graph::Tensor_attributes>;
-using Pointers = std::unordered_map<std::int64_t, void*>;
 
 constexpr std::int64_t kLoadBytes = 16;  // the kernels load this much at a time and do not check for it
 
@@ -45,11 +39,6 @@ struct PlanKey {
   BlockShape shape;
   HeadStrides q, k, v, d_out;
   auto operator<=>(const PlanKey&) const = default;
-};
-
-struct Plan {
-  fe::graph::Graph graph;
-  std::int64_t workspace_bytes = 0;
 };
 
 fe::DataType_t data_type(at::ScalarType type) {
@@ -178,70 +167,17 @@ void describe_backward(fe::graph::Graph& graph, const PlanKey& key) {
   parts.output(dv, kDv, s.s_kv, s.g);
 }
 
-std::unique_ptr<Plan> build_plan(cudnnHandle_t handle, const PlanKey& key) {
-  auto plan = std::make_unique<Plan>();
+void describe_graph(fe::graph::Graph& graph, const PlanKey& key) {
   if (key.backward) {
-    describe_backward(plan->graph, key);
+    describe_backward(graph, key);
   } else {
-    describe_forward(plan->graph, key);
+    describe_forward(graph, key);
   }
-  fe::error_t error = plan->graph.build(handle, {fe::HeurMode_t::A});
-  if (error.is_good()) error = plan->graph.get_workspace_size(plan->workspace_bytes);
-  if (error.is_bad()) {
-    throw ConfigError(fmt::format("attention through cuDNN: expected a plan for the {}, got: {}. The cuDNN found at run "
-                                  "time is {}; 91900 or newer, from the torch wheel's folder, should have one",
-                                  describe(key), error.get_message(), cudnnGetVersion()));
-  }
-  return plan;
 }
 
 }  // namespace
 
-class CudnnAttention::Impl {
- public:
-  ~Impl() {
-    if (handle_) cudnnDestroy(handle_);
-  }
-
-  void run(const PlanKey& key, const at::Tensor& q, Pointers pointers) {
-    const c10::cuda::CUDAGuard guard(q.device());
-    prepare(q.get_device());
-    const Plan& plan = plan_for(key);
-    const at::Tensor workspace = at::empty({plan.workspace_bytes}, q.options().dtype(at::kByte));
-    fe::error_t error = plan.graph.execute(handle_, pointers, workspace.mutable_data_ptr());
-    RT_CHECK(error.is_good(), "attention through cuDNN: the {} failed: {}", describe(key), error.get_message());
-  }
-
-  std::size_t plans() const { return plans_.size(); }
-
- private:
-  const Plan& plan_for(const PlanKey& key) {
-    auto found = plans_.find(key);
-    if (found == plans_.end()) found = plans_.emplace(key, build_plan(handle_, key)).first;
-    return *found->second;
-  }
-
-  // Makes the handle at the first call and points it at the current stream.
-  void prepare(int device) {
-    if (!handle_) {
-      start(cudnnCreate(&handle_));
-      device_ = device;
-    }
-    RT_CHECK_EQ(device, device_, "GPU of an attention call");
-    start(cudnnSetStream(handle_, c10::cuda::getCurrentCUDAStream().stream()));
-  }
-
-  static void start(cudnnStatus_t status) {
-    if (status == CUDNN_STATUS_SUCCESS) return;
-    throw ConfigError(fmt::format("attention through cuDNN: could not start cuDNN {} ({}). Check the driver and that "
-                                  "the cuDNN of the torch wheel is the one found",
-                                  cudnnGetVersion(), cudnnGetErrorString(status)));
-  }
-
-  cudnnHandle_t handle_ = nullptr;
-  int device_ = -1;
-  std::map<PlanKey, std::unique_ptr<Plan>> plans_;
-};
+class CudnnAttention::Impl : public internal::CudnnPlans<PlanKey> {};
 
 CudnnAttention::CudnnAttention() : impl_(std::make_unique<Impl>()) {}
 CudnnAttention::~CudnnAttention() = default;
@@ -317,6 +253,6 @@ CudnnAttentionGradient CudnnAttention::backward(const at::Tensor& q_in, const at
   return gradient;
 }
 
-std::size_t CudnnAttention::plans() const { return impl_->plans(); }
+std::size_t CudnnAttention::plans() const { return impl_->size(); }
 
 }  // namespace ringtron

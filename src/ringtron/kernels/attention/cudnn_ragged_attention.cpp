@@ -3,26 +3,23 @@
 
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <bit>
 #include <limits>
-#include <map>
-#include <unordered_map>
+#include <utility>
 
 #include "ringtron/base/check.h"
-#include "ringtron/base/error.h"
+#include "ringtron/kernels/attention/cudnn_plans.h"
 #include "ringtron/kernels/attention/cudnn_ragged_graph.h"
 
 namespace ringtron {
 namespace {
 
-using internal::RaggedPlan;
 using internal::RaggedPlanKey;
-using Pointers = std::unordered_map<std::int64_t, void*>;
+using Pointers = internal::CudnnPointers;
 
 constexpr std::int64_t kLoadBytes = 16;     // the kernels load this much at a time and do not check for it
 constexpr std::int64_t kLargestHead = 128;  // what the backward can do on every GPU that we build for
@@ -180,20 +177,13 @@ RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal,
   return tables;
 }
 
-class CudnnRaggedAttention::Impl {
+class CudnnRaggedAttention::Impl : public internal::CudnnPlans<RaggedPlanKey> {
  public:
-  ~Impl() {
-    if (handle_) cudnnDestroy(handle_);
-  }
-
-  // One graph for each group of tiles; `pointers`: of the tensors of rows.
-  void run(RaggedPlanKey key, const RaggedTileTables& tiles, const at::Tensor& q, const Pointers& rows) {
-    const c10::cuda::CUDAGuard guard(q.device());
-    prepare(q.get_device());
+  // One graph for each group of tiles; `rows`: of the tensors of rows.
+  void run_groups(RaggedPlanKey key, const RaggedTileTables& tiles, const at::Tensor& q, const Pointers& rows) {
     for (const RaggedTileTables::Group& group : tiles.groups) {
       key.capacity = group.capacity;
       key.longest = group.longest;
-      const RaggedPlan& plan = plan_for(key);
       Pointers pointers = rows;
       auto* const table = reinterpret_cast<std::byte*>(tiles.words.data_ptr<std::int64_t>() + group.first_word);
       pointers[internal::kRaggedQLengths] = table + RaggedTables::q_lengths();
@@ -201,41 +191,9 @@ class CudnnRaggedAttention::Impl {
       pointers[internal::kRaggedQOffsets] = table + RaggedTables::q_offsets(group.capacity);
       pointers[internal::kRaggedKvOffsets] = table + RaggedTables::kv_offsets(group.capacity);
       pointers[internal::kRaggedLseOffsets] = table + RaggedTables::lse_offsets(group.capacity);
-      const at::Tensor workspace = at::empty({plan.workspace_bytes}, q.options().dtype(at::kByte));
-      cudnn_frontend::error_t error = plan.graph.execute(handle_, pointers, workspace.mutable_data_ptr());
-      RT_CHECK(error.is_good(), "attention of documents through cuDNN: the {} failed: {}", describe(key), error.get_message());
+      run(key, q, std::move(pointers));
     }
   }
-
-  std::size_t plans() const { return plans_.size(); }
-
- private:
-  const RaggedPlan& plan_for(const RaggedPlanKey& key) {
-    auto found = plans_.find(key);
-    if (found == plans_.end()) found = plans_.emplace(key, internal::build_ragged_plan(handle_, key)).first;
-    return *found->second;
-  }
-
-  // Makes the handle at the first call and points it at the current stream.
-  void prepare(int device) {
-    if (!handle_) {
-      start(cudnnCreate(&handle_));
-      device_ = device;
-    }
-    RT_CHECK_EQ(device, device_, "GPU of an attention call");
-    start(cudnnSetStream(handle_, c10::cuda::getCurrentCUDAStream().stream()));
-  }
-
-  static void start(cudnnStatus_t status) {
-    if (status == CUDNN_STATUS_SUCCESS) return;
-    throw ConfigError(fmt::format("attention of documents through cuDNN: could not start cuDNN {} ({}). Check the driver "
-                                  "and that the cuDNN of the torch wheel is the one found",
-                                  cudnnGetVersion(), cudnnGetErrorString(status)));
-  }
-
-  cudnnHandle_t handle_ = nullptr;
-  int device_ = -1;
-  std::map<RaggedPlanKey, std::unique_ptr<RaggedPlan>> plans_;
 };
 
 CudnnRaggedAttention::CudnnRaggedAttention() : impl_(std::make_unique<Impl>()) {}
@@ -248,7 +206,7 @@ CudnnAttentionResult CudnnRaggedAttention::forward(const at::Tensor& q_in, const
   const at::Tensor q = memory.packed(q_in), k = memory.packed(k_in), v = memory.packed(v_in);
   const at::Tensor out = memory.room(tiles.shape.s_q, tiles.shape.n, tiles.covers_q, q.options());
   const at::Tensor lse = memory.lse_room(tiles.covers_q, q.options());
-  impl_->run(key_of(tiles, memory, q, scale, false), tiles, q,
+  impl_->run_groups(key_of(tiles, memory, q, scale, false), tiles, q,
              {{internal::kRaggedQ, q.data_ptr()},
               {internal::kRaggedK, k.data_ptr()},
               {internal::kRaggedV, v.data_ptr()},
@@ -278,7 +236,7 @@ CudnnAttentionGradient CudnnRaggedAttention::backward(const at::Tensor& q_in, co
   const at::Tensor dq = memory.room(s.s_q, s.n, tiles.covers_q, q.options());
   const at::Tensor dk = memory.room(s.s_kv, s.g, tiles.covers_kv, q.options());
   const at::Tensor dv = memory.room(s.s_kv, s.g, tiles.covers_kv, q.options());
-  impl_->run(key_of(tiles, memory, q, scale, true), tiles, q,
+  impl_->run_groups(key_of(tiles, memory, q, scale, true), tiles, q,
              {{internal::kRaggedQ, q.data_ptr()},
               {internal::kRaggedK, k.data_ptr()},
               {internal::kRaggedV, v.data_ptr()},
@@ -291,6 +249,6 @@ CudnnAttentionGradient CudnnRaggedAttention::backward(const at::Tensor& q_in, co
   return {memory.unpacked(dq), memory.unpacked(dk), memory.unpacked(dv)};
 }
 
-std::size_t CudnnRaggedAttention::plans() const { return impl_->plans(); }
+std::size_t CudnnRaggedAttention::plans() const { return impl_->size(); }
 
 }  // namespace ringtron

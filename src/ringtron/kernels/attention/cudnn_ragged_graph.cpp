@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <memory>
 #include <utility>
-
-#include "ringtron/base/error.h"
 
 namespace ringtron::internal {
 namespace {
@@ -126,26 +125,17 @@ void describe_backward(fe::graph::Graph& graph, const RaggedPlanKey& key) {
 }  // namespace
 
 std::string describe(const RaggedPlanKey& key) {
-  return fmt::format("{} of up to {} {}tiles of up to {} rows, heads {} and {}, head size {}, {}",
+  return fmt::format("{} of documents, up to {} {}tiles of up to {} rows, heads {} and {}, head size {}, {}",
                      key.backward ? "backward" : "forward", key.capacity, key.causal ? "causal " : "", key.longest, key.n,
                      key.g, key.d, key.half ? "fp16" : "bf16");
 }
 
-std::unique_ptr<RaggedPlan> build_ragged_plan(cudnnHandle_t handle, const RaggedPlanKey& key) {
-  auto plan = std::make_unique<RaggedPlan>();
+void describe_graph(fe::graph::Graph& graph, const RaggedPlanKey& key) {
   if (key.backward) {
-    describe_backward(plan->graph, key);
+    describe_backward(graph, key);
   } else {
-    describe_forward(plan->graph, key);
+    describe_forward(graph, key);
   }
-  fe::error_t error = plan->graph.build(handle, {fe::HeurMode_t::A});
-  if (error.is_good()) error = plan->graph.get_workspace_size(plan->workspace_bytes);
-  if (error.is_bad()) {
-    throw ConfigError(fmt::format("attention of documents through cuDNN: expected a plan for the {}, got: {}. The cuDNN "
-                                  "found at run time is {}; 91900 or newer, from the torch wheel's folder, should have one",
-                                  describe(key), error.get_message(), cudnnGetVersion()));
-  }
-  return plan;
 }
 
 }  // namespace ringtron::internal

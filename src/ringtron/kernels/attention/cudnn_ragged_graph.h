@@ -5,7 +5,6 @@
 
 #include <compare>
 #include <cstdint>
-#include <memory>
 #include <string>
 
 namespace ringtron::internal {
@@ -41,12 +40,6 @@ struct RaggedPlanKey {
 
 std::string describe(const RaggedPlanKey& key);
 
-struct RaggedPlan {
-  cudnn_frontend::graph::Graph graph;
-  std::int64_t workspace_bytes = 0;
-};
-
-// Throws ConfigError where cuDNN has no plan.
-std::unique_ptr<RaggedPlan> build_ragged_plan(cudnnHandle_t handle, const RaggedPlanKey& key);
+void describe_graph(cudnn_frontend::graph::Graph& graph, const RaggedPlanKey& key);
 
 }  // namespace ringtron::internal

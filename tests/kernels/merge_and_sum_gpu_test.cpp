@@ -1,4 +1,4 @@
-// The kernels that merge, sum and scale, against the same functions on the CPU.
+// The kernels that merge, sum, copy and scale, against the same functions on the CPU.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <gtest/gtest.h>
@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "ringtron/kernels/copy_rows/copy_rows.h"
 #include "ringtron/kernels/half_scale/half_scale.h"
 #include "ringtron/kernels/softmax_merge/softmax_merge.h"
 #include "ringtron/kernels/sum_parts/sum_parts.h"
@@ -96,6 +97,34 @@ TEST_F(MergeAndSumGpu, SumEqualsTheCpu) {
     sum_parts(sum, 4, parts);
     EXPECT_FALSE(testing::tensor_equal(sum.cpu(), expected));
   }
+}
+
+// More copies than one launch takes, slices of heads, and sizes that the kernel must leave to plain copies.
+TEST_F(MergeAndSumGpu, CopiesOfRowsAreTheCpus) {
+  for (const std::int64_t d : {8, 64, 5}) {
+    const at::Tensor from = at::randn({60, 2, 6, d}).to(at::kBFloat16);
+    at::Tensor expected = at::zeros({90, 2, 6, d}, at::kBFloat16), got = at::zeros_like(expected).to(at::kCUDA);
+    const at::Tensor from_gpu = from.to(at::kCUDA);
+    std::vector<RowCopy> on_cpu, on_gpu;
+    for (std::int64_t i = 0; i < 30; ++i) {
+      const auto copy = [&](const at::Tensor& to, const at::Tensor& x) {
+        return RowCopy{to.narrow(0, 3 * i, 2).narrow(2, 2, 3), x.narrow(0, 58 - 2 * i, 2).narrow(2, 1, 3)};
+      };
+      on_cpu.push_back(copy(expected, from));
+      on_gpu.push_back(copy(got, from_gpu));
+    }
+    copy_rows(on_cpu);
+    copy_rows(on_gpu);
+    EXPECT_TENSOR_EQUAL(got.cpu(), expected);
+  }
+}
+
+TEST_F(MergeAndSumGpu, ToHalfIsTheCpus) {
+  for (const std::int64_t count : {1, 8, 4096, 4099}) {
+    const at::Tensor x = (at::randn({count}) * 100).to(at::kBFloat16);
+    EXPECT_TENSOR_EQUAL(to_half(x.to(at::kCUDA)).cpu(), x.to(at::kHalf));
+  }
+  EXPECT_TRUE(to_half(at::full({8}, 1e6, at::TensorOptions(at::kBFloat16).device(at::kCUDA))).isinf().all().item<bool>());
 }
 
 TEST_F(MergeAndSumGpu, ScaleToHalfHasTheBitsOfTheCpu) {

@@ -1,4 +1,4 @@
-// Merging attention results, summing parts and scaling to fp16: plain loops in fp64 are the truth.
+// Merging attention results, summing parts, copying rows and scaling to fp16: plain loops in fp64 are the truth.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "ringtron/kernels/copy_rows/copy_rows.h"
 #include "ringtron/kernels/half_scale/half_scale.h"
 #include "ringtron/kernels/softmax_merge/softmax_merge.h"
 #include "ringtron/kernels/sum_parts/sum_parts.h"
@@ -61,6 +62,15 @@ TEST(SumParts, RoundsOnce) {
   const auto bf16 = [](double x) { return at::full({1, 1}, x).to(at::kBFloat16); };
   sum_parts(sum, 0, std::vector<RowPart>{{bf16(1.0), 0}, {bf16(std::ldexp(1, -8)), 0}, {bf16(std::ldexp(1, -8)), 0}});
   EXPECT_EQ(sum.item<float>(), 1.0f + std::ldexp(1.0f, -7));
+}
+
+TEST(CopyRows, CopiesBetweenSlices) {
+  const at::Tensor from = at::arange(2 * 3 * 4 * 5, at::kFloat).view({2, 3, 4, 5});
+  at::Tensor to = at::zeros({6, 3, 4, 5});
+  copy_rows(std::vector<RowCopy>{{to.narrow(0, 4, 2).narrow(2, 1, 2), from.narrow(2, 2, 2)}});
+  EXPECT_TENSOR_EQUAL(to.narrow(0, 4, 2).narrow(2, 1, 2).contiguous(), from.narrow(2, 2, 2).contiguous());
+  EXPECT_EQ(to.count_nonzero().item<std::int64_t>(), 2 * 3 * 2 * 5);  // and nothing else
+  EXPECT_ANY_THROW(copy_rows(std::vector<RowCopy>{{to, from}}));
 }
 
 TEST(ScaleToHalf, LargestMagnitudeIsUnderTheLimitByLessThanTwo) {

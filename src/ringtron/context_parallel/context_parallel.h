@@ -95,7 +95,7 @@ struct CpAttentionOptions {
   bool bf16_blocks = false;
   int hierarchical_a = 1;  // ranks that share heads under a2a+p2p: the first of --hierarchical-context-parallel-sizes
   // Parts into which heads are cut so that the all-to-all of one hides behind the attention of another; taken where all
-  // ranks' heads divide by it. 0: chosen by device.
+  // ranks' heads divide by it. 0: chosen by device and length.
   int head_groups = 0;
   RunObserver* observer = nullptr;  // must outlive the CpAttention; null: nobody
   CpFault fault = CpFault::none;

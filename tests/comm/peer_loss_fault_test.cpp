@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <chrono>
+#include <csignal>
 #include <thread>
 
 #include "ringtron/base/error.h"
@@ -114,6 +115,14 @@ DIST_TEST(PeerLoss, RankThatNeverComesIsNamed, 3) {
   EXPECT_THAT([&] { ranks.rendezvous(); },
               ThrowsMessage<CommError>(
                   AllOf(HasSubstr("expected 3 ranks within 1 s"), HasSubstr("rank(s) 1 never came"))));
+}
+
+// A write to a peer that has just died must be an error, not the end of the process.
+DIST_TEST(PeerLoss, BrokenPipeIsNoDeath, 2) {
+  ranks.world().barrier();
+  struct sigaction action {};
+  ASSERT_EQ(::sigaction(SIGPIPE, nullptr, &action), 0);
+  EXPECT_NE(action.sa_handler, SIG_DFL);
 }
 
 DIST_TEST(PeerLoss, RankThatFailsIsNamed, 3) {

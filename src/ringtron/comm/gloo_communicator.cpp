@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
+#include <csignal>
 #include <cstdlib>
 #include <functional>
 #include <utility>
@@ -267,8 +268,16 @@ class GlooCommunicator final : public Communicator {
 
 }  // namespace
 
+// Gloo writes to its sockets without MSG_NOSIGNAL, so a peer that has just died would end this process by SIGPIPE before it
+// could say which rank it waited for. A handler of the user's own stays.
+static void keep_broken_pipes_from_killing() {
+  struct sigaction action {};
+  if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
+}
+
 std::unique_ptr<Communicator> make_gloo_communicator(Group group, const std::string& key,
                                                      const Rendezvous& rendezvous) {
+  keep_broken_pipes_from_killing();
   return std::make_unique<GlooCommunicator>(std::move(group), key, rendezvous);
 }
 

@@ -57,6 +57,7 @@ void kill_in(testing::RankContext& ranks, int victim, const char* operation, Ste
   FaultyCommunicator comm(ranks.world(), std::move(script));
   step(comm);
   step(comm);
+  ranks.meet();
   if (ranks.rank() == victim) ranks.announce_death();
   const auto go_on = [&] {
     for (int i = 0; i < 1000; ++i)
@@ -93,6 +94,7 @@ DIST_TEST(PeerLoss, OfRankZero, 4) {
 }
 
 DIST_TEST(PeerLoss, HangEndsWithTheTimeout, 3) {
+  ranks.meet();  // the short timeout must not run while processes start
   ranks.options().timeout = std::chrono::seconds(2);
   Communicator& comm = ranks.world();
   comm.barrier();
@@ -107,6 +109,7 @@ DIST_TEST(PeerLoss, HangEndsWithTheTimeout, 3) {
 }
 
 DIST_TEST(PeerLoss, RankThatNeverComesIsNamed, 3) {
+  ranks.meet();
   ranks.options().timeout = std::chrono::seconds(1);
   if (ranks.rank() == 1) {
     EXPECT_EQ(ranks.rank(), 1);
@@ -128,6 +131,7 @@ DIST_TEST(PeerLoss, BrokenPipeIsNoDeath, 2) {
 DIST_TEST(PeerLoss, RankThatFailsIsNamed, 3) {
   Communicator& comm = ranks.world();
   comm.barrier();
+  ranks.meet();
   if (ranks.rank() == 2) {
     ranks.rendezvous().liveness()->mark_failed();
     EXPECT_EQ(comm.size(), 3);

@@ -20,6 +20,7 @@ using ::testing::ThrowsMessage;
 // the first, then come the messages of the forward and of the backward pass.
 void kill_at(testing::RankContext& ranks, CpTransport transport, int victim, int operation) {
   const auto group = make_communicator(Backend::gloo, "context-parallel", {0, 1, 2, 3}, ranks.rendezvous());
+  ranks.meet();
   std::vector<ScriptedFault> script;
   if (ranks.rank() == victim) {
     script.push_back({.operation = operation, .fault = Fault::kill});

@@ -23,6 +23,7 @@ DIST_TEST(GradientReducerFault, DeadReplicaIsACommError, 3) {
   GradientReducer reducer({&early, &late}, {ranks.world(), alone},
                           {.overlap = true, .bucket_size = 1, .group_size = 1});
   ranks.world().barrier();
+  ranks.meet();
   std::string message;
   try {
     reducer.begin_micro_batch(true);

@@ -36,6 +36,7 @@ void kill_at(testing::RankContext& ranks, int victim, int operation) {
   const at::Tensor out = recomputed(
       [&](std::span<const at::Tensor> qkv) { return attention->forward(qkv[0], qkv[1], qkv[2], c.call); },
       {q, mine(c.k), mine(c.v)});
+  ranks.meet();
   const auto go_back = [&] { torch::autograd::backward({out}, {mine(c.d_out)}); };
   EXPECT_THAT(go_back, ThrowsMessage<CommError>(AllOf(HasSubstr("context-parallel"), HasSubstr("exchange"),
                                                       HasSubstr(fmt::format("rank {} died", victim)))));

@@ -200,8 +200,23 @@ Communicator& RankContext::world() {
     std::vector<int> all(size());
     std::iota(all.begin(), all.end(), 0);
     world_ = make_communicator(Backend::gloo, "world", all, rendezvous());
+    meet();
   }
   return *world_;
+}
+
+void RankContext::meet() {
+  c10d::TCPStoreOptions tcp;
+  tcp.port = static_cast<std::uint16_t>(options_.port);
+  tcp.waitWorkers = false;
+  tcp.timeout = kOperationTimeout;
+  c10d::TCPStore store("127.0.0.1", tcp);
+  const auto key = [&](int rank) { return fmt::format("{}/meeting_{}/{}", options_.prefix, meetings_, rank); };
+  std::vector<std::string> everyone;
+  for (int rank = 0; rank < size(); ++rank) everyone.push_back(key(rank));
+  store.set(key(rank()), std::vector<std::uint8_t>{1});
+  store.wait(everyone, kOperationTimeout);
+  ++meetings_;
 }
 
 void RankContext::announce_death() {

@@ -37,10 +37,16 @@ class RankContext {
   int rank() const { return options_.rank; }
   int size() const { return options_.world_size; }
 
-  // Connects on first use: all ranks must use it, or none. Change the options before.
+  // Connects on first use and returns when all ranks are connected: all must use it, or none. Change the
+  // options before.
   RendezvousOptions& options() { return options_; }
   const Rendezvous& rendezvous();
   Communicator& world();
+
+  // Returns when all ranks have called it as often. Goes through the parent's store, so that no rank is still
+  // inside an operation of a communicator when another goes on to die: without it the survivors may see the
+  // death one operation early, or while they connect.
+  void meet();
 
   // From here on the death of this rank's process is no failure.
   void announce_death();
@@ -49,6 +55,7 @@ class RankContext {
   RendezvousOptions options_;
   std::unique_ptr<Rendezvous> rendezvous_;
   std::unique_ptr<Communicator> world_;
+  int meetings_ = 0;
 };
 
 using DistBody = void (*)(RankContext& ranks);

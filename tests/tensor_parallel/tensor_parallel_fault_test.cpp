@@ -46,9 +46,11 @@ at::Tensor cross_entropy(Communicator& group) {
                                       group);
 }
 
-// The victim dies when it comes to its `operation`-th collective, counted over forward and backward.
+// The victim dies when all ranks have come to their `operation`-th collective, counted over forward and
+// backward.
 void kill_in(testing::RankContext& ranks, Layer layer, int operation, const char* name) {
-  std::vector<ScriptedFault> script;
+  std::vector<ScriptedFault> script{
+      {.operation = operation, .fault = Fault::call, .action = [&ranks] { ranks.meet(); }}};
   if (ranks.rank() == kVictim) {
     script.push_back({.operation = operation, .fault = Fault::kill});
     ranks.announce_death();

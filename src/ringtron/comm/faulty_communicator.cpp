@@ -26,6 +26,9 @@ bool FaultyCommunicator::strike(const char* operation) {
       case Fault::throw_error:
         throw CommError(fmt::format("{} group: {} number {} failed on rank {}: scripted fault", name(),
                                     operation, sequence_, global_rank(rank())));
+      case Fault::call:
+        step.action();
+        break;
     }
   }
   return false;

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "ringtron/comm/forwarding_communicator.h"
@@ -17,12 +18,14 @@ enum class Fault {
   delay,        // sleeps for `delay`, then does the operation
   kill,         // SIGKILL to this process
   throw_error,  // throws CommError without taking part
+  call,         // calls `action`, then does the operation
 };
 
 struct ScriptedFault {
   std::int64_t operation = 1;  // counted from 1, all kinds together
   Fault fault = Fault::throw_error;
   std::chrono::milliseconds delay{0};
+  std::function<void()> action = {};
 };
 
 class FaultyCommunicator final : public ForwardingCommunicator {

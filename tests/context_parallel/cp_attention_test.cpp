@@ -239,18 +239,21 @@ TEST_P(CpAttentionOver, StridesDoNotMatter) {
   EXPECT_EQ(testing::differences(got, expected, layout, testing::kFp64ReorderTolerance), "");
 }
 
-// ||got - expected|| / ||expected|| of each result, in bf16 over `ranks`. The reference gets the same rounded
-// inputs, so that only the arithmetic's error counts.
-std::vector<double> bf16_errors(AttentionCase c, int ranks) {
+// ||got - expected|| / ||expected|| of each result, in bf16. The reference gets the same rounded inputs, so that only
+// the arithmetic's error counts.
+std::vector<double> bf16_errors(AttentionCase c, const SequenceLayout& layout) {
   for (at::Tensor* x : {&c.q, &c.k, &c.v, &c.d_out}) *x = x->to(at::kBFloat16).to(at::kDouble);
   const Results expected = testing::reference_results(c);
-  const SequenceLayout layout = zigzag_layout(c.q.size(0), ranks);
   const Results got = testing::whole_of(testing::run_ring(c, layout, at::kBFloat16), layout);
   std::vector<double> errors;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     errors.push_back(((got[i] - expected[i]).norm() / expected[i].norm()).item<double>());
   }
   return errors;
+}
+
+std::vector<double> bf16_errors(const AttentionCase& c, int ranks) {
+  return bf16_errors(c, zigzag_layout(c.q.size(0), ranks));
 }
 
 void expect_error_does_not_grow(const CaseSizes& sizes) {
@@ -271,6 +274,77 @@ TEST(CpAttentionBf16, ErrorDoesNotGrowWithTheRing) {
 // Values of another size: no fused kernel takes them.
 TEST(CpAttentionBf16, ErrorDoesNotGrowWithTheRingOfComposedBlocks) {
   expect_error_does_not_grow({.sequence = 256, .head_size = 16, .value_size = 8});
+}
+
+// Blocks in fp16, as on GPUs: results are bf16, rounded once (1.66e-3 in the mean for any value), so an error beyond
+// that is the arithmetic's.
+class Fp16Blocks : public testing::OverTransport {
+ protected:
+  // An all-to-all alone merges nothing and stays in bf16.
+  static std::vector<int> rank_counts() {
+    if (GetParam() == CpTransport::hierarchical) return {4, 8};
+    return {2, 3, 4, 8};
+  }
+  static AttentionCase make(const CaseSizes& sizes, int ranks) {
+    AttentionCase c = testing::make_case(over(sizes, ranks));
+    c.options.blocks = CpBlockType::fp16;
+    return c;
+  }
+  static void expect_small(const AttentionCase& c, const SequenceLayout& layout, const char* what) {
+    const std::vector<double> errors = bf16_errors(c, layout);
+    for (std::size_t i = 0; i < errors.size(); ++i) {
+      EXPECT_LT(errors[i], 2.2e-3) << what << ", " << testing::kResultNames[i] << " on " << layout.ranks();
+    }
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Transports, Fp16Blocks,
+                         ::testing::Values(CpTransport::p2p, CpTransport::all_gather, CpTransport::hierarchical),
+                         testing::transport_name);
+
+TEST_P(Fp16Blocks, StayNearTheReference) {
+  for (const int ranks : rank_counts()) {
+    for (const CaseSizes& sizes :
+         {CaseSizes{.sequence = 128, .head_size = 16}, CaseSizes{.sequence = 128, .head_size = 16, .causal = false},
+          CaseSizes{.sequence = 77, .batch = 1, .heads = 5, .groups = 1, .head_size = 8}}) {
+      expect_small(make(sizes, ranks), zigzag_layout(sizes.sequence, ranks), "random");
+    }
+  }
+}
+
+// Each rank scales its gradients by a power of its own, which travels with what it sends.
+TEST_P(Fp16Blocks, GradientsOfManySizes) {
+  for (const int ranks : rank_counts()) {
+    AttentionCase c = make({.sequence = 128, .head_size = 16}, ranks);
+    const at::Tensor of_row = at::exp2(at::div(at::arange(128, at::kDouble), 16).floor() * 12 - 60);  // 2^-60 to 2^24
+    c.d_out.mul_(of_row.view({-1, 1, 1, 1}));
+    expect_small(c, contiguous_layout(128, ranks), "of many sizes");
+    for (const double factor : {1e-30, 1e30}) {
+      AttentionCase all = make({.sequence = 128, .head_size = 16}, ranks);
+      all.d_out.mul_(factor);
+      expect_small(all, zigzag_layout(128, ranks), "tiny or huge");
+    }
+  }
+}
+
+TEST_P(Fp16Blocks, OneRankHoldsNothing) {
+  for (int empty = 0; empty < 4; ++empty) {
+    std::vector<std::vector<PositionRange>> ranges(4);
+    std::int64_t begin = 0;
+    for (int i = 0; i < 4; ++i) {
+      const std::int64_t end = begin + (i == empty ? 0 : 32);
+      ranges[static_cast<std::size_t>(i)].push_back({begin, end});
+      begin = end;
+    }
+    expect_small(make({.sequence = 96, .head_size = 16}, 4), SequenceLayout("with a gap", ranges), "a gap");
+  }
+}
+
+TEST_P(Fp16Blocks, AreWorthIt) {
+  AttentionCase c = make({.sequence = 256, .head_size = 16}, 4);
+  const std::vector<double> half = bf16_errors(c, 4);
+  c.options.blocks = CpBlockType::model;
+  const std::vector<double> model = bf16_errors(c, 4);
+  for (std::size_t i = 0; i < half.size(); ++i) EXPECT_LT(half[i], model[i]) << testing::kResultNames[i];
 }
 
 TEST(CpAttention, RefusesALayoutOfAnotherSize) {

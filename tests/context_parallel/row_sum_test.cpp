@@ -71,6 +71,29 @@ TEST(RowSum, RowsOfAnotherSum) {
   EXPECT_TENSOR_NEAR(sum.all(at::kDouble), expected, 1e-15);
 }
 
+// What travels in fp16: the sum of parts that have a factor in common, without it.
+TEST(RowSum, WithoutTheFactorOfItsParts) {
+  at::manual_seed(5);
+  const at::Tensor scale = at::full({1}, 0.0625f);
+  const auto half = [](std::int64_t rows) { return at::randn({rows, 2, 3, 4}).to(at::kHalf); };
+  const std::vector<PositionRange> all{{0, kRows}}, some{{9, 11}, {0, 3}};
+  const at::Tensor one = half(kRows);
+  RowSum sum(zeros(), kRows, at::kFloat);
+  sum.add({0, kRows}, one, scale);
+  EXPECT_EQ(sum.rows_unscaled(all, scale).const_data_ptr(), one.const_data_ptr());  // nothing is copied
+  EXPECT_TENSOR_EQUAL(sum.rows_unscaled(some, scale), at::cat({one.narrow(0, 9, 2), one.narrow(0, 0, 3)}));
+  at::Tensor expected = one.to(at::kFloat);
+  for (int i = 0; i < 7; ++i) {  // on the way it is folded, and the factor is in it
+    const at::Tensor few = half(4);
+    sum.add({i, i + 4}, few, scale);
+    expected.narrow(0, i, 4).add_(few);
+    const at::Tensor got = sum.rows_unscaled(all, scale);
+    EXPECT_EQ(got.scalar_type(), at::kHalf);
+    EXPECT_TENSOR_NEAR(got.to(at::kFloat), expected, 1.0 / 2048);
+  }
+  EXPECT_TENSOR_EQUAL(RowSum(zeros(), kRows, at::kFloat).rows_unscaled(some, scale), at::zeros({5, 2, 3, 4}, at::kHalf));
+}
+
 TEST(RowSum, RefusesRowsOutside) {
   RowSum sum(zeros(), kRows, at::kDouble);
   EXPECT_ANY_THROW(sum.add({8, 13}, part(5)));

@@ -39,6 +39,7 @@ AttentionState::AttentionState(std::shared_ptr<AttentionEngine> engine, Attentio
   AttentionShape shape{q.size(1), q.size(2), k.size(2), q.size(3), v.size(3)};
   shape.element_bytes = static_cast<std::int64_t>(q.element_size());
   shape.sum_bytes = static_cast<std::int64_t>(sums_.dtype().itemsize());
+  shape.gradient_bytes = block_type() == at::kHalf ? 2 : shape.sum_bytes;
   bytes_ = bytes_of(planned_->plan, planned_->layout, shape, engine_->group().rank());
   expect(replays() ? 0 : bytes_.forward);
 }
@@ -85,8 +86,16 @@ at::ScalarType AttentionState::block_type() const {
   const bool merges = plan().ranks > plan().head_ranks;
   // With documents and windows most rows see one block only: nothing to gain.
   const bool dense = planned_->masks.size() == 1 && planned_->masks.front().dense();
-  const bool half = sums_.device().is_cuda() && type_ == at::kBFloat16 && merges && dense && !drops;
-  return half && !engine_->options().bf16_blocks ? at::kHalf : type_;
+  switch (engine_->options().blocks) {
+    case CpBlockType::model:
+      return type_;
+    case CpBlockType::fp16_on_gpu:
+      if (!sums_.device().is_cuda()) return type_;
+      break;
+    case CpBlockType::fp16:
+      break;
+  }
+  return type_ == at::kBFloat16 && merges && dense && !drops ? at::kHalf : type_;
 }
 
 HeadExchange AttentionState::head_exchange() const {

@@ -86,13 +86,19 @@ enum class CpFault {
   wrong_kept,     // first and last row of the keys that a second call finds kept change places
 };
 
+// In which type results of bf16 that are merged from several blocks are computed. fp16 is as fast on GPUs and carries three
+// more bits; magnitudes of q, k and v above 65504 become inf in it.
+enum class CpBlockType {
+  fp16_on_gpu,  // and bf16 on CPUs
+  model,        // bf16 (--cp-block-type bf16)
+  fp16,         // everywhere; for tests, CPUs are slow at it
+};
+
 struct CpAttentionOptions {
   // The same bits in every run on a GPU too, at some cost in memory and speed (--deterministic-mode); on a CPU it is so
   // anyway.
   bool deterministic = false;
-  // On GPUs, results of bf16 that are merged from several blocks are computed in fp16, which is as fast and carries three
-  // more bits; magnitudes of q, k and v above 65504 become inf there. True: in bf16 (--cp-block-type bf16).
-  bool bf16_blocks = false;
+  CpBlockType blocks = CpBlockType::fp16_on_gpu;
   int hierarchical_a = 1;  // ranks that share heads under a2a+p2p: the first of --hierarchical-context-parallel-sizes
   // Parts into which heads are cut so that the all-to-all of one hides behind the attention of another; taken where all
   // ranks' heads divide by it. 0: chosen by device and length.

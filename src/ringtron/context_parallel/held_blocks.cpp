@@ -109,17 +109,24 @@ KeyValue HeldBlocks::buffer(std::int64_t rows) const { return {sized(first_.k, r
 void HeldBlocks::stand_in(KeyValue& buffer) const {
   buffer.k.zero_();
   buffer.v.zero_();
-  if (buffer.k.scalar_type() != first_.k.scalar_type()) return;  // a sum of gradients: nothing came
   const std::int64_t rows = std::min(buffer.k.size(0), first_.k.size(0));
   buffer.k.narrow(0, 0, rows).copy_(first_.k.narrow(0, 0, rows));
   buffer.v.narrow(0, 0, rows).copy_(first_.v.narrow(0, 0, rows));
 }
 
 GradientSums::GradientSums(const SequenceLayout& layout, int rank, const at::Tensor& k, const at::Tensor& v,
-                           at::ScalarType type)
-    : layout_(layout), rank_(rank), type_(type), k_(k.narrow(0, 0, 0).to(type)), v_(v.narrow(0, 0, 0).to(type)) {}
+                           at::ScalarType type, at::Tensor scale)
+    : layout_(layout),
+      rank_(rank),
+      type_(type),
+      scale_(std::move(scale)),
+      k_(k.narrow(0, 0, 0).to(type)),
+      v_(v.narrow(0, 0, 0).to(type)) {}
 
-KeyValue GradientSums::buffer(std::int64_t rows) const { return {sized(k_, rows), sized(v_, rows)}; }
+KeyValue GradientSums::buffer(Payload payload, std::int64_t rows) const {
+  if (!is_scaled(payload)) return {sized(k_, rows), sized(v_, rows)};
+  return {sized(k_.to(at::kHalf), rows), sized(v_.to(at::kHalf), rows), at::empty_like(scale_)};
+}
 
 GradientSums::Piece& GradientSums::piece(int owner, const PositionRange& rows) {
   std::vector<Piece>& pieces = pieces_[owner];
@@ -130,15 +137,15 @@ GradientSums::Piece& GradientSums::piece(int owner, const PositionRange& rows) {
   return pieces.back();
 }
 
-void GradientSums::add(const Attend& attend, const PositionRange& piece_rows, const KeyValue& part, const at::Tensor& scale) {
+void GradientSums::add(const Attend& attend, const PositionRange& piece_rows, const KeyValue& part) {
   Piece& sum = piece(attend.owner, piece_rows);
   const PositionRange rows{attend.kv.begin - sum.rows.begin, attend.kv.end - sum.rows.begin};
   if (attend.sample == kEverySample) {
-    sum.k.add(rows, part.k, scale);
-    sum.v.add(rows, part.v, scale);
+    sum.k.add(rows, part.k, scale_);
+    sum.v.add(rows, part.v, scale_);
   } else {
-    sum.k.add_sample(rows, attend.sample, part.k, scale);
-    sum.v.add_sample(rows, attend.sample, part.v, scale);
+    sum.k.add_sample(rows, attend.sample, part.k, scale_);
+    sum.v.add_sample(rows, attend.sample, part.v, scale_);
   }
 }
 
@@ -146,32 +153,32 @@ void GradientSums::receive(int owner, const PositionRange& rows, const KeyValue&
   // A rank's own block is one piece, so that parts of it find their place.
   Piece& held = piece(owner, owner == rank_ ? PositionRange{0, layout_.local_length(owner)} : rows);
   const PositionRange into{rows.begin - held.rows.begin, rows.end - held.rows.begin};
-  held.k.add(into, sum.k);
-  held.v.add(into, sum.v);
+  held.k.add(into, sum.k, sum.scale);
+  held.v.add(into, sum.v, sum.scale);
 }
 
-KeyValue GradientSums::of_whole_sequence(int owner, const PositionRange& rows) const {
-  const std::vector<PositionRange> positions = positions_of(layout_, owner, rows);
-  const auto whole = pieces_.find(kWholeSequence);
-  if (whole == pieces_.end()) {
-    return {RowSum(k_, rows.length(), type_).all(type_), RowSum(v_, rows.length(), type_).all(type_)};
-  }
-  const Piece& sum = whole->second.front();
-  return {sum.k.rows(positions, type_), sum.v.rows(positions, type_)};
+KeyValue GradientSums::rows_of(Payload payload, const Piece& piece, std::span<const PositionRange> ranges) const {
+  if (is_scaled(payload)) return {piece.k.rows_unscaled(ranges, scale_), piece.v.rows_unscaled(ranges, scale_), scale_};
+  return {piece.k.rows(ranges, type_), piece.v.rows(ranges, type_)};
 }
 
-KeyValue GradientSums::take(int owner, const PositionRange& rows) {
+KeyValue GradientSums::take(Payload payload, int owner, const PositionRange& rows) {
   const auto found = pieces_.find(owner);
   if (found != pieces_.end()) {
     auto& pieces = found->second;
     const auto exact = std::find_if(pieces.begin(), pieces.end(), [&](const Piece& piece) { return piece.rows == rows; });
     if (exact != pieces.end()) {
-      const KeyValue block{exact->k.all(type_), exact->v.all(type_)};
+      const PositionRange all{0, rows.length()};
+      const KeyValue block = is_scaled(payload) ? rows_of(payload, *exact, {&all, 1})
+                                                : KeyValue{exact->k.all(type_), exact->v.all(type_)};
       pieces.erase(exact);
       return block;
     }
   }
-  return of_whole_sequence(owner, rows);
+  const auto whole = pieces_.find(kWholeSequence);
+  const Piece nothing{rows, RowSum(k_, rows.length(), type_), RowSum(v_, rows.length(), type_)};
+  if (whole == pieces_.end()) return rows_of(payload, nothing, std::vector<PositionRange>{{0, rows.length()}});
+  return rows_of(payload, whole->second.front(), positions_of(layout_, owner, rows));
 }
 
 KeyValue GradientSums::home(at::ScalarType type) {

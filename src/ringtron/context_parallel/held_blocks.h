@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "ringtron/context_parallel/plan/exchange_plan.h"
@@ -14,7 +15,8 @@
 namespace ringtron::internal {
 
 struct KeyValue {
-  at::Tensor k, v;  // [rows, b, g, d] and [rows, b, g, d_v]; gradients likewise
+  at::Tensor k, v;        // [rows, b, g, d] and [rows, b, g, d_v]; gradients likewise
+  at::Tensor scale = {};  // of gradients: a factor of both, fp32 [1]; undefined: none
 };
 
 // Rows that came in one message, or a whole block, or the whole sequence.
@@ -48,7 +50,7 @@ class HeldBlocks {
 
   // Room for that many rows to arrive.
   KeyValue buffer(std::int64_t rows) const;
-  // Fills a buffer from the block held first, for a message that is never sent (a fault on purpose).
+  // Fills a buffer for keys and values from the block held first, for a message that is never sent (a fault on purpose).
   void stand_in(KeyValue& buffer) const;
 
  private:
@@ -67,16 +69,19 @@ class HeldBlocks {
 
 class GradientSums {
  public:
-  // k, v: any block, for its shape and device. Sums are in `type`.
-  GradientSums(const SequenceLayout& layout, int rank, const at::Tensor& k, const at::Tensor& v, at::ScalarType type);
+  // k, v: any block, for its shape and device. Sums are in `type`. `scale`: a factor of what attends give, fp32 [1];
+  // with it this rank's own gradients travel in fp16, as attends give them.
+  GradientSums(const SequenceLayout& layout, int rank, const at::Tensor& k, const at::Tensor& v, at::ScalarType type,
+               at::Tensor scale);
 
-  // Adds the gradient of an attend's rows; `piece`: of the piece that these rows lie in; `scale`: see RowSum::add.
-  void add(const Attend& attend, const PositionRange& piece, const KeyValue& part, const at::Tensor& scale);
+  // Adds what an attend gave to its rows; `piece`: of the piece that these rows lie in.
+  void add(const Attend& attend, const PositionRange& piece, const KeyValue& part);
   // Adds what has arrived for these rows.
   void receive(int owner, const PositionRange& rows, const KeyValue& sum);
   // Gives away the sum of these rows, to be sent: exactly those of a piece, or any of the whole sequence.
-  KeyValue take(int owner, const PositionRange& rows);
-  KeyValue buffer(std::int64_t rows) const;
+  KeyValue take(Payload payload, int owner, const PositionRange& rows);
+  // Room for such a message.
+  KeyValue buffer(Payload payload, std::int64_t rows) const;
   // The sum for this rank's own block, in `type`.
   KeyValue home(at::ScalarType type);
 
@@ -87,11 +92,14 @@ class GradientSums {
   };
 
   Piece& piece(int owner, const PositionRange& rows);
-  KeyValue of_whole_sequence(int owner, const PositionRange& rows) const;
+  // Whether it travels in fp16 with a scale.
+  bool is_scaled(Payload payload) const { return scale_.defined() && payload == Payload::key_value_gradient; }
+  KeyValue rows_of(Payload payload, const Piece& piece, std::span<const PositionRange> ranges) const;
 
   const SequenceLayout& layout_;
   int rank_;
   at::ScalarType type_;
+  at::Tensor scale_;
   at::Tensor k_, v_;  // empty, of the sums' type
   std::map<int, std::vector<Piece>> pieces_;
 };

@@ -91,12 +91,13 @@ Parcels parcels_of(const std::vector<Message>& messages) {
 
 KeyValue joined(const std::vector<KeyValue>& blocks) {
   if (blocks.size() == 1) return blocks.front();
+  // All gradients of one payload have the same scale, this rank's.
   std::vector<at::Tensor> k, v;
   for (const KeyValue& block : blocks) {
     k.push_back(block.k);
     v.push_back(block.v);
   }
-  return {at::cat(k), at::cat(v)};
+  return {at::cat(k), at::cat(v), blocks.front().scale};
 }
 
 // The messages of one step as tensors.
@@ -105,21 +106,23 @@ class Mail {
   explicit Mail(Hop& hop) : hop_(hop) {}
 
   void send(int peer, const KeyValue& block) {
-    for (const at::Tensor& tensor : {block.k, block.v}) {
-      if (tensor.numel() == 0) continue;  // a rank without heads; its peers have none either
+    for (const at::Tensor& tensor : {block.k, block.v, block.scale}) {
+      if (!tensor.defined() || tensor.numel() == 0) continue;  // a rank without heads; its peers have none either
       sends.push_back({peer, tensor});
       hop_.kept.push_back(tensor);
     }
+    bytes += static_cast<std::int64_t>(block.k.nbytes() + block.v.nbytes());
   }
   void receive(int peer, const KeyValue& room) {
-    for (const at::Tensor& tensor : {room.k, room.v}) {
-      if (tensor.numel() != 0) receives.push_back({peer, tensor});
+    for (const at::Tensor& tensor : {room.k, room.v, room.scale}) {
+      if (tensor.defined() && tensor.numel() != 0) receives.push_back({peer, tensor});
     }
   }
   void arrives(const Message& message, const KeyValue& room) { hop_.arriving.emplace_back(message, room); }
 
   std::vector<Send> sends;
   std::vector<Receive> receives;
+  std::int64_t bytes = 0;  // sent, scales aside
 
  private:
   Hop& hop_;
@@ -130,8 +133,8 @@ void add_sends(const Step& step, const HeldBlocks& held, GradientSums* sums, Mai
     const auto& [peer, payload] = to;
     std::vector<KeyValue> blocks;
     for (const Message& m : messages) {
-      if (payload == Payload::key_value_gradient) {
-        blocks.push_back(sums->take(m.owner, m.rows));
+      if (payload != Payload::key_value) {
+        blocks.push_back(sums->take(payload, m.owner, m.rows));
       } else if (held.arrives_in_place()) {
         for (const PositionRange& part : held.parts_of(m.owner, m.rows)) mail.send(peer, held.rows(m.owner, part));
       } else {
@@ -157,13 +160,21 @@ void add_receives(const Step& step, const HeldBlocks& held, GradientSums* sums, 
     }
     std::int64_t rows = 0;
     for (const Message& m : messages) rows += m.rows.length();
-    const KeyValue buffer = payload == Payload::key_value ? held.buffer(rows) : sums->buffer(rows);
+    const KeyValue buffer = payload == Payload::key_value ? held.buffer(rows) : sums->buffer(payload, rows);
     mail.receive(peer, buffer);
     std::int64_t row = 0;
     for (const Message& m : messages) {
-      mail.arrives(m, {buffer.k.narrow(0, row, m.rows.length()), buffer.v.narrow(0, row, m.rows.length())});
+      mail.arrives(m, {buffer.k.narrow(0, row, m.rows.length()), buffer.v.narrow(0, row, m.rows.length()), buffer.scale});
       row += m.rows.length();
     }
+  }
+}
+
+// For a message that is never sent: keys and values of this rank, and no gradient.
+void stand_in(Payload payload, const HeldBlocks& held, KeyValue& buffer) {
+  if (payload == Payload::key_value) return held.stand_in(buffer);
+  for (const at::Tensor& tensor : {buffer.k, buffer.v, buffer.scale}) {
+    if (tensor.defined()) tensor.zero_();
   }
 }
 
@@ -174,12 +185,10 @@ Hop start_messages(const Step& step, const PlanContext& context, const HeldBlock
   add_sends(step, held, sums, mail);
   add_receives(step, held, sums, mail);
   if (context.fault == CpFault::skip_exchange) {
-    for (auto& [m, buffer] : hop.arriving) held.stand_in(buffer);
+    for (auto& [m, buffer] : hop.arriving) stand_in(m.payload, held, buffer);
     return hop;
   }
-  if (context.counts != nullptr) {
-    for (const Send& send : mail.sends) context.counts->bytes += static_cast<std::int64_t>(send.tensor.nbytes());
-  }
+  if (context.counts != nullptr) context.counts->bytes += mail.bytes;
   hop.work = context.group.exchange(mail.sends, mail.receives);
   return hop;
 }
@@ -221,8 +230,8 @@ double most_in_half(std::int64_t rows) {
 
 BlockOutput output_for_blocks(const PlanContext& context, const SavedForward& saved, const at::Tensor& d_out) {
   BlockOutput result{{d_out, saved.out, saved.lse, {}}, {}};
-  if (saved.q.scalar_type() == at::kHalf && d_out.numel() > 0) {
-    const HalfScaled scaled = scale_to_half(d_out, most_in_half(d_out.size(0)));
+  if (saved.q.scalar_type() == at::kHalf) {  // on all ranks or on none, also on one without rows
+    const HalfScaled scaled = scale_to_half(d_out, most_in_half(std::max<std::int64_t>(d_out.size(0), 1)));
     result.output.d_out = scaled.x;
     result.output.out = to_half(saved.out);
     result.scale = scaled.inverse;
@@ -319,7 +328,7 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
   const BlockOutput whole = output_for_blocks(context, saved, d_out);
   const int first_owner = keeps_last_block ? (plan.rank + 1) % plan.ranks : plan.rank;
   HeldBlocks held(plan, context.layout, first_owner, {saved.k, saved.v});
-  GradientSums sums(context.layout, plan.rank, saved.k, saved.v, accumulate);
+  GradientSums sums(context.layout, plan.rank, saved.k, saved.v, accumulate, whole.scale);
   const StepCalls kernels(plan, context, AttentionPass::backward, q, saved.k, saved.v);
   RowSum dq(q, q.size(0), accumulate);
 
@@ -350,7 +359,7 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
       }
       const std::int64_t heads = saved.k.size(2);
       sums.add(attend, held.piece_of(attend.owner, attend.kv),
-               {call.key_gradient(part.dk, heads), call.key_gradient(part.dv, heads)}, whole.scale);
+               {call.key_gradient(part.dk, heads), call.key_gradient(part.dv, heads)});
     }
     const Observed observed(context.observer, "wait", static_cast<int>(i));
     hop.work.wait();

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "ringtron/base/check.h"
 
 namespace ringtron::internal {
@@ -46,17 +48,29 @@ void RowSum::add_rows_of(const RowSum& other, std::span<const PositionRange> ran
   }
 }
 
-at::Tensor RowSum::rows(std::span<const PositionRange> ranges, at::ScalarType type) const {
+at::Tensor RowSum::rows(std::span<const PositionRange> ranges, at::ScalarType type) const { return rows_of(parts_, ranges, type); }
+
+at::Tensor RowSum::rows_of(std::span<const RowPart> parts, std::span<const PositionRange> ranges, at::ScalarType type) const {
   std::int64_t count = 0;
   for (const PositionRange& range : ranges) count += range.length();
   at::Tensor result = at::empty({count, like_.size(1), like_.size(2), like_.size(3)}, like_.options().dtype(type));
   std::int64_t row = 0;
   for (const PositionRange& range : ranges) {
     at::Tensor into = result.narrow(0, row, range.length());
-    sum_parts(into, range.begin, parts_);
+    sum_parts(into, range.begin, parts);
     row += range.length();
   }
   return result;
+}
+
+at::Tensor RowSum::rows_unscaled(std::span<const PositionRange> ranges, const at::Tensor& scale) const {
+  const bool common = std::all_of(parts_.begin(), parts_.end(), [&](const RowPart& part) { return part.scale.is_same(scale); });
+  if (!common) return rows(ranges, like_.scalar_type()).div_(scale).to(at::kHalf);  // folded on the way, or not ours alone
+  const bool whole = ranges.size() == 1 && ranges[0] == PositionRange{0, rows_};
+  if (whole && parts_.size() == 1 && parts_[0].x.size(0) == rows_ && parts_[0].x.scalar_type() == at::kHalf) return parts_[0].x;
+  std::vector<RowPart> unscaled = parts_;
+  for (RowPart& part : unscaled) part.scale = at::Tensor();
+  return rows_of(unscaled, ranges, at::kHalf);
 }
 
 // Where the first part has every row and the type of the result, and the others few, only these few are passed over.

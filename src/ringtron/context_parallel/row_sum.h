@@ -34,7 +34,12 @@ class RowSum {
   at::Tensor rows(std::span<const PositionRange> ranges, at::ScalarType type) const;
   at::Tensor all(at::ScalarType type);
 
+  // The same in fp16, divided by `scale`: what the sum is before it is multiplied by the factor that its parts have in
+  // common. One part that has all rows is given as it is.
+  at::Tensor rows_unscaled(std::span<const PositionRange> ranges, const at::Tensor& scale) const;
+
  private:
+  at::Tensor rows_of(std::span<const RowPart> parts, std::span<const PositionRange> ranges, at::ScalarType type) const;
   void fold();
   bool add_into_first(at::ScalarType type);
 

@@ -26,7 +26,7 @@ RotaryOptions rotary_options(const ModelConfig& model) {
 
 CpAttentionOptions cp_attention_options(const Config& config, CpAttentionOptions options) {
   options.deterministic = config.precision.deterministic_mode;
-  options.bf16_blocks = config.parallel.cp_block_type == "bf16";
+  if (config.parallel.cp_block_type == "bf16") options.blocks = CpBlockType::model;
   const auto& sizes = config.parallel.hierarchical_context_parallel_sizes;
   options.hierarchical_a = sizes.empty() ? 1 : sizes[0];
   return options;

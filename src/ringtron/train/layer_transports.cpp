@@ -17,7 +17,7 @@ TransportChoice choose(const Job& job, const Config& config) {
   const auto shape = make_batch_shape(config, {});
   const std::vector<AttentionMask> masks = {
       AttentionMask(config.model.seq_length, /*causal=*/true, attention_window(config.model))};
-  const AttentionShape sizes = attention_shape(config);
+  const AttentionShape sizes = attention_shape(config, job.device().is_cuda());
   const AttentionUse use{config.model.seq_length, attention_window(config.model),
                          config.data.reset_attention_mask, config.precision.attention_dropout > 0.0};
   // Measured speeds may choose otherwise in the next run, and sum in another order.

@@ -186,6 +186,15 @@ TEST_F(PlanDamage, AGradientSentOnAfterItHasLeft) {
   expect_fault("backward step 2: rank 1 sends what it does not hold: dkv of 2 [0-4)");
 }
 
+// It would travel in a type that holds one rank's gradient, not a sum.
+TEST_F(PlanDamage, ASumThatIsSentAsOneRanksOwn) {
+  for (Message* message : {&backward(1, 2).sends.back(), &backward(0, 2).receives.back()}) {
+    ASSERT_EQ(message->payload, Payload::key_value_gradient_sum);
+    message->payload = Payload::key_value_gradient;
+  }
+  expect_fault("backward step 2: rank 1 sends as its own gradient what others have added to: dkv of 3 [0-4)");
+}
+
 TEST_F(PlanDamage, ABlockThatIsNotKeptForTheBackward) {
   for (TransportPlan& plan : all_.plans) plan.keeps_last_block = false;
   expect_fault("backward step 0: rank 0 sends what it does not hold: kv of 1 [0-4)");

@@ -59,10 +59,10 @@ TEST(Transport, TheGroupsOfAHierarchyAreNeighbours) {
 }
 
 TEST(ClosedForm, Numbers) {
-  const AttentionShape shape{1, 20, 3, 5, 5, 2, 3};  // Q = out = 200, KV = 60, dKV = 90 per position
+  const AttentionShape shape{1, 20, 3, 5, 5, 2, 3, 4};  // Q = out = 200, KV = 60, dKV = 90, sum = 120 per position
   const std::int64_t s = 48;
   EXPECT_EQ(closed_form_bytes(CpTransport::p2p, 4, 1, s, shape),
-            (TransportBytes{3 * 12 * 60, 3 * 12 * (60 + 90)}));
+            (TransportBytes{3 * 12 * 60, 3 * 12 * 60 + 12 * 90 + 2 * 12 * 120}));
   EXPECT_EQ(closed_form_bytes(CpTransport::all_gather, 4, 1, s, shape),
             (TransportBytes{3 * 12 * 60, 3 * 12 * (60 + 90)}));
   EXPECT_EQ(closed_form_bytes(CpTransport::a2a, 4, 4, s, shape),
@@ -87,7 +87,7 @@ TEST(BytesOfAPlan, AreTheClosedFormForDenseMasks) {
   for (int ranks = 1; ranks <= 16; ++ranks) {
     for (const bool causal : {true, false}) {
       const Masks masks = {{4 * ranks, causal}};
-      const AttentionShape shape{3, 4 * ranks, 2 * ranks, 5, 7, 2, 4};
+      const AttentionShape shape{3, 4 * ranks, 2 * ranks, 5, 7, 2, 3, 4};
       for (const SequenceLayout& layout :
            {zigzag_layout(4 * ranks, ranks), contiguous_layout(4 * ranks, ranks)}) {
         for (const CpTransport transport : kCpTransports) {

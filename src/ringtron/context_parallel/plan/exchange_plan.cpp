@@ -25,18 +25,42 @@ std::string text_of(const Band& band) {
 std::string owner_name(int owner) { return owner == kWholeSequence ? "all" : std::to_string(owner); }
 
 std::string text_of(const Message& m, const char* verb, const char* preposition, const SequenceLayout& layout) {
-  return fmt::format(" | {} {} of {} [{}] {} {}", verb, m.payload == Payload::key_value ? "kv" : "dkv", m.owner,
+  return fmt::format(" | {} {} of {} [{}] {} {}", verb, to_text(m.payload), m.owner,
                      text_of(positions_of(layout, m.owner, m.rows)), preposition, m.peer);
 }
 
 }  // namespace
 
+std::string_view to_text(Payload payload) {
+  switch (payload) {
+    case Payload::key_value:
+      return "kv";
+    case Payload::key_value_gradient:
+      return "dkv";
+    case Payload::key_value_gradient_sum:
+      return "sum of dkv";
+  }
+  return "unknown";
+}
+
+void RowsSent::add(const Message& message) {
+  switch (message.payload) {
+    case Payload::key_value:
+      key_value += message.rows.length();
+      break;
+    case Payload::key_value_gradient:
+      gradient += message.rows.length();
+      break;
+    case Payload::key_value_gradient_sum:
+      gradient_sum += message.rows.length();
+      break;
+  }
+}
+
 RowsSent rows_sent(const ExchangePlan& plan) {
   RowsSent rows;
   for (const Step& step : plan.steps) {
-    for (const Message& message : step.sends) {
-      (message.payload == Payload::key_value ? rows.key_value : rows.gradient) += message.rows.length();
-    }
+    for (const Message& message : step.sends) rows.add(message);
   }
   return rows;
 }

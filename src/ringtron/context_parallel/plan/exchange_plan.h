@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ringtron/context_parallel/plan/attention_mask.h"
@@ -16,9 +17,14 @@
 namespace ringtron {
 
 enum class Payload {
-  key_value,           // rows of K and V, in the model's type
-  key_value_gradient,  // the sum so far of dK and dV of these rows, in the accumulate type
+  key_value,               // rows of K and V, in the type of the blocks
+  key_value_gradient,      // what the sender's own attends gave to dK and dV of these rows, in fp16 where blocks are, else
+                           // in the accumulate type
+  key_value_gradient_sum,  // the sum so far of several ranks' gradients, in the accumulate type
 };
+
+// kv, dkv, sum of dkv.
+std::string_view to_text(Payload payload);
 
 // `rows` of the block of `owner`, to or from `peer`.
 struct Message {
@@ -95,6 +101,9 @@ bool keeps_last_block(const PlanRequest& request);
 struct RowsSent {
   std::int64_t key_value = 0;
   std::int64_t gradient = 0;
+  std::int64_t gradient_sum = 0;
+
+  void add(const Message& message);
 };
 RowsSent rows_sent(const ExchangePlan& plan);
 

@@ -42,8 +42,10 @@ ExchangePlan ring_backward(const PlanRequest& request, int rank) {
       append_block(step.receives, next, Payload::key_value, (owner + 1) % n, request.layout);
     }
     if (i > 0) {
-      append_block(step.sends, previous, Payload::key_value_gradient, (owner + n - 1) % n, request.layout);
-      append_block(step.receives, next, Payload::key_value_gradient, owner, request.layout);
+      // The first rank to attend to a block has only its own share to pass on.
+      const Payload payload = i == 1 ? Payload::key_value_gradient : Payload::key_value_gradient_sum;
+      append_block(step.sends, previous, payload, (owner + n - 1) % n, request.layout);
+      append_block(step.receives, next, payload, owner, request.layout);
     }
     step.attends = attends_between(request, rank, owner);
     plan.steps.push_back(std::move(step));

@@ -9,7 +9,7 @@ namespace ringtron {
 namespace {
 
 std::string text_of(const Message& message) {
-  return fmt::format("{} of {} [{}-{})", message.payload == Payload::key_value ? "kv" : "dkv", message.owner,
+  return fmt::format("{} of {} [{}-{})", to_text(message.payload), message.owner,
                      message.rows.begin, message.rows.end);
 }
 
@@ -80,7 +80,8 @@ void PlanPlayer::play_backward(const std::vector<ExchangePlan>& plans) {
 void PlanPlayer::play(const std::vector<ExchangePlan>& plans, bool keeps_last_block) {
   seen_.assign(masks_.size(), std::vector<std::vector<PositionRange>>(owner_of_.size()));
   attends_of_.assign(owner_of_.size(), {});
-  attends_ = step_ = 0;
+  attender_.clear();
+  step_ = 0;
   if (!plans_fit(plans)) return;
   begin(plans);
   const int steps = static_cast<int>(plans.front().steps.size());
@@ -198,7 +199,7 @@ PlanPlayer::Parcel PlanPlayer::pack(int rank, const Message& message) {
     parcel.message.rows = {};
     return parcel;
   }
-  bool held = true;
+  bool held = true, own = true;
   for (const std::int64_t p : positions(message.owner, message.rows)) {
     if (message.payload == Payload::key_value) {
       held = held && holding.key_value[p];
@@ -206,9 +207,13 @@ PlanPlayer::Parcel PlanPlayer::pack(int rank, const Message& message) {
       held = held && holding.gradient[p];
       holding.gradient[p] = 0;
       parcel.sums.push_back(std::exchange(holding.attends_in[p], {}));
+      for (const int attend : parcel.sums.back()) own = own && attender_[static_cast<std::size_t>(attend)] == rank;
     }
   }
   if (!held) fault(rank, "sends what it does not hold: {}", text_of(message));
+  if (!own && message.payload == Payload::key_value_gradient) {
+    fault(rank, "sends as its own gradient what others have added to: {}", text_of(message));
+  }
   return parcel;
 }
 
@@ -229,12 +234,13 @@ void PlanPlayer::attend(int rank, const Attend& attend) {
   if (!std::all_of(keys.begin(), keys.end(), [&](std::int64_t p) { return holding.key_value[p]; })) {
     fault(rank, "attends to what it does not hold: {}", text());
   }
+  const int number = static_cast<int>(attender_.size());
   for (const std::int64_t p : keys) {
-    attends_of_[p].push_back(attends_);
-    holding.attends_in[p].push_back(attends_);
+    attends_of_[p].push_back(number);
+    holding.attends_in[p].push_back(number);
     holding.gradient[p] = 1;
   }
-  ++attends_;
+  attender_.push_back(rank);
   mark_cells(rank, attend);
 }
 

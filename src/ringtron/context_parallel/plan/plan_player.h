@@ -103,7 +103,7 @@ class PlanPlayer {
   // Of the pass being played.
   const char* pass_ = "forward";
   int step_ = 0;
-  int attends_ = 0;
+  std::vector<int> attender_;                 // of each attend so far: its rank
   std::vector<std::vector<int>> attends_of_;  // by position: the attends that touched its keys
   std::vector<std::vector<std::vector<PositionRange>>> seen_;  // by mask and query: keys attended to
 };

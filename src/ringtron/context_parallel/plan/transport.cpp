@@ -126,7 +126,9 @@ TransportBytes bytes_of(const TransportPlan& plan, const SequenceLayout& layout,
   const RowBytes row{shape};
   const RowsSent forward = rows_sent(plan.forward), backward = rows_sent(plan.backward);
   bytes.forward += forward.key_value * row.kv(heads, shape.element_bytes);
-  bytes.backward += backward.key_value * row.kv(heads, shape.element_bytes) + backward.gradient * row.kv(heads, shape.sum_bytes);
+  bytes.backward += backward.key_value * row.kv(heads, shape.element_bytes);
+  bytes.backward += backward.gradient * row.kv(heads, shape.gradient_bytes);
+  bytes.backward += backward.gradient_sum * row.kv(heads, shape.sum_bytes);
   return bytes;
 }
 
@@ -136,18 +138,21 @@ TransportBytes closed_form_bytes(CpTransport transport, int ranks, int head_rank
   const std::int64_t local = sequence_length / ranks;
   const std::int64_t q = local * row.q(shape.heads), out = local * row.out(shape.heads);
   const std::int64_t kv = local * row.kv(shape.groups, shape.element_bytes);
-  const std::int64_t sums = local * row.kv(shape.groups, shape.sum_bytes);
+  const std::int64_t gradient = local * row.kv(shape.groups, shape.gradient_bytes);
+  const std::int64_t sum = local * row.kv(shape.groups, shape.sum_bytes);
   const std::int64_t others = transport == CpTransport::hierarchical ? ranks / head_ranks - 1 : ranks - 1;
   const std::int64_t a = transport == CpTransport::a2a ? ranks : head_ranks;
   const std::int64_t heads_part = (a - 1) * (q + out + kv) / a;
+  const std::int64_t round = others > 0 ? gradient + (others - 1) * sum : 0;  // one block's gradients on their way
   switch (transport) {
     case CpTransport::p2p:
+      return {others * kv, others * kv + round};
     case CpTransport::all_gather:
-      return {others * kv, others * (kv + sums)};
+      return {others * kv, others * (kv + gradient)};
     case CpTransport::a2a:
       return {heads_part, heads_part};
     case CpTransport::hierarchical:
-      return {heads_part + others * kv, heads_part + others * (kv + sums)};
+      return {heads_part + others * kv, heads_part + others * kv + round};
   }
   return {};
 }

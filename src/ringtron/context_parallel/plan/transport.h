@@ -63,18 +63,20 @@ struct AttentionShape {
   std::int64_t key_size = 1;       // d of q and k
   std::int64_t value_size = 1;     // d of v and out
   std::int64_t element_bytes = 2;  // of the model's type
-  std::int64_t sum_bytes = 4;      // of the accumulate type
+  std::int64_t gradient_bytes = 4;  // of Payload::key_value_gradient; its scale, 4 bytes a message, is not counted
+  std::int64_t sum_bytes = 4;       // of the accumulate type
 };
 
 // What plan_runner and head_exchange send, added up from the plan.
 TransportBytes bytes_of(const TransportPlan& plan, const SequenceLayout& layout, const AttentionShape& shape, int rank);
 
 // The same by the closed forms of a dense mask and equal shards, independent of any plan (facts 2.11):
-//   p2p         (n-1) KV                            (n-1) (KV + dKV)
+//   p2p         (n-1) KV                            (n-1) KV + dKV + (n-2) sum
 //   all_gather  (n-1) KV                            (n-1) (KV + dKV)
 //   a2a         (n-1)/n (2Q + KV)                   (n-1)/n (2Q + KV)
-//   a2a+p2p     (A-1)/A (2Q + KV) + (P-1) KV        (A-1)/A (2Q + KV) + (P-1) (KV + dKV)
-// with Q = (s/n) b n d, KV = (s/n) b g (d_k + d_v), dKV the same in the accumulate type. Heads must divide by A.
+//   a2a+p2p     (A-1)/A (2Q + KV) + (P-1) KV        (A-1)/A (2Q + KV) + (P-1) KV + dKV + (P-2) sum
+// with Q = (s/n) b n d, KV = (s/n) b g (d_k + d_v), dKV and sum the same with gradient_bytes and sum_bytes. Heads must
+// divide by A.
 TransportBytes closed_form_bytes(CpTransport transport, int ranks, int head_ranks, std::int64_t sequence_length,
                                  const AttentionShape& shape);
 

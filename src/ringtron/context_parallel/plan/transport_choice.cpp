@@ -70,7 +70,7 @@ class RankPrices {
     if (attends_to_whole_sequence()) {
       const double rows = static_cast<double>(plan_.inner.sequence_length() * in_.shape.samples);
       const double element = static_cast<double>(in_.shape.element_bytes);
-      const double sum = forward ? 0.0 : static_cast<double>(in_.shape.sum_bytes);
+      const double sum = forward ? 0.0 : static_cast<double>(in_.shape.gradient_bytes);
       bytes += 2.0 * rows * key_value_size() * (element + sum);
     }
     return bytes / in_.attention.copy_bytes_per_second;
@@ -99,13 +99,12 @@ class RankPrices {
   double row_bytes(const RowsSent& rows) const {
     return static_cast<double>(in_.shape.samples) * key_value_size() *
            static_cast<double>(rows.key_value * in_.shape.element_bytes +
-                               rows.gradient * in_.shape.sum_bytes);
+                               rows.gradient * in_.shape.gradient_bytes +
+                               rows.gradient_sum * in_.shape.sum_bytes);
   }
   double message_bytes(const std::vector<Message>& messages) const {
     RowsSent rows;
-    for (const Message& message : messages) {
-      (message.payload == Payload::key_value ? rows.key_value : rows.gradient) += message.rows.length();
-    }
+    for (const Message& message : messages) rows.add(message);
     return row_bytes(rows);
   }
   double transfer(double bytes) const {

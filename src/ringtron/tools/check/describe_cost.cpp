@@ -52,13 +52,16 @@ std::string layers_text(const std::vector<int>& layers) {
   return join(parts, " ");
 }
 
+// This machine need not have what the run will have.
+bool on_gpu(const Config& config) { return config.parallel.distributed_backend != "gloo"; }
+
 class ContextTraffic {
  public:
   explicit ContextTraffic(const Config& config)
       : config_(config),
         masks_{sample_mask(config)},
         layout_(sample_layout(config)),
-        shape_(attention_shape(config)) {}
+        shape_(attention_shape(config, on_gpu(config))) {}
 
   Lines describe(std::int64_t micro_batches) {
     if (layout_.ranks() == 1) return {"context parallelism: one rank, nothing is sent"};
@@ -122,7 +125,7 @@ class ContextTraffic {
   }
 
   CpTransport choose(Lines& lines) const {
-    const bool gpu = config_.parallel.distributed_backend != "gloo";
+    const bool gpu = on_gpu(config_);
     const DeviceSpeeds speeds = gpu ? default_gpu_speeds() : default_cpu_speeds();
     const TransportChoice choice =
         choose_transport({{layout_, masks_}, shape_, hierarchical_a(), speeds.link, speeds.attention});

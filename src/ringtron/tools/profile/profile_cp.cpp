@@ -112,7 +112,7 @@ LayerSetup layer_of(const Job& job, const BatchShape& batch) {
   LayerSetup layer;
   layer.type = job.compute_type();
   layer.device = job.device();
-  layer.shape = attention_shape(config);
+  layer.shape = attention_shape(config, layer.device.is_cuda());
   layer.call.scale = 1.0 / std::sqrt(static_cast<double>(m.kv_channels));
   layer.call.window = attention_window(m);
   layer.call.shape = batch.sequence;

@@ -1,5 +1,7 @@
 #include "ringtron/tools/profile/transfer_list.h"
 
+#include <map>
+
 #include "ringtron/context_parallel/plan/head_shares.h"
 
 namespace ringtron {
@@ -10,11 +12,14 @@ struct RowSizes {
   std::int64_t q, key_value, key_value_gradient, out;
 };
 
+std::int64_t key_value_bytes(const HeadShare& share, const AttentionShape& shape, std::int64_t element_bytes) {
+  return share.kv.length() * shape.samples * (shape.key_size + shape.value_size) * element_bytes;
+}
+
 RowSizes row_sizes(const HeadShare& share, const AttentionShape& shape, std::int64_t gradient_bytes) {
-  const std::int64_t n = share.q.length() * shape.samples, g = share.kv.length() * shape.samples;
-  const std::int64_t kv = g * (shape.key_size + shape.value_size);
-  return {n * shape.key_size * shape.element_bytes, kv * shape.element_bytes, kv * gradient_bytes,
-          n * shape.value_size * shape.element_bytes};
+  const std::int64_t n = share.q.length() * shape.samples;
+  return {n * shape.key_size * shape.element_bytes, key_value_bytes(share, shape, shape.element_bytes),
+          key_value_bytes(share, shape, gradient_bytes), n * shape.value_size * shape.element_bytes};
 }
 
 class TransferList {
@@ -28,7 +33,10 @@ class TransferList {
     const std::vector<HeadShare> shares = share_heads(shape.heads, shape.groups, plan.head_ranks);
     const std::int64_t returned = heads_are_replicated(shares) ? shape.sum_bytes : shape.element_bytes;
     for (const HeadShare& share : shares) to_home_.push_back(row_sizes(share, shape, returned));
-    hop_ = row_sizes(shares[static_cast<std::size_t>(head_rank_)], shape, shape.sum_bytes);
+    const HeadShare& mine = shares[static_cast<std::size_t>(head_rank_)];
+    hop_ = {{Payload::key_value, key_value_bytes(mine, shape, shape.element_bytes)},
+            {Payload::key_value_gradient, key_value_bytes(mine, shape, shape.gradient_bytes)},
+            {Payload::key_value_gradient_sum, key_value_bytes(mine, shape, shape.sum_bytes)}};
   }
 
   std::vector<Transfer> take() {
@@ -75,9 +83,7 @@ class TransferList {
   std::vector<SizedMessage> sized(const std::vector<Message>& messages) const {
     std::vector<SizedMessage> sizes;
     for (const Message& message : messages) {
-      const std::int64_t row =
-          message.payload == Payload::key_value ? hop_.key_value : hop_.key_value_gradient;
-      sizes.push_back({message.peer, message.rows.length() * row});
+      sizes.push_back({message.peer, message.rows.length() * hop_.at(message.payload)});
     }
     return sizes;
   }
@@ -90,7 +96,7 @@ class TransferList {
   int head_rank_, first_;
   std::int64_t my_rows_;
   std::vector<RowSizes> to_home_;  // by member of the exchange of heads
-  RowSizes hop_{};                 // of what the inner plan passes
+  std::map<Payload, std::int64_t> hop_;  // bytes of one row of what the inner plan passes
   std::vector<Transfer> list_;
 };
 

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "ringtron/base/check.h"
 #include "ringtron/base/error.h"
+#include "ringtron/context_parallel/plan/document_division.h"
 #include "ringtron/context_parallel/plan/shard_lengths.h"
 
 namespace ringtron {
@@ -17,10 +19,17 @@ namespace {
 constexpr double kGoodEnough = 1.045;
 constexpr std::int64_t kShortestChunk = 32;
 constexpr int kMostClasses = 64;  // more would cost more in small blocks than the balance saves
+constexpr double kWorthMoreCuts = 0.001;  // of the mean area: what a finer division must save
 
 std::int64_t total_area(std::span<const AttentionMask> masks, const PositionRange& queries) {
   std::int64_t area = 0;
   for (const AttentionMask& mask : masks) area += mask.area(queries);
+  return area;
+}
+
+std::int64_t area_of(std::span<const AttentionMask> masks, const std::vector<PositionRange>& ranges) {
+  std::int64_t area = 0;
+  for (const PositionRange& range : ranges) area += total_area(masks, range);
   return area;
 }
 
@@ -67,6 +76,25 @@ Division divide(std::span<const AttentionMask> masks, int ranks, std::int64_t mu
   return division;
 }
 
+// Whole documents where that balances. Null if the samples' documents differ, so that no cut suits all.
+std::optional<Division> divide_by_documents(std::span<const AttentionMask> masks, int ranks, std::int64_t multiple) {
+  const AttentionMask& mask = masks.front();
+  const bool one = std::all_of(masks.begin(), masks.end(), [&](const AttentionMask& other) { return other == mask; });
+  if (!one || mask.document_starts().size() < 2) return {};
+  const std::vector<std::int64_t> lengths = shard_lengths(mask.sequence_length(), ranks, multiple);
+  std::optional<Division> best;
+  // First no document is too large to stay whole but those that no rank has room for, then fewer and fewer may.
+  for (std::int64_t whole = mask.area(); whole >= mask.area() / (8 * ranks); whole /= 2) {
+    Division division{internal::divide_documents(mask, lengths, whole, kGoodEnough)};
+    std::vector<std::int64_t> areas;
+    for (const auto& ranges : division.ranges_of_rank) areas.push_back(area_of(masks, ranges));
+    division.imbalance = imbalance_of(areas);
+    if (!best || division.imbalance < best->imbalance - kWorthMoreCuts) best = std::move(division);
+    if (best->imbalance <= kGoodEnough || whole == 0) break;
+  }
+  return best;
+}
+
 }  // namespace
 
 SequenceLayout balanced_layout(std::span<const AttentionMask> masks, int ranks, std::int64_t multiple) {
@@ -77,12 +105,14 @@ SequenceLayout balanced_layout(std::span<const AttentionMask> masks, int ranks, 
   const std::int64_t length = masks.front().sequence_length();
   shard_lengths(length, ranks, multiple);  // for its complaint
   Division best = divide(masks, ranks, multiple, 1);
+  const auto try_other = [&](std::optional<Division> other) {
+    if (other && other->imbalance < best.imbalance - kWorthMoreCuts) best = std::move(*other);
+  };
   for (int classes = 2; classes <= kMostClasses && best.imbalance > kGoodEnough; classes *= 2) {
     const std::int64_t chunk = length / (static_cast<std::int64_t>(ranks) * classes);
     if (chunk < std::max<std::int64_t>(multiple, 1) || (chunk < kShortestChunk && classes > 4)) break;
-    Division finer = divide(masks, ranks, multiple, classes);
-    // Smaller chunks cost more calls of a kernel, so they must be worth it.
-    if (finer.imbalance < best.imbalance - 0.001) best = std::move(finer);
+    try_other(divide(masks, ranks, multiple, classes));
+    if (classes == 2 && best.imbalance > kGoodEnough) try_other(divide_by_documents(masks, ranks, multiple));
   }
   return SequenceLayout("balanced", std::move(best.ranges_of_rank));
 }
@@ -99,11 +129,7 @@ SequenceLayout make_layout(std::string_view name, std::span<const AttentionMask>
 
 double area_imbalance(const SequenceLayout& layout, std::span<const AttentionMask> masks) {
   std::vector<std::int64_t> areas;
-  for (int rank = 0; rank < layout.ranks(); ++rank) {
-    std::int64_t area = 0;
-    for (const PositionRange& range : layout.of(rank)) area += total_area(masks, range);
-    areas.push_back(area);
-  }
+  for (int rank = 0; rank < layout.ranks(); ++rank) areas.push_back(area_of(masks, layout.of(rank)));
   return imbalance_of(areas);
 }
 

@@ -10,10 +10,11 @@
 
 namespace ringtron {
 
-// Cuts the sequence into classes of `ranks` neighbouring chunks of equal length and gives every rank one chunk of each
-// class, the largest areas to the ranks with the least, with more and smaller chunks until no rank has more than
-// 1.02 times the mean area or chunks get shorter than 32 positions (but for very short sequences). Shards differ by at
-// most `multiple` positions. The area is that of all `masks` together: the samples of one micro-batch. The same on all
+// The coarsest division found in which no rank has more than 1.045 times the mean area. First one or two chunks a rank;
+// then, where all samples have the same documents, whole documents, of which only the longest are cut over all ranks
+// (document_division.h); then classes of `ranks` neighbouring chunks of equal length, of which every rank gets one, the
+// largest areas to the ranks with the least, with more and smaller chunks down to 32 positions (but for very short
+// sequences). Shards differ by at most `multiple` positions. The area is that of all `masks` together: the samples of one micro-batch. The same on all
 // ranks by construction. All masks have one length.
 SequenceLayout balanced_layout(std::span<const AttentionMask> masks, int ranks, std::int64_t multiple = 1);
 

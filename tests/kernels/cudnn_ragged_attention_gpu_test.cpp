@@ -32,7 +32,6 @@ struct Case {
   bool causal;
   Tiles tiles;
   at::ScalarType type = at::kBFloat16;
-  SampleOrder order = SampleOrder::together;
 };
 
 struct Inputs {
@@ -142,7 +141,7 @@ class CudnnRaggedAttentionGpu : public ::testing::Test {
   // Forward, and the backward from it unless `whole` says more.
   Results run(const Case& c, const Inputs& in, const Results* whole = nullptr) {
     const at::Tensor q = on_gpu(in.q, c.type), k = on_gpu(in.k, c.type), v = on_gpu(in.v, c.type);
-    const RaggedTileTables tables = upload_ragged_tiles(c.tiles, c.causal, q, k, c.order);
+    const RaggedTileTables tables = upload_ragged_tiles(c.tiles, c.causal, q, k);
     const CudnnAttentionResult got = attention_.forward(q, k, v, tables, in.scale);
     const CudnnAttentionOutput output{on_gpu(in.d_out, c.type), whole ? on_gpu(whole->out, c.type) : got.out,
                                       whole ? on_gpu(whole->lse, at::kFloat) : got.lse};
@@ -218,18 +217,10 @@ TEST_F(CudnnRaggedAttentionGpu, HalfPrecision) {
   expect_truth({"all cells", 800, 800, 1, 4, 4, 64, false, with_keys_turned(packed, 1), at::kHalf});
 }
 
-// What layers use where there are several samples.
-TEST_F(CudnnRaggedAttentionGpu, SamplesTogether) {
+// The row step is that of all samples, and a sample begins within a row.
+TEST_F(CudnnRaggedAttentionGpu, SeveralSamples) {
   expect_truth({"causal", 500, 500, 3, 4, 2, 128, true, documents(500, 3, 150, 0.0, 7)});
   expect_truth({"gaps", 500, 500, 2, 8, 2, 64, false, with_keys_turned(documents(500, 2, 150, 0.4, 8), 2)});
-}
-
-// Without a copy: the row step is that of all samples, and a sample begins within a row. If this fails while
-// SamplesTogether passes, cuDNN cannot do it, and SampleOrder::between must stay what one sample alone uses.
-TEST_F(CudnnRaggedAttentionGpu, SamplesBetweenEachOther) {
-  expect_truth({"causal", 500, 500, 3, 4, 2, 128, true, documents(500, 3, 150, 0.0, 7), at::kBFloat16, SampleOrder::between});
-  expect_truth({"gaps", 500, 500, 2, 8, 2, 64, false, with_keys_turned(documents(500, 2, 150, 0.4, 8), 2), at::kBFloat16,
-                SampleOrder::between});
 }
 
 // What a ring does: a batch of causal squares and one of rectangles, merged, then each one's backward with the result.

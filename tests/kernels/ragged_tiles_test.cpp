@@ -38,7 +38,7 @@ TEST(RaggedGroups, HoldEveryTileOnceWithinTheirBounds) {
     for (const std::int64_t longest : {1, 300, 5000, 32768}) {
       const std::vector<RaggedTile> tiles = random_tiles(rows, longest, 3);
       std::vector<std::int64_t> firsts;
-      std::int64_t work = 0;
+      std::int64_t work = 0, alone = 0;
       for (const RaggedGroup& group : group_by_length(tiles, rows)) {
         EXPECT_LE(static_cast<std::int64_t>(group.tiles.size()), group.capacity);
         EXPECT_TRUE(std::has_single_bit(static_cast<std::uint64_t>(group.longest)));
@@ -47,13 +47,14 @@ TEST(RaggedGroups, HoldEveryTileOnceWithinTheirBounds) {
           EXPECT_LE(std::max(tile.q_rows, tile.kv_rows), group.longest);
           firsts.push_back(tile.first_q);
         }
-        if (group.longest > 256) work = std::max(work, group.longest * group.capacity);
+        work += 2 * rows + group.longest * group.capacity;
       }
+      for (const RaggedTile& tile : tiles) alone += std::max<std::int64_t>(256, std::bit_ceil(static_cast<std::uint64_t>(tile.q_rows)));
       std::sort(firsts.begin(), firsts.end());
       ASSERT_EQ(firsts.size(), tiles.size());
       for (std::size_t i = 0; i < tiles.size(); ++i) EXPECT_EQ(firsts[i], tiles[i].first_q);
-      // The smallest capacity, 8, may be more than the tiles of the longest class need.
-      EXPECT_LE(work, std::max<std::int64_t>(8 * rows, 8 * 2 * rows)) << rows << " " << longest;
+      // No more than with a group for each class: their number rounded up, and a call.
+      EXPECT_LE(work, 2 * alone + 8 * 2 * rows) << rows << " " << longest;
     }
   }
 }
@@ -66,6 +67,17 @@ TEST(RaggedGroups, AreFew) {
   }
 }
 
+// One long tile among a few of half its length: a graph for eight long ones would start four times the rows.
+TEST(RaggedGroups, StartFewRowsThatAreEmpty) {
+  const std::vector<RaggedTile> tiles = {{0, 0, 8000, 0, 8000}, {0, 8000, 4000, 8000, 4000}, {0, 12000, 4384, 12000, 4384}};
+  const std::vector<RaggedGroup> groups = group_by_length(tiles, 16384);
+  ASSERT_THAT(groups, SizeIs(1));
+  EXPECT_EQ(groups[0].longest * groups[0].capacity, 8192 * 4);
+  const std::vector<RaggedGroup> one = group_by_length({tiles[0]}, 16384);
+  ASSERT_THAT(one, SizeIs(1));
+  EXPECT_EQ(one[0].capacity, 1);
+}
+
 TEST(RaggedGroups, KeepLongAndManyShortTilesApart) {
   std::vector<RaggedTile> tiles;
   for (std::int64_t row = 0; row < 16384; row += 16) tiles.push_back({0, row, 16, row, 16});
@@ -73,7 +85,7 @@ TEST(RaggedGroups, KeepLongAndManyShortTilesApart) {
   const std::vector<RaggedGroup> groups = group_by_length(tiles, 32768);
   ASSERT_THAT(groups, SizeIs(2));
   EXPECT_EQ(groups[0].longest, 16384);
-  EXPECT_EQ(groups[0].capacity, 8);
+  EXPECT_EQ(groups[0].capacity, 1);
   EXPECT_EQ(groups[1].longest, 256);
   EXPECT_EQ(groups[1].capacity, 1024);
 }
@@ -84,9 +96,9 @@ struct Read {
   std::vector<std::int64_t> q, kv, lse;
 };
 
-Read read_tables(const RaggedGroup& group, const RaggedShape& shape, SampleOrder order) {
+Read read_tables(const RaggedGroup& group, const RaggedShape& shape) {
   std::vector<std::int64_t> words(static_cast<std::size_t>(RaggedTables::words(group.capacity)), -1);
-  fill_tables(group, shape, order, words.data());
+  fill_tables(group, shape, words.data());
   const auto* bytes = reinterpret_cast<const std::byte*>(words.data());
   const auto take = [&]<class T>(std::int64_t table, std::int64_t count, std::vector<T>& into) {
     EXPECT_EQ(table % 16, 0);
@@ -107,7 +119,7 @@ const RaggedShape kShape{.s_q = 10, .s_kv = 20, .samples = 2, .n = 4, .g = 2, .d
 const RaggedGroup kGroup{.longest = 256, .capacity = 8, .tiles = {{0, 3, 2, 5, 4}, {1, 0, 1, 7, 1}}};
 
 TEST(RaggedTables, SayLengthsAndWhereRowsBeginAndEndWithNothing) {
-  const Read read = read_tables(kGroup, kShape, SampleOrder::between);
+  const Read read = read_tables(kGroup, kShape);
   EXPECT_THAT(read.q_lengths, ElementsAre(2, 1, 0, 0, 0, 0, 0, 0));
   EXPECT_THAT(read.kv_lengths, ElementsAre(4, 1, 0, 0, 0, 0, 0, 0));
   // Row 3 of sample 0 is token 6, row 0 of sample 1 is token 1; a token of q has 32 numbers, one of k 16.
@@ -117,17 +129,23 @@ TEST(RaggedTables, SayLengthsAndWhereRowsBeginAndEndWithNothing) {
   EXPECT_EQ(read.q.back(), 20 * 32);
 }
 
-TEST(RaggedTables, CountSamplesOneAfterTheOther) {
-  const Read read = read_tables(kGroup, kShape, SampleOrder::together);
-  EXPECT_THAT(std::vector(read.q.begin(), read.q.begin() + 2), ElementsAre(3 * 32, 10 * 32));
-  EXPECT_THAT(std::vector(read.kv.begin(), read.kv.begin() + 2), ElementsAre(5 * 16, 27 * 16));
-  EXPECT_THAT(std::vector(read.lse.begin(), read.lse.begin() + 2), ElementsAre(3 * 4, 10 * 4));
+TEST(RaggedTables, OfAnyCapacity) {
+  for (const std::int64_t capacity : {1, 2, 4, 16}) {
+    const Read read = read_tables({.longest = 256, .capacity = capacity, .tiles = {{1, 4, 3, 6, 3}}}, kShape);
+    EXPECT_EQ(read.q_lengths.front(), 3);
+    EXPECT_EQ(read.kv_lengths.front(), 3);
+    EXPECT_EQ(read.q.front(), 9 * 32);
+    EXPECT_EQ(read.kv.front(), 13 * 16);
+    EXPECT_EQ(read.lse.front(), 9 * 4);
+    EXPECT_EQ(read.q.back(), 20 * 32);
+    EXPECT_EQ(read.lse.back(), 20 * 4);
+  }
 }
 
 TEST(RaggedTables, RefuseTilesOutsideTheTensors) {
   const RaggedTile outside[] = {{2, 0, 1, 0, 1}, {0, 9, 2, 0, 1}, {0, 0, 1, 19, 2}, {0, 0, 0, 0, 1}, {0, 0, 1, 0, 0}};
   for (const RaggedTile& tile : outside) {
-    EXPECT_THROW(read_tables({.longest = 256, .capacity = 8, .tiles = {tile}}, kShape, SampleOrder::between), InternalError);
+    EXPECT_THROW(read_tables({.longest = 256, .capacity = 8, .tiles = {tile}}, kShape), InternalError);
   }
 }
 

@@ -59,6 +59,51 @@ TEST(BalancedLayout, SharesAMixOfShortAndLongDocumentsEvenlyOnEightRanks) {
   }
 }
 
+// Documents of which more than one rank has a part.
+int cut_documents(const SequenceLayout& layout, const AttentionMask& mask) {
+  int cut = 0;
+  const std::vector<std::int64_t>& starts = mask.document_starts();
+  for (std::size_t i = 0; i < starts.size(); ++i) {
+    const PositionRange document{starts[i], i + 1 < starts.size() ? starts[i + 1] : mask.sequence_length()};
+    int holders = 0;
+    for (int rank = 0; rank < layout.ranks(); ++rank) {
+      const auto& ranges = layout.of(rank);
+      holders += std::any_of(ranges.begin(), ranges.end(), [&](const PositionRange& range) { return !intersection(range, document).empty(); });
+    }
+    cut += holders > 1;
+  }
+  return cut;
+}
+
+// Each cut costs messages and calls of a kernel. With eight ranks seven cuts would do if only area had to be even.
+TEST(BalancedLayout, CutsFewDocuments) {
+  for (const std::int64_t length : {65536, 131072}) {
+    int most = 0, classes = 0;
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      const AttentionMask mask = mixed_documents(length, seed);
+      most = std::max(most, cut_documents(balanced_layout(Masks{mask}, 8), mask));
+      classes = std::max(classes, cut_documents(zigzag_layout(length, 8), mask));
+    }
+    EXPECT_LE(most, 14) << length;
+    std::cout << length << " tokens: at most " << most << " documents are cut (zigzag " << classes << ")\n";
+  }
+}
+
+TEST(BalancedLayout, WholeDocumentsWhereTheyFit) {
+  // A long and some short ones for each of three ranks, in any order.
+  const std::vector<std::int64_t> lengths = {1000, 100, 100, 1000, 200, 1000, 50, 50, 100};
+  std::vector<std::int64_t> starts;
+  std::int64_t at = 0;
+  for (const std::int64_t length : lengths) {
+    starts.push_back(at);
+    at += length;
+  }
+  const AttentionMask mask(at, true, {}, starts);
+  const SequenceLayout layout = balanced_layout(Masks{mask}, 3);
+  EXPECT_EQ(cut_documents(layout, mask), 0);
+  EXPECT_LE(area_imbalance(layout, Masks{mask}), 1.045);
+}
+
 TEST(BalancedLayout, BalancesTheSamplesOfAMicroBatchTogether) {
   for (std::uint64_t seed = 0; seed < 5; ++seed) {
     const Masks masks = {mixed_documents(65536, seed), mixed_documents(65536, seed + 100)};

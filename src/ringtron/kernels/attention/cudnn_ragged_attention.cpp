@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <limits>
 #include <utility>
@@ -62,56 +63,29 @@ std::int64_t power_of_two(std::int64_t x) {
   return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(x)));
 }
 
-// Tensors as the tables of one batch see them: [s, b, ...] or [b, s, ...] in memory.
-class TileMemory {
- public:
-  explicit TileMemory(const RaggedTileTables& tiles) : shape_(tiles.shape), together_(tiles.order == SampleOrder::together) {}
+// To be read by a kernel.
+at::Tensor packed(const at::Tensor& x) {
+  const at::Tensor rows = x.contiguous();
+  return reinterpret_cast<std::uintptr_t>(rows.const_data_ptr()) % kLoadBytes == 0 ? rows : rows.clone();
+}
 
-  // [s, b, heads, d], to be read.
-  at::Tensor packed(const at::Tensor& x) const {
-    const at::Tensor rows = together_ ? x.transpose(0, 1).contiguous() : x.contiguous();
-    const bool aligned = reinterpret_cast<std::uintptr_t>(rows.const_data_ptr()) % kLoadBytes == 0;
-    return aligned ? rows : rows.clone();
-  }
-  // Room for rows of `like`, zero where no tile will write.
-  at::Tensor room(std::int64_t s, std::int64_t heads, bool covered, const at::TensorOptions& options) const {
-    const std::int64_t b = shape_.samples;
-    const std::vector<std::int64_t> sizes =
-        together_ ? std::vector<std::int64_t>{b, s, heads, shape_.d} : std::vector<std::int64_t>{s, b, heads, shape_.d};
-    return covered ? at::empty(sizes, options) : at::zeros(sizes, options);
-  }
-  // What room() gave, as [s, b, heads, d].
-  at::Tensor unpacked(const at::Tensor& rows) const { return together_ ? rows.transpose(0, 1) : rows; }
+// Room for rows [s, b, heads, d], zero where no tile will write.
+at::Tensor room(const RaggedShape& shape, std::int64_t s, std::int64_t heads, bool covered, const at::TensorOptions& options) {
+  const std::array<std::int64_t, 4> sizes{s, shape.samples, heads, shape.d};
+  return covered ? at::empty(sizes, options) : at::zeros(sizes, options);
+}
 
-  at::Tensor lse_room(bool covered, const at::TensorOptions& options) const {
-    const std::vector<std::int64_t> sizes = together_ ? std::vector<std::int64_t>{shape_.samples, shape_.s_q, shape_.n}
-                                                      : std::vector<std::int64_t>{shape_.s_q, shape_.samples, shape_.n};
-    if (covered) return at::empty(sizes, options.dtype(at::kFloat));
-    return at::full(sizes, -std::numeric_limits<float>::infinity(), options.dtype(at::kFloat));
-  }
-  // Between that form and [b, n, s].
-  at::Tensor unpacked_lse(const at::Tensor& lse) const {
-    return (together_ ? lse.permute({0, 2, 1}) : lse.permute({1, 2, 0})).contiguous();
-  }
-  at::Tensor packed_lse(const at::Tensor& lse) const {
-    return (together_ ? lse.permute({0, 2, 1}) : lse.permute({2, 0, 1})).contiguous();
-  }
+// The log-sum-exp as kernels have it: [s, b, n].
+at::Tensor lse_room(const RaggedShape& shape, bool covered, const at::TensorOptions& options) {
+  const std::array<std::int64_t, 3> sizes{shape.s_q, shape.samples, shape.n};
+  if (covered) return at::empty(sizes, options.dtype(at::kFloat));
+  return at::full(sizes, -std::numeric_limits<float>::infinity(), options.dtype(at::kFloat));
+}
 
-  std::int64_t row_step() const { return together_ ? 1 : shape_.samples; }
-  // A bound, in rows as the graph steps, that few plans suffice for.
-  std::int64_t rows_bound(std::int64_t s) const {
-    if (together_) return power_of_two(s * shape_.samples);
-    // cuDNN counts the last row to its first sample's end only.
-    return power_of_two(s) + (shape_.samples > 1 ? 1 : 0);
-  }
+// A bound, in rows as the graph steps, that few plans suffice for. cuDNN counts the last row to its first sample's end only.
+std::int64_t rows_bound(const RaggedShape& shape, std::int64_t s) { return power_of_two(s) + (shape.samples > 1 ? 1 : 0); }
 
- private:
-  RaggedShape shape_;
-  bool together_;
-};
-
-RaggedPlanKey key_of(const RaggedTileTables& tiles, const TileMemory& memory, const at::Tensor& q, double scale,
-                     bool backward) {
+RaggedPlanKey key_of(const RaggedTileTables& tiles, const at::Tensor& q, double scale, bool backward) {
   const RaggedShape& s = tiles.shape;
   return {.backward = backward,
           .causal = tiles.causal,
@@ -120,11 +94,11 @@ RaggedPlanKey key_of(const RaggedTileTables& tiles, const TileMemory& memory, co
           .n = s.n,
           .g = s.g,
           .d = s.d,
-          .row_step = memory.row_step(),
+          .row_step = s.samples,
           .capacity = 0,
           .longest = 0,
-          .q_rows = backward ? memory.rows_bound(s.s_q) : 0,
-          .kv_rows = backward ? memory.rows_bound(s.s_kv) : 0};
+          .q_rows = backward ? rows_bound(s, s.s_q) : 0,
+          .kv_rows = backward ? rows_bound(s, s.s_kv) : 0};
 }
 
 void check_tables(const RaggedTileTables& tiles, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
@@ -143,12 +117,9 @@ bool cudnn_ragged_attention_supports(const at::Tensor& q, const at::Tensor& k, c
   return supported;
 }
 
-RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal, const at::Tensor& q, const at::Tensor& k,
-                                     SampleOrder order) {
+RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal, const at::Tensor& q, const at::Tensor& k) {
   RaggedTileTables tables;
   tables.shape = shape_of(q, k);
-  // One sample lies the same either way.
-  tables.order = tables.shape.samples == 1 ? SampleOrder::between : order;
   tables.causal = causal;
   std::int64_t q_tokens = 0, kv_tokens = 0;
   for (const RaggedTile& tile : tiles) {
@@ -170,7 +141,7 @@ RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal,
   // Pinned, so that the copy is queued like a kernel; the allocator keeps the memory until it is done.
   const at::Tensor host = at::empty({words}, at::TensorOptions(at::kLong).pinned_memory(true));
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    fill_tables(groups[i], tables.shape, tables.order, host.mutable_data_ptr<std::int64_t>() + tables.groups[i].first_word);
+    fill_tables(groups[i], tables.shape, host.mutable_data_ptr<std::int64_t>() + tables.groups[i].first_word);
   }
   const c10::cuda::CUDAGuard guard(q.device());
   tables.words = host.to(q.device(), /*non_blocking=*/true);
@@ -202,17 +173,16 @@ CudnnRaggedAttention::~CudnnRaggedAttention() = default;
 CudnnAttentionResult CudnnRaggedAttention::forward(const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& v_in,
                                                    const RaggedTileTables& tiles, double scale) {
   check_tables(tiles, q_in, k_in, v_in);
-  const TileMemory memory(tiles);
-  const at::Tensor q = memory.packed(q_in), k = memory.packed(k_in), v = memory.packed(v_in);
-  const at::Tensor out = memory.room(tiles.shape.s_q, tiles.shape.n, tiles.covers_q, q.options());
-  const at::Tensor lse = memory.lse_room(tiles.covers_q, q.options());
-  impl_->run_groups(key_of(tiles, memory, q, scale, false), tiles, q,
+  const at::Tensor q = packed(q_in), k = packed(k_in), v = packed(v_in);
+  const at::Tensor out = room(tiles.shape, tiles.shape.s_q, tiles.shape.n, tiles.covers_q, q.options());
+  const at::Tensor lse = lse_room(tiles.shape, tiles.covers_q, q.options());
+  impl_->run_groups(key_of(tiles, q, scale, false), tiles, q,
              {{internal::kRaggedQ, q.data_ptr()},
               {internal::kRaggedK, k.data_ptr()},
               {internal::kRaggedV, v.data_ptr()},
               {internal::kRaggedOut, out.data_ptr()},
               {internal::kRaggedLse, lse.data_ptr()}});
-  return {memory.unpacked(out), memory.unpacked_lse(lse)};
+  return {out, lse.permute({1, 2, 0}).contiguous()};
 }
 
 CudnnAttentionGradient CudnnRaggedAttention::backward(const at::Tensor& q_in, const at::Tensor& k_in,
@@ -230,13 +200,12 @@ CudnnAttentionGradient CudnnRaggedAttention::backward(const at::Tensor& q_in, co
   RT_CHECK(output.lse.dim() == 3 && output.lse.size(0) == s.samples && output.lse.size(1) == s.n &&
                output.lse.size(2) == s.s_q,
            "attention of documents through cuDNN: lse is not [batch {}, heads {}, queries {}]", s.samples, s.n, s.s_q);
-  const TileMemory memory(tiles);
-  const at::Tensor q = memory.packed(q_in), k = memory.packed(k_in), v = memory.packed(v_in);
-  const at::Tensor out = memory.packed(output.out), d_out = memory.packed(output.d_out), lse = memory.packed_lse(output.lse);
-  const at::Tensor dq = memory.room(s.s_q, s.n, tiles.covers_q, q.options());
-  const at::Tensor dk = memory.room(s.s_kv, s.g, tiles.covers_kv, q.options());
-  const at::Tensor dv = memory.room(s.s_kv, s.g, tiles.covers_kv, q.options());
-  impl_->run_groups(key_of(tiles, memory, q, scale, true), tiles, q,
+  const at::Tensor q = packed(q_in), k = packed(k_in), v = packed(v_in);
+  const at::Tensor out = packed(output.out), d_out = packed(output.d_out), lse = output.lse.permute({2, 0, 1}).contiguous();
+  const at::Tensor dq = room(s, s.s_q, s.n, tiles.covers_q, q.options());
+  const at::Tensor dk = room(s, s.s_kv, s.g, tiles.covers_kv, q.options());
+  const at::Tensor dv = room(s, s.s_kv, s.g, tiles.covers_kv, q.options());
+  impl_->run_groups(key_of(tiles, q, scale, true), tiles, q,
              {{internal::kRaggedQ, q.data_ptr()},
               {internal::kRaggedK, k.data_ptr()},
               {internal::kRaggedV, v.data_ptr()},
@@ -246,7 +215,7 @@ CudnnAttentionGradient CudnnRaggedAttention::backward(const at::Tensor& q_in, co
               {internal::kRaggedDq, dq.data_ptr()},
               {internal::kRaggedDk, dk.data_ptr()},
               {internal::kRaggedDv, dv.data_ptr()}});
-  return {memory.unpacked(dq), memory.unpacked(dk), memory.unpacked(dv)};
+  return {dq, dk, dv};
 }
 
 std::size_t CudnnRaggedAttention::plans() const { return impl_->size(); }

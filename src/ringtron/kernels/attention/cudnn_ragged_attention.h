@@ -35,17 +35,14 @@ struct RaggedTileTables {
     std::int64_t first_word;  // in `words`, see RaggedTables
   };
   RaggedShape shape;
-  SampleOrder order = SampleOrder::between;
   bool causal = false;  // tiles are squares whose row i sees keys 0..i; otherwise every cell is seen
   bool covers_q = false, covers_kv = false;  // every row is in a tile
   std::vector<Group> groups;
   at::Tensor words;
 };
 
-// Tables of tiles of tensors like q and k. Queues one copy on the current stream and waits for nothing. `order` must be
-// SampleOrder::together where samples may not lie between each other; it costs a copy of each tensor when there are several.
-RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal, const at::Tensor& q, const at::Tensor& k,
-                                     SampleOrder order = SampleOrder::together);
+// Tables of tiles of tensors like q and k. Queues one copy on the current stream and waits for nothing.
+RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal, const at::Tensor& q, const at::Tensor& k);
 
 // Owns a cuDNN handle and the plans that it has built: one per pass, kind of mask, heads, type, size class of tiles and
 // number of them: 0.5-0.9 s for the first of a kind, 40-60 ms for another class. Device, streams and threads as

@@ -17,7 +17,7 @@ bool cudnn_ragged_attention_supports(const at::Tensor&, const at::Tensor&, const
   return false;
 }
 
-RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile>, bool, const at::Tensor&, const at::Tensor&, SampleOrder) {
+RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile>, bool, const at::Tensor&, const at::Tensor&) {
   refuse();
 }
 

@@ -1,7 +1,6 @@
 // Many tiles of attention as the tables that a ragged cuDNN graph reads: lengths, and where rows begin. Integers only.
 //
-// A token is one row of one sample of a tensor [s, b, heads, d]. Tensors are given to cuDNN either as they are, or, where
-// samples must not lie between each other, with the rows of each sample together.
+// A token is one row of one sample of a tensor [s, b, heads, d]; the rows of its samples take turns in memory.
 #pragma once
 
 #include <cstdint>
@@ -18,14 +17,16 @@ struct RaggedTile {
 };
 
 // Tiles of similar length, one call of a graph. A graph starts capacity * longest rows of work whatever the tiles are, so
-// long and short tiles are kept apart; both bounds are powers of two, so that few graphs serve all packings.
+// long and short tiles are kept apart; both bounds are powers of two, so that few graphs serve all packings. A small
+// capacity matters where tiles are long: blocks of rows that find nothing to do still have to be started.
 struct RaggedGroup {
   std::int64_t longest = 0;   // no tile has more rows of queries or keys
   std::int64_t capacity = 0;  // at least the number of tiles
   std::vector<RaggedTile> tiles;  // by sample and first_q
 };
 
-// `tokens`: of the longer of q and k. The work that the groups start is a small multiple of it.
+// `tokens`: of the longer of q and k. The groups are those that start the least rows, if a call costs as much as so many
+// rows for each token: its buffers have all of them.
 std::vector<RaggedGroup> group_by_length(std::vector<RaggedTile> tiles, std::int64_t tokens);
 
 // Sizes of the tensors that tiles are rows of.
@@ -35,33 +36,22 @@ struct RaggedShape {
   bool operator==(const RaggedShape&) const = default;
 };
 
-// How samples lie in memory.
-enum class SampleOrder {
-  between,   // [s, b, heads, d]: the rows of samples take turns
-  together,  // [b, s, heads, d]
-};
-
-// Which token a row is, in memory order.
-inline std::int64_t token(SampleOrder order, const RaggedShape& shape, std::int64_t rows, std::int64_t sample,
-                          std::int64_t row) {
-  return order == SampleOrder::between ? row * shape.samples + sample : sample * rows + row;
-}
-
 // The tables of one group in one piece of memory, as 64-bit words: lengths of queries and of keys (int32, `capacity`
-// each), then where the rows of q, of k and of the log-sum-exp begin, in elements (int64, capacity + 1 each and one word
-// between, so that each begins at 16 bytes). Entries behind the last tile have no rows.
+// each), then where the rows of q, of k and of the log-sum-exp begin, in elements (int64, capacity + 1 each). Each table
+// begins at 16 bytes. Entries behind the last tile have no rows.
 struct RaggedTables {
-  static std::int64_t words(std::int64_t capacity) { return capacity + 3 * offset_words(capacity); }
-  static std::int64_t offset_words(std::int64_t capacity) { return capacity + 2; }
+  static std::int64_t words(std::int64_t capacity) { return 2 * length_words(capacity) + 3 * offset_words(capacity); }
+  static std::int64_t length_words(std::int64_t capacity) { return (capacity + 3) / 4 * 2; }
+  static std::int64_t offset_words(std::int64_t capacity) { return (capacity + 2) / 2 * 2; }
   // In bytes from the start of the piece.
   static std::int64_t q_lengths() { return 0; }
-  static std::int64_t kv_lengths(std::int64_t capacity) { return capacity * 4; }
-  static std::int64_t q_offsets(std::int64_t capacity) { return capacity * 8; }
-  static std::int64_t kv_offsets(std::int64_t capacity) { return (capacity + offset_words(capacity)) * 8; }
-  static std::int64_t lse_offsets(std::int64_t capacity) { return (capacity + 2 * offset_words(capacity)) * 8; }
+  static std::int64_t kv_lengths(std::int64_t capacity) { return length_words(capacity) * 8; }
+  static std::int64_t q_offsets(std::int64_t capacity) { return 2 * length_words(capacity) * 8; }
+  static std::int64_t kv_offsets(std::int64_t capacity) { return q_offsets(capacity) + offset_words(capacity) * 8; }
+  static std::int64_t lse_offsets(std::int64_t capacity) { return kv_offsets(capacity) + offset_words(capacity) * 8; }
 };
 
 // Fills RaggedTables::words(group.capacity) words. Fails where a tile does not lie in the tensors.
-void fill_tables(const RaggedGroup& group, const RaggedShape& shape, SampleOrder order, std::int64_t* words);
+void fill_tables(const RaggedGroup& group, const RaggedShape& shape, std::int64_t* words);
 
 }  // namespace ringtron

@@ -66,6 +66,11 @@ std::vector<StoredRange> gaps_of(const PlanRequest& request, int rank) {
   return gaps;
 }
 
+std::pair<StoredRange, StoredRange> halves(const StoredRange& range) {
+  const std::int64_t half = range.positions.length() / 2, middle = range.positions.begin + half;
+  return {{{range.positions.begin, middle}, range.first_row}, {{middle, range.positions.end}, range.first_row + half}};
+}
+
 // A rank's own block hides the gather; then come the keys of all others.
 ExchangePlan forward_plan(const PlanRequest& request, int rank) {
   const int n = request.layout.ranks();
@@ -79,18 +84,27 @@ ExchangePlan forward_plan(const PlanRequest& request, int rank) {
   return {rank, n, {std::move(gather), std::move(others)}, n > 1};
 }
 
+StoredRange in_sequence(const StoredRange& range) { return {range.positions, range.positions.begin}; }
+
 // The first of a rank's ranges against itself hides the gather, the others hide the way home of what other ranks' keys have
-// got.
+// got. A single range is halved for that, unless documents or a window leave so little that another call would cost more.
 ExchangePlan backward_plan(const PlanRequest& request, int rank) {
   const int n = request.layout.ranks();
   Step gather = gather_step(request, rank), home = return_step(request, rank);
   const std::vector<StoredRange> ranges = internal::stored_ranges(request.layout, rank);
-  for (std::size_t i = 0; i < ranges.size(); ++i) {
-    const StoredRange in_sequence{ranges[i].positions, ranges[i].positions.begin};
-    if (i == 0) {
-      append_own(request, rank, ranges[i], gather.attends);
-    } else {
-      internal::append_attends(request, ranges[i], kWholeSequence, in_sequence, home.attends);
+  if (n > 1 && ranges.size() == 1 && ranges[0].positions.length() > 1 && internal::is_dense(request)) {
+    const auto [first, second] = halves(ranges[0]);
+    append_own(request, rank, first, gather.attends);
+    internal::append_attends(request, first, kWholeSequence, in_sequence(second), home.attends);
+    internal::append_attends(request, second, kWholeSequence, in_sequence(first), home.attends);
+    internal::append_attends(request, second, kWholeSequence, in_sequence(second), home.attends);
+  } else {
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+      if (i == 0) {
+        append_own(request, rank, ranges[i], gather.attends);
+      } else {
+        internal::append_attends(request, ranges[i], kWholeSequence, in_sequence(ranges[i]), home.attends);
+      }
     }
   }
   return {rank, n, {std::move(gather), whole_sequence_step(request, rank), std::move(home)}, n > 1};

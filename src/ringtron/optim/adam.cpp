@@ -52,7 +52,7 @@ void update_on_cpu(const AdamTensors& tensors, const Coefficients<T> c) {
 }
 
 void update_on_cuda(std::span<const AdamTensors> tensors, const AdamOptions& o, const AdamStep& s,
-                    const at::Tensor& gradient_scale) {
+                    const at::Tensor& gradient_scale, const at::Tensor& skip) {
   std::vector<at::Tensor> main, gradients, exp_avgs, exp_avg_sqs;
   for (const AdamTensors& t : tensors) {
     main.push_back(t.main);
@@ -66,7 +66,8 @@ void update_on_cuda(std::span<const AdamTensors> tensors, const AdamOptions& o, 
   const std::vector<at::Tensor> steps(main.size(), step);
   at::_foreach_mul_(gradients, gradient_scale.reshape({}).to(main.front().scalar_type()));
   at::_fused_adamw_(main, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, s.lr, o.beta1,
-                    o.beta2, s.weight_decay, o.eps, /*amsgrad=*/false, /*maximize=*/false);
+                    o.beta2, s.weight_decay, o.eps, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{},
+                    /*found_inf=*/skip.defined() ? std::optional(skip) : std::nullopt);
 }
 
 void check(const AdamTensors& t, const at::Tensor& first) {
@@ -82,17 +83,19 @@ void check(const AdamTensors& t, const at::Tensor& first) {
 }  // namespace
 
 void adamw(std::span<const AdamTensors> tensors, const AdamOptions& options, const AdamStep& step,
-           const at::Tensor& gradient_scale) {
+           const at::Tensor& gradient_scale, const at::Tensor& skip) {
   if (tensors.empty()) return;
   const at::NoGradGuard no_grad;
   const at::Tensor& first = tensors.front().main;
   for (const AdamTensors& t : tensors) check(t, first);
   RT_CHECK(step.step >= 1, "Adam: expected a step number of at least 1, got {}", step.step);
   RT_CHECK_EQ(gradient_scale.numel(), 1, "elements of the gradient scale");
+  RT_CHECK(!skip.defined() || (skip.numel() == 1 && skip.scalar_type() == at::kFloat), "Adam: skip must be one number in Float");
   if (first.is_cuda()) {
-    update_on_cuda(tensors, options, step, gradient_scale);
+    update_on_cuda(tensors, options, step, gradient_scale, skip);
     return;
   }
+  if (skip.defined() && skip.item<float>() == 1.0f) return;
   const double scale = gradient_scale.item<double>();
   for (const AdamTensors& t : tensors) {
     if (first.scalar_type() == at::kDouble)

@@ -33,10 +33,10 @@ struct AdamStep {
   std::int64_t step = 1;  // t: 1 in the first step
 };
 
-// `gradient_scale` has one element, on the tensors' device; the host does not wait for it on CUDA. The
-// gradients hold nothing of use afterwards (CUDA scales them in place). All tensors of one call share type
-// and device.
+// `gradient_scale` has one element, on the tensors' device; the host does not wait for it on CUDA. `skip`: fp32, one
+// element there; 1 leaves main weights and moments as they are; undefined: 0. The gradients hold nothing of use
+// afterwards (CUDA scales them in place). All tensors of one call share type and device.
 void adamw(std::span<const AdamTensors> tensors, const AdamOptions& options, const AdamStep& step,
-           const at::Tensor& gradient_scale);
+           const at::Tensor& gradient_scale, const at::Tensor& skip = {});
 
 }  // namespace ringtron

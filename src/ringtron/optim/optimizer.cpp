@@ -27,7 +27,7 @@ Optimizer::Optimizer(const ParameterList& parameters, AdamOptions options) : opt
   for (Parameter* parameter : parameters) states_.push_back(make_state(parameter));
 }
 
-void Optimizer::step(double lr, double weight_decay, const at::Tensor& gradient_scale) {
+void Optimizer::step(double lr, double weight_decay, const at::Tensor& gradient_scale, const at::Tensor& skip) {
   ++step_count_;
   for (const bool group_decays : {true, false}) {
     std::vector<AdamTensors> group;
@@ -37,7 +37,7 @@ void Optimizer::step(double lr, double weight_decay, const at::Tensor& gradient_
                s.parameter->name);
       group.push_back({s.main, s.parameter->gradient, s.exp_avg, s.exp_avg_sq});
     }
-    adamw(group, options_, {lr, group_decays ? weight_decay : 0.0, step_count_}, gradient_scale);
+    adamw(group, options_, {lr, group_decays ? weight_decay : 0.0, step_count_}, gradient_scale, skip);
   }
   copy_main_to_parameters();
 }

@@ -31,10 +31,10 @@ class Optimizer {
   // The parameters hold their initial values, and outlive the optimizer.
   Optimizer(const ParameterList& parameters, AdamOptions options);
 
-  // One step on Parameter::gradient times `gradient_scale` (one element, on the parameters' device). The
-  // gradients are of no use afterwards. InternalError if a parameter has no gradient of its main weight's
-  // type.
-  void step(double lr, double weight_decay, const at::Tensor& gradient_scale);
+  // One step on Parameter::gradient times `gradient_scale` (one element, on the parameters' device); with `skip` 1 (see
+  // adamw) only the count goes on. The gradients are of no use afterwards. InternalError if a parameter has no gradient of
+  // its main weight's type.
+  void step(double lr, double weight_decay, const at::Tensor& gradient_scale, const at::Tensor& skip = {});
 
   // For checkpoints, in the order of the parameters. A loader writes into the tensors in place, sets the step
   // count, then calls copy_main_to_parameters().

@@ -30,7 +30,7 @@ struct TrainStep::Totals {
 
 TrainStep::TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer,
                      CpAttention& attention)
-    : job_(job), model_(model), state_(state), reducer_(reducer), attention_(attention) {}
+    : job_(job), model_(model), state_(state), reducer_(reducer), attention_(attention), guard_(job.device()) {}
 
 std::int64_t TrainStep::micro_batches() const {
   const BatchConfig& batch = job_.config().batch;
@@ -96,31 +96,30 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   result.loss = gradients.loss;
   result.squared_lengths = gradients.squared_lengths;
   result.area_imbalance = gradients.area_imbalance;
-  at::Tensor scale = gradients.scale;
-  if (config.optimizer.clip_grad > 0.0) {
+  at::Tensor scale = gradients.scale, skip;
+  const bool clips = config.optimizer.clip_grad > 0.0;
+  if (clips || checks_finite()) {
     const ClippedScale clipped = clip_gradients(parameters, model_group(), gradients.scale, config.optimizer.clip_grad);
-    result.grad_norm = clipped.norm;
+    if (clips) result.grad_norm = clipped.norm;
     scale = clipped.scale;
+    if (checks_finite()) {
+      skip = guard_.note(state_.progress.iteration + 1, state_.progress.consumed_train_samples, gradients.loss, clipped.norm);
+      // On a GPU reading the answer would stall the step.
+      if (job_.device().is_cpu()) guard_.demand();
+    }
   }
-  check_finite(result);
   if (config.logging.log_num_zeros_in_grad) result.zeros = count_zero_gradients(parameters, model_group());
-  state_.optimizer.step(state_.schedule.lr(), state_.schedule.weight_decay(), scale);
+  state_.optimizer.step(state_.schedule.lr(), state_.schedule.weight_decay(), scale, skip);
   state_.schedule.advance(config.batch.global_batch_size);
   state_.progress.iteration += 1;
   state_.progress.consumed_train_samples += config.batch.global_batch_size;
   return result;
 }
 
-void TrainStep::check_finite(const StepResult& result) const {
-  // On a GPU reading the numbers would stall the step; there the log finds them. Every rank reads the same bits.
-  if (!job_.device().is_cpu() || !job_.config().precision.check_for_nan_in_loss_and_grad) return;
-  const double loss = result.loss.item<double>();
-  const double norm = result.grad_norm.defined() ? result.grad_norm.item<double>() : 0.0;
-  if (std::isfinite(loss) && std::isfinite(norm)) return;
-  throw NumericError(fmt::format("iteration {}: expected finite numbers, got loss {} and gradient norm {}. The weights are as "
-                                 "before this iteration; resume from the last checkpoint with a lower learning rate, or "
-                                 "look at the samples from {} on",
-                                 state_.progress.iteration + 1, loss, norm, state_.progress.consumed_train_samples));
+bool TrainStep::checks_finite() const { return job_.config().precision.check_for_nan_in_loss_and_grad; }
+
+void TrainStep::demand_finite() const {
+  if (checks_finite()) guard_.demand();
 }
 
 double TrainStep::evaluate(Loader& loader, std::int64_t global_batches) {

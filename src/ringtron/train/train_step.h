@@ -11,6 +11,7 @@
 #include "ringtron/data_parallel/gradient_reducer.h"
 #include "ringtron/models/gpt.h"
 #include "ringtron/optim/gradient_clip.h"
+#include "ringtron/train/finite_guard.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/training_state.h"
 
@@ -36,6 +37,11 @@ class TrainStep {
   // it also proves the exchange, before the weights change: see exchange_check.h.
   StepResult run(Loader& loader);
 
+  // Throws NumericError, on all ranks, if the loss or the gradient of a step so far was not finite; the weights are as before
+  // it. Waits for the device. On a CPU each step asks itself, before the weights change. Not with
+  // --no-check-for-nan-in-loss-and-grad.
+  void demand_finite() const;
+
   // Its first half: leaves the gradients of the objective times the token count in the parameters. What parity proofs
   // compare. Collective.
   struct Gradients {
@@ -54,7 +60,7 @@ class TrainStep {
  private:
   std::int64_t micro_batches() const;
   ModelGroup model_group() const;
-  void check_finite(const StepResult& result) const;
+  bool checks_finite() const;
   struct Totals;  // of this rank
   at::Tensor reduced(const Totals& totals) const;
 
@@ -63,6 +69,7 @@ class TrainStep {
   TrainingState& state_;
   GradientReducer& reducer_;
   CpAttention& attention_;
+  FiniteGuard guard_;
   bool exchange_is_proven_ = false;
 };
 

@@ -41,7 +41,7 @@ int Trainer::run() {
       if (config.logging.log_params_norm) {
         norm = parameters_norm(state.store.all(), {job.parallel().model(), job.parallel().tp_rank()}).item<double>();
       }
-      check_finite(reporter_.step_done(result, state.progress, lr, norm));
+      if (reporter_.step_done(result, state.progress, lr, norm)) parts_.step.demand_finite();
       if (config.evaluation.eval_iters > 0 && state.progress.iteration % config.evaluation.eval_interval == 0) {
         evaluate(Split::valid, state.progress.consumed_valid_samples,
                  fmt::format("iteration {}", state.progress.iteration));
@@ -91,6 +91,7 @@ void Trainer::save_if_due(bool stopping) {
   const std::int64_t iteration = parts_.state.progress.iteration;
   if (config.save.empty() || iteration == saved_iteration_) return;
   if (!stopping && iteration % config.save_interval != 0) return;
+  parts_.step.demand_finite();  // nothing is kept that a NaN has touched
   parts_.saver.save(parts_.state);
   saved_iteration_ = iteration;
 }
@@ -100,13 +101,6 @@ void Trainer::evaluate(Split split, std::int64_t first_sample, const std::string
   const auto loader = parts_.data.loader(split, first_sample);
   const double loss = parts_.step.evaluate(*loader, parts_.job.config().evaluation.eval_iters);
   reporter_.evaluated(where, loss, parts_.state.progress);
-}
-
-void Trainer::check_finite(std::optional<double> loss) const {
-  if (!loss || std::isfinite(*loss) || !parts_.job.config().precision.check_for_nan_in_loss_and_grad) return;
-  throw NumericError(fmt::format("the loss of iteration {} is {}; expected a finite number. The last checkpoint is good: "
-                                 "resume from it with a lower learning rate, or look at the samples of this iteration",
-                                 parts_.state.progress.iteration, *loss));
 }
 
 }  // namespace ringtron

@@ -23,8 +23,8 @@ class Trainer {
   Trainer(const Parts& parts, std::int64_t train_iterations);
 
   // Runs to the end, to an exit interval, or until a signal or the clock says so; saves as the flags ask. Returns the
-  // process's exit code, the same on all ranks. Throws NumericError, on all ranks and before the weights are touched on
-  // a CPU, when the loss or the gradient is not finite.
+  // process's exit code, the same on all ranks. Throws NumericError, on all ranks, when a loss or a gradient was not finite:
+  // on a CPU at once, on a GPU at the next log line or save. The weights are not touched, and nothing is saved.
   int run();
 
  private:
@@ -32,7 +32,6 @@ class Trainer {
   std::string reason_to_stop();
   void evaluate(Split split, std::int64_t first_sample, const std::string& where);
   void save_if_due(bool stopping);
-  void check_finite(std::optional<double> loss) const;
 
   Parts parts_;
   std::int64_t train_iterations_;

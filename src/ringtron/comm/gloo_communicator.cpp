@@ -16,24 +16,13 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
 #include "ringtron/comm/backends.h"
+#include "ringtron/comm/c10d_reduce_op.h"
 #include "ringtron/comm/rendezvous_store.h"
 
 namespace ringtron {
 namespace {
 
 using C10dWork = c10::intrusive_ptr<c10d::Work>;
-
-c10d::ReduceOp to_c10d(ReduceOp op) {
-  switch (op) {
-    case ReduceOp::sum:
-      return c10d::ReduceOp::SUM;
-    case ReduceOp::max:
-      return c10d::ReduceOp::MAX;
-    case ReduceOp::min:
-      return c10d::ReduceOp::MIN;
-  }
-  return c10d::ReduceOp::SUM;
-}
 
 // What the works of one communicator share and outlive it with.
 struct Channel {

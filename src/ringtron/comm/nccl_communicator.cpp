@@ -21,6 +21,7 @@
 #include "ringtron/base/check.h"
 #include "ringtron/base/error.h"
 #include "ringtron/comm/backends.h"
+#include "ringtron/comm/c10d_reduce_op.h"
 #include "ringtron/comm/rendezvous_store.h"
 
 namespace ringtron {
@@ -36,18 +37,6 @@ void set_environment_defaults() {
   ::setenv("NCCL_NVLS_ENABLE", "0", 0);                 // NVLink multicast needs rights that containers lack
   ::setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", 0);  // our monitor aborts; c10d's would end the process
   ::setenv("TORCH_NCCL_ENABLE_MONITORING", "0", 0);     // as above
-}
-
-c10d::ReduceOp to_c10d(ReduceOp op) {
-  switch (op) {
-    case ReduceOp::sum:
-      return c10d::ReduceOp::SUM;
-    case ReduceOp::max:
-      return c10d::ReduceOp::MAX;
-    case ReduceOp::min:
-      return c10d::ReduceOp::MIN;
-  }
-  return c10d::ReduceOp::SUM;
 }
 
 // The process group and its monitor. Works hold it too, so that it outlives them.

@@ -10,9 +10,8 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
-#include "ringtron/data/open_split.h"
 #include "ringtron/data/sampler.h"
-#include "ringtron/tokenizer/tokenizer.h"
+#include "ringtron/train/data_config.h"
 
 namespace ringtron {
 namespace {
@@ -49,32 +48,6 @@ void check(const Config& config, const SampleRequest& request) {
   }
 }
 
-DataSources sources_of(const Config& config) {
-  const DataConfig& data = config.data;
-  return {data.data_path, data.train_data_path, data.valid_data_path, data.test_data_path, data.split,
-          config.model.seq_length, static_cast<std::uint32_t>(config.precision.seed), data.data_cache_path};
-}
-
-std::int64_t wanted_of(const Config& config, Split split) {
-  TrainingLength length;
-  length.train_iters = config.batch.train_iters;
-  if (config.batch.train_samples > 0) length.train_samples = config.batch.train_samples;
-  length.global_batch_size = config.batch.global_batch_size;
-  length.eval_global_batch_size = config.batch.global_batch_size;
-  length.eval_interval = config.evaluation.eval_interval;
-  length.eval_iters = config.evaluation.eval_iters;
-  return wanted_samples(length)[static_cast<std::size_t>(split)];
-}
-
-std::unique_ptr<Tokenizer> tokenizer_of(const DataConfig& data) {
-  TokenizerOptions options;
-  options.type = data.tokenizer_type;
-  options.vocab_file = data.vocab_file;
-  options.merge_file = data.merge_file;
-  options.vocab_size = data.vocab_size;
-  return make_tokenizer(options);
-}
-
 std::string show(const Dataset& dataset, std::int64_t number, std::int64_t place_in_dataset, const Tokenizer& tokenizer) {
   const std::vector<std::int32_t> ids = dataset.sample(place_in_dataset);
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -102,7 +75,7 @@ void print_samples(const Config& config, const SampleRequest& request,
   check(config, request);
   const bool json = request.format == SampleFormat::json;
   const auto tokenizer = json ? nullptr : tokenizer_of(config.data);
-  const std::int64_t wanted = wanted_of(config, request.split);
+  const std::int64_t wanted = wanted_samples(config)[static_cast<std::size_t>(request.split)];
   const auto dataset = open_split(sources_of(config), request.split, wanted, {});
   if (dataset == nullptr) {
     throw ConfigError(fmt::format("--which {}: expected a split with samples, got {}", split_name(request.split),

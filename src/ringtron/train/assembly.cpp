@@ -7,6 +7,7 @@
 #include "ringtron/modules/attention_config.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
+#include "ringtron/train/data_config.h"
 #include "ringtron/train/layer_transports.h"
 #include "ringtron/train/training_data.h"
 

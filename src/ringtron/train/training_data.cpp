@@ -5,17 +5,11 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/data/mock_dataset.h"
-#include "ringtron/data/open_split.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/data_config.h"
 
 namespace ringtron {
 namespace {
-
-DataSources sources_of(const Config& config) {
-  const DataConfig& data = config.data;
-  return {data.data_path, data.train_data_path, data.valid_data_path, data.test_data_path, data.split,
-          config.model.seq_length, static_cast<std::uint32_t>(config.precision.seed), data.data_cache_path};
-}
 
 // What this rank reads of samples of one shape.
 ReadPlan read_plan(std::shared_ptr<const BatchShape> shape, int rank) {
@@ -40,26 +34,10 @@ CorpusOpened tell(const Job& job, Split split) {
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> tokenizer_of(const DataConfig& data) {
-  TokenizerOptions options;
-  options.type = data.tokenizer_type;
-  options.vocab_file = data.vocab_file;
-  options.merge_file = data.merge_file;
-  options.vocab_size = data.vocab_size;
-  return make_tokenizer(options);
-}
-
 TrainingData::TrainingData(const Job& job, const Tokenizer& tokenizer)
     : job_(job), vocab_size_(tokenizer.vocab_size()), end_of_document_(tokenizer.eod()) {
   const Config& config = job.config();
-  TrainingLength length;
-  length.train_iters = config.batch.train_iters;
-  if (config.batch.train_samples > 0) length.train_samples = config.batch.train_samples;
-  length.global_batch_size = config.batch.global_batch_size;
-  length.eval_global_batch_size = config.batch.global_batch_size;
-  length.eval_interval = config.evaluation.eval_interval;
-  length.eval_iters = config.evaluation.eval_iters;
-  const auto wanted = wanted_samples(length);
+  const auto wanted = wanted_samples(config);
   if (job.is_first_rank()) {
     print_line("> building train, validation, and test datasets ...");
     print_line(" > datasets target sizes (minimum size):");

@@ -35,9 +35,6 @@ class TrainingData {
   std::array<std::unique_ptr<Dataset>, kSplitCount> datasets_;
 };
 
-// The tokenizer of the data flags.
-std::unique_ptr<Tokenizer> tokenizer_of(const DataConfig& data);
-
 // A micro-batch on the model's device.
 struct DeviceBatch {
   GptInput input;

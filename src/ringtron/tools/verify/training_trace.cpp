@@ -8,6 +8,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/train/assembly.h"
+#include "ringtron/train/data_config.h"
 #include "ringtron/train/training_data.h"
 #include "ringtron/train/whole_tensor.h"
 

@@ -41,7 +41,7 @@ std::int64_t bytes_sent(const std::vector<Transfer>& transfers) {
 std::vector<std::vector<Transfer>> lists_of(const Case& c) {
   const std::vector<AttentionMask> masks = {AttentionMask(c.length, true, c.window, c.documents)};
   const SequenceLayout layout = make_layout("zigzag", masks, c.ranks);
-  const AttentionShape shape{2, c.heads, c.groups, 16, 8, 2, 4};
+  const AttentionShape shape{2, c.heads, c.groups, 16, 8, 2, 3, 4};
   std::vector<std::vector<Transfer>> lists;
   for (int rank = 0; rank < c.ranks; ++rank) {
     const TransportPlan plan = make_transport_plan(c.transport, c.a, {layout, masks}, rank);

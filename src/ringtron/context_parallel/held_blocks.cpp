@@ -45,10 +45,12 @@ HeldBlocks::HeldBlocks(const ExchangePlan& plan, const SequenceLayout& layout, i
 
 void HeldBlocks::put_in_place(int owner, const PositionRange& rows, const KeyValue& block) {
   std::vector<RowCopy> copies;
-  for (const PositionRange& part : parts_of(owner, rows)) {
-    const KeyValue place = place_of(owner, part), from = narrowed(block, part.begin - rows.begin, part.length());
+  std::int64_t row = 0;
+  for (const PositionRange& positions : positions_of(layout_, owner, rows)) {
+    const KeyValue place = narrowed(whole_, positions.begin, positions.length()), from = narrowed(block, row, positions.length());
     copies.push_back({place.k, from.k});
     copies.push_back({place.v, from.v});
+    row += positions.length();
   }
   copy_rows(copies);
 }
@@ -157,7 +159,7 @@ void GradientSums::receive(int owner, const PositionRange& rows, const KeyValue&
   held.v.add(into, sum.v, sum.scale);
 }
 
-KeyValue GradientSums::rows_of(Payload payload, const Piece& piece, std::span<const PositionRange> ranges) const {
+KeyValue GradientSums::rows_of(Payload payload, Piece& piece, std::span<const PositionRange> ranges) const {
   if (is_scaled(payload)) return {piece.k.rows_unscaled(ranges, scale_), piece.v.rows_unscaled(ranges, scale_), scale_};
   return {piece.k.rows(ranges, type_), piece.v.rows(ranges, type_)};
 }
@@ -176,7 +178,7 @@ KeyValue GradientSums::take(Payload payload, int owner, const PositionRange& row
     }
   }
   const auto whole = pieces_.find(kWholeSequence);
-  const Piece nothing{rows, RowSum(k_, rows.length(), type_), RowSum(v_, rows.length(), type_)};
+  Piece nothing{rows, RowSum(k_, rows.length(), type_), RowSum(v_, rows.length(), type_)};
   if (whole == pieces_.end()) return rows_of(payload, nothing, std::vector<PositionRange>{{0, rows.length()}});
   return rows_of(payload, whole->second.front(), positions_of(layout_, owner, rows));
 }

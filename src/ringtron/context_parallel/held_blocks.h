@@ -94,7 +94,7 @@ class GradientSums {
   Piece& piece(int owner, const PositionRange& rows);
   // Whether it travels in fp16 with a scale.
   bool is_scaled(Payload payload) const { return scale_.defined() && payload == Payload::key_value_gradient; }
-  KeyValue rows_of(Payload payload, const Piece& piece, std::span<const PositionRange> ranges) const;
+  KeyValue rows_of(Payload payload, Piece& piece, std::span<const PositionRange> ranges) const;
 
   const SequenceLayout& layout_;
   int rank_;

@@ -220,18 +220,20 @@ struct BlockOutput {
 };
 
 // The largest magnitude that the gradient of the output has in fp16. Large, since products with small probabilities must
-// not fall under fp16's least normal number (6e-5); small, since dV sums up to `rows` of them. That sum overflows only if
-// a key has all the attention of all rows and their gradients, all of one sign, are a quarter of the largest in the mean;
-// the loss is NaN then, not wrong.
-double most_in_half(std::int64_t rows) {
+// not fall under fp16's least normal number (6e-5); small, since dV sums up to `terms` of them: one for each row of each
+// query head of a key/value head. Up to 65,504 terms that sum overflows only if a key has all the attention of all of them
+// and their gradients, all of one sign, are a quarter of the largest in the mean; of more terms, if they are less. The loss
+// is NaN then, not wrong.
+double most_in_half(std::int64_t terms) {
   constexpr double kLargestHalf = 65504, kCoherent = 0.25, kLeast = 4, kMost = 16;
-  return std::clamp(kLargestHalf / kCoherent / static_cast<double>(rows), kLeast, kMost);
+  return std::clamp(kLargestHalf / kCoherent / static_cast<double>(std::max<std::int64_t>(terms, 1)), kLeast, kMost);
 }
 
 BlockOutput output_for_blocks(const PlanContext& context, const SavedForward& saved, const at::Tensor& d_out) {
   BlockOutput result{{d_out, saved.out, saved.lse, {}}, {}};
+  const std::int64_t query_heads = saved.q.size(2) / std::max<std::int64_t>(saved.k.size(2), 1);
   if (saved.q.scalar_type() == at::kHalf) {  // on all ranks or on none, also on one without rows
-    const HalfScaled scaled = scale_to_half(d_out, most_in_half(std::max<std::int64_t>(d_out.size(0), 1)));
+    const HalfScaled scaled = scale_to_half(d_out, most_in_half(d_out.size(0) * query_heads));
     result.output.d_out = scaled.x;
     result.output.out = to_half(saved.out);
     result.scale = scaled.inverse;

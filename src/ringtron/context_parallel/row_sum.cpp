@@ -5,14 +5,27 @@
 #include <algorithm>
 
 #include "ringtron/base/check.h"
+#include "ringtron/kernels/copy_rows/copy_rows.h"
 
 namespace ringtron::internal {
+namespace {
+
+// With more, a pass over all rows costs less than a launch for each.
+constexpr std::size_t kFewRanges = 8;
+
+}  // namespace
 
 RowSum::RowSum(const at::Tensor& like, std::int64_t rows, at::ScalarType type)
     : rows_(rows), like_(at::empty({0, like.size(1), like.size(2), like.size(3)}, like.options().dtype(type))) {}
 
+bool RowSum::is_folded() const {
+  return parts_.size() == 1 && parts_[0].x.scalar_type() == like_.scalar_type() && parts_[0].x.size(0) == rows_ &&
+         !parts_[0].scale.defined();
+}
+
 // What waits becomes one sum over all rows.
 void RowSum::fold() {
+  if (is_folded()) return;
   // Parts of a sum share no memory with others, except the first of a sum that was folded before: that one is ours.
   const bool ours = !parts_.empty() && parts_[0].x.scalar_type() == like_.scalar_type() && parts_[0].x.size(0) == rows_ &&
                     parts_[0].first_row == 0 && !parts_[0].scale.defined() && parts_[0].x.use_count() == 1 && parts_[0].x.storage().use_count() == 1;
@@ -35,7 +48,12 @@ void RowSum::add_sample(const PositionRange& rows, int sample, const at::Tensor&
   into.add_(scale.defined() ? part.to(like_.scalar_type()) * scale : part);
 }
 
-void RowSum::add_rows_of(const RowSum& other, std::span<const PositionRange> ranges) {
+void RowSum::add_rows_of(RowSum& other, std::span<const PositionRange> ranges) {
+  if (other.parts_.empty()) return;
+  if (ranges.size() > kFewRanges) {
+    const at::Tensor sum = other.rows(ranges, like_.scalar_type());
+    return add({0, sum.size(0)}, sum);
+  }
   std::int64_t row = 0;
   for (const PositionRange& range : ranges) {
     for (const RowPart& part : other.parts_) {
@@ -48,7 +66,21 @@ void RowSum::add_rows_of(const RowSum& other, std::span<const PositionRange> ran
   }
 }
 
-at::Tensor RowSum::rows(std::span<const PositionRange> ranges, at::ScalarType type) const { return rows_of(parts_, ranges, type); }
+at::Tensor RowSum::rows(std::span<const PositionRange> ranges, at::ScalarType type) {
+  if (ranges.size() <= kFewRanges) return rows_of(parts_, ranges, type);
+  fold();
+  std::int64_t count = 0;
+  for (const PositionRange& range : ranges) count += range.length();
+  const at::Tensor result = at::empty({count, like_.size(1), like_.size(2), like_.size(3)}, like_.options());
+  std::vector<RowCopy> copies;
+  std::int64_t row = 0;
+  for (const PositionRange& range : ranges) {
+    copies.push_back({result.narrow(0, row, range.length()), parts_[0].x.narrow(0, range.begin, range.length())});
+    row += range.length();
+  }
+  copy_rows(copies);
+  return result.to(type);
+}
 
 at::Tensor RowSum::rows_of(std::span<const RowPart> parts, std::span<const PositionRange> ranges, at::ScalarType type) const {
   std::int64_t count = 0;
@@ -63,7 +95,7 @@ at::Tensor RowSum::rows_of(std::span<const RowPart> parts, std::span<const Posit
   return result;
 }
 
-at::Tensor RowSum::rows_unscaled(std::span<const PositionRange> ranges, const at::Tensor& scale) const {
+at::Tensor RowSum::rows_unscaled(std::span<const PositionRange> ranges, const at::Tensor& scale) {
   const bool common = std::all_of(parts_.begin(), parts_.end(), [&](const RowPart& part) { return part.scale.is_same(scale); });
   if (!common) return rows(ranges, like_.scalar_type()).div_(scale).to(at::kHalf);  // folded on the way, or not ours alone
   const bool whole = ranges.size() == 1 && ranges[0] == PositionRange{0, rows_};

@@ -27,19 +27,20 @@ class RowSum {
   void add_sample(const PositionRange& rows, int sample, const at::Tensor& part, const at::Tensor& scale = {});
 
   // Adds rows `ranges` of another sum, one below the other, to the rows from 0 on, without putting that sum together.
-  void add_rows_of(const RowSum& other, std::span<const PositionRange> ranges);
+  void add_rows_of(RowSum& other, std::span<const PositionRange> ranges);
 
   // The sum of these rows, one range below the other, rounded once to `type`; zeros where nothing was added. Contiguous;
   // it may be a part itself, so it is not to be written.
-  at::Tensor rows(std::span<const PositionRange> ranges, at::ScalarType type) const;
+  at::Tensor rows(std::span<const PositionRange> ranges, at::ScalarType type);
   at::Tensor all(at::ScalarType type);
 
   // The same in fp16, divided by `scale`: what the sum is before it is multiplied by the factor that its parts have in
   // common. One part that has all rows is given as it is.
-  at::Tensor rows_unscaled(std::span<const PositionRange> ranges, const at::Tensor& scale) const;
+  at::Tensor rows_unscaled(std::span<const PositionRange> ranges, const at::Tensor& scale);
 
  private:
   at::Tensor rows_of(std::span<const RowPart> parts, std::span<const PositionRange> ranges, at::ScalarType type) const;
+  bool is_folded() const;
   void fold();
   bool add_into_first(at::ScalarType type);
 

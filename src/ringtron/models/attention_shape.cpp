@@ -1,12 +1,14 @@
 #include "ringtron/models/attention_shape.h"
 
+#include "ringtron/modules/sample_mask.h"
+
 namespace ringtron {
 
 namespace {
 
 // As AttentionState::block_type decides it, for transports that merge.
 bool computes_in_half(const Config& config) {
-  const bool dense = config.model.window_size.empty() && !config.data.reset_attention_mask;
+  const bool dense = sample_mask(config).dense() && !config.data.reset_attention_mask;
   return config.precision.bf16 && config.parallel.cp_block_type == "fp16" && dense && config.precision.attention_dropout == 0.0;
 }
 

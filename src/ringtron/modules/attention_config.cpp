@@ -2,11 +2,6 @@
 
 namespace ringtron {
 
-AttentionWindow attention_window(const ModelConfig& model) {
-  return model.window_size.size() == 2 ? AttentionWindow{model.window_size[0], model.window_size[1]}
-                                       : AttentionWindow{};
-}
-
 SoftmaxKind softmax_kind(const std::string& type) {
   if (type == "off-by-one") return SoftmaxKind::off_by_one;
   return type == "learnable" ? SoftmaxKind::learnable : SoftmaxKind::vanilla;

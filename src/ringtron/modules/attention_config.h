@@ -6,11 +6,9 @@
 #include "ringtron/config/config.h"
 #include "ringtron/context_parallel/context_parallel.h"
 #include "ringtron/kernels/rotary/rotary.h"
+#include "ringtron/modules/sample_mask.h"
 
 namespace ringtron {
-
-// --window-size.
-AttentionWindow attention_window(const ModelConfig& model);
 
 // A word of --softmax-type.
 SoftmaxKind softmax_kind(const std::string& type);

@@ -78,15 +78,24 @@ int cut_documents(const SequenceLayout& layout, const AttentionMask& mask) {
 // Each cut costs messages and calls of a kernel. With eight ranks seven cuts would do if only area had to be even.
 TEST(BalancedLayout, CutsFewDocuments) {
   for (const std::int64_t length : {65536, 131072}) {
-    int most = 0, classes = 0;
+    int most = 0, zigzag = 0;
     for (std::uint64_t seed = 0; seed < 20; ++seed) {
       const AttentionMask mask = mixed_documents(length, seed);
       most = std::max(most, cut_documents(balanced_layout(Masks{mask}, 8), mask));
-      classes = std::max(classes, cut_documents(zigzag_layout(length, 8), mask));
+      zigzag = std::max(zigzag, cut_documents(zigzag_layout(length, 8), mask));
     }
-    EXPECT_LE(most, 14) << length;
-    std::cout << length << " tokens: at most " << most << " documents are cut (zigzag " << classes << ")\n";
+    EXPECT_LE(most, 13) << length;
+    EXPECT_LT(most, zigzag) << length;
+    std::cout << length << " tokens: at most " << most << " documents are cut (zigzag " << zigzag << ")\n";
   }
+}
+
+// A division of documents that is good enough is taken although two chunks a rank are nearly as good.
+TEST(BalancedLayout, DoesNotShredWhatDocumentsBalance) {
+  const AttentionMask mask(65536, true, {}, {0, 6000, 8000, 14000, 16000, 22000, 24000, 30000, 36000, 42000, 48000, 54000, 60000});
+  const SequenceLayout layout = balanced_layout(Masks{mask}, 8);
+  EXPECT_LE(area_imbalance(layout, Masks{mask}), 1.05);
+  for (int rank = 0; rank < 8; ++rank) EXPECT_LE(layout.of(rank).size(), 6u) << rank;
 }
 
 TEST(BalancedLayout, WholeDocumentsWhereTheyFit) {
@@ -101,7 +110,7 @@ TEST(BalancedLayout, WholeDocumentsWhereTheyFit) {
   const AttentionMask mask(at, true, {}, starts);
   const SequenceLayout layout = balanced_layout(Masks{mask}, 3);
   EXPECT_EQ(cut_documents(layout, mask), 0);
-  EXPECT_LE(area_imbalance(layout, Masks{mask}), 1.045);
+  EXPECT_LE(area_imbalance(layout, Masks{mask}), 1.05);
 }
 
 TEST(BalancedLayout, BalancesTheSamplesOfAMicroBatchTogether) {

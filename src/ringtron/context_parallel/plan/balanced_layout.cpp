@@ -16,10 +16,11 @@ namespace ringtron {
 namespace {
 
 // Finer chunks cost more than they save: more tiles of attention, more rows of other ranks.
-constexpr double kGoodEnough = 1.045;
+constexpr double kGoodEnough = 1.05;
+constexpr double kAim = 1.04;  // of documents that are moved anyway
 constexpr std::int64_t kShortestChunk = 32;
 constexpr int kMostClasses = 64;  // more would cost more in small blocks than the balance saves
-constexpr double kWorthMoreCuts = 0.001;  // of the mean area: what a finer division must save
+constexpr double kWorthMoreCuts = 0.001;  // of the mean area: what a finer division must save, unless it is the first good one
 
 std::int64_t total_area(std::span<const AttentionMask> masks, const PositionRange& queries) {
   std::int64_t area = 0;
@@ -42,6 +43,11 @@ double imbalance_of(const std::vector<std::int64_t>& areas) {
   const double total = std::accumulate(areas.begin(), areas.end(), 0.0);
   if (total == 0.0) return 1.0;
   return static_cast<double>(*std::max_element(areas.begin(), areas.end())) * static_cast<double>(areas.size()) / total;
+}
+
+bool is_better(const Division& finer, const Division& best) {
+  const bool first_good = best.imbalance > kGoodEnough && finer.imbalance <= kGoodEnough;
+  return first_good || finer.imbalance < best.imbalance - kWorthMoreCuts;
 }
 
 // One chunk of each class to each rank: the largest to the rank with the least area so far. The length that does not
@@ -85,11 +91,11 @@ std::optional<Division> divide_by_documents(std::span<const AttentionMask> masks
   std::optional<Division> best;
   // First no document is too large to stay whole but those that no rank has room for, then fewer and fewer may.
   for (std::int64_t whole = mask.area(); whole >= mask.area() / (8 * ranks); whole /= 2) {
-    Division division{internal::divide_documents(mask, lengths, whole, kGoodEnough)};
+    Division division{internal::divide_documents(mask, lengths, whole, kAim)};
     std::vector<std::int64_t> areas;
     for (const auto& ranges : division.ranges_of_rank) areas.push_back(area_of(masks, ranges));
     division.imbalance = imbalance_of(areas);
-    if (!best || division.imbalance < best->imbalance - kWorthMoreCuts) best = std::move(division);
+    if (!best || is_better(division, *best)) best = std::move(division);
     if (best->imbalance <= kGoodEnough || whole == 0) break;
   }
   return best;
@@ -106,7 +112,7 @@ SequenceLayout balanced_layout(std::span<const AttentionMask> masks, int ranks, 
   shard_lengths(length, ranks, multiple);  // for its complaint
   Division best = divide(masks, ranks, multiple, 1);
   const auto try_other = [&](std::optional<Division> other) {
-    if (other && other->imbalance < best.imbalance - kWorthMoreCuts) best = std::move(*other);
+    if (other && is_better(*other, best)) best = std::move(*other);
   };
   for (int classes = 2; classes <= kMostClasses && best.imbalance > kGoodEnough; classes *= 2) {
     const std::int64_t chunk = length / (static_cast<std::int64_t>(ranks) * classes);

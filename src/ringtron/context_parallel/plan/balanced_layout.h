@@ -10,7 +10,7 @@
 
 namespace ringtron {
 
-// The coarsest division found in which no rank has more than 1.045 times the mean area. First one or two chunks a rank;
+// The coarsest division found in which no rank has more than 1.05 times the mean area. First one or two chunks a rank;
 // then, where all samples have the same documents, whole documents, of which only the longest are cut over all ranks
 // (document_division.h); then classes of `ranks` neighbouring chunks of equal length, of which every rank gets one, the
 // largest areas to the ranks with the least, with more and smaller chunks down to 32 positions (but for very short

@@ -1,7 +1,10 @@
 #include "ringtron/context_parallel/plan/document_division.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
+
+#include "ringtron/base/check.h"
 
 namespace ringtron::internal {
 namespace {
@@ -24,6 +27,8 @@ struct Pieces {
 class DocumentDivision {
  public:
   DocumentDivision(const AttentionMask& mask, std::span<const std::int64_t> lengths) : mask_(mask) {
+    const std::int64_t length = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
+    RT_CHECK_EQ(length, mask.sequence_length(), "positions of all ranks");
     for (const std::int64_t length : lengths) shares_.push_back({{}, length, 0});
   }
 
@@ -118,7 +123,7 @@ class DocumentDivision {
   }
   std::int64_t reach(const PositionRange& range) const { return mask_.keys_of(range.end - 1).length(); }
 
-  // The `length` positions that see least, as whole ranges and the beginning of one more. Ranges must be in order.
+  // The first `length` positions of ranges in order: whole ranges and the beginning of one more.
   Pieces least(const std::vector<PositionRange>& ordered, std::int64_t length) const {
     Pieces pieces;
     for (const PositionRange& range : ordered) {
@@ -133,9 +138,12 @@ class DocumentDivision {
 
   // By the mean of what a position sees.
   std::vector<PositionRange> ordered(std::vector<PositionRange> ranges) const {
-    std::stable_sort(ranges.begin(), ranges.end(), [&](const PositionRange& a, const PositionRange& b) {
-      return mask_.area(a) * b.length() < mask_.area(b) * a.length();
-    });
+    std::vector<std::pair<double, PositionRange>> by_mean;
+    for (const PositionRange& range : ranges) {
+      by_mean.emplace_back(static_cast<double>(mask_.area(range)) / static_cast<double>(range.length()), range);
+    }
+    std::stable_sort(by_mean.begin(), by_mean.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::transform(by_mean.begin(), by_mean.end(), ranges.begin(), [](const auto& entry) { return entry.second; });
     return ranges;
   }
 
@@ -146,7 +154,7 @@ class DocumentDivision {
     const std::vector<PositionRange> of_light = ordered(light.ranges);
     const auto end_of = [&](std::int64_t length) { return PositionRange{longest.end - length, longest.end}; };
     const auto moved = [&](std::int64_t length) { return mask_.area(end_of(length)) - least(of_light, length).area; };
-    // The shortest piece that moves so much, if what a longer one moves is more.
+    // The shortest piece that moves so much, as long as a longer one moves more.
     std::int64_t held = 0;
     for (const PositionRange& range : of_light) held += range.length();
     std::int64_t low = 0, high = std::min(longest.length(), held);
@@ -163,22 +171,14 @@ class DocumentDivision {
     const Pieces back = least(of_light, low);
     longest.end -= low;
     std::erase_if(heavy.ranges, [](const PositionRange& range) { return range.empty(); });
-    remove(light.ranges, back.ranges);
+    light.ranges = of_light;
+    for (std::size_t i = 0; i < back.ranges.size(); ++i) light.ranges[i].begin = back.ranges[i].end;
+    std::erase_if(light.ranges, [](const PositionRange& range) { return range.empty(); });
     heavy.area += back.area - mask_.area(end);
     light.area += mask_.area(end) - back.area;
     light.ranges.push_back(end);
     heavy.ranges.insert(heavy.ranges.end(), back.ranges.begin(), back.ranges.end());
     return true;
-  }
-
-  // Each piece is the beginning of one of the ranges.
-  static void remove(std::vector<PositionRange>& ranges, const std::vector<PositionRange>& pieces) {
-    for (const PositionRange& piece : pieces) {
-      for (PositionRange& range : ranges) {
-        if (range.begin == piece.begin) range.begin = piece.end;
-      }
-    }
-    std::erase_if(ranges, [](const PositionRange& range) { return range.empty(); });
   }
 
   const AttentionMask& mask_;

@@ -90,8 +90,8 @@ struct PlanOfRank {
 PlanOfRank plan_p2p(const PlanRequest& request, int rank);
 
 // Every rank sends its block to all others at once and meanwhile attends to its own; then it attends to the whole
-// sequence, one rectangle per range of its queries. Backward: the same, but half or more of a rank's own keys come last,
-// while the gradients of the others' go to their owners.
+// sequence, one rectangle per range of its queries. Backward: the same, but some of a rank's own keys come last (none
+// of a single range under documents or a window), while the gradients of the others' go to their owners.
 PlanOfRank plan_all_gather(const PlanRequest& request, int rank);
 
 // Whether the plan's backward begins with the block that the forward ended with.

@@ -23,11 +23,6 @@ Step gather_step(const PlanRequest& request, int rank) {
   return step;
 }
 
-// A range of this rank's queries against its own keys; needs no other rank.
-void append_own(const PlanRequest& request, int rank, const StoredRange& range, std::vector<Attend>& attends) {
-  internal::append_attends(request, range, rank, range, attends);
-}
-
 Step whole_sequence_step(const PlanRequest& request, int rank) {
   Step step;
   for (const StoredRange& range : internal::stored_ranges(request.layout, rank)) {
@@ -84,8 +79,6 @@ ExchangePlan forward_plan(const PlanRequest& request, int rank) {
   return {rank, n, {std::move(gather), std::move(others)}, n > 1};
 }
 
-StoredRange in_sequence(const StoredRange& range) { return {range.positions, range.positions.begin}; }
-
 // The first of a rank's ranges against itself hides the gather, the others hide the way home of what other ranks' keys have
 // got. A single range is halved for that, unless documents or a window leave so little that another call would cost more.
 ExchangePlan backward_plan(const PlanRequest& request, int rank) {
@@ -94,17 +87,14 @@ ExchangePlan backward_plan(const PlanRequest& request, int rank) {
   const std::vector<StoredRange> ranges = internal::stored_ranges(request.layout, rank);
   if (n > 1 && ranges.size() == 1 && ranges[0].positions.length() > 1 && internal::is_dense(request)) {
     const auto [first, second] = halves(ranges[0]);
-    append_own(request, rank, first, gather.attends);
-    internal::append_attends(request, first, kWholeSequence, in_sequence(second), home.attends);
-    internal::append_attends(request, second, kWholeSequence, in_sequence(first), home.attends);
-    internal::append_attends(request, second, kWholeSequence, in_sequence(second), home.attends);
+    internal::append_attends(request, first, rank, first, gather.attends);
+    internal::append_attends(request, first, rank, second, home.attends);
+    internal::append_attends(request, second, rank, first, home.attends);
+    internal::append_attends(request, second, rank, second, home.attends);
   } else {
+    // As its own block: there, unlike in the sequence, they are neighbours, and their tiles fit into one call.
     for (std::size_t i = 0; i < ranges.size(); ++i) {
-      if (i == 0) {
-        append_own(request, rank, ranges[i], gather.attends);
-      } else {
-        internal::append_attends(request, ranges[i], kWholeSequence, in_sequence(ranges[i]), home.attends);
-      }
+      internal::append_attends(request, ranges[i], rank, ranges[i], i == 0 ? gather.attends : home.attends);
     }
   }
   return {rank, n, {std::move(gather), whole_sequence_step(request, rank), std::move(home)}, n > 1};

@@ -101,7 +101,7 @@ bool has_closed_form(const PlanRequest& request, int head_ranks, std::int64_t he
 void check_bytes(const PlansOfRanks& all, const PlanRequest& request, std::int64_t heads, std::int64_t groups,
                  std::vector<std::string>& faults) {
   // Sizes without common factors, so that no mistake hides.
-  const AttentionShape shape{3, heads, groups, 5, 7, 2, 4};
+  const AttentionShape shape{3, heads, groups, 5, 7, 2, 3, 4};
   for (std::size_t rank = 0; rank < all.plans.size(); ++rank) {
     const TransportPlan& plan = all.plans[rank];
     const TransportBytes expected = closed_form_bytes(plan.transport, plan.ranks, plan.head_ranks,

@@ -42,7 +42,9 @@ __device__ int exponent_for(std::uint32_t bits, float most) {
 __global__ void __launch_bounds__(kThreads) scale_kernel(HalfScaleParams p) {
   const int k = exponent_for(*p.largest_bits, p.most);
   const float factor = ldexpf(1.0f, k);
-  const std::int64_t first = (blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x) * 8;
+  // From the end on: that is what the pass before left in the cache.
+  const std::int64_t block = gridDim.x - 1 - blockIdx.x;
+  const std::int64_t first = (block * static_cast<std::int64_t>(kThreads) + threadIdx.x) * 8;
   if (first == 0) *p.inverse = ldexpf(1.0f, -k);
   if (first >= p.elements) return;
   if (first + 8 <= p.elements) {

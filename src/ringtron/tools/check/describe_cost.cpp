@@ -13,6 +13,7 @@
 #include "ringtron/context_parallel/plan/transport_choice.h"
 #include "ringtron/models/attention_shape.h"
 #include "ringtron/models/layer_pieces.h"
+#include "ringtron/modules/sample_mask.h"
 #include "ringtron/tools/check/step_cost.h"
 
 namespace ringtron {

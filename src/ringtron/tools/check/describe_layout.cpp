@@ -6,6 +6,7 @@
 
 #include "ringtron/base/text.h"
 #include "ringtron/context_parallel/plan/balanced_layout.h"
+#include "ringtron/modules/sample_mask.h"
 
 namespace ringtron {
 namespace {
@@ -117,13 +118,6 @@ Lines describe_groups(const ProcessGrid& grid, const std::vector<int>& hierarchi
     }
   }
   return lines;
-}
-
-AttentionMask sample_mask(const Config& config) {
-  AttentionWindow window;
-  const std::vector<int>& sizes = config.model.window_size;
-  if (sizes.size() == 2) window = {sizes[0], sizes[1]};
-  return AttentionMask(config.model.seq_length, /*causal=*/true, window);
 }
 
 SequenceLayout sample_layout(const Config& config) {

@@ -24,8 +24,7 @@ std::string beyond_counting(const Config& config, int world_size);
 // members, the first few of many.
 Lines describe_groups(const ProcessGrid& grid, const std::vector<int>& hierarchical_sizes);
 
-// The mask of a sample that is one document, and the layout that training would use for it.
-AttentionMask sample_mask(const Config& config);
+// The layout that training would use for a sample that is one document.
 SequenceLayout sample_layout(const Config& config);
 
 // One line per context-parallel rank: its positions, how many, and its share of the cells of the mask.

@@ -49,7 +49,7 @@ constexpr Option kOptions[] = {
      FIELD(parallel.cp_block_type),
      "With --bf16 on GPUs, the type in which attention is computed where results of several blocks are merged. fp16 is as "
      "fast as bf16 and carries three more bits, but magnitudes of queries, keys and values above 65504 become inf, which "
-     "the check for NaN reports.",
+     "the check for NaN reports. Sequences above 65,536 positions are computed in bf16.",
      {.choices = kCpBlockTypes},
      Compat::ours,
      {.note = "Megatron rounds each block to bf16"}},

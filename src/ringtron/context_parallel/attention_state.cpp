@@ -95,7 +95,8 @@ at::ScalarType AttentionState::block_type() const {
     case CpBlockType::fp16:
       break;
   }
-  return type_ == at::kBFloat16 && merges && dense && !drops ? at::kHalf : type_;
+  const bool short_enough = plan().inner.sequence_length() <= kLongestInHalf;
+  return type_ == at::kBFloat16 && merges && dense && short_enough && !drops ? at::kHalf : type_;
 }
 
 HeadExchange AttentionState::head_exchange() const {

@@ -36,7 +36,7 @@ class AttentionState final : public torch::CustomClassHolder {
   HeadExchange head_exchange() const;
   // The type in which blocks are computed, and keys and values travel between groups of ranks. bf16 on a GPU becomes fp16
   // where most rows merge results of several blocks: each would be rounded to bf16 otherwise. The speed is the same.
-  // Magnitudes above 65504 become inf.
+  // Magnitudes above 65504 become inf. Not for sequences above kLongestInHalf.
   at::ScalarType block_type() const;
   // For one part of the heads. `dropout` is where its dropout is put; it must outlive the context.
   PlanContext context(const at::Tensor& q, const std::vector<HeadShare>& shares,

@@ -87,7 +87,7 @@ enum class CpFault {
 };
 
 // In which type results of bf16 that are merged from several blocks are computed. fp16 is as fast on GPUs and carries three
-// more bits; magnitudes of q, k and v above 65504 become inf in it.
+// more bits; magnitudes of q, k and v above 65504 become inf in it. Always bf16 above kLongestInHalf positions.
 enum class CpBlockType {
   fp16_on_gpu,  // and bf16 on CPUs
   model,        // bf16 (--cp-block-type bf16)

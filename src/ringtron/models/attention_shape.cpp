@@ -9,7 +9,8 @@ namespace {
 // As AttentionState::block_type decides it, for transports that merge.
 bool computes_in_half(const Config& config) {
   const bool dense = sample_mask(config).dense() && !config.data.reset_attention_mask;
-  return config.precision.bf16 && config.parallel.cp_block_type == "fp16" && dense && config.precision.attention_dropout == 0.0;
+  return config.precision.bf16 && config.parallel.cp_block_type == "fp16" && dense &&
+         config.model.seq_length <= kLongestInHalf && config.precision.attention_dropout == 0.0;
 }
 
 }  // namespace

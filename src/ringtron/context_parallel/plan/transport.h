@@ -55,6 +55,10 @@ struct TransportBytes {
   bool operator==(const TransportBytes&) const = default;
 };
 
+// Of a longer sequence probabilities and their gradients fall under fp16's least normal number, so that blocks in bf16 have
+// the smaller error: docs/decisions/2026-11-fp16-blocks.md.
+inline constexpr std::int64_t kLongestInHalf = 65536;
+
 // Shapes of one attention layer on one tensor-parallel rank.
 struct AttentionShape {
   std::int64_t samples = 1;        // b

@@ -9,17 +9,10 @@
 namespace ringtron::internal {
 namespace {
 
-// Parts whose all-to-alls hide behind each other's attention: worth it where a stream of its own carries them. Measured on
-// two H200: 2 is as fast as 1 or 4 or faster from 8K tokens per rank on; more parts make smaller kernels, and with 512 per
-// rank the launches of a second part alone took as long as all the rest.
-constexpr int kHeadGroupsOnGpu = 2;
-constexpr std::int64_t kTokensWorthTwo = 8192;  // of the whole sequence, all samples
-
-int head_groups_wanted(int option, const TransportPlan& plan, const at::Tensor& q) {
+int head_parts_of(int option, const TransportPlan& plan, const at::Tensor& q) {
   if (plan.head_ranks == 1) return 1;
   if (option > 0) return option;
-  const bool worth = plan.inner.sequence_length() * q.size(1) >= kTokensWorthTwo;
-  return q.is_cuda() && plan.head_ranks == plan.ranks && worth ? kHeadGroupsOnGpu : 1;
+  return head_parts(plan, q.size(1), q.is_cuda() ? kHeadPartsOnGpu : 1);
 }
 
 }  // namespace
@@ -35,7 +28,7 @@ AttentionState::AttentionState(std::shared_ptr<AttentionEngine> engine, Attentio
       type_(q.scalar_type()),
       sums_(q.options().dtype(accumulate_type(q.scalar_type()))),
       shares_(split_shares(share_heads(q.size(2), k.size(2), planned_->plan.head_ranks), per_group_,
-                           head_groups_wanted(engine_->options().head_groups, planned_->plan, q))) {
+                           head_parts_of(engine_->options().head_groups, planned_->plan, q))) {
   AttentionShape shape{q.size(1), q.size(2), k.size(2), q.size(3), v.size(3)};
   shape.element_bytes = static_cast<std::int64_t>(q.element_size());
   shape.sum_bytes = static_cast<std::int64_t>(sums_.dtype().itemsize());

@@ -125,6 +125,7 @@ AttentionSpeed measure_attention(const AttentionShape& shape, const AttentionUse
   const at::NoGradGuard no_grad;
   auto tile = measured_tile(use, call.band, block->tiles(), rows);
   if (tile && !block->tiles()->supports(q, k, v, AttentionPass::forward)) tile = nullptr;
+  speed.batches_tiles = tile != nullptr;
   const double attend = least_seconds([&] {
     return tile ? block->tiles()->forward(q, k, v, tile, call.scale).out : block->forward(q, k, v, call).out;
   });

@@ -7,16 +7,16 @@
 #include "ringtron/base/clock.h"
 
 namespace ringtron {
-namespace {
 
-// The positions after each end of a document, but for the end of the sample.
-std::vector<std::int64_t> starts_in(const std::vector<std::int32_t>& tokens, std::int64_t end_of_document) {
+std::vector<std::int64_t> document_starts_in(std::span<const std::int32_t> tokens, std::int64_t end_of_document) {
   std::vector<std::int64_t> starts;
   for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
     if (tokens[i] == end_of_document) starts.push_back(static_cast<std::int64_t>(i) + 1);
   }
   return starts;
 }
+
+namespace {
 
 class MicroBatchReader {
  public:
@@ -40,7 +40,7 @@ class MicroBatchReader {
     buffer_.resize(static_cast<std::size_t>(dataset_.sequence_length()));
     for (const std::int64_t sample : samples_) {
       dataset_.read(sample, 0, dataset_.sequence_length(), buffer_.data());
-      starts_.push_back(starts_in(buffer_, options_.end_of_document));
+      starts_.push_back(document_starts_in(buffer_, options_.end_of_document));
     }
   }
 

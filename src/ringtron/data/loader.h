@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -33,6 +34,9 @@ struct ReadRange {
 // Where documents begin in each sample of a micro-batch: positions after an end of document, ascending, over
 // the whole sample. The first document's start, 0, and the end of the sample are not in it.
 using DocumentStarts = std::vector<std::vector<std::int64_t>>;
+
+// Those of one sample.
+std::vector<std::int64_t> document_starts_in(std::span<const std::int32_t> tokens, std::int64_t end_of_document);
 
 // What a rank reads of each sample of a micro-batch.
 struct ReadPlan {

@@ -1,22 +1,42 @@
 #include "ringtron/train/layer_transports.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "ringtron/base/log.h"
 #include "ringtron/context_parallel/transport_measure.h"
+#include "ringtron/data/loader.h"
 #include "ringtron/models/attention_shape.h"
 #include "ringtron/modules/attention_config.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
+#include "ringtron/train/data_config.h"
 
 namespace ringtron {
 namespace {
 
-// What is priced has one document a sample: which documents will come is not known yet.
-TransportChoice choose(const Job& job, const Config& config) {
-  const auto shape = make_batch_shape(config, {});
-  const std::vector<AttentionMask> masks = {
-      AttentionMask(config.model.seq_length, /*causal=*/true, attention_window(config.model))};
+// The documents of the first micro-batch, as a guess at those of all; empty where none are known.
+DocumentStarts first_documents(const Config& config) {
+  const bool has_data = !config.data.data_path.empty() || !config.data.train_data_path.empty();
+  if (!config.data.reset_attention_mask || config.data.mock_data || !has_data) return {};
+  const auto tokenizer = tokenizer_of(config.data);
+  const auto dataset = open_split(sources_of(config), Split::train, wanted_samples(config)[static_cast<std::size_t>(Split::train)], {});
+  DocumentStarts documents;
+  for (std::int64_t i = 0; dataset != nullptr && i < std::min<std::int64_t>(config.batch.micro_batch_size, dataset->size()); ++i) {
+    std::vector<std::int32_t> tokens = dataset->sample(i);
+    tokens.pop_back();  // the last label
+    documents.push_back(document_starts_in(tokens, tokenizer->eod()));
+  }
+  return documents;
+}
+
+TransportChoice choose(const Job& job, const Config& config, const DocumentStarts& documents) {
+  const auto shape = make_batch_shape(config, documents);
+  std::vector<AttentionMask> masks;
+  for (const auto& starts : documents) {
+    masks.emplace_back(config.model.seq_length, /*causal=*/true, attention_window(config.model), starts);
+  }
+  if (masks.empty()) masks.push_back(sample_mask(config));
   const AttentionShape sizes = attention_shape(config, job.device().is_cuda());
   const AttentionUse use{config.model.seq_length, attention_window(config.model),
                          config.data.reset_attention_mask, config.precision.attention_dropout > 0.0};
@@ -35,12 +55,18 @@ TransportChoice choose(const Job& job, const Config& config) {
 
 // Groups of context ranks may have measured other speeds: rank 0's word counts for all.
 CpTransport choose_for_all(const Job& job, const Config& config) {
-  const TransportChoice choice = choose(job, config);
+  DocumentStarts documents;
+  // The others' choice is not asked for, and rank 0 makes the index of samples that they will find.
+  together(job.world(), [&] { if (job.is_first_rank()) documents = first_documents(config); });
+  const TransportChoice choice = choose(job, config, documents);
   if (job.is_first_rank()) {
     print_line("--cp-comm-type auto: {}", to_string(choice));
-    if (config.data.reset_attention_mask) {
-      print_line(
-          "--cp-comm-type auto: documents are not priced, the choice is that of one document a sample");
+    if (!documents.empty()) {
+      std::size_t count = 0;
+      for (const auto& starts : documents) count += starts.size() + 1;
+      print_line("--cp-comm-type auto: priced with the {} documents of the first micro-batch", count);
+    } else if (config.data.reset_attention_mask) {
+      print_line("--cp-comm-type auto: no documents are known, the choice is that of one document a sample");
     }
   }
   return transport_of(gather_texts(job.world(), std::string(to_text(choice.transport)))[0]);

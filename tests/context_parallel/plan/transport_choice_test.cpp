@@ -155,6 +155,25 @@ TEST(TransportChoice, DocumentsThatEndAtTheShardsSendNothing) {
   EXPECT_EQ(of(choice, CpTransport::p2p).transfer_seconds, 0.0);
 }
 
+// Short sequences have one part of the heads whatever is possible: its launches would cost more than they hide.
+TEST(TransportChoice, ShortSequencesAreNotCut) {
+  Case whole{.length = 4096, .ranks = 4}, cut = whole;
+  whole.speeds.link.head_parts = 1;
+  cut.speeds.link.head_parts = 4;
+  EXPECT_EQ(of(cut.choose(), CpTransport::a2a).seconds, of(whole.choose(), CpTransport::a2a).seconds);
+}
+
+// Many tiles of documents are one call where the kernel batches them, and each is its own where it does not.
+TEST(TransportChoice, TilesOfDocumentsAreCountedByCalls) {
+  std::vector<std::int64_t> starts;
+  for (std::int64_t at = 0; at < 16384; at += 128) starts.push_back(at);
+  Case one{.length = 16384, .ranks = 2, .document_starts = starts}, batched = one;
+  one.speeds.attention = {1e30, 1e30, 1e-3, 1e30, false};
+  batched.speeds.attention = {1e30, 1e30, 1e-3, 1e30, true};
+  EXPECT_NEAR(of(one.choose(), CpTransport::p2p).attend_seconds, 2 * 64e-3, 1e-6);
+  EXPECT_NEAR(of(batched.choose(), CpTransport::p2p).attend_seconds, 2e-3, 1e-6);
+}
+
 TEST(TransportChoice, CuttingHeadsIntoPartsHidesTheirExchange) {
   Case whole{.length = 65536, .ranks = 4}, cut = whole;
   whole.speeds.link.head_parts = 1;

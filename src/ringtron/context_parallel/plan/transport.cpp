@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "ringtron/base/check.h"
@@ -99,6 +100,12 @@ TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, con
   map_peers(plan.backward, head_ranks, rank % head_ranks);
   const bool keeps = !gathers && keeps_last_block(inner_request);
   return {transport, ranks, head_ranks, std::move(inner), keeps, std::move(plan.forward), std::move(plan.backward)};
+}
+
+int head_parts(const TransportPlan& plan, std::int64_t samples, int most) {
+  constexpr std::int64_t kTokensWorthMore = 8192;
+  const bool heads_alone = plan.head_ranks > 1 && plan.head_ranks == plan.ranks;
+  return heads_alone && plan.inner.sequence_length() * samples >= kTokensWorthMore ? std::max(1, most) : 1;
 }
 
 std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanRequest& request) {

@@ -45,6 +45,12 @@ struct TransportPlan {
 
 TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, const PlanRequest& request, int rank);
 
+// Parts of the heads whose all-to-alls hide behind each other's attention, at most `most`: where there are steps of nothing
+// but heads (a2a), and sequences so long that the launches of another part do not cost more. On two H200, 2 parts were as
+// fast as 1 or 4 or faster from 8K tokens on, all samples together; at 1K the launches took as long as all the rest.
+inline constexpr int kHeadPartsOnGpu = 2;
+int head_parts(const TransportPlan& plan, std::int64_t samples, int most);
+
 // A number that is the same on two ranks only if they plan the same: transport, sizes, layout and masks.
 std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanRequest& request);
 

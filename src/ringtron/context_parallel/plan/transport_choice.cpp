@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <span>
 
 #include "ringtron/base/text.h"
+#include "ringtron/context_parallel/plan/tile_batches.h"
 
 namespace ringtron {
 namespace {
@@ -39,12 +41,16 @@ class RankPrices {
         bytes_(bytes_of(plan_, input.request.layout, input.shape, rank)),
         head_forward_(static_cast<double>(bytes_.forward) - row_bytes(rows_sent(plan_.forward))),
         head_backward_(static_cast<double>(bytes_.backward) - row_bytes(rows_sent(plan_.backward))),
-        merged_share_(merged_share()) {}
+        merged_share_(merged_share()),
+        calls_of_step_{calls_of(plan_.forward), calls_of(plan_.backward)} {}
 
   const TransportPlan& plan() const { return plan_; }
+  const std::vector<Step>& steps(bool forward) const { return (forward ? plan_.forward : plan_.backward).steps; }
   std::int64_t bytes() const { return bytes_.forward + bytes_.backward; }
 
-  Price step(const Step& step, bool forward) const {
+  Price step(std::size_t number, bool forward) const {
+    const Step& step = steps(forward)[number];
+    const std::int64_t calls = calls_of_step_[forward ? 0 : 1][number];
     Price price;
     if (step.communicates)
       price.transfer = transfer(std::max(message_bytes(step.sends), message_bytes(step.receives)));
@@ -59,7 +65,7 @@ class RankPrices {
     const AttentionSpeed& speed = in_.attention;
     price.attend = flops / (forward ? speed.forward_flops_per_second : speed.backward_flops_per_second) +
                    merged_share_ * added / speed.copy_bytes_per_second +
-                   static_cast<double>(step.attends.size()) * speed.seconds_per_block;
+                   static_cast<double>(calls * exchange_parts()) * speed.seconds_per_block;
     return price;
   }
 
@@ -85,14 +91,25 @@ class RankPrices {
     return price;
   }
 
-  // As context_parallel.cpp cuts heads: where they divide, and for a2a alone.
+  // As context_parallel.cpp cuts heads: where they divide.
   int exchange_parts() const {
-    int parts = plan_.head_ranks == plan_.ranks ? std::max(1, in_.link.head_parts) : 1;
+    int parts = head_parts(plan_, in_.shape.samples, in_.link.head_parts);
     while (parts > 1 && share_.kv.length() % parts != 0) --parts;
     return parts;
   }
 
  private:
+  // Of a kernel.
+  std::vector<std::int64_t> calls_of(const ExchangePlan& pass) const {
+    std::vector<std::int64_t> calls;
+    const bool dense = std::all_of(in_.request.masks.begin(), in_.request.masks.end(), [](const auto& mask) { return mask.dense(); });
+    if (in_.attention.batches_tiles && !dense) {
+      for (const StepTiles& tiles : tile_batches(pass)) calls.push_back(std::ssize(tiles.batches) + std::ssize(tiles.rest));
+    } else {
+      for (const Step& step : pass.steps) calls.push_back(std::ssize(step.attends));
+    }
+    return calls;
+  }
   double key_value_size() const {
     return static_cast<double>(share_.kv.length() * (in_.shape.key_size + in_.shape.value_size));
   }
@@ -149,6 +166,7 @@ class RankPrices {
   TransportBytes bytes_;
   double head_forward_, head_backward_;  // bytes of the exchange of heads
   double merged_share_;
+  std::array<std::vector<std::int64_t>, 2> calls_of_step_;  // forward, backward
 };
 
 std::vector<int> ranks_to_price(int ranks) {
@@ -162,17 +180,14 @@ std::vector<int> ranks_to_price(int ranks) {
 // Adds one pass of all ranks: step by step, since a step ends when its slowest rank has sent.
 void add_pass(const ChoiceInput& input, std::span<const RankPrices> ranks, bool forward,
               TransportPrediction& sum) {
-  const auto steps = [&](const RankPrices& rank) -> const std::vector<Step>& {
-    return (forward ? rank.plan().forward : rank.plan().backward).steps;
-  };
   std::size_t count = 0;
-  for (const RankPrices& rank : ranks) count = std::max(count, steps(rank).size());
+  for (const RankPrices& rank : ranks) count = std::max(count, rank.steps(forward).size());
   Price pass, heads;
   double seconds = 0, copies = 0;
   for (std::size_t i = 0; i < count; ++i) {
     Price slowest;
     for (const RankPrices& rank : ranks) {
-      if (i < steps(rank).size()) slowest.keep_larger(rank.step(steps(rank)[i], forward));
+      if (i < rank.steps(forward).size()) slowest.keep_larger(rank.step(i, forward));
     }
     seconds += slowest.attend + slowest.transfer -
                input.link.hidden_share * std::min(slowest.attend, slowest.transfer);
@@ -240,7 +255,7 @@ std::string milliseconds(double seconds) {
 DeviceSpeeds default_gpu_speeds() {
   // Exchanges of 4, 16, 64 and 256 MiB between two H200 took 63, 80, 254 and 883 us: 45 us and 320 GB/s fit
   // them.
-  return {{320e9, 45e-6, 1.0, 4}, {580e12, 500e12, 20e-6, 4.0e12}};
+  return {{320e9, 45e-6, 1.0, kHeadPartsOnGpu}, {580e12, 500e12, 20e-6, 4.0e12, true}};
 }
 
 DeviceSpeeds default_cpu_speeds() {

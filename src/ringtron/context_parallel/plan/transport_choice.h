@@ -26,8 +26,7 @@ struct LinkSpeed {
   double seconds_per_exchange = 1e-4;  // of a grouped exchange, however many messages are in it
   double hidden_share =
       1.0;  // of a transfer that costs no time beside attention that takes as long; 0: none is hidden
-  int head_parts =
-      1;  // of a2a, see CpAttentionOptions::head_groups, whose own choice is 4 on GPUs and 1 on CPUs
+  int head_parts = 1;  // of a2a at most, see head_parts()
 };
 
 struct AttentionSpeed {
@@ -35,6 +34,7 @@ struct AttentionSpeed {
   double backward_flops_per_second = 1e10;  // its operations counted as 2.5 times the forward's
   double seconds_per_block = 1e-5;          // of each call of a kernel, beside its operations
   double copy_bytes_per_second = 1e10;      // read and written together: merging, packing, putting in order
+  bool batches_tiles = false;               // one call for many tiles of documents, see tile_batches.h
 };
 
 struct DeviceSpeeds {

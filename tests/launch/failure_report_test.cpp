@@ -25,6 +25,16 @@ TEST(FailureReport, KilledRankIsNamedThoughSeenLast) {
   EXPECT_EQ(blamed({kConsequence, kConsequence}), 0u);
 }
 
+// All ranks end for one reason, and one of them says which.
+TEST(FailureReport, WhoSaysWhyComesBeforeWhoIsSilent) {
+  const std::vector<RankFailure> failures = {
+      {.rank = 1, .exit_code = 2}, {.rank = 0, .exit_code = 2, .last_line = "expected another flag"}, {.rank = 2, .exit_code = 2}};
+  EXPECT_EQ(first_cause(failures), 1u);
+  EXPECT_TRUE(is_silent(failures[0]));
+  EXPECT_FALSE(is_silent(failures[1]));
+  EXPECT_FALSE(is_silent({.signal = 9}));
+}
+
 TEST(FailureReport, Words) {
   EXPECT_EQ(describe(kOwnFault), "rank 1 (pid 11) ended with exit code 1");
   EXPECT_NE(describe(kKilled).find("rank 2 (pid 12) was killed by SIGKILL"), std::string::npos);

@@ -174,7 +174,7 @@ TEST(CheckCpConfig, SaysWhereThereIsNoClosedForm) {
       check_example(
           "--tensor-model-parallel-size 1 --cp-comm-type a2a --group-query-attention --num-query-groups 1")
           .text,
-      HasSubstr("no closed form: heads are divided unevenly"));
+      HasSubstr("no closed form: 32 query and 1 key/value heads do not both divide by 2 ranks"));
 }
 
 TEST(CheckCpConfig, LayersMayDifferInTransport) {

@@ -106,9 +106,18 @@ std::string help_text(std::string_view topic, int columns) {
     topics.emplace_back(group.name);
   }
   if (!topic.empty()) {
-    throw ConfigError(fmt::format("--help: expected one of {}, got '{}'", join(topics, ", "), topic));
+    throw ConfigError(fmt::format("--help: expected one of {} or markdown, got '{}'", join(topics, ", "), topic));
   }
   std::string out = wrap(
+                        "Pretrains a GPT model on long sequences, on one process or many, with the flags of Megatron-LM.",
+                        0, columns) +
+                    "\n" +
+                    wrap("ringrun --nproc-per-node 8 pretrain_gpt --tensor-model-parallel-size 2 --context-parallel-size 4 ...", 2,
+                         columns) +
+                    wrap("check_cp_config --world-size 8 ... tells sizes, bytes and faults of the same flags and starts nothing.", 2,
+                         columns) +
+                    "\n" +
+                    wrap(
                         "Flags may be written --a-b or --a_b; of a flag given twice the last counts. "
                         "Defaults stand in brackets. "
                         "--help=GROUP prints one group.",

@@ -12,8 +12,8 @@ constexpr ForeignFlag no(std::string_view name, std::string_view reason) {
 
 constexpr std::string_view kPipeline = "pipeline parallelism comes in a later version; use TP and CP";
 constexpr std::string_view kDistributedOptimizer =
-    "the distributed optimizer comes in a later version; each data-parallel rank holds the whole optimizer "
-    "state";
+    "the distributed optimizer comes in a later version; remove the flag: each data-parallel rank then holds the whole "
+    "optimizer state, as without it";
 constexpr std::string_view kFsdp = "there are no sharded parameters (FSDP)";
 constexpr std::string_view kMoe = "mixtures of experts are not built";
 constexpr std::string_view kMamba = "Mamba and hybrid models come in a later version";

@@ -63,7 +63,7 @@ constexpr Rule kRules[] = {
        return batch(in).train_iters == 0 && batch(in).train_samples == 0 && !batch(in).skip_train;
      },
      [](In) {
-       return std::string("length of the run: expected --train-iters or --train-samples, got neither");
+       return std::string("length of the run: expected --train-iters or --train-samples, got neither, or 0");
      },
      "give one of them, or --skip-train to evaluate only"},
     {"--train-iters --train-samples",

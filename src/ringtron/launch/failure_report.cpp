@@ -14,7 +14,8 @@ constexpr const char* kCommErrorMark = ": communication failed: ";
 
 int blame_class(const RankFailure& failure) {
   if (failure.signal != 0) return 0;
-  return is_consequence(failure) ? 2 : 1;
+  if (is_consequence(failure)) return 3;
+  return is_silent(failure) ? 2 : 1;
 }
 
 const char* hint(int signal) {
@@ -37,6 +38,8 @@ const char* hint(int signal) {
 bool is_consequence(const RankFailure& failure) {
   return failure.signal == 0 && failure.last_line.find(kCommErrorMark) != std::string::npos;
 }
+
+bool is_silent(const RankFailure& failure) { return failure.signal == 0 && failure.last_line.empty(); }
 
 std::size_t first_cause(std::span<const RankFailure> failures) {
   RT_CHECK(!failures.empty(), "expected at least one failed rank");

@@ -11,15 +11,18 @@ struct RankFailure {
   int pid = 0;
   int exit_code = 0;      // if it ended by itself
   int signal = 0;         // if not 0, the signal that killed it
-  std::string last_line;  // of its stderr; may be empty
+  std::string last_line = {};  // of its stderr; may be empty
 };
 
 // True if the rank says that it failed because another one did (CommError); then that other one is to blame.
 bool is_consequence(const RankFailure& failure);
 
+// True if nothing says why it failed: often all ranks end for the same reason, and one of them tells it.
+bool is_silent(const RankFailure& failure);
+
 // Index of the one to blame among failures in the order in which they were seen. Ranks that die within the
 // same moment are seen in no certain order, so a rank killed by a signal comes before one that ended by
-// itself, and a consequence comes last. `failures` is not empty.
+// itself and said why, then come silent ones, and consequences last. `failures` is not empty.
 std::size_t first_cause(std::span<const RankFailure> failures);
 
 // "rank 2 (pid 77) was killed by SIGKILL (out of memory, or kill -9)".

@@ -28,6 +28,8 @@ namespace {
 // A rank that closes its connections while it unwinds may outlive the peers that fail because of it. So a
 // failure that is a consequence waits this long for its cause before the others are ended.
 constexpr std::chrono::milliseconds kWaitForCause(500);
+// The same for a rank that has not said why it failed: another one, most often rank 0, may still be about to.
+constexpr std::chrono::milliseconds kWaitForWords(1500);
 // A process that hangs inside the kernel does not die of SIGKILL; we do not wait for it for ever.
 constexpr std::chrono::milliseconds kWaitForKilled(10'000);
 
@@ -192,18 +194,21 @@ class Supervisor {
              .signal = by_itself ? 0 : info.si_status,
              .last_line = rank.error.last_line()});
     }
-    if (phase_ == Phase::finding_cause && !is_consequence(failures_[first_cause(failures_)])) end_others();
+    if (phase_ != Phase::finding_cause) return;
+    const RankFailure& cause = failures_[first_cause(failures_)];
+    if (!is_consequence(cause) && !is_silent(cause)) end_others();
   }
 
   void judge(RankFailure failure) {
-    if (phase_ == Phase::stopping && failure.signal == stop_signal_) {
-      stopped_by_signal_ = true;  // it has no handler and did what it was told
+    if (phase_ == Phase::stopping && (failure.signal == stop_signal_ || failure.exit_code == 128 + stop_signal_)) {
+      stopped_by_signal_ = true;  // it did what it was told, with or without a handler
       return;
     }
     if (phase_ == Phase::ending || phase_ == Phase::killing) return;  // our own doing
+    const auto wait = is_silent(failure) ? kWaitForWords : kWaitForCause;
     failures_.push_back(std::move(failure));
     // Even a clear failure goes through finding_cause: the rest of this sweep may hold an earlier one.
-    if (phase_ != Phase::finding_cause) enter(Phase::finding_cause, kWaitForCause);
+    if (phase_ != Phase::finding_cause) enter(Phase::finding_cause, wait);
   }
 
   void forward(int signal) {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/log.h"
 #include "ringtron/base/text.h"
 #include "ringtron/train/agreement.h"
 
@@ -24,6 +25,14 @@ std::vector<std::int64_t> from_bytes(const std::string& bytes) {
   return table;
 }
 
+std::string passed(const ExchangeProof& proof) {
+  ExchangeCounts all;
+  for (const auto& [layer, counts] : proof.layers()) all += counts.done;
+  return fmt::format("proof of exchange: {} layers sent and attended to what their plans say in the first step; this rank sent {} "
+                     "({} bytes)",
+                     proof.layers().size(), human_bytes(static_cast<std::uint64_t>(all.bytes)), all.bytes);
+}
+
 }  // namespace
 
 void demand_exchange(const Job& job, const ExchangeProof& proof) {
@@ -37,7 +46,10 @@ void demand_exchange(const Job& job, const ExchangeProof& proof) {
       ranks.push_back(fmt::format("{}", context.global_rank(r)));
     }
     const auto faults = check_exchange(of_group);
-    if (faults.empty()) return;
+    if (faults.empty()) {
+      if (job.is_first_rank() && context.size() > 1) print_line("{}", passed(proof));
+      return;
+    }
     throw InternalError(
         fmt::format("proof of exchange: attention of ranks {} did not do in the first step what its plan "
                     "says. The weights are as "

@@ -31,6 +31,8 @@ void announce(const Job& job) {
 
 int train(const Job& job, Config config) {
   if (job.is_first_rank()) announce(job);
+  CheckpointSaver saver(job);
+  saver.demand_folder();
   const auto tokenizer = open_tokenizer(job, config);
   if (job.is_first_rank()) {
     print_line("> setting random seeds to {} ...", config.precision.seed);
@@ -46,7 +48,6 @@ int train(const Job& job, Config config) {
 
   const TrainingData data(job, *tokenizer);
   if (job.is_first_rank()) print_line("done with setup ...");
-  CheckpointSaver saver(job);
   Trainer trainer({job, data, assembly.state(), assembly.step(), saver}, iterations_of(config.batch));
   return trainer.run();
 }

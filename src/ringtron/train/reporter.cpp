@@ -61,8 +61,9 @@ Reporter::Reporter(const Job& job, std::int64_t train_iterations)
   }
 }
 
-bool Reporter::is_log_step(std::int64_t iteration) const {
-  return steps_done_ == 1 || iteration % job_.config().logging.log_interval == 0 || iteration == train_iterations_;
+// The first line of a run comes early, to show what the start cost; if it is out of turn, it ends no interval.
+bool Reporter::ends_interval(std::int64_t iteration) const {
+  return iteration % job_.config().logging.log_interval == 0 || iteration == train_iterations_;
 }
 
 std::optional<double> Reporter::step_done(const StepResult& result, const Progress& progress, double lr,
@@ -75,7 +76,7 @@ std::optional<double> Reporter::step_done(const StepResult& result, const Progre
   if (events_ != nullptr && progress.iteration % job_.config().logging.tensorboard_log_interval == 0) {
     points_.push_back({result, progress, lr});
   }
-  if (!is_log_step(progress.iteration)) return std::nullopt;
+  if (steps_done_ != 1 && !ends_interval(progress.iteration)) return std::nullopt;
   const double loss = result.loss.item<double>();
   synchronize(job_.device());
   const double seconds = seconds_since(since_) / static_cast<double>(losses_);
@@ -101,7 +102,7 @@ std::optional<double> Reporter::step_done(const StepResult& result, const Progre
   if (job_.is_last_rank()) print_line(text);
   demand_possible(tflops);
   if (steps_done_ <= 2) report_memory(progress.iteration);
-  if (steps_done_ != 1) {  // the first line shows what the start cost and resets nothing
+  if (ends_interval(progress.iteration)) {
     loss_sum_ = squared_lengths_sum_ = area_imbalance_sum_ = at::Tensor();
     losses_ = 0;
     since_ = SteadyClock::now();

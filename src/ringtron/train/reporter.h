@@ -28,7 +28,7 @@ class Reporter {
   void evaluated(const std::string& where, double loss, const Progress& progress);
 
  private:
-  bool is_log_step(std::int64_t iteration) const;
+  bool ends_interval(std::int64_t iteration) const;
   double step_flops() const;
   void demand_possible(double tflops) const;
   void report_memory(std::int64_t iteration) const;

@@ -165,6 +165,24 @@ std::optional<CheckpointCandidate> find(const Job& job) {
 
 }  // namespace
 
+void CheckpointSaver::demand_folder() {
+  const std::filesystem::path folder = job_.config().checkpoint.save;
+  if (folder.empty()) return;
+  together(job_.world(), [&] {
+    if (!job_.is_first_rank()) return;
+    try {
+      files_.make_folder(folder);
+      const std::filesystem::path probe = folder / ".ringtron_can_write";
+      const auto file = files_.create(probe);
+      file->write(std::as_bytes(std::span("ringtron", 8)));
+      file->close();
+      files_.remove(probe);
+    } catch (const IoError& error) {
+      throw IoError(fmt::format("--save: {}. Give a folder that can be made and written", error.what()));
+    }
+  });
+}
+
 void CheckpointSaver::save(const TrainingState& state) {
   const CheckpointConfig& config = job_.config().checkpoint;
   const std::int64_t iteration = state.progress.iteration;

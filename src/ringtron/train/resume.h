@@ -19,6 +19,10 @@ class CheckpointSaver {
   // Takes the lease on --save at the first save.
   explicit CheckpointSaver(const Job& job) : job_(job) {}
 
+  // Makes the folder of --save and writes a file there, so that a wrong path shows before hours of training do. Collective;
+  // throws IoError on all ranks. Does nothing without --save.
+  void demand_folder();
+
   // Collective over all ranks. All of them return, or all throw (IoError: disk full and the like; the previous
   // checkpoint is untouched).
   void save(const TrainingState& state);

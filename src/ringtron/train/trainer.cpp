@@ -35,8 +35,8 @@ int Trainer::run() {
     if (job.is_first_rank()) print_line(stamped("before the start of training step"));
     const auto loader = parts_.data.loader(Split::train, state.progress.consumed_train_samples);
     while (stop.empty() && state.progress.iteration < train_iterations_) {
-      const double lr = state.schedule.lr();
       const StepResult result = parts_.step.run(*loader);
+      const double lr = state.schedule.lr();  // of the next step: Megatron-LM logs it after its schedule has advanced
       std::optional<double> norm;
       if (config.logging.log_params_norm) {
         norm = parameters_norm(state.store.all(), {job.parallel().model(), job.parallel().tp_rank()}).item<double>();

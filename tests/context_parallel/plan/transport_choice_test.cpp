@@ -198,7 +198,7 @@ TEST(TransportChoice, TheLineSaysAllPredictionsAndTheReason) {
                         {CpTransport::hierarchical, 0, 0, 0, 0, "no sizes"}};
   choice.reason = "ring hop hides behind attention";
   EXPECT_EQ(to_string(choice),
-            "p2p (predicted 1.92 ms; all_gather 2.10, a2a 2.31): ring hop hides behind attention");
+            "p2p (predicted 1.92 ms a layer, forward and backward; all_gather 2.10, a2a 2.31): ring hop hides behind attention");
 }
 
 TEST(TransportChoice, OfManyRanksEverySecondIsPricedByItsOwnPlan) {

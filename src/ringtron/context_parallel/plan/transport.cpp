@@ -79,7 +79,12 @@ CpTransport transport_of(std::string_view text) {
 int head_ranks_of(CpTransport transport, int ranks, int hierarchical_a) {
   if (transport == CpTransport::a2a) return ranks;
   if (transport != CpTransport::hierarchical) return 1;
-  if (hierarchical_a < 1 || ranks % hierarchical_a != 0) {
+  if (hierarchical_a == 0) {
+    throw ConfigError(fmt::format(
+        "--cp-comm-type a2a+p2p: expected --hierarchical-context-parallel-sizes A P, got none. Give two sizes whose product is "
+        "--context-parallel-size {}, the first of the ranks that share heads.", ranks));
+  }
+  if (hierarchical_a < 0 || ranks % hierarchical_a != 0) {
     throw ConfigError(fmt::format(
         "--hierarchical-context-parallel-sizes: expected sizes whose product is --context-parallel-size {}, got {} as "
         "the first. Give a divisor, or another --cp-comm-type.",

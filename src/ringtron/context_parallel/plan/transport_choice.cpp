@@ -222,7 +222,7 @@ std::string describe_p2p(const ChoiceInput& input, const TransportPrediction& be
                                  [](const AttentionMask& m) { return m.dense(); });
   if (!dense) return "only the rows that the mask needs travel";
   if (best.exposed_seconds() < 0.01 * best.seconds) return "ring hop hides behind attention";
-  return fmt::format("{:.2f} ms of its transfer does not hide", 1e3 * best.exposed_seconds());
+  return fmt::format("the least, although {:.2f} ms of its transfer does not hide", 1e3 * best.exposed_seconds());
 }
 
 std::string describe(const ChoiceInput& input, const TransportChoice& choice,
@@ -299,6 +299,7 @@ TransportChoice choose_transport(const ChoiceInput& input) {
     if (!p.refusal.empty() || p.seconds > (1.0 + kTie) * least) continue;
     choice.transport = transport;
     choice.reason = describe(input, choice, p);
+    if (p.seconds > least) choice.reason = fmt::format("within {:.0f}% of the fastest, of these it holds least in memory", 100 * kTie);
     return choice;
   }
   return choice;  // not reached: p2p is always a candidate
@@ -316,7 +317,7 @@ std::string to_string(const TransportChoice& choice) {
       others.push_back(fmt::format("not {}: {}", to_text(p.transport), p.refusal));
     }
   }
-  return fmt::format("{} (predicted {} ms; {}): {}", to_text(choice.transport), best, join(others, ", "),
+  return fmt::format("{} (predicted {} ms a layer, forward and backward; {}): {}", to_text(choice.transport), best, join(others, ", "),
                      choice.reason);
 }
 

@@ -80,7 +80,7 @@ TransportPrediction predict_transport(CpTransport transport, const ChoiceInput& 
 // all_gather.
 TransportChoice choose_transport(const ChoiceInput& input);
 
-// p2p (predicted 1.92 ms; all_gather 2.10, a2a 2.31): ring hop hides behind attention
+// p2p (predicted 1.92 ms a layer, forward and backward; all_gather 2.10, a2a 2.31): ring hop hides behind attention
 std::string to_string(const TransportChoice& choice);
 
 // Operations of attention on `cells` cells of one head: the two products of the forward, the five of the

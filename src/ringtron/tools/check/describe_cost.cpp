@@ -78,6 +78,9 @@ class ContextTraffic {
                     most.forward, most.backward));
       lines.push_back("  " + closed_form_text(transport, most));
     }
+    if (shape_.gradient_bytes < shape_.sum_bytes) {
+      lines.push_back("  as on GPUs, where gradients of one rank travel in fp16; on CPUs (--distributed-backend gloo) in fp32");
+    }
     lines.push_back(sent_line(fmt::format("context, per step of {} micro-batches", micro_batches),
                               step.forward, step.backward));
     if (const std::string text = recomputed_text(); !text.empty()) lines.push_back("  " + text);
@@ -153,7 +156,7 @@ class ContextTraffic {
     if (!masks_.front().dense()) return "no closed form: what is sent follows from the window";
     if (layout_.sequence_length() % ranks != 0)
       return "no closed form: the ranks hold unequal parts of the sequence";
-    if (shape_.heads % a != 0 || shape_.groups % a != 0) return "no closed form: heads are divided unevenly";
+    if (shape_.heads % a != 0 || shape_.groups % a != 0) return fmt::format("no closed form: {} query and {} key/value heads do not both divide by {} ranks", shape_.heads, shape_.groups, a);
     const TransportBytes closed = closed_form_bytes(transport, ranks, a, layout_.sequence_length(), shape_);
     return fmt::format("{} and {} bytes by plan, {} and {} by the closed form{}", most.forward, most.backward,
                        closed.forward, closed.backward, closed == most ? "" : ": they DIFFER");
@@ -203,6 +206,9 @@ Lines describe_tensor_traffic(const Config& config, std::int64_t micro_batches) 
 
 }  // namespace
 
+// Of one GPU that is sold: 288 GB.
+constexpr std::int64_t kLargestGpu = 288'000'000'000;
+
 Lines describe_parameters(const Config& config, int replicas) {
   const ParameterCount count = count_parameters(config, replicas);
   const StateBytes bytes = state_bytes(config, count);
@@ -216,6 +222,10 @@ Lines describe_parameters(const Config& config, int replicas) {
           amount(bytes.main_weights + bytes.moments), state,
           bytes.main_weights > 0 ? "main weights and " : "", amount(bytes.sum())),
       "activations come on top; the gradients' buffer is counted with its padding"};
+  if (bytes.sum() > kLargestGpu) {
+    lines.push_back(fmt::format("NOTE: that is more than any GPU holds ({}): raise --tensor-model-parallel-size or take fewer layers",
+                                amount(kLargestGpu)));
+  }
   return lines;
 }
 

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Holds the log lines of a resumed run against those of the unbroken one: every iteration must print the same loss.
+
+Also that the line which a run prints out of turn, after its first iteration, takes nothing from the interval's mean.
+
+  log_lines.py BIN_FOLDER
+"""
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+LINE = re.compile(r"iteration +(\d+)/.*lm loss: (\S+) ")
+
+
+def losses(binaries, *flags):
+    """Iteration -> printed loss."""
+    run = subprocess.run(
+        [str(binaries / "pretrain_gpt"), "--num-layers", "1", "--hidden-size", "16", "--num-attention-heads", "2",
+         "--seq-length", "16", "--max-position-embeddings", "16", "--micro-batch-size", "2", "--global-batch-size", "2",
+         "--train-iters", "6", "--lr", "1e-2", "--mock-data", "--tokenizer-type", "NullTokenizer", "--vocab-size", "50",
+         "--eval-iters", "0", *flags], capture_output=True, text=True)
+    if run.returncode != 0:
+        sys.exit(f"log_lines: exit code {run.returncode}\n{run.stdout}{run.stderr}")
+    return {int(m[1]): float(m[2]) for m in map(LINE.search, run.stdout.splitlines()) if m}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("binaries", type=pathlib.Path)
+    binaries = parser.parse_args().binaries
+    faults = []
+    with tempfile.TemporaryDirectory() as folder:
+        unbroken = losses(binaries, "--log-interval", "1", "--save", folder, "--save-interval", "3")
+        resumed = losses(binaries, "--log-interval", "1", "--load", folder, "--ckpt-step", "3")
+    if sorted(unbroken) != [1, 2, 3, 4, 5, 6] or sorted(resumed) != [4, 5, 6]:
+        faults.append(f"iterations printed: {sorted(unbroken)} unbroken, {sorted(resumed)} resumed")
+    for iteration in resumed:
+        if resumed[iteration] != unbroken[iteration]:
+            faults.append(f"iteration {iteration}: loss {unbroken[iteration]} unbroken, {resumed[iteration]} resumed")
+    thirds = losses(binaries, "--log-interval", "3")
+    for last in (3, 6):
+        mean = sum(unbroken[i] for i in range(last - 2, last + 1)) / 3
+        if abs(thirds.get(last, 0.0) - mean) > 1e-5 * mean:
+            faults.append(f"iterations {last - 2} to {last}: mean loss {mean}, printed {thirds.get(last)}")
+    if thirds.get(1) != unbroken[1]:
+        faults.append(f"iteration 1: loss {unbroken[1]}, printed out of turn {thirds.get(1)}")
+    print("\n".join(faults) or "log_lines: passed")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

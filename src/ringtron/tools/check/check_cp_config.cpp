@@ -194,7 +194,7 @@ class Check {
   }
 
   void print_sections() {
-    text_ += fmt::format("{} ranks\n\n", world_size_);
+    text_ += fmt::format("{} rank{}\n\n", world_size_, world_size_ == 1 ? "" : "s");
     const int dp = data_parallel_size(config_.parallel, world_size_);
     const auto& levels = config_.parallel.hierarchical_context_parallel_sizes;
     if (dp > 0) text_ += start_up_line(process_grid_of(config_.parallel, world_size_), levels) + "\n\n";

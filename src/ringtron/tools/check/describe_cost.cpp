@@ -197,11 +197,13 @@ Lines describe_tensor_traffic(const Config& config, std::int64_t micro_batches) 
   for (const LayerPiece& piece : layer_pieces(config.recompute, config.model.num_layers)) {
     if (piece.recomputed) again += piece.count;
   }
-  return {sent_line("tensor, each layer", layer.forward, layer.backward),
+  Lines lines = {sent_line("tensor, each layer", layer.forward, layer.backward),
           sent_line("tensor, embedding, output layer and loss", ends.forward, ends.backward),
           sent_line(fmt::format("tensor, per step of {} micro-batches", micro_batches),
                     times(micro_batches, layers * layer.forward + ends.forward),
                     times(micro_batches, layers * layer.backward + again * layer.forward + ends.backward))};
+  if (again > 0) lines.push_back(fmt::format("  the backward of {} layers sends what their recomputed forward sends once more", again));
+  return lines;
 }
 
 }  // namespace

@@ -114,6 +114,12 @@ std::vector<std::string> profile_table(const CpProfile& profile) {
   for (const TransportProfile& transport : profile.transports) rows.push_back(row_of(transport));
   for (std::string& line : aligned(rows)) lines.push_back(std::move(line));
   lines.push_back("auto: " + profile.choice);
+  for (const char* line :
+       {"transfer: the messages alone. exposed: the step less the same work without its messages; on a busy machine ranks also wait",
+        "for each other there, so it may exceed the transfer. hidden: the rest of the transfer. vs one rank: rate of a rank / that of",
+        "one rank alone, by the kernel of the first lines. predicted: what auto expects of a step."}) {
+    lines.push_back(line);
+  }
   return lines;
 }
 

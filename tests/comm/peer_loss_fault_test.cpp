@@ -95,29 +95,29 @@ DIST_TEST(PeerLoss, OfRankZero, 4) {
 
 DIST_TEST(PeerLoss, HangEndsWithTheTimeout, 3) {
   ranks.meet();  // the short timeout must not run while processes start
-  ranks.options().timeout = std::chrono::seconds(2);
+  ranks.options().timeout = std::chrono::seconds(4);
   Communicator& comm = ranks.world();
   comm.barrier();
   if (ranks.rank() == 1) {
-    std::this_thread::sleep_for(std::chrono::seconds(4));
+    std::this_thread::sleep_for(std::chrono::seconds(6));
     EXPECT_THROW(do_all_reduce(comm), CommError);
     return;
   }
   EXPECT_THAT([&] { do_all_reduce(comm); },
-              ThrowsMessage<CommError>(AllOf(HasSubstr("all_reduce number 2"), HasSubstr("2000 ms"))));
+              ThrowsMessage<CommError>(AllOf(HasSubstr("all_reduce number 2"), HasSubstr("4000 ms"))));
   EXPECT_THROW(comm.exchange({}, {}), CommError);  // of no further use, even with nothing to send
 }
 
 DIST_TEST(PeerLoss, RankThatNeverComesIsNamed, 3) {
   ranks.meet();
-  ranks.options().timeout = std::chrono::seconds(1);
+  ranks.options().timeout = std::chrono::seconds(3);
   if (ranks.rank() == 1) {
     EXPECT_EQ(ranks.rank(), 1);
     return;
   }
   EXPECT_THAT([&] { ranks.rendezvous(); },
               ThrowsMessage<CommError>(
-                  AllOf(HasSubstr("expected 3 ranks within 1 s"), HasSubstr("rank(s) 1 never came"))));
+                  AllOf(HasSubstr("expected 3 ranks within 3 s"), HasSubstr("rank(s) 1 never came"))));
 }
 
 // A write to a peer that has just died must be an error, not the end of the process.

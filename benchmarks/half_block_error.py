@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Error of attention gradients in fp16 and in bf16 blocks, by the length of the sequence; needs NumPy and no GPU.
 
-    python3 benchmarks/half_block_error.py [--lengths 8192,65536,131072,262144]
+    python3 benchmarks/half_block_error.py [--lengths 8192,65536,131072,262144] [--query-heads 1]
 
 Rounds what the fused kernels round (probabilities, their gradients dS, results; the gradient of the output is scaled
 as plan_runner.cpp scales it) and keeps all else in fp64: dk and dv of 96 keys from 4096 queries, dq of 48 queries over
@@ -38,9 +38,9 @@ def output_gradient(random, rows, heavy):
     return to_bf16(random.standard_normal((rows, HEAD_SIZE)) * tail)
 
 
-def scale_to_half(x, length):
+def scale_to_half(x, length, query_heads):
     """As most_in_half() of two ranks: the power of two that brings the largest magnitude to what dV can bear."""
-    most = min(16.0, max(4.0, 65504 / 0.25 / (length / 2)))
+    most = min(16.0, max(4.0, 65504 / 0.25 / (length / 2 * query_heads)))
     return 2.0 ** np.floor(np.log2(most / np.abs(x).max()))
 
 
@@ -75,8 +75,11 @@ def error_of_queries(random, length, heavy, rounded, scale_of):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lengths", default="8192,65536,131072,262144,1048576")
-    lengths = [int(word) for word in parser.parse_args().lengths.split(",")]
-    kinds = (("bf16", to_bf16, lambda x, length: 1.0), ("fp16", to_fp16, scale_to_half))
+    parser.add_argument("--query-heads", type=int, default=1, help="for each key/value head, which bounds the scale of fp16")
+    options = parser.parse_args()
+    lengths = [int(word) for word in options.lengths.split(",")]
+    kinds = (("bf16", to_bf16, lambda x, length: 1.0),
+             ("fp16", to_fp16, lambda x, length: scale_to_half(x, length, options.query_heads)))
     print("| gradients | sequence | dq bf16 | dq fp16 | dk bf16 | dk fp16 | dv bf16 | dv fp16 |\n|" + "---|" * 8)
     for heavy in (False, True):
         for length in lengths:

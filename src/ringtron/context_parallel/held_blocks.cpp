@@ -178,9 +178,9 @@ KeyValue GradientSums::take(Payload payload, int owner, const PositionRange& row
     }
   }
   const auto whole = pieces_.find(kWholeSequence);
+  if (whole != pieces_.end()) return rows_of(payload, whole->second.front(), positions_of(layout_, owner, rows));
   Piece nothing{rows, RowSum(k_, rows.length(), type_), RowSum(v_, rows.length(), type_)};
-  if (whole == pieces_.end()) return rows_of(payload, nothing, std::vector<PositionRange>{{0, rows.length()}});
-  return rows_of(payload, whole->second.front(), positions_of(layout_, owner, rows));
+  return rows_of(payload, nothing, std::vector<PositionRange>{{0, rows.length()}});
 }
 
 KeyValue GradientSums::home(at::ScalarType type) {

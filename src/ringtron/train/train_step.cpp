@@ -1,12 +1,10 @@
 #include "ringtron/train/train_step.h"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <cmath>
+#include <algorithm>
 
-#include "ringtron/base/error.h"
 #include "ringtron/train/exchange_check.h"
 #include "ringtron/train/training_data.h"
 

@@ -3,8 +3,7 @@
 #include <signal.h>
 
 #include <ATen/ATen.h>
-
-#include <cmath>
+#include <fmt/format.h>
 
 #include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"

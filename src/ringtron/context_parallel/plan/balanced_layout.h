@@ -14,8 +14,8 @@ namespace ringtron {
 // then, where all samples have the same documents, whole documents, of which only the longest are cut over all ranks
 // (document_division.h); then classes of `ranks` neighbouring chunks of equal length, of which every rank gets one, the
 // largest areas to the ranks with the least, with more and smaller chunks down to 32 positions (but for very short
-// sequences). Shards differ by at most `multiple` positions. The area is that of all `masks` together: the samples of one micro-batch. The same on all
-// ranks by construction. All masks have one length.
+// sequences). Shards differ by at most `multiple` positions. The area is that of all `masks` together: the samples of one
+// micro-batch. The same on all ranks by construction. All masks have one length.
 SequenceLayout balanced_layout(std::span<const AttentionMask> masks, int ranks, std::int64_t multiple = 1);
 
 // `name`: zigzag, contiguous or balanced; throws ConfigError for another. `masks` is not empty.

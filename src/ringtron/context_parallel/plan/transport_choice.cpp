@@ -298,8 +298,9 @@ TransportChoice choose_transport(const ChoiceInput& input) {
     const TransportPrediction& p = choice.predictions[static_cast<std::size_t>(transport)];
     if (!p.refusal.empty() || p.seconds > (1.0 + kTie) * least) continue;
     choice.transport = transport;
-    choice.reason = describe(input, choice, p);
-    if (p.seconds > least) choice.reason = fmt::format("within {:.0f}% of the fastest, of these it holds least in memory", 100 * kTie);
+    choice.reason = p.seconds > least
+                        ? fmt::format("within {:.0f}% of the fastest, of these it holds least in memory", 100 * kTie)
+                        : describe(input, choice, p);
     return choice;
   }
   return choice;  // not reached: p2p is always a candidate

@@ -66,8 +66,7 @@ bool Reporter::ends_interval(std::int64_t iteration) const {
   return iteration % job_.config().logging.log_interval == 0 || iteration == train_iterations_;
 }
 
-std::optional<double> Reporter::step_done(const StepResult& result, const Progress& progress, double lr,
-                                          std::optional<double> params_norm) {
+bool Reporter::step_done(const StepResult& result, const Progress& progress, double lr, std::optional<double> params_norm) {
   ++steps_done_;
   add_to(loss_sum_, result.loss);
   add_to(squared_lengths_sum_, result.squared_lengths);
@@ -76,8 +75,7 @@ std::optional<double> Reporter::step_done(const StepResult& result, const Progre
   if (events_ != nullptr && progress.iteration % job_.config().logging.tensorboard_log_interval == 0) {
     points_.push_back({result, progress, lr});
   }
-  if (steps_done_ != 1 && !ends_interval(progress.iteration)) return std::nullopt;
-  const double loss = result.loss.item<double>();
+  if (steps_done_ != 1 && !ends_interval(progress.iteration)) return false;
   synchronize(job_.device());
   const double seconds = seconds_since(since_) / static_cast<double>(losses_);
   TrainingLogLine line;
@@ -108,7 +106,7 @@ std::optional<double> Reporter::step_done(const StepResult& result, const Progre
     since_ = SteadyClock::now();
   }
   write_points();
-  return loss;
+  return true;
 }
 
 // The mean of the steps since the last log line.

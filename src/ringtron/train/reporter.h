@@ -16,11 +16,11 @@ class Reporter {
  public:
   Reporter(const Job& job, std::int64_t train_iterations);
 
-  // Once per step. Losses are summed on the device; only a step that logs reads them, and returns the step's loss (so
-  // that the caller can tell a NaN). `lr` is the one that the step used. Throws InternalError, on all ranks, when a step
-  // that logs was faster than the device can be (unless --no-proof-of-exchange). Collective.
-  std::optional<double> step_done(const StepResult& result, const Progress& progress, double lr,
-                                  std::optional<double> params_norm);
+  // Once per step. Losses are summed on the device; only a step that logs waits for it and reads them, and returns true.
+  // `lr` is what is logged. Throws InternalError, on all ranks, when a step that logs was faster than the device can be
+  // (unless --no-proof-of-exchange). Collective.
+  bool step_done(const StepResult& result, const Progress& progress, double lr,
+                 std::optional<double> params_norm);
 
   // Writes to TensorBoard what has waited since the last step that logged. Reads the device; for the end of a run.
   void write_points();

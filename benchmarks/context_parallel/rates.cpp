@@ -89,6 +89,14 @@ std::string heads_of(const Setting& setting, const std::string& first, int colum
   return head + "\n" + rule;
 }
 
+// Of a rank that has the whole sequence for itself.
+Rate rate_of_one_rank(const Setting& setting, LayerSetup layer) {
+  SequenceShape shape = *layer.call.shape;
+  shape.layout = make_layout("zigzag", layer.masks(), 1);
+  layer.call.shape = std::make_shared<const SequenceShape>(std::move(shape));
+  return rate_of(layer, steps_of_one_rank(setting, layer));
+}
+
 // One row of ratios. Returns our rates.
 std::map<CpTransport, double> print_ratio_row(const Setting& setting, const std::string& name,
                                               const LayerSetup& layer) {
@@ -176,16 +184,19 @@ std::vector<OwnRates> print_rates(const Setting& setting) {
 
 void print_documents(const Setting& setting) {
   setting.say("\n### Rate with documents ÷ rate of one causal sequence of the same length\n");
-  setting.say(heads_of(setting, "| layout | tokens per rank | documents | largest area / mean |", 4));
+  setting.say(heads_of(setting, "| layout | tokens per rank | documents | largest area / mean | one rank |", 5));
   const Heads& heads = setting.options.heads.back();
   for (const std::int64_t tokens : setting.options.tokens) {
     const std::int64_t length = tokens * setting.group->size();
-    const std::map<CpTransport, Rate> dense = rates_of(setting, setting.layer(heads, length));
+    const LayerSetup without = setting.layer(heads, length);
+    const std::map<CpTransport, Rate> dense = rates_of(setting, without);
+    const double alone = rate_of_one_rank(setting, without).tflops;
     for (const char* layout : {"zigzag", "balanced"}) {
       const std::vector<std::int64_t> starts = documents_of(length);
       const LayerSetup layer = setting.layer(heads, length, layout, starts);
-      std::string row = fmt::format("| {} | {} | {} | {:.3f} |", layout, tokens, starts.size(),
-                                    area_imbalance(layer.layout(), layer.masks()));
+      std::string row = fmt::format("| {} | {} | {} | {:.3f} | {:.3f} |", layout, tokens, starts.size(),
+                                    area_imbalance(layer.layout(), layer.masks()),
+                                    rate_of_one_rank(setting, layer).tflops / alone);
       for (const auto& [transport, rate] : rates_of(setting, layer)) {
         row +=
             fmt::format(" {:.3f} ({:.2f} ms) |", rate.tflops / dense.at(transport).tflops, 1e3 * rate.median);

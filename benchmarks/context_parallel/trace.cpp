@@ -39,7 +39,7 @@ void write_traces(const Setting& setting) {
   }
   const std::int64_t length = setting.options.tokens.front() * setting.group->size();
   const LayerSetup documents = setting.layer(setting.options.heads.back(), length, "zigzag", documents_of(length));
-  for (const CpTransport transport : {CpTransport::p2p, CpTransport::a2a}) {
+  for (const CpTransport transport : setting.transports()) {
     const std::string path = fmt::format("{}-{}-documents.json", setting.options.trace, to_text(transport));
     write_trace(setting, documents, transport, path);
     setting.say("- trace of two steps: " + path);

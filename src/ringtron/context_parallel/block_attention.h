@@ -21,6 +21,10 @@
 
 namespace ringtron {
 
+struct BlockGradient {
+  at::Tensor dq, dk, dv;  // shapes of q, k, v; the type of q or the accumulate type; any strides
+};
+
 struct BlockCall {
   double scale = 1.0;                         // of the scores, before the softmax
   Band band = {};                             // which rows of k each row of q sees; rows may see none
@@ -30,6 +34,9 @@ struct BlockCall {
   std::span<const PositionRange> kv_positions = {};
   // Tiles of documents: shapes that seldom come again, for which building a plan is not worth it.
   bool varied_shapes = false;
+  // Backward: where a kernel that gives gradients in the type of q may put them, instead of into tensors of its own; views
+  // of these shapes, null: nowhere. Not owned.
+  const BlockGradient* into = nullptr;
 };
 
 struct BlockResult {
@@ -46,10 +53,6 @@ struct OutputGradient {
   // Row sums of d_out * out, accumulate type; computed once for all blocks. May be undefined where the kernel does not
   // want it: who needs it all the same computes it.
   at::Tensor delta;
-};
-
-struct BlockGradient {
-  at::Tensor dq, dk, dv;  // shapes of q, k, v; the type of q or the accumulate type; any strides
 };
 
 class BlockAttention {

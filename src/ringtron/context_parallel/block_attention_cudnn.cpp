@@ -34,7 +34,9 @@ class CudnnBlockAttention final : public BlockAttention {
     // cuDNN computes delta itself, from d_out and out in the type of q.
     const CudnnAttentionOutput merged{output.d_out.to(q.scalar_type()), output.out.to(q.scalar_type()), output.lse};
     const std::lock_guard lock(mutex_);
-    CudnnAttentionGradient gradient = cudnn_.backward(q, k, v, merged, options_of(call));
+    const CudnnAttentionGradient room = call.into ? CudnnAttentionGradient{call.into->dq, call.into->dk, call.into->dv}
+                                                  : CudnnAttentionGradient{};
+    CudnnAttentionGradient gradient = cudnn_.backward(q, k, v, merged, options_of(call), room);
     return {std::move(gradient.dq), std::move(gradient.dk), std::move(gradient.dv)};
   }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ringtron/base/check.h"
+#include "ringtron/context_parallel/half_gradients.h"
 #include "ringtron/context_parallel/held_blocks.h"
 #include "ringtron/context_parallel/observed.h"
 #include "ringtron/context_parallel/row_sum.h"
@@ -20,9 +21,12 @@ namespace ringtron {
 namespace {
 
 using internal::GradientSums;
+using internal::HalfGradients;
+using internal::HeadRanges;
 using internal::HeldBlocks;
 using internal::KeyValue;
 using internal::Observed;
+using internal::of_heads;
 using internal::RowSum;
 using internal::StepCall;
 using internal::StepCalls;
@@ -32,9 +36,13 @@ at::Tensor rows_of(const at::Tensor& x, const PositionRange& rows) { return x.na
 // One attend of a plan on tensors; refers to what it was made from.
 class AttendCall {
  public:
-  AttendCall(const PlanContext& context, int rank, const Attend& attend)
+  // heads, groups: query and key/value heads that this rank attends with.
+  AttendCall(const PlanContext& context, int rank, const Attend& attend, std::int64_t heads, std::int64_t groups)
       : context_(context),
         attend_(attend),
+        // Dropout counts heads from the first, and irregular heads have no halves.
+        heads_(internal::heads_of(attend.heads, heads, groups, context.dropout == nullptr && !context.key_head.defined())),
+        is_half_(heads_.q.length() < heads),
         q_positions_(positions_of(context.layout, rank, attend.q)),
         kv_positions_(positions_of(context.layout, attend.owner, attend.kv)) {
     if (context.dropout == nullptr) return;
@@ -42,13 +50,26 @@ class AttendCall {
     if (attend.sample != kEverySample) dropout_->sample_numbers = {dropout_->sample_numbers.at(attend.sample)};
   }
 
+  const HeadRanges& heads() const { return heads_; }
+  bool has_heads() const { return !heads_.q.empty(); }
+  bool is_half() const { return is_half_; }
+
   // The sample's part of a tensor whose dim `dim` is the batch.
   at::Tensor of_sample(const at::Tensor& x, int dim) const {
     return attend_.sample == kEverySample ? x : x.narrow(dim, attend_.sample, 1);
   }
+  // Rows of queries, or of what is shaped as they are.
+  at::Tensor queries(const at::Tensor& x) const {
+    return of_heads(of_sample(x.narrow(0, attend_.q.begin, attend_.q.length()), 1), 2, heads_.q);
+  }
+  // A number for each query: [b, n, rows of all queries]. Undefined if x is.
+  at::Tensor statistic(const at::Tensor& x) const {
+    if (!x.defined()) return x;
+    return of_heads(of_sample(x.narrow(2, attend_.q.begin, attend_.q.length()), 0), 1, heads_.q);
+  }
   // Rows of keys or values, one head for each query head if heads are irregular.
   at::Tensor keys(const at::Tensor& x) const {
-    const at::Tensor rows = of_sample(x, 1);
+    const at::Tensor rows = of_heads(of_sample(x, 1), 2, heads_.kv);
     return context_.key_head.defined() ? rows.index_select(2, context_.key_head) : rows;
   }
   // The inverse for their gradient: [rows, b, heads of x, d].
@@ -59,8 +80,9 @@ class AttendCall {
     return sum.index_add_(2, context_.key_head, gradient.to(sum.scalar_type()));
   }
   BlockCall block_call() const {
-    return {context_.scale, attend_.band,         dropout_ ? &*dropout_ : nullptr,
-            q_positions_,   kv_positions_, context_.varied_shapes};
+    return {context_.scale, attend_.band,  dropout_ ? &*dropout_ : nullptr,
+            q_positions_,   kv_positions_, context_.varied_shapes,
+            nullptr};
   }
   void count(std::int64_t cells) const {
     if (context_.counts != nullptr) context_.counts->cells += cells;
@@ -69,6 +91,8 @@ class AttendCall {
  private:
   const PlanContext& context_;
   const Attend& attend_;
+  HeadRanges heads_;
+  bool is_half_;
   std::vector<PositionRange> q_positions_, kv_positions_;
   std::optional<AttentionDropout> dropout_;
 };
@@ -246,13 +270,10 @@ BlockOutput output_for_blocks(const PlanContext& context, const SavedForward& sa
   return result;
 }
 
-// Rows of one sample, or of all, of what blocks want.
-OutputGradient rows_of(const OutputGradient& whole, const Attend& attend, const AttendCall& call) {
-  const auto statistic = [&](const at::Tensor& x) {
-    return x.defined() ? call.of_sample(x.narrow(2, attend.q.begin, attend.q.length()), 0) : x;
-  };
-  return {call.of_sample(rows_of(whole.d_out, attend.q), 1), call.of_sample(rows_of(whole.out, attend.q), 1),
-          statistic(whole.lse).contiguous(), statistic(whole.delta)};
+// What an attend wants of the whole.
+OutputGradient part_of(const OutputGradient& whole, const AttendCall& call) {
+  return {call.queries(whole.d_out), call.queries(whole.out), call.statistic(whole.lse).contiguous(),
+          call.statistic(whole.delta)};
 }
 
 // `last`: it is that of its step.
@@ -286,9 +307,10 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
     const std::vector<StepCall> calls = kernels.of_step(i);
     for (std::size_t j = 0; j < calls.size(); ++j) {
       const Attend& attend = calls[j].attend;
-      const AttendCall call(context, plan.rank, attend);
+      RT_CHECK(attend.heads == HeadPart::all, "a forward plan attends with half of the heads");
+      const AttendCall call(context, plan.rank, attend, q.size(2), k.size(2));
       const KeyValue block = held.rows(attend.owner, attend.kv);
-      const at::Tensor queries = call.of_sample(rows_of(q, attend.q), 1);
+      const at::Tensor queries = call.queries(q);
       for (int repeat = 0; repeat < (twice ? 2 : 1); ++repeat) {
         BlockResult part;
         {
@@ -333,6 +355,7 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
   GradientSums sums(context.layout, plan.rank, saved.k, saved.v, accumulate, whole.scale);
   const StepCalls kernels(plan, context, AttentionPass::backward, q, saved.k, saved.v);
   RowSum dq(q, q.size(0), accumulate);
+  HalfGradients halves;
 
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
@@ -343,17 +366,30 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
     }
     for (const StepCall& planned : kernels.of_step(i)) {
       const Attend& attend = planned.attend;
-      const AttendCall call(context, plan.rank, attend);
+      const AttendCall call(context, plan.rank, attend, q.size(2), saved.k.size(2));
+      if (!call.has_heads()) continue;
       const KeyValue block = held.rows(attend.owner, attend.kv);
-      const at::Tensor queries = call.of_sample(rows_of(q, attend.q), 1);
-      const OutputGradient output = rows_of(whole.output, attend, call);
+      const at::Tensor queries = call.queries(q);
+      const OutputGradient output = part_of(whole.output, call);
       BlockGradient part;
       {
         const Observed observed(context.observer, "attend", static_cast<int>(i));
-        part = kernels.backward(planned, queries, call.keys(block.k), call.keys(block.v), output, call.block_call());
+        BlockCall single = call.block_call();
+        BlockGradient room;
+        if (call.is_half()) {
+          room = halves.room(attend, call.heads(), call.of_sample(rows_of(q, attend.q), 1), call.of_sample(block.k, 1),
+                             call.of_sample(block.v, 1));
+          single.into = &room;
+        }
+        part = kernels.backward(planned, queries, call.keys(block.k), call.keys(block.v), output, single);
         call.count(cells_of(planned, queries, block.k));
       }
       const Observed observed(context.observer, "merge", static_cast<int>(i));
+      if (call.is_half()) {
+        std::optional<BlockGradient> both = halves.put(attend, call.heads(), part);
+        if (!both) continue;
+        part = std::move(*both);
+      }
       if (attend.sample == kEverySample) {
         dq.add(attend.q, part.dq, whole.scale);
       } else {

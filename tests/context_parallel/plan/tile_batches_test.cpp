@@ -18,7 +18,10 @@
 namespace ringtron {
 namespace {
 
+using ::testing::Each;
+using ::testing::Field;
 using ::testing::IsEmpty;
+using ::testing::Ne;
 using ::testing::SizeIs;
 
 // owner, sample, row of q, row of kv -> how often.
@@ -119,7 +122,8 @@ TEST(TileBatches, DocumentsBecomeAFewBatchesAndLeaveNothing) {
   std::size_t most = 0;
   for_random_plans({}, [&](const ExchangePlan& plan, std::int64_t samples) {
     most = std::max(most, expect_same_cells(plan, samples));
-    for (const StepTiles& step : tile_batches(plan)) EXPECT_THAT(step.rest, IsEmpty());
+    // One document is a dense mask, of which a gather attends with halves of the heads.
+    for (const StepTiles& step : tile_batches(plan)) EXPECT_THAT(step.rest, Each(Field(&Attend::heads, Ne(HeadPart::all))));
   });
   // Squares, then what a second range of queries sees of a first, from each of an owner's two ranges.
   EXPECT_LE(most, 6u);

@@ -41,7 +41,7 @@ TEST(TransportChoice, ALongSequenceGoesRoundTheRingWithoutExposedTransfer) {
   EXPECT_EQ(choice.transport, CpTransport::p2p);
   const TransportPrediction& ring = of(choice, CpTransport::p2p);
   EXPECT_LT(ring.exposed_seconds(), 0.01 * ring.seconds);
-  EXPECT_EQ(choice.reason, "ring hop hides behind attention");
+  EXPECT_EQ(choice.reason, "within 2% of the fastest, of these it holds least in memory");
 }
 
 TEST(TransportChoice, AttentionOfOneRankIsTheMasksAreaAtTheGivenRate) {

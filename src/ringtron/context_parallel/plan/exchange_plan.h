@@ -40,6 +40,10 @@ inline constexpr int kWholeSequence = -1;
 // In place of a sample: all samples of the micro-batch.
 inline constexpr int kEverySample = -1;
 
+// Which heads an attend computes: all, or one of two halves of the key/value heads, with the query heads that use them. An
+// attend in two halves hides two messages, at no cost beside another call of the kernel.
+enum class HeadPart { all, first, second };
+
 // Rows `q` of this rank's queries against rows `kv` of one held block.
 struct Attend {
   PositionRange q;
@@ -47,6 +51,7 @@ struct Attend {
   PositionRange kv;
   Band band;  // over the rows named here
   int sample = kEverySample;
+  HeadPart heads = HeadPart::all;
   bool operator==(const Attend&) const = default;
 };
 
@@ -90,8 +95,9 @@ struct PlanOfRank {
 PlanOfRank plan_p2p(const PlanRequest& request, int rank);
 
 // Every rank sends its block to all others at once and meanwhile attends to its own; then it attends to the whole
-// sequence, one rectangle per range of its queries. Backward: the same, but some of a rank's own keys come last (none
-// of a single range under documents or a window), while the gradients of the others' go to their owners.
+// sequence, one rectangle per range of its queries. Backward: the same, but half of what a rank attends to of its own comes
+// last, while the gradients of the others' keys go to their owners: half of the heads, or under documents and windows all
+// of its ranges but the first.
 PlanOfRank plan_all_gather(const PlanRequest& request, int rank);
 
 // Whether the plan's backward begins with the block that the forward ended with.
@@ -110,7 +116,8 @@ RowsSent rows_sent(const ExchangePlan& plan);
 // The positions of rows of a block: of `owner`, or of the whole sequence.
 std::vector<PositionRange> positions_of(const SequenceLayout& layout, int owner, const PositionRange& rows);
 
-// Cells of the mask that the plan attends to, summed over samples; `samples` counts for kEverySample.
+// Cells of the mask that the plan attends to, of one head, summed over samples; `samples` counts for kEverySample. Two halves
+// of the heads are one: the second does not count.
 std::int64_t attended_area(const ExchangePlan& plan, std::int64_t samples);
 
 // One line per step, rows as positions:

@@ -61,9 +61,14 @@ std::vector<StoredRange> gaps_of(const PlanRequest& request, int rank) {
   return gaps;
 }
 
-std::pair<StoredRange, StoredRange> halves(const StoredRange& range) {
-  const std::int64_t half = range.positions.length() / 2, middle = range.positions.begin + half;
-  return {{{range.positions.begin, middle}, range.first_row}, {{middle, range.positions.end}, range.first_row + half}};
+// What a rank sees of the keys of all others.
+std::vector<Attend> attends_to_others(const PlanRequest& request, int rank) {
+  const std::vector<StoredRange> gaps = gaps_of(request, rank);
+  std::vector<Attend> attends;
+  for (const StoredRange& range : internal::stored_ranges(request.layout, rank)) {
+    internal::append_attends_in_reach(request, range, kWholeSequence, gaps, attends);
+  }
+  return internal::joined(std::move(attends));
 }
 
 // A rank's own block hides the gather; then come the keys of all others.
@@ -71,31 +76,35 @@ ExchangePlan forward_plan(const PlanRequest& request, int rank) {
   const int n = request.layout.ranks();
   Step gather = gather_step(request, rank), others;
   gather.attends = internal::attends_between(request, rank, rank);
-  const std::vector<StoredRange> gaps = gaps_of(request, rank);
-  for (const StoredRange& range : internal::stored_ranges(request.layout, rank)) {
-    internal::append_attends_in_reach(request, range, kWholeSequence, gaps, others.attends);
-  }
-  others.attends = internal::joined(std::move(others.attends));
+  others.attends = attends_to_others(request, rank);
   return {rank, n, {std::move(gather), std::move(others)}, n > 1};
 }
 
-// The first of a rank's ranges against itself hides the gather, the others hide the way home of what other ranks' keys have
-// got. A single range is halved for that, unless documents or a window leave so little that another call would cost more.
-ExchangePlan backward_plan(const PlanRequest& request, int rank) {
+std::vector<Attend> of_heads(std::vector<Attend> attends, HeadPart heads) {
+  for (Attend& attend : attends) attend.heads = heads;
+  return attends;
+}
+
+// A rank's own block hides two messages: one half of it the gather, the other the way home of what other ranks' keys have
+// got. Halves of the heads cost nothing; a causal square cut into two and a rectangle takes an eighth longer.
+ExchangePlan dense_backward_plan(const PlanRequest& request, int rank) {
+  Step gather = gather_step(request, rank), others, home = return_step(request, rank);
+  const std::vector<Attend> own = internal::attends_between(request, rank, rank);
+  gather.attends = of_heads(own, HeadPart::first);
+  others.attends = attends_to_others(request, rank);
+  home.attends = of_heads(own, HeadPart::second);
+  return {rank, request.layout.ranks(), {std::move(gather), std::move(others), std::move(home)}, true};
+}
+
+// Small as the tiles of documents and windows are, twice the calls cost more than a message. So the first of a rank's ranges
+// hides the gather, the others the way home.
+ExchangePlan sparse_backward_plan(const PlanRequest& request, int rank) {
   const int n = request.layout.ranks();
   Step gather = gather_step(request, rank), home = return_step(request, rank);
   const std::vector<StoredRange> ranges = internal::stored_ranges(request.layout, rank);
-  if (n > 1 && ranges.size() == 1 && ranges[0].positions.length() > 1 && internal::is_dense(request)) {
-    const auto [first, second] = halves(ranges[0]);
-    internal::append_attends(request, first, rank, first, gather.attends);
-    internal::append_attends(request, first, rank, second, home.attends);
-    internal::append_attends(request, second, rank, first, home.attends);
-    internal::append_attends(request, second, rank, second, home.attends);
-  } else {
-    // As its own block: there, unlike in the sequence, they are neighbours, and their tiles fit into one call.
-    for (std::size_t i = 0; i < ranges.size(); ++i) {
-      internal::append_attends(request, ranges[i], rank, ranges[i], i == 0 ? gather.attends : home.attends);
-    }
+  // As its own block: there, unlike in the sequence, they are neighbours, and their tiles fit into one call.
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    internal::append_attends(request, ranges[i], rank, ranges[i], i == 0 ? gather.attends : home.attends);
   }
   return {rank, n, {std::move(gather), whole_sequence_step(request, rank), std::move(home)}, n > 1};
 }
@@ -103,7 +112,8 @@ ExchangePlan backward_plan(const PlanRequest& request, int rank) {
 }  // namespace
 
 PlanOfRank plan_all_gather(const PlanRequest& request, int rank) {
-  return {forward_plan(request, rank), backward_plan(request, rank)};
+  const bool halves = internal::is_dense(request) && request.layout.ranks() > 1;
+  return {forward_plan(request, rank), halves ? dense_backward_plan(request, rank) : sparse_backward_plan(request, rank)};
 }
 
 }  // namespace ringtron

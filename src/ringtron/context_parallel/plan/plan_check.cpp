@@ -43,6 +43,17 @@ ExchangePlan with_peers_of_slice(ExchangePlan plan, int slice, int head_ranks, c
   return plan;
 }
 
+// What the plans do for one half of the heads.
+std::vector<ExchangePlan> of_half(std::vector<ExchangePlan> plans, HeadPart half) {
+  for (ExchangePlan& plan : plans) {
+    for (Step& step : plan.steps) {
+      std::erase_if(step.attends, [&](const Attend& attend) { return attend.heads != HeadPart::all && attend.heads != half; });
+      for (Attend& attend : step.attends) attend.heads = HeadPart::all;
+    }
+  }
+  return plans;
+}
+
 std::vector<Slice> slices_of(const PlansOfRanks& all, int head_ranks, FaultList& faults) {
   std::vector<Slice> slices(static_cast<std::size_t>(head_ranks));
   for (std::size_t rank = 0; rank < all.plans.size(); ++rank) {
@@ -135,16 +146,21 @@ std::vector<std::string> check_plans(const PlansOfRanks& all, const PlanRequest&
   for (int rank = 0; rank < inner.ranks(); ++rank) {
     used.longest_block = std::max(used.longest_block, inner.local_length(rank));
   }
-  for (std::size_t i = 0; i < slices.size(); ++i) {
-    // Slices do the same with other heads; one that does is proven by the first.
-    if (i > 0 && same_steps(slices[i].forward, slices[0].forward) &&
-        same_steps(slices[i].backward, slices[0].backward)) {
-      continue;
+  std::vector<Slice> proven;
+  for (const HeadPart half : {HeadPart::first, HeadPart::second}) {
+    for (std::size_t i = 0; i < slices.size(); ++i) {
+      // Most do the same with other heads; one that does is proven by the other.
+      Slice heads{of_half(slices[i].forward, half), of_half(slices[i].backward, half)};
+      const auto same = [&](const Slice& other) {
+        return same_steps(heads.forward, other.forward) && same_steps(heads.backward, other.backward);
+      };
+      if (std::any_of(proven.begin(), proven.end(), same)) continue;
+      PlanPlayer player(inner, request.masks, head_ranks, static_cast<int>(i), faults);
+      player.play_forward(heads.forward, all.plans.front().keeps_last_block);
+      player.play_backward(heads.backward);
+      used.foreign_rows = std::max(used.foreign_rows, player.most_foreign_rows());
+      proven.push_back(std::move(heads));
     }
-    PlanPlayer player(inner, request.masks, head_ranks, static_cast<int>(i), faults);
-    player.play_forward(slices[i].forward, all.plans.front().keeps_last_block);
-    player.play_backward(slices[i].backward);
-    used.foreign_rows = std::max(used.foreign_rows, player.most_foreign_rows());
   }
   if (memory) *memory = used;
   return faults.take();

@@ -118,6 +118,10 @@ std::optional<PositionRange> piece_of(const ExchangePlan& plan, std::size_t step
   return {};
 }
 
+bool comes_in_tiles(const Attend& attend) {
+  return attend.band.left == Band::kUnbounded && attend.heads == HeadPart::all;
+}
+
 StepTiles batches_of_step(const ExchangePlan& plan, std::size_t step) {
   StepTiles result;
   std::vector<OpenBatch> open;
@@ -133,7 +137,7 @@ StepTiles batches_of_step(const ExchangePlan& plan, std::size_t step) {
   // Cells alone come last, when there are batches of both kinds to take them.
   for (const bool single : {false, true}) {
     for (const Attend& attend : plan.steps[step].attends) {
-      if (attend.band.left != Band::kUnbounded) continue;
+      if (!comes_in_tiles(attend)) continue;
       std::optional<PositionRange> piece = piece_of(plan, step, attend);
       for (const Part& part : parts_of(attend)) {
         if (part.single() == single && !part.tile.q.empty() && !part.tile.kv.empty()) place(attend, part, piece);
@@ -142,7 +146,7 @@ StepTiles batches_of_step(const ExchangePlan& plan, std::size_t step) {
   }
   for (OpenBatch& batch : open) result.batches.push_back(closed(std::move(batch)));
   for (const Attend& attend : plan.steps[step].attends) {
-    if (attend.band.left != Band::kUnbounded) result.rest.push_back(attend);
+    if (!comes_in_tiles(attend)) result.rest.push_back(attend);
   }
   return result;
 }

@@ -57,10 +57,11 @@ class RankPrices {
     double flops = 0, added = 0;
     for (const Attend& attend : step.attends) {
       const double samples = attend.sample == kEverySample ? static_cast<double>(in_.shape.samples) : 1.0;
+      const double part = attend.heads == HeadPart::all ? 1.0 : 0.5;
       const double cells = static_cast<double>(attend.band.area(attend.q.length(), attend.kv.length())) *
-                           samples * static_cast<double>(share_.q.length());
+                           samples * part * static_cast<double>(share_.q.length());
       flops += forward ? forward_flops(cells, in_.shape) : backward_flops(cells, in_.shape);
-      added += samples * (forward ? merged_bytes(attend) : summed_bytes(attend));
+      added += samples * part * (forward ? merged_bytes(attend) : summed_bytes(attend));
     }
     const AttentionSpeed& speed = in_.attention;
     price.attend = flops / (forward ? speed.forward_flops_per_second : speed.backward_flops_per_second) +

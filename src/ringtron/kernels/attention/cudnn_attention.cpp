@@ -37,7 +37,8 @@ struct PlanKey {
   at::ScalarType type;  // of all tensors but lse
   double scale;
   BlockShape shape;
-  HeadStrides q, k, v, d_out;
+  HeadStrides q, k, v;
+  HeadStrides out, d_out, dq, dk, dv;  // backward
   auto operator<=>(const PlanKey&) const = default;
 };
 
@@ -61,14 +62,26 @@ HeadStrides strides_of(const at::Tensor& x) {
   return strides;
 }
 
-// `x` itself where the kernels can load it in place, else a packed copy.
-at::Tensor loadable(const at::Tensor& x) {
+bool is_loadable(const at::Tensor& x) {
   bool in_place = x.stride(3) == 1 && reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % kLoadBytes == 0;
   for (std::int64_t dim = 0; dim < 3; ++dim) {
     const std::int64_t bytes = x.stride(dim) * x.element_size();
     in_place = in_place && (x.size(dim) == 1 || (bytes > 0 && bytes % kLoadBytes == 0));
   }
-  return in_place ? x : x.clone(at::MemoryFormat::Contiguous);
+  return in_place;
+}
+
+// `x` itself where the kernels can load it in place, else a packed copy.
+at::Tensor loadable(const at::Tensor& x) { return is_loadable(x) ? x : x.clone(at::MemoryFormat::Contiguous); }
+
+at::Tensor packed_like(const at::Tensor& x) { return at::empty(x.sizes(), x.options()); }
+
+void check_room(const CudnnAttentionGradient& room, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  const auto fits = [](const at::Tensor& x, const at::Tensor& like) {
+    return x.sizes() == like.sizes() && x.scalar_type() == like.scalar_type() && is_loadable(x);
+  };
+  RT_CHECK(fits(room.dq, q) && fits(room.dk, k) && fits(room.dv, v),
+           "attention through cuDNN: room for gradients does not have the shapes and type of q, k and v, or is not aligned");
 }
 
 std::string describe(const PlanKey& key) {
@@ -103,10 +116,8 @@ class GraphParts {
                              .set_data_type(fe::DataType_t::FLOAT));
   }
 
-  // Makes `tensor` an output of `rows` rows, packed and sequence-first.
-  void output(const GraphTensor& tensor, Uid uid, std::int64_t rows, std::int64_t heads) {
+  void output(const GraphTensor& tensor, Uid uid, std::int64_t rows, std::int64_t heads, const HeadStrides& strides) {
     const BlockShape& s = key_.shape;
-    const HeadStrides strides = packed(s.b, heads, s.d);
     tensor->set_output(true)
         .set_uid(uid)
         .set_data_type(data_type(key_.type))
@@ -144,7 +155,7 @@ void describe_forward(fe::graph::Graph& graph, const PlanKey& key) {
   parts.mask(attributes);
   auto [out, lse] = graph.sdpa(parts.queries("q", kQ, key.q), parts.keys("k", kK, key.k), parts.keys("v", kV, key.v),
                                std::move(attributes));
-  parts.output(out, kOut, s.s_q, s.n);
+  parts.output(out, kOut, s.s_q, s.n, packed(s.b, s.n, s.d));
   lse->set_output(true)
       .set_uid(kLse)
       .set_data_type(fe::DataType_t::FLOAT)
@@ -160,11 +171,11 @@ void describe_backward(fe::graph::Graph& graph, const PlanKey& key) {
   parts.mask(attributes);
   auto [dq, dk, dv] = graph.sdpa_backward(
       parts.queries("q", kQ, key.q), parts.keys("k", kK, key.k), parts.keys("v", kV, key.v),
-      parts.queries("out", kOut, packed(s.b, s.n, s.d)), parts.queries("d_out", kDOut, key.d_out), parts.lse(),
+      parts.queries("out", kOut, key.out), parts.queries("d_out", kDOut, key.d_out), parts.lse(),
       std::move(attributes));
-  parts.output(dq, kDq, s.s_q, s.n);
-  parts.output(dk, kDk, s.s_kv, s.g);
-  parts.output(dv, kDv, s.s_kv, s.g);
+  parts.output(dq, kDq, s.s_q, s.n, key.dq);
+  parts.output(dk, kDk, s.s_kv, s.g, key.dk);
+  parts.output(dv, kDv, s.s_kv, s.g, key.dv);
 }
 
 void describe_graph(fe::graph::Graph& graph, const PlanKey& key) {
@@ -196,7 +207,11 @@ CudnnAttentionResult CudnnAttention::forward(const at::Tensor& q_in, const at::T
                     .q = strides_of(q),
                     .k = strides_of(k),
                     .v = strides_of(v),
-                    .d_out = {}};
+                    .out = {},
+                    .d_out = {},
+                    .dq = {},
+                    .dk = {},
+                    .dv = {}};
   const BlockShape& s = key.shape;
   CudnnAttentionResult result{at::empty({s.s_q, s.b, s.n, s.d}, q.options()),
                               at::empty({s.b, s.n, s.s_q}, q.options().dtype(at::kFloat))};
@@ -211,7 +226,7 @@ CudnnAttentionResult CudnnAttention::forward(const at::Tensor& q_in, const at::T
 
 CudnnAttentionGradient CudnnAttention::backward(const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& v_in,
                                                 const CudnnAttentionOutput& output,
-                                                const CudnnAttentionOptions& options) {
+                                                const CudnnAttentionOptions& options, CudnnAttentionGradient room) {
   std::string reason;
   RT_CHECK(cudnn_attention_supports(q_in, k_in, v_in, options.causal, &reason), "attention through cuDNN: {}", reason);
   RT_CHECK(output.out.scalar_type() == q_in.scalar_type() && output.d_out.scalar_type() == q_in.scalar_type() &&
@@ -221,9 +236,10 @@ CudnnAttentionGradient CudnnAttention::backward(const at::Tensor& q_in, const at
            c10::toString(output.lse.scalar_type()));
   RT_CHECK(output.out.sizes() == q_in.sizes() && output.d_out.sizes() == q_in.sizes(),
            "attention through cuDNN: out and its gradient do not have the shape of q");
-  const at::Tensor q = loadable(q_in), k = loadable(k_in), v = loadable(v_in), d_out = loadable(output.d_out);
-  // Packed: a merged result may be a slice, and the graph was told packed strides.
-  const at::Tensor out = loadable(output.out.contiguous()), lse = output.lse.contiguous();
+  const at::Tensor q = loadable(q_in), k = loadable(k_in), v = loadable(v_in);
+  const at::Tensor out = loadable(output.out), d_out = loadable(output.d_out), lse = output.lse.contiguous();
+  if (!room.dq.defined()) room = {packed_like(q), packed_like(k), packed_like(v)};
+  check_room(room, q, k, v);
   const PlanKey key{.backward = true,
                     .causal = options.causal,
                     .deterministic = options.deterministic,
@@ -233,13 +249,14 @@ CudnnAttentionGradient CudnnAttention::backward(const at::Tensor& q_in, const at
                     .q = strides_of(q),
                     .k = strides_of(k),
                     .v = strides_of(v),
-                    .d_out = strides_of(d_out)};
+                    .out = strides_of(out),
+                    .d_out = strides_of(d_out),
+                    .dq = strides_of(room.dq),
+                    .dk = strides_of(room.dk),
+                    .dv = strides_of(room.dv)};
   const BlockShape& s = key.shape;
   RT_CHECK(lse.dim() == 3 && lse.size(0) == s.b && lse.size(1) == s.n && lse.size(2) == s.s_q,
            "attention through cuDNN: lse is not [batch {}, heads {}, queries {}]", s.b, s.n, s.s_q);
-  CudnnAttentionGradient gradient{at::empty({s.s_q, s.b, s.n, s.d}, q.options()),
-                                  at::empty({s.s_kv, s.b, s.g, s.d}, q.options()),
-                                  at::empty({s.s_kv, s.b, s.g, s.d}, q.options())};
   impl_->run(key, q,
              {{kQ, q.data_ptr()},
               {kK, k.data_ptr()},
@@ -247,10 +264,10 @@ CudnnAttentionGradient CudnnAttention::backward(const at::Tensor& q_in, const at
               {kOut, out.data_ptr()},
               {kDOut, d_out.data_ptr()},
               {kLse, lse.data_ptr()},
-              {kDq, gradient.dq.data_ptr()},
-              {kDk, gradient.dk.data_ptr()},
-              {kDv, gradient.dv.data_ptr()}});
-  return gradient;
+              {kDq, room.dq.data_ptr()},
+              {kDk, room.dk.data_ptr()},
+              {kDv, room.dv.data_ptr()}});
+  return room;
 }
 
 std::size_t CudnnAttention::plans() const { return impl_->size(); }

@@ -6,7 +6,7 @@
 // transposed:
 //   q, out, d_out [s_q, b, n, d]   k, v [s_kv, b, g, d]   all bf16 or all fp16, any strides whose last is 1
 //   lse [b, n, s_q] fp32: natural logarithm of the sum of exp(scale * q.k)
-// out, dq, dk and dv have the type of q and are contiguous. cuDNN writes no other (asked for fp32 it may fill the buffer
+// out, dq, dk and dv have the type of q and are contiguous unless room is given for them. cuDNN writes no other (asked for fp32 it may fill the buffer
 // with bf16 bits), so a caller that adds up blocks widens first, and should give fp16: its results carry three more bits.
 //
 // A CPU build has the same interface: cudnn_attention_supports() says no, everything else throws ConfigError.
@@ -62,9 +62,11 @@ class CudnnAttention {
   CudnnAttentionResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const CudnnAttentionOptions& options);
 
-  // This block's share of the gradients; the shares of all blocks add up.
+  // This block's share of the gradients; the shares of all blocks add up. `room`: where they go, shaped and aligned as q, k
+  // and v, last stride 1: some heads of larger tensors, say; undefined: into new tensors.
   CudnnAttentionGradient backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                  const CudnnAttentionOutput& output, const CudnnAttentionOptions& options);
+                                  const CudnnAttentionOutput& output, const CudnnAttentionOptions& options,
+                                  CudnnAttentionGradient room = {});
 
   // Shapes met so far, forward and backward counted apart. For tests.
   std::size_t plans() const;

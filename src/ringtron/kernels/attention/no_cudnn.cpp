@@ -23,7 +23,8 @@ CudnnAttentionResult CudnnAttention::forward(const at::Tensor&, const at::Tensor
 }
 
 CudnnAttentionGradient CudnnAttention::backward(const at::Tensor&, const at::Tensor&, const at::Tensor&,
-                                                const CudnnAttentionOutput&, const CudnnAttentionOptions&) {
+                                                const CudnnAttentionOutput&, const CudnnAttentionOptions&,
+                                                CudnnAttentionGradient) {
   refuse();
 }
 

@@ -194,6 +194,31 @@ TEST_F(CudnnAttentionGpu, StridedInputsGiveTheSameBits) {
   EXPECT_TENSOR_EQUAL(attention.forward(shifted, k, v, options).out, packed.out);
 }
 
+// Half of the heads after the other, in place in tensors of all heads, give the bits of one call.
+TEST_F(CudnnAttentionGpu, GradientsOfSomeHeadsGoWhereTheyAreWanted) {
+  const Case c{"halves", 256, 256, 2, 8, 4, 128, true};
+  const Inputs in = inputs_of(c);
+  const CudnnAttentionOptions options{.scale = in.scale, .causal = true, .deterministic = true};
+  CudnnAttention attention;
+  const at::Tensor q = on_gpu(in.q), k = on_gpu(in.k), v = on_gpu(in.v), d_out = on_gpu(in.d_out);
+  const CudnnAttentionResult forward = attention.forward(q, k, v, options);
+  const CudnnAttentionGradient expected = attention.backward(q, k, v, {d_out, forward.out, forward.lse}, options);
+  const CudnnAttentionGradient whole{at::full_like(q, NAN), at::full_like(k, NAN), at::full_like(v, NAN)};
+  for (const std::int64_t first : {0, 2}) {  // of the key/value heads
+    const auto kv = [&](const at::Tensor& x) { return x.narrow(2, first, 2); };
+    const auto queries = [&](const at::Tensor& x) { return x.narrow(2, 2 * first, 4); };
+    const CudnnAttentionGradient got = attention.backward(
+        queries(q), kv(k), kv(v), {queries(d_out), queries(forward.out), forward.lse.narrow(1, 2 * first, 4)}, options,
+        {queries(whole.dq), kv(whole.dk), kv(whole.dv)});
+    EXPECT_EQ(got.dq.data_ptr(), queries(whole.dq).data_ptr());
+  }
+  EXPECT_TENSOR_EQUAL(whole.dq, expected.dq);
+  EXPECT_TENSOR_EQUAL(whole.dk, expected.dk);
+  EXPECT_TENSOR_EQUAL(whole.dv, expected.dv);
+  EXPECT_THROW(attention.backward(q, k, v, {d_out, forward.out, forward.lse}, options, {whole.dq, whole.dk, whole.dq}),
+               InternalError);
+}
+
 TEST_F(CudnnAttentionGpu, DeterministicBackwardRepeatsItsBits) {
   const Case c{"deterministic", 1024, 1024, 2, 8, 2, 128, true};
   const Inputs in = inputs_of(c);

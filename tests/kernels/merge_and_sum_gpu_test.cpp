@@ -68,6 +68,23 @@ TEST_F(MergeAndSumGpu, MergeEqualsTheCpu) {
   }
 }
 
+// A block of threads takes sixteen heads at a time, twice: numbers of heads that fill neither.
+TEST_F(MergeAndSumGpu, MergeOfAnyNumberOfHeads) {
+  for (const at::ScalarType type : kTypes) {
+    for (const std::int64_t heads : {1, 16, 17, 40}) {
+      const SoftmaxPart a = random_part(9, 1, heads, 128, type);
+      SoftmaxPart b = random_part(4, 1, heads, 128, type);
+      b.first_row = 5;
+      SoftmaxPart expected{at::empty({9, 1, heads, 128}), at::empty({1, heads, 9})};
+      merge_parts(expected, std::vector<SoftmaxPart>{without_nan(a), without_nan(b)});
+      SoftmaxPart whole{at::full({9, 1, heads, 128}, NAN, at::kCUDA), at::full({1, heads, 9}, NAN, at::kCUDA)};
+      merge_parts(whole, std::vector<SoftmaxPart>{on_gpu(a), on_gpu(b)});
+      EXPECT_TENSOR_NEAR(whole.out.cpu(), expected.out, kTolerance);
+      EXPECT_TENSOR_NEAR(whole.lse.cpu().exp(), expected.lse.exp(), kTolerance);
+    }
+  }
+}
+
 TEST_F(MergeAndSumGpu, MergeInPlaceAndForOneSample) {
   SoftmaxPart a = without_nan(random_part(33, 2, 4, 64, at::kFloat));
   const SoftmaxPart b = random_part(33, 1, 4, 64, at::kHalf);

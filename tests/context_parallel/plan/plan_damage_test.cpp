@@ -236,6 +236,16 @@ TEST_F(PlanDamage, TheWholeSequenceBeforeItIsThere) {
   expect_fault("forward step 0: rank 1 attends to what it does not hold");
 }
 
+TEST_F(PlanDamage, OfOneHalfOfTheHeadsOnly) {
+  use(CpTransport::all_gather, 1, {{16, true}});
+  ASSERT_EQ(backward(2, 2).attends.at(0).heads, HeadPart::second);
+  backward(2, 2).attends[0].heads = HeadPart::first;
+  expect_fault("backward: rank 2, query");
+  use(CpTransport::all_gather, 1, {{16, true}});
+  backward(2, 2).attends.clear();
+  expect_fault("backward: rank 2, query");
+}
+
 TEST(HeadShareCheck, SeesWhatIsMissing) {
   EXPECT_THAT(check_head_shares({{{0, 2}, {0, 1}}, {{2, 4}, {1, 2}}}, 4, 2), IsEmpty());
   EXPECT_THAT(check_head_shares({{{0, 2}, {0, 1}}, {{3, 4}, {1, 2}}}, 4, 2),

@@ -19,13 +19,24 @@ at::Tensor sized(const at::Tensor& like, std::int64_t rows) {
   return at::empty({rows, like.size(1), like.size(2), like.size(3)}, like.options());
 }
 
+bool reads_in_whole_sequence(const ExchangePlan& plan, std::span<const PositionRange> positions) {
+  for (const Step& step : plan.steps) {
+    for (const Attend& attend : step.attends) {
+      if (attend.owner != kWholeSequence) continue;
+      const auto read = [&](const PositionRange& range) { return !intersection(range, attend.kv).empty(); };
+      if (std::any_of(positions.begin(), positions.end(), read)) return true;
+    }
+  }
+  return false;
+}
+
 KeyValue narrowed(const KeyValue& block, std::int64_t first, std::int64_t rows) {
   return {block.k.narrow(0, first, rows), block.v.narrow(0, first, rows)};
 }
 
 }  // namespace
 
-HeldBlocks::HeldBlocks(const ExchangePlan& plan, const SequenceLayout& layout, int owner, KeyValue block)
+HeldBlocks::HeldBlocks(const ExchangePlan& plan, const SequenceLayout& layout, int owner, KeyValue block, bool exact)
     : layout_(layout), first_(block), steps_(plan.steps.size()) {
   pieces_[owner].push_back({{0, layout.local_length(owner)}, std::move(block)});
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
@@ -38,7 +49,9 @@ HeldBlocks::HeldBlocks(const ExchangePlan& plan, const SequenceLayout& layout, i
   }
   if (!plan.gathers) return;
   whole_ = buffer(layout_.sequence_length());
-  put_in_place(owner, {0, layout.local_length(owner)}, rows(owner, {0, layout.local_length(owner)}));
+  if (!exact || reads_in_whole_sequence(plan, layout.of(owner))) {
+    put_in_place(owner, {0, layout.local_length(owner)}, rows(owner, {0, layout.local_length(owner)}));
+  }
   pieces_[kWholeSequence].push_back({{0, layout_.sequence_length()}, whole_});
   in_place_ = layout.few_ranges();
 }

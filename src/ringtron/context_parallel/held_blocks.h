@@ -27,8 +27,9 @@ struct Piece {
 
 class HeldBlocks {
  public:
-  // Begins with the whole block of `owner`, contiguous.
-  HeldBlocks(const ExchangePlan& plan, const SequenceLayout& layout, int owner, KeyValue block);
+  // Begins with the whole block of `owner`, contiguous. `exact`: kernels read no row but those of an attend; then rows that
+  // no attend reads in the whole sequence need not be there.
+  HeldBlocks(const ExchangePlan& plan, const SequenceLayout& layout, int owner, KeyValue block, bool exact);
 
   // Views; nothing of a block without rows. The rows must lie in one piece.
   KeyValue rows(int owner, const PositionRange& rows) const;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ringtron/base/check.h"
+#include "ringtron/context_parallel/attend_call.h"
 #include "ringtron/context_parallel/half_gradients.h"
 #include "ringtron/context_parallel/held_blocks.h"
 #include "ringtron/context_parallel/observed.h"
@@ -20,82 +21,15 @@
 namespace ringtron {
 namespace {
 
+using internal::AttendCall;
 using internal::GradientSums;
 using internal::HalfGradients;
-using internal::HeadRanges;
 using internal::HeldBlocks;
 using internal::KeyValue;
 using internal::Observed;
-using internal::of_heads;
 using internal::RowSum;
 using internal::StepCall;
 using internal::StepCalls;
-
-at::Tensor rows_of(const at::Tensor& x, const PositionRange& rows) { return x.narrow(0, rows.begin, rows.length()); }
-
-// One attend of a plan on tensors; refers to what it was made from.
-class AttendCall {
- public:
-  // heads, groups: query and key/value heads that this rank attends with.
-  AttendCall(const PlanContext& context, int rank, const Attend& attend, std::int64_t heads, std::int64_t groups)
-      : context_(context),
-        attend_(attend),
-        // Dropout counts heads from the first, and irregular heads have no halves.
-        heads_(internal::heads_of(attend.heads, heads, groups, context.dropout == nullptr && !context.key_head.defined())),
-        is_half_(heads_.q.length() < heads),
-        q_positions_(positions_of(context.layout, rank, attend.q)),
-        kv_positions_(positions_of(context.layout, attend.owner, attend.kv)) {
-    if (context.dropout == nullptr) return;
-    dropout_ = *context.dropout;
-    if (attend.sample != kEverySample) dropout_->sample_numbers = {dropout_->sample_numbers.at(attend.sample)};
-  }
-
-  const HeadRanges& heads() const { return heads_; }
-  bool has_heads() const { return !heads_.q.empty(); }
-  bool is_half() const { return is_half_; }
-
-  // The sample's part of a tensor whose dim `dim` is the batch.
-  at::Tensor of_sample(const at::Tensor& x, int dim) const {
-    return attend_.sample == kEverySample ? x : x.narrow(dim, attend_.sample, 1);
-  }
-  // Rows of queries, or of what is shaped as they are.
-  at::Tensor queries(const at::Tensor& x) const {
-    return of_heads(of_sample(x.narrow(0, attend_.q.begin, attend_.q.length()), 1), 2, heads_.q);
-  }
-  // A number for each query: [b, n, rows of all queries]. Undefined if x is.
-  at::Tensor statistic(const at::Tensor& x) const {
-    if (!x.defined()) return x;
-    return of_heads(of_sample(x.narrow(2, attend_.q.begin, attend_.q.length()), 0), 1, heads_.q);
-  }
-  // Rows of keys or values, one head for each query head if heads are irregular.
-  at::Tensor keys(const at::Tensor& x) const {
-    const at::Tensor rows = of_heads(of_sample(x, 1), 2, heads_.kv);
-    return context_.key_head.defined() ? rows.index_select(2, context_.key_head) : rows;
-  }
-  // The inverse for their gradient: [rows, b, heads of x, d].
-  at::Tensor key_gradient(const at::Tensor& gradient, std::int64_t heads) const {
-    if (!context_.key_head.defined()) return gradient;
-    const at::Tensor sum = at::zeros({gradient.size(0), gradient.size(1), heads, gradient.size(3)},
-                                     gradient.options().dtype(accumulate_type(gradient.scalar_type())));
-    return sum.index_add_(2, context_.key_head, gradient.to(sum.scalar_type()));
-  }
-  BlockCall block_call() const {
-    return {context_.scale, attend_.band,  dropout_ ? &*dropout_ : nullptr,
-            q_positions_,   kv_positions_, context_.varied_shapes,
-            nullptr};
-  }
-  void count(std::int64_t cells) const {
-    if (context_.counts != nullptr) context_.counts->cells += cells;
-  }
-
- private:
-  const PlanContext& context_;
-  const Attend& attend_;
-  HeadRanges heads_;
-  bool is_half_;
-  std::vector<PositionRange> q_positions_, kv_positions_;
-  std::optional<AttentionDropout> dropout_;
-};
 
 // Messages of one step on their way.
 struct Hop {
@@ -270,10 +204,32 @@ BlockOutput output_for_blocks(const PlanContext& context, const SavedForward& sa
   return result;
 }
 
-// What an attend wants of the whole.
-OutputGradient part_of(const OutputGradient& whole, const AttendCall& call) {
-  return {call.queries(whole.d_out), call.queries(whole.out), call.statistic(whole.lse).contiguous(),
-          call.statistic(whole.delta)};
+// What the attends of a backward step have in common.
+struct BackwardStep {
+  const PlanContext& context;
+  const StepCalls& kernels;
+  const at::Tensor& q;
+  const OutputGradient& output;
+  std::size_t number;
+};
+
+// An attend's gradients; of a half of the heads nothing while the other half is still to come.
+std::optional<BlockGradient> attend_backward(const BackwardStep& step, const StepCall& planned, const AttendCall& call,
+                                             const KeyValue& block, HalfGradients& halves) {
+  const Observed observed(step.context.observer, "attend", static_cast<int>(step.number));
+  const at::Tensor queries = call.queries(step.q);
+  BlockCall single = call.block_call();
+  BlockGradient room;
+  if (call.is_half()) {
+    room = halves.room(planned.attend, call.heads(), call.rows_of_queries(step.q), call.of_sample(block.k, 1),
+                       call.of_sample(block.v, 1));
+    single.into = &room;
+  }
+  BlockGradient part = step.kernels.backward(planned, queries, call.keys(block.k), call.keys(block.v),
+                                             call.output(step.output), single);
+  call.count(cells_of(planned, queries, block.k));
+  if (!call.is_half()) return part;
+  return halves.put(planned.attend, call.heads(), part);
 }
 
 // `last`: it is that of its step.
@@ -292,7 +248,7 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
   check_shapes(context, plan, q, k);
   RT_CHECK_EQ(k.size(0), q.size(0), "rows of k on one context-parallel rank");
   SoftmaxAccumulator accumulator(q, v.size(3), context.type);
-  HeldBlocks held(plan, context.layout, plan.rank, {k, v});
+  HeldBlocks held(plan, context.layout, plan.rank, {k, v}, context.tiles == nullptr);
   const int last_owner = (plan.rank + 1) % plan.ranks;
   if (keeps_last_block) held.keep(last_owner);
   const StepCalls kernels(plan, context, AttentionPass::forward, q, k, v);
@@ -351,7 +307,7 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
   const at::ScalarType accumulate = accumulate_type(q.scalar_type());
   const BlockOutput whole = output_for_blocks(context, saved, d_out);
   const int first_owner = keeps_last_block ? (plan.rank + 1) % plan.ranks : plan.rank;
-  HeldBlocks held(plan, context.layout, first_owner, {saved.k, saved.v});
+  HeldBlocks held(plan, context.layout, first_owner, {saved.k, saved.v}, context.tiles == nullptr);
   GradientSums sums(context.layout, plan.rank, saved.k, saved.v, accumulate, whole.scale);
   const StepCalls kernels(plan, context, AttentionPass::backward, q, saved.k, saved.v);
   RowSum dq(q, q.size(0), accumulate);
@@ -369,35 +325,17 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
       const AttendCall call(context, plan.rank, attend, q.size(2), saved.k.size(2));
       if (!call.has_heads()) continue;
       const KeyValue block = held.rows(attend.owner, attend.kv);
-      const at::Tensor queries = call.queries(q);
-      const OutputGradient output = part_of(whole.output, call);
-      BlockGradient part;
-      {
-        const Observed observed(context.observer, "attend", static_cast<int>(i));
-        BlockCall single = call.block_call();
-        BlockGradient room;
-        if (call.is_half()) {
-          room = halves.room(attend, call.heads(), call.of_sample(rows_of(q, attend.q), 1), call.of_sample(block.k, 1),
-                             call.of_sample(block.v, 1));
-          single.into = &room;
-        }
-        part = kernels.backward(planned, queries, call.keys(block.k), call.keys(block.v), output, single);
-        call.count(cells_of(planned, queries, block.k));
-      }
+      const std::optional<BlockGradient> part = attend_backward({context, kernels, saved.q, whole.output, i}, planned, call, block, halves);
+      if (!part) continue;
       const Observed observed(context.observer, "merge", static_cast<int>(i));
-      if (call.is_half()) {
-        std::optional<BlockGradient> both = halves.put(attend, call.heads(), part);
-        if (!both) continue;
-        part = std::move(*both);
-      }
       if (attend.sample == kEverySample) {
-        dq.add(attend.q, part.dq, whole.scale);
+        dq.add(attend.q, part->dq, whole.scale);
       } else {
-        dq.add_sample(attend.q, attend.sample, part.dq, whole.scale);
+        dq.add_sample(attend.q, attend.sample, part->dq, whole.scale);
       }
       const std::int64_t heads = saved.k.size(2);
       sums.add(attend, held.piece_of(attend.owner, attend.kv),
-               {call.key_gradient(part.dk, heads), call.key_gradient(part.dv, heads)});
+               {call.key_gradient(part->dk, heads), call.key_gradient(part->dv, heads)});
     }
     const Observed observed(context.observer, "wait", static_cast<int>(i));
     hop.work.wait();

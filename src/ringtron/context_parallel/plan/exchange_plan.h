@@ -41,7 +41,7 @@ inline constexpr int kWholeSequence = -1;
 inline constexpr int kEverySample = -1;
 
 // Which heads an attend computes: all, or one of two halves of the key/value heads, with the query heads that use them. An
-// attend in two halves hides two messages, at no cost beside another call of the kernel.
+// attend in two halves hides two messages, and its results need no sum.
 enum class HeadPart { all, first, second };
 
 // Rows `q` of this rank's queries against rows `kv` of one held block.

@@ -86,7 +86,8 @@ std::vector<Attend> of_heads(std::vector<Attend> attends, HeadPart heads) {
 }
 
 // A rank's own block hides two messages: one half of it the gather, the other the way home of what other ranks' keys have
-// got. Halves of the heads cost nothing; a causal square cut into two and a rectangle takes an eighth longer.
+// got. Two halves of the heads take 8% longer than one call at 8K rows, and need no sum; a causal square of 16K rows cut into
+// two and a rectangle took 14% longer (H200).
 ExchangePlan dense_backward_plan(const PlanRequest& request, int rank) {
   Step gather = gather_step(request, rank), others, home = return_step(request, rank);
   const std::vector<Attend> own = internal::attends_between(request, rank, rank);

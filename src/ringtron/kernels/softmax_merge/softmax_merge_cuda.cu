@@ -8,7 +8,7 @@ namespace ringtron {
 namespace {
 
 constexpr int kLanes = 16;  // threads of one row
-constexpr int kThreads = 256;
+constexpr int kThreads = 128;
 
 __device__ std::int64_t at(const SoftmaxMergePart& p, std::int64_t row, std::int64_t sample, std::int64_t head) {
   return row * p.row_stride + sample * p.sample_stride + head * p.head_stride;
@@ -71,23 +71,21 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__
     has_row[part] = part_row >= 0 && part_row < p.parts[part].rows;
   }
   for (int first = 0; first < heads; first += kHeads * kGroups) {
-    float weights[kHeads][kParts], lse[kHeads];
+    // Exponentials cost more than all else here: each lane takes one of the group's heads, and the others get its weights.
+    const int mine = first + lane % kHeads * kGroups + group;
+    float own[kParts], weights[kHeads][kParts];
 #pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
-      const int head = first + h * kGroups + group;
-#pragma unroll
-      for (int part = 0; part < kParts; ++part) {
-        const SoftmaxMergePart& from = p.parts[part];
-        weights[h][part] = has_row[part] && head < heads ? from.lse[lse_at(from, row - from.first_row, sample, head)] : -INFINITY;
-      }
+    for (int part = 0; part < kParts; ++part) {
+      const SoftmaxMergePart& from = p.parts[part];
+      own[part] = has_row[part] && mine < heads ? from.lse[lse_at(from, row - from.first_row, sample, mine)] : -INFINITY;
     }
-#pragma unroll
-    for (int h = 0; h < kHeads; ++h) lse[h] = weights_of(weights[h]);
+    const float lse = weights_of(own);
     __syncwarp();  // the whole may be the first part: all lanes have read its lse before one writes it
+    if (lane < kHeads && mine < heads) p.whole.lse[lse_at(p.whole, row, sample, mine)] = lse;
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
-      const int head = first + h * kGroups + group;
-      if (lane == 0 && head < heads) p.whole.lse[lse_at(p.whole, row, sample, head)] = lse[h];
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) weights[h][part] = __shfl_sync(0xffffffffu, own[part], h, kLanes);
     }
     for (int i = lane * 8; i < size; i += kLanes * 8) {
       Loaded<kHalves> loaded[kHeads][kParts];
@@ -136,9 +134,9 @@ void softmax_merge_cuda(const SoftmaxMergeParams& params, void* stream) {
   if (blocks == 0 || params.heads == 0) return;
   const auto s = static_cast<cudaStream_t>(stream);
   const auto grid = static_cast<unsigned>(blocks);
-  if (params.count <= 1) return launch<1, 2>(params, grid, s);
-  if (params.count == 2) return launch<2, 2>(params, grid, s);
-  launch<SoftmaxMergeParams::kMost, 1>(params, grid, s);
+  if (params.count <= 1) return launch<1, 4>(params, grid, s);
+  if (params.count == 2) return launch<2, 4>(params, grid, s);
+  launch<SoftmaxMergeParams::kMost, 2>(params, grid, s);
 }
 
 }  // namespace ringtron

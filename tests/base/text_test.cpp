@@ -26,5 +26,13 @@ TEST(Text, SplitJoinTrim) {
   EXPECT_EQ(human_bytes(1536), "1.5 KiB");
 }
 
+TEST(Text, GroupsDigits) {
+  EXPECT_EQ(grouped(0), "0");
+  EXPECT_EQ(grouped(999), "999");
+  EXPECT_EQ(grouped(1000), "1,000");
+  EXPECT_EQ(grouped(3911497), "3,911,497");
+  EXPECT_EQ(grouped(-123456), "-123,456");
+}
+
 }  // namespace
 }  // namespace ringtron

@@ -5,6 +5,7 @@
 #include "ringtron/data/gpt_dataset.h"
 #include "ringtron/data/indexed_dataset_writer.h"
 #include "ringtron/data/sampler.h"
+#include "ringtron/tools/document_lengths.h"
 #include "ringtron/tools/inspect_data.h"
 #include "tests/support/temp_dir.h"
 
@@ -72,6 +73,24 @@ TEST_F(Inspect, DescribesACorpus) {
   EXPECT_THAT(describe_corpus(prefix_), AllOf(HasSubstr("documents   1,200"), HasSubstr("sequences   1,200"),
                                               HasSubstr("tokens      9,595"), HasSubstr("uint16")));
   EXPECT_THROW(describe_corpus(prefix_ + "_none"), ConfigError);
+}
+
+// 1200 documents of 3 to 13 tokens in turn: 219 of up to 4 tokens, 436 of up to 8, 545 of up to 16.
+TEST_F(Inspect, DescribesLengthsOfDocuments) {
+  const std::string text = describe_corpus(prefix_);
+  EXPECT_THAT(text, HasSubstr("lengths     3 to 13 tokens: median 8, mean 8, 9 of 10 at most 12\n"));
+  EXPECT_THAT(text, HasSubstr("\n               4            219   18%  ███▌"));
+  EXPECT_THAT(text, HasSubstr("\n               8            436   36%  ███████"));
+  EXPECT_THAT(text, HasSubstr("\n              16            545   45%  █████████"));
+}
+
+TEST(DescribeLengths, OfNoneOrOneOrEmptyDocuments) {
+  EXPECT_EQ(describe_lengths({}), "");
+  EXPECT_THAT(describe_lengths({5}), HasSubstr("5 to 5 tokens: median 5, mean 5, 9 of 10 at most 5"));
+  EXPECT_THAT(describe_lengths({0, 0}), HasSubstr("0 to 0 tokens"));
+  EXPECT_THAT(describe_lengths({4096, 1}), AllOf(HasSubstr("median 1, mean 2,049, 9 of 10 at most 4,096"),
+                                                HasSubstr("\n               1              1   50%  ██████████               0%\n"),
+                                                HasSubstr("\n           4,096              1   50%  ██████████             100%  ████████████████████")));
 }
 
 TEST_F(Inspect, SamplesAreThoseOfTheDataset) {

@@ -23,4 +23,7 @@ std::vector<std::string> nearest_names(std::string_view name, std::span<const st
 // 1536 -> "1.5 KiB".
 std::string human_bytes(std::uint64_t bytes);
 
+// 3911497 -> "3,911,497".
+std::string grouped(std::int64_t number);
+
 }  // namespace ringtron

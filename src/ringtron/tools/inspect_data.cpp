@@ -11,21 +11,11 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
 #include "ringtron/data/sampler.h"
+#include "ringtron/tools/document_lengths.h"
 #include "ringtron/train/data_config.h"
 
 namespace ringtron {
 namespace {
-
-// 3911497 -> "3,911,497".
-std::string grouped(std::int64_t number) {
-  const std::string digits = std::to_string(number);
-  std::string out;
-  for (std::size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0) out += ',';
-    out += digits[i];
-  }
-  return out;
-}
 
 // The order depends on all of these; training has the same rules, for more flags.
 void check(const Config& config, const SampleRequest& request) {
@@ -66,8 +56,9 @@ std::string describe_corpus(const std::string& prefix) {
   const IndexedDataset corpus(prefix);
   const auto size = [&](const char* ending) { return human_bytes(std::filesystem::file_size(prefix + ending)); };
   return fmt::format("{}\n  documents   {}\n  sequences   {}\n  tokens      {}\n  token type  {}\n  files       {} .bin, "
-                     "{} .idx", prefix, grouped(corpus.documents()), grouped(corpus.sequences()),
-                     grouped(corpus.tokens()), type_name(corpus.token_type()), size(".bin"), size(".idx"));
+                     "{} .idx\n{}", prefix, grouped(corpus.documents()), grouped(corpus.sequences()),
+                     grouped(corpus.tokens()), type_name(corpus.token_type()), size(".bin"), size(".idx"),
+                     describe_lengths(document_lengths(corpus)));
 }
 
 void print_samples(const Config& config, const SampleRequest& request,

@@ -10,7 +10,7 @@
 
 namespace ringtron {
 
-// Documents, sequences, tokens, token type and file sizes of PREFIX.bin and PREFIX.idx, some lines without a last
+// Documents, sequences, tokens, token type, file sizes and lengths of documents of PREFIX.bin and PREFIX.idx, some lines without a last
 // newline. Throws ConfigError if they are not a corpus.
 std::string describe_corpus(const std::string& prefix);
 

@@ -8,6 +8,7 @@
 #include "ringtron/base/log.h"
 #include "ringtron/base/text.h"
 #include "ringtron/config/parse.h"
+#include "ringtron/models/activation_bytes.h"
 #include "ringtron/train/assembly.h"
 #include "tests/support/allocation_peak.h"
 
@@ -93,6 +94,30 @@ TEST(RecomputeMemory, ALayerKeepsWhatTheClosedFormSays) {
       << "CPU: statistics of LayerNorm in bf16";
   const std::int64_t llama = kLlamaLayer + 4 * kHidden + kHeads + 2;
   EXPECT_EQ(held_by_a_layer(fmt::format("--bf16 {}", kLlamaLike)), bytes(llama, 2) + 2 * kHidden * 4);
+}
+
+// What check_cp_config tells, against what is allocated. The vocabulary is large, so that the loss is most of the peak.
+TEST(ActivationBytes, AreWhatIsAllocated) {
+  const std::string wide = " --padded-vocab-size 4096";
+  for (const std::string& type : std::vector<std::string>{"--fp64", "", "--bf16"}) {
+    for (const std::string& model : {std::string(), std::string(kLlamaLike)}) {
+      for (const std::string& recompute : {std::string(), fmt::format("{} 2", kFull)}) {
+        SCOPED_TRACE(type + " " + model + " " + recompute);
+        const std::string flags = layers(6, type + " " + model + " " + recompute) + wide;
+        const Memory memory = memory_of_step(flags);
+        const ActivationBytes bytes = activation_bytes(config_of(flags), kRows);
+        const auto near = [](double expected, double bound) {
+          return ::testing::AllOf(::testing::Gt(expected * (1 - bound)), ::testing::Lt(expected * (1 + bound)));
+        };
+        // After the forward the probabilities are there, of the loss's peak the first part.
+        const std::int64_t probabilities = kRows * kSamples * 4096 * (type == "--fp64" ? 8 : 4);
+        EXPECT_THAT(static_cast<double>(memory.held), near(static_cast<double>(bytes.layers + bytes.ends + probabilities), 0.01));
+        EXPECT_THAT(static_cast<double>(memory.peak), near(static_cast<double>(bytes.peak()), 0.02));
+        // Negative control: one layer's worth off must be seen.
+        EXPECT_LT(0.02 * static_cast<double>(bytes.peak()), static_cast<double>(bytes.layer));
+      }
+    }
+  }
 }
 
 TEST(RecomputeMemory, ARecomputedLayerKeepsItsInput) {

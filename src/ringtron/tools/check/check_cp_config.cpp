@@ -225,6 +225,12 @@ class Check {
       if (dp == 0) return {"not known: the world does not divide"};
       return missing.empty() ? describe_model_state(replicas) : Lines{"not known without " + missing};
     });
+    print_section("Memory", [&]() -> Lines {
+      if (dp == 0 || !missing.empty() || config_.model.seq_length == 0 || config_.batch.micro_batch_size == 0) {
+        return {"not known: see the faults"};
+      }
+      return describe_memory(config_, replicas);
+    });
     const std::int64_t at_once = 1LL * config_.batch.micro_batch_size * dp;
     print_section("Traffic", [&] {
       if (!missing.empty() || config_.model.seq_length == 0 || at_once == 0)

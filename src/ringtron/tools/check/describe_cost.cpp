@@ -11,6 +11,7 @@
 #include "ringtron/base/text.h"
 #include "ringtron/context_parallel/plan/transport.h"
 #include "ringtron/context_parallel/plan/transport_choice.h"
+#include "ringtron/models/activation_bytes.h"
 #include "ringtron/models/attention_shape.h"
 #include "ringtron/models/layer_pieces.h"
 #include "ringtron/modules/sample_mask.h"
@@ -223,11 +224,26 @@ Lines describe_parameters(const Config& config, int replicas) {
           amount(bytes.weights), model_type(config), amount(bytes.gradients), state,
           amount(bytes.main_weights + bytes.moments), state,
           bytes.main_weights > 0 ? "main weights and " : "", amount(bytes.sum())),
-      "activations come on top; the gradients' buffer is counted with its padding"};
+      "the gradients' buffer is counted with its padding"};
   if (bytes.sum() > kLargestGpu) {
     lines.push_back(fmt::format("NOTE: that is more than any GPU holds ({}): raise --tensor-model-parallel-size or take fewer layers",
                                 amount(kLargestGpu)));
   }
+  return lines;
+}
+
+Lines describe_memory(const Config& config, int replicas) {
+  check_heads(config);
+  const ActivationBytes bytes = activation_bytes(config, longest_shard(config));
+  const std::int64_t state = state_bytes(config, count_parameters(config, replicas)).sum();
+  Lines lines = {fmt::format("activations of one micro-batch: a layer keeps {}, {} layers {}; the loss takes {} for a moment",
+                             amount(bytes.layer), config.model.num_layers, amount(bytes.layers), amount(bytes.loss))};
+  if (bytes.piece > 0) {
+    lines.push_back(fmt::format("  layers are recomputed: the largest piece takes {} while it runs again{}", amount(bytes.piece),
+                                config.recompute.cp_keep_kv ? "; what --cp-keep-kv keeps comes on top" : ""));
+  }
+  lines.push_back(fmt::format("at the peak about {} on each rank, of that {} of model state", amount(state + bytes.peak()), amount(state)));
+  lines.push_back("  workspaces of kernels, buffers of messages and fragmentation come on top: leave a tenth free");
   return lines;
 }
 

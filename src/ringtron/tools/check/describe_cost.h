@@ -8,6 +8,10 @@ namespace ringtron {
 // Parameters in all and of one rank, and the bytes of model state on a rank. `replicas`: DP x CP.
 Lines describe_parameters(const Config& config, int replicas);
 
+// What a rank's memory holds at most: model state, and activations of one micro-batch. ConfigError where heads or lengths do
+// not divide.
+Lines describe_memory(const Config& config, int replicas);
+
 // Bytes that one rank sends, per layer and per step: context parallelism by transport, added up from the
 // plans and beside it the closed form where there is one; tensor parallelism; gradients. `replicas` as above,
 // `micro_batches` per step. ConfigError where heads or lengths do not divide.

@@ -55,15 +55,6 @@ Results run(Communicator& group, const LayerSetup& layer, const Tensors& whole, 
   return {{out.detach(), q.grad(), k.grad(), v.grad()}};
 }
 
-LayerSetup of_one_rank(const LayerSetup& layer) {
-  LayerSetup one = layer;
-  SequenceShape shape{contiguous_layout(layer.layout().sequence_length(), 1),
-                      layer.call.shape->document_starts};
-  one.call.shape = std::make_shared<const SequenceShape>(std::move(shape));
-  one.call.transport = CpTransport::p2p;
-  return one;
-}
-
 // |got - expected| / |expected| over all ranks' rows, for each of the four.
 std::array<double, 4> errors(const Setting& setting, const LayerSetup& layer, const Results& got,
                              const Results& expected) {

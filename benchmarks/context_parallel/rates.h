@@ -23,7 +23,7 @@ std::vector<OwnRates> print_rates(const Setting& setting);
 std::vector<std::int64_t> documents_of(std::int64_t length);
 
 // Rate with documents (nine short ones for each long one) / our own rate of one causal sequence of the same
-// length.
+// length; beside it the same ratio of one rank alone, which no transport can pass by much.
 void print_documents(const Setting& setting);
 
 // Milliseconds that a rank's host takes to make layout and plan for a micro-batch with documents of its own,

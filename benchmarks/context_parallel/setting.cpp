@@ -136,6 +136,15 @@ LayerSetup Setting::layer(const Heads& heads, std::int64_t length, const std::st
   return layer;
 }
 
+LayerSetup of_one_rank(const LayerSetup& layer) {
+  LayerSetup one = layer;
+  SequenceShape shape{contiguous_layout(layer.layout().sequence_length(), 1),
+                      layer.call.shape->document_starts};
+  one.call.shape = std::make_shared<const SequenceShape>(std::move(shape));
+  one.call.transport = CpTransport::p2p;
+  return one;
+}
+
 Setting make_setting(std::vector<std::string> words, const LaunchEnvironment& environment) {
   Setting setting;
   setting.environment = environment;

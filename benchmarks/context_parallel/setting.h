@@ -53,6 +53,9 @@ struct Setting {
                    const std::vector<std::int64_t>& documents = {}) const;
 };
 
+// The same layer for a rank that has the whole sequence for itself.
+LayerSetup of_one_rank(const LayerSetup& layer);
+
 extern const char* const kHelp;
 
 // Meets the other ranks. Throws ConfigError for a flag that it does not know.

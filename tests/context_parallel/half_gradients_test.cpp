@@ -4,16 +4,17 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "ringtron/base/error.h"
 #include "tests/support/tensor_near.h"
 
 namespace ringtron::internal {
 namespace {
 
-TEST(HeadsOf, HalvesAreAllHeadsOnce) {
+TEST(HalfOf, HalvesAreAllHeadsOnce) {
   for (const std::int64_t groups : {0, 1, 2, 3, 8}) {
     const std::int64_t heads = 4 * groups;
-    const HeadRanges all = heads_of(HeadPart::all, heads, groups, true);
-    const HeadRanges first = heads_of(HeadPart::first, heads, groups, true), second = heads_of(HeadPart::second, heads, groups, true);
+    const HeadShare all = half_of(HeadPart::all, heads, groups, true);
+    const HeadShare first = half_of(HeadPart::first, heads, groups, true), second = half_of(HeadPart::second, heads, groups, true);
     EXPECT_EQ(all.q, (PositionRange{0, heads}));
     EXPECT_EQ(all.kv, (PositionRange{0, groups}));
     EXPECT_EQ(first.q, (PositionRange{0, 4 * first.kv.end}));
@@ -24,16 +25,16 @@ TEST(HeadsOf, HalvesAreAllHeadsOnce) {
 }
 
 // Seven query heads do not divide among three: they stay together.
-TEST(HeadsOf, IrregularHeadsAreNotCut) {
-  EXPECT_EQ(heads_of(HeadPart::all, 7, 3, false).q, (PositionRange{0, 7}));
-  EXPECT_EQ(heads_of(HeadPart::first, 7, 3, false).q, (PositionRange{0, 7}));
-  EXPECT_TRUE(heads_of(HeadPart::second, 7, 3, false).q.empty());
+TEST(HalfOf, IrregularHeadsAreNotCut) {
+  EXPECT_EQ(half_of(HeadPart::all, 7, 3, false).q, (PositionRange{0, 7}));
+  EXPECT_EQ(half_of(HeadPart::first, 7, 3, false).q, (PositionRange{0, 7}));
+  EXPECT_TRUE(half_of(HeadPart::second, 7, 3, false).q.empty());
 }
 
 class HalfGradientsTest : public ::testing::Test {
  protected:
   BlockGradient cut(const BlockGradient& all, HeadPart part) const {
-    const HeadRanges heads = heads_of(part, 6, 3, true);
+    const HeadShare heads = half_of(part, 6, 3, true);
     return {of_heads(all.dq, 2, heads.q), of_heads(all.dk, 2, heads.kv), of_heads(all.dv, 2, heads.kv)};
   }
   void expect_whole(const BlockGradient& got) const {
@@ -47,7 +48,7 @@ class HalfGradientsTest : public ::testing::Test {
     const BlockGradient given{gradient_.dq.to(type), gradient_.dk.to(type), gradient_.dv.to(type)};
     for (const HeadPart part : {HeadPart::first, HeadPart::second}) {
       Attend attend{{0, 5}, 0, {0, 4}, Band::all(), kEverySample, part};
-      const HeadRanges heads = heads_of(part, 6, 3, true);
+      const HeadShare heads = half_of(part, 6, 3, true);
       const BlockGradient room = halves.room(attend, heads, gradient_.dq, gradient_.dk, gradient_.dv);
       BlockGradient half = cut(given, part);
       if (in_place) {
@@ -80,7 +81,7 @@ TEST_F(HalfGradientsTest, TwoAttendsAtATime) {
   const Attend a{{0, 5}, 0, {0, 4}, Band::all(), kEverySample, HeadPart::first};
   Attend b = a;
   b.owner = 1;
-  const HeadRanges first = heads_of(HeadPart::first, 6, 3, true), second = heads_of(HeadPart::second, 6, 3, true);
+  const HeadShare first = half_of(HeadPart::first, 6, 3, true), second = half_of(HeadPart::second, 6, 3, true);
   for (const Attend& attend : {a, b}) {
     halves.room(attend, first, gradient_.dq, gradient_.dk, gradient_.dv);
     EXPECT_FALSE(halves.put(attend, first, cut(gradient_, HeadPart::first)));
@@ -91,6 +92,15 @@ TEST_F(HalfGradientsTest, TwoAttendsAtATime) {
     ASSERT_TRUE(got);
     expect_whole(*got);
   }
+}
+
+TEST_F(HalfGradientsTest, ASecondHalfWithoutAFirstIsAnError) {
+  HalfGradients halves;
+  const Attend attend{{0, 5}, 0, {0, 4}, Band::all(), kEverySample, HeadPart::second};
+  const HeadShare second = half_of(HeadPart::second, 6, 3, true);
+  halves.room(attend, second, gradient_.dq, gradient_.dk, gradient_.dv);
+  EXPECT_FALSE(halves.empty());
+  EXPECT_THROW(halves.put(attend, second, cut(gradient_, HeadPart::second)), InternalError);
 }
 
 }  // namespace

@@ -68,20 +68,41 @@ TEST_F(MergeAndSumGpu, MergeEqualsTheCpu) {
   }
 }
 
-// A block of threads takes sixteen heads at a time, twice: numbers of heads that fill neither.
-TEST_F(MergeAndSumGpu, MergeOfAnyNumberOfHeads) {
+// A block of threads takes 8, 16 or 32 heads at a time, by types and number of parts: numbers that fill none or one or more.
+TEST_F(MergeAndSumGpu, MergeOfAnyNumberOfHeadsAndParts) {
   for (const at::ScalarType type : kTypes) {
-    for (const std::int64_t heads : {1, 16, 17, 40}) {
-      const SoftmaxPart a = random_part(9, 1, heads, 128, type);
-      SoftmaxPart b = random_part(4, 1, heads, 128, type);
-      b.first_row = 5;
-      SoftmaxPart expected{at::empty({9, 1, heads, 128}), at::empty({1, heads, 9})};
-      merge_parts(expected, std::vector<SoftmaxPart>{without_nan(a), without_nan(b)});
-      SoftmaxPart whole{at::full({9, 1, heads, 128}, NAN, at::kCUDA), at::full({1, heads, 9}, NAN, at::kCUDA)};
-      merge_parts(whole, std::vector<SoftmaxPart>{on_gpu(a), on_gpu(b)});
-      EXPECT_TENSOR_NEAR(whole.out.cpu(), expected.out, kTolerance);
-      EXPECT_TENSOR_NEAR(whole.lse.cpu().exp(), expected.lse.exp(), kTolerance);
+    for (const std::int64_t heads : {1, 8, 9, 17, 33}) {
+      std::vector<SoftmaxPart> parts, cpu_parts, gpu_parts;
+      for (int count = 1; count <= static_cast<int>(kMostMerged); ++count) {
+        // The first covers all rows, the others fewer and fewer.
+        parts.push_back(random_part(13 - 3 * (count - 1), 1, heads, 128, type));
+        parts.back().first_row = 2 * (count - 1);
+        cpu_parts.push_back(without_nan(parts.back()));
+        gpu_parts.push_back(on_gpu(parts.back()));
+        SoftmaxPart expected{at::empty({13, 1, heads, 128}), at::empty({1, heads, 13})};
+        merge_parts(expected, cpu_parts);
+        SoftmaxPart whole{at::full({13, 1, heads, 128}, NAN, at::kCUDA), at::full({1, heads, 13}, NAN, at::kCUDA)};
+        merge_parts(whole, gpu_parts);
+        SCOPED_TRACE(::testing::Message() << count << " parts of " << heads << " heads in " << c10::toString(type));
+        EXPECT_TENSOR_NEAR(whole.out.cpu(), expected.out, kTolerance);
+        EXPECT_TENSOR_NEAR(whole.lse.cpu().exp(), expected.lse.exp(), kTolerance);
+      }
     }
+  }
+}
+
+// As SoftmaxAccumulator does where most rows need no merge: the first part has all rows and becomes the whole.
+TEST_F(MergeAndSumGpu, MergeInPlaceOf16Bits) {
+  for (const at::ScalarType type : {at::kHalf, at::kBFloat16}) {
+    const SoftmaxPart a = random_part(9, 2, 5, 128, type);
+    SoftmaxPart b = random_part(4, 2, 5, 128, type);
+    b.first_row = 3;
+    SoftmaxPart expected{at::empty({9, 2, 5, 128}, type), at::empty({2, 5, 9})};
+    merge_parts(expected, std::vector<SoftmaxPart>{without_nan(a), without_nan(b)});
+    SoftmaxPart whole = on_gpu(a);
+    merge_parts(whole, std::vector<SoftmaxPart>{whole, on_gpu(b)});
+    EXPECT_TENSOR_NEAR(whole.out.cpu().to(at::kFloat), expected.out.to(at::kFloat), 1e-2);
+    EXPECT_TENSOR_NEAR(whole.lse.cpu().exp(), expected.lse.exp(), kTolerance);
   }
 }
 
@@ -154,6 +175,13 @@ TEST_F(MergeAndSumGpu, ScaleToHalfHasTheBitsOfTheCpu) {
         EXPECT_TENSOR_EQUAL(got.inverse.cpu(), expected.inverse);
       }
     }
+  }
+  // So many that threads have four loads under way; the largest in each of them, and behind the last.
+  const at::Tensor many = at::ones({(1 << 23) + 5}, at::kBFloat16);
+  for (const std::int64_t place : {0L, 1L << 21, 3L << 20, 1L << 22, 6L << 20, (1L << 23) - 1, (1L << 23) + 4}) {
+    at::Tensor x = many.clone();
+    x[place] = -1000.0f;
+    EXPECT_TENSOR_EQUAL(scale_to_half(x.to(at::kCUDA), 16.0).inverse.cpu(), scale_to_half(x, 16.0).inverse);
   }
   const at::Tensor bad = at::tensor({1.0f, NAN, -2.0f}).to(at::kCUDA);
   EXPECT_TRUE(scale_to_half(bad, 16.0).x.isnan().any().item<bool>());

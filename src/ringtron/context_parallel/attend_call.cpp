@@ -8,7 +8,7 @@ AttendCall::AttendCall(const PlanContext& context, int rank, const Attend& atten
     : context_(context),
       attend_(attend),
       // Dropout counts heads from the first, and irregular heads have no halves.
-      heads_(heads_of(attend.heads, heads, groups, context.dropout == nullptr && !context.key_head.defined())),
+      heads_(half_of(attend.heads, heads, groups, context.dropout == nullptr && !context.key_head.defined())),
       is_half_(heads_.q.length() < heads),
       q_positions_(positions_of(context.layout, rank, attend.q)),
       kv_positions_(positions_of(context.layout, attend.owner, attend.kv)) {

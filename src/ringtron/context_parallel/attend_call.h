@@ -18,7 +18,7 @@ class AttendCall {
   // heads, groups: query and key/value heads that this rank attends with.
   AttendCall(const PlanContext& context, int rank, const Attend& attend, std::int64_t heads, std::int64_t groups);
 
-  const HeadRanges& heads() const { return heads_; }
+  const HeadShare& heads() const { return heads_; }
   bool has_heads() const { return !heads_.q.empty(); }
   bool is_half() const { return is_half_; }
 
@@ -42,7 +42,7 @@ class AttendCall {
 
   const PlanContext& context_;
   const Attend& attend_;
-  HeadRanges heads_;
+  HeadShare heads_;
   bool is_half_;
   std::vector<PositionRange> q_positions_, kv_positions_;
   std::optional<AttentionDropout> dropout_;

@@ -9,12 +9,7 @@
 namespace ringtron::internal {
 namespace {
 
-Attend of_all_heads(Attend attend) {
-  attend.heads = HeadPart::all;
-  return attend;
-}
-
-BlockGradient narrowed(const BlockGradient& whole, const HeadRanges& heads) {
+BlockGradient narrowed(const BlockGradient& whole, const HeadShare& heads) {
   return {of_heads(whole.dq, 2, heads.q), of_heads(whole.dk, 2, heads.kv), of_heads(whole.dv, 2, heads.kv)};
 }
 
@@ -26,52 +21,41 @@ void put_into(at::Tensor& whole, const PositionRange& heads, const at::Tensor& h
     place.copy_(half);
     return;
   }
-  RT_CHECK_EQ(heads.begin, 0, "first head of a half whose type differs from that of the first half");
+  RT_CHECK_EQ(heads.begin, 0, "a kernel gave the second half of the heads in another type than the first; first head");
   whole = at::empty(whole.sizes(), half.options());
   of_heads(whole, 2, heads).copy_(half);
 }
 
 }  // namespace
 
-HeadRanges heads_of(HeadPart part, std::int64_t heads, std::int64_t groups, bool divides) {
-  const std::int64_t middle = divides ? (groups + 1) / 2 : groups;
-  const std::int64_t q_middle = middle < groups ? middle * (heads / groups) : heads;
-  switch (part) {
-    case HeadPart::all:
-      break;
-    case HeadPart::first:
-      return {{0, q_middle}, {0, middle}};
-    case HeadPart::second:
-      return {{q_middle, heads}, {middle, groups}};
-  }
-  return {{0, heads}, {0, groups}};
-}
-
 at::Tensor of_heads(const at::Tensor& x, int dim, const PositionRange& heads) {
   return x.defined() ? x.narrow(dim, heads.begin, heads.length()) : x;
 }
 
-BlockGradient& HalfGradients::whole(const Attend& attend) {
+HalfGradients::Whole& HalfGradients::whole(const Attend& attend) {
   const Attend all = of_all_heads(attend);
-  const auto found = std::find_if(wholes_.begin(), wholes_.end(), [&](const auto& entry) { return entry.first == all; });
-  return found != wholes_.end() ? found->second : wholes_.emplace_back(all, BlockGradient{}).second;
+  const auto found = std::find_if(waiting_.begin(), waiting_.end(), [&](const Whole& entry) { return entry.attend == all; });
+  return found != waiting_.end() ? *found : waiting_.emplace_back(Whole{all, {}, 0});
 }
 
-BlockGradient HalfGradients::room(const Attend& attend, const HeadRanges& heads, const at::Tensor& q, const at::Tensor& k,
+BlockGradient HalfGradients::room(const Attend& attend, const HeadShare& heads, const at::Tensor& q, const at::Tensor& k,
                                   const at::Tensor& v) {
-  BlockGradient& all = whole(attend);
-  if (!all.dq.defined()) all = {at::empty(q.sizes(), q.options()), at::empty(k.sizes(), k.options()), at::empty(v.sizes(), v.options())};
+  BlockGradient& all = whole(attend).gradient;
+  const auto like = [](const at::Tensor& x) { return at::empty(x.sizes(), x.options()); };
+  if (!all.dq.defined()) all = {like(q), like(k), like(v)};
   return narrowed(all, heads);
 }
 
-std::optional<BlockGradient> HalfGradients::put(const Attend& attend, const HeadRanges& heads, const BlockGradient& half) {
-  BlockGradient& all = whole(attend);
-  put_into(all.dq, heads.q, half.dq);
-  put_into(all.dk, heads.kv, half.dk);
-  put_into(all.dv, heads.kv, half.dv);
-  if (heads.q.end < all.dq.size(2)) return {};
-  std::optional<BlockGradient> complete = std::move(all);
-  std::erase_if(wholes_, [&](const auto& entry) { return entry.first == of_all_heads(attend); });
+std::optional<BlockGradient> HalfGradients::put(const Attend& attend, const HeadShare& heads, const BlockGradient& half) {
+  Whole& entry = whole(attend);
+  RT_CHECK_EQ(heads.q.begin, entry.heads, "first query head of a half of the heads, after those that have come");
+  put_into(entry.gradient.dq, heads.q, half.dq);
+  put_into(entry.gradient.dk, heads.kv, half.dk);
+  put_into(entry.gradient.dv, heads.kv, half.dv);
+  entry.heads = heads.q.end;
+  if (entry.heads < entry.gradient.dq.size(2)) return {};
+  BlockGradient complete = std::move(entry.gradient);
+  std::erase_if(waiting_, [&](const Whole& other) { return other.attend == of_all_heads(attend); });
   return complete;
 }
 

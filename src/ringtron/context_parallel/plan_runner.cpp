@@ -325,7 +325,8 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
       const AttendCall call(context, plan.rank, attend, q.size(2), saved.k.size(2));
       if (!call.has_heads()) continue;
       const KeyValue block = held.rows(attend.owner, attend.kv);
-      const std::optional<BlockGradient> part = attend_backward({context, kernels, saved.q, whole.output, i}, planned, call, block, halves);
+      const std::optional<BlockGradient> part =
+          attend_backward({context, kernels, saved.q, whole.output, i}, planned, call, block, halves);
       if (!part) continue;
       const Observed observed(context.observer, "merge", static_cast<int>(i));
       if (attend.sample == kEverySample) {
@@ -348,6 +349,7 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
     }
     held.release_after(i);
   }
+  RT_CHECK(halves.empty(), "a backward plan attends with one half of the heads only");
   KeyValue home = sums.home(context.key_gradient_type);
   at::Tensor d_sink;
   if (context.sink.defined()) {

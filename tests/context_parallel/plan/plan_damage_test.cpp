@@ -236,14 +236,54 @@ TEST_F(PlanDamage, TheWholeSequenceBeforeItIsThere) {
   expect_fault("forward step 0: rank 1 attends to what it does not hold");
 }
 
-TEST_F(PlanDamage, OfOneHalfOfTheHeadsOnly) {
-  use(CpTransport::all_gather, 1, {{16, true}});
-  ASSERT_EQ(backward(2, 2).attends.at(0).heads, HeadPart::second);
-  backward(2, 2).attends[0].heads = HeadPart::first;
+class HalfDamage : public PlanDamage {
+ protected:
+  HalfDamage() { use(CpTransport::all_gather, 1, {{16, true}}); }
+  Attend& first() { return backward(2, 0).attends.at(0); }
+  Attend& second() { return backward(2, 2).attends.at(0); }
+};
+
+TEST_F(HalfDamage, NoneIsNoFault) {
+  EXPECT_EQ(first().heads, HeadPart::first);
+  EXPECT_EQ(second().heads, HeadPart::second);
+  EXPECT_THAT(check_plans(all_, {layout_, masks_}), IsEmpty());
+}
+
+TEST_F(HalfDamage, TheFirstTwice) {
+  second().heads = HeadPart::first;
+  expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with its first half of the heads twice");
   expect_fault("backward: rank 2, query");
-  use(CpTransport::all_gather, 1, {{16, true}});
+}
+
+TEST_F(HalfDamage, TheSecondLeftOut) {
   backward(2, 2).attends.clear();
+  expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with its first half of the heads only");
   expect_fault("backward: rank 2, query");
+}
+
+// Every cell is computed once for every head all the same: only the order is wrong.
+TEST_F(HalfDamage, TheSecondBeforeTheFirst) {
+  std::swap(first().heads, second().heads);
+  expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with its second half of the heads before the first");
+}
+
+TEST_F(HalfDamage, TheSecondInTwoParts) {
+  Attend part = second();
+  part.band = Band::all();
+  part.q = {0, 1};
+  part.kv = {0, 1};
+  backward(2, 2).attends.push_back(part);
+  second().q = {1, 4};
+  second().band = {Band::kUnbounded, 1};
+  expect_fault("backward: rank 2 attends to q [1-4) x kv of 2 [0-4) with its second half of the heads before the first");
+}
+
+TEST_F(HalfDamage, InAForward) {
+  Attend half = forward(2, 0).attends.at(0);
+  half.heads = HeadPart::second;
+  forward(2, 0).attends[0].heads = HeadPart::first;
+  forward(2, 1).attends.push_back(half);
+  expect_fault("forward: rank 2 attends to q [0-4) x kv of 2 [0-4) with half of the heads");
 }
 
 TEST(HeadShareCheck, SeesWhatIsMissing) {

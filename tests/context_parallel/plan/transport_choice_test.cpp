@@ -44,6 +44,25 @@ TEST(TransportChoice, ALongSequenceGoesRoundTheRingWithoutExposedTransfer) {
   EXPECT_EQ(choice.reason, "within 2% of the fastest, of these it holds least in memory");
 }
 
+TEST(TransportChoice, ARingWhoseHopsHideSaysSo) {
+  // Too few heads for a2a, and putting the whole sequence in order costs.
+  Case c{.length = 1 << 18, .ranks = 8, .heads = 4, .groups = 4};
+  c.speeds.attention.copy_bytes_per_second = 1e10;
+  const TransportChoice choice = c.choose();
+  EXPECT_EQ(choice.transport, CpTransport::p2p);
+  EXPECT_EQ(choice.reason, "ring hop hides behind attention");
+}
+
+// One key/value head has no halves: the way home of its gradients hides behind nothing.
+TEST(TransportChoice, OneKeyValueHeadHidesNoWayHome) {
+  const auto exposed = [](std::int64_t groups) {
+    Case c{.length = 65536, .ranks = 4, .groups = groups};
+    return of(c.choose(), CpTransport::all_gather).exposed_seconds();
+  };
+  EXPECT_GT(exposed(1), 0);
+  EXPECT_EQ(exposed(2), 0);
+}
+
 TEST(TransportChoice, AttentionOfOneRankIsTheMasksAreaAtTheGivenRate) {
   Case c{.length = 4096, .ranks = 1};
   c.speeds.attention = {1e12, 2e12, 0.0, 1e30};

@@ -43,6 +43,11 @@ std::string_view to_text(Payload payload) {
   return "unknown";
 }
 
+Attend of_all_heads(Attend attend) {
+  attend.heads = HeadPart::all;
+  return attend;
+}
+
 void RowsSent::add(const Message& message) {
   switch (message.payload) {
     case Payload::key_value:

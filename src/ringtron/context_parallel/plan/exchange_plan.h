@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "ringtron/context_parallel/plan/attention_mask.h"
+#include "ringtron/context_parallel/plan/head_shares.h"
 #include "ringtron/context_parallel/plan/sequence_layout.h"
 
 namespace ringtron {
@@ -40,10 +41,6 @@ inline constexpr int kWholeSequence = -1;
 // In place of a sample: all samples of the micro-batch.
 inline constexpr int kEverySample = -1;
 
-// Which heads an attend computes: all, or one of two halves of the key/value heads, with the query heads that use them. An
-// attend in two halves hides two messages, and its results need no sum.
-enum class HeadPart { all, first, second };
-
 // Rows `q` of this rank's queries against rows `kv` of one held block.
 struct Attend {
   PositionRange q;
@@ -54,6 +51,9 @@ struct Attend {
   HeadPart heads = HeadPart::all;
   bool operator==(const Attend&) const = default;
 };
+
+// The same rows with all heads.
+Attend of_all_heads(Attend attend);
 
 struct Step {
   bool communicates = false;  // true on all ranks or on none, also on one that has no message
@@ -96,8 +96,8 @@ PlanOfRank plan_p2p(const PlanRequest& request, int rank);
 
 // Every rank sends its block to all others at once and meanwhile attends to its own; then it attends to the whole
 // sequence, one rectangle per range of its queries. Backward: the same, but half of what a rank attends to of its own comes
-// last, while the gradients of the others' keys go to their owners: half of the heads, or under documents and windows all
-// of its ranges but the first.
+// last, while the gradients of the others' keys go to their owners: half of the heads (none of one key/value head, whose
+// messages are short), or under documents and windows all of its ranges but the first.
 PlanOfRank plan_all_gather(const PlanRequest& request, int rank);
 
 // Whether the plan's backward begins with the block that the forward ended with.

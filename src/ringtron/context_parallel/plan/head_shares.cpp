@@ -6,6 +6,20 @@
 
 namespace ringtron {
 
+HeadShare half_of(HeadPart part, std::int64_t heads, std::int64_t groups, bool divides) {
+  const std::int64_t middle = divides ? (groups + 1) / 2 : groups;
+  const std::int64_t q_middle = middle < groups ? middle * (heads / groups) : heads;
+  switch (part) {
+    case HeadPart::all:
+      break;
+    case HeadPart::first:
+      return {{0, q_middle}, {0, middle}};
+    case HeadPart::second:
+      return {{q_middle, heads}, {middle, groups}};
+  }
+  return {{0, heads}, {0, groups}};
+}
+
 std::vector<HeadShare> share_heads(std::int64_t n, std::int64_t g, int ranks) {
   RT_CHECK(n > 0 && g > 0 && n % g == 0 && ranks > 0, "{} query heads in {} groups over {} ranks", n, g, ranks);
   const std::int64_t per_group = n / g;

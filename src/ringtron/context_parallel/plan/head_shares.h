@@ -16,6 +16,14 @@ struct HeadShare {
   bool operator==(const HeadShare&) const = default;
 };
 
+// Which heads an attend of a plan computes: all, or one of two halves of the key/value heads, with the query heads that use
+// them. An attend in two halves hides two messages, and its results need no sum.
+enum class HeadPart { all, first, second };
+
+// The heads of a part, of `heads` query heads in `groups`. The first half has the odd one; where heads do not divide
+// (`divides`, or one key/value head) it has them all, and the second none.
+HeadShare half_of(HeadPart part, std::int64_t heads, std::int64_t groups, bool divides);
+
 // n query heads in g groups over `ranks`: consecutive shares that differ by at most one query head; a share may be
 // empty. n is a multiple of g.
 std::vector<HeadShare> share_heads(std::int64_t n, std::int64_t g, int ranks);

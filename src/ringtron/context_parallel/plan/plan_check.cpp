@@ -43,12 +43,39 @@ ExchangePlan with_peers_of_slice(ExchangePlan plan, int slice, int head_ranks, c
   return plan;
 }
 
+// Halves come in pairs: the first, and later the second of the same attend, whose results are one. A forward has none, since
+// its results are merged by rows.
+void check_halves(const ExchangePlan& plan, bool forward, FaultList& faults) {
+  std::vector<Attend> waiting;  // for their second half
+  const auto fault = [&](const Attend& attend, const char* what) {
+    faults.add("{}: rank {} attends to q [{}-{}) x kv of {} [{}-{}) with {}", forward ? "forward" : "backward", plan.rank,
+               attend.q.begin, attend.q.end, attend.owner, attend.kv.begin, attend.kv.end, what);
+  };
+  for (const Step& step : plan.steps) {
+    for (const Attend& attend : step.attends) {
+      if (attend.heads == HeadPart::all) continue;
+      const Attend both = of_all_heads(attend);
+      const auto found = std::find(waiting.begin(), waiting.end(), both);
+      if (forward) {
+        fault(attend, "half of the heads");
+      } else if (attend.heads == HeadPart::first && found == waiting.end()) {
+        waiting.push_back(both);
+      } else if (attend.heads == HeadPart::second && found != waiting.end()) {
+        waiting.erase(found);
+      } else {
+        fault(attend, attend.heads == HeadPart::first ? "its first half of the heads twice" : "its second half of the heads before the first");
+      }
+    }
+  }
+  for (const Attend& attend : waiting) fault(attend, "its first half of the heads only");
+}
+
 // What the plans do for one half of the heads.
 std::vector<ExchangePlan> of_half(std::vector<ExchangePlan> plans, HeadPart half) {
   for (ExchangePlan& plan : plans) {
     for (Step& step : plan.steps) {
       std::erase_if(step.attends, [&](const Attend& attend) { return attend.heads != HeadPart::all && attend.heads != half; });
-      for (Attend& attend : step.attends) attend.heads = HeadPart::all;
+      std::transform(step.attends.begin(), step.attends.end(), step.attends.begin(), of_all_heads);
     }
   }
   return plans;
@@ -145,6 +172,10 @@ std::vector<std::string> check_plans(const PlansOfRanks& all, const PlanRequest&
   PlanMemory used;
   for (int rank = 0; rank < inner.ranks(); ++rank) {
     used.longest_block = std::max(used.longest_block, inner.local_length(rank));
+  }
+  for (const Slice& slice : slices) {
+    for (const ExchangePlan& plan : slice.forward) check_halves(plan, true, faults);
+    for (const ExchangePlan& plan : slice.backward) check_halves(plan, false, faults);
   }
   std::vector<Slice> proven;
   for (const HeadPart half : {HeadPart::first, HeadPart::second}) {

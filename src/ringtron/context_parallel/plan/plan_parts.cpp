@@ -8,7 +8,7 @@ namespace {
 
 // Makes b part of a, if they are neighbours along the given side and the same on the other.
 bool join(Attend& a, const Attend& b, PositionRange Attend::* along, PositionRange Attend::* other) {
-  const bool neighbours = a.sample == b.sample && a.owner == b.owner && a.*other == b.*other &&
+  const bool neighbours = a.sample == b.sample && a.owner == b.owner && a.heads == b.heads && a.*other == b.*other &&
                           (a.*along).end == (b.*along).begin && a.band.is_all() && b.band.is_all();
   if (neighbours) (a.*along).end = (b.*along).end;
   return neighbours;

@@ -57,10 +57,11 @@ class RankPrices {
     double flops = 0, added = 0;
     for (const Attend& attend : step.attends) {
       const double samples = attend.sample == kEverySample ? static_cast<double>(in_.shape.samples) : 1.0;
-      const double part = attend.heads == HeadPart::all ? 1.0 : 0.5;
+      const std::int64_t heads = half_of(attend.heads, share_.q.length(), share_.kv.length(), true).q.length();
       const double cells = static_cast<double>(attend.band.area(attend.q.length(), attend.kv.length())) *
-                           samples * part * static_cast<double>(share_.q.length());
+                           samples * static_cast<double>(heads);
       flops += forward ? forward_flops(cells, in_.shape) : backward_flops(cells, in_.shape);
+      const double part = static_cast<double>(heads) / static_cast<double>(std::max<std::int64_t>(share_.q.length(), 1));
       added += samples * part * (forward ? merged_bytes(attend) : summed_bytes(attend));
     }
     const AttentionSpeed& speed = in_.attention;

@@ -6,8 +6,6 @@
 #include <bit>
 #include <cmath>
 #include <map>
-#include <numeric>
-#include <string_view>
 
 #include "ringtron/base/text.h"
 

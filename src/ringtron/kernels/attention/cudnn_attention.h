@@ -6,8 +6,9 @@
 // transposed:
 //   q, out, d_out [s_q, b, n, d]   k, v [s_kv, b, g, d]   all bf16 or all fp16, any strides whose last is 1
 //   lse [b, n, s_q] fp32: natural logarithm of the sum of exp(scale * q.k)
-// out, dq, dk and dv have the type of q and are contiguous unless room is given for them. cuDNN writes no other (asked for fp32 it may fill the buffer
-// with bf16 bits), so a caller that adds up blocks widens first, and should give fp16: its results carry three more bits.
+// out, dq, dk and dv have the type of q and are contiguous unless room is given for them. cuDNN writes no other (asked for
+// fp32 it may fill the buffer with bf16 bits), so a caller that adds up blocks widens first, and should give fp16: its
+// results carry three more bits.
 //
 // A CPU build has the same interface: cudnn_attention_supports() says no, everything else throws ConfigError.
 #pragma once

@@ -15,14 +15,17 @@ struct Vector8 {
   float v[8];
 };
 
-// Eight elements of 16 bits as they are: what is loaded now and unpacked later waits together with other loads.
-__device__ inline uint4 load_bits8(const void* base, std::int64_t at) {
-  return *reinterpret_cast<const uint4*>(static_cast<const std::uint16_t*>(base) + at);
-}
-
-// type: f16 or bf16
-__device__ inline Vector8 unpack8(const uint4& bits, Element type) {
+// The branches depend on the launch alone, so all threads take the same one.
+__device__ inline Vector8 load8(const void* base, std::int64_t at, Element type) {
   Vector8 r;
+  if (type == Element::f32) {
+    const float4* p = reinterpret_cast<const float4*>(static_cast<const float*>(base) + at);
+    const float4 lo = p[0], hi = p[1];
+    r.v[0] = lo.x, r.v[1] = lo.y, r.v[2] = lo.z, r.v[3] = lo.w;
+    r.v[4] = hi.x, r.v[5] = hi.y, r.v[6] = hi.z, r.v[7] = hi.w;
+    return r;
+  }
+  const uint4 bits = *reinterpret_cast<const uint4*>(static_cast<const std::uint16_t*>(base) + at);
   const std::uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
@@ -31,17 +34,6 @@ __device__ inline Vector8 unpack8(const uint4& bits, Element type) {
     r.v[2 * i] = pair.x;
     r.v[2 * i + 1] = pair.y;
   }
-  return r;
-}
-
-// The branches depend on the launch alone, so all threads take the same one.
-__device__ inline Vector8 load8(const void* base, std::int64_t at, Element type) {
-  if (type != Element::f32) return unpack8(load_bits8(base, at), type);
-  Vector8 r;
-  const float4* p = reinterpret_cast<const float4*>(static_cast<const float*>(base) + at);
-  const float4 lo = p[0], hi = p[1];
-  r.v[0] = lo.x, r.v[1] = lo.y, r.v[2] = lo.z, r.v[3] = lo.w;
-  r.v[4] = hi.x, r.v[5] = hi.y, r.v[6] = hi.z, r.v[7] = hi.w;
   return r;
 }
 

@@ -10,32 +10,15 @@ namespace {
 constexpr int kThreads = 256;
 constexpr std::int64_t kBlocks = 132 * 8;
 
-constexpr int kUnder = 4;  // loads of a thread that are under way together
-
 // Magnitudes are compared as bits: their order is that of the numbers, with NaN above all.
-__device__ std::uint32_t largest_of(const Vector8& x) {
-  std::uint32_t largest = 0;
-#pragma unroll
-  for (const float v : x.v) largest = max(largest, __float_as_uint(v) & 0x7fffffffu);
-  return largest;
-}
-
 __global__ void __launch_bounds__(kThreads) largest_kernel(HalfScaleParams p) {
   std::uint32_t largest = 0;
   const std::int64_t stride = gridDim.x * static_cast<std::int64_t>(kThreads) * 8;
-  std::int64_t i = (blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x) * 8;
-  if (p.type == Element::bf16) {
-    for (; i + (kUnder - 1) * stride + 8 <= p.elements; i += kUnder * stride) {
-      uint4 bits[kUnder];
-#pragma unroll
-      for (int j = 0; j < kUnder; ++j) bits[j] = load_bits8(p.x, i + j * stride);
-#pragma unroll
-      for (int j = 0; j < kUnder; ++j) largest = max(largest, largest_of(unpack8(bits[j], Element::bf16)));
-    }
-  }
-  for (; i < p.elements; i += stride) {
+  for (std::int64_t i = (blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x) * 8; i < p.elements; i += stride) {
     if (i + 8 <= p.elements) {
-      largest = max(largest, largest_of(load8(p.x, i, p.type)));
+      const Vector8 x = load8(p.x, i, p.type);
+#pragma unroll
+      for (const float v : x.v) largest = max(largest, __float_as_uint(v) & 0x7fffffffu);
     } else {
       for (std::int64_t j = i; j < p.elements; ++j) {
         const float v = p.type == Element::f32 ? static_cast<const float*>(p.x)[j]

@@ -244,6 +244,7 @@ Lines describe_memory(const Config& config, int replicas) {
   }
   lines.push_back(fmt::format("at the peak about {} on each rank, of that {} of model state", amount(state + bytes.peak()), amount(state)));
   lines.push_back("  workspaces of kernels, buffers of messages and fragmentation come on top: leave a tenth free");
+  if (bytes.piece > bytes.loss) lines.push_back("  and so do gradients inside the layer at work: leave another layer's worth or two");
   return lines;
 }
 

@@ -7,13 +7,13 @@
 // wait here throws CommError.
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAContext.h>
+#include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
-#include <deque>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -22,13 +22,13 @@
 #include "ringtron/base/error.h"
 #include "ringtron/comm/backends.h"
 #include "ringtron/comm/c10d_reduce_op.h"
+#include "ringtron/comm/operation_watch.h"
 #include "ringtron/comm/rendezvous_store.h"
 
 namespace ringtron {
 namespace {
 
 using C10dWork = c10::intrusive_ptr<c10d::Work>;
-using SteadyTime = std::chrono::steady_clock::time_point;
 
 constexpr auto kMonitorPeriod = std::chrono::milliseconds(200);
 
@@ -83,18 +83,10 @@ class NcclChannel {
     throw_comm_error(group_, operation, reason_);
   }
 
-  // Puts a started operation under the monitor's eyes.
-  void watch(const C10dWork& work) {
-    std::lock_guard lock(mutex_);
-    under_way_.push_back({work, std::chrono::steady_clock::now()});
-  }
+  // What is under the monitor's eyes.
+  OperationWatch& watch() { return watch_; }
 
  private:
-  struct UnderWay {
-    C10dWork work;
-    SteadyTime start;
-  };
-
   void request_abort(const std::string& reason) {
     {
       std::lock_guard lock(mutex_);
@@ -108,15 +100,12 @@ class NcclChannel {
     while (!stopping_) {
       wake_.wait_for(lock, kMonitorPeriod);
       if (stopping_) return;
-      while (!under_way_.empty() && under_way_.front().work->isCompleted()) under_way_.pop_front();
-      if (reason_.empty() && !under_way_.empty() &&
-          std::chrono::steady_clock::now() - under_way_.front().start > group_.timeout) {
-        reason_ = "Timed out";
-      }
+      const auto oldest = watch_.oldest();
+      if (reason_.empty() && oldest && std::chrono::steady_clock::now() - *oldest > group_.timeout) reason_ = "Timed out";
       if (reason_.empty()) continue;
       aborted_ = true;
-      under_way_.clear();
       lock.unlock();
+      watch_.clear();
       try {
         nccl_->abort();
       } catch (const std::exception&) {  // what matters is that operations end; the reason is known already
@@ -134,7 +123,7 @@ class NcclChannel {
   std::condition_variable wake_;
   std::string reason_;
   bool stopping_ = false;
-  std::deque<UnderWay> under_way_;
+  OperationWatch watch_;
   std::thread monitor_;
 };
 
@@ -152,17 +141,26 @@ auto guarded(NcclChannel& channel, const Operation& operation, Step step) {
 
 class NcclWork final : public Work::State {
  public:
-  NcclWork(std::shared_ptr<NcclChannel> channel, Operation operation, C10dWork work)
-      : channel_(std::move(channel)), operation_(operation), work_(std::move(work)) {}
+  NcclWork(std::shared_ptr<NcclChannel> channel, Operation operation, OperationWatch::Handle watched)
+      : channel_(std::move(channel)), operation_(operation), watched_(std::move(watched)) {}
 
   void wait() override {
-    guarded(*channel_, operation_, [&] { return work_->wait(); });
+    guarded(*channel_, operation_, [&] {
+      const C10dWork work = channel_->watch().work(watched_);
+      if (!work) return;
+      work->wait();
+      // This stream goes on when the operation has ended. Recording may block while the stream's queue is full, so no lock is
+      // held: the monitor must be able to abort.
+      const auto landed = std::make_shared<at::cuda::CUDAEvent>();
+      landed->record();
+      channel_->watch().waited(watched_, [landed] { return landed->query(); });
+    });
   }
 
  private:
   std::shared_ptr<NcclChannel> channel_;
   Operation operation_;
-  C10dWork work_;
+  OperationWatch::Handle watched_;
 };
 
 class NcclCommunicator final : public Communicator {
@@ -269,9 +267,8 @@ class NcclCommunicator final : public Communicator {
       channel_->throw_if_aborted(operation_);
       return {};
     }
-    C10dWork work = guarded(*channel_, operation_, begin);
-    channel_->watch(work);
-    return Work(std::make_shared<NcclWork>(channel_, operation_, std::move(work)));
+    OperationWatch::Handle watched = channel_->watch().add(guarded(*channel_, operation_, begin));
+    return Work(std::make_shared<NcclWork>(channel_, operation_, std::move(watched)));
   }
 
   // NCCL connects a group at its first operation and needs all ranks for that; not all may have a message to

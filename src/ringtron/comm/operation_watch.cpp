@@ -1,0 +1,61 @@
+#include "ringtron/comm/operation_watch.h"
+
+#include <exception>
+#include <utility>
+
+namespace ringtron {
+
+class OperationWatch::Entry {
+ public:
+  explicit Entry(C10dWork started) : work(std::move(started)) {}
+
+  bool has_ended() const {
+    try {
+      return work ? work->isCompleted() : ended();
+    } catch (const std::exception&) {
+      return true;
+    }
+  }
+
+  const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  C10dWork work;                // null once it has been waited for
+  std::function<bool()> ended;  // then this
+};
+
+OperationWatch::Handle OperationWatch::add(C10dWork work) {
+  auto entry = std::make_shared<Entry>(std::move(work));
+  const std::lock_guard lock(mutex_);
+  under_way_.push_back(entry);
+  return entry;
+}
+
+OperationWatch::C10dWork OperationWatch::work(const Handle& operation) const {
+  const std::lock_guard lock(mutex_);
+  return operation->work;
+}
+
+void OperationWatch::waited(const Handle& operation, std::function<bool()> ended) {
+  C10dWork work;  // goes outside of the lock, and the tensors with it
+  const std::lock_guard lock(mutex_);
+  operation->ended = std::move(ended);
+  work.swap(operation->work);
+}
+
+std::optional<std::chrono::steady_clock::time_point> OperationWatch::oldest() {
+  std::deque<Handle> gone;  // as above
+  const std::lock_guard lock(mutex_);
+  while (!under_way_.empty() && under_way_.front()->has_ended()) {
+    gone.push_back(std::move(under_way_.front()));
+    under_way_.pop_front();
+  }
+  if (under_way_.empty()) return {};
+  return under_way_.front()->start;
+}
+
+void OperationWatch::clear() {
+  std::deque<Handle> gone;
+  const std::lock_guard lock(mutex_);
+  gone.swap(under_way_);
+}
+
+}  // namespace ringtron

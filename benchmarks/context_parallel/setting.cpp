@@ -36,6 +36,7 @@ Prints markdown. Outputs and gradients are compared with one rank's first; where
   --head-groups N  parts into which a2a cuts heads, so that exchanges hide behind attention (default: as in training)
   --trace PREFIX   writes Chrome traces of the device's activity, for each transport at the first length
   --peer FILE      what torch_context_parallel.py --output wrote on this machine: our rates / its best mode's
+  --no-peer-copies messages through NCCL's kernels even where copy engines can carry them
   --inject         sends nothing while outputs are compared: they must be found to differ
 )";
 
@@ -79,13 +80,15 @@ Options parse(std::vector<std::string> words, bool gpu) {
   if (!o.peer.empty() && std::count(o.parts.begin(), o.parts.end(), "rates") == 0)
     throw ConfigError("--peer: expected rates among --parts, got none. Add it, or leave --peer out");
   if (std::erase(words, "--inject") > 0) o.fault = CpFault::skip_exchange;
+  o.peer_copies = std::erase(words, "--no-peer-copies") == 0;
   o.help = std::erase(words, "--help") > 0;
   if (!words.empty()) throw ConfigError(fmt::format("expected no other flag, got {}. See --help", words[0]));
   return o;
 }
 
-RendezvousOptions rendezvous_options(const LaunchEnvironment& environment) {
+RendezvousOptions rendezvous_options(const LaunchEnvironment& environment, bool peer_copies) {
   RendezvousOptions options;
+  options.peer_copies = peer_copies;
   options.host = environment.master_addr;
   options.port = environment.master_port;
   options.rank = environment.rank;
@@ -153,7 +156,7 @@ Setting make_setting(std::vector<std::string> words, const LaunchEnvironment& en
   setting.type = gpu ? at::kBFloat16 : at::kFloat;
   setting.options = parse(std::move(words), gpu);
   if (setting.options.help) return setting;
-  setting.rendezvous = std::make_unique<Rendezvous>(rendezvous_options(environment));
+  setting.rendezvous = std::make_unique<Rendezvous>(rendezvous_options(environment, setting.options.peer_copies));
   std::vector<int> members;
   for (int rank = 0; rank < environment.world_size; ++rank) members.push_back(rank);
   setting.group = make_communicator(gpu ? Backend::nccl : Backend::gloo, "context-parallel", members,

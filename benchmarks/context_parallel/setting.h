@@ -28,6 +28,7 @@ struct Options {
   std::string trace;              // where traces go, or empty
   std::string peer;               // file of another program's rates, or empty
   CpFault fault = CpFault::none;  // of the comparison of outputs
+  bool peer_copies = true;        // RendezvousOptions::peer_copies
   bool help = false;
 };
 

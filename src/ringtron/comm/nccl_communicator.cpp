@@ -1,4 +1,5 @@
-// Communication between GPUs, over c10d's NCCL process group.
+// Communication between GPUs, over c10d's NCCL process group; point-to-point messages within a machine by copy engines where
+// that works (PeerCopies).
 //
 // NCCL runs on a stream of its own; Work::wait() makes the current stream wait and leaves the host free. A
 // dead peer would leave NCCL's kernels spinning for ever, and c10d's own watchdog ends the process instead of
@@ -9,6 +10,7 @@
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDAGuard.h>
+#include <fmt/format.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
 #include <atomic>
@@ -23,6 +25,7 @@
 #include "ringtron/comm/backends.h"
 #include "ringtron/comm/c10d_reduce_op.h"
 #include "ringtron/comm/operation_watch.h"
+#include "ringtron/comm/peer_copies_setup.h"
 #include "ringtron/comm/rendezvous_store.h"
 
 namespace ringtron {
@@ -43,7 +46,10 @@ void set_environment_defaults() {
 class NcclChannel {
  public:
   NcclChannel(Group group, const std::string& key, const Rendezvous& rendezvous)
-      : group_(std::move(group)), liveness_(rendezvous.liveness()) {
+      : group_(std::move(group)),
+        liveness_(rendezvous.liveness()),
+        copies_wanted_(rendezvous.options().peer_copies),
+        copies_store_(store_with_prefix(rendezvous, key + "/peer_copies")) {
     set_environment_defaults();
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = group_.timeout;
@@ -57,6 +63,10 @@ class NcclChannel {
 
   ~NcclChannel() {
     if (liveness_ != nullptr) liveness_->forget(callback_);
+    try {
+      if (copies_) copies_->drain();  // while the monitor can still end what a peer does not
+    } catch (const std::exception&) {  // as below
+    }
     {
       std::lock_guard lock(mutex_);
       stopping_ = true;
@@ -86,6 +96,25 @@ class NcclChannel {
   // What is under the monitor's eyes.
   OperationWatch& watch() { return watch_; }
 
+  // The way of messages that NCCL need not carry; null where there is none. All ranks meet in the first call.
+  PeerCopies* copies(const Operation& operation) {
+    if (!copies_wanted_) return nullptr;
+    copies_wanted_ = false;
+    const auto begun = std::chrono::steady_clock::now();
+    const auto still_well = [&] {
+      throw_if_aborted(operation);
+      if (std::chrono::steady_clock::now() - begun > group_.timeout) throw_comm_error(group_, operation, "Timed out");
+    };
+    PeerCopiesSetup setup =
+        set_up_peer_copies(group_, *copies_store_, still_well, [this](const std::string& reason) { request_abort(reason); });
+    if (!setup.copies && group_.members.front() == 0 && group_.rank == 0) {
+      fmt::print(stderr, "{} group: NCCL's kernels carry its messages, not copy engines, since {}\n", group_.name, setup.why_not);
+    }
+    const std::lock_guard lock(mutex_);
+    copies_ = std::move(setup.copies);
+    return copies_.get();
+  }
+
  private:
   void request_abort(const std::string& reason) {
     {
@@ -110,13 +139,25 @@ class NcclChannel {
         nccl_->abort();
       } catch (const std::exception&) {  // what matters is that operations end; the reason is known already
       }
+      release_copies();
       return;
+    }
+  }
+
+  void release_copies() {
+    std::unique_lock lock(mutex_);
+    while (!stopping_) {
+      if (copies_) copies_->release();
+      wake_.wait_for(lock, kMonitorPeriod);
     }
   }
 
   Group group_;
   Liveness* liveness_;
   int callback_ = 0;
+  bool copies_wanted_;
+  c10::intrusive_ptr<c10d::Store> copies_store_;
+  std::unique_ptr<PeerCopies> copies_;
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl_;
   std::atomic<bool> aborted_ = false;
   std::mutex mutex_;
@@ -161,6 +202,22 @@ class NcclWork final : public Work::State {
   std::shared_ptr<NcclChannel> channel_;
   Operation operation_;
   OperationWatch::Handle watched_;
+};
+
+class CopyWork final : public Work::State {
+ public:
+  CopyWork(std::shared_ptr<NcclChannel> channel, PeerCopies& copies, Operation operation, PeerCopies::Ticket ticket)
+      : channel_(std::move(channel)), copies_(copies), operation_(operation), ticket_(std::move(ticket)) {}
+
+  void wait() override {
+    guarded(*channel_, operation_, [&] { copies_.wait(ticket_); });
+  }
+
+ private:
+  std::shared_ptr<NcclChannel> channel_;  // holds the copies
+  PeerCopies& copies_;
+  Operation operation_;
+  PeerCopies::Ticket ticket_;
 };
 
 class NcclCommunicator final : public Communicator {
@@ -214,6 +271,11 @@ class NcclCommunicator final : public Communicator {
 
   Work exchange(std::span<const Send> sends, std::span<const Receive> receives) override {
     check_exchange(group(), sends, receives);
+    if (!asked_for_copies_) {
+      copies_ = channel_->copies({"exchange", sequence_ + 1});
+      asked_for_copies_ = true;
+    }
+    if (copies_ != nullptr) return copy(sends, receives);
     connect_all();
     std::int64_t elements = 0;
     for (const Send& message : sends) elements += message.tensor.numel();
@@ -271,6 +333,14 @@ class NcclCommunicator final : public Communicator {
     return Work(std::make_shared<NcclWork>(channel_, operation_, std::move(watched)));
   }
 
+  Work copy(std::span<const Send> sends, std::span<const Receive> receives) {
+    operation_ = {"exchange", ++sequence_};
+    PeerCopies::Ticket ticket = guarded(*channel_, operation_, [&] { return copies_->exchange(sends, receives); });
+    if (ticket.moved.empty()) return {};
+    channel_->watch().add([ticket] { return PeerCopies::has_ended(ticket); });
+    return Work(std::make_shared<CopyWork>(channel_, *copies_, operation_, std::move(ticket)));
+  }
+
   // NCCL connects a group at its first operation and needs all ranks for that; not all may have a message to
   // exchange.
   void connect_all() {
@@ -279,6 +349,8 @@ class NcclCommunicator final : public Communicator {
 
   std::shared_ptr<NcclChannel> channel_;
   bool connected_ = false;
+  bool asked_for_copies_ = false;
+  PeerCopies* copies_ = nullptr;
   std::int64_t sequence_ = 0;
   Operation operation_{"none", 0};
 };

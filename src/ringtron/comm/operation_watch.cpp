@@ -8,6 +8,7 @@ namespace ringtron {
 class OperationWatch::Entry {
  public:
   explicit Entry(C10dWork started) : work(std::move(started)) {}
+  explicit Entry(std::function<bool()> tells) : ended(std::move(tells)) {}
 
   bool has_ended() const {
     try {
@@ -23,10 +24,17 @@ class OperationWatch::Entry {
 };
 
 OperationWatch::Handle OperationWatch::add(C10dWork work) {
-  auto entry = std::make_shared<Entry>(std::move(work));
+  return add(std::make_shared<Entry>(std::move(work)));
+}
+
+OperationWatch::Handle OperationWatch::add(std::function<bool()> ended) {
+  return add(std::make_shared<Entry>(std::move(ended)));
+}
+
+OperationWatch::Handle OperationWatch::add(Handle begun) {
   const std::lock_guard lock(mutex_);
-  under_way_.push_back(entry);
-  return entry;
+  under_way_.push_back(begun);
+  return begun;
 }
 
 OperationWatch::C10dWork OperationWatch::work(const Handle& operation) const {

@@ -25,6 +25,8 @@ class OperationWatch {
 
   // An operation that begins now.
   Handle add(C10dWork work);
+  // One without tensors to let go; `ended` as below.
+  Handle add(std::function<bool()> ended);
   // The work of an operation that has not been waited for; null afterwards.
   C10dWork work(const Handle& operation) const;
   // It has been waited for: its work goes, and `ended` tells from now on. If `ended` throws, the operation counts as ended:
@@ -36,6 +38,8 @@ class OperationWatch {
   void clear();
 
  private:
+  Handle add(Handle begun);
+
   mutable std::mutex mutex_;
   std::deque<Handle> under_way_;  // in the order in which they began
 };

@@ -22,7 +22,8 @@ struct RendezvousOptions {
   int world_size = 1;
   std::chrono::milliseconds timeout = std::chrono::minutes(10);
   bool launcher_hosts_store = false;
-  std::string prefix;  // keeps one attempt's keys apart from another's in a store that outlives both
+  bool peer_copies = true;  // GPUs of one machine exchange by copy engines where they can; otherwise NCCL does it all
+  std::string prefix;       // keeps one attempt's keys apart from another's in a store that outlives both
 };
 
 // Fills launcher_hosts_store and prefix from torchrun's variables (TORCHELASTIC_USE_AGENT_STORE,

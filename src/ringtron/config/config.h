@@ -28,6 +28,7 @@ struct ParallelConfig {
   std::int64_t ddp_bucket_size = 0;  // elements; 0: chosen from the group's size
   std::string distributed_backend;   // nccl, gloo; empty: nccl where there is a GPU, gloo elsewhere
   double distributed_timeout_minutes = 10.0;
+  bool peer_copies = true;  // --no-peer-copies
 };
 
 struct ModelConfig {

@@ -53,6 +53,12 @@ constexpr Option kOptions[] = {
      {.choices = kCpBlockTypes},
      Compat::ours,
      {.note = "Megatron rounds each block to bf16"}},
+    {"--no-peer-copies",
+     FIELD(parallel.peer_copies),
+     "Let NCCL's kernels carry context-parallel messages between GPUs of one machine, not their copy engines.",
+     {},
+     Compat::ours,
+     {.note = "copy engines leave all multiprocessors to attention; groups that cannot use them say so and use NCCL", .key = "peer_copies", .turns = false}},
     {"--no-proof-of-exchange",
      FIELD(parallel.proof_of_exchange),
      "Do not compare the bytes sent and the pairs attended to by each layer with what they must be after the "

@@ -21,6 +21,7 @@ RendezvousOptions rendezvous_options(const Config& config, const LaunchEnvironme
   options.port = environment.master_port;
   options.rank = environment.rank;
   options.world_size = environment.world_size;
+  options.peer_copies = config.parallel.peer_copies;
   options.timeout =
       std::chrono::milliseconds(static_cast<std::int64_t>(config.parallel.distributed_timeout_minutes * 60'000.0));
   return with_launcher_store(options);

@@ -1,0 +1,69 @@
+// Internal to comm: what the ranks of a group that copy from each other's memory tell each other, in memory they all share.
+//
+// Flags are words that a device writes in the order of its stream and that devices and hosts wait for; they only grow, but for
+// wrapping around. Notices go from a sender's host to a receiver's, one ring for each ordered pair of ranks.
+// Any rank may use any flag; a ring has one thread that pushes and one that pops.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace ringtron {
+
+// A device's memory as another process can reach it.
+struct PeerPointer {
+  static constexpr std::size_t kLongestHandle = 128;
+  std::array<char, kLongestHandle> handle{};  // of the allocation, in the device library's own form
+  std::uint32_t handle_bytes = 0;
+  std::int64_t offset = 0;  // bytes from the allocation's begin
+};
+
+// A message that can be fetched when its sender's `ready` flag has reached the exchange.
+struct Notice {
+  std::uint32_t exchange = 0;
+  PeerPointer where;
+  std::int64_t bytes = 0;
+};
+
+using Flag = std::uint32_t;
+
+// Whether a flag has come to `value`, with wrap-around, as stream operations of CUDA compare.
+inline bool reached(Flag& flag, std::uint32_t value) {
+  return static_cast<std::int32_t>(std::atomic_ref<Flag>(flag).load(std::memory_order_acquire) - value) >= 0;
+}
+
+class NoticeRing {
+ public:
+  static constexpr std::uint32_t kCapacity = 64;
+  bool push(const Notice& notice);  // false: full
+  // The oldest, until popped; null where there is none.
+  const Notice* front() const;
+  void pop();
+
+ private:
+  alignas(64) std::atomic<std::uint32_t> pushed_;
+  alignas(64) std::atomic<std::uint32_t> popped_;
+  std::array<Notice, kCapacity> places_;
+};
+
+// A view of memory of bytes_for(ranks) bytes, which was zero when the first of the ranks came.
+class PeerBoard {
+ public:
+  static std::size_t bytes_for(int ranks);
+  PeerBoard(std::byte* memory, int ranks) : memory_(memory), ranks_(ranks) {}
+
+  int ranks() const { return ranks_; }
+  // `rank`'s stream has come to this exchange: what it sends is there, and where it receives is free.
+  Flag& ready(int rank) const;
+  // All that `from` sends to `to` in this exchange has been copied.
+  Flag& moved(int from, int to) const;
+  NoticeRing& notices(int from, int to) const;
+
+ private:
+  std::byte* memory_;
+  int ranks_;
+};
+
+}  // namespace ringtron

@@ -1,6 +1,7 @@
 #include "ringtron/comm/cuda_peer_memory.h"
 
 #include <ATen/cuda/CUDAContext.h>
+#include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -28,10 +29,6 @@ Function* of_driver(const char* name) {
   C10_CUDA_CHECK(cudaGetDriverEntryPointByVersion(name, &function, 12000, cudaEnableDefault, &found));
   RT_CHECK(found == cudaDriverEntryPointSuccess && function != nullptr, "the CUDA driver has no {}", name);
   return reinterpret_cast<Function*>(function);
-}
-
-void check_driver(CUresult result, const char* what) {
-  RT_CHECK(result == CUDA_SUCCESS, "{}: error {} of the CUDA driver", what, static_cast<int>(result));
 }
 
 // Memory of peers, open as long as it is used: opening takes milliseconds.
@@ -70,9 +67,7 @@ class OpenAllocations {
 class CudaPeerMemory final : public PeerMemory {
  public:
   explicit CudaPeerMemory(SharedPages board)
-      : pages_(std::move(board)),
-        device_(c10::cuda::current_device()),
-        transfers_(at::cuda::getStreamFromPool(/*isHighPriority=*/true)) {
+      : pages_(std::move(board)), device_(c10::cuda::current_device()) {
     C10_CUDA_CHECK(cudaHostRegister(pages_.data(), pages_.size(), cudaHostRegisterMapped | cudaHostRegisterPortable));
     void* mapped = nullptr;
     C10_CUDA_CHECK(cudaHostGetDevicePointer(&mapped, pages_.data(), 0));
@@ -85,40 +80,42 @@ class CudaPeerMemory final : public PeerMemory {
   }
 
   PeerPointer exported(const at::Tensor& tensor) override {
-    const auto shared = c10::cuda::CUDACachingAllocator::shareIpcHandle(tensor.data_ptr());
+    // The allocator knows the begins of what it has given out, of which a tensor may be a part.
+    const auto* const begin = static_cast<const std::byte*>(tensor.storage().data());
+    const auto shared = c10::cuda::CUDACachingAllocator::shareIpcHandle(tensor.storage().mutable_data());
     PeerPointer pointer;
     RT_CHECK(shared.handle.size() <= pointer.handle.size(), "a handle of {} bytes for memory of a GPU, at most {} expected",
              shared.handle.size(), pointer.handle.size());
     std::memcpy(pointer.handle.data(), shared.handle.data(), shared.handle.size());
     pointer.handle_bytes = static_cast<std::uint32_t>(shared.handle.size());
-    pointer.offset = shared.offset;
+    pointer.offset = shared.offset + (static_cast<const std::byte*>(tensor.data_ptr()) - begin);
     return pointer;
   }
 
-  void mark(Flag& flag, std::uint32_t value) override {
-    check_driver(write_value_(at::cuda::getCurrentCUDAStream(device_), address(flag), value, 0), "writing a flag");
+  void mark(std::span<Flag* const> flags, std::uint32_t value) override {
+    const at::cuda::CUDAStream stream = at::cuda::getCurrentCUDAStream(device_);
+    std::vector<CUstreamBatchMemOpParams> writes(flags.size());
+    for (std::size_t i = 0; i < flags.size(); ++i) writes[i] = write_of(*flags[i], value);
+    run(stream, writes);
+    marked_.record(stream);
   }
 
   void wait(std::span<Flag* const> flags, std::uint32_t value) override {
-    const CUstream stream = at::cuda::getCurrentCUDAStream(device_);
     std::vector<CUstreamBatchMemOpParams> waits(flags.size());
-    for (std::size_t i = 0; i < flags.size(); ++i) {
-      waits[i].waitValue.operation = CU_STREAM_MEM_OP_WAIT_VALUE_32;
-      waits[i].waitValue.address = address(*flags[i]);
-      waits[i].waitValue.value = value;
-      waits[i].waitValue.flags = CU_STREAM_WAIT_VALUE_GEQ;
+    for (std::size_t i = 0; i < flags.size(); ++i) waits[i] = wait_of(*flags[i], value);
+    run(at::cuda::getCurrentCUDAStream(device_), waits);
+  }
+
+  void fetch(int peer, const Flag& ready, std::uint32_t value, std::span<const Copy> copies, Flag& moved) override {
+    const at::cuda::CUDAStream stream = streams_.try_emplace(peer, at::cuda::getStreamFromPool(/*isHighPriority=*/true)).first->second;
+    std::vector<const std::byte*> sources;  // opened first: opening may wait for the device
+    for (const Copy& copy : copies) sources.push_back(allocations_.find(copy.from));
+    marked_.block(stream);
+    run(stream, {wait_of(ready, value)});
+    for (std::size_t i = 0; i < copies.size(); ++i) {
+      C10_CUDA_CHECK(cudaMemcpyAsync(copies[i].to, sources[i], static_cast<std::size_t>(copies[i].bytes), cudaMemcpyDefault, stream));
     }
-    check_driver(batch_(stream, static_cast<unsigned>(waits.size()), waits.data(), 0), "waiting for a flag");
-  }
-
-  void copy(void* to, const PeerPointer& from, std::int64_t bytes) override {
-    use_device();
-    C10_CUDA_CHECK(cudaMemcpyAsync(to, allocations_.find(from), static_cast<std::size_t>(bytes), cudaMemcpyDefault, transfers_));
-  }
-
-  void signal(Flag& flag, std::uint32_t value) override {
-    use_device();
-    check_driver(write_value_(transfers_, address(flag), value, 0), "writing a flag");
+    run(stream, {write_of(moved, value)});
   }
 
   void finish() override {
@@ -131,15 +128,35 @@ class CudaPeerMemory final : public PeerMemory {
     return reinterpret_cast<CUdeviceptr>(mapped_ + (reinterpret_cast<const std::byte*>(&flag) - pages_.data()));
   }
 
-  // For the courier's thread, which begins on GPU 0.
-  void use_device() const { c10::cuda::set_device(device_); }
+  CUstreamBatchMemOpParams wait_of(const Flag& flag, std::uint32_t value) const {
+    CUstreamBatchMemOpParams operation{};
+    operation.waitValue.operation = CU_STREAM_MEM_OP_WAIT_VALUE_32;
+    operation.waitValue.address = address(flag);
+    operation.waitValue.value = value;
+    operation.waitValue.flags = CU_STREAM_WAIT_VALUE_GEQ;
+    return operation;
+  }
+
+  CUstreamBatchMemOpParams write_of(const Flag& flag, std::uint32_t value) const {
+    CUstreamBatchMemOpParams operation{};
+    operation.writeValue.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
+    operation.writeValue.address = address(flag);
+    operation.writeValue.value = value;
+    return operation;
+  }
+
+  void run(CUstream stream, std::vector<CUstreamBatchMemOpParams> operations) const {
+    if (operations.empty()) return;
+    const CUresult result = batch_(stream, static_cast<unsigned>(operations.size()), operations.data(), 0);
+    RT_CHECK(result == CUDA_SUCCESS, "flags in a stream: error {} of the CUDA driver", static_cast<int>(result));
+  }
 
   SharedPages pages_;
   c10::DeviceIndex device_;
-  at::cuda::CUDAStream transfers_;
+  std::map<int, at::cuda::CUDAStream> streams_;  // one for each peer, so that none waits for another's peer
+  at::cuda::CUDAEvent marked_;
   std::byte* mapped_ = nullptr;  // the pages as the GPU sees them
   OpenAllocations allocations_;
-  decltype(&cuStreamWriteValue32) write_value_ = of_driver<std::remove_pointer_t<decltype(&cuStreamWriteValue32)>>("cuStreamWriteValue32");
   decltype(&cuStreamBatchMemOp) batch_ = of_driver<std::remove_pointer_t<decltype(&cuStreamBatchMemOp)>>("cuStreamBatchMemOp");
 };
 

@@ -96,17 +96,19 @@ class NcclChannel {
   // What is under the monitor's eyes.
   OperationWatch& watch() { return watch_; }
 
+  // For who waits for a peer on the host: throws when there is no use in it any more.
+  std::function<void()> still_well(const Operation& operation) {
+    return [this, operation, begun = std::chrono::steady_clock::now()] {
+      throw_if_aborted(operation);
+      if (std::chrono::steady_clock::now() - begun > group_.timeout) throw_comm_error(group_, operation, "Timed out");
+    };
+  }
+
   // The way of messages that NCCL need not carry; null where there is none. All ranks meet in the first call.
   PeerCopies* copies(const Operation& operation) {
     if (!copies_wanted_) return nullptr;
     copies_wanted_ = false;
-    const auto begun = std::chrono::steady_clock::now();
-    const auto still_well = [&] {
-      throw_if_aborted(operation);
-      if (std::chrono::steady_clock::now() - begun > group_.timeout) throw_comm_error(group_, operation, "Timed out");
-    };
-    PeerCopiesSetup setup =
-        set_up_peer_copies(group_, *copies_store_, still_well, [this](const std::string& reason) { request_abort(reason); });
+    PeerCopiesSetup setup = set_up_peer_copies(group_, *copies_store_, still_well(operation));
     if (!setup.copies && group_.members.front() == 0 && group_.rank == 0) {
       fmt::print(stderr, "{} group: NCCL's kernels carry its messages, not copy engines, since {}\n", group_.name, setup.why_not);
     }
@@ -174,6 +176,8 @@ auto guarded(NcclChannel& channel, const Operation& operation, Step step) {
   try {
     return step();
   } catch (const InternalError&) {
+    throw;
+  } catch (const CommError&) {
     throw;
   } catch (const std::exception& error) {
     throw_comm_error(channel.group(), operation, error.what());
@@ -335,7 +339,8 @@ class NcclCommunicator final : public Communicator {
 
   Work copy(std::span<const Send> sends, std::span<const Receive> receives) {
     operation_ = {"exchange", ++sequence_};
-    PeerCopies::Ticket ticket = guarded(*channel_, operation_, [&] { return copies_->exchange(sends, receives); });
+    PeerCopies::Ticket ticket = guarded(
+        *channel_, operation_, [&] { return copies_->exchange(sends, receives, channel_->still_well(operation_)); });
     if (ticket.moved.empty()) return {};
     channel_->watch().add([ticket] { return PeerCopies::has_ended(ticket); });
     return Work(std::make_shared<CopyWork>(channel_, *copies_, operation_, std::move(ticket)));

@@ -7,7 +7,7 @@ namespace {
 constexpr std::size_t kFlagStride = 64;
 
 std::size_t flags(int ranks) {
-  return static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks + 1);
+  return 2 * static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks);
 }
 
 }  // namespace
@@ -37,12 +37,12 @@ std::size_t PeerBoard::bytes_for(int ranks) {
   return flags(ranks) * kFlagStride + static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks) * sizeof(NoticeRing);
 }
 
-Flag& PeerBoard::ready(int rank) const {
-  return *reinterpret_cast<Flag*>(memory_ + static_cast<std::size_t>(rank) * kFlagStride);
+Flag& PeerBoard::ready(int from, int to) const {
+  return *reinterpret_cast<Flag*>(memory_ + static_cast<std::size_t>(from * ranks_ + to) * kFlagStride);
 }
 
 Flag& PeerBoard::moved(int from, int to) const {
-  return *reinterpret_cast<Flag*>(memory_ + static_cast<std::size_t>(ranks_ + from * ranks_ + to) * kFlagStride);
+  return *reinterpret_cast<Flag*>(memory_ + static_cast<std::size_t>((ranks_ + from) * ranks_ + to) * kFlagStride);
 }
 
 NoticeRing& PeerBoard::notices(int from, int to) const {

@@ -20,7 +20,7 @@ struct PeerPointer {
   std::int64_t offset = 0;  // bytes from the allocation's begin
 };
 
-// A message that can be fetched when its sender's `ready` flag has reached the exchange.
+// A message that can be fetched when `ready` has reached its exchange.
 struct Notice {
   std::uint32_t exchange = 0;
   PeerPointer where;
@@ -30,8 +30,9 @@ struct Notice {
 using Flag = std::uint32_t;
 
 // Whether a flag has come to `value`, with wrap-around, as stream operations of CUDA compare.
-inline bool reached(Flag& flag, std::uint32_t value) {
-  return static_cast<std::int32_t>(std::atomic_ref<Flag>(flag).load(std::memory_order_acquire) - value) >= 0;
+inline bool reached(const Flag& flag, std::uint32_t value) {
+  // C++20's atomic_ref takes no const object.
+  return static_cast<std::int32_t>(std::atomic_ref<Flag>(const_cast<Flag&>(flag)).load(std::memory_order_acquire) - value) >= 0;
 }
 
 class NoticeRing {
@@ -55,8 +56,8 @@ class PeerBoard {
   PeerBoard(std::byte* memory, int ranks) : memory_(memory), ranks_(ranks) {}
 
   int ranks() const { return ranks_; }
-  // `rank`'s stream has come to this exchange: what it sends is there, and where it receives is free.
-  Flag& ready(int rank) const;
+  // `from`'s stream has come to this exchange, so that what it sends to `to` is there.
+  Flag& ready(int from, int to) const;
   // All that `from` sends to `to` in this exchange has been copied.
   Flag& moved(int from, int to) const;
   NoticeRing& notices(int from, int to) const;

@@ -1,27 +1,24 @@
-// Internal to comm: messages between devices of one machine as copies, with no kernel and no host in the way of a stream.
+// Internal to comm: messages between devices of one machine as copies by their copy engines, with no kernel.
 //
-// A receiver fetches: the sender's host posts where a message lies (a Notice), the sender's stream writes `ready` when it has
-// come there, and a thread of the receiver, the courier, sees both and has the device's copy engine fetch the message. Streams
-// wait for the flag that is written behind the copies. So a message takes no multiprocessor from the kernels that hide it,
-// as NCCL's kernels do, and starts when it is ready, not when multiprocessors become free.
+// A receiver fetches. In an exchange the hosts meet: each posts where its messages lie (a Notice) and takes its peers' notices;
+// then a stream of its own waits for the sender's stream to write `ready`, fetches the messages and writes `moved`, for which the
+// streams of both ranks wait. A message takes no multiprocessor from the kernels that hide it, as NCCL's kernels do, and starts
+// when it is ready, not when multiprocessors become free.
 //
-// Why nobody waits for ever: an exchange's copies wait only for streams to come to that exchange, and a stream comes there
-// unless it waits for an earlier one. The courier puts no wait into any stream, so that streams which share a queue of the
-// device (CUDA_DEVICE_MAX_CONNECTIONS=1) do not hold each other up: a copy passes by a stream that waits.
+// Why nobody waits for ever: hosts wait for each other only in an exchange, to come to the same exchange, and post before they
+// wait. When exchange() returns, all that this rank's device does for it has been given to it, so that a call which waits for
+// the device (as freeing or opening memory does) ends. A stream waits only for streams to come to the same exchange or an
+// earlier one, also when all streams share one queue (CUDA_DEVICE_MAX_CONNECTIONS=1).
 //
 // One thread calls exchange() and wait(); has_ended() and release() may be called by any.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
-#include <condition_variable>
-#include <deque>
+#include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <span>
-#include <string>
-#include <thread>
 #include <vector>
 
 #include "ringtron/comm/communicator.h"
@@ -34,15 +31,20 @@ class PeerMemory {
  public:
   virtual ~PeerMemory() = default;
 
-  // Called by the thread that exchanges; `mark` and `wait` work in its current stream.
   virtual PeerPointer exported(const at::Tensor& tensor) = 0;
-  virtual void mark(Flag& flag, std::uint32_t value) = 0;
-  virtual void wait(std::span<Flag* const> flags, std::uint32_t value) = 0;  // for all of them to reach `value`
+  // In the current stream: writes `value` into the flags, when what was there before has ended.
+  virtual void mark(std::span<Flag* const> flags, std::uint32_t value) = 0;
+  // The current stream waits for all flags to reach `value`.
+  virtual void wait(std::span<Flag* const> flags, std::uint32_t value) = 0;
 
-  // Called by the courier; begun in this order, in a stream that nothing else uses.
-  virtual void copy(void* to, const PeerPointer& from, std::int64_t bytes) = 0;
-  virtual void signal(Flag& flag, std::uint32_t value) = 0;  // when all copies before it have ended
-
+  struct Copy {
+    void* to;
+    PeerPointer from;
+    std::int64_t bytes;
+  };
+  // In a stream for this peer alone, when the last mark() has been passed and `ready` has reached `value`: copies, then writes
+  // `value` into `moved`.
+  virtual void fetch(int peer, const Flag& ready, std::uint32_t value, std::span<const Copy> copies, Flag& moved) = 0;
   // Returns when the device has done all it was given.
   virtual void finish() = 0;
 };
@@ -55,56 +57,39 @@ class PeerCopies {
     std::vector<Flag*> moved;  // have reached `exchange` when all of this rank's messages have been copied, both ways
   };
 
-  // `failed` is called from the courier when it cannot go on; release() follows from outside.
-  PeerCopies(PeerBoard board, int rank, std::unique_ptr<PeerMemory> memory, std::function<void(const std::string&)> failed);
+  PeerCopies(PeerBoard board, int rank, std::unique_ptr<PeerMemory> memory)
+      : board_(board), rank_(rank), memory_(std::move(memory)) {}
   ~PeerCopies();
 
-  // Returns when all exchanges so far have ended here, or after release(). Unless an exception unwinds, which counts as a failure.
-  void drain();
-
-  // As Communicator::exchange. All ranks call it equally often.
-  Ticket exchange(std::span<const Send> sends, std::span<const Receive> receives);
+  // As Communicator::exchange. All ranks call it equally often. `still_well` is called while this waits for a peer's host and
+  // ends the wait by an exception.
+  Ticket exchange(std::span<const Send> sends, std::span<const Receive> receives, const std::function<void()>& still_well);
   // The current stream waits.
   void wait(const Ticket& ticket);
   static bool has_ended(const Ticket& ticket);
 
-  // After a failure: ends what this rank's streams wait for and copies nothing any more. A peer that has not noticed yet may
-  // write flags once more, so it is called again and again.
+  // Returns when all exchanges so far have ended on this rank's device, or after release(). Not while an exception unwinds, which
+  // counts as a failure.
+  void drain();
+  // After a failure: ends what this rank's streams wait for. A peer that has not noticed yet may write flags once more, so it
+  // is called again and again.
   void release();
 
  private:
-  struct Place {
-    void* to;
-    std::int64_t bytes;
-  };
   struct Incoming {
     int peer;
-    std::vector<Place> places;  // in the order of messages
-    std::size_t fetched = 0;
-  };
-  struct Job {
-    std::uint32_t exchange;
-    std::vector<Incoming> peers;
+    std::vector<PeerMemory::Copy> copies;  // in the order of messages
+    std::size_t known = 0;                 // of so many it is known where they come from
   };
 
-  void run_courier();
-  void fetch_all(Job job);
-  bool fetch(std::uint32_t exchange, Incoming& incoming);  // true: a step forward
-  void post(int peer, const Notice& notice);
+  std::vector<Incoming> incoming(std::span<const Receive> receives) const;
+  bool take_notices(std::uint32_t exchange, Incoming& from) const;  // true: all are there
 
   const PeerBoard board_;
   const int rank_;
   std::unique_ptr<PeerMemory> memory_;
-  const std::function<void(const std::string&)> failed_;
   std::atomic<std::uint32_t> exchanges_ = 0;
   std::atomic<bool> released_ = false;
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Job> jobs_;
-  bool fetching_ = false;  // a job has been taken from jobs_ and is not done
-  bool stopping_ = false;
-  std::thread courier_;
 };
 
 }  // namespace ringtron

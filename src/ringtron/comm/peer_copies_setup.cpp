@@ -11,7 +11,6 @@
 #include <chrono>
 #include <exception>
 #include <fstream>
-#include <mutex>
 #include <thread>
 
 #include "ringtron/base/check.h"
@@ -145,7 +144,7 @@ class Setup {
   }
 
   // A message to and from every other rank. Empty if all came as they were sent.
-  std::string trial(PeerCopies& copies, const std::function<std::string()>& fault) {
+  std::string trial(PeerCopies& copies) {
     const auto options = at::TensorOptions().device(at::kCUDA).dtype(at::kInt);
     const at::Tensor own = at::full({1024}, group_.rank + 1, options);
     std::vector<Send> sends;
@@ -156,12 +155,14 @@ class Setup {
       receives.push_back({rank, at::zeros({1024}, options)});
     }
     const auto end = std::chrono::steady_clock::now() + kTrialTime;
-    const PeerCopies::Ticket ticket = copies.exchange(sends, receives);
+    const auto in_time = [&] {
+      still_well_();
+      RT_CHECK(std::chrono::steady_clock::now() < end, "a message did not come");
+    };
+    const PeerCopies::Ticket ticket = copies.exchange(sends, receives, in_time);
     copies.wait(ticket);
     while (!PeerCopies::has_ended(ticket)) {
-      still_well_();
-      if (std::string reason = fault(); !reason.empty()) return reason;
-      if (std::chrono::steady_clock::now() > end) return "a message did not come";
+      in_time();
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     for (const Receive& message : receives) {
@@ -176,28 +177,9 @@ class Setup {
   const std::function<void()>& still_well_;
 };
 
-// What the courier has to tell: during the trial to the trial, afterwards to whom it concerns.
-struct Faults {
-  std::mutex mutex;
-  bool tried = false;
-  std::string first;
-  std::function<void(const std::string&)> failed;
-
-  void report(const std::string& reason) {
-    const std::lock_guard lock(mutex);
-    if (first.empty()) first = reason.substr(0, reason.find('\n'));
-    if (tried) failed(reason);
-  }
-  std::string of_trial() {
-    const std::lock_guard lock(mutex);
-    return first;
-  }
-};
-
 }  // namespace
 
-PeerCopiesSetup set_up_peer_copies(const Group& group, c10d::Store& store, const std::function<void()>& still_well,
-                                   std::function<void(const std::string&)> failed) {
+PeerCopiesSetup set_up_peer_copies(const Group& group, c10d::Store& store, const std::function<void()>& still_well) {
   Setup setup(group, store, still_well);
   PeerCopiesSetup result;
   result.why_not = setup.places();
@@ -205,20 +187,17 @@ PeerCopiesSetup set_up_peer_copies(const Group& group, c10d::Store& store, const
   std::unique_ptr<SharedPages> pages = setup.pages(result.why_not);
   if (!result.why_not.empty()) return result;
 
-  const auto faults = std::make_shared<Faults>();
-  faults->failed = std::move(failed);
   std::string reason;
   try {
     const PeerBoard board(pages->data(), group.size());
-    result.copies = std::make_unique<PeerCopies>(board, group.rank, make_cuda_peer_memory(std::move(*pages)),
-                                                 [faults](const std::string& fault) { faults->report(fault); });
+    result.copies = std::make_unique<PeerCopies>(board, group.rank, make_cuda_peer_memory(std::move(*pages)));
   } catch (const std::exception& error) {
     reason = line_of(error);
   }
   result.why_not = setup.agree("channel", reason);
   if (result.why_not.empty()) {
     try {
-      reason = setup.trial(*result.copies, [&] { return faults->of_trial(); });
+      reason = setup.trial(*result.copies);
     } catch (const CommError&) {
       throw;
     } catch (const std::exception& error) {
@@ -233,8 +212,6 @@ PeerCopiesSetup set_up_peer_copies(const Group& group, c10d::Store& store, const
     result.copies.reset();
     static_cast<void>(cudaGetLastError());
   }
-  const std::lock_guard lock(faults->mutex);
-  faults->tried = true;
   return result;
 }
 

@@ -19,8 +19,7 @@ struct PeerCopiesSetup {
 
 // All ranks call it, with a store of the group's own. Ranks of one machine whose GPUs have NVLink between them make a channel
 // and send a message each way through it; if one of them cannot, or it arrives wrong, no rank uses it.
-// `still_well` is called while this waits for others and ends the wait by an exception. `failed`: see PeerCopies.
-PeerCopiesSetup set_up_peer_copies(const Group& group, c10d::Store& store, const std::function<void()>& still_well,
-                                   std::function<void(const std::string&)> failed);
+// `still_well` is called while this waits for others and ends the wait by an exception.
+PeerCopiesSetup set_up_peer_copies(const Group& group, c10d::Store& store, const std::function<void()>& still_well);
 
 }  // namespace ringtron

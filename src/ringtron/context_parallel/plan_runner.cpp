@@ -10,6 +10,7 @@
 
 #include "ringtron/base/check.h"
 #include "ringtron/context_parallel/attend_call.h"
+#include "ringtron/context_parallel/attend_streams.h"
 #include "ringtron/context_parallel/half_gradients.h"
 #include "ringtron/context_parallel/held_blocks.h"
 #include "ringtron/context_parallel/observed.h"
@@ -22,6 +23,7 @@ namespace ringtron {
 namespace {
 
 using internal::AttendCall;
+using internal::AttendStreams;
 using internal::GradientSums;
 using internal::HalfGradients;
 using internal::HeldBlocks;
@@ -204,29 +206,41 @@ BlockOutput output_for_blocks(const PlanContext& context, const SavedForward& sa
   return result;
 }
 
-// What the attends of a backward step have in common.
-struct BackwardStep {
+// Whether attends run beside each other: more than one, and kernels that keep nothing of their own on the device.
+bool attends_apart(const ExchangePlan& plan, const PlanContext& context) {
+  std::size_t attends = 0;
+  for (const Step& step : plan.steps) attends += step.attends.size();
+  return attends > 1 && context.tiles == nullptr;
+}
+
+// What an attend gave, until its stream has been joined.
+struct AttendedPart {
+  Attend attend;
+  BlockResult result;
+};
+struct AttendedGradient {
+  Attend attend;
+  PositionRange piece;  // the held rows of which the attend's keys are a part
+  at::Tensor dq;
+  KeyValue keys;
+};
+
+// What the attends of a backward have in common.
+struct BackwardInputs {
   const PlanContext& context;
   const StepCalls& kernels;
   const at::Tensor& q;
   const OutputGradient& output;
-  std::size_t number;
 };
 
-// An attend's gradients; of a half of the heads nothing while the other half is still to come.
-std::optional<BlockGradient> attend_backward(const BackwardStep& step, const StepCall& planned, const AttendCall& call,
-                                             const KeyValue& block, HalfGradients& halves) {
-  const Observed observed(step.context.observer, "attend", static_cast<int>(step.number));
-  const at::Tensor queries = call.queries(step.q);
+// An attend's gradients; of a half of the heads, which go into `room`, nothing while the other half is still to come.
+std::optional<BlockGradient> attend_backward(const BackwardInputs& inputs, const StepCall& planned, const AttendCall& call,
+                                             const KeyValue& block, BlockGradient& room, HalfGradients& halves) {
+  const at::Tensor queries = call.queries(inputs.q);
   BlockCall single = call.block_call();
-  BlockGradient room;
-  if (call.is_half()) {
-    room = halves.room(planned.attend, call.heads(), call.rows_of_queries(step.q), call.of_sample(block.k, 1),
-                       call.of_sample(block.v, 1));
-    single.into = &room;
-  }
-  BlockGradient part = step.kernels.backward(planned, queries, call.keys(block.k), call.keys(block.v),
-                                             call.output(step.output), single);
+  if (call.is_half()) single.into = &room;
+  BlockGradient part = inputs.kernels.backward(planned, queries, call.keys(block.k), call.keys(block.v),
+                                               call.output(inputs.output), single);
   call.count(cells_of(planned, queries, block.k));
   if (!call.is_half()) return part;
   return halves.put(planned.attend, call.heads(), part);
@@ -252,31 +266,40 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
   const int last_owner = (plan.rank + 1) % plan.ranks;
   if (keeps_last_block) held.keep(last_owner);
   const StepCalls kernels(plan, context, AttentionPass::forward, q, k, v);
+  AttendStreams streams(q.device(), attends_apart(plan, context));
+  std::vector<AttendedPart> attended;
+  const auto merge_attended = [&](std::size_t i) {
+    streams.join();
+    const Observed observed(context.observer, "merge", static_cast<int>(i));
+    for (const AttendedPart& part : attended) accumulator.merge(part.attend.q.begin, part.result.out, part.result.lse, part.attend.sample);
+    attended.clear();
+  };
   bool twice = context.fault == CpFault::double_count;
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
+    streams.inputs_are_given();
+    if (step.communicates) merge_attended(i);
     Hop hop;
     {
       const Observed observed(context.observer, "start messages", static_cast<int>(i));
       hop = context.replays ? replayed(i, *context.kept, held) : start_messages(step, context, held, nullptr);
     }
+    if (context.replays) streams.inputs_are_given();
     const std::vector<StepCall> calls = kernels.of_step(i);
     for (std::size_t j = 0; j < calls.size(); ++j) {
       const Attend& attend = calls[j].attend;
       RT_CHECK(attend.heads == HeadPart::all, "a forward plan attends with half of the heads");
       const AttendCall call(context, plan.rank, attend, q.size(2), k.size(2));
-      const KeyValue block = held.rows(attend.owner, attend.kv);
-      const at::Tensor queries = call.queries(q);
       for (int repeat = 0; repeat < (twice ? 2 : 1); ++repeat) {
-        BlockResult part;
-        {
-          const Observed observed(context.observer, "attend", static_cast<int>(i));
-          part = kernels.forward(calls[j], queries, call.keys(block.k), call.keys(block.v), call.block_call());
-          call.count(cells_of(calls[j], queries, block.k));
-        }
+        const auto scope = streams.next();
+        const Observed observed(context.observer, "attend", static_cast<int>(i));
+        const KeyValue block = held.rows(attend.owner, attend.kv);
+        const at::Tensor queries = call.queries(q);
+        BlockResult part = kernels.forward(calls[j], queries, call.keys(block.k), call.keys(block.v), call.block_call());
+        call.count(cells_of(calls[j], queries, block.k));
+        streams.gives({part.out, part.lse});
         if (context.fault == CpFault::drop_merge && is_last_attend(plan, i, j + 1 == calls.size())) continue;
-        const Observed observed(context.observer, "merge", static_cast<int>(i));
-        accumulator.merge(attend.q.begin, part.out, part.lse, attend.sample);
+        attended.push_back({attend, std::move(part)});
       }
       twice = false;
     }
@@ -288,6 +311,7 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
     }
     held.release_after(i);
   }
+  merge_attended(plan.steps.size() - 1);
   if (context.sink.defined()) accumulator.add_sink(context.sink);
   const SoftmaxAccumulator::Result merged = accumulator.result();
   ForwardState state{merged.out, merged.lse, {}, {}};
@@ -312,9 +336,26 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
   const StepCalls kernels(plan, context, AttentionPass::backward, q, saved.k, saved.v);
   RowSum dq(q, q.size(0), accumulate);
   HalfGradients halves;
+  AttendStreams streams(q.device(), attends_apart(plan, context));
+  std::vector<AttendedGradient> attended;
+  const auto add_attended = [&](std::size_t i) {
+    streams.join();
+    const Observed observed(context.observer, "merge", static_cast<int>(i));
+    for (const AttendedGradient& part : attended) {
+      if (part.attend.sample == kEverySample) {
+        dq.add(part.attend.q, part.dq, whole.scale);
+      } else {
+        dq.add_sample(part.attend.q, part.attend.sample, part.dq, whole.scale);
+      }
+      sums.add(part.attend, part.piece, part.keys);
+    }
+    attended.clear();
+  };
 
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
+    streams.inputs_are_given();
+    if (step.communicates) add_attended(i);
     Hop hop;
     {
       const Observed observed(context.observer, "start messages", static_cast<int>(i));
@@ -324,19 +365,22 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
       const Attend& attend = planned.attend;
       const AttendCall call(context, plan.rank, attend, q.size(2), saved.k.size(2));
       if (!call.has_heads()) continue;
+      BlockGradient room;
+      if (call.is_half()) {
+        add_attended(i);  // memory for it may be what an attend under way reads
+        room = halves.room(attend, call.heads(), call.rows_of_queries(q), call.of_sample(held.rows(attend.owner, attend.kv).k, 1),
+                           call.of_sample(held.rows(attend.owner, attend.kv).v, 1));
+      }
+      const auto scope = streams.next();
+      const Observed observed(context.observer, "attend", static_cast<int>(i));
       const KeyValue block = held.rows(attend.owner, attend.kv);
       const std::optional<BlockGradient> part =
-          attend_backward({context, kernels, saved.q, whole.output, i}, planned, call, block, halves);
+          attend_backward({context, kernels, saved.q, whole.output}, planned, call, block, room, halves);
       if (!part) continue;
-      const Observed observed(context.observer, "merge", static_cast<int>(i));
-      if (attend.sample == kEverySample) {
-        dq.add(attend.q, part->dq, whole.scale);
-      } else {
-        dq.add_sample(attend.q, attend.sample, part->dq, whole.scale);
-      }
       const std::int64_t heads = saved.k.size(2);
-      sums.add(attend, held.piece_of(attend.owner, attend.kv),
-               {call.key_gradient(part->dk, heads), call.key_gradient(part->dv, heads)});
+      const KeyValue keys{call.key_gradient(part->dk, heads), call.key_gradient(part->dv, heads)};
+      streams.gives({part->dq, keys.k, keys.v});
+      attended.push_back({attend, held.piece_of(attend.owner, attend.kv), part->dq, keys});
     }
     const Observed observed(context.observer, "wait", static_cast<int>(i));
     hop.work.wait();
@@ -349,6 +393,7 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
     }
     held.release_after(i);
   }
+  add_attended(plan.steps.size() - 1);
   RT_CHECK(halves.empty(), "a backward plan attends with one half of the heads only");
   KeyValue home = sums.home(context.key_gradient_type);
   at::Tensor d_sink;

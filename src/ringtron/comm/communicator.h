@@ -59,6 +59,8 @@ class Communicator {
   virtual int rank() const = 0;                 // within the group
   virtual int size() const = 0;
   virtual int global_rank(int group_rank) const = 0;
+  // Whether exchange() leaves a device's multiprocessors to others. May become true with the first exchange, then on all ranks.
+  virtual bool exchanges_without_kernels() const { return false; }
 
   // In place.
   virtual Work all_reduce(at::Tensor tensor, ReduceOp op = ReduceOp::sum) = 0;

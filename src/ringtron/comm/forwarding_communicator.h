@@ -17,6 +17,7 @@ class ForwardingCommunicator : public Communicator {
   int rank() const final { return inner_.rank(); }
   int size() const final { return inner_.size(); }
   int global_rank(int group_rank) const final { return inner_.global_rank(group_rank); }
+  bool exchanges_without_kernels() const final { return inner_.exchanges_without_kernels(); }
 
  protected:
   Communicator& inner() { return inner_; }

@@ -232,6 +232,7 @@ class NcclCommunicator final : public Communicator {
   int rank() const override { return group().rank; }
   int size() const override { return group().size(); }
   int global_rank(int group_rank) const override { return group().members.at(group_rank); }
+  bool exchanges_without_kernels() const override { return copies_ != nullptr; }
 
   Work all_reduce(at::Tensor tensor, ReduceOp op) override {
     RT_CHECK(tensor.is_contiguous(), "{} group: all_reduce needs a contiguous tensor", name());

@@ -3,63 +3,73 @@
 #include <ATen/ATen.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
-#include <map>
-
 namespace ringtron::internal {
 namespace {
 
-std::array<c10::Stream, 2> streams_of(at::Device device) {
-  thread_local std::map<at::DeviceIndex, std::array<c10::Stream, 2>> known;
-  const c10::impl::VirtualGuardImpl impl(device.type());
-  const auto stream = [&] { return impl.getStreamFromGlobalPool(device, /*isHighPriority=*/false); };
-  const auto found = known.find(device.index());
-  if (found != known.end()) return found->second;
-  return known.emplace(device.index(), std::array<c10::Stream, 2>{stream(), stream()}).first->second;
+c10::Stream current_stream(at::Device device) { return c10::impl::VirtualGuardImpl(device.type()).getStream(device); }
+
+void wait_for(const c10::Stream& waits, const c10::Stream& other) {
+  c10::Event here(other.device_type());
+  here.record(other);
+  here.block(waits);
 }
 
-c10::Stream current_stream(at::Device device) { return c10::impl::VirtualGuardImpl(device.type()).getStream(device); }
+void record(std::initializer_list<at::Tensor> tensors, const c10::Stream& stream) {
+  for (const at::Tensor& tensor : tensors) {
+    if (tensor.defined()) tensor.record_stream(stream);
+  }
+}
 
 }  // namespace
 
-AttendStreams::AttendStreams(at::Device device, bool wanted) : callers_(current_stream(device)) {
-  if (!wanted || !device.is_cuda()) return;
-  const std::array<c10::Stream, 2> streams = streams_of(device);
-  sides_ = {Side{streams[0]}, Side{streams[1]}};
+AttendStreams::AttendStreams(at::Device device, bool wanted) : caller_(current_stream(device)) {
+  if (!wanted) return;
+  const std::vector<c10::Stream> pool = attend_stream_pool(device);
+  if (pool.empty()) return;
+  wait_for(pool[0], caller_);
+  current_.emplace(pool[0]);
+  for (std::size_t i = 1; i < pool.size(); ++i) turns_.push_back({pool[i]});
 }
 
-AttendStreams::~AttendStreams() { join(); }
+AttendStreams::~AttendStreams() {
+  if (!current_) return;
+  join();
+  wait_for(caller_, current_->current_stream());
+}
 
 void AttendStreams::inputs_are_given() {
-  if (!sides_) return;
-  inputs_.emplace(callers_.device_type());
-  inputs_->record(callers_);
+  if (!current_) return;
+  inputs_.emplace(caller_.device_type());
+  inputs_->record(current_->current_stream());
 }
 
 std::optional<c10::StreamGuard> AttendStreams::next() {
-  if (!sides_) return {};
-  Side& side = (*sides_)[static_cast<std::size_t>(turn_)];
-  turn_ = 1 - turn_;
-  side.busy = true;
-  inputs_->block(side.stream);
-  return std::optional<c10::StreamGuard>(std::in_place, side.stream);
+  if (!current_) return {};
+  if (next_ == turns_.size()) {
+    // From the highest priority again: it must not pass by those under way.
+    for (const Turn& turn : turns_) wait_for(turns_[0].stream, turn.stream);
+    next_ = 0;
+  }
+  Turn& turn = turns_[next_++];
+  turn.busy = true;
+  inputs_->block(turn.stream);
+  return std::optional<c10::StreamGuard>(std::in_place, turn.stream);
 }
 
 void AttendStreams::gives(std::initializer_list<at::Tensor> results) const {
-  if (!sides_) return;
-  for (const at::Tensor& result : results) {
-    if (result.defined()) result.record_stream(callers_);
-  }
+  if (current_) record(results, current_->current_stream());
 }
 
 void AttendStreams::join() {
-  if (!sides_) return;
-  for (Side& side : *sides_) {
-    if (!side.busy) continue;
-    c10::Event end(side.stream.device_type());
-    end.record(side.stream);
-    end.block(callers_);
-    side.busy = false;
+  if (!current_) return;
+  for (Turn& turn : turns_) {
+    if (turn.busy) wait_for(current_->current_stream(), turn.stream);
+    turn.busy = false;
   }
+}
+
+void AttendStreams::returns(std::initializer_list<at::Tensor> results) const {
+  if (current_) record(results, caller_);
 }
 
 }  // namespace ringtron::internal

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "ringtron/kernels/device/streams.h"
+
 namespace ringtron::internal {
 namespace {
 
@@ -24,7 +26,7 @@ void record(std::initializer_list<at::Tensor> tensors, const c10::Stream& stream
 
 AttendStreams::AttendStreams(at::Device device, bool wanted) : caller_(current_stream(device)) {
   if (!wanted) return;
-  const std::vector<c10::Stream> pool = attend_stream_pool(device);
+  const std::vector<c10::Stream> pool = streams_by_priority(device);
   if (pool.empty()) return;
   wait_for(pool[0], caller_);
   current_.emplace(pool[0]);

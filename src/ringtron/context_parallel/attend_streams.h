@@ -6,7 +6,6 @@
 // runs in the current stream, which this sets while it lives and which is in order with the caller's.
 // What an attend gives may be used after join(); what it reads must stay until then. On a device without streams, or if not
 // wanted, everything runs in the caller's stream.
-// The streams of a thread and device are always the same: LibTorch keeps memory by stream.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -53,8 +52,5 @@ class AttendStreams {
   std::optional<c10::Event> inputs_;
   std::size_t next_ = 0;
 };
-
-// This thread's streams of a device, by falling priority; empty where there are none.
-std::vector<c10::Stream> attend_stream_pool(at::Device device);
 
 }  // namespace ringtron::internal

@@ -1,7 +1,7 @@
 // One group of ranks, and the operations they do together.
 //
 // All ranks of a group call the same operations in the same order with the same shapes and types; CheckedCommunicator
-// verifies that. Every operation returns at once with a Work; the result may be used after Work::wait(), and the
+// verifies that. Every operation returns at once with a Work (exchange() may first wait for its peers' hosts to come to it); the result may be used after Work::wait(), and the
 // tensors must stay alive and untouched until then. On CPU wait() blocks the thread; on CUDA it makes the current
 // stream wait, not the host: each back end communicates on a stream of its own.
 // An operation or a wait throws CommError, within the group's timeout, when a peer dies, never comes or disagrees; it

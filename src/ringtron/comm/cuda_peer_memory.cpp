@@ -40,7 +40,7 @@ class OpenAllocations {
     if (added) at->second.memory = c10::cuda::CUDACachingAllocator::getIpcDevPtr(handle);
     at->second.used = ++uses_;
     std::byte* const begin = static_cast<std::byte*>(at->second.memory.get());
-    if (added) close_unused();
+    if (added || uses_ % kLookEvery == 0) close_unused();
     return begin + where.offset;
   }
 
@@ -50,10 +50,12 @@ class OpenAllocations {
     std::int64_t used = 0;
   };
 
-  // An allocation that its owner has given back stays the owner's no more, but occupies memory while it is open here.
+  static constexpr std::int64_t kLookEvery = 100;
+
+  // An allocation that its owner has given back to the driver occupies memory while it is open here.
   void close_unused() {
     constexpr std::size_t kMost = 256;
-    constexpr std::int64_t kForgotten = 10'000;
+    constexpr std::int64_t kForgotten = 1000;  // uses of others since: a few steps of training
     std::erase_if(open_, [&](const auto& entry) { return uses_ - entry.second.used > kForgotten; });
     while (open_.size() > kMost) {
       open_.erase(std::ranges::min_element(open_, {}, [](const auto& entry) { return entry.second.used; }));
@@ -84,8 +86,10 @@ class CudaPeerMemory final : public PeerMemory {
     const auto* const begin = static_cast<const std::byte*>(tensor.storage().data());
     const auto shared = c10::cuda::CUDACachingAllocator::shareIpcHandle(tensor.storage().mutable_data());
     PeerPointer pointer;
-    RT_CHECK(shared.handle.size() <= pointer.handle.size(), "a handle of {} bytes for memory of a GPU, at most {} expected",
-             shared.handle.size(), pointer.handle.size());
+    // The handle's second byte tells the kind. Those of expandable segments grow with the segment, and can come again for other
+    // memory.
+    RT_CHECK(shared.handle.size() >= 2 && shared.handle[1] == 'c', "LibTorch's allocator uses expandable segments");
+    RT_CHECK_LE(shared.handle.size(), pointer.handle.size(), "bytes of a handle for memory of a GPU");
     std::memcpy(pointer.handle.data(), shared.handle.data(), shared.handle.size());
     pointer.handle_bytes = static_cast<std::uint32_t>(shared.handle.size());
     pointer.offset = shared.offset + (static_cast<const std::byte*>(tensor.data_ptr()) - begin);
@@ -96,6 +100,7 @@ class CudaPeerMemory final : public PeerMemory {
     const at::cuda::CUDAStream stream = at::cuda::getCurrentCUDAStream(device_);
     std::vector<CUstreamBatchMemOpParams> writes(flags.size());
     for (std::size_t i = 0; i < flags.size(); ++i) writes[i] = write_of(*flags[i], value);
+    marked_.block(stream);  // flags only grow, also where the current stream is not the last one
     run(stream, writes);
     marked_.record(stream);
   }
@@ -107,7 +112,7 @@ class CudaPeerMemory final : public PeerMemory {
   }
 
   void fetch(int peer, const Flag& ready, std::uint32_t value, std::span<const Copy> copies, Flag& moved) override {
-    const at::cuda::CUDAStream stream = streams_.try_emplace(peer, at::cuda::getStreamFromPool(/*isHighPriority=*/true)).first->second;
+    const at::cuda::CUDAStream stream = stream_for(peer);
     std::vector<const std::byte*> sources;  // opened first: opening may wait for the device
     for (const Copy& copy : copies) sources.push_back(allocations_.find(copy.from));
     marked_.block(stream);
@@ -143,6 +148,13 @@ class CudaPeerMemory final : public PeerMemory {
     operation.writeValue.address = address(flag);
     operation.writeValue.value = value;
     return operation;
+  }
+
+  at::cuda::CUDAStream stream_for(int peer) {
+    const auto known = streams_.find(peer);
+    if (known != streams_.end()) return known->second;
+    // Of normal priority, which means nothing to copies: the pool of high priority is the one from which streams of kernels come.
+    return streams_.emplace(peer, at::cuda::getStreamFromPool(/*isHighPriority=*/false)).first->second;
   }
 
   void run(CUstream stream, std::vector<CUstreamBatchMemOpParams> operations) const {

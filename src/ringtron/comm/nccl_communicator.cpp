@@ -34,6 +34,7 @@ namespace {
 using C10dWork = c10::intrusive_ptr<c10d::Work>;
 
 constexpr auto kMonitorPeriod = std::chrono::milliseconds(200);
+constexpr auto kReleasePeriod = std::chrono::milliseconds(20);
 
 // c10d reads these when a process group is made. What the user has set stays.
 void set_environment_defaults() {
@@ -62,11 +63,11 @@ class NcclChannel {
   }
 
   ~NcclChannel() {
-    if (liveness_ != nullptr) liveness_->forget(callback_);
     try {
-      if (copies_) copies_->drain();  // while the monitor can still end what a peer does not
+      if (copies_) copies_->drain();  // while a peer's death is still told and the monitor can end the wait
     } catch (const std::exception&) {  // as below
     }
+    if (liveness_ != nullptr) liveness_->forget(callback_);
     {
       std::lock_guard lock(mutex_);
       stopping_ = true;
@@ -137,21 +138,30 @@ class NcclChannel {
       aborted_ = true;
       lock.unlock();
       watch_.clear();
-      try {
-        nccl_->abort();
-      } catch (const std::exception&) {  // what matters is that operations end; the reason is known already
-      }
-      release_copies();
+      end_operations();
       return;
     }
   }
 
-  void release_copies() {
-    std::unique_lock lock(mutex_);
-    while (!stopping_) {
-      if (copies_) copies_->release();
-      wake_.wait_for(lock, kMonitorPeriod);
+  // NCCL may wait for the device, whose streams may wait for a copy: so both at once, and copies until all is over.
+  void end_operations() {
+    std::atomic<bool> ended = false;
+    std::thread ends([&] {
+      try {
+        nccl_->abort();
+      } catch (const std::exception&) {  // what matters is that operations end; the reason is known already
+      }
+      ended = true;
+      wake_.notify_all();
+    });
+    {
+      std::unique_lock lock(mutex_);
+      do {
+        if (copies_) copies_->release();
+        wake_.wait_for(lock, kReleasePeriod);
+      } while (!stopping_ || !ended);
     }
+    ends.join();
   }
 
   Group group_;
@@ -192,13 +202,16 @@ class NcclWork final : public Work::State {
   void wait() override {
     guarded(*channel_, operation_, [&] {
       const C10dWork work = channel_->watch().work(watched_);
-      if (!work) return;
+      if (!work) {
+        if (landed_) landed_->block(at::cuda::getCurrentCUDAStream());
+        return;
+      }
       work->wait();
       // This stream goes on when the operation has ended. Recording may block while the stream's queue is full, so no lock is
       // held: the monitor must be able to abort.
-      const auto landed = std::make_shared<at::cuda::CUDAEvent>();
-      landed->record();
-      channel_->watch().waited(watched_, [landed] { return landed->query(); });
+      landed_ = std::make_shared<at::cuda::CUDAEvent>();
+      landed_->record();
+      channel_->watch().waited(watched_, [landed = landed_] { return landed->query(); });
     });
   }
 
@@ -206,6 +219,7 @@ class NcclWork final : public Work::State {
   std::shared_ptr<NcclChannel> channel_;
   Operation operation_;
   OperationWatch::Handle watched_;
+  std::shared_ptr<at::cuda::CUDAEvent> landed_;  // once it has been waited for
 };
 
 class CopyWork final : public Work::State {
@@ -277,7 +291,8 @@ class NcclCommunicator final : public Communicator {
   Work exchange(std::span<const Send> sends, std::span<const Receive> receives) override {
     check_exchange(group(), sends, receives);
     if (!asked_for_copies_) {
-      copies_ = channel_->copies({"exchange", sequence_ + 1});
+      const Operation first{"exchange", sequence_ + 1};
+      copies_ = guarded(*channel_, first, [&] { return channel_->copies(first); });
       asked_for_copies_ = true;
     }
     if (copies_ != nullptr) return copy(sends, receives);

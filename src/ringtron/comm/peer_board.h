@@ -2,7 +2,7 @@
 //
 // Flags are words that a device writes in the order of its stream and that devices and hosts wait for; they only grow, but for
 // wrapping around. Notices go from a sender's host to a receiver's, one ring for each ordered pair of ranks.
-// Any rank may use any flag; a ring has one thread that pushes and one that pops.
+// Any rank may use any flag; a ring has one thread at a time that pushes and one that pops.
 #pragma once
 
 #include <array>

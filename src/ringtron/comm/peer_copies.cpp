@@ -16,13 +16,17 @@ void add_once(std::vector<Flag*>& flags, Flag& flag) {
 }  // namespace
 
 PeerCopies::~PeerCopies() {
-  drain();
+  try {
+    drain();
+  } catch (const std::exception&) {  // the device has failed, and what it does is not known
+    released_ = true;
+  }
   // Streams may still look at the flags, which would go with it; and after a failure the process ends.
   if (released_) static_cast<void>(memory_.release());
 }
 
 void PeerCopies::drain() {
-  if (std::uncaught_exceptions() > 0) released_ = true;
+  if (std::uncaught_exceptions() > 0) release();
   if (!released_) memory_->finish();
 }
 

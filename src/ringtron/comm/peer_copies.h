@@ -10,7 +10,7 @@
 // the device (as freeing or opening memory does) ends. A stream waits only for streams to come to the same exchange or an
 // earlier one, also when all streams share one queue (CUDA_DEVICE_MAX_CONNECTIONS=1).
 //
-// One thread calls exchange() and wait(); has_ended() and release() may be called by any.
+// One thread at a time calls exchange() and wait(); has_ended() and release() may be called by any.
 #pragma once
 
 #include <ATen/core/Tensor.h>

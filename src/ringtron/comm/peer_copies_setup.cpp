@@ -64,7 +64,7 @@ std::string hindrance(const Place& own, const Place& peer) {
   int device = 0;
   if (cudaDeviceGetByPCIBusId(&device, peer.gpu.c_str()) != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
-    return {};  // hidden from this process; the trial tells
+    return {};  // hidden from this process; the trial tells whether its memory can be reached
   }
   // Atomic operations between GPUs are what NVLink has and PCI Express has not, where copies through the host can be faster.
   int linked = 0;
@@ -113,9 +113,10 @@ class Setup {
     say(fmt::format("place/{}", group_.rank), own.text());
     for (int rank = 0; rank < group_.size() && reason.empty(); ++rank) {
       if (rank == group_.rank) continue;
+      const std::string place = hear(fmt::format("place/{}", rank));
       try {
-        reason = hindrance(own, parsed(hear(fmt::format("place/{}", rank))));
-      } catch (const InternalError& error) {
+        reason = hindrance(own, parsed(place));
+      } catch (const std::exception& error) {
         reason = line_of(error);
       }
     }
@@ -143,12 +144,16 @@ class Setup {
     return pages;
   }
 
-  // A message to and from every other rank. Empty if all came as they were sent.
-  std::string trial(PeerCopies& copies) {
-    const auto options = at::TensorOptions().device(at::kCUDA).dtype(at::kInt);
-    const at::Tensor own = at::full({1024}, group_.rank + 1, options);
+  struct Trial {
     std::vector<Send> sends;
     std::vector<Receive> receives;
+  };
+
+  // A message to and from every other rank. Empty if all came as they were sent.
+  std::string run(Trial& trial, PeerCopies& copies) {
+    auto& [sends, receives] = trial;
+    const auto options = at::TensorOptions().device(at::kCUDA).dtype(at::kInt);
+    const at::Tensor own = at::full({1024}, group_.rank + 1, options);
     for (int rank = 0; rank < group_.size(); ++rank) {
       if (rank == group_.rank) continue;
       sends.push_back({rank, own});
@@ -195,10 +200,12 @@ PeerCopiesSetup set_up_peer_copies(const Group& group, c10d::Store& store, const
     reason = line_of(error);
   }
   result.why_not = setup.agree("channel", reason);
+  auto trial = std::make_unique<Setup::Trial>();
   if (result.why_not.empty()) {
     try {
-      reason = setup.trial(*result.copies);
+      reason = setup.run(*trial, *result.copies);
     } catch (const CommError&) {
+      result.copies->release();
       throw;
     } catch (const std::exception& error) {
       reason = line_of(error);
@@ -210,6 +217,7 @@ PeerCopiesSetup set_up_peer_copies(const Group& group, c10d::Store& store, const
   if (!result.why_not.empty()) {
     if (result.copies) result.copies->release();
     result.copies.reset();
+    static_cast<void>(trial.release());  // copies may still be written there
     static_cast<void>(cudaGetLastError());
   }
   return result;

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <exception>
+
 #include "ringtron/kernels/device/streams.h"
 
 namespace ringtron::internal {
@@ -14,12 +16,6 @@ void wait_for(const c10::Stream& waits, const c10::Stream& other) {
   c10::Event here(other.device_type());
   here.record(other);
   here.block(waits);
-}
-
-void record(std::initializer_list<at::Tensor> tensors, const c10::Stream& stream) {
-  for (const at::Tensor& tensor : tensors) {
-    if (tensor.defined()) tensor.record_stream(stream);
-  }
 }
 
 }  // namespace
@@ -35,14 +31,19 @@ AttendStreams::AttendStreams(at::Device device, bool wanted) : caller_(current_s
 
 AttendStreams::~AttendStreams() {
   if (!current_) return;
-  join();
-  wait_for(caller_, current_->current_stream());
+  try {
+    join();
+    wait_for(caller_, current_->current_stream());
+  } catch (const std::exception&) {  // of a device that has failed: an error is under way, or the next call meets it
+  }
 }
 
 void AttendStreams::inputs_are_given() {
   if (!current_) return;
   inputs_.emplace(caller_.device_type());
   inputs_->record(current_->current_stream());
+  // Nobody else has them: the current stream was given the last that it does with them before this.
+  std::erase_if(given_, [](const at::Tensor& tensor) { return tensor.use_count() == 1 && tensor.storage().use_count() == 1; });
 }
 
 std::optional<c10::StreamGuard> AttendStreams::next() {
@@ -58,8 +59,11 @@ std::optional<c10::StreamGuard> AttendStreams::next() {
   return std::optional<c10::StreamGuard>(std::in_place, turn.stream);
 }
 
-void AttendStreams::gives(std::initializer_list<at::Tensor> results) const {
-  if (current_) record(results, current_->current_stream());
+void AttendStreams::gives(std::initializer_list<at::Tensor> results) {
+  if (!current_) return;
+  for (const at::Tensor& result : results) {
+    if (result.defined()) given_.push_back(result);
+  }
 }
 
 void AttendStreams::join() {
@@ -68,10 +72,6 @@ void AttendStreams::join() {
     if (turn.busy) wait_for(current_->current_stream(), turn.stream);
     turn.busy = false;
   }
-}
-
-void AttendStreams::returns(std::initializer_list<at::Tensor> results) const {
-  if (current_) record(results, caller_);
 }
 
 }  // namespace ringtron::internal

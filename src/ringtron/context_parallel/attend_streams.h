@@ -4,8 +4,8 @@
 // a plan's attends would lose. So attends take turns on streams of falling priority: an earlier attend's kernels go first, also
 // the small ones at its end, on which a message may wait. What prepares and sums up has the highest priority of all; it
 // runs in the current stream, which this sets while it lives and which is in order with the caller's.
-// What an attend gives may be used after join(); what it reads must stay until then. On a device without streams, or if not
-// wanted, everything runs in the caller's stream.
+// What an attend gives may be used after join(); what it reads must stay until then. The caller uses what comes of a call in
+// the stream in which it calls. On a device without streams, or if not wanted, everything runs in the caller's stream.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -31,14 +31,13 @@ class AttendStreams {
 
   // While the guard lives, the current stream is that of the next attend.
   std::optional<c10::StreamGuard> next();
-  // These tensors are what an attend gave; undefined ones count for nothing.
-  void gives(std::initializer_list<at::Tensor> results) const;
+  // These tensors are what an attend gave. Their memory is the attend's stream's again only when later attends wait for what
+  // the current stream does with them; LibTorch's record_stream would keep it until the device has done that, with the host
+  // layers ahead. Undefined ones count for nothing.
+  void gives(std::initializer_list<at::Tensor> results);
 
   // The current stream, outside of next(), waits for all attends so far.
   void join();
-
-  // These tensors are for the caller.
-  void returns(std::initializer_list<at::Tensor> results) const;
 
  private:
   struct Turn {
@@ -50,6 +49,7 @@ class AttendStreams {
   std::optional<c10::StreamGuard> current_;  // none: no streams but the caller's
   std::vector<Turn> turns_;
   std::optional<c10::Event> inputs_;
+  std::vector<at::Tensor> given_;
   std::size_t next_ = 0;
 };
 

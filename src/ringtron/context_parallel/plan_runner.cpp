@@ -298,7 +298,6 @@ ForwardState run_forward(const ExchangePlan& plan, bool keeps_last_block, const 
     state.last_k = last.k;
     state.last_v = last.v;
   }
-  attends.streams().returns({state.out, state.lse, state.last_k, state.last_v});
   return state;
 }
 
@@ -341,9 +340,7 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
     d_sink = -(p * whole.output.delta).sum(at::IntArrayRef{0, 2});
     if (whole.scale.defined()) d_sink.mul_(whole.scale);
   }
-  PlanGradient result{attends.dq(), std::move(home.k), std::move(home.v), std::move(d_sink)};
-  attends.streams().returns({result.dq, result.dk, result.dv, result.d_sink});
-  return result;
+  return {attends.dq(), std::move(home.k), std::move(home.v), std::move(d_sink)};
 }
 
 }  // namespace ringtron

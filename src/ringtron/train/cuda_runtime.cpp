@@ -15,23 +15,29 @@
 namespace ringtron {
 namespace {
 
+constexpr const char* kConnections = "CUDA_DEVICE_MAX_CONNECTIONS";
+
 // Megatron-LM demands CUDA_DEVICE_MAX_CONNECTIONS=1: one queue for all streams of a GPU, so that kernels start in the order in which
 // the host gave them. Here order comes from events and priorities, and with one queue attention kernels that could run
 // beside each other do not. The driver reads it when it starts.
-void allow_streams_apart(int local_rank) {
-  constexpr const char* kName = "CUDA_DEVICE_MAX_CONNECTIONS";
-  const char* set = std::getenv(kName);
-  if (set == nullptr || std::string_view(set) != "1") return;
-  ::setenv(kName, "8", 1);
-  if (local_rank == 0) fmt::print(stderr, "{}=1: taken as 8, the driver's own default; Ringtron does not need 1 and loses speed by it\n", kName);
+// True if it was 1.
+bool let_streams_be_apart() {
+  const char* set = std::getenv(kConnections);
+  if (set == nullptr || std::string_view(set) != "1") return false;
+  ::setenv(kConnections, "8", 1);
+  return true;
 }
 
 }  // namespace
 
 at::Device choose_device(const std::string& backend, int local_rank) {
-  allow_streams_apart(local_rank);
+  if (backend == "gloo") return at::kCPU;
+  const bool were_in_one_queue = let_streams_be_apart();
   const int count = c10::cuda::device_count();
-  if (count == 0 || backend == "gloo") return at::kCPU;
+  if (count == 0) return at::kCPU;
+  if (were_in_one_queue && local_rank == 0) {
+    fmt::print(stderr, "{}=1: taken as 8, the driver's default; Ringtron does not need 1 and loses speed by it\n", kConnections);
+  }
   if (local_rank >= count) {
     throw ConfigError(fmt::format("local rank {} has no GPU: this machine has {}. Start at most {} processes here, or "
                                   "use --distributed-backend gloo to run on the CPU",

@@ -81,6 +81,8 @@ class Ringrun {
   std::string out() const { return content(folder_ / "out"); }
   std::string err() const { return content(folder_ / "err"); }
 
+  std::string text_of(const std::string& name) const { return content(folder_ / name); }
+
   int count_in(const std::string& name) const {
     const std::string text = content(folder_ / name);
     return static_cast<int>(std::count(text.begin(), text.end(), '\n'));
@@ -228,6 +230,16 @@ TEST(Ringrun, StopGraceEnds) {
   run.send(SIGTERM);
   EXPECT_EQ(run.wait(), 128 + SIGTERM);
   EXPECT_TRUE(run.all_gone());
+}
+
+TEST(Ringrun, NamesARankThatIsStopped) {
+  Ringrun run({"--nproc-per-node", "2"}, "if [ $RANK = 1 ]; then echo $$ > $DIR/pid; kill -STOP $$; fi; exit 0");
+  ASSERT_TRUE(comes_true([&] { return run.err().find("is stopped (SIGSTOP)") != std::string::npos; })) << run.err();
+  EXPECT_THAT(run.err(), HasSubstr("rank 1 (pid "));
+  EXPECT_THAT(run.err(), Not(HasSubstr("rank 0 (pid ")));
+  ASSERT_TRUE(run.wait_for("pid", 1));
+  ::kill(std::stoi(run.text_of("pid")), SIGCONT);
+  EXPECT_EQ(run.wait(), 0);
 }
 
 TEST(Ringrun, BadOptionIsAUsageError) {

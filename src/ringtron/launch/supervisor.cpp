@@ -129,6 +129,7 @@ class Supervisor {
       }
       // Deaths before signals: a rank that has died already did not die of what we send now.
       collect_dead();
+      report_stopped();
       while (const std::optional<int> signal = signals_.next()) {
         if (*signal != SIGCHLD) forward(*signal);
       }
@@ -197,6 +198,21 @@ class Supervisor {
     if (phase_ != Phase::finding_cause) return;
     const RankFailure& cause = failures_[first_cause(failures_)];
     if (!is_consequence(cause) && !is_silent(cause)) end_others();
+  }
+
+  // A stopped process answers nothing, so its peers can only say whom they wait for; the kernel tells its parent at once.
+  void report_stopped() {
+    for (const Rank& rank : ranks_) {
+      siginfo_t info = {};
+      if (!rank.running || ::waitid(P_PID, static_cast<id_t>(rank.pid), &info, WSTOPPED | WCONTINUED | WNOHANG) != 0) continue;
+      if (info.si_pid != rank.pid) continue;
+      if (info.si_code == CLD_CONTINUED) {
+        say(fmt::format("rank {} (pid {}) goes on", rank.number, rank.pid));
+      } else {
+        say(fmt::format("rank {} (pid {}) is stopped ({}), and the others will wait for it; kill -CONT {} lets it go on", rank.number,
+                        rank.pid, signal_name(info.si_status), rank.pid));
+      }
+    }
   }
 
   void judge(RankFailure failure) {

@@ -21,8 +21,8 @@
 namespace ringtron {
 namespace {
 
-constexpr int kMostRanks = 16;                           // GPUs of the largest machines with NVLink between all of them
-constexpr auto kTrialTime = std::chrono::seconds(20);    // a copy of 4 KB
+constexpr int kMostRanks = 16;                         // GPUs of the largest machines with NVLink between all of them
+constexpr auto kTrialTime = std::chrono::seconds(20);  // a copy of 4 KB
 
 std::string line_of(const std::exception& error) {
   const std::string text = error.what();
@@ -77,7 +77,7 @@ class Setup {
   Setup(const Group& group, c10d::Store& store, const std::function<void()>& still_well)
       : group_(group), store_(store), still_well_(still_well) {}
 
-  // Empty if all ranks say empty; else the first rank's reason, with its number.
+  // Empty if all ranks say empty; else the first rank's reason.
   std::string agree(const char* round, const std::string& reason) {
     say(fmt::format("{}/{}", round, group_.rank), reason.empty() ? "yes" : "no: " + reason);
     std::string first;

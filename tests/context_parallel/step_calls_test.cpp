@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 #include <string>
 
@@ -87,13 +88,23 @@ struct Outcome {
   std::vector<Results> ranks;
   std::vector<ExchangeCounts> counts;
   std::int64_t attends = 0;  // calls of kernels on all ranks
+  int most_waiting = 0;      // attends of a rank that had not been merged, at most
 };
 
 class CallCounter final : public RunObserver {
  public:
-  void begin(std::string_view what, int) override { calls += what == "attend"; }
+  void begin(std::string_view what, int) override {
+    if (what == "merge") waiting_ = 0;
+    if (what != "attend") return;
+    ++calls;
+    most_waiting = std::max(most_waiting, ++waiting_);
+  }
   void end() override {}
   std::int64_t calls = 0;
+  int most_waiting = 0;
+
+ private:
+  int waiting_ = 0;
 };
 
 Outcome run(const CaseSizes& sizes, const SequenceLayout& layout, bool batched, CpFault fault = CpFault::none) {
@@ -122,7 +133,10 @@ Outcome run(const CaseSizes& sizes, const SequenceLayout& layout, bool batched, 
     const PlanGradient gradient = run_backward(plan.backward, plan.keeps_last_block, context, saved, mine(c.d_out));
     outcome.ranks[rank] = {state.out, gradient.dq, gradient.dk, gradient.dv};
   });
-  for (const CallCounter& counter : counters) outcome.attends += counter.calls;
+  for (const CallCounter& counter : counters) {
+    outcome.attends += counter.calls;
+    outcome.most_waiting = std::max(outcome.most_waiting, counter.most_waiting);
+  }
   return outcome;
 }
 
@@ -149,6 +163,7 @@ TEST(StepCalls, BatchesGiveTheResultsAndCountsOfSingleAttends) {
       EXPECT_EQ(testing::differences(batched.ranks, expected, layout, testing::kFp64ReorderTolerance), "")
           << name << " " << ranks;
       EXPECT_EQ(batched.counts, one_by_one.counts);
+      EXPECT_EQ(one_by_one.most_waiting, 1) << "attends that do not overlap keep no results";
       if (!sizes.window.limited()) {
         EXPECT_LT(batched.attends, one_by_one.attends);
       }

@@ -1,9 +1,9 @@
 // One group of ranks, and the operations they do together.
 //
 // All ranks of a group call the same operations in the same order with the same shapes and types; CheckedCommunicator
-// verifies that. Every operation returns at once with a Work (exchange() may first wait for its peers' hosts to come to it); the result may be used after Work::wait(), and the
-// tensors must stay alive and untouched until then. On CPU wait() blocks the thread; on CUDA it makes the current
-// stream wait, not the host: each back end communicates on a stream of its own.
+// verifies that. Every operation returns at once with a Work, except that exchange() may first wait for its peers' hosts to come
+// to it. The result may be used after Work::wait(), and the tensors must stay alive and untouched until then. On CPU wait()
+// blocks the thread; on CUDA it makes the current stream wait, not the host: each back end communicates on streams of its own.
 // An operation or a wait throws CommError, within the group's timeout, when a peer dies, never comes or disagrees; it
 // names the group, the operation, its sequence number and, where it is known, the rank waited for. After that the
 // communicator is of no further use.

@@ -49,7 +49,6 @@ Place own_place() {
 }
 
 Place parsed(const std::string& text) {
-  Place place;
   const std::size_t first = text.find(' ');
   const std::size_t second = text.find(' ', first + 1);
   RT_CHECK(second != std::string::npos, "\"{}\" is no place", text);

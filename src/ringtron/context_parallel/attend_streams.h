@@ -26,6 +26,9 @@ class AttendStreams {
   AttendStreams(const AttendStreams&) = delete;
   AttendStreams& operator=(const AttendStreams&) = delete;
 
+  // Whether attends run beside each other.
+  bool apart() const { return current_.has_value(); }
+
   // What the current stream has been given so far is all that later attends read.
   void inputs_are_given();
 

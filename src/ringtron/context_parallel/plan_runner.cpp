@@ -83,11 +83,12 @@ bool is_last_that_attends(const ExchangePlan& plan, std::size_t step) {
 }
 
 // Whether attends run beside each other: more than one; messages that do not wait for multiprocessors, which attention then never
-// leaves; and kernels that keep nothing of their own on the device.
-bool attends_apart(const ExchangePlan& plan, const PlanContext& context) {
+// leaves; kernels that keep nothing of their own on the device; and a type that has fused kernels, since scores of two attends
+// at once would take twice the memory.
+bool attends_apart(const ExchangePlan& plan, const PlanContext& context, const at::Tensor& q) {
   std::size_t attends = 0;
   for (const Step& step : plan.steps) attends += step.attends.size();
-  return attends > 1 && context.group.exchanges_without_kernels() && context.tiles == nullptr;
+  return attends > 1 && context.group.exchanges_without_kernels() && context.tiles == nullptr && q.element_size() == 2;
 }
 
 // Whether a backward's attends of this step begin only after the last kernels of those before. These make the gradients that the step
@@ -111,7 +112,7 @@ class ForwardAttends {
         groups_(k.size(2)),
         kernels_(plan, context, AttentionPass::forward, q, k, v),
         accumulator_(q, v.size(3), context.type),
-        streams_(q.device(), attends_apart(plan, context)),
+        streams_(q.device(), attends_apart(plan, context, q)),
         twice_(context.fault == CpFault::double_count) {}
 
   AttendStreams& streams() { return streams_; }
@@ -121,7 +122,10 @@ class ForwardAttends {
     for (std::size_t j = 0; j < calls.size(); ++j) {
       const bool last = j + 1 == calls.size() && is_last_that_attends(plan_, i);
       const bool dropped = context_.fault == CpFault::drop_merge && last;
-      for (int repeat = 0; repeat < (twice_ ? 2 : 1); ++repeat) attend(i, calls[j], held, dropped);
+      for (int repeat = 0; repeat < (twice_ ? 2 : 1); ++repeat) {
+        attend(i, calls[j], held, dropped);
+        if (!streams_.apart()) merge(i);  // few parts wait, however many attends a step has
+      }
       twice_ = false;
     }
   }
@@ -129,6 +133,7 @@ class ForwardAttends {
   // Into the result with what the attends gave so far.
   void merge(std::size_t i) {
     streams_.join();
+    if (parts_.empty()) return;
     const Observed observed(context_.observer, "merge", static_cast<int>(i));
     for (const Part& part : parts_) accumulator_.merge(part.attend.q.begin, part.result.out, part.result.lse, part.attend.sample);
     parts_.clear();
@@ -182,20 +187,23 @@ class BackwardAttends {
         sums_(sums),
         kernels_(plan, context, AttentionPass::backward, saved.q, saved.k, saved.v),
         dq_(saved.q, saved.q.size(0), accumulate_type(saved.q.scalar_type())),
-        streams_(saved.q.device(), attends_apart(plan, context)) {}
+        streams_(saved.q.device(), attends_apart(plan, context, saved.q)) {}
 
   AttendStreams& streams() { return streams_; }
 
   void of_step(std::size_t i, const HeldBlocks& held) {
     for (const StepCall& planned : kernels_.of_step(i)) {
       const AttendCall call(context_, plan_.rank, planned.attend, saved_.q.size(2), saved_.k.size(2));
-      if (call.has_heads()) attend(i, planned, call, held);
+      if (!call.has_heads()) continue;
+      attend(i, planned, call, held);
+      if (!streams_.apart()) add(i);  // as in a forward
     }
   }
 
   // Into the sums with what the attends gave so far.
   void add(std::size_t i) {
     streams_.join();
+    if (parts_.empty()) return;
     const Observed observed(context_.observer, "merge", static_cast<int>(i));
     for (const Part& part : parts_) {
       if (part.attend.sample == kEverySample) {

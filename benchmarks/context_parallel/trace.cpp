@@ -23,7 +23,7 @@ void write_trace(const Setting& setting, LayerSetup layer, CpTransport transport
   profiler::enableProfiler(config, activities);
   bench.time_steps({0, 2});
   const auto result = profiler::disableProfiler();
-  if (setting.speaks()) result->save(path);
+  result->save(fmt::format("{}-rank{}.json", path, setting.group->rank()));
 }
 
 }  // namespace
@@ -32,17 +32,17 @@ void write_traces(const Setting& setting) {
   for (const Heads& heads : setting.options.heads) {
     const LayerSetup layer = setting.layer(heads, setting.options.tokens.front() * setting.group->size());
     for (const CpTransport transport : {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a}) {
-      const std::string path = fmt::format("{}-{}-{}.json", setting.options.trace, to_text(transport), heads.key_value);
+      const std::string path = fmt::format("{}-{}-{}", setting.options.trace, to_text(transport), heads.key_value);
       write_trace(setting, layer, transport, path);
-      setting.say("- trace of two steps: " + path);
+      setting.say(fmt::format("- traces of two steps: {}-rank*.json", path));
     }
   }
   const std::int64_t length = setting.options.tokens.front() * setting.group->size();
   const LayerSetup documents = setting.layer(setting.options.heads.back(), length, "zigzag", documents_of(length));
   for (const CpTransport transport : setting.transports()) {
-    const std::string path = fmt::format("{}-{}-documents.json", setting.options.trace, to_text(transport));
+    const std::string path = fmt::format("{}-{}-documents", setting.options.trace, to_text(transport));
     write_trace(setting, documents, transport, path);
-    setting.say("- trace of two steps: " + path);
+    setting.say(fmt::format("- traces of two steps: {}-rank*.json", path));
   }
 }
 

@@ -5,7 +5,7 @@
 
 namespace ringtron::benchmark {
 
-// For every transport and head count at the first length: rank 0 writes `options.trace`-<transport>-<groups>.json.
+// For every transport and head count at the first length: each rank writes `options.trace`-<transport>-<groups>-rank<rank>.json.
 // Open the files in Perfetto or chrome://tracing.
 void write_traces(const Setting& setting);
 

@@ -127,6 +127,7 @@ FuzzCase fuzz_case(std::uint64_t seed) {
                                SoftmaxKind::learnable};
   z.softmax = dice.of(kinds);
   z.head_groups = static_cast<int>(dice.below(4));
+  if (dice.chance(50)) z.ring_halves = CpRingHalves::always;
   add_mask(z, kind, dice);
   return c;
 }
@@ -134,10 +135,11 @@ FuzzCase fuzz_case(std::uint64_t seed) {
 std::string to_string(const FuzzCase& c) {
   const CaseSizes& z = c.sizes;
   return fmt::format(
-      "{} A {} over {} ranks, {} layout, {} head groups: s {} b {} n {} g {} d {} d_v {}, {}, window {} {}, "
+      "{} A {} over {} ranks, {} layout, {} head groups, {}: s {} b {} n {} g {} d {} d_v {}, {}, window {} {}, "
       "softmax {}, "
       "dropout {}, documents {}",
-      to_text(z.transport), z.hierarchical_a, c.ranks, z.layout, z.head_groups, z.sequence, z.batch, z.heads,
+      to_text(z.transport), z.hierarchical_a, c.ranks, z.layout, z.head_groups,
+      z.ring_halves == CpRingHalves::always ? "halves" : "whole", z.sequence, z.batch, z.heads,
       z.groups, z.head_size, z.value_size, z.causal ? "causal" : "full", z.window.left, z.window.right,
       static_cast<int>(z.softmax), z.dropout, z.documents);
 }

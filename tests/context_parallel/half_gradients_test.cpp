@@ -14,7 +14,7 @@ TEST(HalfOf, HalvesAreAllHeadsOnce) {
   for (const std::int64_t groups : {0, 1, 2, 3, 8}) {
     const std::int64_t heads = 4 * groups;
     const HeadShare all = half_of(HeadPart::all, heads, groups, true);
-    const HeadShare first = half_of(HeadPart::first, heads, groups, true), second = half_of(HeadPart::second, heads, groups, true);
+    const HeadShare first = half_of(HeadPart::main, heads, groups, true), second = half_of(HeadPart::rest, heads, groups, true);
     EXPECT_EQ(all.q, (PositionRange{0, heads}));
     EXPECT_EQ(all.kv, (PositionRange{0, groups}));
     EXPECT_EQ(first.q, (PositionRange{0, 4 * first.kv.end}));
@@ -27,8 +27,8 @@ TEST(HalfOf, HalvesAreAllHeadsOnce) {
 // Seven query heads do not divide among three: they stay together.
 TEST(HalfOf, IrregularHeadsAreNotCut) {
   EXPECT_EQ(half_of(HeadPart::all, 7, 3, false).q, (PositionRange{0, 7}));
-  EXPECT_EQ(half_of(HeadPart::first, 7, 3, false).q, (PositionRange{0, 7}));
-  EXPECT_TRUE(half_of(HeadPart::second, 7, 3, false).q.empty());
+  EXPECT_EQ(half_of(HeadPart::main, 7, 3, false).q, (PositionRange{0, 7}));
+  EXPECT_TRUE(half_of(HeadPart::rest, 7, 3, false).q.empty());
 }
 
 class HalfGradientsTest : public ::testing::Test {
@@ -42,11 +42,15 @@ class HalfGradientsTest : public ::testing::Test {
     EXPECT_TENSOR_EQUAL(got.dk, gradient_.dk);
     EXPECT_TENSOR_EQUAL(got.dv, gradient_.dv);
   }
-  // One half after the other; `in_place`: the kernel writes into the room that it is given.
+  // One half after the other, in either order; `in_place`: the kernel writes into the room that it is given.
   void put_both(at::ScalarType type, bool in_place) {
+    put_both(type, in_place, HeadPart::main, HeadPart::rest);
+    put_both(type, in_place, HeadPart::rest, HeadPart::main);
+  }
+  void put_both(at::ScalarType type, bool in_place, HeadPart one, HeadPart other) {
     HalfGradients halves;
     const BlockGradient given{gradient_.dq.to(type), gradient_.dk.to(type), gradient_.dv.to(type)};
-    for (const HeadPart part : {HeadPart::first, HeadPart::second}) {
+    for (const HeadPart part : {one, other}) {
       Attend attend{{0, 5}, 0, {0, 4}, Band::all(), kEverySample, part};
       const HeadShare heads = half_of(part, 6, 3, true);
       const BlockGradient room = halves.room(attend, heads, gradient_.dq, gradient_.dk, gradient_.dv);
@@ -58,7 +62,7 @@ class HalfGradientsTest : public ::testing::Test {
         half = room;
       }
       const std::optional<BlockGradient> got = halves.put(attend, heads, half);
-      ASSERT_EQ(got.has_value(), part == HeadPart::second);
+      ASSERT_EQ(got.has_value(), part == other);
       if (!got) continue;
       EXPECT_EQ(got->dq.scalar_type(), type);
       expect_whole({got->dq.to(at::kDouble), got->dk.to(at::kDouble), got->dv.to(at::kDouble)});
@@ -78,29 +82,30 @@ TEST_F(HalfGradientsTest, InAnotherTypeThanTheInputs) { put_both(at::kFloat, fal
 
 TEST_F(HalfGradientsTest, TwoAttendsAtATime) {
   HalfGradients halves;
-  const Attend a{{0, 5}, 0, {0, 4}, Band::all(), kEverySample, HeadPart::first};
+  const Attend a{{0, 5}, 0, {0, 4}, Band::all(), kEverySample, HeadPart::main};
   Attend b = a;
   b.owner = 1;
-  const HeadShare first = half_of(HeadPart::first, 6, 3, true), second = half_of(HeadPart::second, 6, 3, true);
+  const HeadShare first = half_of(HeadPart::main, 6, 3, true), second = half_of(HeadPart::rest, 6, 3, true);
   for (const Attend& attend : {a, b}) {
     halves.room(attend, first, gradient_.dq, gradient_.dk, gradient_.dv);
-    EXPECT_FALSE(halves.put(attend, first, cut(gradient_, HeadPart::first)));
+    EXPECT_FALSE(halves.put(attend, first, cut(gradient_, HeadPart::main)));
   }
   for (Attend attend : {b, a}) {
-    attend.heads = HeadPart::second;
-    const std::optional<BlockGradient> got = halves.put(attend, second, cut(gradient_, HeadPart::second));
+    attend.heads = HeadPart::rest;
+    const std::optional<BlockGradient> got = halves.put(attend, second, cut(gradient_, HeadPart::rest));
     ASSERT_TRUE(got);
     expect_whole(*got);
   }
 }
 
-TEST_F(HalfGradientsTest, ASecondHalfWithoutAFirstIsAnError) {
+TEST_F(HalfGradientsTest, OneHalfTwiceIsAnError) {
   HalfGradients halves;
-  const Attend attend{{0, 5}, 0, {0, 4}, Band::all(), kEverySample, HeadPart::second};
-  const HeadShare second = half_of(HeadPart::second, 6, 3, true);
-  halves.room(attend, second, gradient_.dq, gradient_.dk, gradient_.dv);
+  const Attend attend{{0, 5}, 0, {0, 4}, Band::all(), kEverySample, HeadPart::rest};
+  const HeadShare rest = half_of(HeadPart::rest, 6, 3, true);
+  halves.room(attend, rest, gradient_.dq, gradient_.dk, gradient_.dv);
   EXPECT_FALSE(halves.empty());
-  EXPECT_THROW(halves.put(attend, second, cut(gradient_, HeadPart::second)), InternalError);
+  EXPECT_FALSE(halves.put(attend, rest, cut(gradient_, HeadPart::rest)));
+  EXPECT_THROW(halves.put(attend, rest, cut(gradient_, HeadPart::rest)), InternalError);
 }
 
 }  // namespace

@@ -4,11 +4,11 @@
 
 namespace ringtron::internal {
 
-AttendCall::AttendCall(const PlanContext& context, int rank, const Attend& attend, std::int64_t heads, std::int64_t groups)
+AttendCall::AttendCall(const PlanContext& context, int rank, const Attend& attend, std::int64_t heads, std::int64_t groups,
+                       bool halves)
     : context_(context),
       attend_(attend),
-      // Dropout counts heads from the first, and irregular heads have no halves.
-      heads_(half_of(attend.heads, heads, groups, context.dropout == nullptr && !context.key_head.defined())),
+      heads_(half_of(attend.heads, heads, groups, halves)),
       is_half_(heads_.q.length() < heads),
       q_positions_(positions_of(context.layout, rank, attend.q)),
       kv_positions_(positions_of(context.layout, attend.owner, attend.kv)) {

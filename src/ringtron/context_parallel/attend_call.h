@@ -15,8 +15,9 @@ namespace ringtron::internal {
 // Refers to what it was made from.
 class AttendCall {
  public:
-  // heads, groups: query and key/value heads that this rank attends with.
-  AttendCall(const PlanContext& context, int rank, const Attend& attend, std::int64_t heads, std::int64_t groups);
+  // heads, groups: query and key/value heads that this rank attends with. `halves`: whether there are halves of them; else the
+  // main half has all.
+  AttendCall(const PlanContext& context, int rank, const Attend& attend, std::int64_t heads, std::int64_t groups, bool halves);
 
   const HeadShare& heads() const { return heads_; }
   bool has_heads() const { return !heads_.q.empty(); }

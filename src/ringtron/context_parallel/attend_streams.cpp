@@ -20,6 +20,13 @@ void wait_for(const c10::Stream& waits, const c10::Stream& other) {
 
 }  // namespace
 
+bool attends_apart(const ExchangePlan& plan, const PlanContext& context, const at::Tensor& q) {
+  std::size_t attends = 0;
+  for (const Step& step : plan.steps) attends += step.attends.size();
+  const bool fused = q.element_size() == 2 && !context.block.wants_delta();
+  return attends > 1 && context.group.exchanges_without_kernels() && fused && context.fault != CpFault::double_count;
+}
+
 AttendStreams::AttendStreams(at::Device device, bool wanted) : caller_(current_stream(device)) {
   if (!wanted) return;
   const std::vector<c10::Stream> pool = streams_by_priority(device);
@@ -59,11 +66,23 @@ std::optional<c10::StreamGuard> AttendStreams::next() {
   return std::optional<c10::StreamGuard>(std::in_place, turn.stream);
 }
 
-void AttendStreams::gives(std::initializer_list<at::Tensor> results) {
-  if (!current_) return;
+AttendStreams::Mark AttendStreams::mark() {
+  if (!current_) return {};
+  Mark here(std::in_place, caller_.device_type());
+  here->record(current_stream(caller_.device()));
+  return here;
+}
+
+void AttendStreams::wait(Mark& mark) {
+  if (mark) mark->block(current_stream(caller_.device()));
+}
+
+AttendStreams::Mark AttendStreams::gives(std::initializer_list<at::Tensor> results) {
+  if (!current_) return {};
   for (const at::Tensor& result : results) {
     if (result.defined()) given_.push_back(result);
   }
+  return mark();
 }
 
 void AttendStreams::join() {

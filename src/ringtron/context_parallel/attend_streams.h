@@ -4,19 +4,29 @@
 // a plan's attends would lose. So attends take turns on streams of falling priority: an earlier attend's kernels go first, also
 // the small ones at its end, on which a message may wait. What prepares and sums up has the highest priority of all; it
 // runs in the current stream, which this sets while it lives and which is in order with the caller's.
-// What an attend gives may be used after join(); what it reads must stay until then. The caller uses what comes of a call in
-// the stream in which it calls. On a device without streams, or if not wanted, everything runs in the caller's stream.
+// What an attend gives may be used when its mark has been waited for; what it reads must stay until then. The caller uses what
+// comes of a call in the stream in which it calls. On a device without streams, or if not wanted, everything runs in the caller's stream.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 
+#include <cstddef>
 #include <initializer_list>
 #include <optional>
 #include <vector>
 
+#include "ringtron/context_parallel/plan_runner.h"
+
 namespace ringtron::internal {
+
+// Whether attends of a plan run beside each other: more than one; messages that do not wait for multiprocessors, which attention
+// then never leaves; and fused kernels, since scores of two attends at once would take twice the memory.
+bool attends_apart(const ExchangePlan& plan, const PlanContext& context, const at::Tensor& q);
+
+// Of attends beside each other, so many at most wait to be added to the result: each has rows of its own in memory.
+inline constexpr std::size_t kMostWaiting = 4;
 
 class AttendStreams {
  public:
@@ -32,12 +42,19 @@ class AttendStreams {
   // What the current stream has been given so far is all that later attends read.
   void inputs_are_given();
 
+  // What a stream has been given up to a point. None where everything runs in the caller's stream.
+  using Mark = std::optional<c10::Event>;
+
   // While the guard lives, the current stream is that of the next attend.
   std::optional<c10::StreamGuard> next();
+  // Of the current stream, which may be an attend's.
+  Mark mark();
+  // The current stream waits for it.
+  void wait(Mark& mark);
   // These tensors are what an attend gave. Their memory is the attend's stream's again only when later attends wait for what
   // the current stream does with them; LibTorch's record_stream would keep it until the device has done that, with the host
-  // layers ahead. Undefined ones count for nothing.
-  void gives(std::initializer_list<at::Tensor> results);
+  // layers ahead. Undefined ones count for nothing. Marks when they are complete.
+  Mark gives(std::initializer_list<at::Tensor> results);
 
   // The current stream, outside of next(), waits for all attends so far.
   void join();

@@ -21,18 +21,17 @@ class HalfGradients {
   // heads, for shapes and type.
   BlockGradient room(const Attend& attend, const HeadShare& heads, const at::Tensor& q, const at::Tensor& k,
                      const at::Tensor& v);
-  // Takes what the kernel gave for that half, the first before the second. Of the second: the gradients of all heads; of
-  // the first nothing yet.
+  // Takes what the kernel gave for that half. Of the first to come nothing yet; of the other: the gradients of all heads.
   std::optional<BlockGradient> put(const Attend& attend, const HeadShare& heads, const BlockGradient& half);
 
-  // Whether no second half is still to come.
+  // Whether no other half is still to come.
   bool empty() const { return waiting_.empty(); }
 
  private:
   struct Whole {
     Attend attend;  // of all heads
     BlockGradient gradient;
-    std::int64_t heads = 0;  // query heads that have come
+    std::optional<PositionRange> came;  // query heads of the half that has come
   };
   Whole& whole(const Attend& attend);
 

@@ -105,9 +105,13 @@ at::Tensor RowSum::rows_unscaled(std::span<const PositionRange> ranges, const at
   return rows_of(unscaled, ranges, at::kHalf);
 }
 
-// Where the first part has every row and the type of the result, and the others few, only these few are passed over.
-bool RowSum::add_into_first(at::ScalarType type) {
-  if (parts_.empty() || parts_[0].x.size(0) != rows_ || parts_[0].x.scalar_type() != type || parts_[0].scale.defined()) return false;
+// Where one part has every row and the type of the result, and the others few, only these few are passed over.
+bool RowSum::add_into_whole_part(at::ScalarType type) {
+  const auto whole = std::ranges::find_if(parts_, [&](const RowPart& part) {
+    return part.x.size(0) == rows_ && part.x.scalar_type() == type && !part.scale.defined();
+  });
+  if (whole == parts_.end()) return false;
+  std::rotate(parts_.begin(), whole, whole + 1);
   std::int64_t begin = rows_, end = 0;
   for (std::size_t i = 1; i < parts_.size(); ++i) {
     begin = std::min(begin, parts_[i].first_row);
@@ -123,7 +127,7 @@ bool RowSum::add_into_first(at::ScalarType type) {
 }
 
 at::Tensor RowSum::all(at::ScalarType type) {
-  if (add_into_first(type)) return parts_[0].x;
+  if (add_into_whole_part(type)) return parts_[0].x;
   const PositionRange whole{0, rows_};
   return rows({&whole, 1}, type);
 }

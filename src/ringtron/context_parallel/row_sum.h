@@ -1,7 +1,7 @@
 // A sum of tensors that each cover some rows of a whole: gradients that come block by block.
 //
 // Parts wait in the type they came in and are added a few at a time, so that memory is passed over once rather than once
-// for each part. Sums are in the accumulate type (fp32; fp64 for fp64); their order is that of add(). Parts are
+// for each part. Sums are in the accumulate type (fp32; fp64 for fp64); their order is that of add(), but a part of all rows may come first. Parts are
 // taken over: the sum may write into them, others must not. Not thread-safe.
 #pragma once
 
@@ -42,7 +42,7 @@ class RowSum {
   at::Tensor rows_of(std::span<const RowPart> parts, std::span<const PositionRange> ranges, at::ScalarType type) const;
   bool is_folded() const;
   void fold();
-  bool add_into_first(at::ScalarType type);
+  bool add_into_whole_part(at::ScalarType type);
 
   std::int64_t rows_;
   at::Tensor like_;             // no rows, of the sum's type

@@ -79,7 +79,7 @@ std::int64_t attended_area(const ExchangePlan& plan, std::int64_t samples) {
   std::int64_t area = 0;
   for (const Step& step : plan.steps) {
     for (const Attend& attend : step.attends) {
-      if (attend.heads == HeadPart::second) continue;
+      if (attend.heads == HeadPart::rest) continue;
       area += attend.band.area(attend.q.length(), attend.kv.length()) * (attend.sample == kEverySample ? samples : 1);
     }
   }
@@ -97,7 +97,7 @@ std::string to_string(const ExchangePlan& plan, const SequenceLayout& layout) {
                           owner_name(attend.owner), text_of(positions_of(layout, attend.owner, attend.kv)),
                           text_of(attend.band));
       if (attend.sample != kEverySample) text += fmt::format(" sample {}", attend.sample);
-      if (attend.heads != HeadPart::all) text += attend.heads == HeadPart::first ? " first heads" : " second heads";
+      if (attend.heads != HeadPart::all) text += attend.heads == HeadPart::main ? " main half of heads" : " rest of heads";
     }
     for (const Message& m : step.sends) text += text_of(m, "send", "to", layout);
     for (const Message& m : step.receives) text += text_of(m, "receive", "from", layout);

@@ -88,7 +88,9 @@ struct PlanOfRank {
 
 // The ring. Dense masks: at step i rank r holds the block of rank r-i and passes it to r+1. The backward begins with
 // the block that the forward ended with, of rank r+1, and turns the other way: at step i rank r holds the block of
-// r+1+i, and its gradient sum follows one step behind and ends at its owner.
+// r+1+i, and its gradient sum follows one step behind and ends at its owner. There each step but the first is two: what
+// travels waits for the end of the last attend, so the rest of the heads come first, which need not wait, and fill that end
+// (BackwardAttends::halves_pay: else the main half has all).
 // Windows and documents: a rank needs a part of a few blocks only, so their owners send it these rows (a halo) in
 // the step before they are attended to, nothing is passed on, and gradients go back the same way.
 // The order of merges is a function of positions and the number of ranks, never of arrival.

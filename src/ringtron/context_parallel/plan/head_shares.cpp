@@ -12,12 +12,17 @@ HeadShare half_of(HeadPart part, std::int64_t heads, std::int64_t groups, bool d
   switch (part) {
     case HeadPart::all:
       break;
-    case HeadPart::first:
+    case HeadPart::main:
       return {{0, q_middle}, {0, middle}};
-    case HeadPart::second:
+    case HeadPart::rest:
       return {{q_middle, heads}, {middle, groups}};
   }
   return {{0, heads}, {0, groups}};
+}
+
+bool pays_to_halve(std::int64_t groups, std::int64_t key_size, std::int64_t value_size) {
+  constexpr std::int64_t kSmallRow = 8 * (128 + 128);
+  return groups * (key_size + value_size) > kSmallRow;
 }
 
 std::vector<HeadShare> share_heads(std::int64_t n, std::int64_t g, int ranks) {

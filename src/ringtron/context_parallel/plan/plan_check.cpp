@@ -43,10 +43,9 @@ ExchangePlan with_peers_of_slice(ExchangePlan plan, int slice, int head_ranks, c
   return plan;
 }
 
-// Halves come in pairs: the first, and later the second of the same attend, whose results are one. A forward has none, since
-// its results are merged by rows.
+// Halves come in pairs, whose results are one. A forward has none, since its results are merged by rows.
 void check_halves(const ExchangePlan& plan, bool forward, FaultList& faults) {
-  std::vector<Attend> waiting;  // for their second half
+  std::vector<Attend> waiting;  // for their other half
   const auto fault = [&](const Attend& attend, const char* what) {
     faults.add("{}: rank {} attends to q [{}-{}) x kv of {} [{}-{}) with {}", forward ? "forward" : "backward", plan.rank,
                attend.q.begin, attend.q.end, attend.owner, attend.kv.begin, attend.kv.end, what);
@@ -54,20 +53,20 @@ void check_halves(const ExchangePlan& plan, bool forward, FaultList& faults) {
   for (const Step& step : plan.steps) {
     for (const Attend& attend : step.attends) {
       if (attend.heads == HeadPart::all) continue;
-      const Attend both = of_all_heads(attend);
-      const auto found = std::find(waiting.begin(), waiting.end(), both);
+      const auto found = std::find_if(waiting.begin(), waiting.end(),
+                                      [&](const Attend& other) { return of_all_heads(other) == of_all_heads(attend); });
       if (forward) {
         fault(attend, "half of the heads");
-      } else if (attend.heads == HeadPart::first && found == waiting.end()) {
-        waiting.push_back(both);
-      } else if (attend.heads == HeadPart::second && found != waiting.end()) {
+      } else if (found == waiting.end()) {
+        waiting.push_back(attend);
+      } else if (found->heads != attend.heads) {
         waiting.erase(found);
       } else {
-        fault(attend, attend.heads == HeadPart::first ? "its first half of the heads twice" : "its second half of the heads before the first");
+        fault(attend, "one half of the heads twice");
       }
     }
   }
-  for (const Attend& attend : waiting) fault(attend, "its first half of the heads only");
+  for (const Attend& attend : waiting) fault(attend, "one half of the heads only");
 }
 
 // What the plans do for one half of the heads.
@@ -178,7 +177,7 @@ std::vector<std::string> check_plans(const PlansOfRanks& all, const PlanRequest&
     for (const ExchangePlan& plan : slice.backward) check_halves(plan, false, faults);
   }
   std::vector<Slice> proven;
-  for (const HeadPart half : {HeadPart::first, HeadPart::second}) {
+  for (const HeadPart half : {HeadPart::main, HeadPart::rest}) {
     for (std::size_t i = 0; i < slices.size(); ++i) {
       // Most do the same with other heads; one that does is proven by the other.
       Slice heads{of_half(slices[i].forward, half), of_half(slices[i].backward, half)};

@@ -85,6 +85,11 @@ std::vector<Attend> attends_between(const PlanRequest& request, int rank, int ow
   return joined(std::move(attends));
 }
 
+std::vector<Attend> of_heads(std::vector<Attend> attends, HeadPart heads) {
+  for (Attend& attend : attends) attend.heads = heads;
+  return attends;
+}
+
 bool is_dense(const PlanRequest& request) { return request.masks.size() == 1 && request.masks.front().dense(); }
 
 void append_block(std::vector<Message>& messages, int peer, Payload payload, int owner, const SequenceLayout& layout) {

@@ -33,6 +33,9 @@ std::vector<Attend> joined(std::vector<Attend> attends);
 // What queries of `rank` see of the block of `owner`.
 std::vector<Attend> attends_between(const PlanRequest& request, int rank, int owner);
 
+// The same with this part of the heads.
+std::vector<Attend> of_heads(std::vector<Attend> attends, HeadPart heads);
+
 // All samples have a plain causal or full mask.
 bool is_dense(const PlanRequest& request);
 

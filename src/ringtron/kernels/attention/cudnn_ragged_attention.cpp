@@ -2,7 +2,9 @@
 #include "ringtron/kernels/attention/cudnn_ragged_attention.h"
 
 #include <ATen/ATen.h>
+#include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
@@ -10,7 +12,11 @@
 #include <array>
 #include <bit>
 #include <limits>
+#include <map>
+#include <mutex>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "ringtron/base/check.h"
 #include "ringtron/kernels/attention/cudnn_plans.h"
@@ -148,11 +154,63 @@ RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal,
   return tables;
 }
 
+// Parts of one call that need nothing of each other: the first in the caller's stream, the others beside it. What a part's
+// small kernels and its last blocks leave of the GPU, the others use.
+class PartsBeside {
+ public:
+  explicit PartsBeside(std::size_t parts) : caller_(c10::cuda::getCurrentCUDAStream()), busy_(std::min(parts, kSides + 1) - 1) {
+    if (busy_ > 0) begin_.record(caller_);
+  }
+  ~PartsBeside() {
+    try {
+      for (std::size_t i = 0; i < busy_; ++i) {
+        at::cuda::CUDAEvent end;
+        end.record(sides()[i]);
+        end.block(caller_);
+      }
+    } catch (const std::exception&) {  // of a device that has failed: an error is under way, or the next call meets it
+    }
+  }
+  PartsBeside(const PartsBeside&) = delete;
+  PartsBeside& operator=(const PartsBeside&) = delete;
+
+  // While the guard lives, the current stream is that of the part.
+  std::optional<c10::cuda::CUDAStreamGuard> part(std::size_t number) {
+    const std::size_t turn = number % (busy_ + 1);
+    if (turn == 0) return {};
+    const c10::cuda::CUDAStream& side = sides()[turn - 1];
+    if (number == turn) begin_.block(side);
+    return std::optional<c10::cuda::CUDAStreamGuard>(std::in_place, side);
+  }
+
+ private:
+  static constexpr std::size_t kSides = 2;
+
+  // The same ones at each call, since LibTorch keeps memory by stream.
+  const std::array<c10::cuda::CUDAStream, kSides>& sides() const {
+    static std::map<c10::DeviceIndex, std::array<c10::cuda::CUDAStream, kSides>> known;
+    static std::mutex mutex;
+    const std::lock_guard lock(mutex);
+    const auto found = known.find(caller_.device_index());
+    if (found != known.end()) return found->second;
+    const auto side = [&] { return c10::cuda::getStreamFromPool(/*isHighPriority=*/false, caller_.device_index()); };
+    return known.emplace(caller_.device_index(), std::array{side(), side()}).first->second;
+  }
+
+  c10::cuda::CUDAStream caller_;
+  std::size_t busy_;  // sides that get parts
+  at::cuda::CUDAEvent begin_;
+};
+
 class CudnnRaggedAttention::Impl : public internal::CudnnPlans<RaggedPlanKey> {
  public:
-  // One graph for each group of tiles; `rows`: of the tensors of rows.
+  // One graph for each group of tiles, which share no row; `rows`: of the tensors of rows.
   void run_groups(RaggedPlanKey key, const RaggedTileTables& tiles, const at::Tensor& q, const Pointers& rows) {
-    for (const RaggedTileTables::Group& group : tiles.groups) {
+    const c10::cuda::CUDAGuard guard(q.device());
+    PartsBeside beside(tiles.groups.size());
+    for (std::size_t i = 0; i < tiles.groups.size(); ++i) {
+      const auto scope = beside.part(i);
+      const RaggedTileTables::Group& group = tiles.groups[i];
       key.capacity = group.capacity;
       key.longest = group.longest;
       Pointers pointers = rows;

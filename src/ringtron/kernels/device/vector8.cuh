@@ -15,18 +15,28 @@ struct Vector8 {
   float v[8];
 };
 
+// The same as they lie in memory: a load whose numbers are wanted later.
+struct Bits8 {
+  uint4 low, high;  // high: of fp32 only
+};
+
 // The branches depend on the launch alone, so all threads take the same one.
-__device__ inline Vector8 load8(const void* base, std::int64_t at, Element type) {
-  Vector8 r;
+__device__ inline Bits8 load_bits8(const void* base, std::int64_t at, Element type) {
   if (type == Element::f32) {
-    const float4* p = reinterpret_cast<const float4*>(static_cast<const float*>(base) + at);
-    const float4 lo = p[0], hi = p[1];
-    r.v[0] = lo.x, r.v[1] = lo.y, r.v[2] = lo.z, r.v[3] = lo.w;
-    r.v[4] = hi.x, r.v[5] = hi.y, r.v[6] = hi.z, r.v[7] = hi.w;
+    const uint4* p = reinterpret_cast<const uint4*>(static_cast<const float*>(base) + at);
+    return {p[0], p[1]};
+  }
+  return {*reinterpret_cast<const uint4*>(static_cast<const std::uint16_t*>(base) + at), {}};
+}
+
+__device__ inline Vector8 numbers_of(const Bits8& bits, Element type) {
+  Vector8 r;
+  const std::uint32_t words[8] = {bits.low.x, bits.low.y, bits.low.z, bits.low.w, bits.high.x, bits.high.y, bits.high.z, bits.high.w};
+  if (type == Element::f32) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) r.v[i] = __uint_as_float(words[i]);
     return r;
   }
-  const uint4 bits = *reinterpret_cast<const uint4*>(static_cast<const std::uint16_t*>(base) + at);
-  const std::uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const float2 pair = type == Element::f16 ? __half22float2(*reinterpret_cast<const __half2*>(&words[i]))
@@ -36,6 +46,8 @@ __device__ inline Vector8 load8(const void* base, std::int64_t at, Element type)
   }
   return r;
 }
+
+__device__ inline Vector8 load8(const void* base, std::int64_t at, Element type) { return numbers_of(load_bits8(base, at, type), type); }
 
 __device__ inline void store8(void* base, std::int64_t at, Element type, const Vector8& x) {
   if (type == Element::f32) {

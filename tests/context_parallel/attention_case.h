@@ -28,7 +28,7 @@ struct CaseSizes {
   CpTransport transport = CpTransport::p2p;
   int hierarchical_a = 1;
   int head_groups = 0;  // see CpAttentionOptions
-  CpRingHalves ring_halves = CpRingHalves::beside_each_other;
+  CpFillers fillers = CpFillers::beside_each_other;
   std::string layout = "zigzag";
   std::uint64_t numbers = 0;  // other numbers in the tensors
 };
@@ -78,7 +78,7 @@ inline AttentionCase make_case(const CaseSizes& z) {
   }
   c.options.hierarchical_a = z.hierarchical_a;
   c.options.head_groups = z.head_groups;
-  c.options.ring_halves = z.ring_halves;
+  c.options.fillers = z.fillers;
   return c;
 }
 

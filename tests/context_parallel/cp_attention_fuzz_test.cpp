@@ -127,7 +127,7 @@ FuzzCase fuzz_case(std::uint64_t seed) {
                                SoftmaxKind::learnable};
   z.softmax = dice.of(kinds);
   z.head_groups = static_cast<int>(dice.below(4));
-  if (dice.chance(50)) z.ring_halves = CpRingHalves::always;
+  if (dice.chance(50)) z.fillers = CpFillers::always;
   add_mask(z, kind, dice);
   return c;
 }
@@ -139,7 +139,7 @@ std::string to_string(const FuzzCase& c) {
       "softmax {}, "
       "dropout {}, documents {}",
       to_text(z.transport), z.hierarchical_a, c.ranks, z.layout, z.head_groups,
-      z.ring_halves == CpRingHalves::always ? "halves" : "whole", z.sequence, z.batch, z.heads,
+      z.fillers == CpFillers::always ? "fillers" : "no fillers", z.sequence, z.batch, z.heads,
       z.groups, z.head_size, z.value_size, z.causal ? "causal" : "full", z.window.left, z.window.right,
       static_cast<int>(z.softmax), z.dropout, z.documents);
 }

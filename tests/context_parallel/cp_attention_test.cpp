@@ -100,17 +100,17 @@ TEST_P(CpAttentionOver, HeadGroups) {
   }
 }
 
-// A ring's backward in halves of the heads, even, uneven and of few heads, and where they do not divide.
-TEST_P(CpAttentionOver, RingHalves) {
+// Backwards with fillers: of even and uneven numbers of heads, of few, and where they do not divide.
+TEST_P(CpAttentionOver, Fillers) {
   const std::pair<int, int> heads[] = {{8, 8}, {6, 3}, {8, 2}, {4, 1}, {7, 7}};
   for (const auto& [n, g] : heads) {
     for (const int ranks : {1, 2, 3, 4}) {
       for (const bool causal : {true, false}) {
-        expect_parity({.heads = n, .groups = g, .causal = causal, .softmax = SoftmaxKind::learnable, .ring_halves = CpRingHalves::always}, ranks);
+        expect_parity({.heads = n, .groups = g, .causal = causal, .softmax = SoftmaxKind::learnable, .fillers = CpFillers::always}, ranks);
       }
     }
   }
-  expect_parity({.heads = 8, .groups = 8, .dropout = 0.2, .ring_halves = CpRingHalves::always}, 4);
+  expect_parity({.heads = 8, .groups = 8, .dropout = 0.2, .fillers = CpFillers::always}, 4);
 }
 
 TEST_P(CpAttentionOver, SameBitsEveryTime) {

@@ -81,7 +81,7 @@ DIST_TEST(TraceRecorder, EveryStepHasItsExchangeAttendAndMerge, 2) {
   EXPECT_EQ(steps_of("attend", "forward"), (std::set<int>{0, 1}));
   EXPECT_EQ(steps_of("merge", "forward"), (std::set<int>{0, 1}));
   EXPECT_EQ(steps_of("exchange", "forward"), (std::set<int>{0}));  // two ranks: one hop
-  EXPECT_EQ(steps_of("attend", "backward"), (std::set<int>{0, 2}));  // step 1 is of the rest of the heads
+  EXPECT_EQ(steps_of("attend", "backward"), (std::set<int>{0, 2}));  // step 1 is a filler
   EXPECT_EQ(steps_of("exchange", "backward"), (std::set<int>{0, 2}));
   EXPECT_EQ(steps_of("forward", "forward"), (std::set<int>{-1}));
 }

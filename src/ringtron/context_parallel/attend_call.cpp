@@ -5,11 +5,11 @@
 namespace ringtron::internal {
 
 AttendCall::AttendCall(const PlanContext& context, int rank, const Attend& attend, std::int64_t heads, std::int64_t groups,
-                       bool halves)
+                       const HeadCut& cut)
     : context_(context),
       attend_(attend),
-      heads_(half_of(attend.heads, heads, groups, halves)),
-      is_half_(heads_.q.length() < heads),
+      heads_(part_of(attend.heads, heads, groups, cut)),
+      is_part_(heads_.q.length() < heads),
       q_positions_(positions_of(context.layout, rank, attend.q)),
       kv_positions_(positions_of(context.layout, attend.owner, attend.kv)) {
   if (context.dropout == nullptr) return;

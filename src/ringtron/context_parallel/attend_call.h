@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ringtron/context_parallel/block_attention.h"
-#include "ringtron/context_parallel/half_gradients.h"
+#include "ringtron/context_parallel/part_gradients.h"
 #include "ringtron/context_parallel/plan_runner.h"
 
 namespace ringtron::internal {
@@ -15,13 +15,12 @@ namespace ringtron::internal {
 // Refers to what it was made from.
 class AttendCall {
  public:
-  // heads, groups: query and key/value heads that this rank attends with. `halves`: whether there are halves of them; else the
-  // main half has all.
-  AttendCall(const PlanContext& context, int rank, const Attend& attend, std::int64_t heads, std::int64_t groups, bool halves);
+  // heads, groups: query and key/value heads that this rank attends with. `cut`: of an attend in parts.
+  AttendCall(const PlanContext& context, int rank, const Attend& attend, std::int64_t heads, std::int64_t groups, const HeadCut& cut = {});
 
   const HeadShare& heads() const { return heads_; }
   bool has_heads() const { return !heads_.q.empty(); }
-  bool is_half() const { return is_half_; }
+  bool is_part() const { return is_part_; }
 
   // The sample's part of a tensor whose dim `dim` is the batch.
   at::Tensor of_sample(const at::Tensor& x, int dim) const;
@@ -44,7 +43,7 @@ class AttendCall {
   const PlanContext& context_;
   const Attend& attend_;
   HeadShare heads_;
-  bool is_half_;
+  bool is_part_;
   std::vector<PositionRange> q_positions_, kv_positions_;
   std::optional<AttentionDropout> dropout_;
 };

@@ -111,7 +111,7 @@ PlanContext AttentionState::context(const at::Tensor& q, const std::vector<HeadS
   context.sink = sink_of(mine);
   context.key_head = engine_->key_head(mine, per_group_, q.device());
   context.heads_divide = !drops && !context.key_head.defined();  // dropout counts heads from the first
-  context.ring_halves = engine_->options().ring_halves;
+  context.fillers = engine_->options().fillers;
   context.varied_shapes = planned_->varied_shapes();
   context.type = type_;
   context.key_gradient_type = type_;

@@ -51,22 +51,22 @@ BackwardAttends::BackwardAttends(const ExchangePlan& plan, const PlanContext& co
       kernels_(plan, context, AttentionPass::backward, saved.q, saved.k, saved.v),
       dq_(saved.q, saved.q.size(0), accumulate_type(saved.q.scalar_type())),
       streams_(saved.q.device(), attends_apart(plan, context, saved.q)),
-      divides_(context.heads_divide && halves_pay()) {}
+      cut_(cut()) {}
 
-// Under a gather they hide messages, on a ring they fill what an attend beside them leaves of the device, and hide a message for
-// half of the time only.
-bool BackwardAttends::halves_pay() const {
-  const bool pays = !saved_.q.is_cuda() || pays_to_halve(saved_.k.size(2), saved_.k.size(3), saved_.v.size(3));
-  if (plan_.gathers) return pays;
-  return context_.ring_halves == CpRingHalves::always || (streams_.apart() && pays);
+// Where attends do not run beside each other a filler gains nothing, and leaves less time to the message after it.
+HeadCut BackwardAttends::cut() const {
+  const std::int64_t groups = saved_.k.size(2);
+  const bool pays = context_.heads_divide && (!saved_.q.is_cuda() || pays_to_cut(groups, saved_.k.size(3), saved_.v.size(3)));
+  const bool fills = pays && (streams_.apart() || context_.fillers == CpFillers::always);
+  return plan_.gathers ? cut_in_three(groups, pays, fills) : cut_in_two(groups, fills);
 }
 
 void BackwardAttends::of_step(std::size_t step, const HeldBlocks& held) {
   for (const StepCall& planned : kernels_.of_step(step)) {
-    const AttendCall call(context_, plan_.rank, planned.attend, saved_.q.size(2), saved_.k.size(2), divides_);
+    const AttendCall call(context_, plan_.rank, planned.attend, saved_.q.size(2), saved_.k.size(2), cut_);
     if (!call.has_heads()) continue;
     attend(step, planned, call, held);
-    if (parts_.size() < (streams_.apart() ? kMostWaiting : 1)) continue;
+    if (results_.size() < (streams_.apart() ? kMostWaiting : 1)) continue;
     add_all(step);
     streams_.inputs_are_given();  // the memory of what was added is free for later attends
   }
@@ -74,8 +74,8 @@ void BackwardAttends::of_step(std::size_t step, const HeldBlocks& held) {
 
 void BackwardAttends::add_what_leaves(std::size_t step) {
   const std::vector<Message>& sends = plan_.steps[step].sends;
-  add(step, [&](const Part& part) {
-    const int owner = part.attend.owner;
+  add(step, [&](const Result& result) {
+    const int owner = result.attend.owner;
     return std::ranges::any_of(sends, [&](const Message& m) {
       return m.payload != Payload::key_value && (owner == m.owner || owner == kWholeSequence);
     });
@@ -83,29 +83,29 @@ void BackwardAttends::add_what_leaves(std::size_t step) {
 }
 
 void BackwardAttends::add_all(std::size_t step) {
-  add(step, [](const Part&) { return true; });
+  add(step, [](const Result&) { return true; });
 }
 
 template <class Predicate>
 void BackwardAttends::add(std::size_t step, const Predicate& wanted) {
-  if (std::ranges::none_of(parts_, wanted)) return;
+  if (std::ranges::none_of(results_, wanted)) return;
   const Observed observed(context_.observer, "merge", static_cast<int>(step));
-  for (Part& part : parts_) {
-    if (!wanted(part)) continue;
-    if (part.room.rows.k.defined()) zero_the_rest(part.room);
-    streams_.wait(part.complete);
-    if (part.attend.sample == kEverySample) {
-      dq_.add(part.attend.q, part.dq, whole_.scale);
+  for (Result& result : results_) {
+    if (!wanted(result)) continue;
+    if (result.room.rows.k.defined()) zero_the_rest(result.room);
+    streams_.wait(result.complete);
+    if (result.attend.sample == kEverySample) {
+      dq_.add(result.attend.q, result.dq, whole_.scale);
     } else {
-      dq_.add_sample(part.attend.q, part.attend.sample, part.dq, whole_.scale);
+      dq_.add_sample(result.attend.q, result.attend.sample, result.dq, whole_.scale);
     }
-    sums_.add(part.attend, part.piece, part.keys);
+    sums_.add(result.attend, result.piece, result.keys);
   }
-  std::erase_if(parts_, wanted);
+  std::erase_if(results_, wanted);
 }
 
 at::Tensor BackwardAttends::dq() {
-  RT_CHECK(halves_.empty() && parts_.empty(), "gradients of attends that a backward plan has not ended");
+  RT_CHECK(in_parts_.empty() && results_.empty(), "gradients of attends that a backward plan has not ended");
   return dq_.all(context_.type);
 }
 
@@ -137,28 +137,28 @@ void BackwardAttends::zero_the_rest(MessageRoom& room) {
   }
 }
 
-BlockGradient BackwardAttends::half_room(const AttendCall& call, const Attend& attend, const KeyValue& block) {
-  const auto first = waiting_half(attend);
-  if (first != waiting_.end()) streams_.wait(first->room);
-  BlockGradient room = halves_.room(attend, call.heads(), call.rows_of_queries(saved_.q), call.of_sample(block.k, 1), call.of_sample(block.v, 1));
-  if (first == waiting_.end()) waiting_.push_back({of_all_heads(attend), streams_.mark(), {}});
+BlockGradient BackwardAttends::part_room(const AttendCall& call, const Attend& attend, const KeyValue& block) {
+  const auto parts = parts_of(attend);
+  if (parts != waiting_.end()) streams_.wait(parts->room);
+  BlockGradient room = in_parts_.room(attend, call.heads(), call.rows_of_queries(saved_.q), call.of_sample(block.k, 1), call.of_sample(block.v, 1));
+  if (parts == waiting_.end()) waiting_.push_back({of_all_heads(attend), streams_.mark(), {}});
   return room;
 }
 
-std::optional<BlockGradient> BackwardAttends::whole_of(const AttendCall& call, const Attend& attend, const BlockGradient& half) {
-  const auto first = waiting_half(attend);
-  streams_.wait(first->complete);
-  std::optional<BlockGradient> whole = halves_.put(attend, call.heads(), half);
+std::optional<BlockGradient> BackwardAttends::whole_of(const AttendCall& call, const Attend& attend, const BlockGradient& part) {
+  const auto parts = parts_of(attend);
+  for (AttendStreams::Mark& complete : parts->complete) streams_.wait(complete);
+  std::optional<BlockGradient> whole = in_parts_.put(attend, call.heads(), part);
   if (whole) {
-    waiting_.erase(first);
+    waiting_.erase(parts);
   } else {
-    first->complete = streams_.mark();
+    parts->complete.push_back(streams_.mark());
   }
   return whole;
 }
 
-std::vector<BackwardAttends::Half>::iterator BackwardAttends::waiting_half(const Attend& attend) {
-  return std::ranges::find(waiting_, of_all_heads(attend), &Half::attend);
+std::vector<BackwardAttends::Parts>::iterator BackwardAttends::parts_of(const Attend& attend) {
+  return std::ranges::find(waiting_, of_all_heads(attend), &Parts::attend);
 }
 
 void BackwardAttends::attend(std::size_t step, const StepCall& planned, const AttendCall& call, const HeldBlocks& held) {
@@ -170,8 +170,8 @@ void BackwardAttends::attend(std::size_t step, const StepCall& planned, const At
   BlockCall single = call.block_call();
   BlockGradient room;
   MessageRoom message;
-  if (call.is_half()) {
-    room = half_room(call, attend, block);
+  if (call.is_part()) {
+    room = part_room(call, attend, block);
     single.into = &room;
   } else if (message = message_room(attend, piece, block); message.rows.k.defined()) {
     const auto place = [&](const at::Tensor& rows) { return rows.narrow(0, message.written.begin, message.written.length()); };
@@ -179,23 +179,23 @@ void BackwardAttends::attend(std::size_t step, const StepCall& planned, const At
     single.into = &room;
   }
   const Observed observed(context_.observer, "attend", static_cast<int>(step));
-  BlockGradient part = kernels_.backward(planned, queries, call.keys(block.k), call.keys(block.v), call.output(whole_.output), single);
+  BlockGradient gradient = kernels_.backward(planned, queries, call.keys(block.k), call.keys(block.v), call.output(whole_.output), single);
   call.count(cells_of(planned, queries, block.k));
-  if (call.is_half()) {
-    std::optional<BlockGradient> whole = whole_of(call, attend, part);
+  if (call.is_part()) {
+    std::optional<BlockGradient> whole = whole_of(call, attend, gradient);
     if (!whole) return;
-    part = std::move(*whole);
+    gradient = std::move(*whole);
   }
   const std::int64_t heads = saved_.k.size(2);
-  KeyValue keys{call.key_gradient(part.dk, heads), call.key_gradient(part.dv, heads)};
+  KeyValue keys{call.key_gradient(gradient.dk, heads), call.key_gradient(gradient.dv, heads)};
   if (message.rows.k.defined() && keys.k.is_alias_of(message.rows.k) && keys.v.is_alias_of(message.rows.v)) {
     keys = message.rows;
     attend.kv = piece;
   } else {
     message = {};  // the kernel has put them elsewhere
   }
-  AttendStreams::Mark complete = streams_.gives({part.dq, keys.k, keys.v});
-  parts_.push_back({attend, piece, part.dq, keys, block, std::move(message), std::move(complete)});
+  AttendStreams::Mark complete = streams_.gives({gradient.dq, keys.k, keys.v});
+  results_.push_back({attend, piece, gradient.dq, keys, block, std::move(message), std::move(complete)});
 }
 
 }  // namespace ringtron::internal

@@ -9,7 +9,7 @@
 
 #include "ringtron/context_parallel/attend_call.h"
 #include "ringtron/context_parallel/attend_streams.h"
-#include "ringtron/context_parallel/half_gradients.h"
+#include "ringtron/context_parallel/part_gradients.h"
 #include "ringtron/context_parallel/held_blocks.h"
 #include "ringtron/context_parallel/plan_runner.h"
 #include "ringtron/context_parallel/row_sum.h"
@@ -52,7 +52,7 @@ class BackwardAttends {
     AttendStreams::Mark given;
   };
 
-  struct Part {
+  struct Result {
     Attend attend;
     PositionRange piece;  // the held rows of which the attend's keys are a part
     at::Tensor dq;
@@ -62,13 +62,14 @@ class BackwardAttends {
     AttendStreams::Mark complete;
   };
 
-  // The first half of an attend, until the other comes.
-  struct Half {
+  // What has come of an attend in parts of the heads.
+  struct Parts {
     Attend attend;  // of all heads
-    AttendStreams::Mark room, complete;
+    AttendStreams::Mark room;
+    std::vector<AttendStreams::Mark> complete;
   };
 
-  bool halves_pay() const;
+  HeadCut cut() const;
   void attend(std::size_t step, const StepCall& planned, const AttendCall& call, const HeldBlocks& held);
   template <class Predicate>
   void add(std::size_t step, const Predicate& wanted);
@@ -79,11 +80,11 @@ class BackwardAttends {
   // In the current one.
   void zero_the_rest(MessageRoom& room);
 
-  // In the stream of an attend with one half of the heads: room for what it gives, and then, of what it gave, that of all heads,
-  // or nothing as long as the other half is to come.
-  BlockGradient half_room(const AttendCall& call, const Attend& attend, const KeyValue& block);
-  std::optional<BlockGradient> whole_of(const AttendCall& call, const Attend& attend, const BlockGradient& half);
-  std::vector<Half>::iterator waiting_half(const Attend& attend);
+  // In the stream of an attend with a part of the heads: room for what it gives, and then, of what it gave, that of all heads,
+  // or nothing as long as another part is to come.
+  BlockGradient part_room(const AttendCall& call, const Attend& attend, const KeyValue& block);
+  std::optional<BlockGradient> whole_of(const AttendCall& call, const Attend& attend, const BlockGradient& part);
+  std::vector<Parts>::iterator parts_of(const Attend& attend);
 
   const ExchangePlan& plan_;
   const PlanContext& context_;
@@ -92,11 +93,11 @@ class BackwardAttends {
   GradientSums& sums_;
   StepCalls kernels_;
   RowSum dq_;
-  HalfGradients halves_;
-  std::vector<Half> waiting_;  // of these
-  std::vector<Part> parts_;    // until they are added
+  PartGradients in_parts_;
+  std::vector<Parts> waiting_;  // of these
+  std::vector<Result> results_;  // until they are added
   AttendStreams streams_;      // goes before these, and waits for all that they keep
-  bool divides_;               // halves are halves
+  HeadCut cut_;
 };
 
 }  // namespace ringtron::internal

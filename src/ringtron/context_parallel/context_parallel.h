@@ -94,9 +94,9 @@ enum class CpBlockType {
   fp16,         // everywhere; for tests, CPUs are slow at it
 };
 
-// Whether a ring's backward computes blocks in two halves of the heads, the first of which need not wait for what the step sends.
-enum class CpRingHalves {
-  beside_each_other,  // where attends run beside each other, and messages are long (pays_to_halve)
+// Whether a backward computes some heads of a block early, to fill the end of an attend before (HeadPart::filler).
+enum class CpFillers {
+  beside_each_other,  // where attends run beside each other and messages are long (pays_to_cut)
   always,             // where heads divide; for tests, a device that does one thing at a time gains nothing
 };
 
@@ -105,7 +105,7 @@ struct CpAttentionOptions {
   // anyway.
   bool deterministic = false;
   CpBlockType blocks = CpBlockType::fp16_on_gpu;
-  CpRingHalves ring_halves = CpRingHalves::beside_each_other;
+  CpFillers fillers = CpFillers::beside_each_other;
   int hierarchical_a = 1;  // ranks that share heads under a2a+p2p: the first of --hierarchical-context-parallel-sizes
   // Parts into which heads are cut so that the all-to-all of one hides behind the attention of another; taken where all
   // ranks' heads divide by it. 0: chosen by device and length.

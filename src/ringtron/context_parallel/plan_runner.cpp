@@ -112,8 +112,8 @@ class ForwardAttends {
 
   void attend(std::size_t i, const StepCall& planned, const HeldBlocks& held, bool dropped) {
     const Attend& attend = planned.attend;
-    RT_CHECK(attend.heads == HeadPart::all, "a forward plan attends with half of the heads");
-    const AttendCall call(context_, plan_.rank, attend, q_.size(2), groups_, false);
+    RT_CHECK(attend.heads == HeadPart::all, "a forward plan attends with a part of the heads");
+    const AttendCall call(context_, plan_.rank, attend, q_.size(2), groups_);
     const auto scope = streams_.next();
     const Observed observed(context_.observer, "attend", static_cast<int>(i));
     const KeyValue block = held.rows(attend.owner, attend.kv);
@@ -184,7 +184,7 @@ PlanGradient run_backward(const ExchangePlan& plan, bool keeps_last_block, const
   HeldBlocks held(plan, context.layout, first_owner, {saved.k, saved.v}, context.tiles == nullptr);
   GradientSums sums(context.layout, plan.rank, saved.k, saved.v, accumulate_type(saved.q.scalar_type()), whole.scale);
   BackwardAttends attends(plan, context, saved, whole, sums);
-  const bool small = !pays_to_halve(saved.k.size(2), saved.k.size(3), saved.v.size(3));
+  const bool small = !pays_to_cut(saved.k.size(2), saved.k.size(3), saved.v.size(3));
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
     attends.streams().inputs_are_given();

@@ -30,8 +30,8 @@ struct PlanContext {
   at::Tensor sink = {};                       // [n], accumulate type: one more term of the softmax; undefined: none
   // [n] int64: key/value head of each query head where these are no equal groups; undefined where they are.
   at::Tensor key_head = {};
-  bool heads_divide = true;            // into halves
-  CpRingHalves ring_halves = CpRingHalves::beside_each_other;
+  bool heads_divide = true;            // into parts
+  CpFillers fillers = CpFillers::beside_each_other;
   bool varied_shapes = false;          // BlockCall::varied_shapes
   const PlanTiles* tiles = nullptr;    // of the plan, for kernels that take batches of tiles; null: attends one by one
   // Types of out and dq, and of dk and dv: the model's. q, k and v may come in another (AttentionState::block_type).

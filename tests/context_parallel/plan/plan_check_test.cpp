@@ -166,7 +166,7 @@ TEST_P(EveryPlan, OfTheRingHoldsTwoBlocksAndOfTheGatherAll) {
   }
 }
 
-// Independent of plan_check: marks single cells, of heads in the main half.
+// Independent of plan_check: marks single cells, of heads that come last.
 TEST(PlanCheck, ThePositionsOfACausalRingAreTheTriangle) {
   for (const int ranks : {1, 2, 3, 4, 8}) {
     const std::int64_t s = 4 * ranks + 1;
@@ -178,7 +178,7 @@ TEST(PlanCheck, ThePositionsOfACausalRingAreTheTriangle) {
         const PlanOfRank plans = plan_p2p({layout, masks}, rank);
         for (const Step& step : (backward ? plans.backward : plans.forward).steps) {
           for (const Attend& attend : step.attends) {
-            if (attend.heads == HeadPart::rest) continue;
+            if (attend.heads == HeadPart::filler) continue;
             std::vector<std::int64_t> queries, keys;
             for (const auto& r : positions_of(layout, rank, attend.q))
               for (auto p = r.begin; p < r.end; ++p) queries.push_back(p);
@@ -211,17 +211,17 @@ TEST(PlanCheck, EveryRankOfTheZigzagHasTheSameWorkAtEveryStep) {
   }
 }
 
-// What leaves with a step waits for the attends of the block before; the rest of the heads need not, and come first.
-TEST(PlanCheck, TheRingsBackwardAttendsToTheRestOfTheHeadsBeforeItSends) {
+// What leaves with a step waits for the attends of the block before; fillers need not, and come first.
+TEST(PlanCheck, TheRingsBackwardHasFillersBeforeItSends) {
   const Masks masks = {{64, true}};
   const SequenceLayout layout = zigzag_layout(64, 4);
   const ExchangePlan plan = plan_p2p({layout, masks}, 1).backward;
   ASSERT_EQ(plan.steps.size(), 7u);
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
-    const HeadPart heads = i == 0 ? HeadPart::all : i % 2 == 1 ? HeadPart::rest : HeadPart::main;
+    const HeadPart heads = i == 0 ? HeadPart::all : i % 2 == 1 ? HeadPart::filler : HeadPart::last;
     ASSERT_EQ(plan.steps[i].attends.size(), 1u);
     EXPECT_EQ(plan.steps[i].attends[0].heads, heads);
-    EXPECT_EQ(plan.steps[i].communicates, heads != HeadPart::rest);
+    EXPECT_EQ(plan.steps[i].communicates, heads != HeadPart::filler);
   }
 }
 
@@ -239,8 +239,8 @@ TEST(PlanCheck, PrintsPositions) {
       "step 2: | q 12-13 x kv of 3 [6-9] | send kv of 3 [6-9] to 2 | receive kv of 2 [4-5 10-11] from 0\n"
       "step 3: | q 12-13 x kv of 2 [4-5 10-11]\n");
   EXPECT_THAT(to_string(plans.backward, layout),
-              AllOf(HasSubstr("step 1: | q 12-13 x kv of 3 [6-9] rest of heads\n"),
-                    HasSubstr("step 2: | q 12-13 x kv of 3 [6-9] main half of heads | send")));
+              AllOf(HasSubstr("step 1: | q 12-13 x kv of 3 [6-9] filler heads\n"),
+                    HasSubstr("step 2: | q 12-13 x kv of 3 [6-9] last heads | send")));
 }
 
 // A window moves only what it reaches, however long the sequence is.

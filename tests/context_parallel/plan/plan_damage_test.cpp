@@ -236,48 +236,61 @@ TEST_F(PlanDamage, TheWholeSequenceBeforeItIsThere) {
   expect_fault("forward step 0: rank 1 attends to what it does not hold");
 }
 
-class HalfDamage : public PlanDamage {
+class HeadPartDamage : public PlanDamage {
  protected:
-  HalfDamage() { use(CpTransport::all_gather, 1, {{16, true}}); }
+  HeadPartDamage() { use(CpTransport::all_gather, 1, {{16, true}}); }
   Attend& first() { return backward(2, 0).attends.at(0); }
-  Attend& second() { return backward(2, 2).attends.at(0); }
+  Attend& filler() { return backward(2, 2).attends.at(0); }
+  Attend& last() { return backward(2, 3).attends.at(0); }
 };
 
-TEST_F(HalfDamage, NoneIsNoFault) {
-  EXPECT_EQ(first().heads, HeadPart::main);
-  EXPECT_EQ(second().heads, HeadPart::rest);
+TEST_F(HeadPartDamage, NoneIsNoFault) {
+  EXPECT_EQ(first().heads, HeadPart::first);
+  EXPECT_EQ(filler().heads, HeadPart::filler);
+  EXPECT_EQ(last().heads, HeadPart::last);
   EXPECT_THAT(check_plans(all_, {layout_, masks_}), IsEmpty());
 }
 
-TEST_F(HalfDamage, TheFirstTwice) {
-  second().heads = HeadPart::main;
-  expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with one half of the heads twice");
+TEST_F(HeadPartDamage, OneTwice) {
+  filler().heads = HeadPart::first;
+  expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with one part of the heads twice");
   expect_fault("backward: rank 2, query");
 }
 
-TEST_F(HalfDamage, TheSecondLeftOut) {
+TEST_F(HeadPartDamage, OneLeftOut) {
   backward(2, 2).attends.clear();
-  expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with one half of the heads only");
   expect_fault("backward: rank 2, query");
 }
 
-TEST_F(HalfDamage, TheSecondInTwoParts) {
-  Attend part = second();
-  part.band = Band::all();
-  part.q = {0, 1};
-  part.kv = {0, 1};
-  backward(2, 2).attends.push_back(part);
-  second().q = {1, 4};
-  second().band = {Band::kUnbounded, 1};
-  expect_fault("backward: rank 2 attends to q [1-4) x kv of 2 [0-4) with one half of the heads only");
+TEST_F(HeadPartDamage, TheLastLeftOut) {
+  backward(2, 3).attends.clear();
+  expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with a part of the heads and not the last");
+  expect_fault("backward: rank 2, query");
 }
 
-TEST_F(HalfDamage, InAForward) {
-  Attend half = forward(2, 0).attends.at(0);
-  half.heads = HeadPart::rest;
-  forward(2, 0).attends[0].heads = HeadPart::main;
-  forward(2, 1).attends.push_back(half);
-  expect_fault("forward: rank 2 attends to q [0-4) x kv of 2 [0-4) with half of the heads");
+// Every cell is computed once for every head all the same: only the order is wrong.
+TEST_F(HeadPartDamage, TheLastBeforeAnother) {
+  std::swap(filler().heads, last().heads);
+  expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with a part of the heads and not the last");
+}
+
+TEST_F(HeadPartDamage, TheLastInTwoPieces) {
+  Attend piece = last();
+  piece.band = Band::all();
+  piece.q = {0, 1};
+  piece.kv = {0, 1};
+  backward(2, 3).attends.push_back(piece);
+  last().q = {1, 4};
+  last().band = {Band::kUnbounded, 1};
+  expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with a part of the heads and not the last");
+}
+
+TEST_F(HeadPartDamage, InAForward) {
+  Attend part = forward(2, 0).attends.at(0);
+  part.heads = HeadPart::last;
+  forward(2, 0).attends[0].heads = HeadPart::first;
+  forward(2, 1).attends.push_back(part);
+  expect_fault("forward: rank 2 attends to q [0-4) x kv of 2 [0-4) with a part of the heads");
 }
 
 TEST(HeadShareCheck, SeesWhatIsMissing) {

@@ -122,7 +122,7 @@ TEST(TileBatches, DocumentsBecomeAFewBatchesAndLeaveNothing) {
   std::size_t most = 0;
   for_random_plans({}, [&](const ExchangePlan& plan, const std::vector<AttentionMask>& masks) {
     most = std::max(most, expect_same_cells(plan, std::ssize(masks)));
-    // One document is a dense mask, of which a gather attends with halves of the heads; batches are not made of these.
+    // One document is a dense mask, of which a gather attends with parts of the heads; batches are not made of these.
     const bool dense = masks.size() == 1 && masks.front().dense();
     for (const StepTiles& step : tile_batches(plan)) {
       EXPECT_THAT(step.rest, Each(Field(&Attend::heads, Ne(HeadPart::all))));

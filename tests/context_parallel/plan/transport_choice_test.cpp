@@ -53,7 +53,7 @@ TEST(TransportChoice, ARingWhoseHopsHideSaysSo) {
   EXPECT_EQ(choice.reason, "ring hop hides behind attention");
 }
 
-// A GPU does not halve a few key/value heads: the way home of their gradients, short as it is, hides behind nothing.
+// A GPU does not cut a few key/value heads: the way home of their gradients, short as it is, hides behind nothing.
 TEST(TransportChoice, FewKeyValueHeadsHideNoWayHome) {
   const auto exposed = [](std::int64_t groups) {
     Case c{.length = 65536, .ranks = 4, .groups = groups};

@@ -22,6 +22,20 @@ std::string text_of(const Band& band) {
   return fmt::format(" band {},{}", bound(band.left), bound(band.right));
 }
 
+std::string_view text_of(HeadPart heads) {
+  switch (heads) {
+    case HeadPart::all:
+      break;
+    case HeadPart::first:
+      return " first heads";
+    case HeadPart::filler:
+      return " filler heads";
+    case HeadPart::last:
+      return " last heads";
+  }
+  return "";
+}
+
 std::string owner_name(int owner) { return owner == kWholeSequence ? "all" : std::to_string(owner); }
 
 std::string text_of(const Message& m, const char* verb, const char* preposition, const SequenceLayout& layout) {
@@ -79,7 +93,7 @@ std::int64_t attended_area(const ExchangePlan& plan, std::int64_t samples) {
   std::int64_t area = 0;
   for (const Step& step : plan.steps) {
     for (const Attend& attend : step.attends) {
-      if (attend.heads == HeadPart::rest) continue;
+      if (attend.heads == HeadPart::first || attend.heads == HeadPart::filler) continue;
       area += attend.band.area(attend.q.length(), attend.kv.length()) * (attend.sample == kEverySample ? samples : 1);
     }
   }
@@ -97,7 +111,7 @@ std::string to_string(const ExchangePlan& plan, const SequenceLayout& layout) {
                           owner_name(attend.owner), text_of(positions_of(layout, attend.owner, attend.kv)),
                           text_of(attend.band));
       if (attend.sample != kEverySample) text += fmt::format(" sample {}", attend.sample);
-      if (attend.heads != HeadPart::all) text += attend.heads == HeadPart::main ? " main half of heads" : " rest of heads";
+      text += text_of(attend.heads);
     }
     for (const Message& m : step.sends) text += text_of(m, "send", "to", layout);
     for (const Message& m : step.receives) text += text_of(m, "receive", "from", layout);

@@ -89,17 +89,16 @@ struct PlanOfRank {
 // The ring. Dense masks: at step i rank r holds the block of rank r-i and passes it to r+1. The backward begins with
 // the block that the forward ended with, of rank r+1, and turns the other way: at step i rank r holds the block of
 // r+1+i, and its gradient sum follows one step behind and ends at its owner. There each step but the first is two: what
-// travels waits for the end of the last attend, so the rest of the heads come first, which need not wait, and fill that end
-// (BackwardAttends::halves_pay: else the main half has all).
+// travels waits for the end of the attend before, so some heads (a filler) come first, which need not wait and fill that end.
 // Windows and documents: a rank needs a part of a few blocks only, so their owners send it these rows (a halo) in
 // the step before they are attended to, nothing is passed on, and gradients go back the same way.
 // The order of merges is a function of positions and the number of ranks, never of arrival.
 PlanOfRank plan_p2p(const PlanRequest& request, int rank);
 
 // Every rank sends its block to all others at once and meanwhile attends to its own; then it attends to the whole
-// sequence, one rectangle per range of its queries. Backward: the same, but half of what a rank attends to of its own comes
-// last, while the gradients of the others' keys go to their owners: half of the heads (none of one key/value head, whose
-// messages are short), or under documents and windows all of its ranges but the first.
+// sequence, one rectangle per range of its queries. Backward: the same, but a part of what a rank attends to of its own comes
+// last, while the gradients of the others' keys go to their owners: some of the heads (with a filler before, as on the ring), or
+// under documents and windows all of its ranges but the first.
 PlanOfRank plan_all_gather(const PlanRequest& request, int rank);
 
 // Whether the plan's backward begins with the block that the forward ended with.
@@ -118,8 +117,8 @@ RowsSent rows_sent(const ExchangePlan& plan);
 // The positions of rows of a block: of `owner`, or of the whole sequence.
 std::vector<PositionRange> positions_of(const SequenceLayout& layout, int owner, const PositionRange& rows);
 
-// Cells of the mask that the plan attends to, of one head, summed over samples; `samples` counts for kEverySample. Two halves
-// of the heads are one: the second does not count.
+// Cells of the mask that the plan attends to, of one head, summed over samples; `samples` counts for kEverySample. Parts of the
+// heads are one attend.
 std::int64_t attended_area(const ExchangePlan& plan, std::int64_t samples);
 
 // One line per step, rows as positions:

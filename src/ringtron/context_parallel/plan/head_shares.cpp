@@ -6,21 +6,35 @@
 
 namespace ringtron {
 
-HeadShare half_of(HeadPart part, std::int64_t heads, std::int64_t groups, bool divides) {
-  const std::int64_t middle = divides ? (groups + 1) / 2 : groups;
-  const std::int64_t q_middle = middle < groups ? middle * (heads / groups) : heads;
+HeadCut cut_in_three(std::int64_t groups, bool divides, bool filler) {
+  if (!divides) return {groups, groups};
+  const std::int64_t middle = (groups + 1) / 2, given = filler ? groups / 8 : 0;
+  return {middle - given, middle + given};
+}
+
+HeadCut cut_in_two(std::int64_t groups, bool filler) {
+  const std::int64_t last = filler ? groups / 2 : 0;
+  return {0, last};
+}
+
+HeadShare part_of(HeadPart part, std::int64_t heads, std::int64_t groups, const HeadCut& cut) {
+  // An uneven number of query heads is cut nowhere but at its ends.
+  const auto query = [&](std::int64_t group) { return group < groups ? group * (heads / groups) : heads; };
+  const auto from = [&](std::int64_t begin, std::int64_t end) { return HeadShare{{query(begin), query(end)}, {begin, end}}; };
   switch (part) {
     case HeadPart::all:
       break;
-    case HeadPart::main:
-      return {{0, q_middle}, {0, middle}};
-    case HeadPart::rest:
-      return {{q_middle, heads}, {middle, groups}};
+    case HeadPart::first:
+      return from(0, cut.filler);
+    case HeadPart::filler:
+      return from(cut.filler, cut.last);
+    case HeadPart::last:
+      return from(cut.last, groups);
   }
   return {{0, heads}, {0, groups}};
 }
 
-bool pays_to_halve(std::int64_t groups, std::int64_t key_size, std::int64_t value_size) {
+bool pays_to_cut(std::int64_t groups, std::int64_t key_size, std::int64_t value_size) {
   constexpr std::int64_t kSmallRow = 8 * (128 + 128);
   return groups * (key_size + value_size) > kSmallRow;
 }

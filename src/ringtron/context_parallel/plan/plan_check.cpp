@@ -43,9 +43,10 @@ ExchangePlan with_peers_of_slice(ExchangePlan plan, int slice, int head_ranks, c
   return plan;
 }
 
-// Halves come in pairs, whose results are one. A forward has none, since its results are merged by rows.
-void check_halves(const ExchangePlan& plan, bool forward, FaultList& faults) {
-  std::vector<Attend> waiting;  // for their other half
+// Parts of an attend come once each, the last among them, after which nothing of it comes. A forward has none, since its results
+// are merged by rows.
+void check_parts(const ExchangePlan& plan, bool forward, FaultList& faults) {
+  std::vector<Attend> waiting;  // parts whose last has not come
   const auto fault = [&](const Attend& attend, const char* what) {
     faults.add("{}: rank {} attends to q [{}-{}) x kv of {} [{}-{}) with {}", forward ? "forward" : "backward", plan.rank,
                attend.q.begin, attend.q.end, attend.owner, attend.kv.begin, attend.kv.end, what);
@@ -53,27 +54,31 @@ void check_halves(const ExchangePlan& plan, bool forward, FaultList& faults) {
   for (const Step& step : plan.steps) {
     for (const Attend& attend : step.attends) {
       if (attend.heads == HeadPart::all) continue;
-      const auto found = std::find_if(waiting.begin(), waiting.end(),
-                                      [&](const Attend& other) { return of_all_heads(other) == of_all_heads(attend); });
       if (forward) {
-        fault(attend, "half of the heads");
-      } else if (found == waiting.end()) {
-        waiting.push_back(attend);
-      } else if (found->heads != attend.heads) {
-        waiting.erase(found);
+        fault(attend, "a part of the heads");
+      } else if (std::ranges::find(waiting, attend) != waiting.end()) {
+        fault(attend, "one part of the heads twice");
+      } else if (attend.heads == HeadPart::last) {
+        std::erase_if(waiting, [&](const Attend& other) { return of_all_heads(other) == of_all_heads(attend); });
       } else {
-        fault(attend, "one half of the heads twice");
+        waiting.push_back(attend);
       }
     }
   }
-  for (const Attend& attend : waiting) fault(attend, "one half of the heads only");
+  for (const Attend& attend : waiting) fault(attend, "a part of the heads and not the last");
 }
 
-// What the plans do for one half of the heads.
-std::vector<ExchangePlan> of_half(std::vector<ExchangePlan> plans, HeadPart half) {
+bool have_part(const std::vector<ExchangePlan>& plans, HeadPart part) {
+  return std::ranges::any_of(plans, [&](const ExchangePlan& plan) {
+    return std::ranges::any_of(plan.steps, [&](const Step& step) { return std::ranges::find(step.attends, part, &Attend::heads) != step.attends.end(); });
+  });
+}
+
+// What the plans do for one part of the heads.
+std::vector<ExchangePlan> of_part(std::vector<ExchangePlan> plans, HeadPart part) {
   for (ExchangePlan& plan : plans) {
     for (Step& step : plan.steps) {
-      std::erase_if(step.attends, [&](const Attend& attend) { return attend.heads != HeadPart::all && attend.heads != half; });
+      std::erase_if(step.attends, [&](const Attend& attend) { return attend.heads != HeadPart::all && attend.heads != part; });
       std::transform(step.attends.begin(), step.attends.end(), step.attends.begin(), of_all_heads);
     }
   }
@@ -173,14 +178,16 @@ std::vector<std::string> check_plans(const PlansOfRanks& all, const PlanRequest&
     used.longest_block = std::max(used.longest_block, inner.local_length(rank));
   }
   for (const Slice& slice : slices) {
-    for (const ExchangePlan& plan : slice.forward) check_halves(plan, true, faults);
-    for (const ExchangePlan& plan : slice.backward) check_halves(plan, false, faults);
+    for (const ExchangePlan& plan : slice.forward) check_parts(plan, true, faults);
+    for (const ExchangePlan& plan : slice.backward) check_parts(plan, false, faults);
   }
   std::vector<Slice> proven;
-  for (const HeadPart half : {HeadPart::main, HeadPart::rest}) {
+  for (const HeadPart part : {HeadPart::last, HeadPart::first, HeadPart::filler}) {
     for (std::size_t i = 0; i < slices.size(); ++i) {
+      // A ring has no first part, and windows have no parts at all.
+      if (part != HeadPart::last && !have_part(slices[i].backward, part)) continue;
       // Most do the same with other heads; one that does is proven by the other.
-      Slice heads{of_half(slices[i].forward, half), of_half(slices[i].backward, half)};
+      Slice heads{of_part(slices[i].forward, part), of_part(slices[i].backward, part)};
       const auto same = [&](const Slice& other) {
         return same_steps(heads.forward, other.forward) && same_steps(heads.backward, other.backward);
       };

@@ -36,7 +36,7 @@ ExchangePlan ring_backward(const PlanRequest& request, int rank) {
   for (int i = 0; i < n; ++i) {
     const int owner = (rank + 1 + i) % n;
     const std::vector<Attend> attends = attends_between(request, rank, owner);
-    if (i > 0) plan.steps.emplace_back().attends = internal::of_heads(attends, HeadPart::rest);
+    if (i > 0) plan.steps.emplace_back().attends = internal::of_heads(attends, HeadPart::filler);
     Step step;
     step.communicates = n > 1;
     if (i + 1 < n) {
@@ -49,7 +49,7 @@ ExchangePlan ring_backward(const PlanRequest& request, int rank) {
       append_block(step.sends, previous, payload, (owner + n - 1) % n, request.layout);
       append_block(step.receives, next, payload, owner, request.layout);
     }
-    step.attends = i > 0 ? internal::of_heads(attends, HeadPart::main) : attends;
+    step.attends = i > 0 ? internal::of_heads(attends, HeadPart::last) : attends;
     plan.steps.push_back(std::move(step));
   }
   return plan;

@@ -35,7 +35,7 @@ struct TileBatch {
 // What to do in place of Step::attends: first the batches, then the rest, each in this order.
 struct StepTiles {
   std::vector<std::shared_ptr<const TileBatch>> batches;  // shared, so that what is kept for one can tell that it is gone
-  std::vector<Attend> rest;                               // attends with a left bound (windows) or of half of the heads
+  std::vector<Attend> rest;                               // attends with a left bound (windows) or of a part of the heads
 };
 
 // One for each step of the plan. A triangle that is no square is cut into a square and rectangles.

@@ -57,7 +57,7 @@ class RankPrices {
     double flops = 0, added = 0;
     for (const Attend& attend : step.attends) {
       const double samples = attend.sample == kEverySample ? static_cast<double>(in_.shape.samples) : 1.0;
-      const std::int64_t heads = half_of(attend.heads, share_.q.length(), share_.kv.length(), halves()).q.length();
+      const std::int64_t heads = part_of(attend.heads, share_.q.length(), share_.kv.length(), cut()).q.length();
       const double cells = static_cast<double>(attend.band.area(attend.q.length(), attend.kv.length())) *
                            samples * static_cast<double>(heads);
       flops += forward ? forward_flops(cells, in_.shape) : backward_flops(cells, in_.shape);
@@ -112,10 +112,11 @@ class RankPrices {
     }
     return calls;
   }
-  // A ring's halves are for a device whose messages hide behind either. Tiles come in batches on GPUs only.
-  bool halves() const {
-    return plan_.backward.gathers &&
-           (!in_.attention.batches_tiles || pays_to_halve(share_.kv.length(), in_.shape.key_size, in_.shape.value_size));
+  // Fillers are for a device whose messages hide behind any part. Tiles come in batches on GPUs only.
+  HeadCut cut() const {
+    const std::int64_t groups = share_.kv.length();
+    if (!plan_.backward.gathers) return cut_in_two(groups, false);
+    return cut_in_three(groups, !in_.attention.batches_tiles || pays_to_cut(groups, in_.shape.key_size, in_.shape.value_size), false);
   }
   double key_value_size() const {
     return static_cast<double>(share_.kv.length() * (in_.shape.key_size + in_.shape.value_size));

@@ -22,7 +22,8 @@
 namespace ringtron::internal {
 
 // Whether attends of a plan run beside each other: more than one; messages that do not wait for multiprocessors, which attention
-// then never leaves; and fused kernels, since scores of two attends at once would take twice the memory.
+// then never leaves; fused kernels, since scores of two attends at once would take twice the memory; and so much to compute
+// that the device, not the host, is the bound: a stream more costs the host several calls.
 bool attends_apart(const ExchangePlan& plan, const PlanContext& context, const at::Tensor& q);
 
 // Of attends beside each other, so many at most wait to be added to the result: each has rows of its own in memory.

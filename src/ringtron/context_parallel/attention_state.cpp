@@ -25,6 +25,7 @@ AttentionState::AttentionState(std::shared_ptr<AttentionEngine> engine, Attentio
       samples_(q.size(1)),
       key_heads_(k.size(2)),
       per_group_(q.size(2) / k.size(2)),
+      value_size_(v.size(3)),
       type_(q.scalar_type()),
       sums_(q.options().dtype(accumulate_type(q.scalar_type()))),
       shares_(split_shares(share_heads(q.size(2), k.size(2), planned_->plan.head_ranks), per_group_,
@@ -110,6 +111,8 @@ PlanContext AttentionState::context(const at::Tensor& q, const std::vector<HeadS
   context.dropout = drops ? &*dropout : nullptr;
   context.sink = sink_of(mine);
   context.key_head = engine_->key_head(mine, per_group_, q.device());
+  const double cells = static_cast<double>(planned_->area(samples_) * heads()) / plan().ranks;
+  context.operations = 2.0 * cells * static_cast<double>(q.size(3) + value_size_) / static_cast<double>(shares_.size());
   context.heads_divide = !drops && !context.key_head.defined();  // dropout counts heads from the first
   context.fillers = engine_->options().fillers;
   context.varied_shapes = planned_->varied_shapes();

@@ -62,7 +62,7 @@ class AttentionState final : public torch::CustomClassHolder {
   std::shared_ptr<AttentionEngine> engine_;
   AttentionCall call_;
   std::shared_ptr<const PlannedAttention> planned_;
-  std::int64_t samples_, key_heads_, per_group_;
+  std::int64_t samples_, key_heads_, per_group_, value_size_;
   at::ScalarType type_;  // of the model
   at::TensorOptions sums_;  // device and accumulate type
   std::vector<std::vector<HeadShare>> shares_;

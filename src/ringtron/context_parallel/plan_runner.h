@@ -30,6 +30,7 @@ struct PlanContext {
   at::Tensor sink = {};                       // [n], accumulate type: one more term of the softmax; undefined: none
   // [n] int64: key/value head of each query head where these are no equal groups; undefined where they are.
   at::Tensor key_head = {};
+  double operations = 0;               // of a forward of one rank, in the mean
   bool heads_divide = true;            // into parts
   CpFillers fillers = CpFillers::beside_each_other;
   bool varied_shapes = false;          // BlockCall::varied_shapes

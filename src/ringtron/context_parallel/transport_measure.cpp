@@ -126,6 +126,7 @@ AttentionSpeed measure_attention(const AttentionShape& shape, const AttentionUse
   auto tile = measured_tile(use, call.band, block->tiles(), rows);
   if (tile && !block->tiles()->supports(q, k, v, AttentionPass::forward)) tile = nullptr;
   speed.batches_tiles = tile != nullptr;
+  speed.gpu = device.is_cuda();
   const double attend = least_seconds([&] {
     return tile ? block->tiles()->forward(q, k, v, tile, call.scale).out : block->forward(q, k, v, call).out;
   });
@@ -143,7 +144,8 @@ AttentionSpeed measure_attention(const AttentionShape& shape, const AttentionUse
 
 DeviceSpeeds measure_speeds(Communicator& group, const AttentionShape& shape, const AttentionUse& use,
                             at::ScalarType type, at::Device device) {
-  DeviceSpeeds speeds{measure_link(group, device), measure_attention(shape, use, type, device)};
+  const DeviceSpeeds expected = device.is_cuda() ? default_gpu_speeds() : default_cpu_speeds();
+  DeviceSpeeds speeds{measure_link(group, device), measure_attention(shape, use, type, device), expected.host};
   double* const numbers[] = {&speeds.link.bytes_per_second,
                              &speeds.link.seconds_per_exchange,
                              &speeds.link.hidden_share,

@@ -50,7 +50,8 @@ TransportChoice choose(const Job& job, const Config& config, const DocumentStart
                            sizes,
                            levels.empty() ? 0 : levels[0],
                            speeds.link,
-                           speeds.attention});
+                           speeds.attention,
+                           speeds.host});
 }
 
 // Groups of context ranks may have measured other speeds: rank 0's word counts for all.

@@ -6,7 +6,7 @@
 // plan, and nothing is said twice.
 //
 //   const TransportChoice choice = choose_transport({{layout, masks}, shape, 0, speeds.link,
-//   speeds.attention}); print_line("--cp-comm-type auto: {}", to_string(choice));
+//   speeds.attention, speeds.host}); print_line("--cp-comm-type auto: {}", to_string(choice));
 //
 // Pure: equal input gives an equal choice. All ranks must give equal input, so speeds that were measured come
 // from one rank (transport_measure.h).
@@ -35,11 +35,20 @@ struct AttentionSpeed {
   double seconds_per_block = 1e-5;          // of each call of a kernel, beside its operations
   double copy_bytes_per_second = 1e10;      // read and written together: merging, packing, putting in order
   bool batches_tiles = false;               // one call for many tiles of documents, see tile_batches.h
+  bool gpu = false;                         // where parts of few heads do not pay, see pays_to_cut()
+};
+
+// What a host needs to give a device its work, beside which the device works. A layer takes the longer of the two.
+struct HostSpeed {
+  double seconds_per_pass = 0;      // forward, and again backward
+  double seconds_per_block = 0;     // of each call of a kernel, with what is done to its results
+  double seconds_per_exchange = 0;  // hosts meet in one
 };
 
 struct DeviceSpeeds {
   LinkSpeed link;
   AttentionSpeed attention;
+  HostSpeed host = {};
 };
 
 // What is assumed where nothing was measured. GPU: two H200 on NVLink. CPU: one core a process, Gloo on one
@@ -54,6 +63,7 @@ struct ChoiceInput {
       0;  // ranks that share heads under a2a+p2p; 0: no sizes were given, so it is not a candidate
   LinkSpeed link;
   AttentionSpeed attention;
+  HostSpeed host = {};
 };
 
 // Of one layer, forward and backward, of the slowest rank.
@@ -61,10 +71,12 @@ struct TransportPrediction {
   CpTransport transport = CpTransport::p2p;
   double attend_seconds = 0;    // attention, with merges and copies
   double transfer_seconds = 0;  // as if it were alone
-  double seconds = 0;           // the layer: attend_seconds and what of the transfer does not hide
+  double host_seconds = 0;      // what the host needs
+  double seconds = 0;           // the layer: attend_seconds and what of the transfer does not hide, or the host's if that is more
   std::int64_t bytes = 0;       // sent by the rank that sends most
   std::string refusal;          // why it is no candidate; empty: it is one
-  double exposed_seconds() const { return seconds - attend_seconds; }
+  bool host_bound() const { return host_seconds >= seconds; }
+  double exposed_seconds() const { return host_bound() ? 0.0 : seconds - attend_seconds; }
 };
 
 struct TransportChoice {

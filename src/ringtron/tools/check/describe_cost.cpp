@@ -133,7 +133,7 @@ class ContextTraffic {
     const bool gpu = on_gpu(config_);
     const DeviceSpeeds speeds = gpu ? default_gpu_speeds() : default_cpu_speeds();
     const TransportChoice choice =
-        choose_transport({{layout_, masks_}, shape_, hierarchical_a(), speeds.link, speeds.attention});
+        choose_transport({{layout_, masks_}, shape_, hierarchical_a(), speeds.link, speeds.attention, speeds.host});
     lines.push_back(fmt::format("auto, with assumed speeds of a {} (training measures its own): {}",
                                 gpu ? "GPU" : "CPU", to_string(choice)));
     return choice.transport;

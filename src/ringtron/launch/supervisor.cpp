@@ -68,10 +68,12 @@ class SignalQueue {
 
   int fd() const { return fd_; }
 
-  std::optional<int> next() {
+  // Those that have come since the last call.
+  std::vector<int> all() {
+    std::vector<int> signals;
     signalfd_siginfo info;
-    if (::read(fd_, &info, sizeof info) != static_cast<ssize_t>(sizeof info)) return std::nullopt;
-    return static_cast<int>(info.ssi_signo);
+    while (::read(fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) signals.push_back(static_cast<int>(info.ssi_signo));
+    return signals;
   }
 
  private:
@@ -127,11 +129,13 @@ class Supervisor {
         rank.output.pump();
         rank.error.pump();
       }
-      // Deaths before signals: a rank that has died already did not die of what we send now.
+      // Signals are read before the dead are collected: a death in between leaves a SIGCHLD, and we do not sleep over it. They are
+      // passed on after: a rank that has died already did not die of what we send now.
+      const std::vector<int> arrived = signals_.all();
       collect_dead();
       report_stopped();
-      while (const std::optional<int> signal = signals_.next()) {
-        if (*signal != SIGCHLD) forward(*signal);
+      for (const int signal : arrived) {
+        if (signal != SIGCHLD) forward(signal);
       }
       if (deadline_ && SteadyClock::now() >= *deadline_) deadline_passed();
     }

@@ -23,11 +23,13 @@ struct Case {
   std::string layout = "zigzag";
   int hierarchical_a = 0;
   DeviceSpeeds speeds = default_gpu_speeds();
+  bool host_is_fast = true;
 
   TransportChoice choose() const {
     const std::vector<AttentionMask> masks = {AttentionMask(length, causal, window, document_starts)};
     const SequenceLayout cut = make_layout(layout, masks, ranks);
-    return choose_transport({{cut, masks}, shape(), hierarchical_a, speeds.link, speeds.attention});
+    return choose_transport({{cut, masks}, shape(), hierarchical_a, speeds.link, speeds.attention,
+                             host_is_fast ? HostSpeed{} : speeds.host});
   }
   AttentionShape shape() const { return {1, heads, groups, 128, 128, 2, 4}; }
 };
@@ -62,6 +64,22 @@ TEST(TransportChoice, FewKeyValueHeadsHideNoWayHome) {
   EXPECT_GT(exposed(1), 0);
   EXPECT_GT(exposed(8), 0);
   EXPECT_EQ(exposed(16), 0);
+}
+
+// The ring has three exchanges and four calls, a2a four and two.
+TEST(TransportChoice, AShortSequenceTakesTheHostsTime) {
+  Case c{.length = 2048, .groups = 4};
+  EXPECT_EQ(c.choose().transport, CpTransport::p2p);
+  c.host_is_fast = false;
+  c.speeds.host = {1e-3, 10e-3, 5e-3};
+  const TransportChoice slow = c.choose();
+  EXPECT_EQ(slow.transport, CpTransport::a2a);
+  EXPECT_EQ(slow.reason, "so short that the host's calls are the bound, of which it needs least");
+  EXPECT_DOUBLE_EQ(of(slow, CpTransport::a2a).seconds, 2 * 1e-3 + 2 * 10e-3 + 4 * 5e-3);
+  EXPECT_DOUBLE_EQ(of(slow, CpTransport::p2p).seconds, 2 * 1e-3 + 4 * 10e-3 + 3 * 5e-3);
+  EXPECT_EQ(of(slow, CpTransport::p2p).exposed_seconds(), 0);
+  c.speeds.host = {1e-6, 1e-6, 1e-6};
+  EXPECT_EQ(c.choose().transport, CpTransport::p2p);
 }
 
 TEST(TransportChoice, AttentionOfOneRankIsTheMasksAreaAtTheGivenRate) {
@@ -212,10 +230,10 @@ TEST(TransportChoice, SizesThatWereNotGivenAreNoCandidate) {
 
 TEST(TransportChoice, TheLineSaysAllPredictionsAndTheReason) {
   TransportChoice choice;
-  choice.predictions = {{CpTransport::p2p, 0.0019, 0.001, 0.00192, 1, ""},
-                        {CpTransport::all_gather, 0.002, 0.001, 0.0021, 1, ""},
-                        {CpTransport::a2a, 0.002, 0.001, 0.00231, 1, ""},
-                        {CpTransport::hierarchical, 0, 0, 0, 0, "no sizes"}};
+  choice.predictions = {{CpTransport::p2p, 0.0019, 0.001, 0, 0.00192, 1, ""},
+                        {CpTransport::all_gather, 0.002, 0.001, 0, 0.0021, 1, ""},
+                        {CpTransport::a2a, 0.002, 0.001, 0, 0.00231, 1, ""},
+                        {CpTransport::hierarchical, 0, 0, 0, 0, 0, "no sizes"}};
   choice.reason = "ring hop hides behind attention";
   EXPECT_EQ(to_string(choice),
             "p2p (predicted 1.92 ms a layer, forward and backward; all_gather 2.10, a2a 2.31): ring hop hides behind attention");

@@ -20,15 +20,6 @@ void wait_for(const c10::Stream& waits, const c10::Stream& other) {
 
 }  // namespace
 
-bool attends_apart(const ExchangePlan& plan, const PlanContext& context, const at::Tensor& q) {
-  std::size_t attends = 0;
-  for (const Step& step : plan.steps) attends += step.attends.size();
-  const bool fused = q.element_size() == 2 && !context.block.wants_delta();
-  constexpr double kLongEnough = 1e11;  // 0.2 ms of an H200, 0.7 with the backward; the host needs up to 1 ms for both
-  return attends > 1 && context.operations >= kLongEnough && context.group.exchanges_without_kernels() && fused &&
-         context.fault != CpFault::double_count;
-}
-
 AttendStreams::AttendStreams(at::Device device, bool wanted) : caller_(current_stream(device)) {
   if (!wanted) return;
   const std::vector<c10::Stream> pool = streams_by_priority(device);

@@ -4,6 +4,7 @@
 // a plan's attends would lose. So attends take turns on streams of falling priority: an earlier attend's kernels go first, also
 // the small ones at its end, on which a message may wait. What prepares and sums up has the highest priority of all; it
 // runs in the current stream, which this sets while it lives and which is in order with the caller's.
+// (What a batch of documents' tiles has on streams of its own, PartsBeside, goes last of all.)
 // What an attend gives may be used when its mark has been waited for; what it reads must stay until then. The caller uses what
 // comes of a call in the stream in which it calls. On a device without streams, or if not wanted, everything runs in the caller's stream.
 #pragma once
@@ -17,14 +18,7 @@
 #include <optional>
 #include <vector>
 
-#include "ringtron/context_parallel/plan_runner.h"
-
 namespace ringtron::internal {
-
-// Whether attends of a plan run beside each other: more than one; messages that do not wait for multiprocessors, which attention
-// then never leaves; fused kernels, since scores of two attends at once would take twice the memory; and so much to compute
-// that the device, not the host, is the bound: a stream more costs the host several calls.
-bool attends_apart(const ExchangePlan& plan, const PlanContext& context, const at::Tensor& q);
 
 // Of attends beside each other, so many at most wait to be added to the result: each has rows of its own in memory.
 inline constexpr std::size_t kMostWaiting = 4;

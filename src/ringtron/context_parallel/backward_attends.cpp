@@ -50,7 +50,7 @@ BackwardAttends::BackwardAttends(const ExchangePlan& plan, const PlanContext& co
       sums_(sums),
       kernels_(plan, context, AttentionPass::backward, saved.q, saved.k, saved.v),
       dq_(saved.q, saved.q.size(0), accumulate_type(saved.q.scalar_type())),
-      streams_(saved.q.device(), attends_apart(plan, context, saved.q)),
+      streams_(saved.q.device(), kernels_.apart(saved.q)),
       cut_(cut()) {}
 
 // Where attends do not run beside each other a filler gains nothing, and leaves less time to the message after it.
@@ -140,13 +140,15 @@ void BackwardAttends::zero_the_rest(MessageRoom& room) {
 BlockGradient BackwardAttends::part_room(const AttendCall& call, const Attend& attend, const KeyValue& block) {
   const auto parts = parts_of(attend);
   if (parts != waiting_.end()) streams_.wait(parts->room);
-  BlockGradient room = in_parts_.room(attend, call.heads(), call.rows_of_queries(saved_.q), call.of_sample(block.k, 1), call.of_sample(block.v, 1));
+  BlockGradient room = in_parts_.room(attend, call.heads(), call.rows_of_queries(saved_.q), call.of_sample(block.k, 1),
+                                      call.of_sample(block.v, 1));
   if (parts == waiting_.end()) waiting_.push_back({of_all_heads(attend), streams_.mark(), {}});
   return room;
 }
 
 std::optional<BlockGradient> BackwardAttends::whole_of(const AttendCall& call, const Attend& attend, const BlockGradient& part) {
   const auto parts = parts_of(attend);
+  RT_CHECK(parts != waiting_.end(), "a part of the heads has no room");
   for (AttendStreams::Mark& complete : parts->complete) streams_.wait(complete);
   std::optional<BlockGradient> whole = in_parts_.put(attend, call.heads(), part);
   if (whole) {
@@ -173,7 +175,7 @@ void BackwardAttends::attend(std::size_t step, const StepCall& planned, const At
   if (call.is_part()) {
     room = part_room(call, attend, block);
     single.into = &room;
-  } else if (message = message_room(attend, piece, block); message.rows.k.defined()) {
+  } else if (!planned.batch && (message = message_room(attend, piece, block)).rows.k.defined()) {
     const auto place = [&](const at::Tensor& rows) { return rows.narrow(0, message.written.begin, message.written.length()); };
     room = {at::empty(queries.sizes(), queries.options()), place(message.rows.k), place(message.rows.v)};
     single.into = &room;

@@ -9,8 +9,8 @@
 
 #include "ringtron/context_parallel/attend_call.h"
 #include "ringtron/context_parallel/attend_streams.h"
-#include "ringtron/context_parallel/part_gradients.h"
 #include "ringtron/context_parallel/held_blocks.h"
+#include "ringtron/context_parallel/part_gradients.h"
 #include "ringtron/context_parallel/plan_runner.h"
 #include "ringtron/context_parallel/row_sum.h"
 #include "ringtron/context_parallel/step_calls.h"

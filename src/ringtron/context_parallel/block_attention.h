@@ -65,6 +65,8 @@ class BlockAttention {
                                  const OutputGradient& output, const BlockCall& call) const = 0;
   // Whether backward() is faster when it is given OutputGradient::delta.
   virtual bool wants_delta() const { return true; }
+  // Whether fused kernels, which keep no scores in memory, do all that can be asked for without dropout.
+  virtual bool fuses_all() const { return false; }
   // The same kernels over many tiles at once; null: this one cannot. Lives as long as this.
   virtual const TileAttention* tiles() const { return nullptr; }
 };

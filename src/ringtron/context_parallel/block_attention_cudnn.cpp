@@ -41,6 +41,7 @@ class CudnnBlockAttention final : public BlockAttention {
   }
 
   bool wants_delta() const override { return false; }
+  bool fuses_all() const override { return !deterministic_; }
 
  private:
   static bool fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const BlockCall& call) {

@@ -62,6 +62,7 @@ class FlashCudaBlockAttention final : public BlockAttention {
   }
 
   bool wants_delta() const override { return false; }
+  bool fuses_all() const override { return true; }
 
  private:
   static bool fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const BlockCall& call) {

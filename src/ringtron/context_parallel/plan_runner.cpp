@@ -23,7 +23,6 @@ namespace {
 
 using internal::AttendCall;
 using internal::AttendStreams;
-using internal::attends_apart;
 using internal::BackwardAttends;
 using internal::BlockOutput;
 using internal::GradientSums;
@@ -70,7 +69,7 @@ class ForwardAttends {
         groups_(k.size(2)),
         kernels_(plan, context, AttentionPass::forward, q, k, v),
         accumulator_(q, v.size(3), context.type),
-        streams_(q.device(), attends_apart(plan, context, q)),
+        streams_(q.device(), kernels_.apart(q)),
         twice_(context.fault == CpFault::double_count) {}
 
   AttendStreams& streams() { return streams_; }

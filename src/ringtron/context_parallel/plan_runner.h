@@ -2,8 +2,8 @@
 //
 // All ranks of `group` run the same pass of the plans of the same request at the same time. Messages travel while
 // what is held is attended to. A ring holds two blocks beside its own and, backward, three gradient sums (one leaves, one
-// arrives, one is added up), whatever the number of
-// ranks. Throws CommError when a peer fails; the group is then of no further use.
+// arrives, one is added up), whatever the number of ranks; where attends run beside each other also what the last of them gave
+// (kMostWaiting) and what they still read. Throws CommError when a peer fails; the group is then of no further use.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -108,7 +108,8 @@ at::Tensor RowSum::rows_unscaled(std::span<const PositionRange> ranges, const at
 // Where one part has every row and the type of the result, and the others few, only these few are passed over.
 bool RowSum::add_into_whole_part(at::ScalarType type) {
   const auto whole = std::ranges::find_if(parts_, [&](const RowPart& part) {
-    return part.x.size(0) == rows_ && part.x.scalar_type() == type && !part.scale.defined();
+    const bool alone = part.x.storage().nbytes() == part.x.nbytes();  // else the result would keep more in memory than itself
+    return alone && part.x.size(0) == rows_ && part.x.scalar_type() == type && !part.scale.defined();
   });
   if (whole == parts_.end()) return false;
   std::rotate(parts_.begin(), whole, whole + 1);

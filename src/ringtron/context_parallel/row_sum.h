@@ -1,7 +1,8 @@
 // A sum of tensors that each cover some rows of a whole: gradients that come block by block.
 //
 // Parts wait in the type they came in and are added a few at a time, so that memory is passed over once rather than once
-// for each part. Sums are in the accumulate type (fp32; fp64 for fp64); their order is that of add(), but a part of all rows may come first. Parts are
+// for each part. Sums are in the accumulate type (fp32; fp64 for fp64); their order is that of add(), but a part of all
+// rows may come first. Parts are
 // taken over: the sum may write into them, others must not. Not thread-safe.
 #pragma once
 

@@ -8,7 +8,7 @@ namespace ringtron::internal {
 
 StepCalls::StepCalls(const ExchangePlan& plan, const PlanContext& context, AttentionPass pass, const at::Tensor& q,
                      const at::Tensor& k, const at::Tensor& v)
-    : plan_(plan), block_(context.block), has_heads_(q.size(2) > 0) {
+    : plan_(plan), context_(context), block_(context.block), has_heads_(q.size(2) > 0) {
   const TileAttention* kernel = context.block.tiles();
   if (context.tiles == nullptr || kernel == nullptr || context.dropout != nullptr || !has_heads_) return;
   // Irregular heads come to the kernel as one key/value head for each query head.
@@ -29,6 +29,17 @@ std::vector<StepCall> StepCalls::of_step(std::size_t step) const {
   }
   for (const Attend& attend : tiles_ ? (*tiles_)[step].rest : plan_.steps[step].attends) calls.push_back({attend});
   return calls;
+}
+
+bool StepCalls::apart(const at::Tensor& q) const {
+  constexpr double kLongEnough = 1e11;  // 0.2 ms of an H200, 0.7 with the backward; the host needs up to 1 ms for both
+  std::size_t calls = 0;
+  for (std::size_t step = 0; step < plan_.steps.size(); ++step) {
+    calls += tiles_ ? (*tiles_)[step].batches.size() + (*tiles_)[step].rest.size() : plan_.steps[step].attends.size();
+  }
+  const bool fused = q.element_size() == 2 && context_.dropout == nullptr && block_.fuses_all();
+  return calls > 1 && context_.operations >= kLongEnough && context_.group.exchanges_without_kernels() && fused &&
+         context_.fault != CpFault::double_count;
 }
 
 BlockResult StepCalls::forward(const StepCall& call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,

@@ -20,12 +20,17 @@ struct StepCall {
 
 class StepCalls {
  public:
-  // For q, k and v as run_forward and run_backward get them. Both must outlive this.
+  // For q, k and v as run_forward and run_backward get them. Plan and context must outlive this.
   StepCalls(const ExchangePlan& plan, const PlanContext& context, AttentionPass pass, const at::Tensor& q,
             const at::Tensor& k, const at::Tensor& v);
 
   // None where q has no heads: with more ranks than heads some have none under a2a.
   std::vector<StepCall> of_step(std::size_t step) const;
+
+  // Whether the calls run beside each other: more than one; messages that do not wait for multiprocessors, which attention then
+  // never leaves; fused kernels, since scores of two calls at once would take twice the memory; and so much to compute that the
+  // device, not the host, is the bound: a stream more costs the host several calls.
+  bool apart(const at::Tensor& q) const;
 
   // The call's kernel, on the rows of call.attend; `single` is what an attend alone needs.
   BlockResult forward(const StepCall& call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -35,6 +40,7 @@ class StepCalls {
 
  private:
   const ExchangePlan& plan_;
+  const PlanContext& context_;
   const BlockAttention& block_;
   bool has_heads_;
   const TileAttention* kernel_ = nullptr;

@@ -262,6 +262,27 @@ TEST_F(HeadPartDamage, OneLeftOut) {
   expect_fault("backward: rank 2, query");
 }
 
+// Then no rank has the part, but heads that do not divide are all in it.
+TEST_F(HeadPartDamage, OneLeftOutOnAllRanks) {
+  for (const std::size_t step : {0, 2}) {
+    use(CpTransport::all_gather, 1, {{16, true}});
+    for (int rank = 0; rank < 4; ++rank) backward(rank, step).attends.clear();
+    expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with the last part of the heads before another");
+  }
+}
+
+TEST_F(HeadPartDamage, AFirstPartOnARing) {
+  use(CpTransport::p2p, 1, {{16, true}});
+  backward(2, 1).attends.at(0).heads = HeadPart::first;
+  expect_fault("with a first part of the heads, which is empty here");
+}
+
+TEST_F(HeadPartDamage, NoFillerOnARing) {
+  use(CpTransport::p2p, 1, {{16, true}});
+  for (int rank = 0; rank < 4; ++rank) backward(rank, 1).attends.clear();
+  expect_fault("with the last part of the heads before another");
+}
+
 TEST_F(HeadPartDamage, TheLastLeftOut) {
   backward(2, 3).attends.clear();
   expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with a part of the heads and not the last");
@@ -271,7 +292,7 @@ TEST_F(HeadPartDamage, TheLastLeftOut) {
 // Every cell is computed once for every head all the same: only the order is wrong.
 TEST_F(HeadPartDamage, TheLastBeforeAnother) {
   std::swap(filler().heads, last().heads);
-  expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with a part of the heads and not the last");
+  expect_fault("backward: rank 2 attends to q [0-4) x kv of 2 [0-4) with the last part of the heads before another");
 }
 
 TEST_F(HeadPartDamage, TheLastInTwoPieces) {

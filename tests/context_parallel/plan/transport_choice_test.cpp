@@ -82,6 +82,14 @@ TEST(TransportChoice, AShortSequenceTakesTheHostsTime) {
   EXPECT_EQ(c.choose().transport, CpTransport::p2p);
 }
 
+// As measured (docs/benchmarks.md).
+TEST(TransportChoice, OfAGpuShortSequencesExchangeHeadsAndLongOnesGoRound) {
+  for (const std::int64_t groups : {32, 4}) {
+    EXPECT_EQ((Case{.length = 2 * 1024, .groups = groups, .host_is_fast = false}).choose().transport, CpTransport::a2a);
+    EXPECT_EQ((Case{.length = 2 * 8192, .groups = groups, .host_is_fast = false}).choose().transport, CpTransport::p2p);
+  }
+}
+
 TEST(TransportChoice, AttentionOfOneRankIsTheMasksAreaAtTheGivenRate) {
   Case c{.length = 4096, .ranks = 1};
   c.speeds.attention = {1e12, 2e12, 0.0, 1e30};

@@ -31,8 +31,8 @@ struct HeadCut {
   std::int64_t filler = 0, last = 0;
 };
 
-// Of an attend in all three parts: halves, each of which gives an eighth of all to the filler if that is wanted. The first has
-// the odd head, and all where heads do not divide.
+// Of an attend in all three parts: halves, each of which gives an eighth of all, rounded down, to the filler if that is wanted. The
+// first has the odd head, and all where heads do not divide.
 HeadCut cut_in_three(std::int64_t groups, bool divides, bool filler);
 // Of one without a first part: the filler is a half if it is wanted.
 HeadCut cut_in_two(std::int64_t groups, bool filler);

@@ -43,8 +43,8 @@ ExchangePlan with_peers_of_slice(ExchangePlan plan, int slice, int head_ranks, c
   return plan;
 }
 
-// Parts of an attend come once each, the last among them, after which nothing of it comes. A forward has none, since its results
-// are merged by rows.
+// Parts of an attend come once each, the last after the others: after a filler, and in a plan that gathers a first one, which
+// a ring has not (cut_in_three, cut_in_two). A forward has none, since its results are merged by rows.
 void check_parts(const ExchangePlan& plan, bool forward, FaultList& faults) {
   std::vector<Attend> waiting;  // parts whose last has not come
   const auto fault = [&](const Attend& attend, const char* what) {
@@ -54,12 +54,15 @@ void check_parts(const ExchangePlan& plan, bool forward, FaultList& faults) {
   for (const Step& step : plan.steps) {
     for (const Attend& attend : step.attends) {
       if (attend.heads == HeadPart::all) continue;
+      const auto same = [&](const Attend& other) { return of_all_heads(other) == of_all_heads(attend); };
       if (forward) {
         fault(attend, "a part of the heads");
+      } else if (attend.heads == HeadPart::last) {
+        if (std::erase_if(waiting, same) != (plan.gathers ? 2 : 1)) fault(attend, "the last part of the heads before another");
       } else if (std::ranges::find(waiting, attend) != waiting.end()) {
         fault(attend, "one part of the heads twice");
-      } else if (attend.heads == HeadPart::last) {
-        std::erase_if(waiting, [&](const Attend& other) { return of_all_heads(other) == of_all_heads(attend); });
+      } else if (attend.heads == HeadPart::first && !plan.gathers) {
+        fault(attend, "a first part of the heads, which is empty here");
       } else {
         waiting.push_back(attend);
       }
@@ -70,7 +73,9 @@ void check_parts(const ExchangePlan& plan, bool forward, FaultList& faults) {
 
 bool have_part(const std::vector<ExchangePlan>& plans, HeadPart part) {
   return std::ranges::any_of(plans, [&](const ExchangePlan& plan) {
-    return std::ranges::any_of(plan.steps, [&](const Step& step) { return std::ranges::find(step.attends, part, &Attend::heads) != step.attends.end(); });
+    return std::ranges::any_of(plan.steps, [&](const Step& step) {
+      return std::ranges::find(step.attends, part, &Attend::heads) != step.attends.end();
+    });
   });
 }
 

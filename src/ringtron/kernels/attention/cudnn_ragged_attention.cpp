@@ -114,46 +114,6 @@ void check_tables(const RaggedTileTables& tiles, const at::Tensor& q, const at::
            "attention of documents through cuDNN: tables of other tensors than these");
 }
 
-}  // namespace
-
-bool cudnn_ragged_attention_supports(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::string* reason) {
-  std::string why = refusal(q, k, v);
-  const bool supported = why.empty();
-  if (reason) *reason = std::move(why);
-  return supported;
-}
-
-RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal, const at::Tensor& q, const at::Tensor& k) {
-  RaggedTileTables tables;
-  tables.shape = shape_of(q, k);
-  tables.causal = causal;
-  std::int64_t q_tokens = 0, kv_tokens = 0;
-  for (const RaggedTile& tile : tiles) {
-    RT_CHECK(!causal || tile.q_rows == tile.kv_rows, "a causal tile of {} queries and {} keys is not square", tile.q_rows,
-             tile.kv_rows);
-    q_tokens += tile.q_rows;
-    kv_tokens += tile.kv_rows;
-  }
-  tables.covers_q = q_tokens == tables.shape.s_q * tables.shape.samples;
-  tables.covers_kv = kv_tokens == tables.shape.s_kv * tables.shape.samples;
-
-  const std::int64_t tokens = std::max(tables.shape.s_q, tables.shape.s_kv) * tables.shape.samples;
-  const std::vector<RaggedGroup> groups = group_by_length(std::move(tiles), tokens);
-  std::int64_t words = 0;
-  for (const RaggedGroup& group : groups) {
-    tables.groups.push_back({group.longest, group.capacity, words});
-    words += RaggedTables::words(group.capacity);
-  }
-  // Pinned, so that the copy is queued like a kernel; the allocator keeps the memory until it is done.
-  const at::Tensor host = at::empty({words}, at::TensorOptions(at::kLong).pinned_memory(true));
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    fill_tables(groups[i], tables.shape, host.mutable_data_ptr<std::int64_t>() + tables.groups[i].first_word);
-  }
-  const c10::cuda::CUDAGuard guard(q.device());
-  tables.words = host.to(q.device(), /*non_blocking=*/true);
-  return tables;
-}
-
 // Parts of one call that need nothing of each other: the first in the caller's stream, the others beside it. What a part's
 // small kernels and its last blocks leave of the GPU, the others use.
 class PartsBeside {
@@ -201,6 +161,46 @@ class PartsBeside {
   std::size_t busy_;  // sides that get parts
   at::cuda::CUDAEvent begin_;
 };
+
+}  // namespace
+
+bool cudnn_ragged_attention_supports(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::string* reason) {
+  std::string why = refusal(q, k, v);
+  const bool supported = why.empty();
+  if (reason) *reason = std::move(why);
+  return supported;
+}
+
+RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal, const at::Tensor& q, const at::Tensor& k) {
+  RaggedTileTables tables;
+  tables.shape = shape_of(q, k);
+  tables.causal = causal;
+  std::int64_t q_tokens = 0, kv_tokens = 0;
+  for (const RaggedTile& tile : tiles) {
+    RT_CHECK(!causal || tile.q_rows == tile.kv_rows, "a causal tile of {} queries and {} keys is not square", tile.q_rows,
+             tile.kv_rows);
+    q_tokens += tile.q_rows;
+    kv_tokens += tile.kv_rows;
+  }
+  tables.covers_q = q_tokens == tables.shape.s_q * tables.shape.samples;
+  tables.covers_kv = kv_tokens == tables.shape.s_kv * tables.shape.samples;
+
+  const std::int64_t tokens = std::max(tables.shape.s_q, tables.shape.s_kv) * tables.shape.samples;
+  const std::vector<RaggedGroup> groups = group_by_length(std::move(tiles), tokens);
+  std::int64_t words = 0;
+  for (const RaggedGroup& group : groups) {
+    tables.groups.push_back({group.longest, group.capacity, words});
+    words += RaggedTables::words(group.capacity);
+  }
+  // Pinned, so that the copy is queued like a kernel; the allocator keeps the memory until it is done.
+  const at::Tensor host = at::empty({words}, at::TensorOptions(at::kLong).pinned_memory(true));
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    fill_tables(groups[i], tables.shape, host.mutable_data_ptr<std::int64_t>() + tables.groups[i].first_word);
+  }
+  const c10::cuda::CUDAGuard guard(q.device());
+  tables.words = host.to(q.device(), /*non_blocking=*/true);
+  return tables;
+}
 
 class CudnnRaggedAttention::Impl : public internal::CudnnPlans<RaggedPlanKey> {
  public:

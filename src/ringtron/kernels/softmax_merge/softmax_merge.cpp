@@ -72,7 +72,8 @@ SoftmaxMergePart described(const SoftmaxPart& part) {
 
 bool merged_by_kernel(SoftmaxPart& whole, std::span<const SoftmaxPart> parts) {
   const auto usable = [](const SoftmaxPart& part) { return part.lse.scalar_type() == at::kFloat && fits(part.out); };
-  if (!whole.out.is_cuda() || !usable(whole) || !std::all_of(parts.begin(), parts.end(), usable)) return false;
+  constexpr std::int64_t kMostHeads = 2048;  // a row's weights lie in shared memory
+  if (!whole.out.is_cuda() || whole.out.size(2) > kMostHeads || !usable(whole) || !std::all_of(parts.begin(), parts.end(), usable)) return false;
   SoftmaxMergeParams params{};
   params.whole = described(whole);
   for (const SoftmaxPart& part : parts) params.parts[params.count++] = described(part);

@@ -81,7 +81,7 @@ std::array<double, 4> errors(const Setting& setting, const LayerSetup& layer, co
 
 bool outputs_agree(const Setting& setting) {
   const int n = setting.group->size();
-  // Not a multiple of anything, and on a GPU long enough for all that long sequences do (AttendStreams).
+  // Not a multiple of anything, and on a GPU long enough for attends to run beside each other (StepCalls::apart).
   const std::int64_t length = (setting.device.is_cuda() ? 4096 : 96) * n + 5;
   const std::vector<std::int64_t> documents = {0, length / 7, length / 7 + 1, length / 2};
   const double tolerance = setting.type == at::kBFloat16 ? kTolerance16 : kTolerance32;

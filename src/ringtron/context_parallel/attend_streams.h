@@ -4,7 +4,6 @@
 // a plan's attends would lose. So attends take turns on streams of falling priority: an earlier attend's kernels go first, also
 // the small ones at its end, on which a message may wait. What prepares and sums up has the highest priority of all; it
 // runs in the current stream, which this sets while it lives and which is in order with the caller's.
-// (What a batch of documents' tiles has on streams of its own, PartsBeside, goes last of all.)
 // What an attend gives may be used when its mark has been waited for; what it reads must stay until then. The caller uses what
 // comes of a call in the stream in which it calls. On a device without streams, or if not wanted, everything runs in the caller's stream.
 #pragma once

@@ -94,9 +94,9 @@ class BackwardAttends {
   StepCalls kernels_;
   RowSum dq_;
   PartGradients in_parts_;
-  std::vector<Parts> waiting_;  // of these
+  std::vector<Parts> waiting_;   // of these: what streams have to wait for
   std::vector<Result> results_;  // until they are added
-  AttendStreams streams_;      // goes before these, and waits for all that they keep
+  AttendStreams streams_;        // goes before these, and waits for all that they keep
   HeadCut cut_;
 };
 

@@ -115,10 +115,10 @@ void check_tables(const RaggedTileTables& tiles, const at::Tensor& q, const at::
 }
 
 // Parts of one call that need nothing of each other: the first in the caller's stream, the others beside it. What a part's
-// small kernels and its last blocks leave of the GPU, the others use.
+// small kernels and its last blocks leave of the GPU, the others use; they have the lowest priority.
 class PartsBeside {
  public:
-  explicit PartsBeside(std::size_t parts) : caller_(c10::cuda::getCurrentCUDAStream()), busy_(std::min(parts, kSides + 1) - 1) {
+  explicit PartsBeside(std::size_t parts) : caller_(c10::cuda::getCurrentCUDAStream()), busy_(std::clamp<std::size_t>(parts, 1, kSides + 1) - 1) {
     if (busy_ > 0) begin_.record(caller_);
   }
   ~PartsBeside() {

@@ -105,18 +105,20 @@ class NcclChannel {
     };
   }
 
-  // The way of messages that NCCL need not carry; null where there is none. All ranks meet in the first call.
-  PeerCopies* copies(const Operation& operation) {
-    if (!copies_wanted_) return nullptr;
-    copies_wanted_ = false;
+  // Before each exchange. All ranks meet in the first, to find out about copies(); later calls do nothing.
+  void try_copies(const Operation& operation) {
+    if (!copies_wanted_) return;
+    copies_wanted_ = false;  // also where this fails: the others would not meet us again
     PeerCopiesSetup setup = set_up_peer_copies(group_, *copies_store_, still_well(operation));
     if (!setup.copies && group_.members.front() == 0 && group_.rank == 0) {
       fmt::print(stderr, "{} group: NCCL's kernels carry its messages, not copy engines, since {}\n", group_.name, setup.why_not);
     }
     const std::lock_guard lock(mutex_);
     copies_ = std::move(setup.copies);
-    return copies_.get();
   }
+
+  // The way of messages that NCCL need not carry; null where there is none.
+  PeerCopies* copies() const { return copies_.get(); }
 
  private:
   void request_abort(const std::string& reason) {
@@ -167,7 +169,7 @@ class NcclChannel {
   Group group_;
   Liveness* liveness_;
   int callback_ = 0;
-  bool copies_wanted_;
+  bool copies_wanted_;  // and not tried yet
   c10::intrusive_ptr<c10d::Store> copies_store_;
   std::unique_ptr<PeerCopies> copies_;
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl_;
@@ -246,7 +248,7 @@ class NcclCommunicator final : public Communicator {
   int rank() const override { return group().rank; }
   int size() const override { return group().size(); }
   int global_rank(int group_rank) const override { return group().members.at(group_rank); }
-  bool exchanges_without_kernels() const override { return copies_ != nullptr; }
+  bool exchanges_without_kernels() const override { return channel_->copies() != nullptr; }
 
   Work all_reduce(at::Tensor tensor, ReduceOp op) override {
     RT_CHECK(tensor.is_contiguous(), "{} group: all_reduce needs a contiguous tensor", name());
@@ -290,12 +292,9 @@ class NcclCommunicator final : public Communicator {
 
   Work exchange(std::span<const Send> sends, std::span<const Receive> receives) override {
     check_exchange(group(), sends, receives);
-    if (!asked_for_copies_) {
-      const Operation first{"exchange", sequence_ + 1};
-      copies_ = guarded(*channel_, first, [&] { return channel_->copies(first); });
-      asked_for_copies_ = true;
-    }
-    if (copies_ != nullptr) return copy(sends, receives);
+    const Operation next{"exchange", sequence_ + 1};
+    guarded(*channel_, next, [&] { channel_->try_copies(next); });
+    if (channel_->copies() != nullptr) return copy(sends, receives);
     connect_all();
     std::int64_t elements = 0;
     for (const Send& message : sends) elements += message.tensor.numel();
@@ -355,11 +354,12 @@ class NcclCommunicator final : public Communicator {
 
   Work copy(std::span<const Send> sends, std::span<const Receive> receives) {
     operation_ = {"exchange", ++sequence_};
+    PeerCopies& copies = *channel_->copies();
     PeerCopies::Ticket ticket = guarded(
-        *channel_, operation_, [&] { return copies_->exchange(sends, receives, channel_->still_well(operation_)); });
+        *channel_, operation_, [&] { return copies.exchange(sends, receives, channel_->still_well(operation_)); });
     if (ticket.moved.empty()) return {};
     channel_->watch().add([ticket] { return PeerCopies::has_ended(ticket); });
-    return Work(std::make_shared<CopyWork>(channel_, *copies_, operation_, std::move(ticket)));
+    return Work(std::make_shared<CopyWork>(channel_, copies, operation_, std::move(ticket)));
   }
 
   // NCCL connects a group at its first operation and needs all ranks for that; not all may have a message to
@@ -370,8 +370,6 @@ class NcclCommunicator final : public Communicator {
 
   std::shared_ptr<NcclChannel> channel_;
   bool connected_ = false;
-  bool asked_for_copies_ = false;
-  PeerCopies* copies_ = nullptr;
   std::int64_t sequence_ = 0;
   Operation operation_{"none", 0};
 };

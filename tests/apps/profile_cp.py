@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""Runs profile_cp on two processes and reads what it writes: JSON, trace, table, and that wrong flags are refused.
+"""Runs profile_cp on two processes and reads what it writes: JSON, trace, table, and that wrong flags are refused; on one
+process, what a terminal shows meanwhile.
 
   profile_cp.py BIN_FOLDER
 """
 import json
+import os
 import pathlib
+import pty
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,6 +61,31 @@ def check_trace(trace):
         assert all(e["dur"] >= 0 for e in spans)
 
 
+def check_progress(binaries, folder):
+    """A terminal shows each piece of work when it begins, so this does not depend on time."""
+    here, terminal = pty.openpty()
+    process = subprocess.Popen([str(binaries / "profile_cp"), *FLAGS, "--context-parallel-size", "1", "--repeats", "1",
+                                "--transports", "p2p,a2a", "--trace", str(folder / "one.json")],
+                               stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    seen = b""
+    try:
+        while part := os.read(here, 4096):
+            seen += part
+    except OSError:  # how a terminal ends
+        pass
+    os.close(here)
+    text = seen.decode()
+    assert process.wait(timeout=240) == 0, text
+    shown = re.findall(r"profile_cp: ([^(\r\n]*) \(\d+ s\)", text)
+    begun = list(dict.fromkeys(re.sub(r", \d+ of \d+ steps", "", text) for text in shown))  # twice, if it takes long
+    parts = ["bytes", "forward and backward", "forward", "without its messages", "its messages alone"]
+    assert begun == ["speeds of the link and of attention", "one rank alone", *(f"p2p, {part}" for part in parts),
+                     *(f"a2a, {part}" for part in parts), "trace of p2p", "trace of a2a"], begun
+    assert text.index("processes on") < text.index("sequence 96") < text.index("profile_cp: "), text
+    assert "\r\x1b[Kone rank, 96 rows" in text, f"the table does not begin on a line of its own: {text!r}"
+
+
 def main():
     binaries = pathlib.Path(sys.argv[1]).resolve()
     with tempfile.TemporaryDirectory(prefix="ringtron_profile_") as folder:
@@ -65,6 +94,7 @@ def main():
         assert result.returncode == 0, result.stdout + result.stderr
         for word in ("transport", "vs one rank", "= plan", "auto: "):
             assert word in result.stdout, f"no {word!r} in\n{result.stdout}"
+        assert "profile_cp:" not in result.stdout, result.stdout
         check_json(json.loads(out.read_text()))
         check_trace(json.loads(trace.read_text()))
 
@@ -76,6 +106,8 @@ def main():
 
         documents = run(binaries, "--repeats", 1, "--warmup", 1, "--reset-attention-mask", "--cp-layout", "balanced")
         assert documents.returncode == 0 and "documents" in documents.stdout, documents.stdout + documents.stderr
+
+        check_progress(binaries, pathlib.Path(folder))
 
         nowhere = pathlib.Path(folder) / "none" / "x.json"
         for wrong in (["--transports", "ring"], ["--transports", ","], ["--repeats", "none"], ["--repeats", "0"],

@@ -59,6 +59,23 @@ DIST_TEST(LayerBench, SendsThePlannedBytesAndNoneWhereExchangeIsSkipped, 1, 2, 4
   }
 }
 
+DIST_TEST(LayerBench, TellsOfEachStepWarmupIncluded, 1, 2) {
+  Communicator& comm = ranks.world();
+  const LayerSetup layer = small_layer(ranks.size(), 64);
+  std::vector<int> told;
+  const Repeats repeats{2, 3, [&](int done) { told.push_back(done); }};
+  const std::vector<int> each = {1, 2, 3, 4, 5};
+  LayerBench bench(comm, layer, {});
+  bench.time_steps(repeats);
+  EXPECT_EQ(told, each);
+  told.clear();
+  bench.time_forward(repeats);
+  EXPECT_EQ(told, each);
+  told.clear();
+  time_transfers(comm, {{}}, at::kCPU, repeats);
+  EXPECT_EQ(told, each);
+}
+
 DIST_TEST(TraceRecorder, EveryStepHasItsExchangeAttendAndMerge, 2) {
   LayerSetup layer = small_layer(ranks.size(), 64);
   const auto masks = layer.masks();

@@ -12,9 +12,10 @@ struct DeviceClock::Impl {
   at::Device device;
   std::vector<SteadyClock::time_point> times;  // on a CPU
   std::vector<c10::Event> events;              // elsewhere
+  std::size_t passed = 0;                      // of events
 };
 
-DeviceClock::DeviceClock(at::Device device) : impl_(new Impl{device, {}, {}}) {}
+DeviceClock::DeviceClock(at::Device device) : impl_(new Impl{device, {}, {}, 0}) {}
 DeviceClock::~DeviceClock() = default;
 
 void DeviceClock::mark() {
@@ -25,6 +26,14 @@ void DeviceClock::mark() {
   // BACKEND_DEFAULT is the flag with which an event has a time.
   c10::Event& event = impl_->events.emplace_back(impl_->device.type(), c10::EventFlag::BACKEND_DEFAULT);
   event.record(c10::impl::VirtualGuardImpl(impl_->device.type()).getStream(impl_->device));
+}
+
+std::size_t DeviceClock::passed(std::size_t at_least) {
+  if (impl_->device.is_cpu()) return impl_->times.size();
+  const std::vector<c10::Event>& events = impl_->events;
+  if (at_least > impl_->passed) events.at(at_least - 1).synchronize();
+  while (impl_->passed < events.size() && events[impl_->passed].query()) ++impl_->passed;
+  return impl_->passed;
 }
 
 std::vector<double> DeviceClock::seconds() {

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <memory>
 #include <vector>
 
@@ -19,6 +20,9 @@ class DeviceClock {
   // Notes the point that the calling thread's current stream has reached when all that was queued before is
   // done.
   void mark();
+
+  // How many marks the device has passed; waits for the first `at_least` of them.
+  std::size_t passed(std::size_t at_least);
 
   // Seconds from the first mark to each. Waits for the device.
   std::vector<double> seconds();

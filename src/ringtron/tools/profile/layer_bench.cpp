@@ -25,20 +25,32 @@ template <class Prepare, class Work>
 std::vector<double> timed(Communicator& group, at::Device device, const Repeats& repeats, Prepare prepare,
                           Work work) {
   std::vector<double> seconds;
-  for (int i = 0; i < repeats.warmup; ++i) work(prepare());
+  for (int i = 0; i < repeats.warmup; ++i) {
+    work(prepare());
+    if (repeats.on_done) repeats.on_done(i + 1);
+  }
   group.barrier();
   synchronize(device);
   // On a GPU the marks go into the stream, and the host runs ahead of them: nothing idles between repeats. A
   // CPU has no stream, so ranks meet before each repeat, or the slowest one's delay would be counted as
   // another's exchange.
   DeviceClock clock(device);
+  int told = 0;
+  const auto tell = [&](int wait_for) {  // two marks each; 0: the host goes on at once
+    if (!repeats.on_done) return;
+    const int done = static_cast<int>(clock.passed(2 * static_cast<std::size_t>(wait_for)) / 2);
+    if (done > told) repeats.on_done(repeats.warmup + done);
+    told = done;
+  };
   for (int i = 0; i < repeats.repeats; ++i) {
     const auto inputs = prepare();
     if (device.is_cpu()) group.barrier();
     clock.mark();
     work(inputs);
     clock.mark();
+    tell(0);
   }
+  while (repeats.on_done && told < repeats.repeats) tell(told + 1);
   const std::vector<double> at = clock.seconds();
   for (std::size_t i = 0; i + 1 < at.size(); i += 2) seconds.push_back(at[i + 1] - at[i]);
   return of_slowest_rank(group, seconds, device);

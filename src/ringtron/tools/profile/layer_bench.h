@@ -11,6 +11,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -40,6 +41,8 @@ LayerSetup equal_work_of_one_rank(const LayerSetup& layer);
 struct Repeats {
   int warmup = 2;
   int repeats = 10;
+  // Told how many of both are done, rising, at last of all; may be empty. On a GPU, warm-up counts as queued.
+  std::function<void(int done)> on_done = {};
 };
 
 class LayerBench {

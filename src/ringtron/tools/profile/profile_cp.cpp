@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -16,75 +15,22 @@
 #include "ringtron/base/random.h"
 #include "ringtron/base/text.h"
 #include "ringtron/comm/local_communicator.h"
-#include "ringtron/config/parse.h"
 #include "ringtron/context_parallel/transport_measure.h"
 #include "ringtron/models/attention_shape.h"
 #include "ringtron/modules/attention_config.h"
 #include "ringtron/tools/profile/chrome_trace.h"
 #include "ringtron/tools/profile/layer_bench.h"
+#include "ringtron/tools/profile/profile_options.h"
 #include "ringtron/tools/profile/profile_report.h"
 #include "ringtron/tools/profile/trace_recorder.h"
 #include "ringtron/tools/profile/transfer_list.h"
-#include "ringtron/tools/take_flag.h"
+#include "ringtron/tools/progress_line.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
 #include "ringtron/train/job.h"
 
 namespace ringtron {
 namespace {
-
-constexpr const char* kHelp =
-    R"(profile_cp: times the attention of one layer under each context-parallel transport.
-
-Takes all flags of pretrain_gpt (below), is started like it, and takes besides:
-  --transports A,B   which to profile (default: all that the configuration allows)
-  --repeats N        timed steps of each (default 20)
-  --warmup N         steps before them (default 3; 0: none)
-  --json FILE        the result for programs
-  --trace FILE       a timeline of one step of each, for chrome://tracing or ui.perfetto.dev
-With --reset-attention-mask, samples are made of documents: nine of ten are short, one is long.
-)";
-
-struct Options {
-  std::string help;
-  std::string json_file, trace_file;
-  Repeats repeats{3, 20};
-  std::vector<CpTransport> transports;  // empty: all
-  CommandLine line;
-};
-
-// The value of --transports.
-std::vector<CpTransport> transports_in(const std::string& list) {
-  std::vector<CpTransport> transports;
-  for (const std::string& word : split(list, ',')) {
-    try {
-      transports.push_back(transport_of(word));
-    } catch (const ConfigError&) {
-      throw ConfigError(
-          fmt::format("--transports: expected p2p, all_gather, a2a or a2a+p2p, with a comma between two of "
-                      "them, got '{}'. See --help",
-                      list));
-    }
-  }
-  return transports;
-}
-
-Options parse_options(std::span<const std::string> arguments, int world_size) {
-  Options options;
-  std::vector<std::string> words(arguments.begin(), arguments.end());
-  options.json_file = take_flag(words, "--json").value_or("");
-  options.trace_file = take_flag(words, "--trace").value_or("");
-  options.repeats.repeats = take_count(words, "--repeats").value_or(options.repeats.repeats);
-  options.repeats.warmup = take_count(words, "--warmup", 0).value_or(options.repeats.warmup);
-  if (const auto list = take_flag(words, "--transports")) options.transports = transports_in(*list);
-  ParseResult parsed = parse_command_line(words, world_size);
-  if (const auto* help = std::get_if<HelpText>(&parsed)) {
-    options.help = fmt::format("{}\n{}", kHelp, help->text);
-  } else {
-    options.line = std::get<CommandLine>(std::move(parsed));
-  }
-  return options;
-}
 
 // Nine short documents for each long one, as they might come; the same on all ranks.
 DocumentStarts made_up_documents(const Config& config) {
@@ -160,9 +106,10 @@ std::string layers_of(const Config& config, std::string_view transport) {
 
 class Profiler {
  public:
-  Profiler(const Job& job, const Options& options)
+  Profiler(const Job& job, const ProfileOptions& options, ProgressLine& progress)
       : job_(job),
         options_(options),
+        progress_(progress),
         group_(job.parallel().context()),
         batch_(make_batch_shape(job.config(), job.config().data.reset_attention_mask
                                                   ? made_up_documents(job.config())
@@ -172,11 +119,31 @@ class Profiler {
         attention_(cp_attention_options(job.config())) {
     const auto& sizes = job.config().parallel.hierarchical_context_parallel_sizes;
     if (!sizes.empty()) hierarchical_a_ = sizes[0];
+    transports_ = chosen_transports();
   }
 
-  CpProfile run() {
+  // What is to be measured.
+  CpProfile describe() const {
+    const ParallelConfig& p = job_.config().parallel;
+    const AttentionShape& s = layer_.shape;
     CpProfile profile;
-    describe(profile);
+    profile.machine = fmt::format("{} processes on {}, TP {} x CP {}, {}", job_.environment().world_size,
+                                  layer_.device.is_cuda() ? "GPUs" : "CPUs", p.tensor_model_parallel_size,
+                                  group_.size(), c10::toString(layer_.type));
+    profile.layer =
+        fmt::format("sequence {} x {} samples, {} query and {} key/value heads of {} per rank, {}, {} layout",
+                    layer_.layout().sequence_length(), s.samples, s.heads, s.groups, s.key_size,
+                    describe_mask(layer_), layer_.layout().name());
+    profile.sequence_length = layer_.layout().sequence_length();
+    profile.ranks = group_.size();
+    profile.repeats = options_.repeats.repeats;
+    profile.area_imbalance = batch_->area_imbalance;
+    return profile;
+  }
+
+  // The rest of it.
+  void measure(CpProfile& profile) {
+    progress_.at("speeds of the link and of attention");
     const AttentionUse use{layer_.layout().sequence_length(), layer_.call.window,
                            !layer_.call.shape->document_starts.empty(), layer_.call.dropout.has_value()};
     const DeviceSpeeds speeds = measure_speeds(group_, layer_.shape, use, layer_.type, layer_.device);
@@ -184,19 +151,19 @@ class Profiler {
         {{layer_.layout(), masks_}, layer_.shape, hierarchical_a_, speeds.link, speeds.attention, speeds.host});
     profile.choice = to_string(choice);
     profile.one_rank = profile_one_rank();
-    for (const CpTransport transport : transports()) {
+    for (const CpTransport transport : transports_) {
       TransportProfile& p = profile.transports.emplace_back(profile_transport(transport));
       p.predicted_seconds = choice.predictions[static_cast<std::size_t>(transport)].seconds;
       p.tflops = tflops(layer_.cells() / group_.size(), p.step.p50);
       p.against_one_rank = p.tflops / profile.one_rank.tflops;
     }
-    return profile;
   }
 
   // The timeline of one step of each transport; on all ranks.
   std::vector<TraceGroup> trace() {
     std::vector<TraceGroup> groups;
-    for (const CpTransport transport : transports()) {
+    for (const CpTransport transport : transports_) {
+      progress_.at(fmt::format("trace of {}", ringtron::to_text(transport)));
       const LayerSetup layer = layer_with(transport);
       TraceRecorder recorder(layer.device, plan_of(transport));
       CpAttentionOptions options = attention_;
@@ -214,7 +181,7 @@ class Profiler {
   }
 
  private:
-  std::vector<CpTransport> transports() const {
+  std::vector<CpTransport> chosen_transports() const {
     std::vector<CpTransport> chosen = options_.transports;
     if (chosen.empty()) chosen.assign(std::begin(kCpTransports), std::end(kCpTransports));
     if (hierarchical_a_ == 0) {
@@ -243,20 +210,13 @@ class Profiler {
     return (forward_flops(cells, layer_.shape) + backward_flops(cells, layer_.shape)) / seconds / 1e12;
   }
 
-  void describe(CpProfile& profile) const {
-    const ParallelConfig& p = job_.config().parallel;
-    const AttentionShape& s = layer_.shape;
-    profile.machine = fmt::format("{} processes on {}, TP {} x CP {}, {}", job_.environment().world_size,
-                                  layer_.device.is_cuda() ? "GPUs" : "CPUs", p.tensor_model_parallel_size,
-                                  group_.size(), c10::toString(layer_.type));
-    profile.layer =
-        fmt::format("sequence {} x {} samples, {} query and {} key/value heads of {} per rank, {}, {} layout",
-                    layer_.layout().sequence_length(), s.samples, s.heads, s.groups, s.key_size,
-                    describe_mask(layer_), layer_.layout().name());
-    profile.sequence_length = layer_.layout().sequence_length();
-    profile.ranks = group_.size();
-    profile.repeats = options_.repeats.repeats;
-    profile.area_imbalance = batch_->area_imbalance;
+  // The repeats asked for, as the progress line will show them.
+  Repeats repeats_of(const std::string& what) {
+    progress_.at(what);
+    Repeats repeats = options_.repeats;
+    const int total = repeats.warmup + repeats.repeats;
+    repeats.on_done = [this, total](int done) { progress_.step(done, total); };
+    return repeats;
   }
 
   // All ranks at the same time, each alone: machine and power are shared as in the real step.
@@ -267,7 +227,7 @@ class Profiler {
     OneRankProfile profile;
     profile.rows = layer.layout().sequence_length();
     group_.barrier();
-    profile.step = percentiles(bench.time_steps(options_.repeats));
+    profile.step = percentiles(bench.time_steps(repeats_of("one rank alone")));
     profile.tflops = tflops(layer.cells(), profile.step.p50);
     return profile;
   }
@@ -281,36 +241,41 @@ class Profiler {
   TransportProfile profile_transport(CpTransport transport) {
     const LayerSetup layer = layer_with(transport);
     const TransportPlan plan = plan_of(transport);
+    const std::string name(ringtron::to_text(transport));
+    progress_.at(name + ", bytes");
     const TransportBytes bytes = bytes_of(plan, layer.layout(), layer.shape, group_.rank());
     TransportProfile profile;
-    profile.transport = ringtron::to_text(transport);
-    profile.layers = layers_of(job_.config(), profile.transport);
+    profile.transport = name;
+    profile.layers = layers_of(job_.config(), name);
     profile.planned = gather_numbers(group_, bytes.forward + bytes.backward, layer.device);
     {
       LayerBench bench(group_, layer, attention_);
       profile.counted = gather_numbers(group_, bench.count_bytes(), layer.device);
-      profile.step = percentiles(bench.time_steps(options_.repeats));
-      profile.forward = percentiles(bench.time_forward(options_.repeats));
+      profile.step = percentiles(bench.time_steps(repeats_of(name + ", forward and backward")));
+      profile.forward = percentiles(bench.time_forward(repeats_of(name + ", forward")));
     }
     {
       CpAttentionOptions silent = attention_;
       silent.fault = CpFault::skip_exchange;  // the same work on this rank's own rows
-      profile.local_seconds = percentiles(LayerBench(group_, layer, silent).time_steps(options_.repeats)).p50;
+      const Repeats repeats = repeats_of(name + ", without its messages");
+      profile.local_seconds = percentiles(LayerBench(group_, layer, silent).time_steps(repeats)).p50;
     }
     const auto transfers = transfers_of(plan, layer.layout(), layer.shape, group_.rank());
-    profile.transfer_seconds =
-        percentiles(time_transfers(group_, transfers, layer.device, options_.repeats)).p50;
+    const Repeats repeats = repeats_of(name + ", its messages alone");
+    profile.transfer_seconds = percentiles(time_transfers(group_, transfers, layer.device, repeats)).p50;
     return profile;
   }
 
   const Job& job_;
-  const Options& options_;
+  const ProfileOptions& options_;
+  ProgressLine& progress_;
   Communicator& group_;
   std::shared_ptr<const BatchShape> batch_;
   LayerSetup layer_;
   std::vector<AttentionMask> masks_;
   CpAttentionOptions attention_;
   int hierarchical_a_ = 0;  // 0: no sizes are given
+  std::vector<CpTransport> transports_;
 };
 
 // Before anything is measured.
@@ -326,19 +291,27 @@ void check_writable(const char* flag, const std::string& file) {
       "{}: expected a file in a folder that is there, got '{}'. Make the folder first", flag, file));
 }
 
-int run(const Job& job, const Options& options) {
+int run(const Job& job, const ProfileOptions& options) {
   together(job.world(), [&] {
     if (!job.is_first_rank()) return;
     check_writable("--json", options.json_file);
     check_writable("--trace", options.trace_file);
   });
-  Profiler profiler(job, options);
-  const CpProfile profile = profiler.run();
-  if (job.is_first_rank()) {
-    for (const std::string& line : profile_table(profile)) print_line(line);
-  }
+  const auto print = [&](const std::vector<std::string>& lines) {
+    for (const std::string& line : lines) {
+      if (job.is_first_rank()) print_line(line);
+    }
+  };
+  ProgressLine progress("profile_cp", job.is_first_rank());
+  Profiler profiler(job, options, progress);
+  CpProfile profile = profiler.describe();
+  print(profile_heading(profile));
+  profiler.measure(profile);
+  progress.clear();
+  print(profile_table(profile));
   std::string trace;
   if (!options.trace_file.empty()) trace = chrome_trace(profiler.trace());
+  progress.clear();
   together(job.world(), [&] {
     if (!job.is_first_rank()) return;
     if (!options.json_file.empty()) write_file_atomically(options.json_file, profile_json(profile));
@@ -354,9 +327,9 @@ int run(const Job& job, const Options& options) {
 }  // namespace
 
 int profile_cp(std::span<const std::string> arguments, const LaunchEnvironment& environment) {
-  Options options;
+  ProfileOptions options;
   try {
-    options = parse_options(arguments, environment.world_size);
+    options = parse_profile_options(arguments, environment.world_size);
   } catch (const ConfigError&) {
     if (environment.rank == 0) throw;
     return kExitUsage;  // a pure function of equal command lines: rank 0 says it

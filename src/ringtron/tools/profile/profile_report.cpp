@@ -99,9 +99,13 @@ double TransportProfile::hidden_seconds() const {
   return std::max(0.0, transfer_seconds - exposed_seconds());
 }
 
+std::vector<std::string> profile_heading(const CpProfile& profile) {
+  return {profile.machine, profile.layer,
+          fmt::format("largest area of a rank / mean: {:.3f}", profile.area_imbalance)};
+}
+
 std::vector<std::string> profile_table(const CpProfile& profile) {
-  std::vector<std::string> lines = {profile.machine, profile.layer};
-  lines.push_back(fmt::format("largest area of a rank / mean: {:.3f}", profile.area_imbalance));
+  std::vector<std::string> lines;
   lines.push_back(
       fmt::format("one rank, {} rows with 1/{} of the cells: {} ms (p90 {}, p99 {}), {:.3g} TFLOP/s",
                   profile.one_rank.rows, profile.ranks, ms(profile.one_rank.step.p50),

@@ -51,6 +51,8 @@ struct CpProfile {
   std::string choice;  // what auto would take, and why
 };
 
+// The first lines say what is measured and need no times; the table has the rest.
+std::vector<std::string> profile_heading(const CpProfile& profile);
 std::vector<std::string> profile_table(const CpProfile& profile);
 std::string profile_json(const CpProfile& profile);
 

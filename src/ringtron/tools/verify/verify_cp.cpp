@@ -9,12 +9,12 @@
 #include <cstdio>
 #include <cstring>
 
-#include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/config/validate.h"
 #include "ringtron/launch/local_machine.h"
 #include "ringtron/launch/supervisor.h"
+#include "ringtron/tools/progress_line.h"
 #include "ringtron/tools/verify/training_trace.h"
 #include "ringtron/tools/verify/verify_options.h"
 #include "ringtron/train/agreement.h"
@@ -22,21 +22,6 @@
 
 namespace ringtron {
 namespace {
-
-// Says where the work is, on stderr, when nothing has been said for two seconds.
-class Progress {
- public:
-  explicit Progress(bool speaks) : speaks_(speaks), said_(SteadyClock::now()) {}
-  void at(const std::string& what) {
-    if (!speaks_ || seconds_since(said_) < 2.0) return;
-    fmt::print(stderr, "verify_cp: {} ...\n", what);
-    said_ = SteadyClock::now();
-  }
-
- private:
-  bool speaks_;
-  SteadyClock::time_point said_;
-};
 
 // While it lives, what is printed to stdout is dropped: the start-up lines of a training run are not ours.
 class QuietStdout {
@@ -135,9 +120,9 @@ struct Verdict {
 
 Verdict compare_as_rank(const VerifyOptions& options, const LaunchEnvironment& environment) {
   const QuietStdout quiet;
-  Progress progress(environment.rank == 0);
+  ProgressLine progress("verify_cp", environment.rank == 0);
   const auto steps_of = [&](const char* where) {
-    return [&progress, where](int step) { progress.at(fmt::format("{}: step {}", where, step)); };
+    return [&progress, where](int step) { progress.at(fmt::format("{}, step {}", where, step)); };
   };
   TrainingTrace expected;
   if (environment.rank == 0) {  // meanwhile the others wait for it to come

@@ -85,10 +85,14 @@ std::unique_ptr<BlockAttention> make_flash_cpu_block_attention();
 // type of q; dq may differ in its last bits from run to run.
 std::unique_ptr<BlockAttention> make_flash_cuda_block_attention();
 
+// Our own fused GPU kernels; bf16 and fp16, any band, with and without dropout; composed for head sizes above 128 or no multiple of
+// 8. Results come in fp32, with the same bits each time. Composed throughout in a CPU build.
+std::unique_ptr<BlockAttention> make_fused_cuda_block_attention();
+
 // cuDNN's fused GPU kernels; bf16 and fp16, no dropout, all cells or a causal square; FlashAttention for everything else,
 // where cuDNN refuses, and for varied shapes (each new shape costs a plan of 40-60 ms) that do not come in batches of
 // tiles. Results come in the type of q. Without `deterministic`, dq may differ in its last bits from run to run; with it,
-// windows and the backward of documents are composed, and slow. Throws ConfigError in a CPU build.
+// windows and the backward of documents are done by our own kernels. Throws ConfigError in a CPU build.
 std::unique_ptr<BlockAttention> make_cudnn_block_attention(bool deterministic);
 
 // The fastest one that can do it. The one place that chooses.

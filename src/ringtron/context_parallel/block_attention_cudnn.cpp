@@ -15,7 +15,7 @@ class CudnnBlockAttention final : public BlockAttention {
  public:
   explicit CudnnBlockAttention(bool deterministic)
       : deterministic_(deterministic),
-        other_(deterministic ? make_composed_block_attention() : make_flash_cuda_block_attention()),
+        other_(deterministic ? make_fused_cuda_block_attention() : make_flash_cuda_block_attention()),
         tiles_(make_cudnn_tile_attention(deterministic)) {}
 
   const TileAttention* tiles() const override { return tiles_.get(); }

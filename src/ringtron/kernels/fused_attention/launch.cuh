@@ -1,0 +1,33 @@
+// Which instance of a fused attention kernel a call needs, and its launch.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+
+#include "ringtron/kernels/fused_attention/attention_tile.cuh"
+
+namespace ringtron::fused {
+
+// run.operator()<T, kSize, kDrops>() for numbers of type T in heads of up to kSize.
+template <class Run>
+void for_kernel_of(const FusedAttentionParams& p, Run run) {
+  const auto of_size = [&]<class T, int kSize>() {
+    p.drops ? run.template operator()<T, kSize, true>() : run.template operator()<T, kSize, false>();
+  };
+  const bool small = std::max(p.key_size, p.value_size) <= 64;
+  if (p.type == Element::f16) {
+    small ? of_size.template operator()<__half, 64>() : of_size.template operator()<__half, 128>();
+  } else {
+    small ? of_size.template operator()<__nv_bfloat16, 64>() : of_size.template operator()<__nv_bfloat16, 128>();
+  }
+}
+
+template <class Kernel>
+void launch_with_shared(Kernel* kernel, dim3 grid, int bytes, const FusedAttentionParams& params, void* stream) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);  // an error shows at the launch
+  kernel<<<grid, kThreads, static_cast<std::size_t>(bytes), static_cast<cudaStream_t>(stream)>>>(params);
+}
+
+}  // namespace ringtron::fused

@@ -3,7 +3,7 @@
 
 Parts: tests (the GPU test programs), fp32 (a small model in fp32: one GPU against tensor, context and data parallelism, losses
 within 0.01%: what bf16 would hide), model (125M parameters in bf16, losses within 1%), documents (the same with document
-masks), kill (one rank killed: all others must end within 5 s),
+masks), dropout (the same with both dropouts, whose masks no layout changes), kill (one rank killed: all others must end within 5 s),
 demo (cp_demo_minimal over context parallelism), benchmark (benchmarks/context_parallel with its torch peer).
 
     scripts/gpu_evidence.py --build build/cuda --data PREFIX --vocab vocab.json --merges merges.txt --out DIR
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 
-PARTS = ["tests", "demo", "fp32", "model", "documents", "kill", "benchmark"]
+PARTS = ["tests", "demo", "fp32", "model", "documents", "dropout", "kill", "benchmark"]
 ITERATION = re.compile(r"iteration\s+(\d+)/.*?elapsed time per iteration \(ms\): ([\d.]+).*?lm loss: ([\d.E+-]+)")
 PEAK = re.compile(r"max allocated: ([\d.]+)")
 
@@ -133,6 +133,9 @@ class Evidence:
         self.compare("documents", [(f"cp2-{t}-{layout}", 2, [*cp2, "--cp-comm-type", t, "--cp-layout", layout])
                                    for t, layout in (("p2p", "balanced"), ("all_gather", "zigzag"), ("a2a", "zigzag"))],
                      ["--bf16", "--reset-attention-mask", "--reset-position-ids", "--eod-mask-loss"])
+
+    def dropout(self):
+        self.compare("dropout", self.LAYOUTS, ["--bf16", "--attention-dropout", "0.1", "--hidden-dropout", "0.1"])
 
     def kill(self):
         """kill -9 of the second rank in the middle of a run over context parallelism."""

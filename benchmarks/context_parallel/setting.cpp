@@ -34,6 +34,7 @@ Prints markdown. Outputs and gradients are compared with one rank's first; where
   --repeats N      timed steps in each of two rounds (default 20 on GPUs, 5 on CPUs)
   --warmup N       steps before them (default 5 on GPUs, 1 on CPUs)
   --head-groups N  parts into which a2a cuts heads, so that exchanges hide behind attention (default: as in training)
+  --head-ranks N   ranks that share heads under a2a+p2p, a divisor of all ranks (default 2)
   --trace PREFIX   writes Chrome traces of the device's activity, for each transport at the first length
   --peer FILE      what torch_context_parallel.py --output wrote on this machine: our rates / its best mode's
   --no-peer-copies messages through NCCL's kernels even where copy engines can carry them
@@ -42,7 +43,6 @@ Prints markdown. Outputs and gradients are compared with one rank's first; where
 
 namespace {
 
-constexpr int kRanksOfHeads = 2;  // A of a2a+p2p
 
 std::string cpu_name() {
   std::ifstream file("/proc/cpuinfo");
@@ -60,6 +60,7 @@ Options parse(std::vector<std::string> words, bool gpu) {
   o.repeats.repeats = take_count(words, "--repeats").value_or(o.repeats.repeats);
   o.repeats.warmup = take_count(words, "--warmup").value_or(o.repeats.warmup);
   o.head_groups = take_count(words, "--head-groups").value_or(0);
+  o.head_ranks = take_count(words, "--head-ranks", 2).value_or(o.head_ranks);
   const int heads = take_count(words, "--heads").value_or(gpu ? 32 : 8);
   const int size = take_count(words, "--head-size").value_or(gpu ? 128 : 64);
   if (heads % 8 != 0) throw ConfigError(fmt::format("--heads: expected a multiple of 8, got {}", heads));
@@ -108,14 +109,14 @@ std::string Setting::machine() const {
 
 std::vector<CpTransport> Setting::transports() const {
   std::vector<CpTransport> transports = {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a};
-  if (group->size() >= 4 && group->size() % kRanksOfHeads == 0) transports.push_back(CpTransport::hierarchical);
+  if (group->size() > options.head_ranks && group->size() % options.head_ranks == 0) transports.push_back(CpTransport::hierarchical);
   return transports;
 }
 
 CpAttentionOptions Setting::attention_options() const {
   CpAttentionOptions o;
   o.head_groups = options.head_groups;
-  if (group->size() % kRanksOfHeads == 0) o.hierarchical_a = kRanksOfHeads;
+  if (group->size() % options.head_ranks == 0) o.hierarchical_a = options.head_ranks;
   return o;
 }
 

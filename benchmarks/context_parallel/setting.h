@@ -25,6 +25,7 @@ struct Options {
   std::vector<std::string> parts;    // outputs always come first
   Repeats repeats;
   int head_groups = 0;            // CpAttentionOptions::head_groups
+  int head_ranks = 2;             // A of a2a+p2p
   std::string trace;              // where traces go, or empty
   std::string peer;               // file of another program's rates, or empty
   CpFault fault = CpFault::none;  // of the comparison of outputs
@@ -41,7 +42,7 @@ struct Setting {
   std::unique_ptr<Communicator> group;
   Options options;
 
-  // p2p, all_gather, a2a; with 4 ranks or more, a2a+p2p too, heads over pairs.
+  // p2p, all_gather, a2a; where head_ranks leave a ring of several, a2a+p2p too.
   std::vector<CpTransport> transports() const;
   // What all attention here is made with.
   CpAttentionOptions attention_options() const;

@@ -33,7 +33,7 @@ void fill_row(const Row& row, std::span<const PositionRange> keys, T keep, T* ou
       const std::uint32_t dropped = dropped_keys(row.key, row.stream, row.threshold, row.query, block);
       for (int i = 0; i < kKeysOfBlock; ++i) {
         const std::int64_t position = block * kKeysOfBlock + i;
-        if (position >= range.begin && position < range.end) *out++ = (dropped >> i & 1) != 0 ? T(0) : keep;
+        if (position >= range.begin && position < range.end) *out++ = is_dropped(dropped, i) ? T(0) : keep;
       }
     }
   }

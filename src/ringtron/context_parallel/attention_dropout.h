@@ -1,9 +1,9 @@
 // Dropout of attention probabilities that does not depend on how the work is divided.
 //
-// Probability (sample, head, query position, key position) is dropped when its 16 bits of Philox4x32-7 are below p * 2^16, rounded:
-// p is a multiple of 1/65,536. The bits are a pure function of (key, sample number, global head, global query position,
-// global key position): stream sample * 2^20 + head, block query * 2^32 + key / 8, of word key % 8 / 2 the lower half for an even
-// key and the upper for an odd one. So no layout of processes changes it, and nothing is kept for the backward.
+// Probability (sample, head, query position, key position) is dropped when its 15 bits of Philox4x32-7 are below p * 2^15, rounded:
+// p is a multiple of 1/32,768. The bits are a pure function of (key, sample number, global head, global query position,
+// global key position): stream sample * 2^20 + head, block query * 2^32 + key / 8, of word key % 8 / 2 the lower half's for an even
+// key and the upper's for an odd one, without the top bit. So no layout of processes changes it, and nothing is kept for the backward.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -30,7 +30,7 @@ __global__ void factors_kernel(AttentionDropoutParams p) {
         block = position / kKeysOfBlock;
         dropped = dropped_keys(p.key, stream, p.threshold, query, block);
       }
-      factors[line * p.columns + column] = (dropped >> (position % kKeysOfBlock) & 1) != 0 ? T(0) : keep;
+      factors[line * p.columns + column] = is_dropped(dropped, static_cast<int>(position % kKeysOfBlock)) ? T(0) : keep;
     }
   }
 }

@@ -75,18 +75,36 @@ __device__ inline void wait_for_copies() {
 #endif
 }
 
-// The tile's rows of one head, from `first` on, `size` numbers each; zeros beyond `limit` rows and beyond `size`. Begins only.
-template <int kSize, int kRows>
-__device__ void load_rows(const Tile<kSize, kRows>& tile, const AttentionRows& x, int sample, int head, int first, int limit, int size) {
-  constexpr int kChunks = kSize / 8;
-  const auto* base = static_cast<const std::uint16_t*>(x.data) + sample * x.sample_stride + head * x.head_stride;
-#pragma unroll
-  for (int i = static_cast<int>(threadIdx.x); i < kRows * kChunks; i += kThreads) {
-    const int row = i / kChunks, chunk = i % kChunks;
-    const bool there = first + row < limit && 8 * chunk < size;
-    copy_chunk_async(tile.chunk(row, chunk), base + (there ? (first + row) * x.row_stride + 8 * chunk : 0), there);
+// Loads tiles of rows of one head, `size` numbers each; what a thread's copies have in common is found once.
+template <int kSize>
+class RowLoader {
+ public:
+  __device__ RowLoader(const AttentionRows& x, int sample, int head, int limit, int size)
+      : stride_(x.row_stride), limit_(8 * column() < size ? limit - row() : 0) {
+    from_ = static_cast<const std::uint16_t*>(x.data) + sample * x.sample_stride + head * x.head_stride + row() * x.row_stride + 8 * column();
   }
-}
+
+  // Begins to load rows first .. first + kRows; zeros beyond the limit and beyond the size.
+  template <int kRows>
+  __device__ void load(const Tile<kSize, kRows>& tile, int first) const {
+    const std::uint16_t* from = from_ + first * stride_;
+    uint4* to = tile.chunk(row(), column());  // kRowsAtOnce is a multiple of eight: the permutation stays
+#pragma unroll
+    for (int i = 0; i < kRows / kRowsAtOnce; ++i) {
+      copy_chunk_async(to + i * kRowsAtOnce * 8, from, first + i * kRowsAtOnce < limit_);
+      from += kRowsAtOnce * stride_;
+    }
+  }
+
+ private:
+  static constexpr int kChunks = kSize / 8, kRowsAtOnce = kThreads / kChunks;
+  __device__ static int row() { return static_cast<int>(threadIdx.x) / kChunks; }
+  __device__ static int column() { return static_cast<int>(threadIdx.x) % kChunks; }
+
+  const std::uint16_t* from_;  // nothing is read where there is nothing
+  std::int64_t stride_;
+  int limit_;  // of the thread's first row
+};
 
 // A fragment of 16 rows and 8 kEights columns.
 template <int kEights>
@@ -118,21 +136,19 @@ struct Span {
   int begin, end;
 };
 
+// No sum here leaves 32 bits: rows and bounds are at most 2^30.
 __device__ inline Span seen_by(int begin, int end, int before, int after, int limit) {
-  const std::int64_t from = static_cast<std::int64_t>(begin) - before, to = static_cast<std::int64_t>(end) + after;
-  return {static_cast<int>(from < 0 ? 0 : from), static_cast<int>(to > limit ? limit : to)};
+  return {max(begin - before, 0), min(end + after, limit)};
 }
 
 // Whether row i of the queries sees row j of the keys.
 __device__ inline bool sees(const FusedAttentionParams& p, int i, int j) {
-  return i < p.s_q && j < p.s_kv && static_cast<std::int64_t>(j) >= static_cast<std::int64_t>(i) - p.left &&
-         static_cast<std::int64_t>(j) <= static_cast<std::int64_t>(i) + p.right;
+  return i < p.s_q && j < p.s_kv && j >= i - p.left && j <= i + p.right;
 }
 
 // Whether all of a rectangle is seen.
 __device__ inline bool sees_all(const FusedAttentionParams& p, int i_begin, int i_end, int j_begin, int j_end) {
-  return i_end <= p.s_q && j_end <= p.s_kv && static_cast<std::int64_t>(j_begin) >= static_cast<std::int64_t>(i_end) - 1 - p.left &&
-         static_cast<std::int64_t>(j_end) - 1 <= static_cast<std::int64_t>(i_begin) + p.right;
+  return i_end <= p.s_q && j_end <= p.s_kv && j_begin >= i_end - 1 - p.left && j_end - 1 <= i_begin + p.right;
 }
 
 }  // namespace ringtron::fused

@@ -53,7 +53,9 @@ FusedAttentionParams params_of(const at::Tensor& q, const at::Tensor& k, const a
   p.keep = 1.0f;
   if (options.dropout == nullptr) return p;
   const FusedDropout& d = *options.dropout;
-  RT_CHECK(d.samples.numel() == q.size(1) && d.queries.numel() == q.size(0) && d.keys.numel() == k.size(0), "positions for dropout of {} rows and {} keys", q.size(0), k.size(0));
+  RT_CHECK_EQ(d.samples.numel(), q.size(1), "samples with dropout");
+  RT_CHECK_EQ(d.queries.numel(), q.size(0), "positions of queries for dropout");
+  RT_CHECK_EQ(d.keys.numel(), k.size(0), "positions of keys for dropout");
   p.drops = true;
   p.blocks = d.keys_in_blocks;
   p.samples = d.samples.const_data_ptr<std::int64_t>();
@@ -81,7 +83,8 @@ FusedAttentionResult fused_attention(const at::Tensor& q, const at::Tensor& k, c
   FusedAttentionParams p = params_of(q, k, v, options);
   const c10::cuda::CUDAGuard guard(q.device());
   const at::TensorOptions sums = q.options().dtype(at::kFloat);
-  const FusedAttentionResult result{at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, sums), at::empty({q.size(1), q.size(2), q.size(0)}, sums)};
+  const FusedAttentionResult result{at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, sums),
+                                    at::empty({q.size(1), q.size(2), q.size(0)}, sums)};
   p.out = result.out.mutable_data_ptr<float>();
   p.lse = result.lse.mutable_data_ptr<float>();
   fused_attention_forward_cuda(p, c10::cuda::getCurrentCUDAStream().stream());
@@ -91,7 +94,8 @@ FusedAttentionResult fused_attention(const at::Tensor& q, const at::Tensor& k, c
 FusedAttentionGradient fused_attention_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& d_out,
                                                 const at::Tensor& lse, const at::Tensor& delta, const FusedAttentionOptions& options) {
   FusedAttentionParams p = params_of(q, k, v, options);
-  RT_CHECK(d_out.scalar_type() == q.scalar_type() && lse.scalar_type() == at::kFloat && delta.scalar_type() == at::kFloat, "types of the output's gradient");
+  RT_CHECK(d_out.scalar_type() == q.scalar_type(), "the type of the output's gradient");
+  RT_CHECK(lse.scalar_type() == at::kFloat && delta.scalar_type() == at::kFloat, "types of lse and delta");
   const c10::cuda::CUDAGuard guard(q.device());
   const at::Tensor gradient = readable(d_out) ? d_out : d_out.contiguous(), scores = lse.contiguous(), sums = delta.contiguous();
   const FusedAttentionGradient result{sums_like(q), sums_like(k), sums_like(v)};

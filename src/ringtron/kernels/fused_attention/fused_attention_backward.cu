@@ -31,7 +31,8 @@ __device__ float delta_of(const FusedAttentionParams& p, int sample, int head, i
 
 // Rows row + r and row + r + 8 of a gradient [rows, b, heads, size].
 template <int kSize>
-__device__ void store_rows(float* to, const Fragment<kSize / 8>& x, float scale, int row, int rows, int sample, int batch, int head, int heads, int size) {
+__device__ void store_rows(float* to, const Fragment<kSize / 8>& x, float scale, int row, int rows, int sample, int batch, int head,
+                           int heads, int size) {
   const int r = lane() / 4, c = lane() % 4;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
@@ -54,10 +55,11 @@ __global__ void __launch_bounds__(kThreads) query_gradient_kernel(const __grid_c
   const int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kResident;
   const int head = static_cast<int>(blockIdx.y), sample = static_cast<int>(blockIdx.z), group = head / (p.heads / p.groups);
   const Span span = seen_by(first, min(first + kResident, p.s_q), p.left, p.right, p.s_kv);
-  const int row = first + kRowsOfWarp * warp(), r = lane() / 4, c = lane() % 4;
+  const int row = first + kRowsOfWarp * warp(), r = lane() / 4;
+  const RowLoader<kSize> k(p.k, sample, group, p.s_kv, p.key_size), v(p.v, sample, group, p.s_kv, p.value_size);
   const auto load = [&](int stage, int key) {
-    load_rows(streams.first(stage), p.k, sample, group, key, p.s_kv, p.key_size);
-    load_rows(streams.second(stage), p.v, sample, group, key, p.s_kv, p.value_size);
+    k.load(streams.first(stage), key);
+    v.load(streams.second(stage), key);
     end_copies();
   };
 
@@ -72,9 +74,9 @@ __global__ void __launch_bounds__(kThreads) query_gradient_kernel(const __grid_c
   }
   const float scale = p.scale * kLog2E;
   int key = span.begin / kStreamed * kStreamed, stage = 0;
-  load_rows(q, p.q, sample, head, first, p.s_q, p.key_size);
-  load_rows(d_out, p.d_out, sample, head, first, p.s_q, p.value_size);
-  if (key < span.end) load(0, key);
+  RowLoader<kSize>(p.q, sample, head, p.s_q, p.key_size).load(q, first);
+  RowLoader<kSize>(p.d_out, sample, head, p.s_q, p.value_size).load(d_out, first);
+  load(0, key);
   for (; key < span.end; key += kStreamed, stage ^= 1) {
     wait_for_copies();
     __syncthreads();
@@ -82,8 +84,8 @@ __global__ void __launch_bounds__(kThreads) query_gradient_kernel(const __grid_c
     begin_products();
     product_of_rows<T, kSize>(scores, q, streams.first(stage));
     product_of_rows<T, kSize>(ds, d_out, streams.second(stage));
-    if (key + kStreamed < span.end) load(stage ^ 1, key + kStreamed);
-    Dropped dropped = 0;
+    load(stage ^ 1, key + kStreamed);  // meanwhile
+    DroppedByQuery dropped;
     if constexpr (kDrops) dropped = DropoutOfHead(p, sample, head).by_query(positions, key);
     finish_products();
     if (!sees_all(p, row, row + kRowsOfWarp, key, key + kStreamed)) {
@@ -94,7 +96,7 @@ __global__ void __launch_bounds__(kThreads) query_gradient_kernel(const __grid_c
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const float weight = power_of_two(fmaf(scores[n][e], scale, -lse[e / 2]));
-        const float gradient = kDrops && is_dropped(dropped, n, e) ? 0.0f : ds[n][e] * p.keep;
+        const float gradient = kDrops && dropped.at(n, e) ? 0.0f : ds[n][e] * p.keep;
         ds[n][e] = weight * (gradient - delta[e / 2]);
       }
     }
@@ -103,8 +105,27 @@ __global__ void __launch_bounds__(kThreads) query_gradient_kernel(const __grid_c
     add_product<T, kSize>(dq, left, streams.first(stage));
     finish_products();
   }
-  wait_for_copies();
+  wait_for_copies();  // of what nobody reads
   store_rows<kSize>(p.dq, dq, p.scale, row, p.s_q, sample, p.batch, head, p.heads, p.key_size);
+}
+
+// Scores become probabilities as dropout leaves them, and gradients of those become gradients of scores; rows are keys, lse and
+// delta of the columns.
+template <bool kDrops>
+__device__ void take_weights(Fragment<kEights>& scores, Fragment<kEights>& ds, const float* lse, const float* delta, const DroppedByKey& dropped,
+                             float scale, float factor) {
+#pragma unroll
+  for (int n = 0; n < kEights; ++n) {
+    const int column = 8 * n + 2 * (lane() % 4);  // and the next
+    const float2 of_lse = *reinterpret_cast<const float2*>(lse + column), of_delta = *reinterpret_cast<const float2*>(delta + column);
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const float weight = power_of_two(fmaf(scores[n][e], scale, -(e % 2 == 0 ? of_lse.x : of_lse.y)));
+      const float keep = kDrops && dropped.at(n, e) ? 0.0f : factor;
+      scores[n][e] = weight * keep;
+      ds[n][e] = weight * (ds[n][e] * keep - (e % 2 == 0 ? of_delta.x : of_delta.y));
+    }
+  }
 }
 
 template <class T, int kSize, bool kDrops>
@@ -119,13 +140,13 @@ __global__ void __launch_bounds__(kThreads) key_gradient_kernel(const __grid_con
   const Span span = seen_by(first, min(first + kResident, p.s_kv), p.right, p.left, p.s_q);
   const int begin = span.begin / kStreamed * kStreamed;
   const int tiles = span.end > begin ? (span.end - begin + kStreamed - 1) / kStreamed : 0;
-  const int row = first + kRowsOfWarp * warp(), r = lane() / 4, c = lane() % 4;
+  const int row = first + kRowsOfWarp * warp();
   const auto head_of = [&](int step) { return group * heads + step / tiles; };
   const auto query_of = [&](int step) { return begin + step % tiles * kStreamed; };
   const auto load = [&](int stage, int step) {
     const int head = head_of(step), query = query_of(step);
-    load_rows(streams.first(stage), p.q, sample, head, query, p.s_q, p.key_size);
-    load_rows(streams.second(stage), p.d_out, sample, head, query, p.s_q, p.value_size);
+    RowLoader<kSize>(p.q, sample, head, p.s_q, p.key_size).load(streams.first(stage), query);
+    RowLoader<kSize>(p.d_out, sample, head, p.s_q, p.value_size).load(streams.second(stage), query);
     end_copies();
     const int t = static_cast<int>(threadIdx.x);
     if (t >= kStreamed) return;
@@ -137,43 +158,33 @@ __global__ void __launch_bounds__(kThreads) key_gradient_kernel(const __grid_con
   clear<kSize / 8>(dk);
   clear<kSize / 8>(dv);
   const float scale = p.scale * kLog2E;
-  load_rows(k, p.k, sample, group, first, p.s_kv, p.key_size);
-  load_rows(v, p.v, sample, group, first, p.s_kv, p.value_size);
+  RowLoader<kSize>(p.k, sample, group, p.s_kv, p.key_size).load(k, first);
+  RowLoader<kSize>(p.v, sample, group, p.s_kv, p.value_size).load(v, first);
   const int steps = heads * tiles;
   if (steps > 0) load(0, 0);
   for (int step = 0; step < steps; ++step) {
     const int stage = step % 2, query = query_of(step);
     wait_for_copies();
     __syncthreads();
-Fragment<kEights> weights, ds;
+    Fragment<kEights> weights, ds;
     begin_products();
     product_of_rows<T, kSize>(weights, k, streams.first(stage));
     product_of_rows<T, kSize>(ds, v, streams.second(stage));
     if (step + 1 < steps) load(stage ^ 1, step + 1);
-    Dropped dropped = 0;
+    DroppedByKey dropped;
     if constexpr (kDrops) dropped = DropoutOfHead(p, sample, head_of(step)).by_key(row, query);
     finish_products();
     if (!sees_all(p, query, query + kStreamed, row, row + kRowsOfWarp)) {
       hide_unseen(weights, [&](int j, int i) { return sees(p, query + i, row + j); });
     }
-#pragma unroll
-    for (int n = 0; n < kEights; ++n) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const int column = 8 * n + 2 * c + e % 2;
-        const float weight = power_of_two(fmaf(weights[n][e], scale, -lse[stage * kStreamed + column]));
-        const float keep = kDrops && is_dropped(dropped, n, e) ? 0.0f : p.keep;
-        weights[n][e] = weight * keep;
-        ds[n][e] = weight * (ds[n][e] * keep - delta[stage * kStreamed + column]);
-      }
-    }
+    take_weights<kDrops>(weights, ds, lse + stage * kStreamed, delta + stage * kStreamed, dropped, scale, p.keep);
     const Left<T, kEights> left_weights(weights), left_ds(ds);
     begin_products();
     add_product<T, kSize>(dv, left_weights, streams.second(stage));
     add_product<T, kSize>(dk, left_ds, streams.first(stage));
     finish_products();
   }
-  wait_for_copies();
+  wait_for_copies();  // of keys that no query sees
   store_rows<kSize>(p.dk, dk, p.scale, row, p.s_kv, sample, p.batch, group, p.groups, p.key_size);
   store_rows<kSize>(p.dv, dv, 1.0f, row, p.s_kv, sample, p.batch, group, p.groups, p.value_size);
 }

@@ -45,6 +45,7 @@ __device__ void take_exponentials(Fragment<kEights>& scores, Softmax& softmax, F
       }
     }
     softmax.sum[row] = softmax.sum[row] * shrink + sum;
+    if (__all_sync(0xffffffffu, shrink == 1.0f)) continue;  // mostly, after the first few keys
 #pragma unroll
     for (int n = 0; n < kSize / 8; ++n) {
       out[n][2 * row] *= shrink;
@@ -53,63 +54,10 @@ __device__ void take_exponentials(Fragment<kEights>& scores, Softmax& softmax, F
   }
 }
 
-template <class T, int kSize, bool kDrops>
-__global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant__ FusedAttentionParams p) {
-  extern __shared__ __align__(1024) uint4 memory[];
-  const ResidentTile<kSize> q{memory};
-  const Streams<kSize> streams{memory + ResidentTile<kSize>::kTotal};
-  // Under a causal mask the last queries see most keys: they begin first.
-  const int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kResident;
-  const int head = static_cast<int>(blockIdx.y), sample = static_cast<int>(blockIdx.z), group = head / (p.heads / p.groups);
-  const Span span = seen_by(first, min(first + kResident, p.s_q), p.left, p.right, p.s_kv);
-  const int row = first + kRowsOfWarp * warp(), r = lane() / 4, c = lane() % 4;
-  const auto load = [&](int stage, int key) {
-    load_rows(streams.first(stage), p.k, sample, group, key, p.s_kv, p.key_size);
-    load_rows(streams.second(stage), p.v, sample, group, key, p.s_kv, p.value_size);
-    end_copies();
-  };
-
-  Softmax softmax;
-  Fragment<kSize / 8> out;
-  clear<kSize / 8>(out);
-  std::int64_t positions[2] = {0, 0};
-  if constexpr (kDrops) {
-    for (int i = 0; i < 2; ++i) positions[i] = p.query_positions[min(row + r + 8 * i, p.s_q - 1)];
-  }
-  const float scale = p.scale * kLog2E;
-  int key = span.begin / kStreamed * kStreamed, stage = 0;
-  load_rows(q, p.q, sample, head, first, p.s_q, p.key_size);
-  if (key < span.end) load(0, key);
-  for (; key < span.end; key += kStreamed, stage ^= 1) {
-    wait_for_copies();
-    __syncthreads();
-    Fragment<kEights> scores;
-    begin_products();
-    product_of_rows<T, kSize>(scores, q, streams.first(stage));
-    if (key + kStreamed < span.end) load(stage ^ 1, key + kStreamed);
-    Dropped dropped = 0;
-    if constexpr (kDrops) dropped = DropoutOfHead(p, sample, head).by_query(positions, key);
-    finish_products();
-    if (!sees_all(p, row, row + kRowsOfWarp, key, key + kStreamed)) {
-      hide_unseen(scores, [&](int i, int j) { return sees(p, row + i, key + j); });
-    }
-    take_exponentials<kSize>(scores, softmax, out, scale);
-    if constexpr (kDrops) {
-#pragma unroll
-      for (int n = 0; n < kEights; ++n) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          if (is_dropped(dropped, n, e)) scores[n][e] = 0.0f;
-        }
-      }
-    }
-    const Left<T, kEights> weights(scores);
-    begin_products();
-    add_product<T, kSize>(out, weights, streams.second(stage));
-    finish_products();
-  }
-  wait_for_copies();  // of the queries, where no key was seen
-
+// Rows row + r and row + r + 8 of the output, and their log-sum-exp.
+template <int kSize>
+__device__ void store(const FusedAttentionParams& p, const Softmax& softmax, const Fragment<kSize / 8>& out, int row, int sample, int head) {
+  const int r = lane() / 4, c = lane() % 4;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     float sum = softmax.sum[i];
@@ -128,6 +76,69 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
     const float lse = sum == 0 ? -INFINITY : softmax.most[i] * p.scale + logf(sum);
     p.lse[(static_cast<std::int64_t>(sample) * p.heads + head) * p.s_q + query] = lse;
   }
+}
+
+__device__ void drop(Fragment<kEights>& x, const DroppedByQuery& dropped) {
+#pragma unroll
+  for (int n = 0; n < kEights; ++n) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      if (dropped.at(n, e)) x[n][e] = 0.0f;
+    }
+  }
+}
+
+template <class T, int kSize, bool kDrops>
+__global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant__ FusedAttentionParams p) {
+  extern __shared__ __align__(1024) uint4 memory[];
+  const ResidentTile<kSize> q{memory};
+  const Streams<kSize> streams{memory + ResidentTile<kSize>::kTotal};
+  // Under a causal mask the last queries see most keys: they begin first.
+  const int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kResident;
+  const int head = static_cast<int>(blockIdx.y), sample = static_cast<int>(blockIdx.z), group = head / (p.heads / p.groups);
+  const Span span = seen_by(first, min(first + kResident, p.s_q), p.left, p.right, p.s_kv);
+  const int row = first + kRowsOfWarp * warp();
+  const RowLoader<kSize> k(p.k, sample, group, p.s_kv, p.key_size), v(p.v, sample, group, p.s_kv, p.value_size);
+  const auto load = [&](int stage, int key) {
+    k.load(streams.first(stage), key);
+    v.load(streams.second(stage), key);
+    end_copies();
+  };
+
+  Softmax softmax;
+  Fragment<kSize / 8> out;
+  clear<kSize / 8>(out);
+  std::int64_t positions[2] = {0, 0};
+  if constexpr (kDrops) {
+    for (int i = 0; i < 2; ++i) positions[i] = p.query_positions[min(row + lane() / 4 + 8 * i, p.s_q - 1)];
+  }
+  const float scale = p.scale * kLog2E;
+  int key = span.begin / kStreamed * kStreamed, stage = 0;
+  RowLoader<kSize>(p.q, sample, head, p.s_q, p.key_size).load(q, first);
+  load(0, key);
+  for (; key < span.end; key += kStreamed, stage ^= 1) {
+    wait_for_copies();
+    __syncthreads();
+    Fragment<kEights> scores;
+    begin_products();
+    product_of_rows<T, kSize>(scores, q, streams.first(stage));
+    load(stage ^ 1, key + kStreamed);  // meanwhile
+    DroppedByQuery dropped;
+    if constexpr (kDrops) dropped = DropoutOfHead(p, sample, head).by_query(positions, key);
+    finish_products();
+    if (!sees_all(p, row, row + kRowsOfWarp, key, key + kStreamed)) {
+      hide_unseen(scores, [&](int i, int j) { return sees(p, row + i, key + j); });
+    }
+    take_exponentials<kSize>(scores, softmax, out, scale);
+    if constexpr (kDrops) drop(scores, dropped);
+    const Left<T, kEights> weights(scores);
+    begin_products();
+    add_product<T, kSize>(out, weights, streams.second(stage));
+    finish_products();
+  }
+  wait_for_copies();  // of what nobody reads
+
+  store<kSize>(p, softmax, out, row, sample, head);
 }
 
 }  // namespace

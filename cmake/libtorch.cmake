@@ -28,6 +28,15 @@ target_include_directories(torch SYSTEM INTERFACE "${CMAKE_BINARY_DIR}/fmt_first
                            "${TORCH_ROOT}/include/torch/csrc/api/include")
 target_compile_definitions(torch INTERFACE USE_DISTRIBUTED USE_C10D_GLOO)
 target_link_libraries(torch INTERFACE "${TORCH_ROOT}/lib/libtorch_cpu.so" "${TORCH_ROOT}/lib/libc10.so")
+# at::parallel_for is a template: compiled without OpenMP it is a plain loop, on one thread. The wheel's own runtime is linked, so
+# that a process has one pool of threads.
+target_compile_options(torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+file(GLOB gomp "${TORCH_ROOT}/lib/libgomp*.so*")
+list(LENGTH gomp count)
+if(NOT count EQUAL 1)
+  message(FATAL_ERROR "LibTorch: expected one libgomp in ${TORCH_ROOT}/lib, found ${count}")
+endif()
+target_link_libraries(torch INTERFACE "${gomp}")
 # The wheel's CUDA libraries are found through RUNPATH at run time; at link time their own needs are not our concern.
 target_link_options(torch INTERFACE LINKER:--allow-shlib-undefined)
 

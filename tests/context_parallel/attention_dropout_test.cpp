@@ -38,8 +38,8 @@ TEST(AttentionDropout, DropsTheRightShare) {
   const at::Tensor factors = attention_dropout_factors(kDropout, 2, all, all, at::kDouble);
   // 2^20 words: the standard deviation of the share is 4.5e-4; five of them.
   EXPECT_NEAR(factors.eq(0).to(at::kDouble).mean().item<double>(), 0.3, 2.3e-3);
-  // p is the nearest of 65,536ths, 19,661 of them, and the mean stays for just that.
-  EXPECT_NEAR(factors.max().item<double>(), 65536.0 / (65536 - 19661), 1e-15);
+  // p is the nearest of 32,768ths, 9,830 of them, and the mean stays for just that.
+  EXPECT_NEAR(factors.max().item<double>(), 32768.0 / (32768 - 9830), 1e-15);
 }
 
 TEST(AttentionDropout, RefusesCertainty) {

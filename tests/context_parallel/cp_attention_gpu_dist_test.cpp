@@ -74,7 +74,14 @@ double worst_difference(const Results& got, const Results& whole, const Sequence
   return worst;
 }
 
-void expect_one_ranks_results(testing::RankContext& ranks, std::int64_t groups, const std::vector<std::int64_t>& documents) {
+struct Case {
+  std::int64_t groups = 4;
+  std::vector<std::int64_t> documents = {};
+  double dropout = 0;
+  std::int64_t more_rows = 5;  // than a multiple of everything
+};
+
+void expect_one_ranks_results(testing::RankContext& ranks, const Case& c) {
   if (c10::cuda::device_count() < ranks.size()) GTEST_SKIP() << "fewer GPUs than ranks";
   c10::cuda::set_device(static_cast<c10::DeviceIndex>(ranks.rank()));
   std::vector<int> all(static_cast<std::size_t>(ranks.size()));
@@ -82,14 +89,15 @@ void expect_one_ranks_results(testing::RankContext& ranks, std::int64_t groups, 
   const auto group = make_communicator(Backend::nccl, "context", all, ranks.rendezvous());
   LocalCommunicator alone("one rank", ranks.rank());
 
-  const std::int64_t rows = 4096 * ranks.size() + 5;
-  const Tensors whole = inputs(rows, groups);
+  const std::int64_t rows = 4096 * ranks.size() + c.more_rows;
+  const Tensors whole = inputs(rows, c.groups);
   const SequenceLayout layout = zigzag_layout(rows, ranks.size()), one = zigzag_layout(rows, 1);
   const auto call_of = [&](const SequenceLayout& of, CpTransport transport) {
     AttentionCall call;
     call.scale = 1.0 / std::sqrt(static_cast<double>(kSize));
     call.transport = transport;
-    if (!documents.empty()) call.shape = std::make_shared<SequenceShape>(SequenceShape{of, {documents}});
+    if (!c.documents.empty()) call.shape = std::make_shared<SequenceShape>(SequenceShape{of, {c.documents}});
+    if (c.dropout > 0) call.dropout = AttentionDropout{.p = c.dropout, .key = 77, .sample_numbers = {3}};
     return call;
   };
   const Results expected = run(alone, one, call_of(one, CpTransport::p2p), whole, 1);
@@ -103,10 +111,13 @@ void expect_one_ranks_results(testing::RankContext& ranks, std::int64_t groups, 
 }
 
 // Blocks in parts of the heads, and gradients that go straight into messages.
-DIST_TEST(CpAttentionGpu, ManyKeyValueHeads, 2, 4) { expect_one_ranks_results(ranks, 32, {}); }
-DIST_TEST(CpAttentionGpu, FewKeyValueHeads, 2, 4) { expect_one_ranks_results(ranks, 4, {}); }
+DIST_TEST(CpAttentionGpu, ManyKeyValueHeads, 2, 4) { expect_one_ranks_results(ranks, {.groups = 32}); }
+DIST_TEST(CpAttentionGpu, FewKeyValueHeads, 2, 4) { expect_one_ranks_results(ranks, {}); }
 // Long and short ones, and one over all ranks: several batches of tiles, in groups.
-DIST_TEST(CpAttentionGpu, Documents, 2, 4) { expect_one_ranks_results(ranks, 4, {0, 7, 8, 300, 900, 1000, 1100, 1300, 7000}); }
+DIST_TEST(CpAttentionGpu, Documents, 2, 4) { expect_one_ranks_results(ranks, {.documents = {0, 7, 8, 300, 900, 1000, 1100, 1300, 7000}}); }
+// The mask of one rank whatever the division, in chunks that begin where random blocks do and elsewhere.
+DIST_TEST(CpAttentionGpu, Dropout, 2, 4) { expect_one_ranks_results(ranks, {.dropout = 0.2, .more_rows = 0}); }
+DIST_TEST(CpAttentionGpu, DropoutOfUnevenChunks, 2, 4) { expect_one_ranks_results(ranks, {.groups = 32, .dropout = 0.2}); }
 
 }  // namespace
 }  // namespace ringtron

@@ -124,7 +124,7 @@ TEST_F(DocumentsGpu, SinksWindowsAndOddHeadsStillWork) {
   }
 }
 
-TEST_F(DocumentsGpu, DeterministicBackwardIsComposedAndRepeatsItsBits) {
+TEST_F(DocumentsGpu, DeterministicBackwardRepeatsItsBits) {
   const AttentionCase c = rounded_case(sizes_of({starts(1000, 100, 6)}));
   const CpAttentionOptions options{.deterministic = true};
   const Results first = run(c, options);

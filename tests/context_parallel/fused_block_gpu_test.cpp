@@ -3,6 +3,9 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+
 #include "ringtron/context_parallel/block_attention.h"
 #include "ringtron/kernels/fused_attention/fused_attention.h"
 
@@ -21,7 +24,7 @@ struct Case {
   Ranges q_positions, kv_positions;  // empty: no dropout
 };
 
-// Sizes around the kernels' tiles of 64 and 128 rows; positions whose random blocks of four keys lie in four rows, and others.
+// Sizes around the kernels' tiles of 64 and 128 rows; positions whose random blocks of eight keys lie in eight rows, and others.
 const Case kCases[] = {
     {"all", 96, 160, 4, 2, 64, 64, {}, {}, {}},
     {"causal square", 300, 300, 4, 4, 128, 128, {kUnbounded, 0}, {}, {}},
@@ -84,7 +87,7 @@ Results run(const Block& b, at::ScalarType type, const BlockCall& call) {
 void expect_near(const Results& got, const Results& expected) {
   const at::Tensor lse = got.lse.to(at::kCPU, at::kDouble);
   const at::Tensor seen = expected.lse.isfinite();
-  EXPECT_TRUE(lse.isfinite().equal(seen)) << "rows without keys";
+  EXPECT_TRUE(lse.isneginf().equal(seen.logical_not())) << "rows without keys";
   EXPECT_LE(relative_error(lse.masked_select(seen), expected.lse.masked_select(seen)), 1e-5);
   EXPECT_LE(relative_error(got.out, expected.out), kTolerance);
   EXPECT_LE(relative_error(got.dq, expected.dq), kTolerance);
@@ -115,10 +118,18 @@ TEST_P(FusedBlocksGpu, HasTheSameBitsEachTime) {
   const Block block = made(GetParam(), at::kBFloat16);
   const BlockCall call = call_of(GetParam(), dropout_);
   const Results first = run(block, at::kBFloat16, call), again = run(block, at::kBFloat16, call);
-  EXPECT_TRUE(first.out.equal(again.out) && first.dq.equal(again.dq) && first.dk.equal(again.dk) && first.dv.equal(again.dv));
+  EXPECT_TRUE(first.out.equal(again.out) && first.lse.equal(again.lse));
+  EXPECT_TRUE(first.dq.equal(again.dq) && first.dk.equal(again.dk) && first.dv.equal(again.dv));
 }
 
-INSTANTIATE_TEST_SUITE_P(Blocks, FusedBlocksGpu, ::testing::ValuesIn(kCases));
+std::string name_of(const ::testing::TestParamInfo<Case>& info) {
+  std::string name = info.param.name;
+  std::erase(name, ',');
+  std::replace(name.begin(), name.end(), ' ', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Blocks, FusedBlocksGpu, ::testing::ValuesIn(kCases), name_of);
 
 class FusedBlockGpuControl : public FusedBlocksGpu {};
 
@@ -136,7 +147,7 @@ TEST_P(FusedBlockGpuControl, WhatIsOffByOneIsSeen) {
   EXPECT_GT(relative_error(got.dv, expected.dv), 5 * kTolerance);
 }
 
-INSTANTIATE_TEST_SUITE_P(Blocks, FusedBlockGpuControl, ::testing::Values(kCases[2], kCases[10], kCases[12]));
+INSTANTIATE_TEST_SUITE_P(Blocks, FusedBlockGpuControl, ::testing::Values(kCases[2], kCases[10], kCases[12]), name_of);
 
 // As a rank gets them: heads of a larger tensor, rows of a longer one.
 TEST_F(FusedBlockGpu, ReadsViews) {
@@ -153,6 +164,63 @@ TEST_F(FusedBlockGpu, ReadsViews) {
   const BlockResult forward = fused->forward(here.q, here.k, here.v, call);
   const BlockGradient back = fused->backward(here.q, here.k, here.v, {here.d_out, forward.out, forward.lse, {}}, call);
   expect_near({forward.out, forward.lse, back.dq, back.dk, back.dv}, truth_of(views, call));
+}
+
+// Keys in two blocks, as a ring has them: lse and delta of all keys, delta a view of another order, some rows without keys in one.
+TEST_F(FusedBlockGpu, SharesOfTwoBlocksAddUp) {
+  constexpr std::int64_t kRows = 320, kFirst = 200;
+  const Case c{"", kRows, kRows, 4, 2, 128, 128, Band::causal(), {{0, kRows}}, {{0, kRows}}};
+  const Block block = made(c, at::kBFloat16);
+  const BlockCall whole = call_of(c, dropout_);
+  const Results expected = truth_of(block, whole);
+  const auto on_gpu = [](const at::Tensor& x) { return x.to(at::kCUDA, at::kBFloat16); };
+  const at::Tensor q = on_gpu(block.q), k = on_gpu(block.k), v = on_gpu(block.v), d_out = on_gpu(block.d_out);
+  const at::Tensor delta = (expected.out * block.d_out).sum(-1).to(at::kCUDA, at::kFloat).permute({1, 2, 0});
+  ASSERT_FALSE(delta.is_contiguous());
+  const OutputGradient output{d_out, on_gpu(expected.out), expected.lse.to(at::kCUDA, at::kFloat), delta};
+  const auto fused = make_fused_cuda_block_attention();
+  at::Tensor dq = at::zeros_like(q, at::kFloat);
+  std::vector<at::Tensor> dk, dv;
+  for (const PositionRange keys : {PositionRange{0, kFirst}, PositionRange{kFirst, kRows}}) {
+    const Ranges positions{keys};
+    BlockCall call = whole;
+    call.band = {kUnbounded, -keys.begin};  // row i sees keys up to position i
+    call.kv_positions = positions;
+    const BlockGradient share = fused->backward(q, k.narrow(0, keys.begin, keys.length()), v.narrow(0, keys.begin, keys.length()), output, call);
+    dq += share.dq;
+    dk.push_back(share.dk);
+    dv.push_back(share.dv);
+  }
+  EXPECT_LE(relative_error(dq, expected.dq), kTolerance);
+  EXPECT_LE(relative_error(at::cat(dk), expected.dk), kTolerance);
+  EXPECT_LE(relative_error(at::cat(dv), expected.dv), kTolerance);
+}
+
+// What is no number must show, not vanish under a mask.
+TEST_F(FusedBlockGpu, NaNShows) {
+  const Case& c = kCases[10];
+  Block block = made(c, at::kBFloat16);
+  block.v[5].fill_(NAN);
+  const Results got = run(block, at::kBFloat16, call_of(c, dropout_));
+  EXPECT_TRUE(got.out.isnan().any().item<bool>());
+  EXPECT_TRUE(got.dq.isnan().any().item<bool>());
+}
+
+// --deterministic-mode comes here for windows.
+TEST_F(FusedBlockGpu, DeterministicWindowsHaveTheSameBits) {
+  const Case& c = kCases[2];
+  const Block block = made(c, at::kBFloat16);
+  const BlockCall call = call_of(c, dropout_);
+  const auto on_gpu = [](const at::Tensor& x) { return x.to(at::kCUDA, at::kBFloat16); };
+  const auto attention = make_cudnn_block_attention(true);
+  std::vector<BlockGradient> gradients;
+  for (int time = 0; time < 2; ++time) {
+    const BlockResult forward = attention->forward(on_gpu(block.q), on_gpu(block.k), on_gpu(block.v), call);
+    EXPECT_EQ(forward.out.scalar_type(), at::kFloat) << "another kernel's";
+    gradients.push_back(attention->backward(on_gpu(block.q), on_gpu(block.k), on_gpu(block.v), {on_gpu(block.d_out), forward.out, forward.lse, {}}, call));
+  }
+  EXPECT_TRUE(gradients[0].dq.equal(gradients[1].dq) && gradients[0].dk.equal(gradients[1].dk) && gradients[0].dv.equal(gradients[1].dv));
+  EXPECT_LE(relative_error(gradients[0].dq, truth_of(block, call).dq), kTolerance);
 }
 
 }  // namespace

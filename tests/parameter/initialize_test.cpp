@@ -3,7 +3,10 @@
 #include "ringtron/parameter/initialize.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+
+#include <array>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/hash.h"
@@ -23,6 +26,7 @@ std::vector<Case> cases() {
           {"gated", {.global_shape = {48, 3}, .dim = 0, .parts = {24, 24}}},
           {"qkv", {.global_shape = {8 * 9, 13}, .dim = 0, .parts = {}}},
           {"large", {.global_shape = {512, 200}, .dim = 1}},
+          {"drawn in several portions", {.global_shape = {1504, 1500}, .dim = 0}},
           {"replicated", {.global_shape = {33}}}};
 }
 
@@ -115,6 +119,18 @@ TEST(Initialize, ConstantAndWrongShape) {
   EXPECT_TRUE(at::equal(parameter.value, at::ones({12, 5})));
   EXPECT_TRUE(parameter.value.requires_grad());
   EXPECT_THROW(fill_normal(parameter, 1, 0.02, 0, 4), InternalError);
+}
+
+// Compiled without OpenMP, at::parallel_for is a plain loop: a model of billions of weights then takes minutes to begin.
+TEST(Initialize, OurLoopsRunOnAllThreads) {
+  const int before = at::get_num_threads();
+  at::set_num_threads(2);
+  std::array<int, 2> thread = {-1, -1};
+  at::parallel_for(0, 2, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) thread[static_cast<std::size_t>(i)] = at::get_thread_num();
+  });
+  at::set_num_threads(before);
+  EXPECT_EQ(thread, (std::array<int, 2>{0, 1}));
 }
 
 }  // namespace

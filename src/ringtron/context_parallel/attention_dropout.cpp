@@ -68,6 +68,13 @@ at::Tensor positions_on(at::Device device, std::span<const PositionRange> ranges
   return at::cat(parts);
 }
 
+// A copy from the host would wait for all that the device was given.
+at::Tensor numbers_on(at::Device device, const std::vector<std::int64_t>& numbers) {
+  at::Tensor result = at::empty({static_cast<std::int64_t>(numbers.size())}, at::TensorOptions(device).dtype(at::kLong));
+  for (std::size_t i = 0; i < numbers.size(); ++i) result.narrow(0, static_cast<std::int64_t>(i), 1).fill_(numbers[i]);
+  return result;
+}
+
 // Whether each eight rows from a multiple of eight on have the positions of one random block.
 bool in_blocks(std::span<const PositionRange> ranges) {
   std::int64_t row = 0;
@@ -125,7 +132,7 @@ FusedDropout fused_dropout(const AttentionDropout& dropout, std::int64_t heads, 
   check_limits(dropout, heads, queries);
   return {dropout.p,
           dropout.key,
-          at::tensor(dropout.sample_numbers, at::kLong).to(device),
+          numbers_on(device, dropout.sample_numbers),
           dropout.head_offset,
           positions_on(device, queries),
           positions_on(device, keys),

@@ -76,7 +76,7 @@ void AttentionState::expect(std::int64_t bytes) const {
 void AttentionState::expect_backward() const { expect(bytes_.backward); }
 
 at::ScalarType AttentionState::block_type() const {
-  const bool drops = call_.dropout && call_.dropout->p > 0.0;  // composed in fp32 anyway
+  const bool drops = call_.dropout && call_.dropout->p > 0.0;  // their kernels give fp32 anyway
   const bool merges = plan().ranks > plan().head_ranks;
   // With documents and windows most rows see one block only: nothing to gain.
   const bool dense = planned_->masks.size() == 1 && planned_->masks.front().dense();

@@ -1,5 +1,5 @@
 // Block attention by cuDNN's fused GPU kernels, in bf16 or fp16: all cells or a causal square. Other bands (windows), and
-// what cuDNN refuses, FlashAttention does, or, where every bit must be the same each time, plain operations.
+// what cuDNN refuses, FlashAttention does, or, where every bit must be the same each time, our own kernels.
 #include <ATen/ATen.h>
 
 #include <mutex>

@@ -36,18 +36,18 @@ class FusedCudaBlockAttention final : public BlockAttention {
 
   BlockResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->forward(q, k, v, call);
-    const FusedCall fused(q, call);
-    FusedAttentionResult result = fused_attention(q, k, v, fused.options());
+    const FusedCall here(q, call);
+    FusedAttentionResult result = fused_attention(q, k, v, here.options());
     return {std::move(result.out), std::move(result.lse)};
   }
 
   BlockGradient backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const OutputGradient& output,
                          const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->backward(q, k, v, output, call);
-    const FusedCall fused(q, call);
+    const FusedCall here(q, call);
     const at::Tensor delta = output.delta.defined() ? output.delta : row_sums(output);
     FusedAttentionGradient gradient =
-        fused_attention_backward(q, k, v, output.d_out.to(q.scalar_type()), output.lse, delta, fused.options());
+        fused_attention_backward(q, k, v, output.d_out.to(q.scalar_type()), output.lse, delta, here.options());
     return {std::move(gradient.dq), std::move(gradient.dk), std::move(gradient.dv)};
   }
 

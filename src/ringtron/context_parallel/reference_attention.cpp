@@ -76,9 +76,11 @@ at::Tensor dropout_factors(const AttentionDropout& dropout, std::int64_t heads, 
           static_cast<std::uint64_t>(dropout.sample_numbers[b] * (1 << 20) + dropout.head_offset + h);
       for (std::int64_t q = 0; q < s; ++q) {
         for (std::int64_t k = 0; k < s; ++k) {
-          const std::uint64_t index = (static_cast<std::uint64_t>(q) << 34) + static_cast<std::uint64_t>(k);
-          const double word = random_word(dropout.key, stream, index);
-          if (word >= std::floor(dropout.p * 4294967296.0)) at[b][h][q][k] = 1.0 / (1.0 - dropout.p);
+          // By the definition in attention_dropout.h, word for word.
+          const PhiloxBlock words = philox4x32<7>(dropout.key, stream, (static_cast<std::uint64_t>(q) << 32) + static_cast<std::uint64_t>(k / 8));
+          const std::uint32_t word = words.v[k % 8 / 2], half = k % 2 == 0 ? word % 65536 : word / 65536;
+          const double p = std::min(std::round(dropout.p * 32768.0), 32767.0) / 32768.0;
+          if (half % 32768 >= p * 32768.0) at[b][h][q][k] = 1.0 / (1.0 - p);
         }
       }
     }

@@ -20,6 +20,9 @@ namespace ringtron {
 namespace {
 
 constexpr std::int64_t kGrain = 1 << 14;  // elements for one thread, at least
+// Elements drawn before they are copied to where they belong. Memory of this size comes back from the allocator without being
+// given to the kernel and faulted in again, which for whole weights took as long as drawing them.
+constexpr std::int64_t kAtOnce = 1 << 21;
 
 struct Stream {
   std::uint64_t key;
@@ -70,17 +73,17 @@ void fill_run(T* out, std::int64_t global, std::int64_t length, Stream stream, c
   if (i < end) *out = static_cast<T>(draw(stream, i >> 1).first);
 }
 
+// out[0, count) = elements [first, first + count) of those that this rank has, one after the other.
 template <class T, class Draw>
-void fill_local(T* out, const std::vector<ShardSlice>& runs, std::int64_t count, Stream stream,
-                const Draw& draw) {
-  at::parallel_for(0, count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+void fill_local(T* out, const std::vector<ShardSlice>& runs, std::int64_t first, std::int64_t count, Stream stream, const Draw& draw) {
+  at::parallel_for(first, first + count, kGrain, [&](std::int64_t begin, std::int64_t end) {
     auto run = std::upper_bound(runs.begin(), runs.end(), begin,
                                 [](std::int64_t i, const ShardSlice& r) { return i < r.local_offset; }) -
                1;
     for (std::int64_t i = begin; i < end; ++run) {
       const std::int64_t within = i - run->local_offset;
       const std::int64_t length = std::min(run->length - within, end - i);
-      fill_run(out + i, run->global_offset + within, length, stream, draw);
+      fill_run(out + (i - first), run->global_offset + within, length, stream, draw);
       i += length;
     }
   });
@@ -99,13 +102,17 @@ void fill(Parameter& parameter, std::uint64_t seed, std::pair<int, int> tp_rank_
   const Stream stream{mix(seed), hash64(parameter.name)};
   const std::vector<ShardSlice> runs = parameter.shard.element_runs(tp_rank, tp_size);
   const bool wide = parameter.value.scalar_type() == at::kDouble;
-  const at::Tensor host = at::empty(shape, at::TensorOptions().dtype(wide ? at::kDouble : at::kFloat));
-  if (wide)
-    fill_local(host.data_ptr<double>(), runs, count, stream, draw);
-  else
-    fill_local(host.data_ptr<float>(), runs, count, stream, draw);
   const at::NoGradGuard no_grad;
-  parameter.value.copy_(host);
+  const at::Tensor values = parameter.value.view(-1);
+  const at::Tensor host = at::empty({std::min(count, kAtOnce)}, at::TensorOptions().dtype(wide ? at::kDouble : at::kFloat));
+  for (std::int64_t first = 0; first < count; first += kAtOnce) {
+    const std::int64_t some = std::min(kAtOnce, count - first);
+    if (wide)
+      fill_local(host.data_ptr<double>(), runs, first, some, stream, draw);
+    else
+      fill_local(host.data_ptr<float>(), runs, first, some, stream, draw);
+    values.narrow(0, first, some).copy_(host.narrow(0, 0, some));
+  }
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ RT_HOST_DEVICE inline std::uint64_t attention_dropout_stream(std::int64_t sample
 }
 
 // Which keys 8 * block + i are dropped for this query: for an even i bit 15 - i / 2, for an odd one bit 31 - i / 2. Seven rounds, the
-// least that pass every test of the paper's authors (base/random.h); a mask needs no more.
+// least that pass BigCrush (base/random.h); a mask needs no more.
 RT_HOST_DEVICE inline std::uint32_t dropped_keys(std::uint64_t key, std::uint64_t stream, std::uint32_t threshold, std::int64_t query,
                                                  std::int64_t block) {
   constexpr int kRounds = 7;

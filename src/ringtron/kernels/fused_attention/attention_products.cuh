@@ -1,4 +1,4 @@
-// Products of tiles and fragments by tensor cores: wgmma on sm_90a, where four warps multiply 64 rows straight from shared memory,
+// Products of tiles and fragments by tensor cores: wgmma on sm_90a (not on sm_90 without the a), where four warps multiply 64 rows straight from shared memory,
 // else mma.sync, whose operands go through registers. Products only begin: finish_products() waits for all of them, and until then
 // neither their results nor what they read may be touched.
 #pragma once
@@ -93,10 +93,37 @@ __device__ void multiply_columns(Fragment<16>& c, const std::uint32_t (&a)[4], s
 #undef RT_NAMES32
 #undef RT_NAMES64
 
-__device__ inline void begin_products() { asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory"); }
-__device__ inline void finish_products() {
+// The compiler knows nothing of registers in flight: these keep what is computed of them on its side of a fence.
+template <int kEights>
+__device__ void hold(Fragment<kEights>& x) {
+#pragma unroll
+  for (int i = 0; i < kEights; ++i) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) asm volatile("" : "+f"(x[i][j])::"memory");
+  }
+}
+
+template <class T, int kEights>
+__device__ void hold(Left<T, kEights>& x) {
+#pragma unroll
+  for (int i = 0; i < kEights / 2; ++i) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) asm volatile("" : "+r"(x.words[i][j])::"memory");
+  }
+}
+
+// With all that the products read and write in registers.
+template <class... Operands>
+__device__ void begin_products(Operands&... operands) {
+  (hold(operands), ...);
+  asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory");
+}
+
+template <class... Operands>
+__device__ void finish_products(Operands&... operands) {
   asm volatile("wgmma.commit_group.sync.aligned;\n" ::: "memory");
   asm volatile("wgmma.wait_group.sync.aligned 0;\n" ::: "memory");
+  (hold(operands), ...);
 }
 
 // c = a b^T: this warp's 16 rows of a, all rows of b.
@@ -140,8 +167,10 @@ __device__ void multiply(float (&c)[4], const std::uint32_t (&a)[4], std::uint32
   }
 }
 
-__device__ inline void begin_products() {}
-__device__ inline void finish_products() {}
+template <class... Operands>
+__device__ void begin_products(Operands&...) {}
+template <class... Operands>
+__device__ void finish_products(Operands&...) {}
 
 template <class T, int kSize>
 __device__ void product_of_rows(Fragment<kStreamed / 8>& c, const ResidentTile<kSize>& a, const StreamedTile<kSize>& b) {

@@ -48,7 +48,7 @@ using StreamedTile = Tile<kSize, kStreamed>;
 
 // Two pairs of streamed tiles, of which one is filled while the other is read.
 template <int kSize>
-struct Streams {
+struct StagedTiles {
   uint4* memory;
   __device__ StreamedTile<kSize> first(int stage) const { return {memory + 2 * stage * StreamedTile<kSize>::kTotal}; }
   __device__ StreamedTile<kSize> second(int stage) const { return {memory + (2 * stage + 1) * StreamedTile<kSize>::kTotal}; }
@@ -69,7 +69,7 @@ __device__ inline void end_copies() { asm volatile("cp.async.commit_group;\n" ::
 
 // All of this thread's copies are there, also for the tensor cores; those of other threads after __syncthreads().
 __device__ inline void wait_for_copies() {
-  asm volatile("cp.async.wait_group 0;\n" ::: "memory");
+  asm volatile("cp.async.wait_all;\n" ::: "memory");
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
 #endif
@@ -136,7 +136,7 @@ struct Span {
   int begin, end;
 };
 
-// No sum here leaves 32 bits: rows and bounds are at most 2^30.
+// No sum here leaves 32 bits: rows are fewer than 2^30 - 100, bounds at most 2^30.
 __device__ inline Span seen_by(int begin, int end, int before, int after, int limit) {
   return {max(begin - before, 0), min(end + after, limit)};
 }

@@ -8,14 +8,14 @@
 
 namespace ringtron::fused {
 
-// Element e of eight n of a fragment of eight eights, whose rows are queries.
+// Element e of eight n of a fragment of eight eights, whose rows are queries. Bits lie as the shifts of by_query() leave them.
 struct DroppedByQuery {
   std::uint32_t bits = 0;
   __device__ static constexpr int bit(int n, int e) { return 4 * (n / 2) + 16 * (e % 2) + 2 * (n % 2) + e / 2; }
   __device__ bool at(int n, int e) const { return (bits >> bit(n, e)) & 1; }
 };
 
-// The same of one whose rows are keys.
+// The same of one whose rows are keys, by by_key().
 struct DroppedByKey {
   std::uint32_t bits = 0;
   __device__ static constexpr int bit(int n, int e) { return 4 * (n / 2) + 16 * (n % 2) + e; }

@@ -10,6 +10,8 @@
 #include "ringtron/kernels/fused_attention/fused_attention_params.h"
 
 #ifdef RINGTRON_CUDA
+#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #endif
@@ -20,7 +22,7 @@ namespace ringtron {
 namespace {
 
 constexpr std::int64_t kLargestHead = 128, kVector = 8;
-constexpr std::int64_t kMostRows = std::int64_t{1} << 30, kMostBlocks = 65535;  // of a grid's second and third dimension
+constexpr std::int64_t kMostRows = (std::int64_t{1} << 30) - 128, kMostBlocks = 65535;  // of a grid's second and third dimension
 
 bool readable(const at::Tensor& x) {
   bool readable = x.is_cuda() && x.numel() > 0 && x.stride(3) == 1 && x.size(3) % kVector == 0 && x.size(3) <= kLargestHead &&
@@ -30,7 +32,18 @@ bool readable(const at::Tensor& x) {
   return readable;
 }
 
-AttentionRows rows_of(const at::Tensor& x) { return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)}; }
+AttentionRows rows_of(const at::Tensor& x) {
+  // Of one row or head the stride may be anything, also what would give addresses that no copy allows.
+  const auto stride = [&](int dim) { return x.size(dim) == 1 ? 0 : x.stride(dim); };
+  return {x.const_data_ptr(), stride(0), stride(1), stride(2)};
+}
+
+bool fits_into_shared_memory(const at::Tensor& q, const at::Tensor& v) {
+  const int bytes = fused_attention_shared_bytes(static_cast<int>(std::max(q.size(3), v.size(3))));
+  return static_cast<std::size_t>(bytes) <= at::cuda::getDeviceProperties(q.device().index())->sharedMemPerBlockOptin;
+}
+
+void check_launch(int error) { C10_CUDA_CHECK(static_cast<cudaError_t>(error)); }
 
 FusedAttentionParams params_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const FusedAttentionOptions& options) {
   RT_CHECK(fused_attention_supports(q, k, v), "a block of attention that the fused kernels do not do");
@@ -76,6 +89,7 @@ bool fused_attention_supports(const at::Tensor& q, const at::Tensor& k, const at
   const at::ScalarType type = q.scalar_type();
   if (type != at::kBFloat16 && type != at::kHalf) return false;
   if (k.scalar_type() != type || v.scalar_type() != type || !readable(q) || !readable(k) || !readable(v)) return false;
+  if (k.device() != q.device() || v.device() != q.device() || !fits_into_shared_memory(q, v)) return false;
   return k.size(3) == q.size(3) && q.size(2) % k.size(2) == 0 && v.sizes().slice(0, 3) == k.sizes().slice(0, 3) && q.size(1) == k.size(1);
 }
 
@@ -87,7 +101,7 @@ FusedAttentionResult fused_attention(const at::Tensor& q, const at::Tensor& k, c
                                     at::empty({q.size(1), q.size(2), q.size(0)}, sums)};
   p.out = result.out.mutable_data_ptr<float>();
   p.lse = result.lse.mutable_data_ptr<float>();
-  fused_attention_forward_cuda(p, c10::cuda::getCurrentCUDAStream().stream());
+  check_launch(fused_attention_forward_cuda(p, c10::cuda::getCurrentCUDAStream().stream()));
   return result;
 }
 
@@ -96,8 +110,11 @@ FusedAttentionGradient fused_attention_backward(const at::Tensor& q, const at::T
   FusedAttentionParams p = params_of(q, k, v, options);
   RT_CHECK(d_out.scalar_type() == q.scalar_type(), "the type of the output's gradient");
   RT_CHECK(lse.scalar_type() == at::kFloat && delta.scalar_type() == at::kFloat, "types of lse and delta");
+  const std::int64_t batch = q.size(1), heads = q.size(2), rows = q.size(0);
+  RT_CHECK(d_out.sizes() == at::IntArrayRef({rows, batch, heads, v.size(3)}), "the shape of the output's gradient");
+  RT_CHECK(lse.sizes() == at::IntArrayRef({batch, heads, rows}) && delta.sizes() == lse.sizes(), "shapes of lse and delta");
   const c10::cuda::CUDAGuard guard(q.device());
-  const at::Tensor gradient = readable(d_out) ? d_out : d_out.contiguous(), scores = lse.contiguous(), sums = delta.contiguous();
+  const at::Tensor gradient = readable(d_out) ? d_out : d_out.clone(at::MemoryFormat::Contiguous), scores = lse.contiguous(), sums = delta.contiguous();
   const FusedAttentionGradient result{sums_like(q), sums_like(k), sums_like(v)};
   p.d_out = rows_of(gradient);
   p.lse = const_cast<float*>(scores.const_data_ptr<float>());  // read only
@@ -105,7 +122,7 @@ FusedAttentionGradient fused_attention_backward(const at::Tensor& q, const at::T
   p.dq = result.dq.mutable_data_ptr<float>();
   p.dk = result.dk.mutable_data_ptr<float>();
   p.dv = result.dv.mutable_data_ptr<float>();
-  fused_attention_backward_cuda(p, c10::cuda::getCurrentCUDAStream().stream());
+  check_launch(fused_attention_backward_cuda(p, c10::cuda::getCurrentCUDAStream().stream()));
   return result;
 }
 

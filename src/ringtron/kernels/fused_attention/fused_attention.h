@@ -1,7 +1,6 @@
 // Attention of one block of queries to one block of keys and values on the GPU by kernels of our own, for what others'
 // fused kernels do not do: any band, dropout whose mask is a function of global positions, gradients with the same bits each
-// time, results in fp32. Where none of that matters cuDNN is faster (kernels/attention/cudnn_attention.h): these use the
-// tensor cores by the instructions of sm_80, which reach two thirds of what sm_90's own do.
+// time, results in fp32. Where none of that matters cuDNN is faster (kernels/attention/cudnn_attention.h).
 //
 // Letters: s_q, s_kv rows, b batch, n query heads, g key/value heads (n a multiple of g; query head h uses key/value head
 // h / (n/g)), d head size, d_v that of values. Everything is sequence-first:
@@ -18,7 +17,7 @@
 
 namespace ringtron {
 
-// Probability (sample, head, query, key) is dropped, or divided by 1 - p, by the word that context_parallel/attention_dropout.h
+// Probability (sample, head, query, key) is dropped, or divided by 1 - p, by the bits that context_parallel/attention_dropout.h
 // defines. Tensors are int64 on the device of q.
 struct FusedDropout {
   double p = 0.0;
@@ -46,7 +45,8 @@ struct FusedAttentionGradient {
 };
 
 // Whether these kernels can compute a block: head sizes of up to 128 that are multiples of 8, rows and heads that begin at
-// multiples of 16 bytes, s_q and s_kv above 0. Looks at shapes, types, strides and devices only.
+// multiples of 16 bytes, s_q and s_kv above 0, all on one GPU with
+// enough shared memory (130 KB a block; 65 KB for head sizes up to 64). Looks at shapes, types, strides and devices only.
 bool fused_attention_supports(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
 // The rest must satisfy fused_attention_supports(); else InternalError.

@@ -51,15 +51,15 @@ template <class T, int kSize, bool kDrops>
 __global__ void __launch_bounds__(kThreads) query_gradient_kernel(const __grid_constant__ FusedAttentionParams p) {
   extern __shared__ __align__(1024) uint4 memory[];
   const ResidentTile<kSize> q{memory}, d_out{memory + ResidentTile<kSize>::kTotal};
-  const Streams<kSize> streams{memory + 2 * ResidentTile<kSize>::kTotal};
+  const StagedTiles<kSize> staged{memory + 2 * ResidentTile<kSize>::kTotal};
   const int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kResident;
   const int head = static_cast<int>(blockIdx.y), sample = static_cast<int>(blockIdx.z), group = head / (p.heads / p.groups);
   const Span span = seen_by(first, min(first + kResident, p.s_q), p.left, p.right, p.s_kv);
   const int row = first + kRowsOfWarp * warp(), r = lane() / 4;
   const RowLoader<kSize> k(p.k, sample, group, p.s_kv, p.key_size), v(p.v, sample, group, p.s_kv, p.value_size);
   const auto load = [&](int stage, int key) {
-    k.load(streams.first(stage), key);
-    v.load(streams.second(stage), key);
+    k.load(staged.first(stage), key);
+    v.load(staged.second(stage), key);
     end_copies();
   };
 
@@ -81,13 +81,13 @@ __global__ void __launch_bounds__(kThreads) query_gradient_kernel(const __grid_c
     wait_for_copies();
     __syncthreads();
     Fragment<kEights> scores, ds;
-    begin_products();
-    product_of_rows<T, kSize>(scores, q, streams.first(stage));
-    product_of_rows<T, kSize>(ds, d_out, streams.second(stage));
+    begin_products(scores, ds);
+    product_of_rows<T, kSize>(scores, q, staged.first(stage));
+    product_of_rows<T, kSize>(ds, d_out, staged.second(stage));
     load(stage ^ 1, key + kStreamed);  // meanwhile
     DroppedByQuery dropped;
     if constexpr (kDrops) dropped = DropoutOfHead(p, sample, head).by_query(positions, key);
-    finish_products();
+    finish_products(scores, ds);
     if (!sees_all(p, row, row + kRowsOfWarp, key, key + kStreamed)) {
       hide_unseen(scores, [&](int i, int j) { return sees(p, row + i, key + j); });
     }
@@ -96,14 +96,14 @@ __global__ void __launch_bounds__(kThreads) query_gradient_kernel(const __grid_c
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const float weight = power_of_two(fmaf(scores[n][e], scale, -lse[e / 2]));
-        const float gradient = kDrops && dropped.at(n, e) ? 0.0f : ds[n][e] * p.keep;
-        ds[n][e] = weight * (gradient - delta[e / 2]);
+        const float keep = kDrops && dropped.at(n, e) ? 0.0f : p.keep;
+        ds[n][e] = weight * (ds[n][e] * keep - delta[e / 2]);
       }
     }
-    const Left<T, kEights> left(ds);
-    begin_products();
-    add_product<T, kSize>(dq, left, streams.first(stage));
-    finish_products();
+    Left<T, kEights> left(ds);
+    begin_products(dq, left);
+    add_product<T, kSize>(dq, left, staged.first(stage));
+    finish_products(dq, left);
   }
   wait_for_copies();  // of what nobody reads
   store_rows<kSize>(p.dq, dq, p.scale, row, p.s_q, sample, p.batch, head, p.heads, p.key_size);
@@ -132,8 +132,8 @@ template <class T, int kSize, bool kDrops>
 __global__ void __launch_bounds__(kThreads) key_gradient_kernel(const __grid_constant__ FusedAttentionParams p) {
   extern __shared__ __align__(1024) uint4 memory[];
   const ResidentTile<kSize> k{memory}, v{memory + ResidentTile<kSize>::kTotal};
-  const Streams<kSize> streams{memory + 2 * ResidentTile<kSize>::kTotal};
-  float* const lse = reinterpret_cast<float*>(streams.first(2).data);  // [stage][query]
+  const StagedTiles<kSize> staged{memory + 2 * ResidentTile<kSize>::kTotal};
+  float* const lse = reinterpret_cast<float*>(staged.first(2).data);  // [stage][query]
   float* const delta = lse + 2 * kStreamed;
   const int first = static_cast<int>(blockIdx.x) * kResident;  // under a causal mask the first keys have most queries
   const int group = static_cast<int>(blockIdx.y), sample = static_cast<int>(blockIdx.z), heads = p.heads / p.groups;
@@ -145,8 +145,8 @@ __global__ void __launch_bounds__(kThreads) key_gradient_kernel(const __grid_con
   const auto query_of = [&](int step) { return begin + step % tiles * kStreamed; };
   const auto load = [&](int stage, int step) {
     const int head = head_of(step), query = query_of(step);
-    RowLoader<kSize>(p.q, sample, head, p.s_q, p.key_size).load(streams.first(stage), query);
-    RowLoader<kSize>(p.d_out, sample, head, p.s_q, p.value_size).load(streams.second(stage), query);
+    RowLoader<kSize>(p.q, sample, head, p.s_q, p.key_size).load(staged.first(stage), query);
+    RowLoader<kSize>(p.d_out, sample, head, p.s_q, p.value_size).load(staged.second(stage), query);
     end_copies();
     const int t = static_cast<int>(threadIdx.x);
     if (t >= kStreamed) return;
@@ -167,38 +167,41 @@ __global__ void __launch_bounds__(kThreads) key_gradient_kernel(const __grid_con
     wait_for_copies();
     __syncthreads();
     Fragment<kEights> weights, ds;
-    begin_products();
-    product_of_rows<T, kSize>(weights, k, streams.first(stage));
-    product_of_rows<T, kSize>(ds, v, streams.second(stage));
+    begin_products(weights, ds);
+    product_of_rows<T, kSize>(weights, k, staged.first(stage));
+    product_of_rows<T, kSize>(ds, v, staged.second(stage));
     if (step + 1 < steps) load(stage ^ 1, step + 1);
     DroppedByKey dropped;
     if constexpr (kDrops) dropped = DropoutOfHead(p, sample, head_of(step)).by_key(row, query);
-    finish_products();
+    finish_products(weights, ds);
     if (!sees_all(p, query, query + kStreamed, row, row + kRowsOfWarp)) {
       hide_unseen(weights, [&](int j, int i) { return sees(p, query + i, row + j); });
     }
     take_weights<kDrops>(weights, ds, lse + stage * kStreamed, delta + stage * kStreamed, dropped, scale, p.keep);
-    const Left<T, kEights> left_weights(weights), left_ds(ds);
-    begin_products();
-    add_product<T, kSize>(dv, left_weights, streams.second(stage));
-    add_product<T, kSize>(dk, left_ds, streams.first(stage));
-    finish_products();
+    Left<T, kEights> left_weights(weights), left_ds(ds);
+    begin_products(dv, dk, left_weights, left_ds);
+    add_product<T, kSize>(dv, left_weights, staged.second(stage));
+    add_product<T, kSize>(dk, left_ds, staged.first(stage));
+    finish_products(dv, dk, left_weights, left_ds);
   }
-  wait_for_copies();  // of keys that no query sees
+  wait_for_copies();  // where no query sees a key
   store_rows<kSize>(p.dk, dk, p.scale, row, p.s_kv, sample, p.batch, group, p.groups, p.key_size);
   store_rows<kSize>(p.dv, dv, 1.0f, row, p.s_kv, sample, p.batch, group, p.groups, p.value_size);
 }
 
 }  // namespace
 
-void fused_attention_backward_cuda(const FusedAttentionParams& params, void* stream) {
+int fused_attention_shared_bytes(int head_size) { return (head_size <= 64 ? kTileBytes<64> : kTileBytes<128>) + kStatisticBytes; }
+
+int fused_attention_backward_cuda(const FusedAttentionParams& params, void* stream) {
   const auto tiles = [](int rows) { return static_cast<unsigned>((rows + kResident - 1) / kResident); };
   const auto batch = static_cast<unsigned>(params.batch);
-  for_kernel_of(params, [&]<class T, int kSize, bool kDrops>() {
-    launch_with_shared(key_gradient_kernel<T, kSize, kDrops>, dim3(tiles(params.s_kv), static_cast<unsigned>(params.groups), batch),
-                       kTileBytes<kSize> + kStatisticBytes, params, stream);
-    launch_with_shared(query_gradient_kernel<T, kSize, kDrops>, dim3(tiles(params.s_q), static_cast<unsigned>(params.heads), batch),
-                       kTileBytes<kSize>, params, stream);
+  return for_kernel_of(params, [&]<class T, int kSize, bool kDrops>() {
+    const cudaError_t error = launch_with_shared(key_gradient_kernel<T, kSize, kDrops>, dim3(tiles(params.s_kv), static_cast<unsigned>(params.groups), batch),
+                                                 kTileBytes<kSize> + kStatisticBytes, params, stream);
+    if (error != cudaSuccess) return error;
+    return launch_with_shared(query_gradient_kernel<T, kSize, kDrops>, dim3(tiles(params.s_q), static_cast<unsigned>(params.heads), batch),
+                              kTileBytes<kSize>, params, stream);
   });
 }
 

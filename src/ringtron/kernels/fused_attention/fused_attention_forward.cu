@@ -92,7 +92,7 @@ template <class T, int kSize, bool kDrops>
 __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant__ FusedAttentionParams p) {
   extern __shared__ __align__(1024) uint4 memory[];
   const ResidentTile<kSize> q{memory};
-  const Streams<kSize> streams{memory + ResidentTile<kSize>::kTotal};
+  const StagedTiles<kSize> staged{memory + ResidentTile<kSize>::kTotal};
   // Under a causal mask the last queries see most keys: they begin first.
   const int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kResident;
   const int head = static_cast<int>(blockIdx.y), sample = static_cast<int>(blockIdx.z), group = head / (p.heads / p.groups);
@@ -100,8 +100,8 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
   const int row = first + kRowsOfWarp * warp();
   const RowLoader<kSize> k(p.k, sample, group, p.s_kv, p.key_size), v(p.v, sample, group, p.s_kv, p.value_size);
   const auto load = [&](int stage, int key) {
-    k.load(streams.first(stage), key);
-    v.load(streams.second(stage), key);
+    k.load(staged.first(stage), key);
+    v.load(staged.second(stage), key);
     end_copies();
   };
 
@@ -120,21 +120,21 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
     wait_for_copies();
     __syncthreads();
     Fragment<kEights> scores;
-    begin_products();
-    product_of_rows<T, kSize>(scores, q, streams.first(stage));
+    begin_products(scores);
+    product_of_rows<T, kSize>(scores, q, staged.first(stage));
     load(stage ^ 1, key + kStreamed);  // meanwhile
     DroppedByQuery dropped;
     if constexpr (kDrops) dropped = DropoutOfHead(p, sample, head).by_query(positions, key);
-    finish_products();
+    finish_products(scores);
     if (!sees_all(p, row, row + kRowsOfWarp, key, key + kStreamed)) {
       hide_unseen(scores, [&](int i, int j) { return sees(p, row + i, key + j); });
     }
     take_exponentials<kSize>(scores, softmax, out, scale);
     if constexpr (kDrops) drop(scores, dropped);
-    const Left<T, kEights> weights(scores);
-    begin_products();
-    add_product<T, kSize>(out, weights, streams.second(stage));
-    finish_products();
+    Left<T, kEights> weights(scores);
+    begin_products(out, weights);
+    add_product<T, kSize>(out, weights, staged.second(stage));
+    finish_products(out, weights);
   }
   wait_for_copies();  // of what nobody reads
 
@@ -143,11 +143,11 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
 
 }  // namespace
 
-void fused_attention_forward_cuda(const FusedAttentionParams& params, void* stream) {
+int fused_attention_forward_cuda(const FusedAttentionParams& params, void* stream) {
   const dim3 grid(static_cast<unsigned>((params.s_q + kResident - 1) / kResident), static_cast<unsigned>(params.heads),
                   static_cast<unsigned>(params.batch));
-  for_kernel_of(params, [&]<class T, int kSize, bool kDrops>() {
-    launch_with_shared(forward_kernel<T, kSize, kDrops>, grid, kSharedBytes<kSize>, params, stream);
+  return for_kernel_of(params, [&]<class T, int kSize, bool kDrops>() {
+    return launch_with_shared(forward_kernel<T, kSize, kDrops>, grid, kSharedBytes<kSize>, params, stream);
   });
 }
 

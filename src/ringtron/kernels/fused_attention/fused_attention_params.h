@@ -35,7 +35,11 @@ struct FusedAttentionParams {
   float keep;  // dropout_keep(threshold); 1 without dropout
 };
 
-void fused_attention_forward_cuda(const FusedAttentionParams& params, void* stream);
-void fused_attention_backward_cuda(const FusedAttentionParams& params, void* stream);
+// Return a cudaError_t: of the first launch that failed, or 0.
+int fused_attention_forward_cuda(const FusedAttentionParams& params, void* stream);
+int fused_attention_backward_cuda(const FusedAttentionParams& params, void* stream);
+
+// Shared memory that a block of threads of these needs, at most, for heads of this size.
+int fused_attention_shared_bytes(int head_size);
 
 }  // namespace ringtron

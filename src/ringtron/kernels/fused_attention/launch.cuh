@@ -11,23 +11,23 @@ namespace ringtron::fused {
 
 // run.operator()<T, kSize, kDrops>() for numbers of type T in heads of up to kSize.
 template <class Run>
-void for_kernel_of(const FusedAttentionParams& p, Run run) {
+cudaError_t for_kernel_of(const FusedAttentionParams& p, Run run) {
   const auto of_size = [&]<class T, int kSize>() {
-    p.drops ? run.template operator()<T, kSize, true>() : run.template operator()<T, kSize, false>();
+    return p.drops ? run.template operator()<T, kSize, true>() : run.template operator()<T, kSize, false>();
   };
   const bool small = std::max(p.key_size, p.value_size) <= 64;
-  if (p.type == Element::f16) {
-    small ? of_size.template operator()<__half, 64>() : of_size.template operator()<__half, 128>();
-  } else {
-    small ? of_size.template operator()<__nv_bfloat16, 64>() : of_size.template operator()<__nv_bfloat16, 128>();
-  }
+  if (p.type == Element::f16) return small ? of_size.template operator()<__half, 64>() : of_size.template operator()<__half, 128>();
+  return small ? of_size.template operator()<__nv_bfloat16, 64>() : of_size.template operator()<__nv_bfloat16, 128>();
 }
 
+// Returns the launch's error, which no later call would name.
 template <class Kernel>
-void launch_with_shared(Kernel* kernel, dim3 grid, int bytes, const FusedAttentionParams& params, void* stream) {
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);  // an error shows at the launch
+cudaError_t launch_with_shared(Kernel* kernel, dim3 grid, int bytes, const FusedAttentionParams& params, void* stream) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return cudaSuccess;
+  const cudaError_t allowed = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  if (allowed != cudaSuccess) return allowed;
   kernel<<<grid, kThreads, static_cast<std::size_t>(bytes), static_cast<cudaStream_t>(stream)>>>(params);
+  return cudaGetLastError();
 }
 
 }  // namespace ringtron::fused

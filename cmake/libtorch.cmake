@@ -33,8 +33,11 @@ target_link_libraries(torch INTERFACE "${TORCH_ROOT}/lib/libtorch_cpu.so" "${TOR
 target_compile_options(torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
 file(GLOB gomp "${TORCH_ROOT}/lib/libgomp*.so*")
 list(LENGTH gomp count)
-if(NOT count EQUAL 1)
+if(count GREATER 1)
   message(FATAL_ERROR "LibTorch: expected one libgomp in ${TORCH_ROOT}/lib, found ${count}")
+elseif(count EQUAL 0)  # a LibTorch that uses the system's
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  set(gomp OpenMP::OpenMP_CXX)
 endif()
 target_link_libraries(torch INTERFACE "${gomp}")
 # The wheel's CUDA libraries are found through RUNPATH at run time; at link time their own needs are not our concern.

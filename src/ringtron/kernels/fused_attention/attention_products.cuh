@@ -1,6 +1,6 @@
-// Products of tiles and fragments by tensor cores: wgmma on sm_90a (not on sm_90 without the a), where four warps multiply 64 rows straight from shared memory,
-// else mma.sync, whose operands go through registers. Products only begin: finish_products() waits for all of them, and until then
-// neither their results nor what they read may be touched.
+// Products of tiles and fragments by tensor cores: wgmma on sm_90a (not on sm_90 without the a), where four warps multiply 64
+// rows straight from shared memory, else mma.sync, whose operands go through registers. Products only begin: finish_products()
+// waits for all of them, and until then neither their results nor what they read may be touched.
 #pragma once
 
 #include <type_traits>

@@ -5,7 +5,7 @@
 // k, v [s_kv, b, g, d], lse [b, n, s_q] fp32. A tile is rows of q against rows of k and v in one sample; no two tiles of a
 // sample share a row of either. Where tiles lie is data on the device, so plans that cuDNN has built serve any packing.
 // There is no deterministic backward: cuDNN's needs workspace that grows with the square of the longest tile times the
-// number of tiles (80 GB for 8 documents of 32k tokens), so who asks for one must compose it. Without it dq may differ in
+// number of tiles (80 GB for 8 documents of 32k tokens), so who asks for one needs other kernels. Without it dq may differ in
 // its last bits from run to run.
 //
 // A CPU build has the same interface: cudnn_ragged_attention_supports() says no, everything else throws ConfigError.

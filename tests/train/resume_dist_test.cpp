@@ -1,7 +1,5 @@
 // A run that is saved and resumed goes on as if nothing had happened: to the bit in the same layout, and from
 // bit-equal weights and moments in any other.
-#include "ringtron/train/resume.h"
-
 #include <gmock/gmock.h>
 
 #include <filesystem>
@@ -9,6 +7,8 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/checkpoint/checkpoint_finder.h"
+#include "ringtron/train/checkpoint_loader.h"
+#include "ringtron/train/checkpoint_saver.h"
 #include "tests/train/toy_training.h"
 
 namespace ringtron::testing {

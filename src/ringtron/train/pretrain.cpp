@@ -12,6 +12,7 @@
 #include "ringtron/launch/launch_environment.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/assembly.h"
+#include "ringtron/train/checkpoint_loader.h"
 #include "ringtron/train/run_as_rank.h"
 #include "ringtron/train/trainer.h"
 

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "ringtron/base/clock.h"
+#include "ringtron/train/checkpoint_saver.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/reporter.h"
-#include "ringtron/train/resume.h"
 #include "ringtron/train/signals.h"
 #include "ringtron/train/train_step.h"
 #include "ringtron/train/training_data.h"

@@ -1,4 +1,4 @@
-// A TrainingState to and from a checkpoint folder, under any layout.
+// A TrainingState into a checkpoint folder.
 //
 // Tensors are saved under logical names: "model.NAME" in the compute type; "optimizer.main.NAME" where main weights are
 // copies (bf16); "optimizer.exp_avg.NAME", "optimizer.exp_avg_sq.NAME". Context- and data-parallel replicas hold the same
@@ -6,7 +6,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 
 #include "ringtron/checkpoint/checkpoint_writer.h"
 #include "ringtron/train/job.h"
@@ -32,10 +31,5 @@ class CheckpointSaver {
   DiskFileSystem files_;
   std::unique_ptr<SaveLease> lease_;  // on rank 0
 };
-
-// Loads as --load, --ckpt-step, --finetune, --no-load-optim and --exit-on-missing-checkpoint say. Collective. False: there
-// is no checkpoint and the run starts from random weights (said on rank 0). Throws IoError for a damaged checkpoint,
-// naming the file and the previous complete one; ConfigError when the model in it is another one.
-bool load_checkpoint(const Job& job, TrainingState& state);
 
 }  // namespace ringtron

@@ -1,8 +1,6 @@
 // preprocess_data: tokenizes text into the .bin and .idx files that training reads, with the flags of
 // Megatron's tool.
 #include <algorithm>
-#include <atomic>
-#include <csignal>
 #include <thread>
 
 #include "command_line.h"
@@ -15,8 +13,6 @@ namespace {
 
 using namespace ringtron;
 
-std::atomic<bool> interrupted = false;  // set by a signal handler, which can reach nothing else
-
 struct Flags {
   PreprocessOptions options;
   int partitions = 1;
@@ -26,10 +22,7 @@ struct Flags {
 
 void declare(CLI::App& app, Flags& flags) {
   PreprocessOptions& o = flags.options;
-  app.add_option("--input", o.input,
-                 "JSONL file, pattern, or folder (each file a document, *.jsonl read as JSONL), or several "
-                 "with commas; .gz too")
-      ->required();
+  app.add_option("--input", o.inputs, kInputHelp)->required();
   app.add_option("--json-keys", o.encoder.json_keys, "Keys to read from JSONL; one output each")
       ->capture_default_str();
   app.add_flag("--split-sentences", o.encoder.split_sentences,
@@ -55,13 +48,16 @@ void declare(CLI::App& app, Flags& flags) {
 }
 
 int run(const Flags& flags) {
-  std::signal(SIGINT, [](int) { interrupted = true; });
-  std::signal(SIGTERM, [](int) { interrupted = true; });
+  end_tidily();
   const auto start = SteadyClock::now();
   const PreprocessReport report{[](const std::string& line) { print_line(line); },
-                                [](const std::string& line) { warn_line(line + "; skipped"); }};
+                                [](const std::string& line) { warn_line(line + "; skipped"); },
+                                [](const std::string& line) { warn_line(line); }};
+  if (flags.language != "english") {
+    warn_line("--lang {} has no effect: the rules of --split-sentences are the same for all languages", excerpt(flags.language));
+  }
   const PreprocessSummary summary = preprocess(flags.options, report, interrupted);
-  if (summary.bad > 0) warn_line("{} bad lines were skipped; --strict stops at the first", summary.bad);
+  if (summary.bad > 0) warn_line("{} bad lines were skipped and are in no output; --strict stops at the first", summary.bad);
   for (const std::string& line : describe(summary, seconds_since(start))) print_line(line);
   return kExitOk;
 }

@@ -3,8 +3,10 @@
 #include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
+#include "ringtron/base/pending_file.h"
 #include "ringtron/tokenizer/bpe_trainer.h"
-#include "ringtron/tokenizer/training_text.h"
+#include "ringtron/tools/document_texts.h"
+#include "ringtron/tools/output_place.h"
 
 namespace {
 
@@ -17,8 +19,8 @@ struct Options {
 };
 
 void declare(CLI::App& app, Options& options) {
-  app.add_option("--input", options.inputs, "Text files, .jsonl files, folders or patterns")->required();
-  app.add_option("--json-keys", options.json_keys, "Keys of .jsonl lines to read")->capture_default_str();
+  app.add_option("--input", options.inputs, kInputHelp)->required();
+  app.add_option("--json-keys", options.json_keys, "Keys to read from JSON lines")->capture_default_str();
   app.add_option("--vocab-size", options.trainer.vocab_size, "Tokens, <|endoftext|> included")
       ->capture_default_str();
   app.add_option("--min-count", options.trainer.min_count, "Merge no pair that is rarer")
@@ -41,29 +43,45 @@ int run(Options options) {
   if (options.output_dir.empty() && options.output_prefix.empty()) {
     throw ConfigError("expected --output-dir DIR or --output-prefix PREFIX: where do the files go?");
   }
-  const std::string base =
-      options.output_dir.empty() ? options.output_prefix + "-" : options.output_dir + "/";
-  const std::filesystem::path vocab = base + "vocab.json", merges = base + "merges.txt";
+  check_trainer_options(options.trainer);
+  check_json_keys(options.json_keys);
+  end_tidily();
+  const auto warn = [](const std::string& line) { warn_line(line); };
+  const bool folder = options.output_prefix.empty();
+  const std::string base = folder ? options.output_dir + "/" : options.output_prefix + "-";
+  const std::string vocab = base + "vocab.json", merges = base + "merges.txt";
+  auto files = find_input_files(options.inputs, warn);
+  for (const std::string& output : {vocab, merges}) refuse_input(output, files);
+  make_parent_folder(folder ? "--output-dir" : "--output-prefix", vocab);
+  PendingFile vocab_file(vocab), merge_file(merges);
+
   const auto start = SteadyClock::now();
-  BpeTrainer trainer;
   auto last = start;
-  for (const auto& file : find_text_files(options.inputs)) {
-    for_each_document(file, options.json_keys, [&](std::string_view text) {
-      trainer.add(text);
-      if (due(last)) print_line("read {:.1f} MB, {} words", trainer.bytes() / 1e6, trainer.distinct_words());
-    });
+  BpeTrainer trainer;
+  const auto counts = for_each_text(std::move(files), options.json_keys, {interrupted, warn}, [&](std::string_view text) {
+    trainer.add(text);
+    if (due(last)) print_line("read {:.1f} MB, {} words", trainer.bytes() / 1e6, trainer.distinct_words());
+  });
+  if (counts.skipped > 0) warn_line("{} bad lines were skipped: nothing was learned from them", counts.skipped);
+  if (trainer.bytes() == 0) {
+    throw ConfigError(fmt::format("--input {}: expected text to learn from, got {} documents without any and {} bad lines. "
+                                  "Look at --input and --json-keys", excerpt(join(options.inputs, ",")), counts.documents,
+                                  counts.skipped));
   }
-  if (trainer.bytes() == 0) throw ConfigError("--input: expected text to learn from, got empty files");
   options.trainer.progress = [&](std::int64_t tokens) {
+    if (interrupted) throw IoError("interrupted; nothing was written");
     if (due(last)) print_line("made {} of {} tokens", tokens, options.trainer.vocab_size);
   };
   const BpeModel model = trainer.train(options.trainer);
   const std::int64_t made = std::ssize(model.tokens), asked = options.trainer.vocab_size;
   if (made < asked) warn_line("{} tokens instead of {}: no other pair is frequent; add text", made, asked);
-  if (vocab.has_parent_path()) std::filesystem::create_directories(vocab.parent_path());
-  write_gpt2_files(model, vocab, merges);
-  print_line("{} tokens from {:.1f} MB in {:.1f} s: {} {}", made, trainer.bytes() / 1e6, seconds_since(start),
-             vocab.string(), merges.string());
+  const Gpt2Texts texts = gpt2_texts(model);
+  vocab_file.write(texts.vocabulary);
+  merge_file.write(texts.merges);
+  vocab_file.publish();
+  merge_file.publish();
+  print_line("{} tokens from {} documents ({:.1f} MB) in {:.1f} s: {} {}", made, counts.documents, trainer.bytes() / 1e6,
+             seconds_since(start), vocab, merges);
   return kExitOk;
 }
 

@@ -34,5 +34,23 @@ TEST(Text, GroupsDigits) {
   EXPECT_EQ(grouped(-123456), "-123,456");
 }
 
+TEST(Text, ExcerptsAreShortAndOnOneLine) {
+  EXPECT_EQ(excerpt("plain \u00e9"), "plain \u00e9");
+  EXPECT_EQ(excerpt(std::string_view("a\nb\0\xff\xed\xa0\x80", 8)), "a\\x0ab\\x00\\xff\\xed\\xa0\\x80");
+  EXPECT_EQ(excerpt("abcdef", 4), "abcd... (6 bytes)");
+  EXPECT_EQ(excerpt("\u00e9\u00e9\u00e9", 3), "\u00e9\u00e9... (6 bytes)");
+  EXPECT_LT(excerpt(std::string(1 << 20, '\1'), 100).size(), 130u);
+}
+
+TEST(Text, Utf8Characters) {
+  for (const char* good : {"a", "\u00e9", "\u20ac", "\ud7ff", "\ue000", "\U0001f600", "\U0010ffff"}) {
+    EXPECT_EQ(utf8_character(good), std::string_view(good).size()) << good;
+  }
+  for (const char* bad : {"", "\x80", "\xc1\x81", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
+                          "\xe2\x82", "\xe2\x82z", "\xff"}) {
+    EXPECT_EQ(utf8_character(bad), 0u);
+  }
+}
+
 }  // namespace
 }  // namespace ringtron

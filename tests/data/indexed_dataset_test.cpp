@@ -91,6 +91,27 @@ TEST(IndexedDataset, WriterRefusesWhatTheTypeCannotHold) {
   EXPECT_THROW(writer.add_sequence(std::vector<std::int32_t>{65536}), ConfigError);
 }
 
+TEST(IndexedDataset, ASequenceMayComeInParts) {
+  testing::TempDir dir;
+  const std::string prefix = (dir / "corpus").string();
+  IndexedDatasetWriter writer(prefix, TokenType::u16);
+  writer.add_part(std::vector<std::int32_t>{1, 2});
+  writer.add_part(std::vector<std::int32_t>{3});
+  writer.end_sequence();
+  writer.end_document();
+  writer.finish();
+  const IndexedDataset dataset(prefix);
+  EXPECT_EQ(dataset.sequences(), 1);
+  EXPECT_EQ(dataset.sequence_length(0), 3);
+}
+
+TEST(IndexedDataset, OneWriterOfAPrefixAtATime) {
+  testing::TempDir dir;
+  const std::string prefix = (dir / "corpus").string();
+  IndexedDatasetWriter writer(prefix, TokenType::u16);
+  EXPECT_THROW(IndexedDatasetWriter(prefix, TokenType::u16), ConfigError);
+}
+
 TEST(IndexedDataset, UnfinishedWriterLeavesNothing) {
   testing::TempDir dir;
   {

@@ -112,5 +112,50 @@ TEST_F(Gpt2Files, MergesInAnotherForm) {
   EXPECT_THAT(error(), HasSubstr("empty"));
 }
 
+TEST_F(Gpt2Files, OtherFilesOfTokenizersAreNamedInShortMessages) {
+  const std::string vocabulary = read_file(vocab_), merges = read_file(merges_);
+  const auto told = [&](const std::string& content, const std::string& expected) {
+    for (const auto& [own, other] : {std::pair{vocab_, merges_}, std::pair{merges_, vocab_}}) {
+      write_file_atomically(vocab_, vocabulary);
+      write_file_atomically(merges_, merges);
+      write_file_atomically(own, content);
+      EXPECT_THAT(error(), HasSubstr(expected)) << own;
+      EXPECT_LT(error().size(), 600u) << own;
+    }
+  };
+  const std::string filler(1 << 20, 'x');
+  told("\n\x0e\n\x05<unk>\x15" + filler, "a SentencePiece model");
+  told("\x1f\x8b" + filler, "gzip");
+  told(std::string("PAR1\0", 5) + filler, "a binary file");
+  told(filler, "expected");
+  told("{\"" + filler, "expected");
+  write_file_atomically(vocab_, merges);
+  write_file_atomically(merges_, vocabulary);
+  EXPECT_THAT(error(), HasSubstr("it is a merges.txt"));
+  write_file_atomically(vocab_, vocabulary);
+  EXPECT_THAT(error(), HasSubstr("exchanged"));
+  write_file_atomically(vocab_, "{\"version\": \"1.0\", \"model\": {\"vocab\": " + vocabulary + "}}");
+  EXPECT_THAT(error(), HasSubstr("it is a tokenizer.json"));
+  write_file_atomically(vocab_, "{\"" + filler + "\": \"a\", \"b\": [" + std::string(100000, '[') + std::string(100000, ']') + "]}");
+  EXPECT_THAT(error(), HasSubstr("another JSON file"));
+  EXPECT_LT(error().size(), 600u);
+}
+
+TEST_F(Gpt2Files, LongTokensAreCutInMessages) {
+  const std::string filler(1 << 20, 'x');
+  edit_vocabulary([&](auto& v) { v[filler] = std::vector<int>(100000, 1); });
+  EXPECT_LT(error().size(), 600u);
+  edit_vocabulary([&](auto& v) { v[filler] = 0; });
+  EXPECT_LT(error().size(), 600u);
+  edit_vocabulary([&](auto& v) { v.erase(filler); });
+  write_file_atomically(merges_, "#version: 0.2\na " + filler + "\n");
+  EXPECT_LT(error().size(), 600u);
+}
+
+TEST_F(Gpt2Files, DevicesAndPipesAreRefused) {
+  vocab_ = "/dev/zero";
+  EXPECT_THAT(error(), HasSubstr("a pipe or a device"));
+}
+
 }  // namespace
 }  // namespace ringtron

@@ -23,16 +23,17 @@ const std::atomic<bool> kGoOn = false;
 // NullTokenizer: text is a row of ids, which makes outputs easy to name.
 PreprocessOptions options(const testing::TempDir& dir, const std::filesystem::path& input) {
   PreprocessOptions o;
-  o.input = input.string();
+  o.inputs = {input.string()};
   o.output_prefix = (dir / "out" / "data").string();
   o.tokenizer = {.type = "NullTokenizer", .vocab_file = {}, .merge_file = {}, .vocab_size = 1000};
   return o;
 }
 
 struct Told {
-  std::vector<std::string> bad;
+  std::vector<std::string> bad, notices;
   PreprocessReport report() {
-    return {[](const std::string&) {}, [this](const std::string& line) { bad.push_back(line); }};
+    return {[](const std::string&) {}, [this](const std::string& line) { bad.push_back(line); },
+            [this](const std::string& line) { notices.push_back(line); }};
   }
 };
 
@@ -85,6 +86,8 @@ TEST(Preprocess, SeveralKeysEodAndEmptyDocuments) {
               ElementsAre(o.output_prefix + "_a_document", o.output_prefix + "_b_document"));
   EXPECT_THAT(sequences(summary.prefixes[0]), ElementsAre(ElementsAre(1, 2, eod)));
   EXPECT_THAT(sequences(summary.prefixes[1]), ElementsAre(ElementsAre(3, eod), ElementsAre(4, 5, eod)));
+  // An empty text is a document too, as in Megatron's files: both keys hold the same documents.
+  for (const std::string& prefix : summary.prefixes) EXPECT_EQ(IndexedDataset(prefix).documents(), 3);
   EXPECT_EQ(summary.documents, 3);
   EXPECT_EQ(summary.empty, 1);
   EXPECT_THAT(summary.tokens, ElementsAre(3, 5));
@@ -115,7 +118,7 @@ TEST(Preprocess, FolderOfTextPatternsAndCommas) {
   write_file_atomically(dir / "x2.jsonl", "{\"text\": \"8\"}");
   const auto folder = run(options(dir, dir / "t"));
   EXPECT_THAT(sequences(folder.prefixes[0]), ElementsAre(ElementsAre(1, 2), ElementsAre(3, 4)));
-  EXPECT_EQ(folder.binary_files, 1);
+  EXPECT_EQ(folder.passed_over, 1);
   const auto pattern = run(options(dir, dir / "x*.jsonl"));
   EXPECT_THAT(sequences(pattern.prefixes[0]), ElementsAre(ElementsAre(7), ElementsAre(8)));
   const auto list = run(options(dir, (dir / "x2.jsonl").string() + "," + (dir / "x1.jsonl").string()));
@@ -179,6 +182,75 @@ TEST(Preprocess, SentencesAreSequencesOfOneDocument) {
   EXPECT_THAT(sequences(summary.prefixes[0]),
               ElementsAre(ElementsAre(1, 2), ElementsAre(3, eod), ElementsAre(4, eod)));
   EXPECT_EQ(IndexedDataset(summary.prefixes[0]).documents(), 2);
+}
+
+TEST(Preprocess, AListOfSentencesIsOneDocument) {
+  testing::TempDir dir;
+  write_file_atomically(dir / "in.jsonl", "{\"text\": [\"1 2\", \"\", \"3\"]}\n{\"text\": []}\n{\"text\": [4]}\n");
+  PreprocessOptions o = options(dir, dir / "in.jsonl");
+  o.encoder.append_eod = true;
+  const std::int32_t eod = make_tokenizer(o.tokenizer)->eod();
+  for (const bool split : {false, true}) {
+    o.encoder.split_sentences = split;
+    const auto summary = run(o);
+    EXPECT_THAT(sequences(summary.prefixes[0]), ElementsAre(ElementsAre(1, 2), ElementsAre(3, eod)));
+    EXPECT_EQ(IndexedDataset(summary.prefixes[0]).documents(), 2);
+    EXPECT_EQ(summary.empty, 1);
+    EXPECT_EQ(summary.bad, 1);
+  }
+}
+
+TEST(Preprocess, ALongTextIsOneSequence) {
+  testing::TempDir dir;
+  std::string text;
+  std::int64_t count = 0;
+  for (; text.size() < std::size_t{9} << 20; ++count) text += fmt::format("{}\n", count % 900);
+  write_file_atomically(dir / "in.txt", text);
+  PreprocessOptions o = options(dir, dir / "in.txt");
+  o.encoder.append_eod = true;
+  o.workers = 3;
+  const auto summary = run(o);
+  const IndexedDataset dataset(summary.prefixes[0]);
+  EXPECT_EQ(summary.documents, 1);
+  ASSERT_EQ(dataset.sequences(), 1);
+  ASSERT_EQ(dataset.sequence_length(0), count + 1);
+  const auto tokens = sequences(summary.prefixes[0])[0];
+  for (std::int64_t i = 0; i < count; ++i) ASSERT_EQ(tokens[i], i % 900) << i;
+}
+
+TEST(Preprocess, WhatMayNotBeMeantIsTold) {
+  testing::TempDir dir;
+  write_file_atomically(dir / "in.jsonl", "{\"text\": \"1 999\"}\n");
+  PreprocessOptions o = options(dir, dir / "in.jsonl");
+  o.encoder.keep_newlines = true;
+  o.tokenizer.vocab_file = "vocab.json";
+  Told told;
+  preprocess(o, told.report(), kGoOn);
+  EXPECT_THAT(told.notices, ElementsAre(HasSubstr("without --append-eod"), HasSubstr("--keep-newlines"),
+                                        HasSubstr("--vocab-file"), HasSubstr("stands inside 1 documents")));
+}
+
+TEST(Preprocess, OutputsThatCannotBeMadeAreRefusedBeforeReading) {
+  testing::TempDir dir;
+  write_file_atomically(dir / "in.jsonl", "{\"text\": \"words that the tokenizer refuses\"}\n");
+  const auto error = [&](const std::filesystem::path& prefix) -> std::string {
+    PreprocessOptions o = options(dir, dir / "in.jsonl");
+    o.output_prefix = prefix.string();
+    try {
+      run(o);
+    } catch (const ConfigError& e) {
+      return e.what();
+    }
+    return "none";
+  };
+  EXPECT_THAT(error("/proc/none/out"), HasSubstr("--output-prefix"));
+  EXPECT_THAT(error(dir / "in.jsonl" / "out"), HasSubstr("--output-prefix"));
+  EXPECT_THAT(error(""), HasSubstr("--output-prefix"));
+  std::filesystem::create_directory(dir / "a_text_document.idx");
+  EXPECT_THAT(error(dir / "a"), HasSubstr("it is a folder"));
+  // The input under the name of an output.
+  std::filesystem::create_symlink("in.jsonl", dir / "b_text_document.bin");
+  EXPECT_THAT(error(dir / "b"), HasSubstr("would be overwritten"));
 }
 
 TEST(Preprocess, NoTextAndBadOptionsAreErrors) {

@@ -106,7 +106,7 @@ std::string help_text(std::string_view topic, int columns) {
     topics.emplace_back(group.name);
   }
   if (!topic.empty()) {
-    throw ConfigError(fmt::format("--help: expected one of {} or markdown, got '{}'", join(topics, ", "), topic));
+    throw ConfigError(fmt::format("--help: expected one of {} or markdown, got '{}'", join(topics, ", "), excerpt(topic)));
   }
   std::string out = wrap(
                         "Pretrains a GPT model on long sequences, on one process or many, with the flags of Megatron-LM.",

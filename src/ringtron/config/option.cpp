@@ -61,7 +61,7 @@ Fault check_word(const Limits& limits, const std::string& value) {
   for (const std::string& word : words) {
     if (word == value) return std::nullopt;
   }
-  return fmt::format("expected {}{}, got '{}'", words.size() > 1 ? "one of " : "", join(words, ", "), value);
+  return fmt::format("expected {}{}, got '{}'", words.size() > 1 ? "one of " : "", join(words, ", "), excerpt(value));
 }
 
 template <class T>
@@ -69,7 +69,7 @@ Fault set_number(const Limits& limits, const std::string& text, T& field) {
   T value{};
   if (!parse_number(text, value)) {
     constexpr bool kFloating = std::is_floating_point_v<T>;
-    return fmt::format("expected {}, got '{}'", kFloating ? "a finite number" : "a whole number", text);
+    return fmt::format("expected {}, got '{}'", kFloating ? "a finite number" : "a whole number", excerpt(text));
   }
   if (Fault fault = check_number(limits, static_cast<double>(value))) return fault;
   field = value;

@@ -47,7 +47,7 @@ class Walk {
         fault(word, fmt::format(
                         "'{}': expected a flag, got a value that no flag takes; remove it, or put it behind "
                         "its flag",
-                        word));
+                        excerpt(word)));
         continue;
       }
       const Flag flag = split_flag(word);
@@ -87,7 +87,7 @@ class Walk {
     const std::vector<std::string> values = take_values(flag, arity);
     remember(option, flag.name, join(values, " "));
     if (arity == Arity::none && !values.empty()) {
-      fault(flag.name, fmt::format("{}: expected no value, got '{}'; the flag alone {}", flag.name, values[0],
+      fault(flag.name, fmt::format("{}: expected no value, got '{}'; the flag alone {}", flag.name, excerpt(values[0]),
                                    option.detail.turns ? "switches it on" : "switches it off"));
       return;
     }
@@ -110,7 +110,7 @@ class Walk {
     }
     const std::string values = value.empty() && before->second.empty()
                                    ? ""
-                                   : fmt::format(" ('{}', then '{}')", before->second, value);
+                                   : fmt::format(" ('{}', then '{}')", excerpt(before->second), excerpt(value));
     note(Notice::Kind::note, fmt::format("{} is given more than once{}; the last one counts", name, values));
     before->second = value;
   }
@@ -136,7 +136,7 @@ class Walk {
     }
     const std::vector<std::string> near = nearest_names(flag.name, known);
     fault(flag.name,
-          fmt::format("{}: unknown flag{}", flag.name,
+          fmt::format("{}: unknown flag{}", excerpt(flag.name),
                       near.empty() ? "; --help lists all" : "; did you mean " + join(near, ", ") + "?"));
   }
 

@@ -42,12 +42,6 @@ void append_tokens(std::vector<std::byte>& bytes, std::span<const std::int32_t> 
   }
 }
 
-void rename_file(const std::string& from, const std::string& to) {
-  std::error_code error;
-  std::filesystem::rename(from, to, error);
-  if (error) throw IoError(fmt::format("cannot rename {} to {}: {}", from, to, error.message()));
-}
-
 }  // namespace
 
 std::string name_aside(const std::string& path) {
@@ -59,25 +53,26 @@ std::string name_aside(const std::string& path) {
 IndexedDatasetWriter::IndexedDatasetWriter(std::string prefix, TokenType type)
     : prefix_(std::move(prefix)),
       type_(type),
-      bin_aside_(name_aside(prefix_ + ".bin")),
-      idx_aside_(name_aside(prefix_ + ".idx")),
-      bin_(std::make_unique<OutputFile>(bin_aside_)) {
+      bin_(std::make_unique<PendingFile>(prefix_ + ".bin")),
+      idx_(std::make_unique<PendingFile>(prefix_ + ".idx")) {
   RT_CHECK(is_integer(type), "tokens cannot be written as {}", type_name(type));
 }
 
-IndexedDatasetWriter::~IndexedDatasetWriter() {
-  std::error_code ignored;
-  std::filesystem::remove(bin_aside_, ignored);
-  std::filesystem::remove(idx_aside_, ignored);
-}
+IndexedDatasetWriter::~IndexedDatasetWriter() = default;
 
 void IndexedDatasetWriter::add_sequence(std::span<const std::int32_t> tokens) {
-  RT_CHECK(bin_ != nullptr, "add_sequence() after finish()");
-  if (tokens.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
+  add_part(tokens);
+  end_sequence();
+}
+
+void IndexedDatasetWriter::add_part(std::span<const std::int32_t> tokens) {
+  RT_CHECK(bin_ != nullptr, "tokens added after finish()");
+  open_length_ += static_cast<std::int64_t>(tokens.size());
+  if (open_length_ > std::numeric_limits<std::int32_t>::max()) {
     throw ConfigError(
         fmt::format("data: a sequence of {} tokens is too long for the format (at most 2147483647). Split "
                     "the document",
-                    tokens.size()));
+                    open_length_));
   }
   switch (type_) {
     case TokenType::u8:
@@ -98,9 +93,12 @@ void IndexedDatasetWriter::add_sequence(std::span<const std::int32_t> tokens) {
     default:
       append_tokens<std::int32_t>(buffer_, tokens, type_);
   }
-  lengths_.push_back(static_cast<std::int32_t>(tokens.size()));
   tokens_ += static_cast<std::int64_t>(tokens.size());
   if (buffer_.size() >= kBufferBytes) flush();
+}
+
+void IndexedDatasetWriter::end_sequence() {
+  lengths_.push_back(static_cast<std::int32_t>(std::exchange(open_length_, 0)));
 }
 
 void IndexedDatasetWriter::end_document() {
@@ -112,7 +110,7 @@ void IndexedDatasetWriter::flush() {
   buffer_.clear();
 }
 
-void IndexedDatasetWriter::write_index(OutputFile& file) const {
+void IndexedDatasetWriter::write_index(PendingFile& file) const {
   std::vector<std::byte> bytes;
   const auto put = [&](auto value) {
     append(bytes, value);
@@ -140,17 +138,11 @@ void IndexedDatasetWriter::finish() {
   RT_CHECK(bin_ != nullptr, "finish() called twice");
   RT_CHECK_EQ(boundaries_.back(), sequences(), "sequences at finish(), end_document() missing");
   flush();
-  bin_->sync();
-  bin_->close();
-  OutputFile index(idx_aside_);
-  write_index(index);
-  index.sync();
-  index.close();
-  rename_file(bin_aside_, prefix_ + ".bin");
-  rename_file(idx_aside_, prefix_ + ".idx");
-  const std::filesystem::path folder = std::filesystem::path(prefix_).parent_path();
-  sync_folder(folder.empty() ? "." : folder);
+  write_index(*idx_);
+  bin_->publish();
+  idx_->publish();
   bin_.reset();
+  idx_.reset();
 }
 
 }  // namespace ringtron

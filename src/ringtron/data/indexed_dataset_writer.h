@@ -4,9 +4,9 @@
 //   for each document { for each sentence writer.add_sequence(tokens); writer.end_document(); }
 //   writer.finish();
 //
-// Everything goes to files aside (PREFIX.bin.<random>.tmp); finish() syncs them and renames .bin, then .idx,
-// so that an index never names tokens that are not there. Without finish() the destructor removes what lies
-// aside. Keeps 4 bytes in memory for each sequence and 8 for each document. Not thread-safe.
+// Everything goes to files aside (base/pending_file.h); finish() syncs them and renames .bin, then .idx, so that
+// an index never names tokens that are not there. Without finish() nothing is left, and while one process writes
+// a PREFIX no other can. Keeps 4 bytes in memory for each sequence and 8 for each document. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +15,14 @@
 #include <string>
 #include <vector>
 
-#include "ringtron/base/file.h"
+#include "ringtron/base/pending_file.h"
 #include "ringtron/data/token_type.h"
 
 namespace ringtron {
 
 class IndexedDatasetWriter {
  public:
-  // Throws IoError if the folder of `prefix` cannot be written to.
+  // Throws ConfigError if the files cannot be written, or another process is writing them.
   IndexedDatasetWriter(std::string prefix, TokenType type);
   ~IndexedDatasetWriter();
   IndexedDatasetWriter(const IndexedDatasetWriter&) = delete;
@@ -31,6 +31,10 @@ class IndexedDatasetWriter {
   // Throws ConfigError for a token that the type cannot hold, IoError when the disk is full.
   void add_sequence(std::span<const std::int32_t> tokens);
   void end_document();
+
+  // A sequence that comes in parts: add_part() as often as wanted, then end_sequence().
+  void add_part(std::span<const std::int32_t> tokens);
+  void end_sequence();
 
   // Publishes both files; nothing may be added afterwards.
   void finish();
@@ -41,17 +45,16 @@ class IndexedDatasetWriter {
 
  private:
   void flush();
-  void write_index(OutputFile& file) const;
+  void write_index(PendingFile& file) const;
 
   std::string prefix_;
   TokenType type_;
-  std::string bin_aside_;
-  std::string idx_aside_;
-  std::unique_ptr<OutputFile> bin_;
+  std::unique_ptr<PendingFile> bin_, idx_;
   std::vector<std::byte> buffer_;
   std::vector<std::int32_t> lengths_;
   std::vector<std::int64_t> boundaries_{0};
   std::int64_t tokens_ = 0;
+  std::int64_t open_length_ = 0;  // tokens of the sequence that is not ended
 };
 
 // A name beside `path` that no other process uses, also on a shared file system.

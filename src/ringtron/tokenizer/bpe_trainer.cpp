@@ -133,7 +133,9 @@ BpeModel byte_vocabulary() {
   return model;
 }
 
-void check_options(const BpeTrainerOptions& options) {
+}  // namespace
+
+void check_trainer_options(const BpeTrainerOptions& options) {
   if (options.vocab_size < 257 || options.vocab_size > std::numeric_limits<std::int32_t>::max()) {
     throw ConfigError(
         fmt::format("--vocab-size: expected at least 257 (256 bytes and {}), at most 2^31-1, got {}",
@@ -143,8 +145,6 @@ void check_options(const BpeTrainerOptions& options) {
     throw ConfigError(fmt::format("--min-count: expected at least 1, got {}", options.min_count));
   }
 }
-
-}  // namespace
 
 std::size_t BpeTrainer::Hash::operator()(std::string_view word) const {
   return hash64(word);
@@ -163,7 +163,7 @@ void BpeTrainer::add(std::string_view text) {
 }
 
 BpeModel BpeTrainer::train(const BpeTrainerOptions& options) const {
-  check_options(options);
+  check_trainer_options(options);
   BpeModel model = byte_vocabulary();
   std::vector<Word> words;
   for (const auto& [text, count] : counts_) {

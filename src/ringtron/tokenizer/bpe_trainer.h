@@ -24,6 +24,9 @@ struct BpeTrainerOptions {
   std::function<void(std::int64_t tokens)> progress = {};  // called after each merge; may be empty
 };
 
+// Throws ConfigError on impossible options; train() does as well.
+void check_trainer_options(const BpeTrainerOptions& options);
+
 // Not thread-safe. Memory grows with the number of different words, not with the text.
 class BpeTrainer {
  public:

@@ -4,9 +4,11 @@
 
 #include <nlohmann/json.hpp>
 #include <unordered_map>
+#include <utility>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/file.h"
+#include "ringtron/base/text.h"
 #include "ringtron/tokenizer/byte_alphabet.h"
 
 namespace ringtron {
@@ -17,31 +19,82 @@ using IdOfToken = std::unordered_map<std::string, std::int32_t>;  // by printabl
 
 constexpr std::string_view kVersionLine = "#version: 0.2";
 
+constexpr std::uintmax_t kLargestFile = std::uintmax_t{1} << 30;
+
+// What a file is that stands where a vocab.json or a merges.txt is expected; nullptr if it may be what is expected.
+const char* foreign_kind(std::string_view content) {
+  if (content.starts_with("\x1f\x8b")) return "a gzip file; take the compression off: gzip -d FILE";
+  // A SentencePiece model begins with the first piece, a field of number 1 that holds "<unk>" or the like.
+  if (content.starts_with('\n') && content.substr(0, 64).find("<unk>") != std::string_view::npos) {
+    return "a SentencePiece model; only GPT-2's kind, vocab.json with merges.txt, is read here";
+  }
+  if (content.substr(0, 4096).find('\0') != std::string_view::npos) return "a binary file";
+  return nullptr;
+}
+
 std::string read_option_file(const char* option, const std::filesystem::path& path) {
+  const auto refuse = [&](const std::string& why) {
+    throw ConfigError(fmt::format("{} {}: {}", option, excerpt(path.string(), 200), why));
+  };
   std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) {
-    throw ConfigError(fmt::format(
-        "{} {}: no such file. Check the path, or make the file with train_tokenizer", option, path.string()));
+  const auto status = std::filesystem::status(path, ignored);
+  if (!std::filesystem::exists(status)) {
+    refuse("no such file. Check the path, or make the file with train_tokenizer");
   }
-  if (std::filesystem::is_directory(path, ignored)) {
-    throw ConfigError(fmt::format("{} {}: expected a file, got a folder", option, path.string()));
+  if (std::filesystem::is_directory(status)) {
+    refuse("expected a file, got a folder; give the vocab.json or merges.txt in it");
   }
-  return read_file(path);
+  if (!std::filesystem::is_regular_file(status)) refuse("expected a file, got a pipe or a device");
+  const std::uintmax_t size = std::filesystem::file_size(path, ignored);
+  if (size > kLargestFile) refuse(fmt::format("expected a file of some MB, got {}", human_bytes(size)));
+  std::string content = read_file(path);
+  if (const char* kind = foreign_kind(content)) refuse(fmt::format("it is {}", kind));
+  return content;
+}
+
+// JSON that a message names; a container by its kind alone.
+std::string shown(const json& value) {
+  return value.is_structured() ? fmt::format("an {}", value.type_name()) : excerpt(value.dump(-1, ' ', true), 60);
+}
+
+// What an object is that is no vocabulary.
+std::string object_kind(const json& document) {
+  const auto model = document.find("model");
+  if (model != document.end() && model->is_object()) {
+    return "it is a tokenizer.json, which holds vocabulary and merges in one. Give the vocab.json and merges.txt of the same "
+           "model; the file has them under model.vocab and model.merges";
+  }
+  std::string keys;
+  int count = 0;
+  for (auto member = document.begin(); member != document.end() && count < 3; ++member, ++count) {
+    keys += fmt::format("{}\"{}\"", count == 0 ? "" : ", ", excerpt(member.key(), 30));
+  }
+  return fmt::format("it is not a vocab.json {{\"token\": id, ...}}, but another JSON file with the keys {}{}", keys,
+                     document.size() > 3 ? ", ..." : "");
 }
 
 json parse_vocabulary(const std::filesystem::path& path) {
   const std::string content = read_option_file("--vocab-file", path);
+  const auto refuse = [&](const std::string& why) {
+    throw ConfigError(fmt::format("--vocab-file {}: {}", excerpt(path.string(), 200), why));
+  };
+  if (content.starts_with("#version")) {
+    refuse("it is a merges.txt. Were --vocab-file and --merge-file exchanged?");
+  }
   json document;
   try {
     document = json::parse(content);
   } catch (const json::exception& e) {
-    throw ConfigError(fmt::format("--vocab-file {}: expected JSON, {}", path.string(), e.what()));
+    refuse(fmt::format("expected JSON, {}", excerpt(e.what(), 200)));
   }
   if (!document.is_object() || document.empty()) {
-    throw ConfigError(fmt::format("--vocab-file {}: expected an object {{\"token\": id, ...}}, got {}",
-                                  path.string(),
-                                  document.is_object() ? "an empty one" : document.type_name()));
+    refuse(fmt::format("expected an object {{\"token\": id, ...}}, got {}",
+                       document.is_object() ? "an empty one" : document.type_name()));
   }
+  // In a vocabulary nearly all values are ids; a wrong one among them is told with its token (read_ids).
+  std::size_t numbers = 0;
+  for (const json& value : document) numbers += value.is_number() ? 1 : 0;
+  if (2 * numbers < document.size()) refuse(object_kind(document));
   return document;
 }
 
@@ -55,13 +108,13 @@ IdOfToken read_ids(const json& document, const std::filesystem::path& path) {
       throw ConfigError(
           fmt::format("--vocab-file {}: {} tokens must have the ids 0 to {}, but token '{}' has {}. Some "
                       "tokens are missing, or it is not a vocab.json",
-                      path.string(), seen.size(), seen.size() - 1, token, value.dump()));
+                      path.string(), seen.size(), seen.size() - 1, excerpt(token, 60), shown(value)));
     }
     if (seen[id]) {
       throw ConfigError(
           fmt::format("--vocab-file {}: expected one token for each id, but id {} comes twice (once as "
                       "'{}')",
-                      path.string(), id, token));
+                      path.string(), id, excerpt(token, 60)));
     }
     seen[id] = true;
     ids.emplace(token, static_cast<std::int32_t>(id));
@@ -102,7 +155,7 @@ std::int32_t find_part(const IdOfToken& ids, const std::string& token, const std
     throw ConfigError(
         fmt::format("{}: token '{}' is not in the vocabulary. Pass the --vocab-file and --merge-file that "
                     "were made together",
-                    where, token));
+                    where, excerpt(token, 60)));
   }
   return found->second;
 }
@@ -120,14 +173,16 @@ void read_merges(const IdOfToken& ids, const std::filesystem::path& path, BpeMod
       // Some readers skip the first line whatever it is, others only a version: without one they would
       // disagree.
       if (line.starts_with("#version")) continue;
-      throw ConfigError(fmt::format("{}: expected '{}', got '{}'. Is it a merges.txt? If so, add that line",
-                                    where, kVersionLine, line.substr(0, 60)));
+      const bool is_json = line.find_first_not_of(" \t") == line.find('{');
+      throw ConfigError(fmt::format("{}: expected '{}', got '{}'. {}", where, kVersionLine, excerpt(line, 60),
+                                    is_json && !line.empty() ? "It is JSON: were --vocab-file and --merge-file exchanged?"
+                                                             : "Is it a merges.txt? If so, add that line"));
     }
     if (line.empty()) continue;
     const std::size_t space = line.find(' ');
     if (space == 0 || space + 1 >= line.size() || line.find(' ', space + 1) != std::string::npos) {
       throw ConfigError(
-          fmt::format("{}: expected two tokens separated by a space, got '{}'", where, line.substr(0, 60)));
+          fmt::format("{}: expected two tokens separated by a space, got '{}'", where, excerpt(line, 60)));
     }
     const std::string left = line.substr(0, space), right = line.substr(space + 1);
     const std::int32_t left_id = find_part(ids, left, where), right_id = find_part(ids, right, where);
@@ -149,8 +204,7 @@ BpeModel read_gpt2_files(const std::filesystem::path& vocab_file, const std::fil
   return model;
 }
 
-void write_gpt2_files(const BpeModel& model, const std::filesystem::path& vocab_file,
-                      const std::filesystem::path& merge_file) {
+Gpt2Texts gpt2_texts(const BpeModel& model) {
   std::string vocabulary = "{";
   for (std::size_t id = 0; id < model.tokens.size(); ++id) {
     constexpr bool kAsciiOnly = true;
@@ -163,8 +217,14 @@ void write_gpt2_files(const BpeModel& model, const std::filesystem::path& vocab_
     merges += fmt::format("{} {}\n", printable_from_bytes(model.tokens[merge.left]),
                           printable_from_bytes(model.tokens[merge.right]));
   }
-  write_file_atomically(vocab_file, vocabulary);
-  write_file_atomically(merge_file, merges);
+  return {std::move(vocabulary), std::move(merges)};
+}
+
+void write_gpt2_files(const BpeModel& model, const std::filesystem::path& vocab_file,
+                      const std::filesystem::path& merge_file) {
+  const Gpt2Texts texts = gpt2_texts(model);
+  write_file_atomically(vocab_file, texts.vocabulary);
+  write_file_atomically(merge_file, texts.merges);
 }
 
 }  // namespace ringtron

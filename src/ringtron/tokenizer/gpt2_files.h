@@ -28,6 +28,12 @@ struct BpeModel {
 // parts or result the vocabulary lacks); ids other than 0..V-1; no token for some byte; no <|endoftext|>.
 BpeModel read_gpt2_files(const std::filesystem::path& vocab_file, const std::filesystem::path& merge_file);
 
+struct Gpt2Texts {
+  std::string vocabulary;  // of vocab.json
+  std::string merges;      // of merges.txt
+};
+Gpt2Texts gpt2_texts(const BpeModel& model);
+
 // Each file is replaced as a whole. Throws IoError.
 void write_gpt2_files(const BpeModel& model, const std::filesystem::path& vocab_file,
                       const std::filesystem::path& merge_file);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
 
 namespace ringtron {
 
@@ -30,7 +31,7 @@ std::vector<std::int32_t> NullTokenizer::encode(std::string_view text) const {
       throw ConfigError(
           fmt::format("NullTokenizer: expected integers from 0 to {} separated by spaces, got '{}' at "
                       "byte {}. Correct the text or raise --vocab-size",
-                      vocab_size_ - 1, text.substr(begin, std::min<std::size_t>(end - begin, 40)), begin));
+                      vocab_size_ - 1, excerpt(text.substr(begin, end - begin), 40), begin));
     }
     ids.push_back(static_cast<std::int32_t>(id));
     begin = end;

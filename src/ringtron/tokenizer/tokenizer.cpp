@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
 #include "ringtron/tokenizer/gpt2_bpe.h"
 #include "ringtron/tokenizer/null_tokenizer.h"
 
@@ -24,7 +25,7 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
   throw ConfigError(
       fmt::format("--tokenizer-type {}: expected GPT2BPETokenizer or NullTokenizer; other tokenizers of "
                   "Megatron are not there yet",
-                  options.type.empty() ? "is empty" : options.type));
+                  options.type.empty() ? "is empty" : excerpt(options.type)));
 }
 
 std::int64_t pad_vocab_size(std::int64_t vocab_size, std::int64_t divisible_by,

@@ -1,8 +1,8 @@
 #include "ringtron/tools/document_encoder.h"
 
 #include <fmt/format.h>
-#include <simdjson.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "ringtron/base/error.h"
@@ -10,60 +10,46 @@
 
 namespace ringtron {
 
-struct DocumentEncoder::Parser {
-  simdjson::dom::parser json;
-};
-
 DocumentEncoder::DocumentEncoder(const Tokenizer& tokenizer, EncoderOptions options)
-    : tokenizer_(tokenizer), options_(std::move(options)), parser_(std::make_unique<Parser>()) {}
+    : tokenizer_(tokenizer), options_(std::move(options)), json_(options_.json_keys) {}
 
-DocumentEncoder::~DocumentEncoder() = default;
-
-EncodedText DocumentEncoder::encode_text(std::string_view text) const {
+EncodedText DocumentEncoder::encode_texts(std::span<const std::string> texts, bool ends) {
   EncodedText sequences;
   const auto add = [&](std::string_view piece) {
     std::vector<std::int32_t> ids = tokenizer_.encode(piece);
-    if (!ids.empty()) sequences.push_back(std::move(ids));
+    if (ids.empty()) return;
+    eod_inside_ |= std::find(ids.begin(), ids.end(), tokenizer_.eod()) != ids.end();
+    sequences.push_back(std::move(ids));
   };
-  if (options_.split_sentences) {
-    for (const std::string_view sentence : split_sentences(text, options_.keep_newlines)) add(sentence);
+  // Several texts are a list of sentences: they are split already.
+  if (options_.split_sentences && texts.size() == 1) {
+    for (const std::string_view sentence : split_sentences(texts[0], options_.keep_newlines)) add(sentence);
   } else {
-    add(text);
+    for (const std::string& text : texts) add(text);
   }
-  if (options_.append_eod && !sequences.empty()) sequences.back().push_back(tokenizer_.eod());
+  if (options_.append_eod && ends && !sequences.empty()) sequences.back().push_back(tokenizer_.eod());
   return sequences;
 }
 
 EncodedDocument DocumentEncoder::encode(const RawDocument& document) {
-  const std::string place =
-      document.line > 0 ? fmt::format("{}:{}", document.file, document.line) : document.file;
   EncodedDocument encoded;
+  encoded.continues = document.continues;
+  eod_inside_ = false;
   try {
     if (document.line == 0) {
-      encoded.texts.assign(options_.json_keys.size(), encode_text(document.text));
-      return encoded;
-    }
-    simdjson::dom::object object;
-    if (const auto error = parser_->json.parse(document.text).get(object); error != simdjson::SUCCESS) {
-      const bool other = error == simdjson::INCORRECT_TYPE;
-      encoded.fault = fmt::format("{}: expected a JSON object, got {}", place,
-                                  other ? "JSON of another type" : simdjson::error_message(error));
-      return encoded;
-    }
-    for (const std::string& key : options_.json_keys) {
-      std::string_view text;
-      const auto error = object.at_key(key).get(text);
-      if (error != simdjson::SUCCESS) {
-        encoded.fault = fmt::format("{}: expected text under the key \"{}\", which is {}", place, key,
-                                    error == simdjson::NO_SUCH_FIELD ? "missing" : "not a string");
-        encoded.texts.clear();
-        return encoded;
+      encoded.texts.push_back(encode_texts(std::span(&document.text, 1), !document.continues));
+    } else if (!document.fault.empty() || !json_.read(document.text)) {
+      encoded.fault = fmt::format("{}: {}", place_of(document), document.fault.empty() ? json_.fault() : document.fault);
+    } else {
+      for (std::size_t key = 0; key < options_.json_keys.size(); ++key) {
+        encoded.texts.push_back(encode_texts(json_.texts(key), true));
       }
-      encoded.texts.push_back(encode_text(text));
+      encoded.lone_surrogates = json_.lone_surrogates();
     }
   } catch (const ConfigError& error) {
-    throw ConfigError(fmt::format("{}: {}", place, error.what()));
+    throw ConfigError(fmt::format("{}: {}", place_of(document), error.what()));
   }
+  encoded.eod_inside = eod_inside_;
   return encoded;
 }
 

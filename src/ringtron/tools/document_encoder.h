@@ -2,12 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "ringtron/tokenizer/tokenizer.h"
 #include "ringtron/tools/document_source.h"
+#include "ringtron/tools/json_line.h"
 
 namespace ringtron {
 
@@ -18,30 +19,33 @@ struct EncoderOptions {
   bool keep_newlines = false;
 };
 
-// The sequences of one document under one key. No sequence: the document is empty.
+// The sequences of one document under one key: one for a text, one for each sentence that is not empty of a list or with
+// split_sentences. No sequence: the document is empty.
 using EncodedText = std::vector<std::vector<std::int32_t>>;
 
 struct EncodedDocument {
   std::vector<EncodedText> texts;  // one for each key
   std::string fault;               // "file:line: why"; then `texts` is empty
+  bool continues = false;          // the next document is the next part of this one's sequence
+  bool eod_inside = false;         // the end-of-document token stands in its text
+  std::int64_t lone_surrogates = 0;
 };
 
 // One for each thread; the tokenizer is shared.
 class DocumentEncoder {
  public:
   DocumentEncoder(const Tokenizer& tokenizer, EncoderOptions options);
-  ~DocumentEncoder();
 
   // Throws ConfigError, with file and line, for text that the tokenizer cannot express.
   EncodedDocument encode(const RawDocument& document);
 
  private:
-  struct Parser;
-  EncodedText encode_text(std::string_view text) const;
+  EncodedText encode_texts(std::span<const std::string> texts, bool ends);
 
   const Tokenizer& tokenizer_;
   const EncoderOptions options_;
-  std::unique_ptr<Parser> parser_;
+  JsonLine json_;
+  bool eod_inside_ = false;
 };
 
 }  // namespace ringtron

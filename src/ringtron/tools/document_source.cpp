@@ -1,142 +1,234 @@
 #include "ringtron/tools/document_source.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
 
+#include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
-#include "ringtron/tokenizer/training_text.h"
 
 namespace ringtron {
 namespace {
 
-constexpr int kPiece = 1 << 20;
+constexpr std::size_t kLongest = (std::size_t{1} << 31) - 1;  // bytes of a line or an uncut text
+constexpr std::size_t kPiece = std::size_t{4} << 20;
 constexpr std::size_t kBinaryTest = 8192;  // a NUL in the first so many bytes marks a binary file
+constexpr std::int64_t kPassedOverTold = 5;
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 std::string extension_below_gz(std::filesystem::path path) {
-  if (path.extension() == ".gz") path.replace_extension();
+  if (lower(path.extension().string()) == ".gz") path.replace_extension();
   return lower(path.extension().string());
+}
+
+std::string shown(const std::string& path) { return path == "-" ? "standard input" : path; }
+
+std::string_view behind(std::string_view text, const char* space) {
+  const std::size_t at = text.find_first_not_of(space);
+  return at == std::string_view::npos ? std::string_view() : text.substr(at);
+}
+
+// Whether `head` begins like a line with a JSON object.
+bool begins_object(std::string_view head) {
+  const std::string_view start = behind(head, " \t\r\n");
+  if (!start.starts_with('{')) return false;
+  const std::string_view member = behind(start.substr(1), " \t");
+  return member.starts_with('"') || member.starts_with('}');
+}
+
+// What a file is by its name and first bytes.
+enum class Kind { json_lines, text, other_json, binary, utf16 };
+
+Kind kind_of(const std::string& path, std::string_view head) {
+  if (head.starts_with("\xff\xfe") || head.starts_with("\xfe\xff")) return Kind::utf16;
+  if (head.starts_with(kByteOrderMark)) head.remove_prefix(kByteOrderMark.size());
+  const std::string extension = extension_below_gz(path);
+  if (extension == ".jsonl" || extension == ".ndjson") return Kind::json_lines;
+  if (extension != ".txt" && begins_object(head)) return Kind::json_lines;
+  const std::string_view start = behind(head, " \t\r\n");
+  if (extension == ".json") return start.starts_with('[') || start.starts_with('{') ? Kind::other_json : Kind::json_lines;
+  return std::memchr(head.data(), 0, std::min(kBinaryTest, head.size())) != nullptr ? Kind::binary : Kind::text;
+}
+
+bool is_graphic(char c) { return c > ' ' && c <= '~'; }
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+// The end of the first piece of `text`, at least kPiece long, where pre_split.h cuts in any case: behind a newline alone
+// between visible characters, or before a blank alone between letters. Looks from `begin` on; npos if there is no such place.
+std::size_t piece_end(std::string_view text, std::size_t begin) {
+  for (std::size_t i = std::max(kPiece, begin); i + 1 < text.size(); ++i) {
+    if (text[i] == '\n' && is_graphic(text[i - 1]) && is_graphic(text[i + 1])) return i + 1;
+    if (text[i] == ' ' && is_letter(text[i - 1]) && is_letter(text[i + 1])) return i;
+  }
+  return std::string_view::npos;
 }
 
 }  // namespace
 
-// A plain or gzipped file in pieces; zlib reads both alike.
+// One file as lines or as text.
 class DocumentSource::Reader {
  public:
-  explicit Reader(std::filesystem::path path) : path_(std::move(path)), file_(::gzopen(path_.c_str(), "rb")) {
-    if (file_ == nullptr)
-      throw IoError(fmt::format("cannot open {}: {}", path_.string(), std::strerror(errno)));
-    ::gzbuffer(file_, kPiece);
-  }
-  ~Reader() { ::gzclose_r(file_); }
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
-
-  // The next line without its newline; false at the end.
-  bool line(std::string& out) {
-    out.clear();
-    while (true) {
-      const std::size_t end = buffer_.find('\n', begin_);
-      if (end != std::string::npos) {
-        out.append(buffer_, begin_, end - begin_);
-        begin_ = end + 1;
-        return true;
-      }
-      out.append(buffer_, begin_);
-      if (!fill()) return !out.empty();
-    }
+  Reader(const std::string& path, const ReadContext& context) : path_(path), bytes_(path, context) {
+    buffer_ = bytes_.next();
+    kind_ = kind_of(path, buffer_);
+    if (buffer_.starts_with(kByteOrderMark)) buffer_.remove_prefix(kByteOrderMark.size());
+    like_json_ = begins_object(buffer_);
   }
 
-  // Everything that is left; false, with a part, if the file is binary and `stop_at_binary` is set.
-  bool rest(std::string& out, bool stop_at_binary) {
-    out.clear();
-    while (fill()) {
-      if (stop_at_binary && out.empty() &&
-          std::memchr(buffer_.data(), 0, std::min(kBinaryTest, buffer_.size()))) {
-        return false;
-      }
-      out += buffer_;
+  Kind kind() const { return kind_; }
+  bool like_json() const { return like_json_; }
+
+  bool line(RawDocument& document) {
+    while (cut_line(document)) {
+      ++number_;
+      if (document.fault.empty() && trim(document.text).empty()) continue;
+      document.file = path_;
+      document.line = number_;
+      document.continues = false;
+      return true;
     }
+    return false;
+  }
+
+  // The text, or its next piece; false when there is no more.
+  bool text(RawDocument& document, bool pieces) {
+    if (ended_) return false;
+    std::string& text = document.text;
+    text = std::move(kept_);
+    kept_.clear();
+    document.continues = false;
+    std::size_t searched = 0;
+    while (!document.continues) {
+      text += std::exchange(buffer_, {});
+      const std::size_t end = pieces ? piece_end(text, searched) : std::string_view::npos;
+      if (end != std::string_view::npos) {
+        kept_ = text.substr(end);
+        text.resize(end);
+        document.continues = true;
+      } else {
+        searched = std::max<std::size_t>(text.size(), 1) - 1;
+        if (text.size() > kLongest) {
+          throw ConfigError(fmt::format("{}: expected a text of less than 2 GiB, or one that can be cut between words", path_));
+        }
+        buffer_ = bytes_.next();
+        if (buffer_.empty()) break;
+      }
+    }
+    ended_ = !document.continues;
+    document.file = path_;
+    document.line = 0;
+    document.fault.clear();
     return true;
   }
 
  private:
-  // Replaces the buffer by the next piece; false at the end.
-  bool fill() {
-    begin_ = 0;
-    buffer_.resize(kPiece);
-    const int count = ::gzread(file_, buffer_.data(), kPiece);
-    buffer_.resize(static_cast<std::size_t>(std::max(count, 0)));
-    int code = Z_OK;
-    const char* message = ::gzerror(file_, &code);
-    // At the end of a file that is cut off, gzread() gives what there is and leaves Z_BUF_ERROR behind.
-    if (count < 0 || (count < kPiece && code != Z_OK && code != Z_STREAM_END)) {
-      throw IoError(fmt::format("cannot read {}: {}. Expected a whole text or gzip file; get it again",
-                                path_.string(), code == Z_ERRNO ? std::strerror(errno) : message));
+  // The next line without its end; false at the end of the file.
+  bool cut_line(RawDocument& document) {
+    document.text.clear();
+    document.fault.clear();
+    std::size_t length = 0;
+    while (true) {
+      if (buffer_.empty()) buffer_ = bytes_.next();
+      if (buffer_.empty()) break;
+      if (std::exchange(after_return_, false) && buffer_.front() == '\n') {
+        buffer_.remove_prefix(1);
+        continue;
+      }
+      const std::size_t newline = std::min(buffer_.find('\n'), buffer_.size());
+      const std::size_t end = std::min(buffer_.substr(0, newline).find('\r'), newline);
+      length += end;
+      if (length <= kLongest) document.text.append(buffer_, 0, end);
+      if (end == buffer_.size()) {
+        buffer_ = {};
+        continue;
+      }
+      after_return_ = buffer_[end] == '\r';
+      buffer_.remove_prefix(end + 1);
+      return finish_line(document, length);
     }
-    return count > 0;
+    return length > 0 && finish_line(document, length);
   }
 
-  std::filesystem::path path_;
-  gzFile file_;
-  std::string buffer_;
-  std::size_t begin_ = 0;
+  static bool finish_line(RawDocument& document, std::size_t length) {
+    if (length > kLongest) {
+      document.fault = fmt::format("expected a line of less than 2 GiB, got {}", human_bytes(length));
+      std::string().swap(document.text);
+    }
+    return true;
+  }
+
+  std::string path_;
+  ByteSource bytes_;
+  std::string_view buffer_;  // of what bytes_ gave, what is not used yet
+  Kind kind_;
+  bool like_json_ = false;
+  std::int64_t number_ = 0;
+  bool after_return_ = false;  // a line has ended with \r; \n belongs to it
+  std::string kept_;           // behind the last piece
+  bool ended_ = false;
 };
 
-std::vector<InputFile> find_input_files(const std::string& input) {
-  std::vector<InputFile> files;
-  // A comma may also be part of one existing name.
-  const bool one = std::filesystem::exists(input);
-  for (const std::string& item : one ? std::vector<std::string>{input} : split(input, ',')) {
-    const bool folder = std::filesystem::is_directory(item);
-    for (const auto& path : find_text_files(std::span(&item, 1))) {
-      const std::string extension = extension_below_gz(path);
-      const bool json = folder ? extension == ".jsonl" : extension != ".txt";
-      files.push_back({path, json, folder});
-    }
-  }
-  return files;
-}
-
-DocumentSource::DocumentSource(std::vector<InputFile> files) : files_(std::move(files)) {}
+DocumentSource::DocumentSource(std::vector<InputFile> files, SourceOptions options, const ReadContext& context)
+    : files_(std::move(files)), options_(options), context_(context) {}
 
 DocumentSource::~DocumentSource() = default;
 
-bool DocumentSource::next(RawDocument& document) {
-  while (at_ < files_.size()) {
-    if (files_[at_].json_lines ? next_line(document) : next_file(document)) return true;
-  }
+bool DocumentSource::pass_over(const InputFile& file, const std::string& why) {
+  if (!file.from_folder) throw ConfigError(fmt::format("--input {}: {}", shown(file.path), why));
+  if (++passed_over_ <= kPassedOverTold) context_.notice(fmt::format("{} is left out: {}", shown(file.path), why));
   return false;
 }
 
-bool DocumentSource::next_line(RawDocument& document) {
-  if (!reader_) {
-    reader_ = std::make_unique<Reader>(files_[at_].path);
-    line_ = 0;
+// A line where the reading may not be what was meant.
+void DocumentSource::tell_text(const InputFile& file, const Reader& reader) const {
+  if (file.from_folder) return;
+  if (extension_below_gz(file.path) != ".txt") {
+    context_.notice(fmt::format("{} is read as one document of plain text: its name does not end in .jsonl, and it does not "
+                                "begin with {{\"", shown(file.path)));
+  } else if (reader.like_json()) {
+    context_.notice(fmt::format("{} is read as one document of plain text, since its name ends in .txt; it looks like JSON "
+                                "lines: if it is, name it .jsonl", shown(file.path)));
   }
-  while (reader_->line(document.text)) {
-    ++line_;
-    if (trim(document.text).empty()) continue;
-    document.file = files_[at_].path.string();
-    document.line = line_;
-    return true;
-  }
-  reader_.reset();
-  ++at_;
-  return false;
 }
 
-bool DocumentSource::next_file(RawDocument& document) {
+bool DocumentSource::open_next() {
   const InputFile& file = files_[at_++];
-  Reader reader(file.path);
-  document.file = file.path.string();
-  document.line = 0;
-  const bool text = reader.rest(document.text, file.from_folder);
-  if (!text) ++binary_files_;
-  return text;
+  auto reader = std::make_unique<Reader>(file.path, context_);
+  switch (reader->kind()) {
+    case Kind::utf16:
+      return pass_over(file, "expected UTF-8, got UTF-16. Convert it: iconv -f UTF-16 -t UTF-8 FILE");
+    case Kind::binary:
+      return pass_over(file, "expected text, got a binary file (a zero byte among the first 8192)");
+    case Kind::other_json:
+      return pass_over(file, "expected one JSON object on each line, got another form of JSON. Convert it: jq -c . FILE, "
+                             "or jq -c '.[]' FILE for a list of documents");
+    case Kind::text:
+      tell_text(file, *reader);
+      break;
+    case Kind::json_lines:
+      break;
+  }
+  reader_ = std::move(reader);
+  return true;
+}
+
+std::string place_of(const RawDocument& document) {
+  return document.line > 0 ? fmt::format("{}:{}", shown(document.file), document.line) : shown(document.file);
+}
+
+bool DocumentSource::next(RawDocument& document) {
+  while (true) {
+    if (!reader_) {
+      if (at_ == files_.size()) return false;
+      if (!open_next()) continue;
+    }
+    const bool lines = reader_->kind() == Kind::json_lines;
+    if (lines ? reader_->line(document) : reader_->text(document, options_.pieces)) return true;
+    reader_.reset();
+  }
 }
 
 }  // namespace ringtron

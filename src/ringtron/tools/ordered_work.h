@@ -1,6 +1,6 @@
 // A bounded row of jobs: one thread puts them in, many work on them in any order, one takes them out in the
-// order in which they went in. At most `capacity` jobs exist at a time, so memory does not grow with the
-// input.
+// order in which they went in. At most `capacity` jobs exist at a time, and no more than `bytes` of input in
+// all of them unless one alone has more, so memory does not grow with the input.
 //
 // An error in any of the threads goes to fail(); it ends all waits and is rethrown by take().
 #pragma once
@@ -18,14 +18,16 @@ namespace ringtron {
 template <class Job>
 class OrderedWork {
  public:
-  explicit OrderedWork(std::size_t capacity) : capacity_(capacity) {}
+  OrderedWork(std::size_t capacity, std::size_t bytes) : capacity_(capacity), most_bytes_(bytes) {}
 
-  // Waits for room. False after fail(): stop.
-  bool put(Job job) {
+  // Waits for room for a job of `bytes`. False after fail(): stop.
+  bool put(Job job, std::size_t bytes) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return error_ || row_.size() < capacity_; });
+    const auto has_room = [&] { return row_.size() < capacity_ && bytes_ + bytes <= most_bytes_; };
+    changed_.wait(lock, [&] { return error_ || row_.empty() || has_room(); });
     if (error_) return false;
-    row_.push_back(std::make_shared<Slot>(Slot{std::move(job)}));
+    bytes_ += bytes;
+    row_.push_back(std::make_shared<Slot>(Slot{std::move(job), bytes}));
     waiting_.push_back(row_.back());
     changed_.notify_all();
     return true;
@@ -70,6 +72,7 @@ class OrderedWork {
     if (error_) std::rethrow_exception(error_);
     if (row_.empty()) return false;
     job = std::move(row_.front()->job);
+    bytes_ -= row_.front()->bytes;
     row_.pop_front();
     changed_.notify_all();
     return true;
@@ -78,9 +81,11 @@ class OrderedWork {
  private:
   struct Slot {
     Job job;
+    std::size_t bytes = 0;
     bool done = false;
   };
-  const std::size_t capacity_;
+  const std::size_t capacity_, most_bytes_;
+  std::size_t bytes_ = 0;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::shared_ptr<Slot>> row_;      // in order, finished or not

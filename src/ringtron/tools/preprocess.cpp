@@ -5,13 +5,17 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <utility>
 
 #include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
 #include "ringtron/data/indexed_dataset_writer.h"
 #include "ringtron/tools/document_source.h"
+#include "ringtron/tools/document_texts.h"
+#include "ringtron/tools/output_place.h"
 #include "ringtron/tools/ordered_work.h"
 
 namespace ringtron {
@@ -20,6 +24,8 @@ namespace {
 constexpr std::size_t kBatchBytes = 256 << 10;
 constexpr std::int64_t kBadLinesTold = 5;
 constexpr double kProgressSeconds = 2;
+constexpr int kMostWorkers = 1024;
+constexpr std::size_t kBytesAtWork = std::size_t{512} << 20;
 
 // Some documents on their way through.
 struct Batch {
@@ -38,18 +44,23 @@ struct Threads {
   }
 };
 
+// The outputs of one run, made at its start.
 class Writers {
  public:
-  explicit Writers(const PreprocessOptions& options, TokenType type)
+  Writers(const PreprocessOptions& options, TokenType type, const std::vector<InputFile>& inputs)
       : options_(options), start_(SteadyClock::now()) {
-    const std::filesystem::path folder = std::filesystem::path(options.output_prefix).parent_path();
-    std::error_code error;
-    if (!folder.empty()) std::filesystem::create_directories(folder, error);
-    if (error) throw IoError(fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
     const char* level = options.encoder.split_sentences ? "sentence" : "document";
     for (const std::string& key : options.encoder.json_keys) {
       summary_.prefixes.push_back(fmt::format("{}_{}_{}", options.output_prefix, key, level));
-      writers_.push_back(std::make_unique<IndexedDatasetWriter>(summary_.prefixes.back(), type));
+      for (const char* half : {".bin", ".idx"}) refuse_input(summary_.prefixes.back() + half, inputs);
+    }
+    make_parent_folder("--output-prefix", options.output_prefix);
+    for (const std::string& prefix : summary_.prefixes) {
+      try {
+        writers_.push_back(std::make_unique<IndexedDatasetWriter>(prefix, type));
+      } catch (const ConfigError& error) {
+        throw ConfigError(fmt::format("--output-prefix: {}", error.what()));
+      }
     }
   }
 
@@ -71,7 +82,7 @@ class Writers {
       throw ConfigError(
           fmt::format("--input {}: expected text, got {} documents without any and {} bad lines. Look at "
                       "--input and --json-keys",
-                      options_.input, summary_.documents, summary_.bad));
+                      excerpt(join(options_.inputs, ",")), summary_.documents, summary_.bad));
     }
     for (const auto& writer : writers_) writer->finish();
     return summary_;
@@ -87,15 +98,34 @@ class Writers {
       if (++summary_.bad <= kBadLinesTold) report.bad_line(document.fault);
       return;
     }
-    ++summary_.documents;
+    if (document.continues || continues_) {
+      write_part(document);
+      return;
+    }
     bool any = false;
     for (std::size_t key = 0; key < document.texts.size(); ++key) {
-      if (document.texts[key].empty()) continue;
-      any = true;
+      any |= !document.texts[key].empty();
       for (const auto& sequence : document.texts[key]) writers_[key]->add_sequence(sequence);
       writers_[key]->end_document();
     }
-    if (!any) ++summary_.empty;
+    count(document, any);
+  }
+
+  // A part of a plain text, which has one key and no sentences.
+  void write_part(const EncodedDocument& document) {
+    for (const auto& sequence : document.texts[0]) writers_[0]->add_part(sequence);
+    continues_ = document.continues;
+    if (continues_) return;
+    writers_[0]->end_sequence();
+    writers_[0]->end_document();
+    count(document, true);
+  }
+
+  void count(const EncodedDocument& document, bool any) {
+    ++summary_.documents;
+    summary_.empty += any ? 0 : 1;
+    summary_.eod_inside += document.eod_inside ? 1 : 0;
+    summary_.lone_surrogates += document.lone_surrogates;
   }
 
   const PreprocessOptions& options_;
@@ -104,34 +134,73 @@ class Writers {
   SteadyClock::time_point start_;
   SteadyClock::time_point last_ = start_;
   std::int64_t told_ = 0;
+  bool continues_ = false;  // a plain text is not at its end
 };
 
 void check_options(const PreprocessOptions& options) {
-  const auto& keys = options.encoder.json_keys;
-  if (options.workers < 1)
-    throw ConfigError(fmt::format("--workers: expected at least 1, got {}", options.workers));
-  if (keys.empty()) throw ConfigError("--json-keys: expected at least one key, got none");
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    if (std::find(keys.begin() + static_cast<std::ptrdiff_t>(i) + 1, keys.end(), keys[i]) != keys.end()) {
-      throw ConfigError(fmt::format("--json-keys: expected each key once, got \"{}\" twice", keys[i]));
-    }
-    if (keys[i].find('/') != std::string::npos) {
+  check_json_keys(options.encoder.json_keys);
+  if (options.workers < 1 || options.workers > kMostWorkers) {
+    throw ConfigError(fmt::format("--workers: expected 1 to {}, got {}", kMostWorkers, options.workers));
+  }
+  if (options.log_interval < 1) {
+    throw ConfigError(fmt::format("--log-interval: expected at least 1, got {}", options.log_interval));
+  }
+  if (options.output_prefix.empty()) throw ConfigError("--output-prefix: expected a name, got an empty one");
+  for (const std::string& key : options.encoder.json_keys) {
+    if (key.find('/') != std::string::npos) {
       throw ConfigError(
-          fmt::format("--json-keys: \"{}\" would be part of a file name; expected no '/'", keys[i]));
+          fmt::format("--json-keys: \"{}\" would be part of a file name; expected no '/'", excerpt(key)));
     }
   }
 }
 
-void read_all(DocumentSource& source, OrderedWork<Batch>& work) {
+// What is allowed, but seldom meant.
+void tell_doubtful_options(const PreprocessOptions& options, const Tokenizer& tokenizer,
+                           const std::function<void(const std::string&)>& notice) {
+  const EncoderOptions& encoder = options.encoder;
+  const bool null = options.tokenizer.type == "NullTokenizer";
+  if (!encoder.append_eod) {
+    notice("without --append-eod no token marks the end of a document: GPT reads across it, and --reset-position-ids, "
+           "--reset-attention-mask and --eod-mask-loss will find no boundary in these files");
+  }
+  if (encoder.keep_newlines && !encoder.split_sentences) {
+    notice("--keep-newlines has no effect without --split-sentences");
+  }
+  if (null && !(options.tokenizer.vocab_file.empty() && options.tokenizer.merge_file.empty())) {
+    notice("--vocab-file and --merge-file have no effect with --tokenizer-type NullTokenizer");
+  }
+  if (!null && options.tokenizer.vocab_size > 0 && options.tokenizer.vocab_size != tokenizer.vocab_size()) {
+    notice(fmt::format("--vocab-size {} has no effect: {} has {} tokens", options.tokenizer.vocab_size,
+                       options.tokenizer.vocab_file.string(), tokenizer.vocab_size()));
+  }
+}
+
+void tell_doubtful_text(const PreprocessSummary& summary, const std::function<void(const std::string&)>& notice) {
+  if (summary.lone_surrogates > 0) {
+    notice(fmt::format("{} times a half of a surrogate pair (\\ud800 to \\udfff) stands alone in the text; read as U+FFFD",
+                       summary.lone_surrogates));
+  }
+  if (summary.eod_inside > 0) {
+    notice(fmt::format("the end-of-document token stands inside {} documents: training will see more, shorter ones",
+                       summary.eod_inside));
+  }
+}
+
+void read_all(DocumentSource& source, const EncoderOptions& options, OrderedWork<Batch>& work) {
   Batch batch;
   RawDocument document;
   while (source.next(document)) {
+    if (document.line == 0 && options.json_keys.size() > 1) {
+      throw ConfigError(fmt::format("--json-keys: expected one key for plain text files, got several, and {} is plain text. "
+                                    "Give JSON lines, or one key", place_of(document)));
+    }
     batch.bytes += static_cast<std::int64_t>(document.text.size());
     batch.raw.push_back(std::move(document));
     if (batch.bytes < static_cast<std::int64_t>(kBatchBytes)) continue;
-    if (!work.put(std::exchange(batch, {}))) return;
+    const auto bytes = static_cast<std::size_t>(batch.bytes);
+    if (!work.put(std::exchange(batch, {}), bytes)) return;
   }
-  if (!batch.raw.empty() && !work.put(std::move(batch))) return;
+  if (!batch.raw.empty() && !work.put(std::move(batch), 0)) return;
   work.close();
 }
 
@@ -162,11 +231,10 @@ std::thread guarded_thread(OrderedWork<Batch>& work, Body body) {
 std::vector<std::string> describe(const PreprocessSummary& summary, double seconds) {
   const double megabytes = static_cast<double>(summary.bytes) / 1e6;
   std::vector<std::string> lines = {
-      fmt::format("Processed {} documents ({:.1f} MB) in {:.1f} s, {:.1f} MB/s. Skipped: {} bad lines, {} "
-                  "empty documents, {} "
-                  "binary files.",
-                  summary.documents, megabytes, seconds, megabytes / seconds, summary.bad, summary.empty,
-                  summary.binary_files)};
+      fmt::format("Processed {} documents ({:.1f} MB) in {:.1f} s, {:.1f} MB/s; {} of them empty. Skipped: {} bad lines, {} "
+                  "files that are no text.",
+                  summary.documents, megabytes, seconds, megabytes / seconds, summary.empty, summary.bad,
+                  summary.passed_over)};
   for (std::size_t i = 0; i < summary.prefixes.size(); ++i) {
     lines.push_back(fmt::format("{0} tokens: {1}.bin and .idx; train with --data-path {1}", summary.tokens[i],
                                 summary.prefixes[i]));
@@ -174,23 +242,28 @@ std::vector<std::string> describe(const PreprocessSummary& summary, double secon
   return lines;
 }
 
-PreprocessSummary preprocess(const PreprocessOptions& options, const PreprocessReport& report,
+PreprocessSummary preprocess(const PreprocessOptions& options, const PreprocessReport& told,
                              const std::atomic<bool>& interrupted) {
+  std::mutex mutex;  // notices come from the reading thread
+  const auto guarded = [&](const std::function<void(const std::string&)>& tell) {
+    return [&mutex, &tell](const std::string& line) {
+      const std::lock_guard lock(mutex);
+      if (tell) tell(line);
+    };
+  };
+  const PreprocessReport report{guarded(told.progress), guarded(told.bad_line), guarded(told.notice)};
   check_options(options);
   const auto tokenizer = make_tokenizer(options.tokenizer);
-  auto files = find_input_files(options.input);
-  const bool folder_text =
-      std::any_of(files.begin(), files.end(), [](const auto& f) { return !f.json_lines; });
-  if (folder_text && options.encoder.json_keys.size() > 1) {
-    throw ConfigError(
-        "--json-keys: expected one key for plain text files, got several. Give JSONL, or one key");
-  }
-  DocumentSource source(std::move(files));
-  Writers writers(options, token_type_for_vocab(tokenizer->vocab_size()));
-  OrderedWork<Batch> work(static_cast<std::size_t>(options.workers) * 4);
+  tell_doubtful_options(options, *tokenizer, report.notice);
+  auto files = find_input_files(options.inputs, report.notice);
+  Writers writers(options, token_type_for_vocab(tokenizer->vocab_size()), files);
+  const ReadContext context{interrupted, report.notice};
+  // A sentence may lie across the end of a piece.
+  DocumentSource source(std::move(files), {.pieces = !options.encoder.split_sentences}, context);
+  OrderedWork<Batch> work(static_cast<std::size_t>(options.workers) * 4, kBytesAtWork);
   {
     Threads threads{work, {}};
-    threads.all.push_back(guarded_thread(work, [&] { read_all(source, work); }));
+    threads.all.push_back(guarded_thread(work, [&] { read_all(source, options.encoder, work); }));
     for (int i = 0; i < options.workers; ++i) {
       threads.all.push_back(guarded_thread(work, [&] { encode_all(*tokenizer, options.encoder, work); }));
     }
@@ -201,7 +274,8 @@ PreprocessSummary preprocess(const PreprocessOptions& options, const PreprocessR
     }
   }
   PreprocessSummary summary = writers.finish();
-  summary.binary_files = source.binary_files();
+  summary.passed_over = source.passed_over();
+  tell_doubtful_text(summary, report.notice);
   return summary;
 }
 

@@ -223,14 +223,14 @@ def control_c_saves_and_ends(b):
     assert list(folder.glob("iter_*/manifest.json")), "no checkpoint was saved"
 
 
-def main():
+def main(cases):
     binaries = pathlib.Path(sys.argv[1]).resolve()
-    wanted = sys.argv[2:] or list(CASES)
+    wanted = sys.argv[2:] or list(cases)
     failed = 0
     for name in wanted:
         with tempfile.TemporaryDirectory(prefix="ringtron_bad_") as folder:
             try:
-                CASES[name](Bench(binaries, pathlib.Path(folder)))
+                cases[name](Bench(binaries, pathlib.Path(folder)))
                 print(f"passed: {name}", flush=True)
             except (AssertionError, subprocess.TimeoutExpired) as fault:
                 failed += 1
@@ -239,4 +239,5 @@ def main():
     sys.exit(1 if failed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main(CASES)

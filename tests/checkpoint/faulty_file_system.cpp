@@ -36,7 +36,9 @@ class FaultyFileSystem::File final : public WritableFile {
 };
 
 void FaultyFileSystem::strike_if_due() {
-  if (++operations_ != at_ || fault_ == Fault::none) return;
+  ++operations_;
+  if (fault_ == Fault::disk_full && operations_ >= at_) throw IoError("injected: no space left on device");
+  if (operations_ != at_ || fault_ == Fault::none) return;
   if (fault_ == Fault::io_error) throw IoError("injected: no space left on device");
   for (const auto& path : unsynced_) {
     std::error_code gone;  // removed or moved since
@@ -56,6 +58,11 @@ void FaultyFileSystem::make_folder(const std::filesystem::path& path) {
   disk_.make_folder(path);
 }
 
+void FaultyFileSystem::make_new_folder(const std::filesystem::path& path) {
+  strike_if_due();
+  disk_.make_new_folder(path);
+}
+
 void FaultyFileSystem::rename(const std::filesystem::path& from, const std::filesystem::path& to) {
   strike_if_due();
   disk_.rename(from, to);
@@ -73,7 +80,7 @@ void FaultyFileSystem::rename(const std::filesystem::path& from, const std::file
 }
 
 void FaultyFileSystem::remove(const std::filesystem::path& path) {
-  strike_if_due();
+  if (fault_ != Fault::disk_full) strike_if_due();
   disk_.remove(path);
 }
 

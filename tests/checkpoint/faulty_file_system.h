@@ -13,6 +13,7 @@ enum class Fault {
   none,
   crash,     // exits the process; files that were not synced lose their second half, as after a power cut
   io_error,  // throws IoError, once; a write leaves half of its bytes
+  disk_full,  // throws IoError from then on, at all that needs space; removing works
 };
 
 class FaultyFileSystem final : public FileSystem {
@@ -26,6 +27,7 @@ class FaultyFileSystem final : public FileSystem {
 
   std::unique_ptr<WritableFile> create(const std::filesystem::path& path) override;
   void make_folder(const std::filesystem::path& path) override;
+  void make_new_folder(const std::filesystem::path& path) override;
   void rename(const std::filesystem::path& from, const std::filesystem::path& to) override;
   void remove(const std::filesystem::path& path) override;
   void sync_folder(const std::filesystem::path& path) override;

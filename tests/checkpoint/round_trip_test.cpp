@@ -3,6 +3,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/file.h"
+#include "ringtron/checkpoint/checkpoint_finder.h"
 #include "ringtron/checkpoint/checkpoint_reader.h"
 #include "ringtron/checkpoint/describe_checkpoint.h"
 #include "tests/checkpoint/toy_state.h"
@@ -44,6 +45,21 @@ TEST(RoundTrip, MetadataAndTrackerComeBack) {
     const std::string name = entry.path().filename();
     EXPECT_TRUE(name == ".lease" || name == "iter_0000012" || name == "latest_checkpointed_iteration.txt")
         << name;
+  }
+}
+
+// Along whichever dim other layouts cut it.
+TEST(RoundTrip, AWholeTensorIsOnePieceUnderItsPlainName) {
+  TempDir dir;
+  DiskFileSystem disk;
+  save_state(disk, dir.path(), 3, toy_state(1), 1);
+  const Manifest manifest = read_complete_manifest(dir / "iter_0000003");
+  for (const ToyTensor& tensor : toy_state(1)) {
+    if (tensor.cut == Cut::gated) continue;  // two slices by construction
+    const TensorEntry& entry = manifest.tensors.at(tensor.name);
+    ASSERT_EQ(entry.pieces.size(), 1u) << tensor.name;
+    EXPECT_EQ(entry.pieces[0].tensor, tensor.name);
+    EXPECT_EQ(entry.dim, 0) << tensor.name;
   }
 }
 

@@ -24,14 +24,23 @@ inline std::filesystem::path iteration_folder(const std::filesystem::path& save_
   return save_folder / iteration_name(iteration);
 }
 
-inline std::filesystem::path partial_folder(const std::filesystem::path& save_folder,
-                                            std::int64_t iteration) {
-  return save_folder / ("." + iteration_name(iteration) + kPartialSuffix);
+// Where a save writes; with `number` above 0 another name, for when a leftover that cannot be removed has the first.
+inline std::filesystem::path partial_folder(const std::filesystem::path& save_folder, std::int64_t iteration,
+                                            int number = 0) {
+  const std::string name = "." + iteration_name(iteration);
+  return save_folder / ((number == 0 ? name : fmt::format("{}.{}", name, number)) + kPartialSuffix);
 }
 
 inline std::filesystem::path replaced_folder(const std::filesystem::path& save_folder,
                                              std::int64_t iteration) {
   return save_folder / ("." + iteration_name(iteration) + kReplacedSuffix);
+}
+
+// Where a save puts what had its name and is no checkpoint of ours; kept. `number` from 0 on, until one is free.
+inline std::filesystem::path set_aside_path(const std::filesystem::path& save_folder, std::int64_t iteration,
+                                            int number) {
+  const std::string name = iteration_name(iteration) + ".set_aside";
+  return save_folder / (number == 0 ? name : fmt::format("{}_{}", name, number));
 }
 
 }  // namespace ringtron

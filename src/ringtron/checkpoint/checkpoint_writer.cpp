@@ -91,16 +91,37 @@ ManifestPart part_of(const std::string& file, std::span<const TensorSlice* const
   return part;
 }
 
-bool is_there(const std::filesystem::path& path) {
+// A tensor that lies whole in one file is one piece along dim 0, along whichever dim others would cut it.
+std::vector<TensorSlice> plainly_named(std::span<const TensorSlice> slices) {
+  std::vector<TensorSlice> out(slices.begin(), slices.end());
+  for (TensorSlice& slice : out) {
+    check_slice(slice);
+    const bool whole = slice.slab.length == rows_along(slice.global_shape, slice.slab.dim);
+    if (whole) slice.slab = whole_slab(slice.global_shape);
+  }
+  return out;
+}
+
+// Whether a folder holds nothing but what a save writes: it may go when the same iteration is saved again.
+bool holds_only_a_checkpoint(const std::filesystem::path& folder) {
+  if (!is_real_folder(folder)) return false;
   std::error_code error;
-  return std::filesystem::exists(path, error);
+  for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    const bool shard = name.starts_with("shard_") && name.ends_with(".safetensors");
+    if (is_real_folder(at->path()) || (name != kManifestName && !shard)) return false;
+  }
+  return !error;
 }
 
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(FileSystem& files, std::filesystem::path save_folder,
                                    std::int64_t iteration)
-    : files_(files), save_folder_(std::move(save_folder)), iteration_(iteration) {
+    : files_(files),
+      save_folder_(std::move(save_folder)),
+      iteration_(iteration),
+      partial_(partial_folder(save_folder_, iteration)) {
   RT_CHECK_GE(iteration, 0, "iteration of a checkpoint");
 }
 
@@ -108,10 +129,24 @@ std::filesystem::path CheckpointWriter::folder() const {
   return iteration_folder(save_folder_, iteration_);
 }
 
-void CheckpointWriter::prepare(const SaveLease& lease) {
+std::string CheckpointWriter::prepare(const SaveLease& lease) {
   RT_CHECK(lease.save_folder() == save_folder_, "the lease is of {}, the save goes to {}",
            lease.save_folder().string(), save_folder_.string());
   files_.make_folder(save_folder_);
+  clear_leftovers();
+  constexpr int kNames = 100;
+  int number = 0;
+  while (number < kNames && is_taken(partial_folder(save_folder_, iteration_, number))) ++number;
+  partial_ = partial_folder(save_folder_, iteration_, number);
+  files_.make_new_folder(partial_);
+  return partial_.filename().string();
+}
+
+void CheckpointWriter::write_into(const std::string& name) {
+  partial_ = save_folder_ / name;
+}
+
+void CheckpointWriter::clear_leftovers() {
   std::vector<std::filesystem::path> leftovers;
   std::error_code error;
   for (std::filesystem::directory_iterator at(save_folder_, error), end; !error && at != end;
@@ -120,71 +155,84 @@ void CheckpointWriter::prepare(const SaveLease& lease) {
   }
   if (error) throw IoError(fmt::format("cannot list folder {}: {}", save_folder_.string(), error.message()));
   std::sort(leftovers.begin(), leftovers.end());
-  for (const auto& leftover : leftovers) recover(leftover);
-  files_.make_folder(partial_folder(save_folder_, iteration_));
+  for (const auto& leftover : leftovers) {
+    try {
+      clear(leftover);
+    } catch (const IoError& e) {
+      warn_line("{} is left where it is, the save uses another name: {}", leftover.string(), e.what());
+    }
+  }
 }
 
-void CheckpointWriter::recover(const std::filesystem::path& leftover) {
+void CheckpointWriter::clear(const std::filesystem::path& leftover) {
   const std::string name = leftover.filename().string();
   if (name.ends_with(kPartialSuffix)) {
-    remove_folder(files_, leftover, kManifestName);
+    sweep(files_, leftover, kManifestName);
+  } else if (name.ends_with(kReplacedSuffix)) {
+    clear_replaced(leftover);
+  }
+}
+
+// The old copy of an iteration: put back if it is all there is.
+void CheckpointWriter::clear_replaced(const std::filesystem::path& leftover) {
+  const std::string name = leftover.filename().string();
+  const auto published = save_folder_ / name.substr(1, name.size() - 1 - std::string_view(kReplacedSuffix).size());
+  const bool old_is_complete = is_real_folder(leftover) && !checkpoint_problem(leftover);
+  const bool new_is_complete = !checkpoint_problem(published);
+  if (new_is_complete || !old_is_complete) {
+    if (!new_is_complete && is_taken(leftover / kManifestName)) {
+      throw IoError("it is damaged, and there is no other copy");
+    }
+    sweep(files_, leftover, kManifestName);
     return;
   }
-  if (!name.ends_with(kReplacedSuffix)) return;
-  const std::string published_name =
-      name.substr(1, name.size() - 1 - std::string_view(kReplacedSuffix).size());
-  const auto published = save_folder_ / published_name;
-  if (is_there(published)) {
-    if (!checkpoint_problem(published) || checkpoint_problem(leftover)) {
-      remove_folder(files_, leftover, kManifestName);
-      return;
-    }
-    remove_folder(files_, published,
-                  kManifestName);  // damaged after it was published; the old one is all there is
+  if (holds_only_a_checkpoint(published)) {
+    sweep(files_, published, kManifestName);  // damaged after it was published; the old one is all there is
   }
+  if (is_taken(published)) throw IoError(fmt::format("{} has its name", published.string()));
   files_.rename(leftover, published);
   files_.sync_folder(save_folder_);
 }
 
-std::string CheckpointWriter::write_shard(int shard, std::span<const TensorSlice> slices) {
-  if (slices.empty()) return "";
-  for (const TensorSlice& slice : slices) check_slice(slice);
-  const auto partial = partial_folder(save_folder_, iteration_);
-  if (!is_there(partial)) {
+std::string CheckpointWriter::write_shard(int shard, std::span<const TensorSlice> given) {
+  if (given.empty()) return "";
+  const std::vector<TensorSlice> slices = plainly_named(given);
+  if (!is_real_folder(partial_)) {
     throw IoError(fmt::format(
         "{} is absent on the machine that writes shard {}. --save must be a folder that all ranks "
         "share",
-        partial.string(), shard));
+        partial_.string(), shard));
   }
   const std::string file_name = fmt::format("shard_{:05d}.safetensors", shard);
   const auto order = file_order(slices);
   const std::string header = safetensors_header(file_entries(order));
   const ManifestPart part = part_of(file_name, order, header);
   try {
-    const auto file = files_.create(partial / file_name);
+    const auto file = files_.create(partial_ / file_name);
     file->write(bytes_of(header));
     for (const TensorSlice* slice : order) file->write(slice->bytes);
     file->sync();
     file->close();
   } catch (...) {
     std::error_code ignored;  // the first error is the one to report
-    std::filesystem::remove(partial / file_name, ignored);
+    std::filesystem::remove(partial_ / file_name, ignored);
     throw;
   }
   return part_to_text(part);
 }
 
 void CheckpointWriter::publish(std::span<const std::string> parts, const nlohmann::json& metadata) {
+  std::filesystem::path old;
   try {
     write_manifest(parts, metadata);
-    swap_in();
+    old = swap_in();
   } catch (...) {
     abandon();
     throw;
   }
   // The checkpoint is safe from here on, so what still fails is a matter for people.
   try {
-    remove_folder(files_, replaced_folder(save_folder_, iteration_), kManifestName);
+    if (old == replaced_folder(save_folder_, iteration_)) sweep(files_, old, kManifestName);
     write_tracker();
   } catch (const IoError& e) {
     warn_line("checkpoint {} is complete, but tidying up failed: {}", folder().string(), e.what());
@@ -200,41 +248,63 @@ void CheckpointWriter::write_manifest(std::span<const std::string> parts, const 
   }
   const auto problem = manifest_problem(manifest);
   RT_CHECK(!problem, "the ranks' shards do not make a checkpoint: {}", problem.value_or(""));
-  const auto partial = partial_folder(save_folder_, iteration_);
-  write_synced(files_, partial / kManifestName, manifest_to_text(manifest));
-  files_.sync_folder(partial);
+  write_synced(files_, partial_ / kManifestName, manifest_to_text(manifest));
+  files_.sync_folder(partial_);
   // Finds a shard that another machine has written to a folder of its own.
-  if (const auto missing = checkpoint_problem(partial)) {
+  if (const auto missing = checkpoint_problem(partial_)) {
     throw IoError(fmt::format("{}. --save must be a folder that all ranks share", *missing));
   }
 }
 
-void CheckpointWriter::swap_in() {
-  const auto partial = partial_folder(save_folder_, iteration_);
-  const auto replaced = replaced_folder(save_folder_, iteration_);
-  const bool replaces = is_there(folder());
-  if (replaces) files_.rename(folder(), replaced);
+// Frees the checkpoint's name: renames what has it, and returns the new name, or an empty path.
+std::filesystem::path CheckpointWriter::move_standing_aside() {
+  if (!is_taken(folder())) return {};
+  auto aside = replaced_folder(save_folder_, iteration_);
+  std::error_code error;
+  const bool ours = holds_only_a_checkpoint(folder()) || std::filesystem::is_symlink(folder(), error);
+  if (!ours || is_taken(aside)) {
+    int number = 0;
+    do aside = set_aside_path(save_folder_, iteration_, number++);
+    while (is_taken(aside));
+    warn_line("{} is no checkpoint of this program's, but has the name of one: it is kept as {}", folder().string(),
+              aside.string());
+  }
+  files_.rename(folder(), aside);
+  return aside;
+}
+
+// Returns where what had the name is now, or an empty path.
+std::filesystem::path CheckpointWriter::swap_in() {
+  const auto aside = move_standing_aside();
   try {
-    files_.rename(partial, folder());
+    files_.rename(partial_, folder());
   } catch (...) {
     std::error_code
         ignored;  // if this fails too, the finder still sees the old one, and prepare() puts it back
-    if (replaces) std::filesystem::rename(replaced, folder(), ignored);
+    if (!aside.empty()) std::filesystem::rename(aside, folder(), ignored);
+    throw;
+  }
+  files_.sync_folder(save_folder_);
+  return aside;
+}
+
+void CheckpointWriter::write_tracker() {
+  const auto aside = save_folder_ / fmt::format(".{}.tmp", kTrackerName);
+  sweep(files_, aside, "");
+  try {
+    write_synced(files_, aside, fmt::format("{}", iteration_));
+    files_.rename(aside, save_folder_ / kTrackerName);
+  } catch (...) {
+    std::error_code ignored;  // the first error is the one to report
+    std::filesystem::remove(aside, ignored);
     throw;
   }
   files_.sync_folder(save_folder_);
 }
 
-void CheckpointWriter::write_tracker() {
-  const auto aside = save_folder_ / fmt::format(".{}.tmp", kTrackerName);
-  write_synced(files_, aside, fmt::format("{}", iteration_));
-  files_.rename(aside, save_folder_ / kTrackerName);
-  files_.sync_folder(save_folder_);
-}
-
 void CheckpointWriter::abandon() noexcept {
   try {
-    remove_folder(files_, partial_folder(save_folder_, iteration_), kManifestName);
+    sweep(files_, partial_, kManifestName);
   } catch (const std::exception& e) {
     warn_line("what an abandoned save has left will go at the next save: {}", e.what());
   }

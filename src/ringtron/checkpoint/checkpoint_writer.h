@@ -1,7 +1,7 @@
 // Saves one checkpoint so that a reader sees all of it or nothing, whatever crashes when.
 //
-//   publishing rank   writer.prepare(lease)          removes what crashes have left, makes the folder aside
-//   all ranks         barrier
+//   publishing rank   name = writer.prepare(lease)   removes what crashes have left, makes the folder aside
+//   other ranks       writer.write_into(name)        which the publishing rank has sent them
 //   writing ranks     part = writer.write_shard(...) one file each, synced
 //   all ranks         gather the parts on the publishing rank (this is also the barrier); if any rank failed,
 //   that rank
@@ -10,7 +10,9 @@
 //
 // Until that rename, earlier checkpoints are untouched and the new one is invisible; after it, the new one is
 // complete. An iteration that was saved before is moved aside first and removed last, so one complete copy
-// always exists. All ranks must see the same save folder. Makes no collective calls itself; not thread-safe.
+// always exists. What has the checkpoint's name and is none of ours is moved to iter_N.set_aside and kept. No link is
+// followed, and nothing outside the save folder is touched; a leftover that cannot be removed is stepped around, with a
+// warning. All ranks must see the same save folder. Makes no collective calls itself; not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +33,9 @@ class CheckpointWriter {
   CheckpointWriter(FileSystem& files, std::filesystem::path save_folder, std::int64_t iteration);
 
   // Throws IoError. `lease` proves that no other run is at work in the save folder, and must be of that
-  // folder.
-  void prepare(const SaveLease& lease);
+  // folder. Returns the name of the folder aside, for the other ranks' write_into().
+  std::string prepare(const SaveLease& lease);
+  void write_into(const std::string& name);
 
   // Writes this rank's slices into shard_<shard>.safetensors; `shard` differs between ranks (its rank does).
   // Returns this rank's part of the manifest, to be gathered as it is; empty if there are no slices. Throws
@@ -51,14 +54,18 @@ class CheckpointWriter {
   std::filesystem::path folder() const;
 
  private:
-  void recover(const std::filesystem::path& leftover);
+  void clear_leftovers();
+  void clear(const std::filesystem::path& leftover);
+  void clear_replaced(const std::filesystem::path& leftover);
+  std::filesystem::path move_standing_aside();
   void write_manifest(std::span<const std::string> parts, const nlohmann::json& metadata);
-  void swap_in();
+  std::filesystem::path swap_in();
   void write_tracker();
 
   FileSystem& files_;
   std::filesystem::path save_folder_;
   std::int64_t iteration_;
+  std::filesystem::path partial_;  // the folder aside
 };
 
 }  // namespace ringtron

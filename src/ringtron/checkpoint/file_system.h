@@ -2,7 +2,7 @@
 // operations, fail them, or end the process between two of them.
 //
 // All functions throw IoError with the path and the system's reason. Paths are passed to the system as they
-// are.
+// are; a link under the last name of a path is never followed, so nothing outside the folder is touched.
 #pragma once
 
 #include <cstddef>
@@ -24,8 +24,10 @@ class WritableFile {
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
-  virtual std::unique_ptr<WritableFile> create(const std::filesystem::path& path) = 0;  // or truncates
-  virtual void make_folder(const std::filesystem::path& path) = 0;  // one that is there is fine
+  // A new file. One that stands there, or a link, goes first; a folder there is an error.
+  virtual std::unique_ptr<WritableFile> create(const std::filesystem::path& path) = 0;
+  virtual void make_folder(const std::filesystem::path& path) = 0;      // one that is there is fine
+  virtual void make_new_folder(const std::filesystem::path& path) = 0;  // anything there is an error
   virtual void rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
   virtual void remove(const std::filesystem::path& path) = 0;  // a file or an empty folder; fine if absent
   virtual void sync_folder(const std::filesystem::path& path) = 0;
@@ -36,13 +38,19 @@ class DiskFileSystem final : public FileSystem {
  public:
   std::unique_ptr<WritableFile> create(const std::filesystem::path& path) override;
   void make_folder(const std::filesystem::path& path) override;
+  void make_new_folder(const std::filesystem::path& path) override;
   void rename(const std::filesystem::path& from, const std::filesystem::path& to) override;
   void remove(const std::filesystem::path& path) override;
   void sync_folder(const std::filesystem::path& path) override;
 };
 
-// Removes a folder of files: `first` in it before everything else. Fine if the folder is absent.
-void remove_folder(FileSystem& files, const std::filesystem::path& folder,
-                   const std::filesystem::path& first);
+// Removes what stands at `path`: a file or a link itself, a folder with all that is in it, `first` before everything else.
+// Follows no link and leaves alone what is mounted there (IoError). Fine if nothing is there.
+void sweep(FileSystem& files, const std::filesystem::path& path, const std::filesystem::path& first);
+
+// Whether anything has this name, a link that leads nowhere too. Never throws: what cannot be looked at is there.
+bool is_taken(const std::filesystem::path& path);
+// Whether it is a folder itself, not a link to one.
+bool is_real_folder(const std::filesystem::path& path);
 
 }  // namespace ringtron

@@ -7,6 +7,7 @@
 #include "ringtron/config/parse.h"
 #include "ringtron/config/rule.h"
 #include "tests/config/example_flags.h"
+#include "tests/config/rule_cases.h"
 
 namespace ringtron {
 namespace {
@@ -25,135 +26,7 @@ std::vector<std::string> faults_of(const std::vector<std::string>& words, int wo
   return validate(config_of(words), world_size);
 }
 
-struct Case {
-  std::string without;  // a flag of the example to leave out
-  std::string with;     // flags to add
-  std::string message;  // part of the only fault
-};
-
-const Case kCases[] = {
-    {"", "--context-parallel-size 3 --seq-length 6144",
-     "is not divisible by total_model_size (total_model_size=12)"},
-    {"", "--pipeline-model-parallel-size 2 --tensor-model-parallel-size 2",
-     "pipeline parallelism comes in a later"},
-    {"", "--hierarchical-context-parallel-sizes 2 2",
-     "whose product is --context-parallel-size 2, got product 4"},
-    {"", "--cp-comm-type p2p p2p", "expected one word, or one for each of 32 layers, got 2"},
-    {"", "--hierarchical-context-parallel-sizes 2",
-     "expected two sizes A P (ranks that share heads, groups in the ring), got 1"},
-    {"", "--hierarchical-context-parallel-sizes 1 1 2", "groups in the ring), got 3"},
-    {"", "--cp-comm-type a2a+p2p",
-     "--hierarchical-context-parallel-sizes must be set when a2a+p2p is used in cp comm"},
-    {"", "--seq-length 8190",
-     "--sequence-parallel: expected a --seq-length that TP 4 divides, got 8190; use 8188 or 8192"},
-    {"--num-layers", "", "num_layers argument is None"},
-    {"--hidden-size", "--kv-channels 128", "hidden_size argument is None"},
-    {"--num-attention-heads", "", "num_attention_heads argument is None"},
-    {"--max-position-embeddings", "", "max_position_embeddings argument is None"},
-    {"--seq-length", "", "seq_length argument is None"},
-    {"", "--window-size 127",
-     "--window-size: expected two numbers, keys before and after a query's own, got 1"},
-    {"", "--window-size 1,2,3", "expected two numbers, keys before and after a query's own, got 3"},
-    {"", "--window-size -2 0",
-     "--window-size: expected numbers of keys, or -1 for all, got -2; write -1 for no limit"},
-    {"", "--window-size 127 128", "expected 0 keys after a query's own, got 128: the causal mask hides them"},
-    {"", "--strict-megatron --tensor-model-parallel-size 2 --seq-length 8190",
-     "seq-length should be a multiple of 2 * context-parallel-size if context-parallel-size > 1. "
-     "--strict-megatron: expected a multiple of 4, got 8190; use 8188 or 8192"},
-    {"", "--strict-megatron --cp-comm-type a2a --num-attention-heads 36 --kv-channels 128",
-     "cp_comm_type='a2a' requires num_heads % cp_size == 0 for Q, K, V. Found num_heads_q = 9, num_heads_kv "
-     "= 9, "
-     "cp_size = 2."},
-    {"", "--strict-megatron --cp-comm-type a2a --group-query-attention --num-query-groups 4",
-     "Found num_heads_q = 8, num_heads_kv = 1, cp_size = 2."},
-    {"",
-     "--strict-megatron --tensor-model-parallel-size 1 --context-parallel-size 8 --cp-comm-type a2a+p2p "
-     "--hierarchical-context-parallel-sizes 4 2 --group-query-attention --num-query-groups 2",
-     "cp_comm_type='a2a+p2p' requires num_heads % cp_size == 0 for Q, K, V. Found num_heads_q = 32, "
-     "num_heads_kv = 2, "
-     "cp_size = 4."},
-    {"", "--strict-megatron --window-size 127,0",
-     "Context parallelism does not support sliding window attention with cp_comm_type='p2p'!"},
-    {"", "--strict-megatron --cp-comm-type all_gather --softmax-type off-by-one",
-     "--softmax-type off-by-one: Megatron-LM's context parallelism expects cp_comm_type='a2a', got "
-     "'all_gather'"},
-    {"", "--strict-megatron --cp-comm-type auto", "Unsupported communication type: auto!"},
-    {"", "--max-position-embeddings 4096",
-     "max_position_embeddings (4096) must be greater than or equal to seq_length (8192)."},
-    {"", "--hidden-size 4100", "--hidden-size: expected a multiple of --num-attention-heads 32, got 4100"},
-    {"", "--num-attention-heads 30 --kv-channels 128",
-     "--num-attention-heads: expected a multiple of --tensor-model-parallel-size 4, got 30"},
-    {"", "--group-query-attention --num-query-groups 12",
-     "expected a divisor of --num-attention-heads 32, got 12"},
-    {"", "--group-query-attention --num-query-groups 2",
-     "--num-query-groups: expected a multiple of --tensor-model-parallel-size 4, got 2"},
-    {"", "--ffn-hidden-size 13697",
-     "--ffn-hidden-size: expected a multiple of --tensor-model-parallel-size 4, got 13697"},
-    {"--ffn-hidden-size", "--swiglu --hidden-size 16 --kv-channels 4",
-     "--ffn-hidden-size: the default of --swiglu"},
-    {"", "--swiglu --squared-relu", "expected at most one activation"},
-    {"", "--position-embedding-type rope --kv-channels 127",
-     "expected an even number of rotated channels, got 127"},
-    {"", "--use-rotary-position-embeddings --rotary-percent 0.001", "rotated channels, got 0"},
-    {"", "--use-rope-scaling",
-     "--use-rope-scaling: expected --position-embedding-type rope, got learned_absolute"},
-    {"", "--padded-vocab-size 50257",
-     "--padded-vocab-size: expected a multiple of --tensor-model-parallel-size 4, got 50257"},
-    {"", "--padded-vocab-size 1000 --vocab-size 1001", "expected at least --vocab-size 1001, got 1000"},
-    {"--micro-batch-size", "", "micro_batch_size argument is None"},
-    {"", "--micro-batch-size 3",
-     "global batch size (64) is not divisible by micro batch size (3) times data parallel size (1); use "
-     "--global-batch-size 63 or 66"},
-    {"--train-iters", "", "expected --train-iters or --train-samples, got neither"},
-    {"", "--train-samples 10", "got both (500000 and 10)"},
-    {"--lr", "", "lr argument is None"},
-    {"", "--min-lr 1", "--min-lr: expected at most --lr 0.0001, got 1"},
-    {"", "--lr-warmup-init 1", "--lr-warmup-init: expected at most --lr 0.0001, got 1"},
-    {"", "--lr-warmup-samples 10", "with --train-iters: expected the schedule in steps"},
-    {"--train-iters", "--train-samples 100 --lr-warmup-iters 10",
-     "with --train-samples: expected the schedule in samples"},
-    {"", "--lr-warmup-iters 10 --lr-warmup-fraction 0.1",
-     "expected --lr-warmup-fraction or a length, got both"},
-    {"", "--lr-warmup-iters 500000", "warm-up: expected less than the decay length 500000, got 500000"},
-    {"--train-iters", "--train-samples 100 --lr-warmup-samples 100",
-     "warm-up: expected less than the decay length 100, got 100"},
-    {"", "--lr-decay-style WSD", "--lr-decay-style WSD: expected a last phase between 1 and 500000, got 0"},
-    {"", "--end-weight-decay 0.1", "expected none with a constant weight decay"},
-    {"", "--weight-decay-incr-style linear",
-     "--weight-decay-incr-style linear: expected --start-weight-decay"},
-    {"", "--weight-decay-incr-style linear --start-weight-decay 1 --end-weight-decay 0",
-     "expected at least --start-weight-decay 1, got 0"},
-    {"", "--override-opt-param-scheduler --use-checkpoint-opt-param-scheduler", "expected at most one"},
-    {"", "--fp64", "--bf16, --fp64: expected at most one type"},
-    {"", "--recompute-granularity full --recompute-num-layers 1",
-     "Using recompute_granularity: full so recompute_method must be \"block\" or \"uniform\""},
-    {"", "--recompute-granularity full --recompute-method uniform",
-     "recompute_num_layers must be between 1 and num_layers_per_pipeline_rank: 32, got none"},
-    {"", "--recompute-granularity full --recompute-method block --recompute-num-layers 33",
-     "recompute_num_layers must be between 1 and num_layers_per_pipeline_rank: 32, got 33"},
-    {"", "--recompute-granularity selective --recompute-method uniform",
-     "recompute method is not yet supported for selective recomputing granularity"},
-    {"", "--recompute-activations --recompute-num-layers 2",
-     "When using recompute_granularity: selective recompute_num_layers must be None."},
-    {"", "--recompute-activations --recompute-granularity full --recompute-method uniform --recompute-num-layers 1",
-     "--recompute-activations: expected no --recompute-granularity but selective, got full"},
-    {"", "--recompute-granularity selective --recompute-modules core_attn mlp",
-     "--recompute-modules: expected core_attn, got mlp: "},
-    {"--data-path", "",
-     "expected exactly one source of --data-path, --train-data-path (with --valid- and --test-data-path) and "
-     "--mock-data, got 0"},
-    {"", "--mock-data", "got 2"},
-    {"--data-path", "--train-data-path a", "--split: expected none with --train-"},
-    {"", "--split 99,x", "expected up to three shares such as 99,1,0, got '99,x'"},
-    {"", "--split 0,0,0", "got '0,0,0'"},
-    {"--merge-file", "", "expected --vocab-file and --merge-file, --merge-file is missing"},
-    {"", "--tokenizer-type NullTokenizer", "NullTokenizer: expected --vocab-size, got none"},
-    {"--save-interval", "", "--save: expected --save-interval as well"},
-    {"--load", "--ckpt-step 5", "--ckpt-step 5: expected --load, got none"},
-    {"--load", "--exit-on-missing-checkpoint", "--exit-on-missing-checkpoint: expected --load, got none"},
-};
-
-std::vector<std::string> words_of(const Case& c) {
+std::vector<std::string> words_of(const RuleCase& c) {
   std::vector<std::string> words = c.without.empty() ? example_1() : example_1_without(c.without);
   if (c.with.empty()) return words;
   for (std::string& word : split(c.with, ' ')) words.push_back(std::move(word));
@@ -161,7 +34,7 @@ std::vector<std::string> words_of(const Case& c) {
 }
 
 TEST(Validate, EachRuleFiresAlone) {
-  for (const Case& c : kCases) {
+  for (const RuleCase& c : kRuleCases) {
     EXPECT_THAT(faults_of(words_of(c)), ElementsAre(HasSubstr(c.message)))
         << "without '" << c.without << "' with '" << c.with << "'";
   }
@@ -173,7 +46,7 @@ TEST(Validate, EveryRuleHasACase) {
                            internal::recompute_rules(), internal::data_rules(), internal::strict_megatron_rules()}) {
     for (const internal::Rule& rule : rules) {
       bool fired = false;
-      for (const Case& c : kCases) {
+      for (const RuleCase& c : kRuleCases) {
         const Config config = config_of(words_of(c));
         const Config resolved = resolve(config, kExample1Ranks).config;
         fired = fired || rule.broken({config, resolved, kExample1Ranks,

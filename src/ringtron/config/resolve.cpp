@@ -64,7 +64,12 @@ void resolve_training(Config& config, int world_size, std::vector<Notice>& notic
   if (optimizer.lr_decay_iters == 0) optimizer.lr_decay_iters = batch.train_iters;
   if (optimizer.lr_decay_samples == 0) optimizer.lr_decay_samples = batch.train_samples;
   if (config.precision.bf16) config.precision.accumulate_allreduce_grads_in_fp32 = true;
-  if (batch.skip_train) config.checkpoint.no_load_optim = true;
+  if (batch.skip_train) {
+    config.checkpoint.no_load_optim = true;
+    // No schedule of this command line counts, so it does not have to be the checkpoint's.
+    optimizer.use_checkpoint_opt_param_scheduler = true;
+    optimizer.override_opt_param_scheduler = false;
+  }
 }
 
 // What was given but does nothing is set back, with a warning, so that listings show what runs.

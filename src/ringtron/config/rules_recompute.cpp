@@ -63,7 +63,7 @@ constexpr Rule kRules[] = {
            "--recompute-method, got {}",
            recompute(in).method);
      },
-     "leave it out, or use --recompute-granularity full"},
+     "leave it out, or use --recompute-granularity full, which takes --recompute-method and --recompute-num-layers"},
     {"--recompute-granularity --recompute-num-layers",
      [](In in) { return recompute(in).granularity == "selective" && recompute(in).num_layers != 0; },
      [](In in) {
@@ -71,7 +71,7 @@ constexpr Rule kRules[] = {
            "When using recompute_granularity: selective recompute_num_layers must be None. Got {}",
            recompute(in).num_layers);
      },
-     "leave it out, or use --recompute-granularity full"},
+     "leave it out, or use --recompute-granularity full, which takes --recompute-method and --recompute-num-layers"},
     {"--recompute-granularity --recompute-modules",
      [](In in) { return recompute(in).granularity == "selective" && !other_module(in).empty(); },
      [](In in) {
@@ -79,7 +79,8 @@ constexpr Rule kRules[] = {
            "--recompute-modules: expected {}, got {}: no other part of a layer is recomputed by itself yet",
            kCoreAttention, other_module(in));
      },
-     "for more memory than core_attn saves use --recompute-granularity full"},
+     "for more memory than core_attn saves use --recompute-granularity full --recompute-method uniform "
+     "--recompute-num-layers 1, without it"},
 };
 
 }  // namespace

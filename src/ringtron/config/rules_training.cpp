@@ -65,7 +65,7 @@ constexpr Rule kRules[] = {
      [](In) {
        return std::string("length of the run: expected --train-iters or --train-samples, got neither, or 0");
      },
-     "give one of them, or --skip-train to evaluate only"},
+     "give one of them, or --skip-train to evaluate only (which needs no --lr either)"},
     {"--train-iters --train-samples",
      [](In in) { return batch(in).train_iters > 0 && batch(in).train_samples > 0; },
      [](In in) {
@@ -74,6 +74,16 @@ constexpr Rule kRules[] = {
            batch(in).train_iters, batch(in).train_samples);
      },
      "keep one"},
+    {"--train-samples --global-batch-size",
+     [](In in) {
+       return trains_by_samples(in) && !batch(in).skip_train &&
+              batch(in).train_samples < in.resolved.batch.global_batch_size;
+     },
+     [](In in) {
+       return fmt::format("--train-samples: expected at least one global batch of {}, got {}: no step would be made",
+                          in.resolved.batch.global_batch_size, batch(in).train_samples);
+     },
+     "raise it, or lower --global-batch-size"},
 
     {"--lr", [](In in) { return optimizer(in).lr == 0.0 && !batch(in).skip_train; },
      [](In) { return std::string("lr argument is None: expected --lr"); }, "give the peak learning rate"},

@@ -13,6 +13,7 @@
 #include "ringtron/base/error.h"
 #include "ringtron/config/help.h"
 #include "ringtron/config/parse.h"
+#include "ringtron/config/restart_notices.h"
 #include "ringtron/config/validate.h"
 #include "ringtron/tokenizer/tokenizer.h"
 #include "ringtron/models/process_grid_of.h"
@@ -71,6 +72,7 @@ class Check {
     config_ = std::move(resolved.config);
     for (const Notice& notice : parsed_.line.notices) notices_.push_back(notice.text);
     for (const Notice& notice : resolved.notices) notices_.push_back(notice.text);
+    for (const Notice& notice : restart_notices(config_)) notices_.push_back(notice.text);
     note_what_is_not_there();
     settle_vocabulary();
     print_sections();
@@ -125,11 +127,6 @@ class Check {
     if (checkpoint.load.empty()) return;
     if (!std::filesystem::exists(checkpoint.load))
       note(fmt::format("--load {}: not on this machine", checkpoint.load));
-    if (checkpoint.no_load_optim && checkpoint.load == checkpoint.save) {
-      note(
-          "--no-load-optim with --load equal to --save: every restart forgets Adam's moments; use it for the "
-          "first start only");
-    }
   }
 
   // A weight, or PREFIX of PREFIX.bin and PREFIX.idx.

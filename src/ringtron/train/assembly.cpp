@@ -21,6 +21,11 @@ LrSchedule make_schedule(const Config& config, std::int64_t train_iterations) {
     return in_samples > 0 ? in_samples : iters * batch;
   };
   LrScheduleOptions options;
+  if (config.batch.skip_train) {  // nobody asks it for a rate, so nothing has to be given for it
+    options.max_lr = 1.0;
+    options.decay_samples = 1;
+    return LrSchedule(options);
+  }
   options.max_lr = o.lr;
   options.min_lr = o.min_lr;
   options.init_lr = o.lr_warmup_init;

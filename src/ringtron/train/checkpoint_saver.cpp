@@ -2,13 +2,16 @@
 
 #include <ATen/ATen.h>
 
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "ringtron/base/check.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
+#include "ringtron/checkpoint/checkpoint_finder.h"
 #include "ringtron/config/config_text.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/output_folders.h"
 #include "ringtron/train/parameter_slabs.h"
 
 namespace ringtron {
@@ -56,6 +59,23 @@ HostSlices slices_to_write(const Job& job, const TrainingState& state) {
   return out;
 }
 
+std::string write_own_shard(CheckpointWriter& writer, const Job& job, const TrainingState& state) {
+  try {
+    return writer.write_shard(job.rank(), slices_to_write(job, state).slices);
+  } catch (const std::bad_alloc&) {
+    throw IoError("not enough memory for this rank's part of the checkpoint");
+  }
+}
+
+// Bytes that a checkpoint takes for each element of a parameter.
+std::uint64_t stored_width(const OptimizerState& s, bool with_optimizer) {
+  const Parameter& parameter = *s.parameter;
+  std::uint64_t width = parameter.value.element_size();
+  if (!with_optimizer) return width;
+  if (!s.main.is_alias_of(parameter.value)) width += s.main.element_size();
+  return width + s.exp_avg.element_size() + s.exp_avg_sq.element_size();
+}
+
 nlohmann::json metadata_of(const Job& job, const TrainingState& state) {
   nlohmann::json schedule = nlohmann::json::object();
   for (const auto& [key, value] : state.schedule.state()) schedule[key] = value;
@@ -70,22 +90,57 @@ nlohmann::json metadata_of(const Job& job, const TrainingState& state) {
 
 }  // namespace
 
+bool CheckpointSaver::saves() const {
+  return !job_.config().checkpoint.save.empty() && !job_.config().batch.skip_train;
+}
+
 void CheckpointSaver::demand_folder() {
+  if (!saves()) return;
   const std::filesystem::path folder = job_.config().checkpoint.save;
-  if (folder.empty()) return;
   together(job_.world(), [&] {
     if (!job_.is_first_rank()) return;
-    try {
-      files_.make_folder(folder);
-      const std::filesystem::path probe = folder / ".ringtron_can_write";
-      const auto file = files_.create(probe);
-      file->write(std::as_bytes(std::span("ringtron", 8)));
-      file->close();
-      files_.remove(probe);
-    } catch (const IoError& error) {
-      throw IoError(fmt::format("--save: {}. Give a folder that can be made and written", error.what()));
-    }
+    demand_writable("--save", folder);
+    lease_ = std::make_unique<SaveLease>(folder);
   });
+  together(job_.world(), [&] {
+    if (job_.is_first_rank() || job_.environment().local_rank != 0) return;
+    if (!is_taken(folder / ".lease")) {
+      throw IoError(fmt::format("--save {}: rank 0 has made it, and it is absent or another folder on this machine. Give a "
+                                "folder that all ranks share",
+                                folder.string()));
+    }
+    demand_writable("--save", folder);
+  });
+}
+
+void CheckpointSaver::warn_of_space(const TrainingState& state, std::int64_t train_iterations) const {
+  if (!saves()) return;
+  std::uint64_t whole = 0, own = 0;
+  const Communicator& replicas = job_.parallel().data_context();
+  int number = 0;
+  for (const OptimizerState& s : state.optimizer.states()) {
+    const std::uint64_t width = stored_width(s, !job_.config().checkpoint.no_save_optim);
+    whole += width * static_cast<std::uint64_t>(element_count(logical_shape(*s.parameter)).value_or(0));
+    if (number++ % replicas.size() != replicas.rank()) continue;
+    own += width * static_cast<std::uint64_t>(s.parameter->value.numel());
+  }
+  const CheckpointConfig& config = job_.config().checkpoint;
+  const std::int64_t left = train_iterations - state.progress.iteration;
+  const std::int64_t saves = (left + config.save_interval - 1) / config.save_interval;
+  for (const std::string& line : space_warnings({config.save, whole, own, saves, job_.is_first_rank()})) warn_line(line);
+}
+
+std::string CheckpointSaver::where_to_go_on() const {
+  const std::string& folder = job_.config().checkpoint.save;
+  try {
+    if (const auto newest = find_newest_checkpoint(folder).newest) {
+      return fmt::format("The newest complete checkpoint is {}: mend the disk and go on from it with --load {}",
+                         newest->folder.string(), folder);
+    }
+    return fmt::format("{} holds no complete checkpoint", folder);
+  } catch (const std::exception& e) {
+    return fmt::format("{} cannot be looked through for older checkpoints: {}", folder, e.what());
+  }
 }
 
 void CheckpointSaver::save(const TrainingState& state) {
@@ -95,15 +150,15 @@ void CheckpointSaver::save(const TrainingState& state) {
     print_line("saving checkpoint at iteration {:7d} to {} in ringtron format", iteration, config.save);
   }
   CheckpointWriter writer(files_, config.save, iteration);
+  std::string name, part;
   try {
     together(job_.world(), [&] {
       if (!job_.is_first_rank()) return;
       if (!lease_) lease_ = std::make_unique<SaveLease>(config.save);
-      writer.prepare(*lease_);
+      name = writer.prepare(*lease_);
     });
-    std::string part;
-    together(job_.world(),
-             [&] { part = writer.write_shard(job_.rank(), slices_to_write(job_, state).slices); });
+    writer.write_into(gather_texts(job_.world(), name)[0]);
+    together(job_.world(), [&] { part = write_own_shard(writer, job_, state); });
     const auto parts = gather_texts(job_.world(), part);
     together(job_.world(), [&] {
       if (job_.is_first_rank()) writer.publish(parts, metadata_of(job_, state));

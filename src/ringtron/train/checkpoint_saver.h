@@ -15,18 +15,27 @@ namespace ringtron {
 
 class CheckpointSaver {
  public:
-  // Takes the lease on --save at the first save.
   explicit CheckpointSaver(const Job& job) : job_(job) {}
 
-  // Makes the folder of --save and writes a file there, so that a wrong path shows before hours of training do. Collective;
-  // throws IoError on all ranks. Does nothing without --save.
+  // Before any work: takes the lease on --save, and sees that all machines can write there. Collective; throws on all ranks:
+  // ConfigError if another run saves there, IoError if the folder cannot be made, written or is not shared. Does nothing if
+  // the run will save nothing (no --save, or --skip-train).
   void demand_folder();
 
-  // Collective over all ranks. All of them return, or all throw (IoError: disk full and the like; the previous
-  // checkpoint is untouched).
+  // Warns on rank 0 if the free space is less than the run's checkpoints take, and on a rank whose file would be above the
+  // limit on file sizes.
+  void warn_of_space(const TrainingState& state, std::int64_t train_iterations) const;
+
+  // Collective over all ranks. All of them return, or all throw (IoError: disk full and the like; the previous checkpoint
+  // is untouched, what the failed save has left is removed, and a later save may work).
   void save(const TrainingState& state);
 
+  // For a message: the newest complete checkpoint in --save, or that there is none.
+  std::string where_to_go_on() const;
+
  private:
+  bool saves() const;
+
   const Job& job_;
   DiskFileSystem files_;
   std::unique_ptr<SaveLease> lease_;  // on rank 0

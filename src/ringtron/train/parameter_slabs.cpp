@@ -12,7 +12,14 @@ std::vector<LocalSlab> slabs_of(const Parameter& parameter, const Job& job) {
   for (const ShardSlice& s : parameter.shard.slices(job.parallel().tp_rank(), job.parallel().tp_size())) {
     std::int64_t length = s.length;
     if (parameter.real_rows >= 0) length = std::clamp<std::int64_t>(parameter.real_rows - s.global_offset, 0, length);
-    if (length > 0) out.push_back({{dim, s.global_offset, length}, s.local_offset});
+    if (length == 0) continue;
+    // Neighbours on both sides are one: a gated fc1 of one process is whole.
+    if (!out.empty() && out.back().slab.offset + out.back().slab.length == s.global_offset &&
+        out.back().local_offset + out.back().slab.length == s.local_offset) {
+      out.back().slab.length += length;
+      continue;
+    }
+    out.push_back({{dim, s.global_offset, length}, s.local_offset});
   }
   return out;
 }

@@ -20,7 +20,7 @@ struct LocalSlab {
   std::int64_t local_offset = 0;  // rows, along the slab's dim
 };
 
-// This rank's slabs, without padding rows of the vocabulary.
+// This rank's slabs, without padding rows of the vocabulary; those that meet in both tensors are one.
 std::vector<LocalSlab> slabs_of(const Parameter& parameter, const Job& job);
 
 // The shape of the whole tensor, without padding rows.

@@ -3,16 +3,21 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <optional>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/config/config_text.h"
 #include "ringtron/config/parse.h"
+#include "ringtron/config/restart_notices.h"
 #include "ringtron/launch/launch_environment.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/assembly.h"
 #include "ringtron/train/checkpoint_loader.h"
+#include "ringtron/train/output_folders.h"
 #include "ringtron/train/run_as_rank.h"
 #include "ringtron/train/trainer.h"
 
@@ -30,10 +35,25 @@ void announce(const Job& job) {
   for (const std::string& line : argument_dump(config, job.environment().world_size)) print_line(line);
 }
 
+// The exit code if a signal has come on any rank while start-up was at `stage`; says so. Collective.
+std::optional<int> stopped_after(const Job& job, const StopSignals& signals, const char* stage) {
+  const int signal = static_cast<int>(agree_max(job.world(), signals.received()));
+  if (signal == 0) return std::nullopt;
+  if (job.is_first_rank()) {
+    print_line("exiting program after receiving {} while {}. Nothing was trained: there is nothing to save",
+               signal_name(signal), stage);
+  }
+  return exit_code_after(signal);
+}
+
 int train(const Job& job, Config config) {
+  StopSignals signals;
   if (job.is_first_rank()) announce(job);
   CheckpointSaver saver(job);
+  signals.enter("looking at the folders");
   saver.demand_folder();
+  demand_output_folders(job);
+  signals.enter("building the model");
   const auto tokenizer = open_tokenizer(job, config);
   if (job.is_first_rank()) {
     print_line("> setting random seeds to {} ...", config.precision.seed);
@@ -45,11 +65,16 @@ int train(const Job& job, Config config) {
     print_line(" > number of parameters on (tensor, pipeline) model parallel rank ({}, {}): {}", parallel.tp_rank(),
                parallel.pp_rank(), assembly.store().local_elements());
   }
+  if (const auto code = stopped_after(job, signals, "building the model")) return *code;
+  signals.enter("loading the checkpoint");
   if (!config.checkpoint.load.empty()) load_checkpoint(job, assembly.state());
-
+  saver.warn_of_space(assembly.state(), iterations_of(config.batch));
+  if (const auto code = stopped_after(job, signals, "loading the checkpoint")) return *code;
+  signals.enter("opening the data");
   const TrainingData data(job, *tokenizer);
   if (job.is_first_rank()) print_line("done with setup ...");
-  Trainer trainer({job, data, assembly.state(), assembly.step(), saver}, iterations_of(config.batch));
+  signals.start_up_is_done();
+  Trainer trainer({job, data, assembly.state(), assembly.step(), saver, signals}, iterations_of(config.batch));
   return trainer.run();
 }
 
@@ -71,7 +96,9 @@ int start(int argc, char** argv) {
   }
   const auto& line = std::get<CommandLine>(parsed);
   if (environment.rank == 0) {
-    for (const Notice& notice : line.notices) {
+    std::vector<Notice> notices = line.notices;
+    for (Notice& notice : restart_notices(line.config)) notices.push_back(std::move(notice));
+    for (const Notice& notice : notices) {
       if (notice.kind == Notice::Kind::warning) {
         warn_line(notice.text);
       } else {

@@ -97,7 +97,7 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
     text += fmt::format(" attention area max/mean: {:.2f} |",
                         area_imbalance_sum_.item<double>() / static_cast<double>(losses_));
   }
-  if (job_.is_last_rank()) print_line(text);
+  if (job_.is_last_rank()) print_line(text + remark_);
   demand_possible(tflops);
   if (steps_done_ <= 2) report_memory(progress.iteration);
   if (ends_interval(progress.iteration)) {

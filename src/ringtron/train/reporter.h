@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "ringtron/base/clock.h"
@@ -22,6 +23,9 @@ class Reporter {
   bool step_done(const StepResult& result, const Progress& progress, double lr,
                  std::optional<double> params_norm);
 
+  // Stands at the end of every log line from now on; " TEXT |", or empty.
+  void set_remark(std::string remark) { remark_ = std::move(remark); }
+
   // Writes to TensorBoard what has waited since the last step that logged. Reads the device; for the end of a run.
   void write_points();
 
@@ -38,6 +42,7 @@ class Reporter {
   double step_flops_;  // of dense causal samples, or with a window its own
   at::Tensor loss_sum_, squared_lengths_sum_, area_imbalance_sum_;
   std::int64_t losses_ = 0;
+  std::string remark_;
   std::int64_t steps_done_ = 0;
   SteadyClock::time_point since_;
   std::unique_ptr<EventWriter> events_;

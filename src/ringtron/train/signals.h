@@ -1,22 +1,32 @@
-// Ctrl-C and preemption: a request to stop that the loop sees between two steps.
+// Ctrl-C and preemption: a request to stop that the run sees between two steps.
 //
-// SIGTERM, SIGINT and SIGUSR1 set a flag while a StopSignals lives; the run then saves and ends. A second SIGINT ends
-// the process at once. One StopSignals per process: signals belong to the process, so this is its one piece of global
-// state, and it is private to signals.cpp.
+// SIGTERM, SIGINT, SIGUSR1 and SIGHUP (unless it was ignored before, as under nohup) set a flag while a StopSignals lives;
+// the run then saves and ends. A second SIGINT ends the process at once. One StopSignals per process: signals belong to
+// the process, so this is its one piece of global state, and it is private to signals.cpp.
 #pragma once
 
 namespace ringtron {
 
 class StopSignals {
  public:
+  // Start-up begins. It looks at signals between its stages only, and has nothing to lose: a signal that has not been
+  // answered after 10 s ends the process with a message that names the stage, and exit code 128 + signal.
   StopSignals();
   ~StopSignals();  // restores what was there before
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
+  // What start-up is at; a string that lives for ever, such as "loading the checkpoint".
+  void enter(const char* stage);
+  // Start-up is over. A signal that came in it is kept, and the caller looks at received() from now on.
+  void start_up_is_done();
+
   // The signal that was received, or 0.
   int received() const;
 };
+
+// Of a run that has ended in order after this signal: 0, or 130 after Ctrl-C.
+int exit_code_after(int signal);
 
 // "SIGTERM"
 const char* signal_name(int signal);

@@ -121,14 +121,21 @@ void TrainStep::demand_finite() const {
 }
 
 double TrainStep::evaluate(Loader& loader, std::int64_t global_batches) {
+  return evaluate_unless([] { return false; }, loader, global_batches).value();
+}
+
+std::optional<double> TrainStep::evaluate_unless(const std::function<bool()>& give_up, Loader& loader,
+                                                 std::int64_t global_batches) {
   const at::NoGradGuard no_grad;
-  Totals own(job_.device());
-  for (std::int64_t i = 0; i < global_batches * micro_batches(); ++i) {
-    const DeviceBatch batch = to_device(loader.next(), job_);
-    const at::Tensor losses = model_.forward(batch.input, 0, /*training=*/false);
-    own.add(losses, batch);
-  }
   state_.progress.consumed_valid_samples += global_batches * job_.config().batch.global_batch_size;
+  Totals own(job_.device());
+  for (std::int64_t batch = 0; batch < global_batches; ++batch) {
+    if (give_up()) return std::nullopt;
+    for (std::int64_t i = 0; i < micro_batches(); ++i) {
+      const DeviceBatch micro_batch = to_device(loader.next(), job_);
+      own.add(model_.forward(micro_batch.input, 0, /*training=*/false), micro_batch);
+    }
+  }
   const at::Tensor totals = reduced(own).cpu();
   return totals[0].item<double>() / std::max(totals[1].item<double>(), 1.0);
 }

@@ -7,6 +7,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
+#include <optional>
+
 #include "ringtron/data/loader.h"
 #include "ringtron/data_parallel/gradient_reducer.h"
 #include "ringtron/models/gpt.h"
@@ -56,6 +59,9 @@ class TrainStep {
 
   // Mean loss over `global_batches` batches, forward only, without dropout. Collective.
   double evaluate(Loader& loader, std::int64_t global_batches);
+  // The same, but asks before each batch whether to give up, and then returns nothing. `give_up` answers the same on all
+  // ranks. The samples count as consumed all the same, so that a resumed run evaluates what the unbroken one does.
+  std::optional<double> evaluate_unless(const std::function<bool()>& give_up, Loader& loader, std::int64_t global_batches);
 
  private:
   std::int64_t micro_batches() const;

@@ -1,9 +1,10 @@
 #include "ringtron/train/trainer.h"
 
-#include <signal.h>
-
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+
+#include <chrono>
+#include <thread>
 
 #include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
@@ -14,6 +15,9 @@
 namespace ringtron {
 namespace {
 
+constexpr int kLastTries = 3;
+constexpr std::chrono::seconds kPause{1};
+
 std::string stamped(const std::string& text) { return fmt::format("[{}] datetime: {} ", text, local_timestamp()); }
 
 }  // namespace
@@ -21,85 +25,160 @@ std::string stamped(const std::string& text) { return fmt::format("[{}] datetime
 Trainer::Trainer(const Parts& parts, std::int64_t train_iterations)
     : parts_(parts),
       train_iterations_(train_iterations),
+      first_iteration_(parts.state.progress.iteration),
       reporter_(parts.job, train_iterations),
+      save_schedule_(parts.job.config().checkpoint.save.empty() ? 0 : parts.job.config().checkpoint.save_interval,
+                     first_iteration_),
       started_(SteadyClock::now()) {}
 
 int Trainer::run() {
   const Job& job = parts_.job;
   const Config& config = job.config();
-  TrainingState& state = parts_.state;
-  std::string stop;
-  if (!config.batch.skip_train && state.progress.iteration < train_iterations_) {
-    if (job.is_first_rank()) print_line("training ...");
-    if (job.is_first_rank()) print_line(stamped("before the start of training step"));
-    const auto loader = parts_.data.loader(Split::train, state.progress.consumed_train_samples);
-    while (stop.empty() && state.progress.iteration < train_iterations_) {
-      const StepResult result = parts_.step.run(*loader);
-      const double lr = state.schedule.lr();  // of the next step: Megatron-LM logs it after its schedule has advanced
-      std::optional<double> norm;
-      if (config.logging.log_params_norm) {
-        norm = parameters_norm(state.store.all(), {job.parallel().model(), job.parallel().tp_rank()}).item<double>();
-      }
-      if (reporter_.step_done(result, state.progress, lr, norm)) parts_.step.demand_finite();
-      if (config.evaluation.eval_iters > 0 && state.progress.iteration % config.evaluation.eval_interval == 0) {
-        evaluate(Split::valid, state.progress.consumed_valid_samples,
-                 fmt::format("iteration {}", state.progress.iteration));
-      }
-      stop = reason_to_stop();
-      save_if_due(!stop.empty());
-    }
-    reporter_.write_points();
-    if (job.is_first_rank()) print_line(stamped("after training is done"));
-    save_if_due(true);
-    if (config.logging.log_progress && job.is_first_rank()) {
-      print_line("loader wait: {:.3f} s in all", loader->wait_seconds());
+  const std::int64_t& iteration = parts_.state.progress.iteration;
+  if (!signal_came() && !config.batch.skip_train) {
+    if (iteration < train_iterations_) {
+      train();
+    } else if (job.is_first_rank()) {
+      warn_line("nothing to train: the checkpoint is at iteration {}, the run ends at {} ({})", iteration, train_iterations_,
+                config.batch.train_iters > 0 ? "--train-iters" : "--train-samples / --global-batch-size");
     }
   }
-  if (!stop.empty()) {
-    if (job.is_first_rank()) print_line(stamped(stop));
-    return exit_code_;
+  if (stop_.empty()) evaluate_at_the_end();
+  if (!stop_.empty() && job.is_first_rank()) {
+    if (iteration == first_iteration_) {
+      print_line("  nothing was trained{}: there is nothing to save",
+                 iteration > 0 ? fmt::format(" since the checkpoint of iteration {}", iteration) : "");
+    } else if (config.checkpoint.save.empty()) {
+      print_line("  nothing is saved: --save was not given");
+    }
+    print_line(stamped(stop_));
   }
-  if (config.evaluation.eval_iters > 0) {
-    const std::string at = fmt::format("iteration {} on ", state.progress.iteration);
-    evaluate(Split::valid, state.progress.consumed_valid_samples, at + "validation set");
-    evaluate(Split::test, 0, at + "test set");
-  }
+  demand_saved();
   return exit_code_;
 }
 
-std::string Trainer::reason_to_stop() {
-  const BatchConfig& batch = parts_.job.config().batch;
-  // One agreement for signal and clock; the largest signal number wins, so all ranks name the same one.
-  const bool late = batch.exit_duration_in_mins > 0 && seconds_since(started_) > batch.exit_duration_in_mins * 60.0;
-  const std::int64_t agreed = agree_max(parts_.job.world(), signals_.received() * 2 + (late ? 1 : 0));
-  const int signal = static_cast<int>(agreed / 2);
-  if (signal != 0) {
-    exit_code_ = signal == SIGINT ? 128 + SIGINT : kExitOk;
-    return fmt::format("exiting program after receiving {}.", signal_name(signal));
+void Trainer::train() {
+  const Job& job = parts_.job;
+  const Config& config = job.config();
+  TrainingState& state = parts_.state;
+  if (job.is_first_rank()) print_line("training ...");
+  if (job.is_first_rank()) print_line(stamped("before the start of training step"));
+  const auto loader = parts_.data.loader(Split::train, state.progress.consumed_train_samples);
+  while (stop_.empty() && state.progress.iteration < train_iterations_) {
+    const StepResult result = parts_.step.run(*loader);
+    const double lr = state.schedule.lr();  // of the next step: Megatron-LM logs it after its schedule has advanced
+    std::optional<double> norm;
+    if (config.logging.log_params_norm) {
+      norm = parameters_norm(state.store.all(), {job.parallel().model(), job.parallel().tp_rank()}).item<double>();
+    }
+    if (reporter_.step_done(result, state.progress, lr, norm)) parts_.step.demand_finite();
+    if (config.evaluation.eval_iters > 0 && state.progress.iteration % config.evaluation.eval_interval == 0) {
+      evaluate(Split::valid, state.progress.consumed_valid_samples, fmt::format("iteration {}", state.progress.iteration));
+    }
+    if (stop_.empty()) look_for_a_reason_to_stop();
+    if (stop_.empty()) save_if_due();
   }
-  if (agreed % 2 == 1) return fmt::format("exiting program after {} minutes", batch.exit_duration_in_mins);
-  const std::int64_t iteration = parts_.state.progress.iteration;
-  if (batch.exit_interval > 0 && iteration % batch.exit_interval == 0) {
-    return fmt::format("exiting program at iteration {}", iteration);
+  save_the_rest();
+  reporter_.write_points();
+  if (job.is_first_rank()) print_line(stamped("after training is done"));
+  if (config.logging.log_progress && job.is_first_rank()) {
+    print_line("loader wait: {:.3f} s in all", loader->wait_seconds());
   }
-  return "";
 }
 
-void Trainer::save_if_due(bool stopping) {
-  const CheckpointConfig& config = parts_.job.config().checkpoint;
-  const std::int64_t iteration = parts_.state.progress.iteration;
-  if (config.save.empty() || iteration == saved_iteration_) return;
-  if (!stopping && iteration % config.save_interval != 0) return;
-  parts_.step.demand_finite();  // nothing is kept that a NaN has touched
-  parts_.saver.save(parts_.state);
-  saved_iteration_ = iteration;
+void Trainer::evaluate_at_the_end() {
+  const Progress& progress = parts_.state.progress;
+  if (parts_.job.config().evaluation.eval_iters == 0) return;
+  const std::string at = fmt::format("iteration {} on ", progress.iteration);
+  if (evaluate(Split::valid, progress.consumed_valid_samples, at + "validation set")) {
+    evaluate(Split::test, 0, at + "test set");
+  }
 }
 
-void Trainer::evaluate(Split split, std::int64_t first_sample, const std::string& where) {
-  if (!parts_.data.has(split)) return;
+bool Trainer::evaluate(Split split, std::int64_t first_sample, const std::string& where) {
+  if (!parts_.data.has(split)) return true;
   const auto loader = parts_.data.loader(split, first_sample);
-  const double loss = parts_.step.evaluate(*loader, parts_.job.config().evaluation.eval_iters);
-  reporter_.evaluated(where, loss, parts_.state.progress);
+  const std::optional<double> loss =
+      parts_.step.evaluate_unless([this] { return signal_came(); }, *loader, parts_.job.config().evaluation.eval_iters);
+  if (loss) {
+    reporter_.evaluated(where, *loss, parts_.state.progress);
+  } else if (parts_.job.is_first_rank()) {
+    print_line("  the evaluation at {} was not finished", where);
+  }
+  return loss.has_value();
+}
+
+bool Trainer::signal_came() {
+  // The largest number wins, so all ranks name the same one.
+  return stop_for(static_cast<int>(agree_max(parts_.job.world(), parts_.signals.received())));
+}
+
+bool Trainer::stop_for(int signal) {
+  if (signal == 0) return false;
+  exit_code_ = exit_code_after(signal);
+  stop_ = fmt::format("exiting program after receiving {}.", signal_name(signal));
+  return true;
+}
+
+void Trainer::look_for_a_reason_to_stop() {
+  const BatchConfig& batch = parts_.job.config().batch;
+  const std::int64_t iteration = parts_.state.progress.iteration;
+  const bool late = batch.exit_duration_in_mins > 0 && seconds_since(started_) > batch.exit_duration_in_mins * 60.0;
+  // One agreement for signal and clock.
+  const std::int64_t agreed = agree_max(parts_.job.world(), parts_.signals.received() * 2 + (late ? 1 : 0));
+  if (stop_for(static_cast<int>(agreed / 2))) return;
+  if (agreed % 2 == 1) {
+    stop_ = fmt::format("exiting program after {} minutes", batch.exit_duration_in_mins);
+  } else if (batch.exit_interval > 0 && iteration % batch.exit_interval == 0) {
+    stop_ = fmt::format("exiting program at iteration {}", iteration);
+  }
+}
+
+void Trainer::save_if_due() {
+  const std::int64_t iteration = parts_.state.progress.iteration;
+  if (!save_schedule_.is_due(iteration)) return;
+  if (!try_to_save() && parts_.job.is_first_rank()) {
+    warn_line("the save at iteration {} failed: {}. Training goes on and tries again at iteration {}", iteration,
+              save_problem_, save_schedule_.next_try());
+  }
+  reporter_.set_remark(save_schedule_.remark());
+  signal_came();  // a save may take long
+}
+
+void Trainer::save_the_rest() {
+  const std::int64_t iteration = parts_.state.progress.iteration;
+  for (int tries = 1; tries <= kLastTries && save_schedule_.is_unsaved(iteration) && !try_to_save(); ++tries) {
+    if (parts_.job.is_first_rank()) {
+      warn_line("the save at iteration {} failed, try {} of {}: {}", iteration, tries, kLastTries, save_problem_);
+    }
+    if (tries < kLastTries) std::this_thread::sleep_for(kPause);
+  }
+}
+
+// What a machine does wrong (IoError: disk full; a limit on files; no memory for host copies) is worth another try.
+bool Trainer::try_to_save() {
+  parts_.step.demand_finite();  // nothing is kept that a NaN has touched
+  const std::int64_t iteration = parts_.state.progress.iteration;
+  try {
+    parts_.saver.save(parts_.state);
+  } catch (const IoError& e) {
+    save_problem_ = e.what();
+    save_schedule_.failed(iteration);
+    return false;
+  }
+  save_schedule_.saved(iteration);
+  return true;
+}
+
+void Trainer::demand_saved() {
+  const std::int64_t iteration = parts_.state.progress.iteration;
+  if (iteration == first_iteration_ || !save_schedule_.is_unsaved(iteration)) return;
+  if (try_to_save()) return;  // the evaluation has taken its time: perhaps there is space now
+  together(parts_.job.world(), [&] {
+    if (!parts_.job.is_first_rank()) return;
+    throw IoError(fmt::format("iterations {} to {} are lost: the last save failed ({}). {}", save_schedule_.saved_iteration() + 1,
+                              iteration, save_problem_, parts_.saver.where_to_go_on()));
+  });
 }
 
 }  // namespace ringtron

@@ -5,6 +5,7 @@
 #include "ringtron/train/checkpoint_saver.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/reporter.h"
+#include "ringtron/train/save_schedule.h"
 #include "ringtron/train/signals.h"
 #include "ringtron/train/train_step.h"
 #include "ringtron/train/training_data.h"
@@ -19,26 +20,41 @@ class Trainer {
     TrainingState& state;
     TrainStep& step;
     CheckpointSaver& saver;
+    StopSignals& signals;
   };
   Trainer(const Parts& parts, std::int64_t train_iterations);
 
-  // Runs to the end, to an exit interval, or until a signal or the clock says so; saves as the flags ask. Returns the
-  // process's exit code, the same on all ranks. Throws NumericError, on all ranks, when a loss or a gradient was not finite:
-  // on a CPU at once, on a GPU at the next log line or save. The weights are not touched, and nothing is saved.
+  // Runs to the end, to an exit interval, or until a signal or the clock says so; saves as the flags ask. A save that fails
+  // does not end it: it is tried again, every log line says so, and only what cannot be saved at the end is given up.
+  // Returns the process's exit code, the same on all ranks. Throws, on all ranks, NumericError when a loss or a gradient
+  // was not finite: on a CPU at once, on a GPU at the next log line or save (the weights are not touched, and nothing is
+  // saved); IoError when the run is over and its last steps could not be saved.
   int run();
 
  private:
-  // Why the run stops after this iteration; empty: it goes on. Collective.
-  std::string reason_to_stop();
-  void evaluate(Split split, std::int64_t first_sample, const std::string& where);
-  void save_if_due(bool stopping);
+  void train();
+  void evaluate_at_the_end();
+  // False: a signal came, and stop_ says so. Collective.
+  bool evaluate(Split split, std::int64_t first_sample, const std::string& where);
+  // Whether any rank has a signal; then stop_ says so. Collective.
+  bool signal_came();
+  bool stop_for(int signal);
+  // Sets stop_ if this iteration is the last. Collective.
+  void look_for_a_reason_to_stop();
+  void save_if_due();
+  // Some tries with pauses; for the end of the run.
+  void save_the_rest();
+  bool try_to_save();
+  void demand_saved();
 
   Parts parts_;
   std::int64_t train_iterations_;
+  std::int64_t first_iteration_;  // done before this run
   Reporter reporter_;
-  StopSignals signals_;
+  SaveSchedule save_schedule_;
+  std::string save_problem_;  // of the last try
   SteadyClock::time_point started_;
-  std::int64_t saved_iteration_ = -1;
+  std::string stop_;  // why the run ends early; the same on all ranks
   int exit_code_ = 0;
 };
 

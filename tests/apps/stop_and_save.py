@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+"""Signals in every phase of a run, saves that fail, folders that are in use: nothing is lost without a word.
+
+  stop_and_save.py BIN_FOLDER [NAME...]
+"""
+import fcntl
+import json
+import pathlib
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+
+MODEL = ["--num-layers", "1", "--hidden-size", "32", "--num-attention-heads", "4", "--seq-length", "32",
+         "--max-position-embeddings", "32", "--micro-batch-size", "1", "--global-batch-size", "2", "--log-interval", "1"]
+MOCK = ["--mock-data", "--tokenizer-type", "NullTokenizer", "--vocab-size", "50"]
+LENGTH = ["--lr", "1e-3", "--train-iters", "4", "--eval-iters", "0"]
+ENDLESS = "100000000"
+CASES = {}
+
+
+def case(function):
+    CASES[function.__name__] = function
+    return function
+
+
+class Bench:
+    def __init__(self, binaries, folder):
+        self.binaries, self.folder, self.save = binaries, folder, folder / "ck"
+
+    def command(self, ranks, *arguments):
+        program = [self.binaries / "pretrain_gpt", *MODEL, *MOCK, *arguments]
+        launcher = [self.binaries / "ringrun", "--nproc-per-node", ranks] if ranks > 1 else []
+        return [str(word) for word in launcher + program]
+
+    def run(self, *arguments, ranks=1):
+        return subprocess.run(self.command(ranks, *arguments), capture_output=True, text=True, timeout=120)
+
+    def saving(self, interval=2):
+        return ["--save", self.save, "--save-interval", interval]
+
+    def until(self, act, *arguments, ranks=1, **options):
+        """Runs; calls act(process, line) at every line of output. Returns (exit code, output)."""
+        run = subprocess.Popen(self.command(ranks, *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               **options)
+        text = ""
+        for line in run.stdout:
+            text += line
+            act(run, line)
+        return run.wait(timeout=60), text
+
+    def iterations(self):
+        return sorted(int(p.parent.name[5:]) for p in self.save.glob("iter_*/manifest.json"))
+
+
+def demand(result, code, *patterns):
+    got, text = (result.returncode, result.stdout + result.stderr) if hasattr(result, "returncode") else result
+    assert got == code, f"expected exit code {code}, got {got}\n{text}"
+    for pattern in patterns:
+        assert re.search(pattern, text), f"no {pattern!r} in\n{text}"
+    return text
+
+
+def send_at(pattern, number):
+    """Sends one signal when the first line with `pattern` appears."""
+    sent = []
+
+    def act(run, line):
+        if not sent and re.search(pattern, line):
+            sent.append(True)
+            run.send_signal(number)
+    return act
+
+
+def rank_process(launcher, rank):
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1]) == launcher.pid:
+                if f"RANK={rank}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    return int(entry.name)
+        except OSError:
+            continue
+    return None
+
+
+@case
+def a_signal_in_an_endless_evaluation_saves_the_steps_before(b):
+    for name in ("SIGTERM", "SIGHUP", "SIGUSR1"):
+        result = b.until(send_at(r"iteration +3/", getattr(signal, name)), "--lr", "1e-3", "--train-iters", 9, "--eval-interval", 3,
+                         "--eval-iters", ENDLESS, *b.saving(100))
+        demand(result, 0, rf"after receiving {name}", r"evaluation at iteration 3 was not finished")
+        assert b.iterations() == [3], b.iterations()
+        (b.save / "iter_0000003" / "manifest.json").unlink()
+
+
+@case
+def a_signal_to_one_rank_in_an_evaluation(b):
+    def act(run, line):
+        if re.search(r"iteration +3/", line):
+            signal_to = rank_process(run, 1)
+            subprocess.run(["kill", "-TERM", str(signal_to)], check=True)
+    result = b.until(act, "--lr", "1e-3", "--train-iters", 9, "--eval-interval", 3, "--eval-iters", ENDLESS,
+                     "--context-parallel-size", 2, *b.saving(100), ranks=2)
+    demand(result, 0, r"after receiving SIGTERM")
+    assert b.iterations() == [3], b.iterations()
+
+
+@case
+def a_signal_in_the_final_validation(b):
+    result = b.until(send_at(r"after training is done", signal.SIGTERM), "--lr", "1e-3", "--train-iters", 4,
+                     "--eval-iters", ENDLESS, *b.saving())
+    demand(result, 0, r"after receiving SIGTERM", r"was not finished")
+    assert b.iterations() == [2, 4], b.iterations()
+
+
+@case
+def a_signal_in_start_up(b):
+    for pattern in (r"using torch|torch.float32 for", r"building GPT model", r"building train, validation", r"training \.\.\."):
+        code, text = b.until(send_at(pattern, signal.SIGTERM), *LENGTH[:2], "--train-iters", ENDLESS, "--eval-iters", 0,
+                             *b.saving(ENDLESS), ranks=2)
+        assert code in (0, 128 + signal.SIGTERM), f"exit code {code}\n{text}"  # the latter before the ranks have met
+        assert "SIGTERM" in text, text
+        assert b.iterations() or "there is nothing to save" in text or code != 0, text
+
+
+@case
+def a_hangup_that_was_ignored_at_the_start_is_ignored(b):
+    def act(run, line):
+        if re.search(r"iteration +2/", line):
+            run.send_signal(signal.SIGHUP)
+        if re.search(r"iteration +9/", line):
+            run.send_signal(signal.SIGTERM)
+    code, text = b.until(act, "--lr", "1e-3", "--train-iters", ENDLESS, "--eval-iters", 0, *b.saving(ENDLESS),
+                         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    demand((code, text), 0, r"iteration +9/", r"after receiving SIGTERM")
+
+
+@case
+def without_save_the_message_says_so(b):
+    result = b.until(send_at(r"iteration +2/", signal.SIGTERM), "--lr", "1e-3", "--train-iters", ENDLESS, "--eval-iters", 0)
+    demand(result, 0, r"nothing is saved: --save was not given")
+
+
+def small_files():
+    """No file above 4 kB, which a save cannot keep to; stands for a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+
+
+@case
+def a_save_that_fails_is_tried_again_until_it_succeeds(b):
+    demand(b.run(*LENGTH, *b.saving(4)), 0)
+    state = {}
+
+    def act(run, line):
+        if "SAVE FAILED" in line and "mended" not in state:
+            state["mended"] = True
+            resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        if "successfully saved" in line:
+            state["saved"] = True
+        if "saved" in state and re.search(r"iteration .*lm loss", line) and "SAVE FAILED" not in line:
+            run.send_signal(signal.SIGTERM)
+    result = b.until(act, "--lr", "1e-3", "--train-iters", ENDLESS, "--eval-iters", 0, "--override-opt-param-scheduler",
+                     *b.saving(100), "--load", b.save, preexec_fn=small_files)
+    text = demand(result, 0, r"save at iteration 100 failed: .*Training goes on and tries again at iteration 101",
+                  r"iteration +101/.*SAVE FAILED 1 time, not saved since iteration: 4 \|",
+                  r"limit on file sizes is 0.000 GB", r"after receiving SIGTERM")
+    assert len(b.iterations()) >= 3 and b.iterations()[0] == 4, b.iterations()
+    first = re.search(r"successfully saved checkpoint from iteration +(\d+)", text)
+    assert 101 <= int(first[1]) < 200, text
+    assert not list(b.save.glob(".iter*")), list(b.save.iterdir())
+
+
+@case
+def what_cannot_be_saved_at_the_end_is_told(b):
+    demand(b.run(*LENGTH, *b.saving(4)), 0)
+    result = b.until(lambda run, line: None, "--lr", "1e-3", "--train-iters", 9, "--override-opt-param-scheduler", "--eval-iters", 2,
+                     *b.saving(3), "--load", b.save, preexec_fn=small_files, ranks=2)
+    demand(result, 1, r"iteration +9/.*SAVE FAILED", r"try 3 of 3", r"validation loss at iteration 9 on test set",
+           r"iterations 5 to 9 are lost: .*newest complete checkpoint is \S*iter_0000004")
+    assert b.iterations() == [4] and not list(b.save.glob(".iter*")), list(b.save.iterdir())
+    demand(b.run("--lr", "1e-3", "--train-iters", 6, "--override-opt-param-scheduler", "--eval-iters", 0, "--load", b.save), 0,
+           r"at iteration 4")
+
+
+@case
+def a_signal_while_saves_fail(b):
+    result = b.until(send_at("SAVE FAILED", signal.SIGTERM), "--lr", "1e-3", "--train-iters", ENDLESS, "--eval-iters", 0, *b.saving(3),
+                     preexec_fn=small_files)
+    demand(result, 1, r"try 3 of 3", r"after receiving SIGTERM", r"iterations 1 to \d+ are lost", r"holds no complete checkpoint")
+
+
+@case
+def save_in_use_is_refused_before_any_work(b):
+    b.save.mkdir()
+    with open(b.save / ".lease", "w") as lease:
+        fcntl.flock(lease, fcntl.LOCK_EX)
+        lease.write("process 1 on somewhere")
+        lease.flush()
+        text = demand(b.run(*LENGTH, *b.saving(), ranks=2), 2, r"being written by another run \(process 1 on somewhere\)")
+        assert "building GPT model" not in text, text
+        evaluate = ["--skip-train", "--eval-iters", 1, *b.saving()]
+        demand(b.run(*evaluate), 0, r"validation loss")  # saves nothing, disturbs nobody
+    demand(b.run(*LENGTH, *b.saving()), 0)
+
+
+@case
+def output_folders_that_cannot_be_made(b):
+    (b.folder / "file").write_text("")
+    for flag in ("--save", "--tensorboard-dir", "--data-cache-path"):
+        text = demand(b.run(*LENGTH, "--save-interval", 2, flag, b.folder / "file" / "sub", ranks=2), 1, rf"{flag}: cannot make folder")
+        assert "building GPT model" not in text, text
+
+
+@case
+def evaluation_only_as_advised(b):
+    advice = demand(b.run("--lr", "1e-3"), 2, r"--skip-train to evaluate only")
+    assert "--skip-train" in advice
+    demand(b.run("--skip-train", "--eval-iters", 2), 0, r"validation loss at iteration 0 on validation set")
+    demand(b.run(*LENGTH, *b.saving()), 0)
+    trained = demand(b.run("--skip-train", "--eval-iters", 2, "--load", b.save), 0, r"at iteration 4 on test set")
+    # Another length and rate than the checkpoint's are no matter here.
+    again = demand(b.run("--skip-train", "--eval-iters", 2, "--load", b.save, "--lr", "5", "--train-iters", 99), 0)
+    losses = [re.findall(r"lm loss value: (\S+)", text) for text in (trained, again)]
+    assert losses[0] and losses[0] == losses[1], losses
+
+
+@case
+def nothing_to_train_is_told(b):
+    demand(b.run(*LENGTH, *b.saving()), 0)
+    for length in ("4", "3"):
+        demand(b.run("--lr", "1e-3", "--train-iters", length, "--override-opt-param-scheduler", "--eval-iters", 1, "--load", b.save,
+                     *b.saving()), 0, rf"nothing to train: the checkpoint is at iteration 4, the run ends at {length}", r"on test set")
+    demand(b.run("--lr", "1e-3", "--train-samples", 1), 2, r"--train-samples: expected at least one global batch of 2, got 1")
+
+
+@case
+def whole_tensors_have_plain_names(b):
+    demand(b.run(*LENGTH, *b.saving(4), "--swiglu"), 0)
+    tensors = json.loads((b.save / "iter_0000004" / "manifest.json").read_text())["tensors"]
+    for name, entry in tensors.items():
+        assert [p["tensor"] for p in entry["pieces"]] == [name], (name, entry)
+
+
+@case
+def a_link_with_the_name_of_a_save_leads_nowhere(b):
+    outside = b.folder / "outside"
+    outside.mkdir()
+    (outside / "thesis.txt").write_text("precious")
+    b.save.mkdir()
+    (b.save / ".iter_0000002.partial").symlink_to(outside)
+    (b.save / "iter_0000004").symlink_to(outside)
+    (b.save / ".lease").symlink_to(outside / "thesis.txt")
+    demand(b.run(*LENGTH, *b.saving()), 0)
+    assert b.iterations() == [2, 4] and (outside / "thesis.txt").read_text() == "precious"
+    assert [p.name for p in outside.iterdir()] == ["thesis.txt"]
+
+
+def main():
+    binaries = pathlib.Path(sys.argv[1]).resolve()
+    wanted = sys.argv[2:] or list(CASES)
+    failed = 0
+    for name in wanted:
+        with tempfile.TemporaryDirectory(prefix="ringtron_stop_") as folder:
+            try:
+                CASES[name](Bench(binaries, pathlib.Path(folder)))
+                print(f"passed: {name}", flush=True)
+            except (AssertionError, subprocess.TimeoutExpired) as fault:
+                failed += 1
+                print(f"FAILED: {name}: {fault}", flush=True)
+    print(f"{len(wanted) - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+main()

@@ -17,7 +17,6 @@ int main(int argc, char** argv) {
       std::fputs(ringtron::ringrun_help().c_str(), stdout);
       return ringtron::kExitOk;
     }
-    for (const std::string& notice : line.notices) std::fprintf(stderr, "ringrun: %s\n", notice.c_str());
     return ringtron::supervise(line.command, line.options);
   });
 }

@@ -10,9 +10,9 @@ namespace ringtron {
 namespace {
 
 const RankFailure kConsequence = {
-    .rank = 0, .pid = 10, .exit_code = 1, .last_line = "pretrain_gpt: communication failed: rank 2 is gone"};
-const RankFailure kOwnFault = {.rank = 1, .pid = 11, .exit_code = 1, .last_line = "pretrain_gpt: disk full"};
-const RankFailure kKilled = {.rank = 2, .pid = 12, .signal = SIGKILL, .last_line = {}};
+    .rank = 0, .pid = 10, .exit_code = 1, .words = "pretrain_gpt: communication failed: rank 2 is gone"};
+const RankFailure kOwnFault = {.rank = 1, .pid = 11, .exit_code = 1, .words = "pretrain_gpt: disk full"};
+const RankFailure kKilled = {.rank = 2, .pid = 12, .signal = SIGKILL, .words = {}};
 
 std::size_t blamed(const std::vector<RankFailure>& failures) {
   return first_cause(failures);
@@ -27,12 +27,16 @@ TEST(FailureReport, KilledRankIsNamedThoughSeenLast) {
 
 // All ranks end for one reason, and one of them says which.
 TEST(FailureReport, WhoSaysWhyComesBeforeWhoIsSilent) {
-  const std::vector<RankFailure> failures = {
-      {.rank = 1, .exit_code = 2}, {.rank = 0, .exit_code = 2, .last_line = "expected another flag"}, {.rank = 2, .exit_code = 2}};
-  EXPECT_EQ(first_cause(failures), 1u);
-  EXPECT_TRUE(is_silent(failures[0]));
-  EXPECT_FALSE(is_silent(failures[1]));
-  EXPECT_FALSE(is_silent({.signal = 9}));
+  const std::vector<RankFailure> failures = {{.rank = 1, .exit_code = 2},
+                                             {.rank = 3, .exit_code = 2, .words = "some notice"},
+                                             {.rank = 0, .exit_code = 2, .words = "x: expected another flag"},
+                                             {.rank = 2, .exit_code = 2}};
+  EXPECT_EQ(first_cause(failures), 2u);
+  EXPECT_TRUE(is_unclear(failures[0]));
+  EXPECT_TRUE(is_unclear(failures[1]));
+  EXPECT_FALSE(is_unclear(failures[2]));
+  EXPECT_FALSE(is_unclear({.signal = 9}));
+  EXPECT_EQ(blamed({failures[0], failures[1]}), 1u);
 }
 
 TEST(FailureReport, Words) {
@@ -41,6 +45,10 @@ TEST(FailureReport, Words) {
   EXPECT_EQ(shell_exit_code(kKilled), 137);
   EXPECT_EQ(shell_exit_code(kOwnFault), 1);
   EXPECT_EQ(signal_name(1000), "signal 1000");
+  EXPECT_EQ(words_of(kOwnFault), std::vector<std::string>{"its last line on stderr: pretrain_gpt: disk full"});
+  EXPECT_EQ(words_of({.exit_code = 2, .words = "x: 2 faults:\n  1. this\n  2. that"}),
+            (std::vector<std::string>{"its last lines on stderr:", "x: 2 faults:", "  1. this", "  2. that"}));
+  EXPECT_TRUE(words_of(kKilled).empty());
 }
 
 }  // namespace

@@ -92,6 +92,39 @@ TEST(LaunchEnvironment, Slurm) {
   EXPECT_EQ(read(with(kSlurm, "SLURM_STEP_NUM_TASKS", "9")).world_size, 9);
 }
 
+// What the shell of a batch script has: rank 0 of many, and no step.
+TEST(LaunchEnvironment, ForgottenSrunIsHintedAt) {
+  const Variables batch = with(with(kSlurm, "SLURM_PROCID", "0"), "SLURM_LOCALID", "0");
+  EXPECT_THAT(read(batch).hint, testing::HasSubstr("start the program with srun"));
+  EXPECT_THAT(read(with(batch, "SLURM_STEP_ID", "4294967291")).hint, testing::HasSubstr("srun"));  // some versions number it
+  EXPECT_THAT(read(with(batch, "SLURM_STEP_ID", "4294967290")).hint, testing::HasSubstr("srun"));  // the shell of salloc
+  EXPECT_EQ(read(with(batch, "SLURM_STEP_ID", "0")).hint, "");
+  EXPECT_EQ(read(with(batch, "SLURM_STEP_NUM_TASKS", "11")).hint, "");
+  EXPECT_EQ(read(kSlurm).hint, "");  // rank 5 is no batch script
+  EXPECT_EQ(read(with(with(with(batch, "SLURM_NTASKS", "1"), "SLURM_TASKS_PER_NODE", "1"), "SLURM_NODEID", "0")).hint, "");
+  EXPECT_EQ(read(kTorchrun).hint, "");
+}
+
+// A batch script without --ntasks.
+TEST(LaunchEnvironment, BatchScriptWithoutTasksIsOneProcess) {
+  const LaunchEnvironment env = read({{"SLURM_PROCID", "0"}, {"SLURM_LOCALID", "0"}, {"SLURM_JOB_ID", "7"}});
+  EXPECT_EQ(env.launcher, Launcher::alone);
+  EXPECT_EQ(env.world_size, 1);
+}
+
+TEST(LaunchEnvironment, AddressesOfIpv6) {
+  EXPECT_EQ(read(with(kTorchrun, "MASTER_ADDR", "::1")).master_addr, "::1");
+  EXPECT_EQ(read(with(kTorchrun, "MASTER_ADDR", "[::1]")).master_addr, "::1");
+  EXPECT_EQ(read(with(kTorchrun, "MASTER_ADDR", "fe80::1%eth0")).master_addr, "fe80::1%eth0");
+  for (const auto& [text, host, port] : std::vector<std::tuple<std::string, std::string, std::string>>{
+           {"[::1]:29612", "::1", "29612"}, {"[::1]", "::1", ""},          {"::1", "::1", ""},       {"fe80::1%eth0", "fe80::1%eth0", ""},
+           {"[fe80::1%eth0]:7", "fe80::1%eth0", "7"}, {"node0:77", "node0", "77"}, {"node0", "node0", ""}, {"10.0.0.1:9", "10.0.0.1", "9"},
+           {":29500", "", "29500"}}) {
+    EXPECT_EQ(split_endpoint(text).host, host) << text;
+    EXPECT_EQ(split_endpoint(text).port, port) << text;
+  }
+}
+
 TEST(LaunchEnvironment, FirstSlurmHost) {
   EXPECT_EQ(first_slurm_host("gpu7"), "gpu7");
   EXPECT_EQ(first_slurm_host("b,a"), "b");

@@ -1,127 +1,15 @@
-// The real ringrun over small shell programs: output, exit codes, signals, and nothing left behind.
-//
-// Each wait is for a condition, with a deadline that only a broken supervisor reaches.
-#include <fcntl.h>
+// The real ringrun over small shell programs: exit codes, signals, verdicts, and nothing left behind.
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <chrono>
-#include <fstream>
-#include <functional>
-#include <iterator>
-#include <sstream>
-#include <thread>
-#include <vector>
-
-#include "tests/support/temp_dir.h"
+#include "tests/launch/ringrun_process.h"
 
 namespace ringtron {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-constexpr std::chrono::seconds kDeadline(60);
-
-std::string content(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-bool comes_true(const std::function<bool()>& condition) {
-  const auto end = std::chrono::steady_clock::now() + kDeadline;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return true;
-}
-
-// A zombie counts as gone: whoever adopted it has only to collect it.
-bool gone(const std::string& pid) {
-  const std::string stat = content("/proc/" + pid + "/stat");
-  const std::size_t name_end = stat.rfind(") ");
-  return name_end == std::string::npos || stat[name_end + 2] == 'Z' || stat[name_end + 2] == 'X';
-}
-
-// One ringrun, with a folder that the ranks know as $DIR. Scripts write the numbers of processes that must
-// not survive to $DIR/pids.
-class Ringrun {
- public:
-  Ringrun(std::vector<std::string> options, const std::string& script) {
-    std::vector<std::string> words = {RINGTRON_BIN_DIR "/ringrun"};
-    words.insert(words.end(), options.begin(), options.end());
-    words.insert(words.end(), {"/bin/sh", "-c", "DIR=" + folder_.path().string() + "\n" + script});
-    start(words);
-  }
-
-  ~Ringrun() {
-    if (!ended_) {
-      ::kill(pid_, SIGKILL);
-      ::waitpid(pid_, nullptr, 0);
-    }
-  }
-
-  void send(int signal) { ::kill(pid_, signal); }
-
-  // The exit code, or minus the signal that killed it.
-  int wait() {
-    int status = 0;
-    EXPECT_TRUE(comes_true([&] { return ::waitpid(pid_, &status, WNOHANG) == pid_; }))
-        << "ringrun did not end\n"
-        << err();
-    ended_ = true;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  }
-
-  std::string out() const { return content(folder_ / "out"); }
-  std::string err() const { return content(folder_ / "err"); }
-
-  std::string text_of(const std::string& name) const { return content(folder_ / name); }
-
-  int count_in(const std::string& name) const {
-    const std::string text = content(folder_ / name);
-    return static_cast<int>(std::count(text.begin(), text.end(), '\n'));
-  }
-
-  void touch(const std::string& name) const { std::ofstream(folder_ / name) << "\n"; }
-
-  // Until `lines` lines are in $DIR/name.
-  [[nodiscard]] bool wait_for(const std::string& name, int lines) const {
-    return comes_true([&] { return count_in(name) >= lines; });
-  }
-
-  [[nodiscard]] bool all_gone() const {
-    std::istringstream pids(content(folder_ / "pids"));
-    for (std::string pid; pids >> pid;) {
-      if (!comes_true([&] { return gone(pid); })) return false;
-    }
-    return true;
-  }
-
- private:
-  void start(const std::vector<std::string>& words) {
-    pid_ = ::fork();
-    if (pid_ != 0) return;
-    // A test run in the background has these ignored, and ringrun would respect it.
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, SIG_DFL);
-    ::dup2(::open((folder_ / "out").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600), STDOUT_FILENO);
-    ::dup2(::open((folder_ / "err").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600), STDERR_FILENO);
-    std::vector<char*> arguments;
-    for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
-    arguments.push_back(nullptr);
-    ::execv(arguments[0], arguments.data());
-    ::_exit(99);
-  }
-
-  ringtron::testing::TempDir folder_;
-  pid_t pid_ = -1;
-  bool ended_ = false;
-};
+using testing::comes_true;
+using testing::Ringrun;
 
 // A rank with a child of its own, both deaf to polite signals.
 const char* const kDeafFamily =
@@ -221,6 +109,65 @@ TEST(Ringrun, RanksWithoutHandlerEndOnSigterm) {
   run.send(SIGTERM);
   EXPECT_EQ(run.wait(), 128 + SIGTERM);
   EXPECT_THAT(run.err(), Not(HasSubstr("failed first")));
+  EXPECT_THAT(run.err(), HasSubstr("stopped by SIGTERM; ranks 0, 1 ended of it"));
+}
+
+// A closed terminal is a reason to save and end, like the others.
+TEST(Ringrun, HangUpEndsTheRunAndIsNoFailure) {
+  Ringrun run({"--nproc-per-node", "2"}, "echo >> $DIR/ready; exec sleep 1000");
+  ASSERT_TRUE(run.wait_for("ready", 2));
+  run.send(SIGHUP);
+  EXPECT_EQ(run.wait(), 128 + SIGHUP);
+  EXPECT_THAT(run.err(), HasSubstr("stopped by SIGHUP; ranks 0, 1 ended of it"));
+  EXPECT_THAT(run.err(), Not(HasSubstr("failed first")));
+}
+
+// One rank has no handler yet, the other loses it while it starts: neither is at fault.
+TEST(Ringrun, APeerOfWhoEndedAsToldIsNotAtFault) {
+  Ringrun run({"--nproc-per-node", "2"},
+              "echo $$ >> $DIR/pids\n"
+              "if [ $RANK = 1 ]; then echo >> $DIR/ready; exec sleep 1000; fi\n"
+              "trap 'while kill -0 $(cat $DIR/one); do sleep 0.01; done 2>/dev/null; "
+              "echo \"x: communication failed: rank 1 died\" >&2; exit 1' TERM\n"
+              "while ! [ -s $DIR/one ]; do grep -v \"^$$\\$\" $DIR/pids > $DIR/one; sleep 0.01; done\n"
+              "echo >> $DIR/ready; while true; do sleep 0.01; done");
+  ASSERT_TRUE(run.wait_for("ready", 2));
+  run.send(SIGTERM);
+  EXPECT_EQ(run.wait(), 128 + SIGTERM) << run.err();
+  EXPECT_THAT(run.err(), HasSubstr("stopped by SIGTERM; rank 1 ended of it"));
+  EXPECT_THAT(run.err(), Not(HasSubstr("failed first")));
+}
+
+// Slurm and shells signal the ranks as well as ringrun.
+TEST(Ringrun, SignalToRanksAndLauncherIsNoFailure) {
+  Ringrun run({"--nproc-per-node", "2"}, "echo $$ >> $DIR/pids; exec sleep 1000");
+  ASSERT_TRUE(run.wait_for("pids", 2));
+  std::istringstream pids(run.text_of("pids"));
+  run.send(SIGSTOP);  // so that it finds them dead and its own signal at once
+  for (std::string pid; pids >> pid;) {
+    ::kill(std::stoi(pid), SIGTERM);
+    ASSERT_TRUE(comes_true([&] { return testing::gone(pid); }));
+  }
+  run.send(SIGTERM);
+  run.send(SIGCONT);
+  EXPECT_EQ(run.wait(), 128 + SIGTERM);
+  EXPECT_THAT(run.err(), Not(HasSubstr("failed first"))) << run.err();
+}
+
+TEST(Ringrun, AFailureWhileSavingIsNamedThoughTheRunWasToldToStop) {
+  Ringrun run({"--nproc-per-node", "2"},
+              "trap '[ $RANK = 1 ] && echo \"x: disk full\" >&2 && exit 1; exit 0' TERM\n"
+              "echo >> $DIR/ready; while true; do sleep 0.01; done");
+  ASSERT_TRUE(run.wait_for("ready", 2));
+  run.send(SIGTERM);
+  EXPECT_EQ(run.wait(), 1);
+  EXPECT_THAT(run.err(), HasSubstr("its last line on stderr: x: disk full"));
+}
+
+TEST(Ringrun, RepeatsAllLinesOfAMessage) {
+  Ringrun run({}, "printf 'x: 2 faults:\\n  1. this\\n  2. that\\n[W1129 22:41:07.1 socket.cpp:7] no name\\n' >&2; exit 2");
+  EXPECT_EQ(run.wait(), 2);
+  EXPECT_THAT(run.err(), HasSubstr("ringrun: x: 2 faults:\nringrun:   1. this\nringrun:   2. that\n"));
 }
 
 TEST(Ringrun, SecondInterruptKills) {
@@ -249,6 +196,33 @@ TEST(Ringrun, NamesARankThatIsStopped) {
   ASSERT_TRUE(run.wait_for("pid", 1));
   ::kill(std::stoi(run.text_of("pid")), SIGCONT);
   EXPECT_EQ(run.wait(), 0);
+}
+
+// The others wait until their timeouts; one of them, 2, for a rank that itself waits.
+TEST(Ringrun, NamesWhoFroze) {
+  Ringrun run({"--nproc-per-node", "4"},
+              "if [ $RANK = 1 ]; then kill -STOP $$; fi\n"
+              "say() { echo \"x: communication failed: $1 group (ranks $2): all_reduce number 5 failed on rank $RANK: "
+              "no rank is known to have died; timeout 1 ms\" >&2; exit 1; }\n"
+              "[ $RANK = 2 ] && say data 0,2; say tensor 0,1,3");
+  EXPECT_EQ(run.wait(), 1);
+  const std::string err = run.err();
+  const std::string last = err.substr(err.rfind('\n', err.size() - 2) + 1);
+  EXPECT_THAT(last, HasSubstr("ringrun: rank 1 (pid"));
+  EXPECT_THAT(last, HasSubstr("froze: it is stopped"));
+  EXPECT_THAT(last, HasSubstr("all_reduce number 5 of the tensor group (ranks 0,1,3)"));
+}
+
+// The shell of rank 0 only waits; what it has started is stopped.
+TEST(Ringrun, NamesWhoFrozeBehindAScript) {
+  Ringrun run({"--nproc-per-node", "2"},
+              "export DIR\nif [ $RANK = 0 ]; then sh -c 'echo $$ > $DIR/stopped; kill -STOP $$'; fi\n"
+              "while ! [ -s $DIR/stopped ]; do sleep 0.01; done\n"
+              "while ! grep -qs ') T ' /proc/$(cat $DIR/stopped)/stat; do sleep 0.01; done\n"
+              "echo 'x: communication failed: world group (ranks 0,1): barrier number 1 failed on rank 1: no rank is known to have died' >&2\n"
+              "exit 1");
+  EXPECT_EQ(run.wait(), 1);
+  EXPECT_THAT(run.err(), HasSubstr("froze: it is stopped"));
 }
 
 TEST(Ringrun, BadOptionIsAUsageError) {

@@ -65,6 +65,16 @@ TEST(RingrunOptions, SeveralNodes) {
   EXPECT_EQ(endpoint.master_port, 77);
 }
 
+TEST(RingrunOptions, AddressesOfIpv6) {
+  EXPECT_EQ(parse({"--rdzv-endpoint", "[::1]:29612", "sh"}).options.master_addr, "::1");
+  EXPECT_EQ(parse({"--rdzv-endpoint", "[::1]:29612", "sh"}).options.master_port, 29612);
+  EXPECT_EQ(parse({"--rdzv-endpoint", "::1", "sh"}).options.master_addr, "::1");
+  EXPECT_GT(parse({"--rdzv-endpoint", "::1", "sh"}).options.master_port, 0);
+  EXPECT_EQ(parse({"--master-addr", "[fe80::1%eth0]", "sh"}).options.master_addr, "fe80::1%eth0");
+  EXPECT_THAT(complaint({"--rdzv-endpoint", "[::1]:x", "sh"}), testing::HasSubstr("\"x\""));
+  EXPECT_THAT(complaint({"--rdzv-endpoint", ":29500", "sh"}), testing::HasSubstr("expected a host"));
+}
+
 TEST(RingrunOptions, AllFaultsAtOnce) {
   const std::string all =
       complaint({"--nproc-per-node", "x", "--nnodes=2", "--master-port=99999", "no-such-program"});
@@ -83,7 +93,7 @@ TEST(RingrunOptions, AllFaultsAtOnce) {
 TEST(RingrunOptions, ThreadsAreSharedOut) {
   const RingrunCommandLine line = parse({"--nproc-per-node=100000", "sh"});
   EXPECT_THAT(line.options.environment, testing::ElementsAre(testing::Pair("OMP_NUM_THREADS", "1")));
-  EXPECT_EQ(line.notices.size(), 1u);
+  EXPECT_EQ(line.options.notices.size(), 1u);
 }
 
 TEST(RingrunOptions, Help) {

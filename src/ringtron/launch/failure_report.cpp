@@ -1,21 +1,22 @@
 #include "ringtron/launch/failure_report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <signal.h>
 #include <string.h>
 
 #include "ringtron/base/check.h"
+#include "ringtron/base/text.h"
+#include "ringtron/launch/last_words.h"
 
 namespace ringtron {
 namespace {
 
-// How run_main() announces a CommError.
-constexpr const char* kCommErrorMark = ": communication failed: ";
-
 int blame_class(const RankFailure& failure) {
   if (failure.signal != 0) return 0;
-  if (is_consequence(failure)) return 3;
-  return is_silent(failure) ? 2 : 1;
+  if (is_consequence(failure)) return 4;
+  if (!is_unclear(failure)) return 1;
+  return failure.words.empty() ? 3 : 2;
 }
 
 const char* hint(int signal) {
@@ -36,10 +37,20 @@ const char* hint(int signal) {
 }  // namespace
 
 bool is_consequence(const RankFailure& failure) {
-  return failure.signal == 0 && failure.last_line.find(kCommErrorMark) != std::string::npos;
+  return failure.signal == 0 && failure.words.find(kCommErrorMark) != std::string::npos;
 }
 
-bool is_silent(const RankFailure& failure) { return failure.signal == 0 && failure.last_line.empty(); }
+bool is_unclear(const RankFailure& failure) {
+  return failure.signal == 0 && !is_statement(failure.words);
+}
+
+bool waited_in_vain(const RankFailure& failure) {
+  if (!is_consequence(failure)) return false;
+  for (const char* mark : {"no rank is known to have died", "imed out", "imeout", "never came", "did not come"}) {
+    if (failure.words.find(mark) != std::string::npos) return true;
+  }
+  return false;
+}
 
 std::size_t first_cause(std::span<const RankFailure> failures) {
   RT_CHECK(!failures.empty(), "expected at least one failed rank");
@@ -57,6 +68,21 @@ std::string describe(const RankFailure& failure) {
   }
   return fmt::format("rank {} (pid {}) ended with exit code {}", failure.rank, failure.pid,
                      failure.exit_code);
+}
+
+std::vector<std::string> words_of(const RankFailure& failure) {
+  std::vector<std::string> lines = split(failure.words, '\n');
+  if (failure.words.empty()) return {};
+  if (lines.size() == 1) return {"its last line on stderr: " + lines[0]};
+  lines.insert(lines.begin(), "its last lines on stderr:");
+  return lines;
+}
+
+std::string describe_stop(int signal, std::span<const int> ended_of_it, bool killed) {
+  const std::string by = "stopped by " + signal_name(signal);
+  if (killed) return by + "; ranks that did not end by themselves were killed";
+  if (ended_of_it.empty()) return by + "; all ranks ended by themselves, with exit code 0";
+  return fmt::format("{}; {} {} ended of it", by, ended_of_it.size() == 1 ? "rank" : "ranks", fmt::join(ended_of_it, ", "));
 }
 
 int shell_exit_code(const RankFailure& failure) {

@@ -111,8 +111,27 @@ const char* step_or_job(const Reader& env, const char* step, const char* job) {
   return env.has(step) ? step : job;
 }
 
+// Steps that are no srun: the batch script itself and the shell of salloc, which Slurm numbers from the top.
+bool is_step_of_srun(const Reader& env) {
+  if (env.has("SLURM_STEP_NUM_TASKS")) return true;
+  const std::optional<std::string> step = env.has("SLURM_STEP_ID") ? env.text("SLURM_STEP_ID") : env.text("SLURM_STEPID");
+  return step && !step->starts_with("42949672") && *step != "batch" && *step != "interactive";
+}
+
+// Inside a batch script SLURM_PROCID is 0 and SLURM_NTASKS what the job asked for, although there is one process.
+std::string forgotten_srun(const Reader& env, const LaunchEnvironment& out) {
+  if (out.rank != 0 || out.world_size == 1 || is_step_of_srun(env)) return "";
+  return fmt::format("SLURM_NTASKS is {} but this looks like one process of a batch script, not a step of srun (no SLURM_STEP_ID): start "
+                     "the program with srun, or with ringrun on one node; for a single process unset SLURM_PROCID",
+                     out.world_size);
+}
+
 LaunchEnvironment read_slurm(const Reader& env) {
   LaunchEnvironment out = {.launcher = Launcher::slurm};
+  // Without --ntasks a batch script has no SLURM_NTASKS; srun sets it always.
+  if (!env.has("SLURM_NTASKS") && !env.has("SLURM_STEP_NUM_TASKS") && env.number("SLURM_PROCID") == 0 && !is_step_of_srun(env)) {
+    return {};
+  }
   out.rank = env.required("SLURM_PROCID", "SLURM_NTASKS");
   out.world_size = env.required(step_or_job(env, "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"), "SLURM_PROCID");
   out.local_rank = env.required("SLURM_LOCALID", "SLURM_PROCID");
@@ -121,6 +140,7 @@ LaunchEnvironment read_slurm(const Reader& env) {
   const std::optional<std::string> per_node = env.text(tasks);
   out.local_world_size = per_node ? slurm_tasks_on_node(tasks, *per_node, out.node_rank)
                                   : env.number("SLURM_NTASKS_PER_NODE").value_or(out.world_size);
+  out.hint = forgotten_srun(env, out);
   return out;
 }
 
@@ -146,7 +166,7 @@ int default_port(const Reader& env, const LaunchEnvironment& out) {
   if (out.launcher != Launcher::slurm) return kDefaultPort;
   const char* id = env.has("SLURM_JOB_ID") ? "SLURM_JOB_ID" : "SLURM_JOBID";
   // The step is added so that two steps of one job do not meet.
-  const int step = env.number("SLURM_STEP_ID").value_or(0);
+  const int step = is_step_of_srun(env) ? env.number("SLURM_STEP_ID").value_or(0) : 0;
   return kFirstSlurmPort +
          (env.required(id, "SLURM_PROCID") % kSlurmPorts + step % kSlurmPorts) % kSlurmPorts;
 }
@@ -192,6 +212,20 @@ std::string first_slurm_host(const std::string& node_list) {
   return host;
 }
 
+std::string without_brackets(const std::string& host) {
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  return bracketed ? host.substr(1, host.size() - 2) : host;
+}
+
+Endpoint split_endpoint(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos) return {text, ""};
+  const bool bracketed = text.front() == '[';
+  if (bracketed && text.back() == ']') return {without_brackets(text), ""};
+  if (!bracketed && text.find(':') != colon) return {text, ""};  // an IPv6 address alone
+  return {without_brackets(text.substr(0, colon)), text.substr(colon + 1)};
+}
+
 LaunchEnvironment read_launch_environment(const EnvironmentLookup& lookup) {
   const Reader env(lookup);
   LaunchEnvironment out;
@@ -210,7 +244,7 @@ LaunchEnvironment read_launch_environment(const EnvironmentLookup& lookup) {
     out = read_mpich(env);
   }
   const std::optional<std::string> address = env.text("MASTER_ADDR");
-  out.master_addr = address && !address->empty() ? *address : default_address(env, out);
+  out.master_addr = address && !address->empty() ? without_brackets(*address) : default_address(env, out);
   out.master_port = env.number("MASTER_PORT").value_or(default_port(env, out));
   check_environment(out);
   return out;

@@ -20,6 +20,7 @@ struct LaunchEnvironment {
   int node_rank = 0;
   std::string master_addr = "127.0.0.1";  // where rank 0 listens
   int master_port = 0;                    // 0 only for a process alone
+  std::string hint = {};                  // what the user has probably forgotten, for when the others do not come; most often empty
 };
 
 // The value of one variable, or nothing if it is not set.
@@ -35,5 +36,15 @@ std::optional<std::string> process_environment(const char* name);
 
 // The first host of a Slurm list: "gpu[003-006,9],cpu1" -> "gpu003". ConfigError if a bracket is not closed.
 std::string first_slurm_host(const std::string& node_list);
+
+// "node0:29500" -> node0 and 29500. An IPv6 address may stand in brackets, and must before a port: "[::1]:29500", "[::1]", "::1".
+struct Endpoint {
+  std::string host;
+  std::string port;  // empty if none is given
+};
+Endpoint split_endpoint(const std::string& text);
+
+// "[::1]" -> "::1", the form that the system's functions take; anything else as it is.
+std::string without_brackets(const std::string& host);
 
 }  // namespace ringtron

@@ -1,6 +1,5 @@
 #include "ringtron/launch/line_relay.h"
 
-#include <poll.h>
 #include <unistd.h>
 
 #include <array>
@@ -14,40 +13,33 @@ namespace {
 
 constexpr std::size_t kLongestLine = 64 * 1024;
 
-// Gives up silently when nobody reads any more: a closed terminal must not end a training run.
-void write_whole(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t n = ::write(fd, text.data(), text.size());
-    if (n >= 0) {
-      text.remove_prefix(static_cast<std::size_t>(n));
-    } else if (errno == EAGAIN) {
-      pollfd wait = {.fd = fd, .events = POLLOUT, .revents = 0};
-      ::poll(&wait, 1, -1);
-    } else if (errno != EINTR) {
-      return;
-    }
-  }
-}
+constexpr std::size_t kReadSize = 16 * 1024;
+constexpr int kReadsOfPump = 4;
+constexpr int kReadsOfFinish = 128;  // more than any pipe holds; who still writes then is no rank
 
 }  // namespace
 
-LineRelay::LineRelay(int from, int to, std::string prefix)
-    : from_(from), to_(to), prefix_(std::move(prefix)) {}
+LineRelay::LineRelay(int from, OutputQueue& to, std::string prefix) : from_(from), to_(&to), prefix_(std::move(prefix)) {}
 
 LineRelay::LineRelay(LineRelay&& other) noexcept
     : from_(std::exchange(other.from_, -1)),
       to_(other.to_),
       prefix_(std::move(other.prefix_)),
       partial_(std::move(other.partial_)),
-      last_line_(std::move(other.last_line_)) {}
+      last_line_(std::move(other.last_line_)),
+      words_(std::move(other.words_)) {}
 
 LineRelay::~LineRelay() {
   if (from_ >= 0) ::close(from_);
 }
 
 void LineRelay::pump() {
-  std::array<char, 16 * 1024> buffer;
-  while (from_ >= 0) {
+  pump(kReadsOfPump);
+}
+
+void LineRelay::pump(int reads) {
+  std::array<char, kReadSize> buffer;
+  for (int i = 0; i < reads && from_ >= 0; ++i) {
     const ssize_t n = ::read(from_, buffer.data(), buffer.size());
     if (n > 0) {
       take({buffer.data(), static_cast<std::size_t>(n)});
@@ -61,7 +53,7 @@ void LineRelay::pump() {
 }
 
 void LineRelay::finish() {
-  pump();
+  pump(kReadsOfFinish);
   if (!partial_.empty()) forward(std::exchange(partial_, {}));
   if (from_ >= 0) ::close(std::exchange(from_, -1));
 }
@@ -78,10 +70,11 @@ void LineRelay::take(std::string_view bytes) {
 
 void LineRelay::forward(std::string_view line) {
   if (!trim(line).empty()) last_line_ = line;
+  words_.hear(line);
   std::string text = prefix_;
   text.append(line);
   text.push_back('\n');
-  write_whole(to_, text);
+  to_->put(std::move(text));
 }
 
 }  // namespace ringtron

@@ -8,7 +8,7 @@
 
 namespace ringtron {
 
-int usable_cores();                             // those this process may run on
+int usable_cores();                             // those this process may run on, as far as its control group lets it
 int usable_gpus(const EnvironmentLookup& env);  // NVIDIA devices, CUDA_VISIBLE_DEVICES respected
 
 // A TCP port that nobody listens on at this moment. Throws IoError.

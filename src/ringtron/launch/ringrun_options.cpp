@@ -10,6 +10,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
+#include "ringtron/launch/core_share.h"
 #include "ringtron/launch/local_machine.h"
 
 namespace ringtron {
@@ -170,11 +171,12 @@ class Builder {
     std::string port = has("--master-port") ? text("--master-port") : "";
     if (has("--master-addr")) options.master_addr = text("--master-addr");
     if (has("--rdzv-endpoint") && !has("--master-addr")) {
-      const std::string endpoint = text("--rdzv-endpoint");
-      const std::size_t colon = endpoint.rfind(':');
-      options.master_addr = endpoint.substr(0, colon);
-      if (colon != std::string::npos && port.empty()) port = endpoint.substr(colon + 1);
+      const Endpoint endpoint = split_endpoint(text("--rdzv-endpoint"));
+      options.master_addr = endpoint.host;
+      if (port.empty()) port = endpoint.port;
     }
+    if (options.master_addr.empty()) fault("--master-addr, --rdzv-endpoint: expected a host, got nothing before the port");
+    options.master_addr = without_brackets(options.master_addr);
     if (!port.empty()) words_.given["--master-port"] = port;
     options.master_port =
         number("--master-port", options.nodes > 1 ? 29500 : 0, options.nodes > 1 ? 1 : 0, 65535);
@@ -200,11 +202,11 @@ class Builder {
   }
 
   void set_threads() {
-    if (env_("OMP_NUM_THREADS")) return;
+    if (threads_are_set(env_)) return;
     const int cores = usable_cores();
     const int threads = std::max(1, cores / line_.options.ranks_per_node);
     line_.options.environment.emplace_back("OMP_NUM_THREADS", std::to_string(threads));
-    line_.notices.push_back(fmt::format("OMP_NUM_THREADS is not set: each of {} ranks gets {} of {} cores",
+    line_.options.notices.push_back(fmt::format("OMP_NUM_THREADS is not set: each of {} ranks gets {} of {} cores",
                                         line_.options.ranks_per_node, threads, cores));
   }
 

@@ -13,8 +13,7 @@ namespace ringtron {
 struct RingrunCommandLine {
   bool help = false;                 // then nothing else counts
   RankCommand command;               // program already found
-  SupervisorOptions options;         // addresses, port and threads filled in
-  std::vector<std::string> notices;  // what the user should know before the ranks start
+  SupervisorOptions options;         // addresses, port, threads and notices filled in
 };
 
 // `arguments` without the program's own name. Options are read up to the first word that is none; what

@@ -12,6 +12,7 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/config/validate.h"
+#include "ringtron/launch/core_share.h"
 #include "ringtron/launch/local_machine.h"
 #include "ringtron/launch/supervisor.h"
 #include "ringtron/tools/progress_line.h"
@@ -159,7 +160,7 @@ SupervisorOptions supervisor_options(int ranks) {
   out.ranks_per_node = ranks;
   out.master_port = free_port();
   out.prefix_lines = false;
-  if (!process_environment("OMP_NUM_THREADS")) {
+  if (!threads_are_set(process_environment)) {
     out.environment.emplace_back("OMP_NUM_THREADS", std::to_string(std::max(1, usable_cores() / ranks)));
   }
   return out;

@@ -1,0 +1,42 @@
+#include "ringtron/launch/signal_queue.h"
+
+#include <fmt/format.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "ringtron/base/error.h"
+
+namespace ringtron {
+
+SignalQueue::SignalQueue() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGCHLD);
+  for (const int signal : kForwardedSignals) {
+    struct sigaction now;
+    ::sigaction(signal, nullptr, &now);
+    if (now.sa_handler != SIG_IGN) ::sigaddset(&set, signal);
+  }
+  ::sigprocmask(SIG_BLOCK, &set, &mask_before_);
+  pipe_before_ = ::signal(SIGPIPE, SIG_IGN);
+  fd_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (fd_ < 0) throw IoError(fmt::format("cannot receive signals: {}", std::strerror(errno)));
+}
+
+SignalQueue::~SignalQueue() {
+  ::close(fd_);
+  ::signal(SIGPIPE, pipe_before_);
+  ::sigprocmask(SIG_SETMASK, &mask_before_, nullptr);
+}
+
+std::vector<int> SignalQueue::all() {
+  std::vector<int> signals;
+  signalfd_siginfo info;
+  while (::read(fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) signals.push_back(static_cast<int>(info.ssi_signo));
+  return signals;
+}
+
+}  // namespace ringtron

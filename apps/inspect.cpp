@@ -5,6 +5,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
+#include "ringtron/base/text.h"
 #include "ringtron/checkpoint/describe_checkpoint.h"
 #include "ringtron/config/parse.h"
 #include "ringtron/data/dataset_split.h"
@@ -84,7 +85,7 @@ int main(int argc, char** argv) {
     } catch (const CLI::Success& e) {
       return app.exit(e);
     } catch (const CLI::ParseError& e) {
-      throw ConfigError(std::string(e.what()) + ". See --help");
+      throw ConfigError(excerpt(e.what(), 400) + ". See --help");
     }
     if (*data) return inspect_data(data->remaining(), flags);
     if (*checkpoint) {

@@ -230,6 +230,19 @@ TEST(Preprocess, WhatMayNotBeMeantIsTold) {
                                         HasSubstr("--vocab-file"), HasSubstr("stands inside 1 documents")));
 }
 
+TEST(Preprocess, AKeyWithoutAnyTextIsTold) {
+  testing::TempDir dir;
+  write_file_atomically(dir / "in.jsonl", "{\"a\": \"1\", \"b\": \"\"}\n{\"a\": \"\\ud800\"}\n");
+  PreprocessOptions o = options(dir, dir / "in.jsonl");
+  o.encoder.json_keys = {"a", "b"};
+  o.encoder.append_eod = true;
+  Told told;
+  const auto summary = preprocess(o, told.report(), kGoOn);
+  EXPECT_THAT(summary.tokens, ElementsAre(2, 0));
+  EXPECT_THAT(told.notices, ElementsAre(HasSubstr("data_b_document: no document has text")));
+  EXPECT_THAT(told.bad, ElementsAre(HasSubstr("\"b\", which is missing")));
+}
+
 TEST(Preprocess, OutputsThatCannotBeMadeAreRefusedBeforeReading) {
   testing::TempDir dir;
   write_file_atomically(dir / "in.jsonl", "{\"text\": \"words that the tokenizer refuses\"}\n");

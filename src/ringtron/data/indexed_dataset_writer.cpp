@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <limits>
@@ -74,6 +75,16 @@ void IndexedDatasetWriter::add_part(std::span<const std::int32_t> tokens) {
                     "the document",
                     open_length_));
   }
+  tokens_ += static_cast<std::int64_t>(tokens.size());
+  while (!tokens.empty()) {
+    const std::size_t count = std::min(tokens.size(), kBufferBytes);
+    buffer_tokens(tokens.first(count));
+    tokens = tokens.subspan(count);
+    if (buffer_.size() >= kBufferBytes) flush();
+  }
+}
+
+void IndexedDatasetWriter::buffer_tokens(std::span<const std::int32_t> tokens) {
   switch (type_) {
     case TokenType::u8:
       append_tokens<std::uint8_t>(buffer_, tokens, type_);
@@ -93,8 +104,6 @@ void IndexedDatasetWriter::add_part(std::span<const std::int32_t> tokens) {
     default:
       append_tokens<std::int32_t>(buffer_, tokens, type_);
   }
-  tokens_ += static_cast<std::int64_t>(tokens.size());
-  if (buffer_.size() >= kBufferBytes) flush();
 }
 
 void IndexedDatasetWriter::end_sequence() {

@@ -44,6 +44,7 @@ class IndexedDatasetWriter {
   std::int64_t tokens() const { return tokens_; }
 
  private:
+  void buffer_tokens(std::span<const std::int32_t> tokens);
   void flush();
   void write_index(PendingFile& file) const;
 

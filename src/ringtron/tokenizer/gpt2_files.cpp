@@ -162,7 +162,8 @@ std::int32_t find_part(const IdOfToken& ids, const std::string& token, const std
 
 void read_merges(const IdOfToken& ids, const std::filesystem::path& path, BpeModel& model) {
   const std::string content = read_option_file("--merge-file", path);
-  std::size_t begin = 0;
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  std::size_t begin = content.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
   for (int number = 1; begin < content.size(); ++number) {
     const std::size_t end = std::min(content.find('\n', begin), content.size());
     std::string line = content.substr(begin, end - begin);

@@ -24,7 +24,7 @@ std::string extension_below_gz(std::filesystem::path path) {
   return lower(path.extension().string());
 }
 
-std::string shown(const std::string& path) { return path == "-" ? "standard input" : path; }
+std::string shown(const std::string& path) { return path == "-" ? "standard input" : excerpt(path, 400); }
 
 std::string_view behind(std::string_view text, const char* space) {
   const std::size_t at = text.find_first_not_of(space);

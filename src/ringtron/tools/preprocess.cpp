@@ -180,6 +180,9 @@ void tell_doubtful_text(const PreprocessSummary& summary, const std::function<vo
     notice(fmt::format("{} times a half of a surrogate pair (\\ud800 to \\udfff) stands alone in the text; read as U+FFFD",
                        summary.lone_surrogates));
   }
+  for (std::size_t i = 0; i < summary.tokens.size(); ++i) {
+    if (summary.tokens[i] == 0) notice(fmt::format("{}: no document has text under this key", summary.prefixes[i]));
+  }
   if (summary.eod_inside > 0) {
     notice(fmt::format("the end-of-document token stands inside {} documents: training will see more, shorter ones",
                        summary.eod_inside));

@@ -6,6 +6,7 @@
 #include "ringtron/base/pending_file.h"
 #include "ringtron/tokenizer/bpe_trainer.h"
 #include "ringtron/tools/document_texts.h"
+#include "ringtron/tools/json_line.h"
 #include "ringtron/tools/output_place.h"
 
 namespace {
@@ -63,6 +64,7 @@ int run(Options options) {
     if (due(last)) print_line("read {:.1f} MB, {} words", trainer.bytes() / 1e6, trainer.distinct_words());
   });
   if (counts.skipped > 0) warn_line("{} bad lines were skipped: nothing was learned from them", counts.skipped);
+  if (counts.lone_surrogates > 0) warn_line(describe_lone_surrogates(counts.lone_surrogates));
   if (trainer.bytes() == 0) {
     throw ConfigError(fmt::format("--input {}: expected text to learn from, got {} documents without any and {} bad lines. "
                                   "Look at --input and --json-keys", excerpt(join(options.inputs, ",")), counts.documents,

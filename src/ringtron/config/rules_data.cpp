@@ -64,7 +64,7 @@ constexpr Rule kRules[] = {
      "leave out --split"},
     {"--split", [](In in) { return !data(in).split.empty() && !is_split(data(in).split); },
      [](In in) {
-       return fmt::format("--split: expected up to three shares such as 99,1,0, got '{}'", data(in).split);
+       return fmt::format("--split: expected up to three shares such as 99,1,0, got '{}'", excerpt(data(in).split));
      },
      "give training, validation and test shares, not all 0"},
     {"--tokenizer-type --vocab-file --merge-file",

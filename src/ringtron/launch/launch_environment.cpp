@@ -24,7 +24,7 @@ int parse_number(const char* name, std::string_view text) {
     throw ConfigError(
         fmt::format("environment variable {}: expected a whole number, got \"{}\"; unset it or start the "
                     "program through ringrun",
-                    name, text));
+                    name, excerpt(text)));
   }
   return value;
 }
@@ -103,7 +103,7 @@ int slurm_tasks_on_node(const char* name, const std::string& tasks_per_node, int
   throw ConfigError(
       fmt::format("environment variable {}: expected an entry for this node, got \"{}\"; start the program "
                   "through srun",
-                  name, tasks_per_node));
+                  name, excerpt(tasks_per_node)));
 }
 
 // The variables of the step (srun) count more than those of the whole job.
@@ -203,7 +203,8 @@ std::string first_slurm_host(const std::string& node_list) {
     const std::size_t close = node_list.find(']', at);
     if (close == std::string::npos) {
       throw ConfigError(fmt::format(
-          "Slurm's node list: expected a closing bracket, got \"{}\"; set MASTER_ADDR instead", node_list));
+          "Slurm's node list: expected a closing bracket, got \"{}\"; set MASTER_ADDR instead",
+          excerpt(node_list)));
     }
     host += node_list.substr(at + 1, std::min(node_list.find_first_of("-,]", at), close) - at - 1);
     at = node_list.find_first_of("[,", close);

@@ -147,7 +147,7 @@ class Builder {
     const std::optional<int> value = whole_number(text(name));
     if (value && *value >= least && *value <= most) return *value;
     fault(
-        fmt::format("{}: expected a whole number from {} to {}, got \"{}\"", name, least, most, text(name)));
+        fmt::format("{}: expected a whole number from {} to {}, got \"{}\"", name, least, most, excerpt(text(name))));
     return fallback;
   }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
 
 namespace ringtron {
 namespace {
@@ -53,7 +54,7 @@ T number_of(const ScheduleState& state, const std::string& key) {
     throw ConfigError(
         fmt::format("Schedule state of the checkpoint: expected a number for '{}', got '{}'; the "
                     "checkpoint is damaged, load another one",
-                    key, text));
+                    key, excerpt(text)));
   return value;
 }
 

@@ -31,6 +31,7 @@ DocumentCounts for_each_text(std::vector<InputFile> files, const std::vector<std
         for (const std::string& text : json.texts(key)) visit(text);
       }
       ++counts.documents;
+      counts.lone_surrogates += json.lone_surrogates();
     } else if (++counts.skipped <= kSkippedTold) {
       context.notice(fmt::format("{}: {}; skipped", place_of(document),
                                  document.fault.empty() ? json.fault() : document.fault));

@@ -13,7 +13,8 @@ namespace ringtron {
 
 struct DocumentCounts {
   std::int64_t documents = 0;
-  std::int64_t skipped = 0;  // lines that are no document; the first few were told
+  std::int64_t skipped = 0;          // lines that are no document; the first few were told
+  std::int64_t lone_surrogates = 0;  // read as U+FFFD
 };
 
 // Calls visit(text) for each key of each document: on each text of a list, and on the pieces of a long plain text, which

@@ -49,4 +49,7 @@ class JsonLine {
   std::int64_t lone_surrogates_ = 0;
 };
 
+// The line for a user in whose texts there were so many.
+std::string describe_lone_surrogates(std::int64_t count);
+
 }  // namespace ringtron

@@ -177,8 +177,7 @@ void tell_doubtful_options(const PreprocessOptions& options, const Tokenizer& to
 
 void tell_doubtful_text(const PreprocessSummary& summary, const std::function<void(const std::string&)>& notice) {
   if (summary.lone_surrogates > 0) {
-    notice(fmt::format("{} times a half of a surrogate pair (\\ud800 to \\udfff) stands alone in the text; read as U+FFFD",
-                       summary.lone_surrogates));
+    notice(describe_lone_surrogates(summary.lone_surrogates));
   }
   for (std::size_t i = 0; i < summary.tokens.size(); ++i) {
     if (summary.tokens[i] == 0) notice(fmt::format("{}: no document has text under this key", summary.prefixes[i]));

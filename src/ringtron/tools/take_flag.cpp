@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
 
 namespace ringtron {
 namespace {
@@ -18,7 +19,7 @@ bool is_called(std::string word, std::string_view name) {
 }
 
 [[noreturn]] void refuse(std::string_view name, std::string_view expected, const std::string& got) {
-  throw ConfigError(fmt::format("{}: expected {}, got '{}'. See --help", name, expected, got));
+  throw ConfigError(fmt::format("{}: expected {}, got '{}'. See --help", name, expected, excerpt(got)));
 }
 
 template <class Number>

@@ -35,7 +35,7 @@ std::vector<CpTransport> transports_in(const std::string& list) {
       throw ConfigError(
           fmt::format("--transports: expected p2p, all_gather, a2a or a2a+p2p, with a comma between two of "
                       "them, got '{}'. See --help",
-                      list));
+                      excerpt(list)));
     }
   }
   return transports;

@@ -61,7 +61,7 @@ CpFault fault_of(const std::string& text) {
     names.emplace_back(known.name);
   }
   throw ConfigError(
-      fmt::format("--inject: expected one of {}, got '{}'. Choose one", join(names, ", "), text));
+      fmt::format("--inject: expected one of {}, got '{}'. Choose one", join(names, ", "), excerpt(text)));
 }
 
 int world_size_of(std::optional<int> asked, const LaunchEnvironment& environment, bool started_by_us,

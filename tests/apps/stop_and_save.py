@@ -8,6 +8,7 @@ import json
 import pathlib
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,6 +235,30 @@ def nothing_to_train_is_told(b):
         demand(b.run("--lr", "1e-3", "--train-iters", length, "--override-opt-param-scheduler", "--eval-iters", 1, "--load", b.save,
                      *b.saving()), 0, rf"nothing to train: the checkpoint is at iteration 4, the run ends at {length}", r"on test set")
     demand(b.run("--lr", "1e-3", "--train-samples", 1), 2, r"--train-samples: expected at least one global batch of 2, got 1")
+
+
+@case
+def nothing_to_do_is_told(b):
+    demand(b.run("--skip-train", "--eval-iters", 0), 0, r"nothing to do: --skip-train was given, and --eval-iters is 0")
+
+
+@case
+def what_a_restart_forgets_is_told_in_training(b):
+    for flags in (["--no-load-optim"], ["--finetune"]):
+        demand(b.run(*LENGTH, "--override-opt-param-scheduler", *b.saving(), "--load", f"{b.save}/", *flags), 0,
+               rf"WARNING: {flags[0]} with --load equal to --save")
+
+
+@case
+def a_folder_removed_under_the_run_is_made_again(b):
+    def act(run, line):
+        if re.search(r"iteration +3/", line):
+            shutil.rmtree(b.save)
+        if re.search(r"iteration +[5-9]/", line):
+            run.send_signal(signal.SIGTERM)
+    code, text = b.until(act, "--lr", "1e-3", "--train-iters", ENDLESS, "--eval-iters", 0, *b.saving(ENDLESS))
+    demand((code, text), 0, r"after receiving SIGTERM", r"successfully saved")
+    assert (b.save / ".lease").exists() and len(b.iterations()) == 1
 
 
 @case

@@ -167,6 +167,20 @@ TEST_F(Leftovers, TheLeaseRefusesASecondRunUnderEveryName) {
   EXPECT_EQ(read_file(outside() / "manifest.json"), "precious");
 }
 
+TEST_F(Leftovers, ALeaseWhoseFileIsGoneIsNotHeld) {
+  const SaveLease first(save());
+  EXPECT_TRUE(first.is_held());
+  fs::remove(save() / ".lease");
+  EXPECT_FALSE(first.is_held());
+  {
+    const SaveLease again(save());
+    EXPECT_TRUE(again.is_held());
+    EXPECT_FALSE(first.is_held());  // another file by now
+  }
+  fs::remove_all(save());
+  EXPECT_TRUE(SaveLease(save()).is_held());
+}
+
 // From any operation on nothing can be written: the save fails, what was there stays, and its leftovers go.
 TEST_F(Leftovers, AFullDiskLeavesWhatWasThere) {
   FaultyFileSystem counting;

@@ -8,7 +8,7 @@ namespace ringtron {
 namespace {
 
 TEST(StopSignals, EachIsKeptFromStartUpOn) {
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGXCPU}) {
     StopSignals signals;
     EXPECT_EQ(signals.received(), 0);
     signals.enter("at the test");

@@ -17,6 +17,8 @@
 namespace ringtron {
 namespace {
 
+constexpr const char* kLockName = ".lease";
+
 std::string holder_of(int fd) {
   char text[256];
   const ssize_t n = ::pread(fd, text, sizeof text, 0);
@@ -64,20 +66,23 @@ SaveLease::SaveLease(std::filesystem::path save_folder) : save_folder_(std::move
   std::error_code error;
   std::filesystem::create_directories(save_folder_, error);
   if (error) throw IoError(fmt::format("cannot make folder {}: {}", save_folder_.string(), error.message()));
-  const auto path = save_folder_ / ".lease";
-  bool is_file = false;
+  const auto path = save_folder_ / kLockName;
   do {
     if (fd_ >= 0) ::close(fd_);
     fd_ = open_lock_file(path);
-    is_file = fd_ >= 0;
-    if (!is_file) {
+    is_file_ = fd_ >= 0;
+    if (!is_file_) {
       warn_line("{} cannot be a lock ({}); the folder itself is locked instead", path.string(), std::strerror(errno));
       fd_ = ::open(save_folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
       if (fd_ < 0) throw IoError(fmt::format("cannot open folder {}: {}", save_folder_.string(), std::strerror(errno)));
     }
-    lock(is_file ? path : save_folder_);
-  } while (is_file && !is_still_named(fd_, path));
-  if (is_file) write_holder(fd_);
+    lock(is_file_ ? path : save_folder_);
+  } while (is_file_ && !is_still_named(fd_, path));
+  if (is_file_) write_holder(fd_);
+}
+
+bool SaveLease::is_held() const {
+  return !is_file_ || is_still_named(fd_, save_folder_ / kLockName);
 }
 
 void SaveLease::lock(const std::filesystem::path& path) {

@@ -18,11 +18,15 @@ class SaveLease {
   SaveLease& operator=(const SaveLease&) = delete;
   const std::filesystem::path& save_folder() const { return save_folder_; }
 
+  // False if someone has removed the lock file, or the folder, since: a second run would not notice this one. Take another.
+  bool is_held() const;
+
  private:
   void lock(const std::filesystem::path& path);
 
   std::filesystem::path save_folder_;
   int fd_ = -1;
+  bool is_file_ = false;  // or the folder itself
 };
 
 }  // namespace ringtron

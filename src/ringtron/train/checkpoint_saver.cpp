@@ -154,7 +154,7 @@ void CheckpointSaver::save(const TrainingState& state) {
   try {
     together(job_.world(), [&] {
       if (!job_.is_first_rank()) return;
-      if (!lease_) lease_ = std::make_unique<SaveLease>(config.save);
+      if (!lease_ || !lease_->is_held()) lease_ = std::make_unique<SaveLease>(config.save);
       name = writer.prepare(*lease_);
     });
     writer.write_into(gather_texts(job_.world(), name)[0]);

@@ -26,8 +26,9 @@ class CheckpointSaver {
   // limit on file sizes.
   void warn_of_space(const TrainingState& state, std::int64_t train_iterations) const;
 
-  // Collective over all ranks. All of them return, or all throw (IoError: disk full and the like; the previous checkpoint
-  // is untouched, what the failed save has left is removed, and a later save may work).
+  // Collective over all ranks. All of them return, or all throw (IoError: disk full and the like; ConfigError: the lock file
+  // was removed, and another run has taken the folder). The previous checkpoint is untouched, what the failed save has left is
+  // removed, and a later save may work.
   void save(const TrainingState& state);
 
   // For a message: the newest complete checkpoint in --save, or that there is none.

@@ -11,7 +11,11 @@
 namespace ringtron {
 namespace {
 
-constexpr std::array<int, 4> kSignals = {SIGTERM, SIGINT, SIGUSR1, SIGHUP};
+constexpr std::array<int, 6> kSignals = {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGXCPU};
+
+// Whoever ignores these beforehand (nohup) does not mean a run to end of them.
+bool stays_ignored(int signal) { return signal == SIGHUP || signal == SIGUSR2 || signal == SIGXCPU; }
+
 constexpr unsigned kStartUpGrace = 10;  // seconds
 std::atomic<int> received_signal{0};
 std::atomic<bool> installed{false};
@@ -65,7 +69,7 @@ StopSignals::StopSignals() {
   action.sa_handler = on_signal;
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
     ::sigaction(kSignals[i], nullptr, &before[i]);
-    if (kSignals[i] == SIGHUP && before[i].sa_handler == SIG_IGN) continue;
+    if (stays_ignored(kSignals[i]) && before[i].sa_handler == SIG_IGN) continue;
     ::sigaction(kSignals[i], &action, nullptr);
   }
 }
@@ -94,6 +98,8 @@ const char* signal_name(int signal) {
     case SIGINT: return "SIGINT";
     case SIGUSR1: return "SIGUSR1";
     case SIGHUP: return "SIGHUP";
+    case SIGUSR2: return "SIGUSR2";
+    case SIGXCPU: return "SIGXCPU";
     default: return "a signal";
   }
 }

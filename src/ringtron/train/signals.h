@@ -1,7 +1,7 @@
 // Ctrl-C and preemption: a request to stop that the run sees between two steps.
 //
-// SIGTERM, SIGINT, SIGUSR1 and SIGHUP (unless it was ignored before, as under nohup) set a flag while a StopSignals lives;
-// the run then saves and ends. A second SIGINT ends the process at once. One StopSignals per process: signals belong to
+// SIGTERM, SIGINT, SIGUSR1, and SIGHUP, SIGUSR2 and SIGXCPU unless they were ignored before (as under nohup), set a flag while
+// a StopSignals lives; the run then saves and ends. A second SIGINT ends the process at once. One StopSignals per process: signals belong to
 // the process, so this is its one piece of global state, and it is private to signals.cpp.
 #pragma once
 

@@ -88,7 +88,13 @@ void Trainer::train() {
 
 void Trainer::evaluate_at_the_end() {
   const Progress& progress = parts_.state.progress;
-  if (parts_.job.config().evaluation.eval_iters == 0) return;
+  const Config& config = parts_.job.config();
+  const bool has_data = parts_.data.has(Split::valid) || parts_.data.has(Split::test);
+  if (config.batch.skip_train && parts_.job.is_first_rank() && (config.evaluation.eval_iters == 0 || !has_data)) {
+    warn_line("nothing to do: --skip-train was given, and {}",
+              has_data ? "--eval-iters is 0" : "the data has no validation and no test part (--split)");
+  }
+  if (config.evaluation.eval_iters == 0) return;
   const std::string at = fmt::format("iteration {} on ", progress.iteration);
   if (evaluate(Split::valid, progress.consumed_valid_samples, at + "validation set")) {
     evaluate(Split::test, 0, at + "test set");
@@ -155,19 +161,25 @@ void Trainer::save_the_rest() {
   }
 }
 
-// What a machine does wrong (IoError: disk full; a limit on files; no memory for host copies) is worth another try.
+// What a machine or another run does wrong (disk full, a limit on files, no memory for host copies, the folder taken over) is
+// worth another try.
 bool Trainer::try_to_save() {
   parts_.step.demand_finite();  // nothing is kept that a NaN has touched
   const std::int64_t iteration = parts_.state.progress.iteration;
+  save_problem_.clear();
   try {
     parts_.saver.save(parts_.state);
   } catch (const IoError& e) {
     save_problem_ = e.what();
-    save_schedule_.failed(iteration);
-    return false;
+  } catch (const ConfigError& e) {
+    save_problem_ = e.what();
   }
-  save_schedule_.saved(iteration);
-  return true;
+  if (save_problem_.empty()) {
+    save_schedule_.saved(iteration);
+  } else {
+    save_schedule_.failed(iteration);
+  }
+  return save_problem_.empty();
 }
 
 void Trainer::demand_saved() {

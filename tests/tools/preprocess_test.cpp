@@ -186,14 +186,16 @@ TEST(Preprocess, SentencesAreSequencesOfOneDocument) {
 
 TEST(Preprocess, AListOfSentencesIsOneDocument) {
   testing::TempDir dir;
-  write_file_atomically(dir / "in.jsonl", "{\"text\": [\"1 2\", \"\", \"3\"]}\n{\"text\": []}\n{\"text\": [4]}\n");
+  write_file_atomically(dir / "in.jsonl", "{\"text\": [\"1 2\", \"\", \"3\", \"6\"]}\n{\"text\": []}\n{\"text\": [4]}\n");
   PreprocessOptions o = options(dir, dir / "in.jsonl");
   o.encoder.append_eod = true;
   const std::int32_t eod = make_tokenizer(o.tokenizer)->eod();
   for (const bool split : {false, true}) {
     o.encoder.split_sentences = split;
-    const auto summary = run(o);
-    EXPECT_THAT(sequences(summary.prefixes[0]), ElementsAre(ElementsAre(1, 2), ElementsAre(3, eod)));
+    Told told;
+    const auto summary = preprocess(o, told.report(), kGoOn);
+    EXPECT_THAT(told.notices, ElementsAre(HasSubstr("2 documents hold 3 sequences")));
+    EXPECT_THAT(sequences(summary.prefixes[0]), ElementsAre(ElementsAre(1, 2), ElementsAre(3), ElementsAre(6, eod)));
     EXPECT_EQ(IndexedDataset(summary.prefixes[0]).documents(), 2);
     EXPECT_EQ(summary.empty, 1);
     EXPECT_EQ(summary.bad, 1);

@@ -78,7 +78,7 @@ class ByteSource::Raw {
       if (context_.interrupted) throw IoError("interrupted; nothing was written");
       if (ready > 0 || (ready < 0 && errno != EINTR)) return;
       if (!told_ && seconds_since(start) >= kSilentSeconds) {
-        context_.notice(fmt::format("waiting for {}: nobody has written to it yet", name_));
+        context_.notice(fmt::format("waiting for {}: nothing comes", name_));
         told_ = true;
       }
     }

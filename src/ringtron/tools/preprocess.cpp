@@ -77,7 +77,10 @@ class Writers {
   }
 
   PreprocessSummary finish() {
-    for (const auto& writer : writers_) summary_.tokens.push_back(writer->tokens());
+    for (const auto& writer : writers_) {
+      summary_.tokens.push_back(writer->tokens());
+      summary_.sequences = std::max(summary_.sequences, writer->sequences());
+    }
     if (std::all_of(summary_.tokens.begin(), summary_.tokens.end(), [](std::int64_t n) { return n == 0; })) {
       throw ConfigError(
           fmt::format("--input {}: expected text, got {} documents without any and {} bad lines. Look at "
@@ -181,6 +184,11 @@ void tell_doubtful_text(const PreprocessSummary& summary, const std::function<vo
   }
   for (std::size_t i = 0; i < summary.tokens.size(); ++i) {
     if (summary.tokens[i] == 0) notice(fmt::format("{}: no document has text under this key", summary.prefixes[i]));
+  }
+  if (summary.sequences > summary.documents) {
+    notice(fmt::format("{} documents hold {} sequences, one for each sentence: GPT training shuffles sequences, so sentences "
+                       "of one document do not stay together. Leave --split-sentences away, or join the lists",
+                       summary.documents, summary.sequences));
   }
   if (summary.eod_inside > 0) {
     notice(fmt::format("the end-of-document token stands inside {} documents: training will see more, shorter ones",

@@ -35,6 +35,7 @@ struct PreprocessSummary {
   std::int64_t passed_over = 0;      // files of folders that are no text
   std::int64_t lone_surrogates = 0;  // read as U+FFFD
   std::int64_t eod_inside = 0;       // documents whose text holds the end-of-document token
+  std::int64_t sequences = 0;        // of the key that has most: more than documents where texts are split or lists
   std::int64_t bytes = 0;
   std::vector<std::int64_t> tokens;   // for each key
   std::vector<std::string> prefixes;  // of the files written, for each key

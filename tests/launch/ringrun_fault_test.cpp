@@ -103,6 +103,21 @@ TEST(Ringrun, PassesSignalsOnAndWaitsForTheRanks) {
   EXPECT_THAT(run.out(), HasSubstr("[rank 1] saved\n"));
 }
 
+// A scheduler's warning that comes while a rank starts must not end it.
+TEST(Ringrun, AUserSignalWaitsForItsHandler) {
+  Ringrun run({"--nproc-per-node", "2"},
+              "echo >> $DIR/ready\n"
+              "while ! [ -e $DIR/go ]; do sleep 0.01; done\n"
+              "trap 'echo >> $DIR/told; exit 0' USR1\n"
+              "while true; do sleep 0.01; done");
+  ASSERT_TRUE(run.wait_for("ready", 2));
+  run.send(SIGUSR1);
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // nothing is to happen
+  run.touch("go");
+  EXPECT_EQ(run.wait(), 0) << run.err();
+  EXPECT_EQ(run.count_in("told"), 2);
+}
+
 TEST(Ringrun, RanksWithoutHandlerEndOnSigterm) {
   Ringrun run({"--nproc-per-node", "2"}, "echo >> $DIR/ready; exec sleep 1000");
   ASSERT_TRUE(run.wait_for("ready", 2));

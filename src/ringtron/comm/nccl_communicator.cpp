@@ -36,11 +36,15 @@ using C10dWork = c10::intrusive_ptr<c10d::Work>;
 constexpr auto kMonitorPeriod = std::chrono::milliseconds(200);
 constexpr auto kReleasePeriod = std::chrono::milliseconds(20);
 
-// c10d reads these when a process group is made. What the user has set stays.
-void set_environment_defaults() {
-  ::setenv("NCCL_NVLS_ENABLE", "0", 0);                 // NVLink multicast needs rights that containers lack
-  ::setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", 0);  // our monitor aborts; c10d's would end the process
-  ::setenv("TORCH_NCCL_ENABLE_MONITORING", "0", 0);     // as above
+// c10d reads these when a process group is made.
+void set_environment() {
+  ::setenv("NCCL_NVLS_ENABLE", "0", 0);  // NVLink multicast needs rights that containers lack; what the user has set stays
+  // Not the user's to set, and ignored_variables.h tells who has: our monitor aborts, c10d's would end the process, and a host that
+  // blocks in each wait hides no message behind compute. Each has an older name.
+  for (const char* name : {"ASYNC_ERROR_HANDLING", "ENABLE_MONITORING", "BLOCKING_WAIT"}) {
+    ::setenv(fmt::format("TORCH_NCCL_{}", name).c_str(), "0", 1);
+    ::unsetenv(fmt::format("NCCL_{}", name).c_str());
+  }
 }
 
 // The process group and its monitor. Works hold it too, so that it outlives them.
@@ -51,7 +55,7 @@ class NcclChannel {
         liveness_(rendezvous.liveness()),
         copies_wanted_(rendezvous.options().peer_copies),
         copies_store_(store_with_prefix(rendezvous, key + "/peer_copies")) {
-    set_environment_defaults();
+    set_environment();
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = group_.timeout;
     // Messages wait for compute, which they are to hide behind: they go first when a multiprocessor becomes free.

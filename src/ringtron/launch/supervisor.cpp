@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <limits>
 #include <optional>
@@ -23,6 +22,7 @@
 #include "ringtron/launch/orphan_guard.h"
 #include "ringtron/launch/output_queue.h"
 #include "ringtron/launch/signal_queue.h"
+#include "ringtron/launch/user_signals.h"
 
 namespace ringtron {
 namespace {
@@ -36,7 +36,7 @@ constexpr std::chrono::milliseconds kWaitForWords(1500);
 constexpr std::chrono::milliseconds kWaitForVictims(5000);
 // A process that hangs inside the kernel does not die of SIGKILL; we do not wait for it for ever.
 constexpr std::chrono::milliseconds kWaitForKilled(10'000);
-// How often we look whether output that is behind has caught up.
+// How often we look whether output that is behind has caught up, and whether a rank can take a signal.
 constexpr std::chrono::milliseconds kBusyPause(20);
 
 bool ends_a_run(int signal) { return std::ranges::find(kEndingSignals, signal) != kEndingSignals.end(); }
@@ -96,6 +96,7 @@ class Supervisor {
       for (const int signal : arrived) {
         if (signal != SIGCHLD) forward(signal);
       }
+      user_signals_.deliver();
       if (deadline_ && SteadyClock::now() >= *deadline_) deadline_passed();
     }
     await_own_signal();
@@ -131,7 +132,7 @@ class Supervisor {
         }
       }
     }
-    long timeout = busy ? kBusyPause.count() : -1;
+    long timeout = busy || user_signals_.any() ? kBusyPause.count() : -1;
     if (deadline_) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline_ - SteadyClock::now()).count();
       const long bounded = std::clamp<long>(left, 0, std::numeric_limits<int>::max());
@@ -150,6 +151,7 @@ class Supervisor {
   void reap(Rank& rank) {
     ::kill(-rank.pid(), SIGKILL);
     guard_.forget(rank.pid());
+    user_signals_.forget(rank.pid());
     while (::waitpid(rank.pid(), nullptr, 0) < 0 && errno == EINTR) {
     }
     rank.running = false;
@@ -228,7 +230,7 @@ class Supervisor {
   void forward(int signal) {
     if (!ends_a_run(signal)) {
       for (const Rank& rank : ranks_) {
-        if (rank.running) ::kill(rank.pid(), signal);
+        if (rank.running) user_signals_.add(signal, rank.pid());
       }
       return;
     }
@@ -319,9 +321,8 @@ class Supervisor {
   void give_up() {
     for (Rank& rank : ranks_) {
       if (!rank.running) continue;
-      say(fmt::format(
-          "rank {} (pid {}) does not die of SIGKILL: it hangs inside the kernel, look at its device or disk",
-          rank.number, rank.pid()));
+      say(fmt::format("rank {} (pid {}) does not die of SIGKILL: it hangs inside the kernel, look at its device or disk", rank.number,
+                      rank.pid()));
       rank.running = false;
     }
     phase_ = Phase::given_up;
@@ -370,6 +371,7 @@ class Supervisor {
   const SupervisorOptions& options_;
   SignalQueue signals_;
   OrphanGuard guard_;
+  UserSignals user_signals_;
   std::optional<Outputs> outputs_;
   std::vector<Rank> ranks_;
   std::vector<RankFailure> failures_;    // those that we did not cause, as seen

@@ -1,11 +1,16 @@
 #include "ringtron/train/job.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
+#include "ringtron/base/error.h"
+#include "ringtron/base/log.h"
 #include "ringtron/config/config_text.h"
+#include "ringtron/launch/ignored_variables.h"
 #include "ringtron/models/process_grid_of.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/cuda_runtime.h"
+#include "ringtron/train/rank_threads.h"
 
 namespace ringtron {
 namespace {
@@ -27,6 +32,22 @@ RendezvousOptions rendezvous_options(const Config& config, const LaunchEnvironme
   return with_launcher_store(options);
 }
 
+// Rank 0 says what the user may not expect of the environment.
+void announce_environment(const LaunchEnvironment& environment) {
+  if (environment.rank != 0) return;
+  for (const std::string& line : ignored_variables(environment_names())) warn_line(line);
+  if (!environment.hint.empty()) warn_line(environment.hint);
+}
+
+std::unique_ptr<Rendezvous> meet(const Config& config, const LaunchEnvironment& environment) {
+  try {
+    return std::make_unique<Rendezvous>(rendezvous_options(config, environment));
+  } catch (const CommError& error) {
+    if (environment.hint.empty()) throw;
+    throw CommError(fmt::format("{}. {}", error.what(), environment.hint));
+  }
+}
+
 }  // namespace
 
 Job::Job(Config config, LaunchEnvironment environment) : Job(std::move(config), std::move(environment), nullptr) {}
@@ -39,9 +60,13 @@ Job::Job(Config config, LaunchEnvironment environment, std::unique_ptr<Rendezvou
   // What one rank alone can find wrong comes before it meets the others.
   const ProcessGrid grid = process_grid_of(config_.parallel, environment_.world_size);
   device_ = choose_device(config_.parallel.distributed_backend, environment_.local_rank);
-  if (!rendezvous_) rendezvous_ = std::make_unique<Rendezvous>(rendezvous_options(config_, environment_));
+  if (!rendezvous_) {
+    announce_environment(environment_);
+    rendezvous_ = meet(config_, environment_);
+  }
   parallel_ = std::make_unique<ParallelState>(grid, choose_backend(config_, device_), *rendezvous_);
   demand_same_options(world(), fingerprint_text(config_));
+  share_cores(world());
 }
 
 at::ScalarType Job::compute_type() const {

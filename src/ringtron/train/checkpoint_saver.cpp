@@ -134,7 +134,7 @@ std::string CheckpointSaver::where_to_go_on() const {
   const std::string& folder = job_.config().checkpoint.save;
   try {
     if (const auto newest = find_newest_checkpoint(folder).newest) {
-      return fmt::format("The newest complete checkpoint is {}: mend the disk and go on from it with --load {}",
+      return fmt::format("The newest complete checkpoint is {}: mend the cause and go on from it with --load {}",
                          newest->folder.string(), folder);
     }
     return fmt::format("{} holds no complete checkpoint", folder);

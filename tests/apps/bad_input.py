@@ -197,13 +197,52 @@ def one_rank_with_other_flags(b):
 @case
 def another_model_in_the_checkpoint(b):
     folder = checkpoints(b)
-    b.demand(b.train(2, "--load", folder, "--hidden-size", 64), 2, r"shape")
+    text = b.demand(b.train(2, "--load", folder, "--num-attention-heads", 2, "--normalization", "RMSNorm", "--seed", 7), 2,
+                    r"--num-attention-heads: 4 in the checkpoint, 2 here", r"--normalization: LayerNorm in the checkpoint, RMSNorm")
+    assert "successfully loaded" not in text, text
+    evaluate = ["--skip-train", "--eval-iters", 1, "--load", folder]
+    for flags, named in ((["--num-layers", 2], r"--num-layers: 1 in the checkpoint, 2 here"),
+                         (["--untie-embeddings-and-output-weights"], r"--untie-embeddings-and-output-weights: False .* True"),
+                         (["--vocab-size", 51], r"--vocab-size: 50 in the checkpoint, 51 here"),
+                         (["--window-size", 8, 0], r"--window-size: None .* \[8, 0\] here")):
+        b.demand(b.train(1, *evaluate, *flags), 2, named)
+    b.demand(b.train(1, "--load", folder, "--seed", 7, "--adam-beta2", 0.95, "--train-iters", 4), 0, r"--seed: 1234 in the checkpoint, 7",
+             r"--adam-beta2: 0.999 in the checkpoint, 0.95 here", r"successfully loaded")
 
 
 @case
 def missing_checkpoint(b):
     b.demand(b.train(1, "--load", b.folder / "none"), 0, r"will start from random")
-    b.demand(b.train(1, "--load", b.folder / "none", "--exit-on-missing-checkpoint"), 1, r"none")
+    for flag in ("--exit-on-missing-checkpoint", "--finetune", "--skip-train"):
+        b.demand(b.train(1, "--load", b.folder / "none", flag), 1, r"none", flag)
+
+
+@case
+def what_load_cannot_use_stops(b):
+    folder = checkpoints(b)
+    b.demand(b.train(1, "--load", folder / "iter_0000004"), 1, r"is one checkpoint", rf"--load {folder}, with --ckpt-step 4")
+    megatron = b.folder / "megatron"
+    (megatron / "release" / "mp_rank_00").mkdir(parents=True)
+    (megatron / "release" / "mp_rank_00" / "model_optim_rng.pt").write_text("x")
+    (megatron / "latest_checkpointed_iteration.txt").write_text("release")
+    b.demand(b.train(1, "--load", megatron), 1, r"Megatron-LM")
+    b.demand(b.train(1, "--load", megatron, "--ckpt-step", 4), 1, r"Megatron-LM")
+    for shard in folder.glob("iter_*/*.safetensors"):
+        shard.write_bytes(shard.read_bytes()[:-10])
+    text = b.demand(b.train(2, "--load", folder, "--save", folder, "--save-interval", 2), 1, r"none can be loaded", r"iteration 2",
+                    r"iteration 4")
+    assert "from random" not in text, text
+
+
+@case
+def going_back_goes_on_from_the_new_branch(b):
+    folder = b.folder / "ck"
+    run = lambda *flags: b.train(1, "--train-iters", 8, "--save", folder, "--save-interval", 2, *flags)
+    b.demand(run("--exit-interval", 6), 0)
+    b.demand(run("--exit-interval", 4, "--load", folder, "--ckpt-step", 2, "--lr", "5e-4", "--override-opt-param-scheduler"), 0,
+             r"--save .* does not go on from: iterations 4, 6", r"--lr: 0.001 in the checkpoint, 0.0005 here")
+    b.demand(run("--exit-interval", 6, "--load", folder, "--lr", "5e-4"), 0, r"at iteration 4",
+             r"abandoned branch or another run are iterations 6")
 
 
 @case

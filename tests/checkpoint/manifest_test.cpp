@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/hash.h"
 
 namespace ringtron {
 namespace {
@@ -17,7 +18,7 @@ Manifest sample() {
       DType::f32,
       {8, 2},
       0,
-      {{"shard_00000.safetensors", "w#0", 0, 5, 1}, {"shard_00001.safetensors", "w#1", 5, 3, 2}}};
+      {{"shard_00000.safetensors", "w#dim0[0:5]", 0, 5, 1}, {"shard_00001.safetensors", "w#dim0[5:8]", 5, 3, 2}}};
   manifest.tensors["step"] = {DType::i64, {}, 0, {{"shard_00000.safetensors", "step", 0, 1, 3}}};
   return manifest;
 }
@@ -62,6 +63,59 @@ TEST(Manifest, FindsGapsOverlapsAndStrangers) {
   EXPECT_NE(problem_after([](Manifest& m) { m.files.erase("shard_00001.safetensors"); }).find("not listed"),
             std::string::npos);
   EXPECT_NE(problem_after([](Manifest& m) { m.files["../x"] = {}; }).find("../x"), std::string::npos);
+}
+
+TEST(Manifest, FindsSharedBytesAndSizesThatCannotBe) {
+  const auto problem_after = [](auto change) {
+    Manifest manifest = sample();
+    change(manifest);
+    return manifest_problem(manifest).value_or("");
+  };
+  const auto contains = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  EXPECT_TRUE(contains(problem_after([](Manifest& m) { m.tensors["v"] = m.tensors["step"]; }), "cannot be step"));
+  EXPECT_TRUE(contains(problem_after([](Manifest& m) {
+                         TensorEntry empty{DType::f32, {0}, 0, {{"shard_00000.safetensors", "e", 0, 0, 1}}};
+                         empty.pieces.push_back(empty.pieces[0]);
+                         m.tensors["e"] = empty;
+                       }),
+                       "same bytes"));
+  EXPECT_TRUE(contains(problem_after([](Manifest& m) { std::swap(m.tensors["w"].pieces[0].tensor, m.tensors["w"].pieces[1].tensor); }),
+                       "cannot be"));
+  EXPECT_TRUE(contains(problem_after([](Manifest& m) { m.files["shard_00001.safetensors"].bytes = 10; }), "does not fit"));
+  const std::int64_t huge = std::int64_t{1} << 61;  // rows whose bytes do not fit into 63 bits
+  EXPECT_TRUE(contains(problem_after([&](Manifest& m) {
+                         m.tensors["big"] = {DType::f64, {huge}, 0, {{"shard_00000.safetensors", "big", 0, huge, 1}}};
+                       }),
+                       "does not fit"));
+}
+
+// `text` with its checksum made right again, as a forger or another program would leave it.
+std::string with_checksum(std::string text) {
+  text.resize(text.rfind(",\n \"xxh3\""));
+  return text + ",\n \"xxh3\": \"" + hex64(hash64(text)) + "\"\n}\n";
+}
+
+TEST(Manifest, NamesWrongTypesDoubledKeysAndDepth) {
+  const auto fault_after = [](const std::string& from, const std::string& to) {
+    std::string text = manifest_to_text(sample());
+    text.replace(text.find(from), from.size(), to);
+    try {
+      manifest_from_text(with_checksum(text), "m");
+    } catch (const CheckpointDamage& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  const auto contains = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  EXPECT_TRUE(contains(fault_after("\"iteration\": 2000", "\"iteration\": \"2000\""), "iteration: expected a whole number"));
+  EXPECT_TRUE(contains(fault_after("\"iteration\": 2000", "\"iteration\": 2000.0"), "iteration: expected a whole number"));
+  EXPECT_TRUE(contains(fault_after("\"iteration\": 2000", "\"iteration\": -1"), "got -1"));
+  EXPECT_TRUE(contains(fault_after("\"iteration\": 2000", "\"iteration\": 1, \"iteration\": 2000"), "stands twice"));
+  EXPECT_TRUE(contains(fault_after("\"bytes\": 400", "\"bytes\": true"), "files.shard_00000.safetensors.bytes"));
+  EXPECT_TRUE(contains(fault_after("\"length\": 5", "\"length\": 18446744073709551615"), "tensors.w.pieces[0].length"));
+  EXPECT_TRUE(contains(fault_after("\"lr\": 0.1", "\"lineage\": 1"), "metadata.lineage"));
+  EXPECT_TRUE(contains(fault_after("\"lr\": 0.1", "\"lr\": " + std::string(100000, '[') + std::string(100000, ']')), "deeper"));
+  EXPECT_EQ(fault_after("\"lr\": 0.1", "\"lr\": 0.2"), "") << "negative control: the checksum is right";
 }
 
 TEST(Manifest, PartsMustAgree) {

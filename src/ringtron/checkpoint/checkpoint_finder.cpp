@@ -8,6 +8,7 @@
 #include <set>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/file.h"
@@ -16,8 +17,10 @@
 namespace ringtron {
 namespace {
 
+namespace fs = std::filesystem;
+
 // "iter_0002000" -> 2000; also the name that a crash between two renames can leave behind
-// (checkpoint_writer.cpp).
+// (checkpoint_writer.cpp). Other spellings of a number are not ours.
 std::optional<std::int64_t> iteration_of(std::string_view name) {
   const std::string_view replaced(kReplacedSuffix);
   if (name.starts_with(".") && name.ends_with(replaced)) {
@@ -26,57 +29,103 @@ std::optional<std::int64_t> iteration_of(std::string_view name) {
   }
   constexpr std::string_view kPrefix = "iter_";
   if (!name.starts_with(kPrefix)) return std::nullopt;
-  name.remove_prefix(kPrefix.size());
+  const std::string_view digits = name.substr(kPrefix.size());
   std::int64_t iteration = 0;
-  const auto result = std::from_chars(name.data(), name.data() + name.size(), iteration);
-  if (result.ec != std::errc() || result.ptr != name.data() + name.size() || iteration < 0)
-    return std::nullopt;
+  const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), iteration);
+  if (result.ec != std::errc() || result.ptr != digits.data() + digits.size() || iteration < 0) return std::nullopt;
+  if (iteration_name(iteration) != name) return std::nullopt;
   return iteration;
 }
 
+// Throws CheckpointDamage if there is no such file, IoError if that cannot be known.
+void demand_file(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (status.type() == fs::file_type::not_found) throw CheckpointDamage(fmt::format("{} is missing", path.string()));
+  if (status.type() == fs::file_type::none) {
+    throw IoError(fmt::format("cannot read {}: {}", path.string(), error.message()));
+  }
+  if (status.type() != fs::file_type::regular) throw CheckpointDamage(fmt::format("{} is not a file", path.string()));
+}
+
+CheckpointCandidate examine_folder(const fs::path& folder, std::int64_t iteration) {
+  CheckpointCandidate out{iteration, folder, "", std::nullopt};
+  try {
+    const auto path = folder / kManifestName;
+    demand_file(path);
+    out.lineage = lineage_of_metadata(manifest_from_text(read_file(path), path).metadata);
+    read_complete_manifest(folder);
+  } catch (const CheckpointDamage& damage) {
+    out.problem = damage.what();
+  }
+  return out;
+}
+
 // The published folder, or the one it was about to replace if only that one is complete.
-CheckpointCandidate examine(const std::filesystem::path& load_folder, std::int64_t iteration) {
-  CheckpointCandidate published{iteration, iteration_folder(load_folder, iteration), ""};
-  const auto problem = checkpoint_problem(published.folder);
-  if (!problem) return published;
-  const auto replaced = replaced_folder(load_folder, iteration);
-  if (!checkpoint_problem(replaced)) return {iteration, replaced, ""};
-  published.problem = *problem;
-  return published;
+CheckpointCandidate examine(const fs::path& load_folder, std::int64_t iteration) {
+  CheckpointCandidate published = examine_folder(iteration_folder(load_folder, iteration), iteration);
+  if (published.problem.empty()) return published;
+  CheckpointCandidate replaced = examine_folder(replaced_folder(load_folder, iteration), iteration);
+  return replaced.problem.empty() ? replaced : published;
+}
+
+bool saved_before(const CheckpointCandidate& a, const CheckpointCandidate& b) {
+  return std::pair(a.lineage->save, a.iteration) < std::pair(b.lineage->save, b.iteration);
+}
+
+bool on_line_of(const CheckpointCandidate& line, const CheckpointCandidate& other) {
+  return other.lineage && line.lineage->includes(line.iteration, other.lineage->run, other.iteration);
+}
+
+// Of a damaged checkpoint: the largest complete iteration below it, on its line if that is known.
+const CheckpointCandidate* previous_of(const std::vector<CheckpointCandidate>& all, const CheckpointCandidate& damaged) {
+  const CheckpointCandidate* best = nullptr;
+  for (const CheckpointCandidate& candidate : all) {
+    if (!candidate.problem.empty() || candidate.iteration >= damaged.iteration) continue;
+    if (damaged.lineage && !on_line_of(damaged, candidate)) continue;
+    if (best == nullptr || best->iteration < candidate.iteration) best = &candidate;
+  }
+  return best;
 }
 
 }  // namespace
 
-Manifest read_complete_manifest(const std::filesystem::path& checkpoint_folder) {
+Manifest read_complete_manifest(const fs::path& checkpoint_folder) {
   const auto path = checkpoint_folder / kManifestName;
+  demand_file(path);
   Manifest manifest = manifest_from_text(read_file(path), path);
+  const auto named = iteration_of(checkpoint_folder.filename().string());
+  if (named && *named != manifest.iteration) {
+    throw CheckpointDamage(fmt::format("{} is of iteration {}, its folder is named after iteration {}", path.string(),
+                                       manifest.iteration, *named));
+  }
   for (const auto& [name, file] : manifest.files) {
     const auto shard = checkpoint_folder / name;
+    demand_file(shard);
     std::error_code error;
-    const auto bytes = std::filesystem::file_size(shard, error);
-    if (error) throw IoError(fmt::format("{} is missing or unreadable: {}", shard.string(), error.message()));
+    const auto bytes = fs::file_size(shard, error);
+    if (error) throw IoError(fmt::format("cannot read {}: {}", shard.string(), error.message()));
     if (bytes != file.bytes) {
-      throw IoError(fmt::format("{} is truncated or foreign: expected {} bytes, got {}", shard.string(),
-                                file.bytes, bytes));
+      throw CheckpointDamage(fmt::format("{} is truncated or foreign: expected {} bytes, got {}", shard.string(),
+                                         file.bytes, bytes));
     }
   }
   return manifest;
 }
 
-std::optional<std::string> checkpoint_problem(const std::filesystem::path& checkpoint_folder) {
+std::optional<std::string> checkpoint_problem(const fs::path& checkpoint_folder) {
   try {
     read_complete_manifest(checkpoint_folder);
     return std::nullopt;
-  } catch (const IoError& e) {
+  } catch (const CheckpointDamage& e) {
     return e.what();
   }
 }
 
-std::vector<std::int64_t> list_iterations(const std::filesystem::path& load_folder) {
+std::vector<std::int64_t> list_iterations(const fs::path& load_folder) {
   std::set<std::int64_t> found;
   std::error_code error;
-  for (std::filesystem::directory_iterator at(load_folder, error), end; !error && at != end;
-       at.increment(error)) {
+  for (fs::directory_iterator at(load_folder, error), end; !error && at != end; at.increment(error)) {
     if (const auto iteration = iteration_of(at->path().filename().string())) found.insert(*iteration);
   }
   if (error && error != std::errc::no_such_file_or_directory) {
@@ -85,22 +134,35 @@ std::vector<std::int64_t> list_iterations(const std::filesystem::path& load_fold
   return {found.begin(), found.end()};
 }
 
-CheckpointSearch find_newest_checkpoint(const std::filesystem::path& load_folder, std::int64_t before) {
+std::vector<CheckpointCandidate> list_checkpoints(const fs::path& load_folder) {
+  std::vector<CheckpointCandidate> out;
+  for (const std::int64_t iteration : list_iterations(load_folder)) out.push_back(examine(load_folder, iteration));
+  return out;
+}
+
+CheckpointSearch find_newest_checkpoint(const fs::path& load_folder) {
+  const std::vector<CheckpointCandidate> all = list_checkpoints(load_folder);
   CheckpointSearch search;
-  const auto iterations = list_iterations(load_folder);
-  for (auto at = iterations.rbegin(); at != iterations.rend() && !search.newest; ++at) {
-    if (*at >= before) continue;
-    CheckpointCandidate candidate = examine(load_folder, *at);
-    if (candidate.problem.empty()) {
-      search.newest = std::move(candidate);
-    } else {
-      search.damaged.push_back(std::move(candidate));
-    }
+  const CheckpointCandidate* last = nullptr;  // saved last, of those whose place in the order is known
+  for (const CheckpointCandidate& candidate : all) {
+    if (candidate.lineage && (last == nullptr || saved_before(*last, candidate))) last = &candidate;
+  }
+  const CheckpointCandidate* newest = last;
+  if (last != nullptr && !last->problem.empty()) newest = previous_of(all, *last);
+  if (newest != nullptr) search.newest = *newest;
+  for (auto at = all.rbegin(); at != all.rend(); ++at) {
+    const bool on_line = last == nullptr || !at->lineage || on_line_of(*last, *at);
+    const bool later = newest == nullptr || at->iteration > newest->iteration;
+    if (!at->problem.empty() && on_line && later) search.damaged.push_back(*at);
+    if (!at->lineage && !later) search.unplaced.push_back(*at);
+  }
+  for (const CheckpointCandidate& candidate : all) {
+    if (last != nullptr && candidate.lineage && !on_line_of(*last, candidate)) search.others.push_back(candidate);
   }
   return search;
 }
 
-CheckpointCandidate find_checkpoint_of(const std::filesystem::path& load_folder, std::int64_t iteration) {
+CheckpointCandidate find_checkpoint_of(const fs::path& load_folder, std::int64_t iteration) {
   const auto iterations = list_iterations(load_folder);
   if (std::find(iterations.begin(), iterations.end(), iteration) == iterations.end()) {
     throw ConfigError(fmt::format("--ckpt-step {}: {} holds no such checkpoint, it holds iterations [{}]",
@@ -113,11 +175,24 @@ CheckpointCandidate find_checkpoint_of(const std::filesystem::path& load_folder,
   return candidate;
 }
 
-std::string fallback_advice(const std::filesystem::path& load_folder, std::int64_t damaged_iteration) {
-  const auto previous = find_newest_checkpoint(load_folder, damaged_iteration).newest;
-  if (!previous) return fmt::format("{} holds no older complete checkpoint", load_folder.string());
+std::string fallback_advice(const fs::path& load_folder, std::int64_t damaged_iteration) {
+  const std::vector<CheckpointCandidate> all = list_checkpoints(load_folder);
+  CheckpointCandidate damaged{damaged_iteration, {}, "", std::nullopt};
+  for (const CheckpointCandidate& candidate : all) {
+    if (candidate.iteration == damaged_iteration) damaged = candidate;
+  }
+  const CheckpointCandidate* previous = previous_of(all, damaged);
+  if (previous == nullptr) return fmt::format("{} holds no older complete checkpoint of this run", load_folder.string());
   return fmt::format("the previous complete checkpoint is {}; load it with --ckpt-step {}",
                      previous->folder.string(), previous->iteration);
+}
+
+std::int64_t next_save_number(const fs::path& save_folder) {
+  std::int64_t largest = 0;
+  for (const CheckpointCandidate& candidate : list_checkpoints(save_folder)) {
+    if (candidate.lineage) largest = std::max(largest, candidate.lineage->save);
+  }
+  return largest + 1;
 }
 
 }  // namespace ringtron

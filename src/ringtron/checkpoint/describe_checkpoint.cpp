@@ -9,6 +9,8 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
 #include "ringtron/checkpoint/checkpoint_finder.h"
+#include "ringtron/checkpoint/lineage_notice.h"
+#include "ringtron/checkpoint/load_folder.h"
 #include "ringtron/checkpoint/manifest.h"
 
 namespace ringtron {
@@ -49,19 +51,28 @@ void describe_tensors(const Manifest& manifest, std::string& text) {
   }
 }
 
+void describe_lineage(const Manifest& manifest, std::string& text) {
+  const Lineage lineage = lineage_of_metadata(manifest.metadata);
+  if (lineage.run.empty()) return;
+  auto out = std::back_inserter(text);
+  fmt::format_to(out, "run: {}, save number {} in its folder", lineage.run, lineage.save);
+  if (!lineage.ancestors.empty()) {
+    const Ancestor& parent = lineage.ancestors.back();
+    fmt::format_to(out, ", went on from iteration {} of {}", parent.iteration, parent.run.empty() ? "a run without lineage" : parent.run);
+  }
+  text += "\n";
+}
+
 std::filesystem::path choose(const std::filesystem::path& folder, std::string& text) {
   std::error_code ignored;
   if (std::filesystem::exists(folder / kManifestName, ignored)) return folder;
-  const CheckpointSearch search = find_newest_checkpoint(folder);
-  for (const auto& candidate : search.damaged) {
+  const auto search = search_load_folder(folder, {});
+  if (!search) throw IoError(fmt::format("{} is absent or empty: it holds no checkpoint", folder.string()));
+  for (const auto& candidate : search->damaged) {
     text += fmt::format("iteration {} cannot be loaded: {}\n", candidate.iteration, candidate.problem);
   }
-  if (!search.newest) {
-    throw IoError(fmt::format(
-        "{}{} holds no complete checkpoint: expected a folder with {} or with folders iter_... in it", text,
-        folder.string(), kManifestName));
-  }
-  return search.newest->folder;
+  if (const std::string notice = load_notice(folder, *search); !notice.empty()) text += notice + "\n";
+  return search->newest->folder;
 }
 
 }  // namespace
@@ -75,6 +86,7 @@ std::string describe_checkpoint(const std::filesystem::path& folder) {
                  manifest.files.size());
   for (const auto& [name, file] : manifest.files)
     fmt::format_to(out, "  {}  {}\n", name, human_bytes(file.bytes));
+  describe_lineage(manifest, text);
   describe_tensors(manifest, text);
   fmt::format_to(out, "metadata:\n{}\n", manifest.metadata.dump(2));
   return text;

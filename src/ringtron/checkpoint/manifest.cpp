@@ -3,11 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "ringtron/base/check.h"
 
 namespace ringtron {
 namespace {
+
+// The name in the file says what the piece is: the tensor's own for all of it, with the rows behind it for a part. So pieces
+// of two tensors cannot be exchanged.
+bool is_named_after(const std::string& name, const TensorEntry& entry, const Piece& piece) {
+  const bool whole = piece.offset == 0 && piece.length == rows_along(entry.shape, entry.dim);
+  return (whole && piece.tensor == name) || piece.tensor == fmt::format("{}#dim{}[{}:{}]", name, entry.dim, piece.offset,
+                                                                        piece.offset + piece.length);
+}
 
 std::optional<std::string> tensor_problem(const std::string& name, const TensorEntry& entry,
                                           const Manifest& manifest) {
@@ -30,6 +40,42 @@ std::optional<std::string> tensor_problem(const std::string& name, const TensorE
   const std::int64_t rows = rows_along(entry.shape, entry.dim);
   if (covered != rows) {
     return fmt::format("tensor {}: expected {} rows along dim {}, got {}", name, rows, entry.dim, covered);
+  }
+  return std::nullopt;
+}
+
+// Bytes of a piece; nothing if they do not fit into 63 bits. Requires a slab inside the tensor.
+std::optional<std::int64_t> bytes_of(const TensorEntry& entry, const Piece& piece) {
+  const auto elements = element_count(slab_shape(entry.shape, {entry.dim, piece.offset, piece.length}));
+  std::int64_t bytes = 0;
+  if (!elements || __builtin_mul_overflow(*elements, static_cast<std::int64_t>(size_of(entry.dtype)), &bytes))
+    return std::nullopt;
+  return bytes;
+}
+
+// Each stored tensor belongs to one piece, after which it is named, and the pieces of a file fit into it.
+std::optional<std::string> storage_problem(const Manifest& manifest) {
+  std::set<std::pair<std::string_view, std::string_view>> stored;
+  std::map<std::string, std::uint64_t, std::less<>> left;  // bytes of each file that no piece has taken yet
+  for (const auto& [name, file] : manifest.files) left[name] = file.bytes;
+  for (const auto& [name, entry] : manifest.tensors) {
+    for (const Piece& piece : entry.pieces) {
+      if (!is_named_after(name, entry, piece)) {
+        return fmt::format("tensor {}: its rows {}+{} of dim {} cannot be {} of file {}", name, piece.offset, piece.length,
+                           entry.dim, piece.tensor, piece.file);
+      }
+      if (!stored.emplace(piece.file, piece.tensor).second) {
+        return fmt::format("tensor {}: {} of file {} belongs to another piece already; two tensors cannot lie on the same bytes",
+                           name, piece.tensor, piece.file);
+      }
+      const auto bytes = bytes_of(entry, piece);
+      std::uint64_t& rest = left.at(piece.file);
+      if (!bytes || static_cast<std::uint64_t>(*bytes) > rest) {
+        return fmt::format("tensor {}: {} {} does not fit into file {} of {} bytes", name, name_of(entry.dtype),
+                           to_string(entry.shape), piece.file, manifest.files.at(piece.file).bytes);
+      }
+      rest -= static_cast<std::uint64_t>(*bytes);
+    }
   }
   return std::nullopt;
 }
@@ -65,7 +111,7 @@ std::optional<std::string> manifest_problem(const Manifest& manifest) {
   for (const auto& [name, entry] : manifest.tensors) {
     if (auto problem = tensor_problem(name, entry, manifest)) return problem;
   }
-  return std::nullopt;
+  return storage_problem(manifest);
 }
 
 }  // namespace ringtron

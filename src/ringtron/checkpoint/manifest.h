@@ -14,12 +14,20 @@
 #include <string_view>
 #include <vector>
 
+#include "ringtron/base/error.h"
 #include "ringtron/checkpoint/dtype.h"
 #include "ringtron/checkpoint/tensor_slice.h"
 
 namespace ringtron {
 
 inline constexpr const char* kManifestName = "manifest.json";
+
+// A checkpoint that is there and is not whole, or not one: another may be taken in its place. A disk or a folder that cannot
+// be read is a plain IoError: nobody knows what is there.
+class CheckpointDamage : public IoError {
+ public:
+  using IoError::IoError;
+};
 
 // One stored slab of a logical tensor. Its dim is that of the tensor's entry.
 struct Piece {
@@ -60,12 +68,13 @@ struct ManifestPart {
 // Adds a part. Throws InternalError if two parts disagree about a tensor or name the same file.
 void merge_part(Manifest& manifest, const ManifestPart& part);
 
-// Nothing, or the first fault: every element of every tensor must be in exactly one piece of a listed file.
+// Nothing, or the first fault: every element of every tensor must be in exactly one piece of a listed file, no stored tensor
+// may belong to two pieces, and a file must be large enough for its pieces.
 std::optional<std::string> manifest_problem(const Manifest& manifest);
 
 // Text and back. The manifest's text is JSON that ends with the hash64 of all bytes before that last field.
-// The readers throw IoError that names `path` for text that is not intact or not understood;
-// manifest_from_text also checks manifest_problem. Text that is not UTF-8 in the metadata is replaced,
+// manifest_from_text throws CheckpointDamage that names `path` and the member for text that is not intact or not understood,
+// and checks manifest_problem and the lineage in the metadata. part_from_text throws InternalError. Text that is not UTF-8 in the metadata is replaced,
 // numbers that are not finite become null.
 std::string manifest_to_text(const Manifest& manifest);
 Manifest manifest_from_text(std::string_view text, const std::filesystem::path& path);

@@ -1,11 +1,14 @@
 // The JSON form of manifests and of the parts that ranks send.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/hash.h"
+#include "ringtron/checkpoint/lineage.h"
 #include "ringtron/checkpoint/manifest.h"
+#include "ringtron/checkpoint/strict_json.h"
 
 namespace ringtron {
 namespace {
@@ -36,8 +39,9 @@ json to_json(const ShardFile& file) {
   return {{"bytes", file.bytes}, {"header_xxh3", hex64(file.header_hash)}};
 }
 
-ShardFile shard_from_json(const json& value) {
-  return {value.at("bytes").get<std::uint64_t>(), hash_from_text(value.at("header_xxh3").get<std::string>())};
+ShardFile shard_from_json(const json& value, const std::string& where) {
+  const std::int64_t bytes = count_member(value, "bytes", where);
+  return {static_cast<std::uint64_t>(bytes), hash_from_text(text_member(value, "header_xxh3", where))};
 }
 
 json to_json(const TensorEntry& entry) {
@@ -55,14 +59,22 @@ json to_json(const TensorEntry& entry) {
           {"pieces", std::move(pieces)}};
 }
 
-TensorEntry tensor_from_json(const json& value) {
-  const auto dtype = dtype_named(value.at("dtype").get<std::string>());
-  if (!dtype) throw IoError("unknown dtype " + value.at("dtype").dump());
-  TensorEntry entry{*dtype, value.at("shape").get<Shape>(), value.at("dim").get<int>(), {}};
-  for (const json& piece : value.at("pieces")) {
-    entry.pieces.push_back({piece.at("file").get<std::string>(), piece.at("tensor").get<std::string>(),
-                            piece.at("offset").get<std::int64_t>(), piece.at("length").get<std::int64_t>(),
-                            hash_from_text(piece.at("xxh3").get<std::string>())});
+Piece piece_from_json(const json& value, const std::string& where) {
+  return {text_member(value, "file", where), text_member(value, "tensor", where), count_member(value, "offset", where),
+          count_member(value, "length", where), hash_from_text(text_member(value, "xxh3", where))};
+}
+
+TensorEntry tensor_from_json(const json& value, const std::string& where) {
+  const std::string type = text_member(value, "dtype", where);
+  const auto dtype = dtype_named(type);
+  if (!dtype) throw IoError(fmt::format("{}.dtype: {} is no type of a tensor", where, shown(type)));
+  TensorEntry entry{*dtype, {}, 0, {}};
+  const json& shape = array_member(value, "shape", where);
+  for (const json& size : shape) entry.shape.push_back(integer(size, where + ".shape", 0));
+  entry.dim = static_cast<int>(count_member(value, "dim", where, std::max<std::size_t>(shape.size(), 1) - 1));
+  const json& pieces = array_member(value, "pieces", where);
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    entry.pieces.push_back(piece_from_json(pieces[i], fmt::format("{}.pieces[{}]", where, i)));
   }
   return entry;
 }
@@ -75,7 +87,7 @@ json tensors_to_json(const std::map<std::string, TensorEntry>& tensors) {
 
 std::map<std::string, TensorEntry> tensors_from_json(const json& value) {
   std::map<std::string, TensorEntry> tensors;
-  for (const auto& [name, entry] : value.items()) tensors.emplace(name, tensor_from_json(entry));
+  for (const auto& [name, entry] : value.items()) tensors.emplace(name, tensor_from_json(entry, "tensors." + name));
   return tensors;
 }
 
@@ -94,16 +106,18 @@ std::string checked_body(std::string_view text) {
 }
 
 Manifest manifest_from_json(const json& value) {
-  if (value.at("format") != kFormat || value.at("version") != kVersion) {
-    throw IoError(fmt::format("expected format {} version {}, got {} version {}", kFormat, kVersion,
-                              value.at("format").dump(), value.at("version").dump()));
+  const std::string format = text_member(value, "format", "");
+  const std::int64_t version = count_member(value, "version", "");
+  if (format != kFormat || version != kVersion) {
+    throw IoError(fmt::format("expected format {} version {}, got {} version {}", kFormat, kVersion, shown(format), version));
   }
   Manifest manifest;
-  manifest.iteration = value.at("iteration").get<std::int64_t>();
-  manifest.metadata = value.at("metadata");
-  for (const auto& [name, file] : value.at("files").items())
-    manifest.files.emplace(name, shard_from_json(file));
-  manifest.tensors = tensors_from_json(value.at("tensors"));
+  manifest.iteration = count_member(value, "iteration", "");
+  manifest.metadata = member(value, "metadata", "");
+  lineage_of_metadata(manifest.metadata);
+  for (const auto& [name, file] : object_member(value, "files", "").items())
+    manifest.files.emplace(name, shard_from_json(file, "files." + name));
+  manifest.tensors = tensors_from_json(object_member(value, "tensors", ""));
   if (const auto problem = manifest_problem(manifest)) throw IoError(*problem);
   return manifest;
 }
@@ -125,16 +139,11 @@ std::string manifest_to_text(const Manifest& manifest) {
 }
 
 Manifest manifest_from_text(std::string_view text, const std::filesystem::path& path) {
-  std::string what;
   try {
-    return manifest_from_json(json::parse(checked_body(text)));
+    return manifest_from_json(parse_strict(checked_body(text)));
   } catch (const IoError& e) {
-    what = e.what();
-  } catch (const json::exception& e) {
-    what = e.what();
+    throw CheckpointDamage(fmt::format("{} is not an intact manifest: {}", path.string(), e.what()));
   }
-  throw IoError(
-      fmt::format("{} is not an intact manifest: {}. Load another checkpoint", path.string(), what));
 }
 
 std::string part_to_text(const ManifestPart& part) {
@@ -144,10 +153,10 @@ std::string part_to_text(const ManifestPart& part) {
 
 ManifestPart part_from_text(std::string_view text) {
   try {
-    const json value = json::parse(text);
-    return {value.at("file").get<std::string>(), shard_from_json(value.at("shard")),
-            tensors_from_json(value.at("tensors"))};
-  } catch (const json::exception& e) {
+    const json value = parse_strict(text);
+    return {text_member(value, "file", ""), shard_from_json(member(value, "shard", ""), "shard"),
+            tensors_from_json(object_member(value, "tensors", ""))};
+  } catch (const IoError& e) {
     throw InternalError(fmt::format("a rank's part of the manifest was damaged on its way: {}", e.what()));
   }
 }

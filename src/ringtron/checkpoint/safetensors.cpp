@@ -7,6 +7,7 @@
 
 #include "ringtron/base/check.h"
 #include "ringtron/base/error.h"
+#include "ringtron/checkpoint/strict_json.h"
 
 namespace ringtron {
 namespace {
@@ -20,14 +21,15 @@ constexpr const char* kMetadataKey = "__metadata__";
       fmt::format("{} is not an intact safetensors file: {}. Load another checkpoint", path.string(), what));
 }
 
-SafetensorsEntry parse_entry(const std::string& name, const nlohmann::json& value,
-                             const std::filesystem::path& path) {
-  const auto dtype = dtype_named(value.at("dtype").get<std::string>());
-  if (!dtype) damaged(path, "unknown dtype " + value.at("dtype").dump());
-  SafetensorsEntry entry{name, *dtype, value.at("shape").get<Shape>(), 0, 0};
-  const auto& offsets = value.at("data_offsets");
-  entry.begin = offsets.at(0).get<std::uint64_t>();
-  entry.end = offsets.at(1).get<std::uint64_t>();
+SafetensorsEntry parse_entry(const std::string& name, const nlohmann::json& value) {
+  const auto dtype = dtype_named(text_member(value, "dtype", name));
+  if (!dtype) throw IoError(fmt::format("{}: unknown dtype {}", name, shown(value.at("dtype"))));
+  SafetensorsEntry entry{name, *dtype, {}, 0, 0};
+  for (const auto& size : array_member(value, "shape", name)) entry.shape.push_back(integer(size, name + ".shape", 0));
+  const auto& offsets = array_member(value, "data_offsets", name);
+  if (offsets.size() != 2) throw IoError(fmt::format("{}.data_offsets: expected 2 numbers, got {}", name, offsets.size()));
+  entry.begin = static_cast<std::uint64_t>(integer(offsets[0], name + ".data_offsets", 0));
+  entry.end = static_cast<std::uint64_t>(integer(offsets[1], name + ".data_offsets", 0));
   return entry;
 }
 
@@ -101,12 +103,12 @@ SafetensorsLayout parse_safetensors(std::span<const std::byte> file, const std::
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + kLengthBytes,
                               layout.data_begin - kLengthBytes);
   try {
-    const auto header = nlohmann::json::parse(text);
-    if (!header.is_object()) damaged(path, "its header is not a JSON object");
+    const auto header = parse_strict(text);
+    if (!header.is_object()) throw IoError("its header is not a JSON object");
     for (const auto& [name, value] : header.items()) {
-      if (name != kMetadataKey) layout.entries.emplace(name, parse_entry(name, value, path));
+      if (name != kMetadataKey) layout.entries.emplace(name, parse_entry(name, value));
     }
-  } catch (const nlohmann::json::exception& e) {
+  } catch (const IoError& e) {
     damaged(path, e.what());
   }
   check_coverage(layout, file.size() - layout.data_begin, path);

@@ -23,11 +23,8 @@ std::string fingerprint_text(const Config& config);
 std::vector<std::string> diff_fingerprints(std::string_view here, std::string_view there);
 
 // One JSON object with a member per option, typed (numbers, booleans, arrays, null for an absent optional).
+// Read back by read_stored_config (stored_config.h).
 std::string config_to_json(const Config& config);
-
-// The inverse. Members it does not know are ignored (a newer version may have written them); absent ones keep
-// their defaults. Throws ConfigError for text that is not such an object, naming the member.
-Config config_from_json(std::string_view text);
 
 // Megatron's start-up listing of all arguments: header, "  name ........ value" lines, footer.
 std::vector<std::string> argument_dump(const Config& config, int world_size);

@@ -95,8 +95,8 @@ std::string foreign_table(std::span<const ForeignFlag> flags, bool warned) {
 }  // namespace
 
 std::string help_text(std::string_view topic, int columns) {
-  if (topic == "markdown") {
-    std::string text = flags_markdown();
+  if (topic == "markdown" || topic == "load") {
+    std::string text = topic == "load" ? load_table_markdown() : flags_markdown();
     text.pop_back();  // who prints it ends the line
     return text;
   }
@@ -106,7 +106,8 @@ std::string help_text(std::string_view topic, int columns) {
     topics.emplace_back(group.name);
   }
   if (!topic.empty()) {
-    throw ConfigError(fmt::format("--help: expected one of {} or markdown, got '{}'", join(topics, ", "), excerpt(topic)));
+    throw ConfigError(
+        fmt::format("--help: expected one of {}, markdown or load, got '{}'", join(topics, ", "), excerpt(topic)));
   }
   std::string out = wrap(
                         "Pretrains a GPT model on long sequences, on one process or many, with the flags of Megatron-LM.",

@@ -3,8 +3,8 @@
 //
 // The default is the member initialiser in config.h; everything else about a flag (name, help, range, unit,
 // how it relates to Megatron-LM's flag of that name) stands in one Option of the tables options_<group>.cpp.
-// Parsing, --help, docs/flags.md, the start-up listing and the configuration in checkpoints all walk
-// option_groups(). Pure functions over constant tables: safe from any thread.
+// Parsing, --help, docs/flags.md, the start-up listing, the configuration in checkpoints and its comparison at
+// a load all walk option_groups(). Pure functions over constant tables: safe from any thread.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,17 @@ enum class Compat {
   ours,                // Megatron has no such flag, or ours differs; Detail::note says how
 };
 
+// What a load does when the checkpoint was made with another value of this flag (stored_config.h).
+enum class OnLoad {
+  must_equal,  // refused: the weights mean something else, or nothing
+  finetune,    // refused, but with --finetune it may change and a line says so: what extends the context
+  positions,   // refused with learned positions, of which it is the number; otherwise as `samples`
+  samples,     // may change, a line says so: other samples follow. With --finetune it is free
+  told,        // may change, a line says so. With --finetune it is free
+  schedule,    // refused by the schedule itself (lr_schedule.h), unless a flag says which of the two counts
+  free,        // nothing that is saved depends on it
+};
+
 // What one value may be. Numbers in a list, and strings in a list, are checked one by one.
 struct Limits {
   std::optional<double> at_least = std::nullopt;
@@ -54,6 +65,7 @@ struct Detail {
 struct Option {
   std::string_view name;  // "--context-parallel-size"
   Field field;
+  OnLoad on_load;  // declared by every record: without it the table does not compile
   std::string_view help;
   Limits limits = {};
   Compat compat = Compat::same;

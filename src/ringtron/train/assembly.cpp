@@ -56,6 +56,12 @@ BucketOptions bucket_options(const Config& config) {
   return options;
 }
 
+// What no flag has said and only the tokenizer knows.
+Config with_vocabulary(Config config, std::int64_t vocab_size) {
+  config.data.vocab_size = static_cast<int>(vocab_size);
+  return config;
+}
+
 AdamOptions adam_options(const OptimizerConfig& optimizer) {
   return {optimizer.adam_beta1, optimizer.adam_beta2, optimizer.adam_eps};
 }
@@ -88,7 +94,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const Job& job, Config& config) {
 
 Assembly::Assembly(const Job& job, Config config, std::int64_t vocab_size,
                    const CpAttentionOptions& attention)
-    : config_(std::move(config)),
+    : config_(with_vocabulary(std::move(config), vocab_size)),
       store_(store_options(job)),
       transports_(layer_transports(job, config_)),
       attention_(make_cp_attention(job.parallel().context(), make_batch_shape(config_, {})->sequence->layout,
@@ -96,7 +102,7 @@ Assembly::Assembly(const Job& job, Config config, std::int64_t vocab_size,
       model_(BuildContext{config_, job.parallel(), store_, vocab_size, *attention_, transports_}),
       schedule_(make_schedule(config_, iterations_of(config_.batch))),
       optimizer_(store_.all(), adam_options(config_.optimizer)),
-      state_{store_, optimizer_, schedule_, {}},
+      state_{store_, optimizer_, schedule_, config_, {}, {}},
       reducer_(store_.all(), {job.parallel().data_context(), job.parallel().tensor()},
                bucket_options(config_)),
       step_(job, model_, state_, reducer_, *attention_) {}

@@ -34,6 +34,7 @@ class Assembly {
   Assembly(const Assembly&) = delete;  // the parts refer to each other
   Assembly& operator=(const Assembly&) = delete;
 
+  // All values filled in: also the vocabulary, and its padding.
   const Config& config() const { return config_; }
   ParameterStore& store() { return store_; }
   const GptModel& model() const { return model_; }

@@ -2,34 +2,100 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/hash.h"
 #include "ringtron/base/log.h"
+#include "ringtron/base/text.h"
 #include "ringtron/checkpoint/checkpoint_finder.h"
 #include "ringtron/checkpoint/checkpoint_reader.h"
+#include "ringtron/checkpoint/lineage_notice.h"
+#include "ringtron/checkpoint/load_folder.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/parameter_slabs.h"
+#include "ringtron/train/run_metadata.h"
 
 namespace ringtron {
 namespace {
 
+std::optional<at::ScalarType> type_of(DType dtype) {
+  switch (dtype) {
+    case DType::f64: return at::kDouble;
+    case DType::f32: return at::kFloat;
+    case DType::bf16: return at::kBFloat16;
+    default: return std::nullopt;
+  }
+}
+
+// What is read of one parameter, and under which names.
+struct Sources {
+  std::string value, main, exp_avg, exp_avg_sq;  // empty: not read
+
+  Sources(const CheckpointReader& reader, const OptimizerState& s, bool with_optimizer) {
+    const std::string& name = s.parameter->name;
+    const std::string copy = "optimizer.main." + name;
+    // A checkpoint in bf16 has main weights beside its rounded ones; one in fp32 has its main weights as weights.
+    const bool wider = s.parameter->value.scalar_type() != at::kBFloat16;
+    value = wider && reader.has(copy) ? copy : "model." + name;
+    if (!with_optimizer) return;
+    if (!s.main.is_alias_of(s.parameter->value)) main = reader.has(copy) ? copy : "model." + name;
+    exp_avg = "optimizer.exp_avg." + name;
+    exp_avg_sq = "optimizer.exp_avg_sq." + name;
+  }
+};
+
+// What is wrong: every tensor that this model needs must be there in its shape, and every tensor that is there must have a
+// place in it.
+std::vector<std::string> tensor_faults(const CheckpointReader& reader, const TrainingState& state, bool with_optimizer) {
+  std::vector<std::string> faults;
+  std::set<std::string> places;
+  for (const OptimizerState& s : state.optimizer.states()) {
+    for (const char* kind : {"model.", "optimizer.main.", "optimizer.exp_avg.", "optimizer.exp_avg_sq."}) {
+      places.insert(kind + s.parameter->name);
+    }
+    const Sources sources(reader, s, with_optimizer);
+    const Shape wanted = logical_shape(*s.parameter);
+    std::set<std::string> names = {"model." + s.parameter->name, sources.value, sources.main, sources.exp_avg, sources.exp_avg_sq};
+    names.erase("");
+    for (const std::string& name : names) {
+      if (!reader.has(name)) {
+        faults.push_back(fmt::format("{} is missing", name));
+      } else if (const TensorEntry& entry = reader.tensor(name); entry.shape != wanted) {
+        faults.push_back(fmt::format("{} has shape {}, this model's is {}", name, to_string(entry.shape), to_string(wanted)));
+      } else if (!type_of(entry.dtype)) {
+        faults.push_back(fmt::format("{} is of type {}, expected BF16, F32 or F64", name, name_of(entry.dtype)));
+      }
+    }
+  }
+  for (const auto& [name, entry] : reader.manifest().tensors) {
+    if (!places.contains(name)) faults.push_back(fmt::format("{} {} has no place in this model", name, to_string(entry.shape)));
+  }
+  return faults;
+}
+
+[[noreturn]] void refuse_other_model(const CheckpointReader& reader, std::vector<std::string> faults) {
+  constexpr std::size_t kShown = 24;
+  if (faults.size() > kShown) {
+    const std::size_t more = faults.size() - kShown;
+    faults.resize(kShown);
+    faults.push_back(fmt::format("and {} more", more));
+  }
+  throw ConfigError(fmt::format("{} is of another model than this command line's: {}. Give the flags that the checkpoint was made "
+                                "with (see `inspect checkpoint`), or load another one",
+                                reader.folder().string(), join(faults, "; ")));
+}
+
 void read_into(CheckpointReader& reader, const std::string& name, const Parameter& parameter, const at::Tensor& target,
                const Job& job) {
-  const TensorEntry& entry = reader.tensor(name);
-  const Shape wanted = logical_shape(parameter);
-  if (entry.shape != wanted) {
-    throw ConfigError(fmt::format("{} in {} has shape {}, but this model's is {}. Give the flags that the checkpoint was "
-                                  "made with (see `inspect checkpoint`)",
-                                  name, reader.folder().string(), to_string(entry.shape), to_string(wanted)));
-  }
+  const at::ScalarType stored = *type_of(reader.tensor(name).dtype);
   for (const LocalSlab& local : slabs_of(parameter, job)) {
     auto sizes = target.sizes().vec();
     sizes[static_cast<std::size_t>(local.slab.dim)] = local.slab.length;
-    const at::ScalarType stored = entry.dtype == DType::f64   ? at::kDouble
-                                  : entry.dtype == DType::f32 ? at::kFloat
-                                                              : at::kBFloat16;
     at::Tensor host = at::empty(sizes, at::TensorOptions().dtype(stored));
     reader.read_slice(name, local.slab, bytes_of(host));
     target.narrow(local.slab.dim, local.local_offset, local.slab.length).copy_(host);
@@ -40,15 +106,12 @@ void read_tensors(const Job& job, CheckpointReader& reader, TrainingState& state
   const at::NoGradGuard no_grad;
   for (OptimizerState& s : state.optimizer.states()) {
     const Parameter& parameter = *s.parameter;
-    read_into(reader, "model." + parameter.name, parameter, parameter.value, job);
+    const Sources sources(reader, s, with_optimizer);
+    read_into(reader, sources.value, parameter, parameter.value, job);
     if (!with_optimizer) continue;
-    if (!s.main.is_alias_of(parameter.value)) {
-      // An fp32 checkpoint has no copies: its weights are the main weights.
-      const std::string main = "optimizer.main." + parameter.name;
-      read_into(reader, reader.has(main) ? main : "model." + parameter.name, parameter, s.main, job);
-    }
-    read_into(reader, "optimizer.exp_avg." + parameter.name, parameter, s.exp_avg, job);
-    read_into(reader, "optimizer.exp_avg_sq." + parameter.name, parameter, s.exp_avg_sq, job);
+    if (!sources.main.empty()) read_into(reader, sources.main, parameter, s.main, job);
+    read_into(reader, sources.exp_avg, parameter, s.exp_avg, job);
+    read_into(reader, sources.exp_avg_sq, parameter, s.exp_avg_sq, job);
   }
 }
 
@@ -58,74 +121,143 @@ ScheduleConflict conflict_rule(const OptimizerConfig& optimizer) {
   return ScheduleConflict::refuse;
 }
 
-void restore_progress(const Job& job, const nlohmann::json& metadata, TrainingState& state, bool with_optimizer) {
-  state.progress.iteration = metadata.at("iteration");
-  state.progress.consumed_train_samples = metadata.at("consumed_train_samples");
-  state.progress.consumed_valid_samples = metadata.at("consumed_valid_samples");
-  if (with_optimizer) state.optimizer.set_step_count(metadata.at("optimizer_step_count"));
-  ScheduleState schedule;
-  for (const auto& [key, value] : metadata.at("opt_param_scheduler").items()) schedule[key] = value;
-  state.schedule.load(schedule, conflict_rule(job.config().optimizer));
+void restore_progress(const Config& config, const RunMetadata& metadata, TrainingState& state, bool with_optimizer) {
+  state.progress = metadata.progress;
+  if (with_optimizer) state.optimizer.set_step_count(metadata.optimizer_step_count);
+  // Without training there is no schedule that could differ.
+  if (!config.batch.skip_train) state.schedule.load(metadata.schedule, conflict_rule(config.optimizer));
+  state.line = line_through(metadata.lineage, metadata.progress.iteration);
 }
 
-// The folder to load, or nothing when there is none. Says on rank 0 what was passed over.
-std::optional<CheckpointCandidate> find(const Job& job) {
-  const CheckpointConfig& config = job.config().checkpoint;
-  if (config.ckpt_step > 0) return find_checkpoint_of(config.load, config.ckpt_step);
-  const CheckpointSearch search = find_newest_checkpoint(config.load);
-  if (job.is_first_rank()) {
-    for (const CheckpointCandidate& damaged : search.damaged) {
-      warn_line("passing over checkpoint {}: {}", damaged.folder.string(), damaged.problem);
-    }
+// The checkpoint to load, or nothing for a fresh start. Says what was passed over. On one rank, which decides for all.
+std::optional<CheckpointCandidate> find(const Config& config) {
+  const std::filesystem::path folder = config.checkpoint.load;
+  std::vector<std::filesystem::path> own;  // what this run itself writes there before it saves
+  for (const std::string& path : {config.logging.tensorboard_dir, config.data.data_cache_path}) {
+    if (!path.empty()) own.emplace_back(path);
   }
-  return search.newest;
+  if (config.checkpoint.ckpt_step > 0 && !list_iterations(folder).empty()) {
+    return find_checkpoint_of(folder, config.checkpoint.ckpt_step);
+  }
+  const auto search = search_load_folder(folder, own);
+  if (!search) return std::nullopt;
+  for (const CheckpointCandidate& damaged : search->damaged) {
+    warn_line("passing over checkpoint {}: {}", damaged.folder.string(), damaged.problem);
+  }
+  for (const CheckpointCandidate& damaged : search->unplaced) {
+    warn_line("checkpoint {} is damaged: {}", damaged.folder.string(), damaged.problem);
+  }
+  if (const std::string notice = load_notice(folder, *search); !notice.empty()) warn_line(notice);
+  return search->newest;
+}
+
+// A fresh start, unless something was asked for that needs a checkpoint.
+void demand_fresh_start(const Config& config) {
+  const CheckpointConfig& checkpoint = config.checkpoint;
+  const char* reason = checkpoint.exit_on_missing_checkpoint ? "--exit-on-missing-checkpoint was given"
+                       : checkpoint.ckpt_step > 0            ? "--ckpt-step names one"
+                       : checkpoint.finetune                 ? "--finetune goes on from one"
+                       : config.batch.skip_train             ? "--skip-train evaluates one"
+                                                             : nullptr;
+  if (reason != nullptr) {
+    throw IoError(fmt::format("there is no complete checkpoint in {}, and {}. Give the folder of --save of the run that made one",
+                              checkpoint.load, reason));
+  }
+  warn_line("could not find a complete checkpoint in {}, which is absent or empty", checkpoint.load);
+  print_line("    will not load any checkpoints and will start from random");
+}
+
+// The folder and iteration that rank 0 has found, on all ranks; an empty folder: none.
+CheckpointCandidate find_together(const Job& job) {
+  CheckpointCandidate found;
+  together(job.world(), [&] {
+    if (!job.is_first_rank()) return;
+    if (auto candidate = find(job.config())) {
+      found = std::move(*candidate);
+    } else {
+      demand_fresh_start(job.config());
+    }
+  });
+  const std::string text =
+      gather_texts(job.world(), fmt::format("{} {}", found.iteration, found.folder.string())).front();
+  const std::size_t blank = text.find(' ');
+  found.iteration = std::stoll(text.substr(0, blank));
+  found.folder = text.substr(blank + 1);
+  return found;
+}
+
+// A folder that the machines do not share may hold other checkpoints under the same names.
+void demand_same_manifest(const Job& job, const CheckpointReader& reader) {
+  const auto hashes = gather_texts(job.world(), hex64(hash64(manifest_to_text(reader.manifest()))));
+  together(job.world(), [&] {
+    if (hashes[static_cast<std::size_t>(job.rank())] == hashes[0]) return;
+    throw IoError(fmt::format("{} is another checkpoint on this machine than on that of rank 0. --load must be a folder that all "
+                              "ranks share",
+                              reader.folder().string()));
+  });
+}
+
+// What the checkpoint says, compared with this run. Says on rank 0 what may differ and does.
+RunMetadata demand_same_model(const Job& job, const CheckpointReader& reader, const TrainingState& state, bool with_optimizer) {
+  RunMetadata metadata;
+  try {
+    metadata = read_run_metadata(reader.manifest());
+  } catch (const IoError& e) {
+    throw IoError(fmt::format("{}: {}", (reader.folder() / kManifestName).string(), e.what()));
+  }
+  const StoredDifferences differences = compare_stored_config(metadata.configuration, state.config);
+  const bool read_optimizer = with_optimizer && metadata.has_optimizer;
+  std::vector<std::string> faults = differences.refused;
+  for (std::string& fault : tensor_faults(reader, state, read_optimizer)) faults.push_back(std::move(fault));
+  if (!faults.empty()) refuse_other_model(reader, std::move(faults));
+  if (with_optimizer && !metadata.has_optimizer) {
+    throw ConfigError(fmt::format("{} was saved with --no-save-optim and has no optimizer state. Add --no-load-optim",
+                                  reader.folder().string()));
+  }
+  if (job.is_first_rank()) {
+    for (const std::string& line : differences.told) warn_line("the checkpoint was made with other flags: {}", line);
+  }
+  return metadata;
 }
 
 }  // namespace
 
 bool load_checkpoint(const Job& job, TrainingState& state) {
   const CheckpointConfig& config = job.config().checkpoint;
-  std::optional<CheckpointCandidate> found;
-  together(job.world(), [&] { found = find(job); });
-  if (!found) {
-    if (config.exit_on_missing_checkpoint) {
-      throw IoError(fmt::format("there is no complete checkpoint in {} and --exit-on-missing-checkpoint was given",
-                                config.load));
-    }
-    if (job.is_first_rank()) {
-      warn_line("could not find a complete checkpoint in {}", config.load);
-      print_line("    will not load any checkpoints and will start from random");
-    }
-    return false;
+  const CheckpointCandidate found = find_together(job);
+  if (found.folder.empty()) return false;
+  const bool with_optimizer = !config.finetune && !config.no_load_optim;
+  // Adds to damage what to load instead.
+  const auto with_advice = [&](auto&& action) {
+    together(job.world(), [&] {
+      try {
+        action();
+      } catch (const IoError& e) {
+        throw IoError(fmt::format("{}; {}", e.what(), fallback_advice(config.load, found.iteration)));
+      }
+    });
+  };
+  if (job.is_first_rank()) {
+    print_line(" loading distributed checkpoint from {} at iteration {}", config.load, found.iteration);
   }
-  bool with_optimizer = !config.finetune && !config.no_load_optim;
-  together(job.world(), [&] {
-    try {
-      if (job.is_first_rank()) {
-        print_line(" loading distributed checkpoint from {} at iteration {}", config.load, found->iteration);
-      }
-      CheckpointReader reader(found->folder);
-      // Each byte of the checkpoint is checked once, by one of the ranks, whether this layout reads it or not.
-      reader.verify(static_cast<std::size_t>(job.rank()), static_cast<std::size_t>(job.environment().world_size));
-      const nlohmann::json& metadata = reader.metadata();
-      if (with_optimizer && !metadata.at("has_optimizer").get<bool>()) {
-        throw ConfigError(fmt::format("{} was saved with --no-save-optim and has no optimizer state. Add --no-load-optim",
-                                      found->folder.string()));
-      }
-      read_tensors(job, reader, state, with_optimizer);
-      if (!with_optimizer) state.optimizer.restart_from_parameters();
-      if (!config.finetune) restore_progress(job, metadata, state, with_optimizer);
-    } catch (const IoError& e) {
-      throw IoError(fmt::format("{}; {}", e.what(), fallback_advice(config.load, found->iteration)));
-    }
+  std::optional<CheckpointReader> reader;
+  with_advice([&] { reader.emplace(found.folder); });
+  demand_same_manifest(job, *reader);
+  with_advice([&] {
+    const RunMetadata metadata = demand_same_model(job, *reader, state, with_optimizer);
+    // Each byte of the checkpoint is checked once, by one of the ranks, whether this layout reads it or not.
+    reader->verify(static_cast<std::size_t>(job.rank()), static_cast<std::size_t>(job.environment().world_size));
+    read_tensors(job, *reader, state, with_optimizer);
+    if (!with_optimizer) state.optimizer.restart_from_parameters();
+    if (!config.finetune) restore_progress(job.config(), metadata, state, with_optimizer);
   });
   if (job.is_first_rank()) {
-    if (config.no_load_optim && !config.finetune) {
+    if (config.no_load_optim && !config.finetune && !job.config().batch.skip_train) {
       print_line(" --no-load-optim: Adam's moments start at zero; iteration, consumed samples and the learning-rate "
                  "schedule go on where they were (Megatron-LM restarts the schedule)");
     }
     print_line("  successfully loaded checkpoint from {} [ t 1/{}, p 1/1 ] at iteration {}", config.load,
-               job.parallel().tp_size(), found->iteration);
+               job.parallel().tp_size(), found.iteration);
   }
   return true;
 }

@@ -9,10 +9,11 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/checkpoint/checkpoint_finder.h"
-#include "ringtron/config/config_text.h"
+#include "ringtron/checkpoint/lineage_notice.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/output_folders.h"
 #include "ringtron/train/parameter_slabs.h"
+#include "ringtron/train/run_metadata.h"
 
 namespace ringtron {
 namespace {
@@ -76,18 +77,6 @@ std::uint64_t stored_width(const OptimizerState& s, bool with_optimizer) {
   return width + s.exp_avg.element_size() + s.exp_avg_sq.element_size();
 }
 
-nlohmann::json metadata_of(const Job& job, const TrainingState& state) {
-  nlohmann::json schedule = nlohmann::json::object();
-  for (const auto& [key, value] : state.schedule.state()) schedule[key] = value;
-  return {{"iteration", state.progress.iteration},
-          {"consumed_train_samples", state.progress.consumed_train_samples},
-          {"consumed_valid_samples", state.progress.consumed_valid_samples},
-          {"optimizer_step_count", state.optimizer.step_count()},
-          {"has_optimizer", !job.config().checkpoint.no_save_optim},
-          {"opt_param_scheduler", schedule},
-          {"configuration", nlohmann::json::parse(config_to_json(job.config()))}};
-}
-
 }  // namespace
 
 bool CheckpointSaver::saves() const {
@@ -143,6 +132,15 @@ std::string CheckpointSaver::where_to_go_on() const {
   }
 }
 
+void CheckpointSaver::tell_other_runs(const TrainingState& state) {
+  if (!saves()) return;
+  together(job_.world(), [&] {
+    if (!job_.is_first_rank()) return;
+    const auto notice = save_notice(job_.config().checkpoint.save, state.line);
+    if (!notice.empty()) warn_line(notice);
+  });
+}
+
 void CheckpointSaver::save(const TrainingState& state) {
   const CheckpointConfig& config = job_.config().checkpoint;
   const std::int64_t iteration = state.progress.iteration;
@@ -161,7 +159,10 @@ void CheckpointSaver::save(const TrainingState& state) {
     together(job_.world(), [&] { part = write_own_shard(writer, job_, state); });
     const auto parts = gather_texts(job_.world(), part);
     together(job_.world(), [&] {
-      if (job_.is_first_rank()) writer.publish(parts, metadata_of(job_, state));
+      if (!job_.is_first_rank()) return;
+      const std::int64_t number = save_number_ > 0 ? save_number_ + 1 : next_save_number(config.save);
+      writer.publish(parts, run_metadata_of(state, {run_, number, state.line}));
+      save_number_ = number;
     });
   } catch (const CommError&) {
     throw;

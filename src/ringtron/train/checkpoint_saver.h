@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "ringtron/checkpoint/checkpoint_writer.h"
 #include "ringtron/train/job.h"
@@ -21,6 +22,10 @@ class CheckpointSaver {
   // ConfigError if another run saves there, IoError if the folder cannot be made, written or is not shared. Does nothing if
   // the run will save nothing (no --save, or --skip-train).
   void demand_folder();
+
+  // Says on rank 0, after --load and before the first step, which checkpoints the folder of --save holds that this run does not
+  // go on from. Collective; throws IoError on all ranks if the folder cannot be read.
+  void tell_other_runs(const TrainingState& state);
 
   // Warns on rank 0 if the free space is less than the run's checkpoints take, and on a rank whose file would be above the
   // limit on file sizes.
@@ -40,6 +45,8 @@ class CheckpointSaver {
   const Job& job_;
   DiskFileSystem files_;
   std::unique_ptr<SaveLease> lease_;  // on rank 0
+  const std::string run_ = new_run_name();  // this run's in the lineage of its checkpoints; rank 0's counts
+  std::int64_t save_number_ = 0;            // of the last save; 0: none yet
 };
 
 }  // namespace ringtron

@@ -68,6 +68,7 @@ int train(const Job& job, Config config) {
   if (const auto code = stopped_after(job, signals, "building the model")) return *code;
   signals.enter("loading the checkpoint");
   if (!config.checkpoint.load.empty()) load_checkpoint(job, assembly.state());
+  saver.tell_other_runs(assembly.state());
   saver.warn_of_space(assembly.state(), iterations_of(config.batch));
   if (const auto code = stopped_after(job, signals, "loading the checkpoint")) return *code;
   signals.enter("opening the data");

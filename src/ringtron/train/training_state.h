@@ -1,6 +1,10 @@
 // All that training changes: parameters, optimizer, schedule, progress. What a checkpoint must bring back.
 #pragma once
 
+#include <vector>
+
+#include "ringtron/checkpoint/lineage.h"
+#include "ringtron/config/config.h"
 #include "ringtron/optim/lr_schedule.h"
 #include "ringtron/optim/optimizer.h"
 #include "ringtron/parameter/parameter_store.h"
@@ -12,7 +16,9 @@ struct TrainingState {
   ParameterStore& store;
   Optimizer& optimizer;
   LrSchedule& schedule;
+  const Config& config;  // of the run, resolved, with the vocabulary and its padding: what a checkpoint keeps and is compared with
   Progress progress;
+  std::vector<Ancestor> line;  // of the checkpoint that was loaded; empty for a run that began afresh
 };
 
 }  // namespace ringtron

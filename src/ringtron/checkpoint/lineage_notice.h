@@ -1,0 +1,19 @@
+// What is said about checkpoints of several branches or runs in one folder.
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "ringtron/checkpoint/checkpoint_finder.h"
+
+namespace ringtron {
+
+// At a load of the newest: that the folder holds others beside its line. Empty if it does not.
+std::string load_notice(const std::filesystem::path& load_folder, const CheckpointSearch& search);
+
+// At the start of a run that will save: which checkpoints are there that are not on the run's `line`. Empty if there are none.
+// An absent folder holds none.
+std::string save_notice(const std::filesystem::path& save_folder, std::span<const Ancestor> line);
+
+}  // namespace ringtron

@@ -1,0 +1,120 @@
+#include "ringtron/checkpoint/load_folder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <system_error>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/file.h"
+#include "ringtron/base/text.h"
+#include "ringtron/checkpoint/checkpoint_names.h"
+#include "ringtron/checkpoint/foreign_folder.h"
+
+namespace ringtron {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kAfresh =
+    "To start afresh, give --load and --save a folder that is absent or empty, or leave out --load";
+
+[[noreturn]] void refuse(const fs::path& folder, const std::string& what) {
+  throw IoError(fmt::format("--load {}: it {}. {}", folder.string(), what, kAfresh));
+}
+
+fs::path plain(const fs::path& path) {
+  std::error_code ignored;
+  fs::path whole = fs::weakly_canonical(path, ignored);
+  return whole.has_filename() ? whole : whole.parent_path();
+}
+
+// Whether `own` is this entry or lies in it.
+bool leads_to(const fs::path& entry, const fs::path& own) {
+  const fs::path outer = plain(entry), inner = plain(own);
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+}
+
+std::vector<std::string> names_that_count(const fs::path& folder, std::span<const fs::path> own) {
+  std::vector<std::string> names = folder_names(folder);
+  std::erase_if(names, [&](const std::string& name) {
+    return name.starts_with(".") || name.starts_with("events.out.tfevents.") || name == "lost+found" ||
+           std::any_of(own.begin(), own.end(), [&](const fs::path& path) { return leads_to(folder / name, path); });
+  });
+  return names;
+}
+
+// Nothing is there, not even under a broken link. Throws IoError if that cannot be known.
+bool is_absent(const fs::path& path) {
+  std::error_code error;
+  const auto type = fs::status(path, error).type();
+  if (type == fs::file_type::none) {
+    throw IoError(fmt::format("cannot read --load {}: {}", path.string(), error.message()));
+  }
+  if (type != fs::file_type::not_found) return false;
+  if (error == std::errc::not_a_directory) {
+    throw IoError(fmt::format("cannot read --load {}: {}", path.string(), error.message()));
+  }
+  if (fs::is_symlink(fs::symlink_status(path, error))) refuse(path, "is a symbolic link that leads nowhere");
+  return true;
+}
+
+[[noreturn]] void refuse_damaged(const fs::path& folder, const CheckpointSearch& search) {
+  std::string text = fmt::format("--load {}: there are checkpoints and none can be loaded:", folder.string());
+  for (const CheckpointCandidate& damaged : search.damaged) {
+    const auto kind = fs::exists(damaged.folder) ? foreign_kind(damaged.folder) : std::nullopt;
+    const bool foreign = kind && kind->starts_with("is a checkpoint of");
+    text += fmt::format("\n  iteration {}: {}", damaged.iteration, foreign ? "it " + *kind : damaged.problem);
+  }
+  std::vector<std::string> others;
+  for (const CheckpointCandidate& other : search.others) {
+    if (other.problem.empty()) others.push_back(fmt::format("{}", other.iteration));
+  }
+  if (!others.empty()) {
+    text += fmt::format("\nThe folder also holds complete checkpoints of another branch or run: iterations {}. If one of them is "
+                        "meant, name it with --ckpt-step",
+                        join(others, ", "));
+  }
+  throw IoError(fmt::format("{}\n{}", text, kAfresh));
+}
+
+// The pointer names a checkpoint whose manifest cannot be read, although one of a larger iteration is complete: it may have
+// been saved last, on another branch.
+void refuse_ambiguous(const fs::path& folder, const CheckpointSearch& search) {
+  const fs::path tracker = folder / kTrackerName;
+  std::error_code ignored;
+  if (search.unplaced.empty() || !fs::is_regular_file(tracker, ignored)) return;
+  const std::string named(trim(read_file(tracker)));
+  for (const CheckpointCandidate& damaged : search.unplaced) {
+    if (named != fmt::format("{}", damaged.iteration)) continue;
+    throw IoError(fmt::format("--load {}: {}. By {} it was saved last, so iteration {} may belong to a branch that was left. Name "
+                              "the checkpoint to go on from with --ckpt-step",
+                              folder.string(), damaged.problem, kTrackerName, search.newest->iteration));
+  }
+}
+
+}  // namespace
+
+std::optional<CheckpointSearch> search_load_folder(const fs::path& load_folder, std::span<const fs::path> own) {
+  if (is_absent(load_folder)) return std::nullopt;
+  std::error_code ignored;
+  if (!fs::is_directory(load_folder, ignored)) {
+    refuse(load_folder, foreign_kind(load_folder).value_or("is not a folder"));
+  }
+  CheckpointSearch search = find_newest_checkpoint(load_folder);
+  if (search.newest) {
+    refuse_ambiguous(load_folder, search);
+    return search;
+  }
+  const std::vector<std::string> names = names_that_count(load_folder, own);
+  if (search.damaged.empty() && names.empty()) return std::nullopt;
+  if (const auto kind = foreign_kind(load_folder)) refuse(load_folder, *kind);
+  if (!search.damaged.empty()) refuse_damaged(load_folder, search);
+  constexpr std::size_t kShown = 5;
+  std::vector<std::string> first(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, names.size())));
+  refuse(load_folder, fmt::format("holds no checkpoint, but other things ({}{})", join(first, ", "),
+                                  names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : ""));
+}
+
+}  // namespace ringtron

@@ -1,0 +1,224 @@
+#include "ringtron/config/stored_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
+#include "ringtron/config/option.h"
+
+namespace ringtron {
+namespace {
+
+using Json = nlohmann::json;
+
+// JSON numbers convert into each other without a word; these do not. False: it is of another type or does not fit.
+bool read_value(const Json& json, bool& value) {
+  if (json.is_boolean()) value = json.get<bool>();
+  return json.is_boolean();
+}
+
+bool read_value(const Json& json, std::int64_t& value) {
+  if (!json.is_number_integer()) return false;
+  if (json.is_number_unsigned() && json.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()})
+    return false;
+  value = json.get<std::int64_t>();
+  return true;
+}
+
+bool read_value(const Json& json, int& value) {
+  std::int64_t wide = 0;
+  if (!read_value(json, wide) || wide < std::numeric_limits<int>::min() || wide > std::numeric_limits<int>::max())
+    return false;
+  value = static_cast<int>(wide);
+  return true;
+}
+
+bool read_value(const Json& json, double& value) {
+  if (!json.is_number() || !std::isfinite(json.get<double>())) return false;
+  value = json.get<double>();
+  return true;
+}
+
+bool read_value(const Json& json, std::string& value) {
+  if (json.is_string()) value = json.get<std::string>();
+  return json.is_string();
+}
+
+bool read_value(const Json& json, std::optional<double>& value) {
+  value.reset();
+  return json.is_null() || read_value(json, value.emplace());
+}
+
+template <class T>
+bool read_value(const Json& json, std::vector<T>& list) {
+  if (!json.is_array()) return false;
+  list.clear();
+  for (const Json& item : json) {
+    if (!read_value(item, list.emplace_back())) return false;
+  }
+  return true;
+}
+
+std::string_view type_name(const FieldRef& field) {
+  constexpr std::string_view kNames[] = {"true or false",   "a whole number",         "a whole number",
+                                         "a finite number", "text",                   "a finite number or null",
+                                         "a list of texts", "a list of whole numbers"};
+  return kNames[field.index()];
+}
+
+// For a message: one line, not too long.
+std::string shown(const std::string& text) { return excerpt(text, 200); }
+
+std::string shown(const Json& json) { return shown(json.dump(-1, ' ', true, Json::error_handler_t::replace)); }
+
+void read_member(const Option& option, const Json& json, Config& config) {
+  const FieldRef field = option.field(config);
+  if (!std::visit([&](auto* value) { return read_value(json, *value); }, field)) {
+    throw IoError(fmt::format("configuration.{}: expected {}, got {}", option_key(option), type_name(field), shown(json)));
+  }
+  if (option.on_load == OnLoad::free) return;  // an older version may have had other choices
+  if (const auto fault = check_option(option, config)) {
+    throw IoError(fmt::format("configuration.{}: {}", option_key(option), shown(*fault)));
+  }
+}
+
+// Sets back what has no effect, so that only differences that mean something are left.
+Config effective(Config config) {
+  const ModelConfig defaults;
+  ModelConfig& m = config.model;
+  if (m.position_embedding_type != "rope") {
+    m.rotary_base = defaults.rotary_base;
+    m.rotary_percent = defaults.rotary_percent;
+    m.rotary_interleaved = defaults.rotary_interleaved;
+    m.rotary_seq_len_interpolation_factor = defaults.rotary_seq_len_interpolation_factor;
+    m.use_rope_scaling = false;
+  }
+  if (!m.use_rope_scaling) m.rope_scaling_factor = defaults.rope_scaling_factor;
+  if (m.swiglu || m.squared_relu || m.openai_gelu || !m.add_bias_linear) m.bias_gelu_fusion = defaults.bias_gelu_fusion;
+  if (!m.window_size.empty() && m.window_size.front() < 0) m.window_size.clear();  // all earlier keys: no window
+  std::erase(config.data.split, ' ');
+  return config;
+}
+
+// The model's class of a field in this run: must_equal, finetune or one of the others.
+OnLoad rule_of(const Option& option, const Config& stored, const Config& current) {
+  if (option.on_load != OnLoad::positions) return option.on_load;
+  const auto learned = [](const Config& c) { return c.model.position_embedding_type == "learned_absolute"; };
+  return learned(stored) || learned(current) ? OnLoad::must_equal : OnLoad::samples;
+}
+
+// Whether the file says nothing about a value that has no default.
+bool not_recorded(const Option& option, const StoredConfig& stored) {
+  if (option.detail.default_text.empty()) return false;
+  if (std::find(stored.absent.begin(), stored.absent.end(), option.name) != stored.absent.end()) return true;
+  return option.on_load == OnLoad::must_equal && option_value(option, stored.config) == "0";
+}
+
+class Comparison {
+ public:
+  Comparison(const StoredConfig& stored, const Config& current)
+      : stored_(stored), current_(effective(current)), compared_(effective(stored.config)) {}
+
+  void compare(const OptionGroup& group, const Option& option) {
+    const OnLoad rule = rule_of(option, compared_, current_);
+    const bool of_model = rule == OnLoad::must_equal || rule == OnLoad::finetune;
+    const bool finetune = current_.checkpoint.finetune;
+    if (rule == OnLoad::free || (finetune && !of_model)) return;
+    if (current_.batch.skip_train && (rule == OnLoad::schedule || group.name == "optimizer")) return;
+    if (not_recorded(option, stored_)) {
+      if (rule != OnLoad::schedule) not_compared_.emplace_back(option.name);
+      return;
+    }
+    const std::string there = option_value(option, compared_), here = option_value(option, current_);
+    if (there == here) return;
+    std::string name(option.name);
+    if (!option.detail.key.empty()) name += fmt::format(" ({})", option_key(option));
+    add(rule, fmt::format("{}: {} in the checkpoint, {} here", name, shown(there), shown(here)));
+  }
+
+  StoredDifferences result() {
+    if (!not_compared_.empty()) {
+      out_.told.push_back(fmt::format("not recorded in the checkpoint and not compared: {}", join(not_compared_, ", ")));
+    }
+    if (!stored_.unknown.empty()) {
+      out_.told.push_back(fmt::format("recorded by another version of Ringtron, unknown here and not compared: {}",
+                                      shown(join(stored_.unknown, ", "))));
+    }
+    return std::move(out_);
+  }
+
+ private:
+  void add(OnLoad rule, std::string line) {
+    const OptimizerConfig& optimizer = current_.optimizer;
+    switch (rule) {
+      case OnLoad::must_equal:
+        out_.refused.push_back(std::move(line));
+        return;
+      case OnLoad::finetune:
+        if (current_.checkpoint.finetune) {
+          out_.told.push_back(std::move(line));
+        } else {
+          out_.refused.push_back(line + " (may change with --finetune)");
+        }
+        return;
+      case OnLoad::samples:
+        out_.told.push_back(line + "; the samples from here on are others, or come in another order");
+        return;
+      case OnLoad::schedule:
+        if (optimizer.override_opt_param_scheduler) {
+          out_.told.push_back(line + "; --override-opt-param-scheduler: the value here counts");
+        } else if (optimizer.use_checkpoint_opt_param_scheduler) {
+          out_.told.push_back(line + "; --use-checkpoint-opt-param-scheduler: the checkpoint's schedule counts");
+        }
+        return;  // else the schedule refuses what differs in effect
+      default:
+        out_.told.push_back(std::move(line));
+    }
+  }
+
+  const StoredConfig& stored_;
+  const Config current_, compared_;
+  std::vector<std::string> not_compared_;
+  StoredDifferences out_;
+};
+
+}  // namespace
+
+StoredConfig read_stored_config(const Json& stored) {
+  if (!stored.is_object()) throw IoError(fmt::format("configuration: expected an object, got {}", shown(stored)));
+  StoredConfig out;
+  std::set<std::string> known;
+  for (const OptionGroup& group : option_groups()) {
+    for (const Option& option : group.options) {
+      const std::string key = option_key(option);
+      known.insert(key);
+      const auto member = stored.find(key);
+      if (member == stored.end()) {
+        out.absent.emplace_back(option.name);
+      } else {
+        read_member(option, *member, out.config);
+      }
+    }
+  }
+  for (const auto& [key, value] : stored.items()) {
+    if (!known.contains(key)) out.unknown.push_back(key);
+  }
+  return out;
+}
+
+StoredDifferences compare_stored_config(const StoredConfig& stored, const Config& current) {
+  Comparison comparison(stored, current);
+  for (const OptionGroup& group : option_groups()) {
+    for (const Option& option : group.options) comparison.compare(group, option);
+  }
+  return comparison.result();
+}
+
+}  // namespace ringtron

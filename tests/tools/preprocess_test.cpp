@@ -186,7 +186,7 @@ TEST(Preprocess, SentencesAreSequencesOfOneDocument) {
 
 TEST(Preprocess, AListOfSentencesIsOneDocument) {
   testing::TempDir dir;
-  write_file_atomically(dir / "in.jsonl", "{\"text\": [\"1 2\", \"\", \"3\", \"6\"]}\n{\"text\": []}\n{\"text\": [4]}\n");
+  write_file_atomically(dir / "in.jsonl", "{\"text\": [\"1 2\\n\\n7\", \"\", \"3\", \"6\"]}\n{\"text\": [\"8\\n\\n9\"]}\n{\"text\": []}\n{\"text\": [4]}\n");
   PreprocessOptions o = options(dir, dir / "in.jsonl");
   o.encoder.append_eod = true;
   const std::int32_t eod = make_tokenizer(o.tokenizer)->eod();
@@ -194,9 +194,10 @@ TEST(Preprocess, AListOfSentencesIsOneDocument) {
     o.encoder.split_sentences = split;
     Told told;
     const auto summary = preprocess(o, told.report(), kGoOn);
-    EXPECT_THAT(told.notices, ElementsAre(HasSubstr("2 documents hold 3 sequences")));
-    EXPECT_THAT(sequences(summary.prefixes[0]), ElementsAre(ElementsAre(1, 2), ElementsAre(3), ElementsAre(6, eod)));
-    EXPECT_EQ(IndexedDataset(summary.prefixes[0]).documents(), 2);
+    EXPECT_THAT(told.notices, ElementsAre(HasSubstr("3 documents hold 4 sequences")));
+    EXPECT_THAT(sequences(summary.prefixes[0]), 
+                ElementsAre(ElementsAre(1, 2, 7), ElementsAre(3), ElementsAre(6, eod), ElementsAre(8, 9, eod)));
+    EXPECT_EQ(IndexedDataset(summary.prefixes[0]).documents(), 3);
     EXPECT_EQ(summary.empty, 1);
     EXPECT_EQ(summary.bad, 1);
   }

@@ -40,7 +40,7 @@ class DocumentEncoder {
   EncodedDocument encode(const RawDocument& document);
 
  private:
-  EncodedText encode_texts(std::span<const std::string> texts, bool ends);
+  EncodedText encode_texts(std::span<const std::string> texts, bool split, bool ends);
 
   const Tokenizer& tokenizer_;
   const EncoderOptions options_;

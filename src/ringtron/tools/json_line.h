@@ -29,6 +29,9 @@ class JsonLine {
   // The text under key number `key`; several for a list. Valid until the next read().
   std::span<const std::string> texts(std::size_t key) const { return {found_[key].texts.data(), found_[key].count}; }
 
+  // Whether the texts under key number `key` are a list, be it of one. The line must still be there.
+  bool is_list(std::size_t key) const { return found_[key].value.starts_with('['); }
+
   // Halves of surrogate pairs in the texts of the last line.
   std::int64_t lone_surrogates() const { return lone_surrogates_; }
 

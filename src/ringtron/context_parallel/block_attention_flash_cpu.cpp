@@ -71,12 +71,19 @@ class FlashCpuBlockAttention final : public BlockAttention {
   BlockGradient backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const OutputGradient& output,
                          const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->backward(q, k, v, output, call);
+    const at::ScalarType wide = accumulate_type(q.scalar_type());
+    return wide_backward(q.to(wide), k.to(wide), v.to(wide), {output.d_out.to(wide), output.out.to(wide), output.lse, {}}, call);
+  }
+
+ private:
+  // In bf16 the kernel would add up dq, dk and dv in bf16, tile by tile, and take several times as long.
+  static BlockGradient wide_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                     const OutputGradient& output, const BlockCall& call) {
     const std::vector<Piece> pieces = pieces_of(q.size(0), k.size(0), call.band.right);
     if (is_whole(pieces, q) && pieces[0].keys.length() == k.size(0)) {
       return backward_piece(q, k, v, output, pieces[0], call.scale);
     }
-    const at::TensorOptions options = q.options().dtype(accumulate_type(q.scalar_type()));
-    BlockGradient sum{at::zeros(q.sizes(), options), at::zeros(k.sizes(), options), at::zeros(v.sizes(), options)};
+    BlockGradient sum{at::zeros(q.sizes(), q.options()), at::zeros(k.sizes(), k.options()), at::zeros(v.sizes(), v.options())};
     for (const Piece& piece : pieces) {
       const BlockGradient part = backward_piece(q, k, v, output, piece, call.scale);
       rows_of(sum.dq, piece.rows).add_(part.dq);
@@ -86,7 +93,6 @@ class FlashCpuBlockAttention final : public BlockAttention {
     return sum;
   }
 
- private:
   static bool fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const BlockCall& call) {
     return call.dropout == nullptr && call.band.left >= q.size(0) - 1 && v.sizes() == k.sizes() &&
            q.numel() > 0 && k.numel() > 0;

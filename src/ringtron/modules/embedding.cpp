@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "ringtron/kernels/embedding/embedding.h"
 #include "ringtron/tensor_parallel/mappings.h"
 #include "ringtron/tensor_parallel/vocab_parallel_embedding.h"
 
@@ -26,7 +27,7 @@ at::Tensor Embedding::forward(const at::Tensor& tokens, const at::Tensor& positi
   Communicator& group = build_.tensor_group();
   at::Tensor x = vocab_parallel_embedding(tokens, word_weight_->value, group, sp && position_weight_ == nullptr);
   if (position_weight_ != nullptr) {
-    x = x + at::embedding(position_weight_->value, position_ids.t().contiguous());
+    x = x + embedding_lookup(position_weight_->value, position_ids.t().contiguous());
     if (sp) x = scatter_to_sequence_region(x, group);
   }
   const double p = step.training ? build_.config.precision.hidden_dropout : 0.0;

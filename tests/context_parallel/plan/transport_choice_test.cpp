@@ -47,8 +47,8 @@ TEST(TransportChoice, ALongSequenceGoesRoundTheRingWithoutExposedTransfer) {
 }
 
 TEST(TransportChoice, ARingWhoseHopsHideSaysSo) {
-  // Too few heads for a2a, and putting the whole sequence in order costs.
-  Case c{.length = 1 << 18, .ranks = 8, .heads = 4, .groups = 4};
+  // Under a2a half of the ranks would have no head, and putting the whole sequence in order costs.
+  Case c{.length = 1 << 22, .ranks = 8, .heads = 4, .groups = 4};
   c.speeds.attention.copy_bytes_per_second = 1e10;
   const TransportChoice choice = c.choose();
   EXPECT_EQ(choice.transport, CpTransport::p2p);
@@ -156,22 +156,28 @@ TEST(TransportChoice, HeadsAreExchangedWhereThatIsLessToSend) {
   EXPECT_NE(choice.reason.find("where the ring sends"), std::string::npos) << choice.reason;
 }
 
-TEST(TransportChoice, HeadsAreNotSharedByMoreRanksThanThereAreHeads) {
-  for (std::uint64_t seed = 0; seed < 60; ++seed) {
-    auto pick = [&, place = std::uint64_t{0}](std::uint32_t count) mutable {
-      return static_cast<std::int64_t>(random_word(seed, 0, place++) % count);
-    };
-    Case c;
-    c.ranks = 2 + static_cast<int>(pick(15));
-    c.groups = 1 + pick(3);
-    c.heads = c.groups * (1 + pick(3));
-    c.length = 16 + (std::int64_t{1} << (4 + pick(13)));
-    c.speeds.link.seconds_per_exchange =
-        std::vector<double>{1e-6, 1e-4, 1e-2}.at(static_cast<std::size_t>(pick(3)));
-    const TransportChoice choice = c.choose();
-    if (c.heads >= c.ranks) continue;
-    EXPECT_NE(choice.transport, CpTransport::a2a) << c.heads << " heads on " << c.ranks << " ranks";
-    EXPECT_FALSE(of(choice, CpTransport::a2a).refusal.empty());
+// Ranks without a head only wait: a2a takes as long as with one head each, and that is its price.
+TEST(TransportChoice, FewerHeadsThanRanksAreAPriceNoObstacle) {
+  Case full{.length = 32768, .ranks = 4, .heads = 4, .groups = 4}, few = full;
+  few.heads = few.groups = 2;
+  const TransportChoice choice = few.choose();
+  EXPECT_EQ(of(choice, CpTransport::a2a).refusal, "");
+  EXPECT_NEAR(of(choice, CpTransport::a2a).attend_seconds, of(full.choose(), CpTransport::a2a).attend_seconds,
+              0.02 * of(choice, CpTransport::a2a).attend_seconds);
+  EXPECT_EQ(to_string(choice).find("not a2a"), std::string::npos) << to_string(choice);
+}
+
+// Where an exchange costs much, the four of a2a cost less than a ring's many, also with heads on some ranks only.
+TEST(TransportChoice, FewHeadsGoByA2aWhereThatIsFastest) {
+  Case c{.length = 256, .ranks = 4, .heads = 2, .groups = 2};
+  c.speeds.link.seconds_per_exchange = 1e-2;
+  c.speeds.link.hidden_share = 0.0;
+  const TransportChoice choice = c.choose();
+  EXPECT_LT(of(choice, CpTransport::a2a).seconds, of(choice, CpTransport::p2p).seconds);
+  for (const CpTransport other : kCpTransports) {
+    if (of(choice, other).refusal.empty()) {
+      EXPECT_LE(of(choice, choice.transport).seconds, 1.02 * of(choice, other).seconds);
+    }
   }
 }
 

@@ -234,10 +234,7 @@ std::string refusal_of(CpTransport transport, const ChoiceInput& input) {
   if (transport == CpTransport::hierarchical && input.hierarchical_a == 0) {
     return "no --hierarchical-context-parallel-sizes";
   }
-  const int sharing =
-      head_ranks_of(transport, input.request.layout.ranks(), std::max(1, input.hierarchical_a));
-  if (sharing > input.shape.heads) return fmt::format("{} heads for {} ranks", input.shape.heads, sharing);
-  return "";
+  return "";  // ranks without a head wait for the others: a price, no obstacle
 }
 
 std::string describe_p2p(const ChoiceInput& input, const TransportPrediction& best) {

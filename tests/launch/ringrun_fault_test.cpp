@@ -127,14 +127,16 @@ TEST(Ringrun, RanksWithoutHandlerEndOnSigterm) {
   EXPECT_THAT(run.err(), HasSubstr("stopped by SIGTERM; ranks 0, 1 ended of it"));
 }
 
-// A closed terminal is a reason to save and end, like the others.
-TEST(Ringrun, HangUpEndsTheRunAndIsNoFailure) {
-  Ringrun run({"--nproc-per-node", "2"}, "echo >> $DIR/ready; exec sleep 1000");
-  ASSERT_TRUE(run.wait_for("ready", 2));
-  run.send(SIGHUP);
-  EXPECT_EQ(run.wait(), 128 + SIGHUP);
-  EXPECT_THAT(run.err(), HasSubstr("stopped by SIGHUP; ranks 0, 1 ended of it"));
-  EXPECT_THAT(run.err(), Not(HasSubstr("failed first")));
+// A closed terminal or a scheduler's limit is a reason to save and end, like the others.
+TEST(Ringrun, HangUpAndTimeLimitEndTheRunAndAreNoFailure) {
+  for (const auto& [signal, name] : {std::pair(SIGHUP, "SIGHUP"), std::pair(SIGXCPU, "SIGXCPU")}) {
+    Ringrun run({"--nproc-per-node", "2"}, "ulimit -c 0; echo >> $DIR/ready; exec sleep 1000");
+    ASSERT_TRUE(run.wait_for("ready", 2));
+    run.send(signal);
+    EXPECT_EQ(run.wait(), 128 + signal);
+    EXPECT_THAT(run.err(), HasSubstr(std::string("stopped by ") + name + "; ranks 0, 1 ended of it"));
+    EXPECT_THAT(run.err(), Not(HasSubstr("failed first")));
+  }
 }
 
 // One rank has no handler yet, the other loses it while it starts: neither is at fault.

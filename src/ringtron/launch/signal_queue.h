@@ -8,8 +8,8 @@
 
 namespace ringtron {
 
-inline constexpr std::array kForwardedSignals = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
-inline constexpr std::array kEndingSignals = {SIGINT, SIGTERM, SIGHUP};
+inline constexpr std::array kForwardedSignals = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1, SIGUSR2};
+inline constexpr std::array kEndingSignals = {SIGINT, SIGTERM, SIGHUP, SIGXCPU};
 
 // Blocks SIGCHLD and the forwarded signals, which are then read from fd(), and restores them at the end. Those that were ignored
 // when we started (nohup) stay ignored.

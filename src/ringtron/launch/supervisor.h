@@ -2,9 +2,9 @@
 //
 // Output: every line of a rank's stdout and stderr goes to ours behind "[rank N] ", and what we have to say to stderr. Nobody need read
 //   it: what cannot be written is kept up to a bound and counted (OutputQueue), and at the end we wait for it only so long.
-// Signals: SIGINT, SIGTERM and SIGHUP go to every rank's process group, SIGUSR1 and SIGUSR2 to the ranks themselves, once they have a
+// Signals: SIGINT, SIGTERM, SIGHUP and SIGXCPU go to every rank's process group, SIGUSR1 and SIGUSR2 to the ranks themselves, once they have a
 //   handler: without one these would end a rank that is still starting.
-//   After one of the first three the ranks have `stop_grace` to save and end; a second SIGINT kills them.
+//   After one of the first four the ranks have `stop_grace` to save and end; a second SIGINT kills them.
 // Failure: when a rank ends other than with exit code 0, the others get SIGTERM, and SIGKILL after
 // `failure_grace`. No process of a rank's group outlives the rank, nor the supervisor, kill -9 of either
 // included.

@@ -2,11 +2,18 @@
 
 #include <gmock/gmock.h>
 
+#include <sys/stat.h>
+
+#include <cstring>
 #include <fstream>
+#include <functional>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/file.h"
+#include "ringtron/base/hash.h"
 #include "ringtron/data/blended_dataset.h"
 #include "ringtron/data/mock_dataset.h"
 #include "tests/data/made_up_corpus.h"
@@ -120,6 +127,151 @@ TEST(GptDataset, CacheIsUsedCheckedAndRebuilt) {
   }
 }
 
+// The layout of gpt_index_cache.cpp: 80 bytes of header, starts (16 bytes each), order (8), documents (4), description.
+struct CacheFile {
+  std::string bytes;
+  std::int64_t starts, order, documents;
+
+  explicit CacheFile(std::string content) : bytes(std::move(content)) {
+    std::memcpy(&starts, &bytes[16], 8);
+    std::memcpy(&order, &bytes[24], 8);
+    std::memcpy(&documents, &bytes[32], 8);
+  }
+  template <class T>
+  void set(std::int64_t at, T value) {
+    std::memcpy(&bytes[static_cast<std::size_t>(at)], &value, sizeof value);
+  }
+  std::int64_t order_at() const { return 80 + 16 * starts; }
+  std::int64_t documents_at() const { return order_at() + 8 * order; }
+  // A checksum that fits whatever now stands there.
+  std::string forged() {
+    std::uint64_t sum = 0;
+    const std::string_view all = bytes;
+    const std::int64_t ends[] = {order_at(), documents_at(), documents_at() + 4 * documents, std::ssize(bytes)};
+    std::int64_t begin = 80;
+    for (const std::int64_t end : ends) {
+      sum = hash64(all.substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)), sum);
+      begin = end;
+    }
+    set<std::uint64_t>(8, sum);
+    return bytes;
+  }
+};
+
+TEST(GptDataset, ForgedCachesAreNamedAndBuiltAnew) {
+  const auto opened = open_case(golden("datasets").at(2));
+  opened->options.cache_folder = opened->dir / "cache";
+  const GptDataset first(opened->corpus, opened->options);
+  const auto path = std::filesystem::directory_iterator(opened->options.cache_folder)->path();
+  const std::string good = read_file(path);
+  const CacheFile whole(good);
+  ASSERT_EQ(CacheFile(good).forged(), good) << "the forger must know the checksum";
+  const std::vector<std::function<void(CacheFile&)>> forgeries = {
+      [&](CacheFile& f) { f.set<std::int64_t>(whole.order_at(), whole.order); },
+      [&](CacheFile& f) { f.set<std::int64_t>(whole.order_at(), -1); },
+      [&](CacheFile& f) { f.set<std::int64_t>(whole.order_at(), std::int64_t{1} << 60); },
+      [&](CacheFile& f) { std::memcpy(&f.bytes[whole.order_at()], &good[whole.order_at() + 8], 8); },  // one twice
+      [&](CacheFile& f) { f.set<std::int32_t>(whole.documents_at(), 1 << 30); },
+      [&](CacheFile& f) { f.set<std::int32_t>(whole.documents_at() + 4, -7); },
+      [&](CacheFile& f) { f.set<std::int64_t>(80 + 16, whole.documents); },
+      [&](CacheFile& f) { f.set<std::int64_t>(80 + 24, -5); },
+      [&](CacheFile& f) { f.set<std::int64_t>(80 + 24, 1000); },
+      [&](CacheFile& f) { f.set<std::int64_t>(80, 3); },                               // falls afterwards
+      [&](CacheFile& f) { f.set<std::int64_t>(48 + 16, std::int64_t{1} << 40); },      // samples
+      [&](CacheFile& f) { f.set<std::int64_t>(48 + 8, 1); },                           // epochs
+  };
+  for (std::size_t i = 0; i < forgeries.size(); ++i) {
+    CacheFile forgery(good);
+    forgeries[i](forgery);
+    write_file_atomically(path, forgery.forged());
+    const GptDataset again(opened->corpus, opened->options);
+    EXPECT_EQ(again.index_source(), GptDataset::IndexSource::built_and_cached) << i;
+    EXPECT_THAT(again.cache_refused(), ::testing::HasSubstr(path.string())) << i;
+    EXPECT_EQ(read_file(path), good) << i;
+    EXPECT_EQ(again.order_hash(), first.order_hash());
+  }
+}
+
+// Starts that lie in the corpus, but from which a sample runs past its end.
+TEST(GptDataset, ForgedStartsDoNotLeaveTheCorpus) {
+  const auto opened = open_case(golden("datasets").at(2));
+  opened->options.cache_folder = opened->dir / "cache";
+  std::int64_t last_length = 0;
+  {
+    const GptDataset first(opened->corpus, opened->options);
+    last_length = opened->corpus->sequence_length(first.document_index().back());
+  }
+  const auto path = std::filesystem::directory_iterator(opened->options.cache_folder)->path();
+  CacheFile forgery(read_file(path));
+  for (std::int64_t row = 0; row < forgery.starts; ++row) {
+    forgery.set<std::int64_t>(80 + 16 * row, forgery.documents - 1);
+    forgery.set<std::int64_t>(80 + 16 * row + 8, last_length - 1);
+  }
+  write_file_atomically(path, forgery.forged());
+  const GptDataset again(opened->corpus, opened->options);
+  ASSERT_EQ(again.index_source(), GptDataset::IndexSource::cache);
+  const auto read_all = [&] {
+    for (std::int64_t i = 0; i < again.size(); ++i) again.sample(i);
+  };
+  EXPECT_THROW(read_all(), IoError);
+}
+
+TEST(GptDataset, WhateverLiesAtTheCachesPlaceIsSteppedAround) {
+  const auto opened = open_case(golden("datasets").at(2));
+  opened->options.cache_folder = opened->dir / "cache";
+  { const GptDataset first(opened->corpus, opened->options); }
+  const auto path = std::filesystem::directory_iterator(opened->options.cache_folder)->path();
+  const auto expect_named = [&] {
+    const GptDataset again(opened->corpus, opened->options);
+    EXPECT_NE(again.index_source(), GptDataset::IndexSource::cache);
+    EXPECT_THAT(again.cache_refused(), ::testing::HasSubstr(path.string()));
+  };
+  std::filesystem::remove(path);
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  expect_named();
+  std::filesystem::remove(path);
+  std::filesystem::create_directories(path / "sub");
+  expect_named();
+  EXPECT_TRUE(std::filesystem::exists(path / "sub"));
+  std::filesystem::remove_all(path);
+  std::filesystem::create_symlink("/dev/zero", path);
+  expect_named();
+  std::filesystem::remove(path);
+  write_file_atomically(path, "");
+  expect_named();
+}
+
+struct CutOff {
+  std::unique_ptr<Opened> opened = open_case(golden("datasets").at(8));
+  std::string corpus = (opened->dir / "corpus").string();
+
+  std::string message_after_cutting(const std::string& path, std::uintmax_t size) {
+    const GptDataset dataset(std::make_shared<IndexedDataset>(corpus), opened->options);
+    std::filesystem::resize_file(path, size);
+    try {
+      for (std::int64_t i = 0; i < dataset.size(); ++i) dataset.sample(i);
+    } catch (const IoError& error) {
+      return error.what();
+    }
+    return "";
+  }
+};
+
+TEST(GptDataset, FilesThatShrinkWhileReadAreNamed) {
+  for (const char* half : {".bin", ".idx"}) {
+    for (const int part : {0, 1, 3}) {
+      CutOff cut;
+      const std::string path = cut.corpus + half;
+      EXPECT_THAT(cut.message_after_cutting(path, std::filesystem::file_size(path) * part / 4), ::testing::HasSubstr(path));
+    }
+  }
+  CutOff cut;
+  cut.opened->options.cache_folder = cut.opened->dir / "cache";
+  { const GptDataset first(cut.opened->corpus, cut.opened->options); }
+  const auto cache = std::filesystem::directory_iterator(cut.opened->options.cache_folder)->path();
+  EXPECT_THAT(cut.message_after_cutting(cache.string(), 100), ::testing::HasSubstr(cache.string()));
+}
+
 TEST(GptDataset, SeveralBuildersAtOnce) {
   const auto opened = open_case(golden("datasets").at(1));
   opened->options.cache_folder = opened->dir / "cache";
@@ -146,6 +298,14 @@ TEST(GptDataset, EmptyPartIsAnError) {
   const auto opened = open_case(golden("datasets").at(0));
   opened->options.index.sequences = {3, 3};
   EXPECT_THROW(GptDataset(opened->corpus, opened->options), ConfigError);
+}
+
+TEST(GptDataset, MoreSamplesThanAnyMachineHolds) {
+  const auto opened = open_case(golden("datasets").at(0));
+  for (const std::int64_t samples : {std::int64_t{1} << 36, std::int64_t{1} << 45, std::numeric_limits<std::int64_t>::max()}) {
+    opened->options.index.samples = samples;
+    EXPECT_THROW(GptDataset(opened->corpus, opened->options), ConfigError) << samples;
+  }
 }
 
 TEST(DatasetSplit, Boundaries) {

@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
+#include <cstring>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/file.h"
 #include "tests/data/made_up_corpus.h"
 #include "tests/support/temp_dir.h"
 
@@ -158,6 +161,66 @@ TEST_F(IndexedDatasetFaults, EveryDamagedIndexByteIsFound) {
     if (at == 17 || at >= 34 + 12 * 5) continue;  // another type of the same size, other document boundaries
     EXPECT_NE(after(".idx", [&](std::string& b) { (b = index)[at] ^= 0x40; }), "") << at;
   }
+}
+
+TEST_F(IndexedDatasetFaults, WhatIsNoFileIsNamedWithoutWaiting) {
+  const std::string half = prefix_ + ".bin";
+  std::filesystem::remove(half);
+  ASSERT_EQ(::mkfifo(half.c_str(), 0600), 0);
+  EXPECT_THAT(message_of(prefix_), HasSubstr("it is a named pipe"));
+  std::filesystem::remove(half);
+  std::filesystem::create_directory(half);
+  EXPECT_THAT(message_of(prefix_), HasSubstr("it is a folder"));
+  std::filesystem::remove(half);
+  std::filesystem::create_symlink("/dev/zero", half);
+  EXPECT_THAT(message_of(prefix_), HasSubstr("it is a device"));
+  EXPECT_THAT(message_of(dir_.path().string()), HasSubstr("is that of a folder"));
+  EXPECT_THAT(message_of(prefix_ + ".bin"), HasSubstr("without its .bin"));
+  EXPECT_THAT(message_of(prefix_ + "/" + std::string(300, 'x')), HasSubstr("data:"));
+}
+
+TEST(IndexedDataset, WideTokensAreNamedAsTheyAre) {
+  const testing::TempDir dir;
+  const std::string prefix = (dir / "wide").string();
+  {
+    IndexedDatasetWriter writer(prefix, TokenType::i64);
+    writer.add_sequence(std::vector<std::int32_t>{1, 2, 3});
+    writer.end_document();
+    writer.finish();
+  }
+  std::string bytes = read_file(prefix + ".bin");
+  const std::int64_t large = std::int64_t{1} << 40, negative = -(std::int64_t{1} << 50);
+  for (const std::int64_t value : {large, negative}) {
+    std::memcpy(&bytes[8], &value, 8);
+    write_file_atomically(prefix + ".bin", bytes);
+    const IndexedDataset corpus(prefix);
+    EXPECT_EQ(corpus.place(0, 1).token, value);
+    ASSERT_TRUE(corpus.find_token_outside(100));
+    EXPECT_EQ(corpus.find_token_outside(100)->token, value);
+  }
+}
+
+TEST(IndexedDataset, ContentHashSeesEveryTokenOfASmallCorpusAndPiecesOfALargeOne) {
+  const testing::TempDir dir;
+  const std::string prefix = (dir / "corpus").string();
+  testing::write_made_up_corpus(prefix, 3000, 200);
+  const std::string good = read_file(prefix + ".bin");
+  const auto hash_with = [&](std::size_t at, std::size_t most) {
+    std::string bytes = good;
+    if (at < bytes.size()) bytes[at] ^= 1;
+    write_file_atomically(prefix + ".bin", bytes);
+    return IndexedDataset(prefix).content_hash(most);
+  };
+  const std::size_t all = 1 << 30, none = good.size();
+  ASSERT_GT(good.size(), std::size_t{4 * 65536});
+  for (const std::size_t at : {std::size_t{0}, good.size() / 3, good.size() - 1}) {
+    EXPECT_NE(hash_with(at, all), hash_with(none, all)) << at;
+  }
+  for (const std::size_t at : {std::size_t{0}, good.size() / 2, good.size() - 1}) {
+    EXPECT_NE(hash_with(at, 3 * 65536), hash_with(none, 3 * 65536)) << at;
+  }
+  EXPECT_EQ(hash_with(100000, 2 * 65536), hash_with(none, 2 * 65536)) << "between the pieces";
+  EXPECT_NE(hash_with(none, all), hash_with(none, 2 * 65536));
 }
 
 }  // namespace

@@ -213,10 +213,56 @@ TEST(Loader, TokenOutsideTheVocabularyIsNamed) {
   }
 }
 
+// More than it holds ready by itself, and in the same order.
+TEST(Loader, PreparesAWholeStep) {
+  const MockDataset dataset(100, kLength, kVocab, 1);
+  Loader prepared(dataset, {.dataset_size = 100}, options(), 3), plain(dataset, {.dataset_size = 100}, options(), 3);
+  for (int step = 0; step < 3; ++step) {
+    prepared.prepare(20);
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(prepared.next().sample_numbers, plain.next().sample_numbers);
+  }
+}
+
+// What cannot be read is known before the step that needs it; what lies before it can still be had.
+TEST(Loader, PreparingThrowsForAnyOfTheStep) {
+  const MockDataset dataset(7, kLength, kVocab, 1);
+  Loader loader(dataset, {.dataset_size = 7}, options(), 0);
+  loader.prepare(7);
+  EXPECT_THROW(loader.prepare(8), ConfigError);
+  EXPECT_THROW(loader.prepare(8), ConfigError);
+  for (int i = 0; i < 7; ++i) loader.next();
+  EXPECT_THROW(loader.next(), ConfigError);
+}
+
+TEST(Loader, ACorpusThatIsCutOffIsAnErrorOfReading) {
+  testing::TempDir dir;
+  const std::string prefix = (dir / "corpus").string();
+  testing::write_made_up_corpus(prefix, 50, 4);
+  const auto corpus = std::make_shared<IndexedDataset>(prefix);
+  const GptDataset dataset(corpus, {Split::train, {{0, 50}, 4, 1, {}}, {}});
+  std::filesystem::resize_file(prefix + ".bin", 4);
+  Loader loader(dataset, {.dataset_size = dataset.size()}, options(), 0);
+  try {
+    loader.prepare(1);
+    FAIL() << "no error";
+  } catch (const IoError& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr(prefix + ".bin"));
+  }
+}
+
 TEST(Loader, StopsWhileFullAndWhileUnused) {
   const MockDataset dataset(1000, kLength, kVocab, 1);
   for (int i = 0; i < 20; ++i) Loader(dataset, {.dataset_size = 1000}, options(), 0);
   SUCCEED();
+}
+
+TEST(Sampler, ValidationStartsOverWhereItEnds) {
+  const Sampler sampler{.order = SampleOrder::repeated, .dataset_size = 5};
+  for (std::int64_t n = 0; n < 23; ++n) EXPECT_EQ(sampler.dataset_sample(n), n % 5);
+  const Sampler once{.dataset_size = 5};
+  EXPECT_THROW(once.dataset_sample(5), ConfigError);
+  const Sampler empty{.order = SampleOrder::repeated, .dataset_size = 0};
+  EXPECT_THROW(empty.dataset_sample(0), ConfigError);
 }
 
 TEST(Sampler, RanksShareEachGlobalBatch) {

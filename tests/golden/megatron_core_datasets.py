@@ -39,7 +39,8 @@ class _StandInFinder:
     def create_module(self, spec):
         module = _StandIn(spec.name)
         if spec.name == "torch":
-            module.distributed = types.SimpleNamespace(is_initialized=lambda: False, is_available=lambda: False)
+            module.distributed = types.SimpleNamespace(is_initialized=lambda: False, is_available=lambda: False,
+                                                       get_rank=lambda: 0)
         if spec.name == "torch.utils.data":
             module.Dataset = type("Dataset", (), {})
         if spec.name.startswith("megatron.core.msc"):

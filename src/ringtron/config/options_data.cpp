@@ -9,7 +9,7 @@ constexpr std::string_view kTokenizers[] = {"GPT2BPETokenizer", "NullTokenizer"}
 
 constexpr Option kOptions[] = {
     {"--data-path", FIELD(data.data_path), OnLoad::samples,
-     "PREFIX of PREFIX.bin and PREFIX.idx; or several; or pairs of weight and PREFIX. Cut by --split."},
+     "PREFIX of PREFIX.bin and PREFIX.idx; or several, each read once; or pairs of weight and PREFIX. Cut by --split."},
     {"--train-data-path", FIELD(data.train_data_path), OnLoad::samples, "Like --data-path, used whole for training."},
     {"--valid-data-path", FIELD(data.valid_data_path), OnLoad::told, "Like --data-path, used whole for validation."},
     {"--test-data-path", FIELD(data.test_data_path), OnLoad::told, "Like --data-path, used whole for the test."},

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 #include <utility>
 
 #include "ringtron/base/check.h"
 #include "ringtron/base/error.h"
+#include "ringtron/data/dataset_split.h"
 
 namespace ringtron {
 
@@ -41,8 +41,7 @@ BlendedDataset::BlendedDataset(std::vector<std::unique_ptr<Dataset>> datasets, s
     : datasets_(std::move(datasets)) {
   RT_CHECK(!datasets_.empty(), "a blend of no datasets");
   RT_CHECK_EQ(datasets_.size(), weights.size(), "weights of a blend");
-  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
-  for (double& weight : weights) weight /= sum;
+  weights = normalized(std::move(weights));
   index_ = build_blend_index(weights, size);
   std::vector<std::int64_t> taken(datasets_.size(), 0);
   for (const std::int16_t dataset : index_.dataset) ++taken[static_cast<std::size_t>(dataset)];
@@ -51,9 +50,10 @@ BlendedDataset::BlendedDataset(std::vector<std::unique_ptr<Dataset>> datasets, s
                 "sequence lengths in a blend");
     if (taken[i] > datasets_[i]->size()) {
       throw ConfigError(
-          fmt::format("--data-path: the blend takes {} samples of corpus {}, which has {}. Lower its "
-                      "weight ({:.4f}) or the number of samples",
-                      taken[i], i, datasets_[i]->size(), weights[i]));
+          fmt::format("--data-path: the blend takes {} samples of {} (corpus {} of {}), which gives {}. Lower its "
+                      "weight ({:.4g} of 1) or the number of samples",
+                      taken[i], datasets_[i]->size() > 0 ? datasets_[i]->locate(0, 0).prefix : "a corpus", i + 1,
+                      datasets_.size(), datasets_[i]->size(), weights[i]));
     }
   }
 }

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "ringtron/base/error.h"
@@ -12,17 +14,45 @@
 namespace ringtron {
 namespace {
 
-// The whole of `text` as a number, or nothing.
-std::optional<double> parse_number(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  try {
-    std::size_t used = 0;
-    const double value = std::stod(text, &used);
-    if (used == text.size() && std::isfinite(value)) return value;
-  } catch (const std::exception&) {
-    return std::nullopt;
+// The whole of `text` as Python's float() reads it, or nothing; no infinities, which no weight can be.
+std::optional<double> parse_number(std::string_view text) {
+  text = trim(text);
+  if (text.starts_with('+')) text.remove_prefix(1);
+  // from_chars reads "inf" and "nan" too; a number starts like one.
+  const auto digit = text.find_first_of("0123456789");
+  if (digit == std::string_view::npos || digit > text.find_first_not_of("-.")) return std::nullopt;
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (end != text.data() + text.size() || error == std::errc::invalid_argument) return std::nullopt;
+  if (error == std::errc::result_out_of_range) {
+    // Too small is 0; too large is no weight.
+    return text.find("e-") != std::string_view::npos || text.find("E-") != std::string_view::npos
+               ? std::optional(0.0)
+               : std::nullopt;
   }
-  return std::nullopt;
+  return value;
+}
+
+// numpy.sum of contiguous doubles: blocks of at most 128, eight sums side by side in each.
+double numpy_sum(std::span<const double> values) {
+  constexpr std::size_t kBlock = 128, kLanes = 8;
+  const std::size_t n = values.size();
+  if (n > kBlock) {
+    const std::size_t half = n / 2 - n / 2 % kLanes;
+    return numpy_sum(values.first(half)) + numpy_sum(values.subspan(half));
+  }
+  double sum = 0;
+  std::size_t i = 0;
+  if (n >= kLanes) {
+    std::array<double, kLanes> r;
+    std::copy_n(values.begin(), kLanes, r.begin());
+    for (i = kLanes; i < n - n % kLanes; i += kLanes) {
+      for (std::size_t lane = 0; lane < kLanes; ++lane) r[lane] += values[i + lane];
+    }
+    sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
+  }
+  for (; i < n; ++i) sum += values[i];
+  return sum;
 }
 
 std::array<double, kSplitCount> parse_shares(std::string_view split) {
@@ -39,7 +69,7 @@ std::array<double, kSplitCount> parse_shares(std::string_view split) {
     if (begin == std::string_view::npos) break;
     const std::size_t end = std::min(split.find_first_not_of(kDigits, begin), split.size());
     if (count == shares.size()) throw bad("too many numbers");
-    const auto share = parse_number(std::string(split.substr(begin, end - begin)));
+    const auto share = parse_number(split.substr(begin, end - begin));
     if (!share) throw bad("not a number");
     shares[count++] = *share;
     at = end;
@@ -111,17 +141,27 @@ Blend parse_blend(std::span<const std::string> words) {
     for (const std::string& word : words) blend.prefixes.emplace_back(trim(word));
     return blend;
   }
-  const double sum = std::accumulate(blend.weights.begin(), blend.weights.end(), 0.0);
-  for (double& weight : blend.weights) {
-    if (weight < 0 || !(sum > 0)) {
+  for (std::size_t i = 0; i < blend.weights.size(); ++i) {
+    if (!(blend.weights[i] > 0)) {
       throw ConfigError(
-          fmt::format("--data-path: expected weights of at least 0 with a sum above 0, got weight {} and "
-                      "sum {}",
-                      weight, sum));
+          fmt::format("--data-path: expected weights above 0, got {} for {}. Leave out a corpus that is not to be read",
+                      words[2 * i], blend.prefixes[i]));
     }
-    weight /= sum;
+  }
+  blend.weights = normalized(std::move(blend.weights));
+  for (std::size_t i = 0; i < blend.weights.size(); ++i) {
+    if (!(blend.weights[i] > 0)) {
+      throw ConfigError(fmt::format("--data-path: the weight {} of {} is nothing beside the others. Leave this corpus "
+                                    "out, or give weights of like size", words[2 * i], blend.prefixes[i]));
+    }
   }
   return blend;
+}
+
+std::vector<double> normalized(std::vector<double> weights) {
+  const double sum = numpy_sum(weights);
+  for (double& weight : weights) weight /= sum;
+  return weights;
 }
 
 std::int64_t wanted_of_corpus(std::int64_t wanted, double weight, double surplus) {

@@ -47,15 +47,19 @@ struct TrainingLength {
 std::array<std::int64_t, kSplitCount> wanted_samples(const TrainingLength& length);
 
 // --data-path: "P", "P1 P2 P3" or "w1 P1 w2 P2". Without weights `weights` is empty: each corpus counts by
-// its size.
+// the samples that it gives.
 struct Blend {
   std::vector<std::string> prefixes;
-  std::vector<double> weights;  // add up to 1
+  std::vector<double> weights;  // normalized()
 };
 
-// Throws ConfigError where some weights are numbers and some are not, or where they do not add up to more
-// than 0.
+// Weights are what Python's float() reads. Throws ConfigError where some are numbers and some are not, and for a
+// weight that is not above 0.
 Blend parse_blend(std::span<const std::string> words);
+
+// Each weight divided by the sum of all, which is added up in the order of numpy.sum: the last digit of a weight
+// can decide which corpus comes next.
+std::vector<double> normalized(std::vector<double> weights);
 
 // Samples to ask of a corpus so that a blend of `wanted` samples does not run out of it: half a percent to
 // spare.

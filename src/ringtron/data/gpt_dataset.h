@@ -27,8 +27,8 @@ class GptDataset : public Dataset {
  public:
   enum class IndexSource { cache, built_and_cached, built };
 
-  // Throws ConfigError if this part of the corpus cannot give a sample. A cache that cannot be written is not
-  // an error, see cache_problem().
+  // Throws ConfigError if this part of the corpus cannot give a sample, IoError if the corpus is cut off meanwhile. A
+  // cache that cannot be used or written is not an error, see cache_refused() and cache_problem().
   GptDataset(std::shared_ptr<const IndexedDataset> corpus, const GptDatasetOptions& options);
 
   std::int64_t size() const override { return sizes_.samples; }
@@ -36,17 +36,29 @@ class GptDataset : public Dataset {
   void read(std::int64_t sample, std::int64_t first, std::int64_t count, std::int32_t* out) const override;
   TokenPlace locate(std::int64_t sample, std::int64_t position) const override;
 
+  const IndexedDataset& corpus() const { return *corpus_; }
+  // Equal for equal orders of samples.
+  std::uint64_t order_hash() const { return order_hash_; }
+
   // For the lines that Megatron prints: tokens per epoch, samples, epochs.
   const GptIndexSizes& sizes() const { return sizes_; }
   IndexSource index_source() const { return source_; }
   // Why the index was built but could not be kept; empty if it was.
   const std::string& cache_problem() const { return cache_problem_; }
+  // Why a file that was there was not used, with its path; empty if there was none, or it was used.
+  const std::string& cache_refused() const { return cache_refused_; }
 
   std::span<const std::int32_t> document_index() const { return documents_; }
   std::span<const SampleStart> sample_index() const { return starts_; }
   std::span<const std::int64_t> shuffle_index() const { return order_; }
 
  private:
+  void open_index(const GptDatasetOptions& options);
+  void copy(std::int64_t sample, std::int64_t first, std::int64_t count, std::int32_t* out) const;
+  // Throws IoError if what was read until now may hold zeros in place of bytes that are gone.
+  void demand_whole() const;
+  // Of an index that leads out of the corpus.
+  [[noreturn]] void fail_past_the_end(std::int64_t sample) const;
   // Start of token `position` of `sample`.
   SampleStart seek(std::int64_t sample, std::int64_t position) const;
 
@@ -60,7 +72,8 @@ class GptDataset : public Dataset {
   std::span<const SampleStart> starts_;
   std::span<const std::int64_t> order_;
   IndexSource source_ = IndexSource::cache;
-  std::string cache_problem_;
+  std::uint64_t order_hash_ = 0;
+  std::string cache_problem_, cache_refused_;
 };
 
 }  // namespace ringtron

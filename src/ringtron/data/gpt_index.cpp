@@ -1,7 +1,9 @@
 #include "ringtron/data/gpt_index.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <limits>
 #include <numeric>
 
@@ -59,6 +61,28 @@ std::vector<SampleStart> cut_samples(const IndexedDataset& corpus, std::span<con
   return starts;
 }
 
+using Wide = __int128;
+
+// Throws ConfigError for an index that the format, or this machine's memory, cannot hold.
+void demand_size(const IndexedDataset& corpus, const GptIndexRequest& request, Wide epochs, Wide samples) {
+  constexpr Wide kLargest = std::numeric_limits<std::int32_t>::max();
+  if (request.sequences.end > kLargest || epochs > kLargest) {
+    throw ConfigError(
+        fmt::format("data: {} has {} sequences and {:.10g} passes over it are asked for; expected at most {} of each. Divide "
+                    "the corpus, or train fewer samples",
+                    corpus.prefix(), corpus.sequences(), static_cast<double>(epochs), static_cast<std::int64_t>(kLargest)));
+  }
+  const Wide bytes = epochs * request.sequences.size() * 4 + samples * 24;
+  const Wide memory = static_cast<Wide>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  if (bytes > memory) {
+    throw ConfigError(fmt::format("data: the order of {:.3g} samples of {} ({:.3g} passes) takes {:.3g} GB of memory, and the "
+                                  "machine has {:.3g}. Train fewer samples (--train-iters, --train-samples, --eval-iters), or "
+                                  "give more data", static_cast<double>(samples), corpus.prefix(),
+                                  static_cast<double>(epochs), static_cast<double>(bytes) * 1e-9,
+                                  static_cast<double>(memory) * 1e-9));
+  }
+}
+
 }  // namespace
 
 GptIndexSizes gpt_index_sizes(const IndexedDataset& corpus, const GptIndexRequest& request) {
@@ -68,25 +92,22 @@ GptIndexSizes gpt_index_sizes(const IndexedDataset& corpus, const GptIndexReques
            "sequences [{}, {}) of {}", request.sequences.begin, request.sequences.end, corpus.sequences());
   GptIndexSizes sizes;
   sizes.tokens_per_epoch = count_tokens(corpus, request.sequences);
-  const std::int64_t wanted_tokens = request.samples.value_or(0) * s + 1;
   const bool too_short = request.samples ? sizes.tokens_per_epoch < 1 : sizes.tokens_per_epoch < s + 1;
   if (too_short) {
     throw ConfigError(
-        fmt::format("data: {} gives {} tokens in {} sequences to this part of --split; expected at least {}. "
-                    "Give it a larger share, "
-                    "more data, or a shorter --seq-length",
-                    corpus.prefix(), sizes.tokens_per_epoch, request.sequences.size(), s + 1));
+        fmt::format("data: {} gives {} tokens in {} of its {} sequences; expected at least {}. Give {}more data, or a "
+                    "shorter --seq-length",
+                    corpus.prefix(), sizes.tokens_per_epoch, request.sequences.size(), corpus.sequences(),
+                    request.samples ? 1 : s + 1,
+                    request.sequences.size() < corpus.sequences() ? "it a larger share of --split, " : ""));
   }
-  sizes.epochs =
-      std::max<std::int64_t>(1, (wanted_tokens + sizes.tokens_per_epoch - 1) / sizes.tokens_per_epoch);
-  const auto largest = std::numeric_limits<std::int32_t>::max();
-  if (request.sequences.end > largest || sizes.epochs > largest) {
-    throw ConfigError(
-        fmt::format("data: {} has {} sequences and {} epochs are asked for; expected at most {} of each. "
-                    "Divide the corpus, or train fewer samples",
-                    corpus.prefix(), corpus.sequences(), sizes.epochs, largest));
-  }
-  sizes.samples = (sizes.epochs * sizes.tokens_per_epoch - 1) / s;
+  // Numbers of any size may be asked for: 128 bits hold their products.
+  const Wide wanted_tokens = static_cast<Wide>(request.samples.value_or(0)) * s + 1;
+  const Wide epochs = std::max<Wide>(1, (wanted_tokens + sizes.tokens_per_epoch - 1) / sizes.tokens_per_epoch);
+  const Wide samples = (epochs * sizes.tokens_per_epoch - 1) / s;
+  demand_size(corpus, request, epochs, samples);
+  sizes.epochs = static_cast<std::int64_t>(epochs);
+  sizes.samples = static_cast<std::int64_t>(samples);
   sizes.samples_before_final_epoch = sizes.samples;
   if (sizes.epochs > 1) {
     const std::int64_t before = ((sizes.epochs - 1) * sizes.tokens_per_epoch - 1) / s;

@@ -27,6 +27,7 @@ struct GptIndexSizes {
   // Samples shuffled before those of a final epoch that is kept apart; equal to `samples` if none is.
   std::int64_t samples_before_final_epoch = 0;
   bool separate_final_epoch() const { return samples_before_final_epoch != samples; }
+  bool operator==(const GptIndexSizes&) const = default;
 };
 
 // Where a sample starts: position in `documents`, token inside that sequence.

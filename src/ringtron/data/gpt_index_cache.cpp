@@ -4,8 +4,10 @@
 
 #include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/file.h"
 #include "ringtron/base/hash.h"
 #include "ringtron/data/indexed_dataset_writer.h"
 
@@ -40,6 +42,70 @@ std::span<const T> view(std::span<const std::byte> bytes, std::size_t& at, std::
   return values;
 }
 
+// Points `index` at the arrays in its file. Why it cannot; empty if it did.
+std::string read_index(CachedGptIndex& index, const std::string& description) {
+  const auto bytes = index.file.bytes();
+  FileHeader header;
+  if (bytes.size() < sizeof header) return "it is shorter than its header";
+  std::memcpy(&header, bytes.data(), sizeof header);
+  if (header.magic != kMagic) return "it is not an index of samples";
+  const std::int64_t most = static_cast<std::int64_t>(bytes.size());
+  for (const std::int64_t count : {header.starts, header.order, header.documents, header.description}) {
+    if (count < 0 || count > most) return "its header is damaged";
+  }
+  const std::int64_t expected = static_cast<std::int64_t>(sizeof header) + 16 * header.starts + 8 * header.order +
+                                4 * header.documents + header.description;
+  if (most != expected) return fmt::format("expected {} bytes, it has {}", expected, most);
+  std::size_t at = sizeof header;
+  index.sizes = header.sizes;
+  index.starts = view<SampleStart>(bytes, at, header.starts);
+  index.order = view<std::int64_t>(bytes, at, header.order);
+  index.documents = view<std::int32_t>(bytes, at, header.documents);
+  const auto text = view<char>(bytes, at, header.description);
+  index.arrays_hash = hash_arrays(index.starts, index.order, index.documents);
+  if (extend(index.arrays_hash, std::as_bytes(text)) != header.checksum) return "its checksum does not match";
+  if (std::string_view(text.data(), text.size()) != description) return "it describes other data";
+  return "";
+}
+
+// A checksum can be forged, or computed over nonsense: what is wrong with the values; empty if nothing is.
+std::string fault_in(const CachedGptIndex& index, const IndexedDataset& corpus, const GptIndexRequest& request) {
+  const GptIndexSizes expected = gpt_index_sizes(corpus, request);
+  if (!(index.sizes == expected)) return "its sizes are not those of the corpus";
+  const auto count = [](const auto& values) { return static_cast<std::int64_t>(values.size()); };
+  if (count(index.order) != expected.samples || count(index.starts) != expected.samples + 1 ||
+      count(index.documents) != expected.epochs * request.sequences.size()) {
+    return "its arrays have other lengths than its sizes say";
+  }
+  for (const std::int32_t document : index.documents) {
+    if (document < request.sequences.begin || document >= request.sequences.end) {
+      return fmt::format("it names sequence {} of a part [{}, {})", document, request.sequences.begin,
+                         request.sequences.end);
+    }
+  }
+  std::int64_t before = 0;
+  for (const SampleStart& start : index.starts) {
+    const bool inside = start.document >= before && start.document < count(index.documents) && start.offset >= 0;
+    // An empty document may be the first.
+    const auto length = [&] {
+      return corpus.sequence_length(index.documents[static_cast<std::size_t>(start.document)]);
+    };
+    if (!inside || (start.offset > 0 && start.offset >= length())) {
+      return fmt::format("a sample starts in document {} of {}, at token {}", start.document, index.documents.size(),
+                         start.offset);
+    }
+    before = start.document;
+  }
+  std::vector<bool> seen(index.order.size(), false);
+  for (const std::int64_t row : index.order) {
+    if (row < 0 || row >= expected.samples || seen[static_cast<std::size_t>(row)]) {
+      return fmt::format("its order of {} samples names sample {} twice, or one that is not there", expected.samples, row);
+    }
+    seen[static_cast<std::size_t>(row)] = true;
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string describe_gpt_index(const IndexedDataset& corpus, const GptIndexRequest& request, Split split) {
@@ -58,34 +124,25 @@ std::filesystem::path gpt_index_path(const std::filesystem::path& folder, const 
   return folder / fmt::format("{}-GPTDataset-{}.index", hex64(hash64(description)), split_name(split));
 }
 
-std::optional<CachedGptIndex> load_gpt_index(const std::filesystem::path& path,
-                                             const std::string& description) {
-  if (!std::filesystem::is_regular_file(path)) return std::nullopt;
-  CachedGptIndex index{MappedFile(path), {}, {}, {}, {}};
-  const auto bytes = index.file.bytes();
-  FileHeader header;
-  if (bytes.size() < sizeof header) return std::nullopt;
-  std::memcpy(&header, bytes.data(), sizeof header);
-  const std::int64_t most = static_cast<std::int64_t>(bytes.size());
-  for (const std::int64_t count : {header.starts, header.order, header.documents, header.description}) {
-    if (count < 0 || count > most) return std::nullopt;
+std::uint64_t hash_arrays(std::span<const SampleStart> starts, std::span<const std::int64_t> order,
+                          std::span<const std::int32_t> documents) {
+  return extend(extend(extend(0, std::as_bytes(starts)), std::as_bytes(order)), std::as_bytes(documents));
+}
+
+CacheLookup load_gpt_index(const std::filesystem::path& path, const std::string& description,
+                           const IndexedDataset& corpus, const GptIndexRequest& request) {
+  std::error_code error;
+  if (!std::filesystem::exists(std::filesystem::symlink_status(path, error))) return {};
+  try {
+    CachedGptIndex index{GuardedFile(path), {}, 0, {}, {}, {}};
+    std::string refused = read_index(index, description);
+    if (refused.empty()) refused = fault_in(index, corpus, request);
+    index.file.demand_whole();
+    if (!refused.empty()) return {std::nullopt, std::move(refused)};
+    return {std::move(index), ""};
+  } catch (const IoError& e) {
+    return {std::nullopt, e.what()};
   }
-  const std::int64_t expected = static_cast<std::int64_t>(sizeof header) + 16 * header.starts +
-                                8 * header.order + 4 * header.documents + header.description;
-  if (header.magic != kMagic || most != expected) return std::nullopt;
-  std::size_t at = sizeof header;
-  index.sizes = header.sizes;
-  index.starts = view<SampleStart>(bytes, at, header.starts);
-  index.order = view<std::int64_t>(bytes, at, header.order);
-  index.documents = view<std::int32_t>(bytes, at, header.documents);
-  const auto text = view<char>(bytes, at, header.description);
-  std::uint64_t checksum = extend(0, std::as_bytes(index.starts));
-  checksum = extend(checksum, std::as_bytes(index.order));
-  checksum = extend(checksum, std::as_bytes(index.documents));
-  checksum = extend(checksum, std::as_bytes(text));
-  if (checksum != header.checksum || std::string_view(text.data(), text.size()) != description)
-    return std::nullopt;
-  return index;
 }
 
 void save_gpt_index(const std::filesystem::path& path, const std::string& description,

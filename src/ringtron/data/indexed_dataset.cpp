@@ -24,16 +24,22 @@ T load(std::span<const std::byte> bytes, std::int64_t position) {
   return value;
 }
 
-MappedFile open_half(const std::string& prefix, const char* extension) {
+GuardedFile open_half(const std::string& prefix, const char* extension) {
   const std::string path = prefix + extension;
-  if (!std::filesystem::is_regular_file(path)) {
-    const bool has_extension = prefix.ends_with(".bin") || prefix.ends_with(".idx");
-    throw ConfigError(fmt::format(
-        "data: expected the file {}, but it does not exist. {}", path,
-        has_extension ? "Give the path without its .bin or .idx"
-                      : "Give the prefix that preprocess_data printed, such as DIR/NAME_text_document"));
+  if (const std::string what = not_a_file(path); !what.empty()) {
+    throw ConfigError(fmt::format("data: expected a file at {}, it is {}. Give the prefix of files that preprocess_data "
+                                  "wrote", path, what));
   }
-  return MappedFile(path);
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) return GuardedFile(path);
+  if (error) throw ConfigError(fmt::format("data: cannot look at {}: {}", path, error.message()));
+  const bool has_extension = prefix.ends_with(".bin") || prefix.ends_with(".idx");
+  const bool is_folder = std::filesystem::is_directory(prefix, error);
+  throw ConfigError(fmt::format(
+      "data: expected the file {}, but it does not exist. {}", path,
+      has_extension ? "Give the path without its .bin or .idx"
+      : is_folder   ? "The path is that of a folder: give that of a corpus in it, without .bin or .idx"
+                    : "Give the prefix that preprocess_data printed, such as DIR/NAME_text_document"));
 }
 
 template <class T>
@@ -205,10 +211,15 @@ TokenPlace IndexedDataset::place(std::int64_t sequence, std::int64_t position) c
   place.position = position;
   for (std::int64_t s = document_begin(place.document); s < sequence; ++s)
     place.position += sequence_length(s);
-  std::int32_t token = 0;
-  read(sequence, position, 1, &token);
-  place.token = token;
+  place.token = token(sequence, position);
   return place;
+}
+
+std::int64_t IndexedDataset::token(std::int64_t sequence, std::int64_t position) const {
+  std::int32_t narrow = 0;
+  read(sequence, position, 1, &narrow);
+  // Only the widest type holds more than what read() gives.
+  return type_ == TokenType::i64 ? load<std::int64_t>(data_.bytes(), offset(sequence) + 8 * position) : narrow;
 }
 
 std::optional<TokenPlace> IndexedDataset::find_token_outside(std::int64_t vocab_size) const {
@@ -225,6 +236,26 @@ std::optional<TokenPlace> IndexedDataset::find_token_outside(std::int64_t vocab_
 
 std::uint64_t IndexedDataset::index_hash() const {
   return hash64(index_.bytes());
+}
+
+std::uint64_t IndexedDataset::content_hash(std::size_t most_bytes) const {
+  const auto bytes = data_.bytes();
+  if (bytes.size() <= most_bytes) return hash64(bytes);
+  constexpr std::size_t kPiece = 64 * 1024;
+  const std::size_t pieces = std::max<std::size_t>(2, most_bytes / kPiece);
+  const std::size_t piece = std::min(kPiece, bytes.size());
+  std::uint64_t hash = bytes.size();
+  for (std::size_t i = 0; i < pieces; ++i) {
+    // Rising from 0 to the last whole piece; 128 bits keep the product exact.
+    const auto begin = static_cast<std::size_t>(static_cast<unsigned __int128>(bytes.size() - piece) * i / (pieces - 1));
+    hash = hash64(bytes.subspan(begin, piece), hash);
+  }
+  return hash;
+}
+
+void IndexedDataset::demand_whole() const {
+  data_.demand_whole();
+  index_.demand_whole();
 }
 
 void fail_token_outside(const TokenPlace& place, std::int64_t vocab_size) {

@@ -2,15 +2,15 @@
 // lies). The bytes are Megatron's, see docs/formats/indexed_dataset.md.
 //
 // Both files are mapped, not loaded; all ranks of a machine share the pages. The whole index is checked when
-// it is opened, so that later reads need no checks. A corpus must not change while it is open. Const
-// functions may be called from several threads.
+// it is opened, so that later reads need no checks. A corpus must not change while it is open; what is cut off reads as
+// zeros, and demand_whole() throws. Const functions may be called from several threads.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 
-#include "ringtron/base/file.h"
+#include "ringtron/base/guarded_file.h"
 #include "ringtron/data/token_type.h"
 
 namespace ringtron {
@@ -57,15 +57,23 @@ class IndexedDataset {
   // A fingerprint of the index: equal lengths, boundaries and type give an equal value.
   std::uint64_t index_hash() const;
 
+  // A fingerprint of the tokens: of all of them, or where they are more than `most_bytes`, of so many, in pieces at even
+  // distances, the first and the last bytes among them.
+  std::uint64_t content_hash(std::size_t most_bytes) const;
+
+  // Throws IoError if a file has become shorter, or could not be read, since it was opened: what was read may be zeros.
+  void demand_whole() const;
+
  private:
   void check_header() const;
   void check_sequences();
   void check_documents() const;
   std::int64_t offset(std::int64_t sequence) const;  // in bytes
+  std::int64_t token(std::int64_t sequence, std::int64_t position) const;  // as it is in the file
 
   std::string prefix_;
-  MappedFile index_;
-  MappedFile data_;
+  GuardedFile index_;
+  GuardedFile data_;
   TokenType type_ = TokenType::u16;
   std::int64_t sequences_ = 0;
   std::int64_t boundaries_ = 0;  // documents + 1

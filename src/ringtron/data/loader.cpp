@@ -116,6 +116,7 @@ MicroBatch read_micro_batch(const Dataset& dataset, const Sampler& sampler, cons
 Loader::Loader(const Dataset& dataset, Sampler sampler, LoaderOptions options, std::int64_t consumed_samples)
     : dataset_(dataset), sampler_(sampler), options_(std::move(options)) {
   RT_CHECK_GE(options_.prefetch, 1, "prefetched micro-batches");
+  held_ = static_cast<std::size_t>(options_.prefetch);
   thread_ = std::thread([this, consumed_samples] { run(consumed_samples); });
 }
 
@@ -134,7 +135,7 @@ void Loader::run(std::int64_t consumed_samples) {
       {
         std::unique_lock lock(mutex_);
         changed_.wait(lock,
-                      [&] { return stop_ || ready_.size() < static_cast<std::size_t>(options_.prefetch); });
+                      [&] { return stop_ || ready_.size() < held_; });
         if (stop_) return;
       }
       const auto numbers = sampler_.global_numbers(consumed_samples, micro_batch);
@@ -148,6 +149,19 @@ void Loader::run(std::int64_t consumed_samples) {
     error_ = std::current_exception();
     changed_.notify_all();
   }
+}
+
+void Loader::prepare(std::int64_t count) {
+  const auto start = SteadyClock::now();
+  const auto wanted = static_cast<std::size_t>(count);
+  std::unique_lock lock(mutex_);
+  if (wanted > held_) {
+    held_ = wanted;
+    changed_.notify_all();
+  }
+  changed_.wait(lock, [&] { return ready_.size() >= wanted || error_; });
+  wait_seconds_ += seconds_since(start);
+  if (ready_.size() < wanted) std::rethrow_exception(error_);
 }
 
 MicroBatch Loader::next() {

@@ -90,7 +90,11 @@ class Loader {
   // also when called again.
   MicroBatch next();
 
-  // Seconds that next() has waited since the loader was made.
+  // Waits until `count` micro-batches are read, so that the next `count` calls of next() neither wait nor throw; rethrows
+  // what went wrong while reading one of them.
+  void prepare(std::int64_t count);
+
+  // Seconds that next() and prepare() have waited since the loader was made.
   double wait_seconds() const { return wait_seconds_; }
 
  private:
@@ -104,6 +108,7 @@ class Loader {
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   std::deque<MicroBatch> ready_;
+  std::size_t held_ = 0;  // how many are read ahead: `prefetch`, or more where prepare() asked for them
   std::exception_ptr error_;
   bool stop_ = false;
 

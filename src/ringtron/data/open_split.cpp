@@ -1,8 +1,12 @@
 #include "ringtron/data/open_split.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <optional>
 #include <utility>
 
+#include "ringtron/base/error.h"
 #include "ringtron/data/blended_dataset.h"
 
 namespace ringtron {
@@ -12,6 +16,7 @@ namespace {
 struct SplitSource {
   Blend blend;
   std::string shares;  // "99,1,0" over each corpus
+  bool whole = false;  // a path of its own, no --split
 };
 
 // --data-path with --split, or a path of its own for each split.
@@ -25,64 +30,131 @@ std::optional<SplitSource> source_of(const DataSources& sources, Split split) {
                                               : sources.test_data_path;
   if (words.empty()) return std::nullopt;
   const char* whole = split == Split::train ? "1,0,0" : split == Split::valid ? "0,1,0" : "0,0,1";
-  return SplitSource{parse_blend(words), whole};
+  return SplitSource{parse_blend(words), whole, true};
 }
+
+// The part of one corpus that belongs to the split.
+struct Part {
+  std::shared_ptr<const IndexedDataset> corpus;
+  double weight = 0;  // where the blend has weights
+  IndexRange sequences;
+  std::int64_t tokens = 0;
+};
 
 class SplitOpener {
  public:
-  SplitOpener(const DataSources& sources, Split split, const CorpusOpened& opened)
-      : sources_(sources), split_(split), opened_(opened) {}
+  SplitOpener(const DataSources& sources, Split split, const SplitObserver& observer)
+      : sources_(sources), split_(split), observer_(observer) {}
 
   std::unique_ptr<Dataset> open(const SplitSource& source, std::int64_t wanted) const {
     const Blend& blend = source.blend;
-    if (blend.prefixes.size() == 1) return open_corpus(blend.prefixes[0], source.shares, wanted);
-    std::vector<double> weights = blend.weights.empty() ? weights_by_size(blend.prefixes) : blend.weights;
-    std::vector<std::unique_ptr<Dataset>> parts;
-    for (std::size_t i = 0; i < blend.prefixes.size(); ++i) {
-      parts.push_back(open_corpus(blend.prefixes[i], source.shares, wanted_of_corpus(wanted, weights[i])));
-      if (parts.back() == nullptr) return nullptr;
-    }
-    return std::make_unique<BlendedDataset>(std::move(parts), std::move(weights), wanted);
+    // The judge drops the weight of a single corpus with a path of its own, and not that of one in --data-path.
+    const bool plain = blend.prefixes.size() == 1 && (blend.weights.empty() || source.whole);
+    const bool once = !plain && blend.weights.empty();
+    const std::vector<Part> parts = usable_parts(source, once);
+    if (parts.empty()) return nullptr;
+    if (plain) return open_part(parts[0], wanted);
+    return once ? open_by_size(parts, wanted) : open_by_weight(parts, blend.prefixes.size(), wanted);
   }
 
  private:
-  static std::vector<double> weights_by_size(const std::vector<std::string>& prefixes) {
-    std::vector<double> weights;
-    double total = 0;
-    for (const auto& prefix : prefixes) weights.push_back(static_cast<double>(IndexedDataset(prefix).tokens()));
-    for (const double w : weights) total += w;
-    for (double& w : weights) w /= total;
-    return weights;
+  // Tells about those that it leaves out.
+  std::vector<Part> usable_parts(const SplitSource& source, bool once) const {
+    std::vector<Part> parts;
+    for (std::size_t i = 0; i < source.blend.prefixes.size(); ++i) {
+      Part part;
+      part.corpus = std::make_shared<const IndexedDataset>(source.blend.prefixes[i]);
+      if (!source.blend.weights.empty()) part.weight = source.blend.weights[i];
+      const auto range = split_sequences(source.shares, part.corpus->sequences())[static_cast<std::size_t>(split_)];
+      if (!range) return {};  // the same for all corpora
+      part.sequences = *range;
+      for (std::int64_t s = range->begin; s < range->end; ++s) part.tokens += part.corpus->sequence_length(s);
+      const std::int64_t least = once ? sources_.sequence_length + 1 : 1;
+      if (part.tokens >= least) {
+        parts.push_back(std::move(part));
+      } else {
+        leave_out(part, source, once);
+      }
+    }
+    return parts;
   }
 
-  std::unique_ptr<Dataset> open_corpus(const std::string& prefix, const std::string& shares, std::int64_t wanted) const {
-    auto corpus = std::make_shared<const IndexedDataset>(prefix);
-    const auto range = split_sequences(shares, corpus->sequences())[static_cast<std::size_t>(split_)];
-    if (!range || range->size() == 0) return nullptr;
+  void leave_out(const Part& part, const SplitSource& source, bool once) const {
+    const std::string& prefix = part.corpus->prefix();
+    std::string why;
+    if (part.corpus->tokens() == 0) {
+      why = fmt::format("{} is empty: {} documents, no tokens. Make it again with preprocess_data, or leave it out", prefix,
+                        part.corpus->documents());
+    } else if (once && part.tokens > 0) {
+      why = fmt::format("{} has {} tokens for it, less than one sample of {} + 1. Give weights, more data, or a shorter "
+                        "--seq-length", prefix, part.tokens, sources_.sequence_length);
+    } else {
+      why = fmt::format("--split {} gives it {} of the {} sequences of {}, with no tokens. Give it a larger share, more "
+                        "data, or a path of its own (--{}-data-path)", source.shares, part.sequences.size(),
+                        part.corpus->sequences(), prefix, split_name(split_));
+    }
+    if (split_ == Split::train && !once) throw ConfigError(fmt::format("data: nothing to train on: {}", why));
+    if (observer_.left_out) {
+      observer_.left_out(fmt::format("{}: a corpus is left out: {}", split_name(split_), why));
+    }
+  }
+
+  std::unique_ptr<Dataset> open_by_weight(const std::vector<Part>& parts, std::size_t of, std::int64_t wanted) const {
+    std::vector<double> weights;
+    for (const Part& part : parts) weights.push_back(part.weight);
+    // What was left out gives its share to the others. Nothing left out: the weights stay as the judge rounds them.
+    if (parts.size() < of) weights = normalized(std::move(weights));
+    std::vector<std::unique_ptr<Dataset>> datasets;
+    std::int64_t size = 0;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      datasets.push_back(open_part(parts[i], wanted_of_corpus(wanted, weights[i])));
+      size += wanted_of_corpus(wanted, weights[i], 0);
+    }
+    return std::make_unique<BlendedDataset>(std::move(datasets), std::move(weights), size);
+  }
+
+  std::unique_ptr<Dataset> open_by_size(const std::vector<Part>& parts, std::int64_t wanted) const {
+    std::vector<double> weights;
+    std::vector<std::unique_ptr<Dataset>> datasets;
+    std::int64_t size = 0;
+    for (const Part& part : parts) {
+      datasets.push_back(open_part(part, std::nullopt));
+      size += datasets.back()->size();
+      weights.push_back(static_cast<double>(datasets.back()->size()));
+    }
+    return std::make_unique<BlendedDataset>(std::move(datasets), std::move(weights), std::min(size, wanted));
+  }
+
+  std::unique_ptr<Dataset> open_part(const Part& part, std::optional<std::int64_t> samples) const {
     GptDatasetOptions options;
     options.split = split_;
-    options.index.sequences = *range;
+    options.index.sequences = part.sequences;
     options.index.sequence_length = sources_.sequence_length;
     options.index.seed = sources_.seed;
-    options.index.samples = wanted;
+    options.index.samples = samples;
     options.cache_folder = sources_.cache_folder;
-    auto dataset = std::make_unique<GptDataset>(std::move(corpus), options);
-    if (opened_) opened_(prefix, *dataset);
+    auto dataset = std::make_unique<GptDataset>(part.corpus, options);
+    if (observer_.opened) observer_.opened(part.corpus->prefix(), *dataset);
     return dataset;
   }
 
   const DataSources& sources_;
   const Split split_;
-  const CorpusOpened& opened_;
+  const SplitObserver& observer_;
 };
 
 }  // namespace
 
 std::unique_ptr<Dataset> open_split(const DataSources& sources, Split split, std::int64_t wanted,
-                                    const CorpusOpened& opened) {
+                                    const SplitObserver& observer) {
   const auto source = source_of(sources, split);
   if (!source || wanted == 0) return nullptr;
-  return SplitOpener(sources, split, opened).open(*source, wanted);
+  return SplitOpener(sources, split, observer).open(*source, wanted);
+}
+
+bool has_share(const DataSources& sources, Split split) {
+  const auto source = source_of(sources, split);
+  return source && split_sequences(source->shares, 1)[static_cast<std::size_t>(split)].has_value();
 }
 
 }  // namespace ringtron

@@ -1,5 +1,6 @@
 // Opens one split of the corpora that the data flags name: one corpus, or a blend. Training and `inspect` both open
-// their data here, so that they see the same samples in the same order.
+// their data here, so that they see the same samples in the same order: that of megatron-core's
+// BlendedMegatronDatasetBuilder.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +23,25 @@ struct DataSources {
   std::string cache_folder;  // of the sample index; empty: beside the data
 };
 
-// Called for each corpus that was opened.
-using CorpusOpened = std::function<void(const std::string& prefix, const GptDataset& dataset)>;
+// What the caller wants to hear of; either may be empty.
+struct SplitObserver {
+  // Each corpus that was opened.
+  std::function<void(const std::string& prefix, const GptDataset& dataset)> opened;
+  // A sentence about a corpus that is left out, because it has nothing for this split.
+  std::function<void(const std::string& sentence)> left_out;
+};
 
-// A dataset of at least `wanted` samples. Null if nothing is wanted or the split has no share of the data. Builds and
-// caches the sample index where it is missing. Throws ConfigError for a path or a share that cannot give samples.
+// A dataset for `wanted` samples:
+// - one corpus: at least so many, the corpus again and again;
+// - a blend with weights: a few more, each corpus as often as its weight needs;
+// - a blend without: each corpus once, and so at most as many as all of them have.
+// Null if nothing is wanted or the split has no share of the data. A corpus that has nothing for the split is left out of
+// validation and test, and of a blend without weights; for other training data it is an error. Builds and caches the
+// sample index where it is missing. Throws ConfigError for a path or a share that cannot give samples.
 std::unique_ptr<Dataset> open_split(const DataSources& sources, Split split, std::int64_t wanted,
-                                    const CorpusOpened& opened);
+                                    const SplitObserver& observer);
+
+// Whether the data flags give `split` a share at all.
+bool has_share(const DataSources& sources, Split split);
 
 }  // namespace ringtron

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/log.h"
 #include "ringtron/base/text.h"
 #include "ringtron/data/sampler.h"
 #include "ringtron/tools/document_lengths.h"
@@ -36,6 +37,17 @@ void check(const Config& config, const SampleRequest& request) {
     throw ConfigError(fmt::format("--samples: expected --train-iters or --train-samples, got {}; give the one that "
                                   "training has", batch.train_iters > 0 ? "both" : "neither"));
   }
+}
+
+// A token that does not fit 32 bits reads as -1, which no corpus holds: it is named as it is in the file.
+std::string show_json(const Dataset& dataset, std::int64_t number, std::int64_t place_in_dataset) {
+  const std::vector<std::int32_t> ids = dataset.sample(place_in_dataset);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0) {
+      fail_token_outside(dataset.locate(place_in_dataset, static_cast<std::int64_t>(i)), std::int64_t{1} << 31);
+    }
+  }
+  return fmt::format("{{\"sample\":{},\"tokens\":[{}]}}", number, fmt::join(ids, ","));
 }
 
 std::string show(const Dataset& dataset, std::int64_t number, std::int64_t place_in_dataset, const Tokenizer& tokenizer) {
@@ -67,11 +79,15 @@ void print_samples(const Config& config, const SampleRequest& request,
   const bool json = request.format == SampleFormat::json;
   const auto tokenizer = json ? nullptr : tokenizer_of(config.data);
   const std::int64_t wanted = wanted_samples(config)[static_cast<std::size_t>(request.split)];
-  const auto dataset = open_split(sources_of(config), request.split, wanted, {});
+  const DataSources sources = sources_of(config);
+  const auto dataset = open_split(sources, request.split, wanted,
+                                  {.opened = {}, .left_out = [](const std::string& sentence) { warn_line(sentence); }});
   if (dataset == nullptr) {
     throw ConfigError(fmt::format("--which {}: expected a split with samples, got {}", split_name(request.split),
                                   wanted == 0 ? "none wanted; raise --eval-iters"
-                                              : "no share of the data; raise its number in --split"));
+                                  : has_share(sources, request.split)
+                                      ? "no tokens for it in any corpus; see the warning above"
+                                      : "no share of the data; raise its number in --split, or give it a path"));
   }
   Sampler sampler;
   sampler.order = config.data.dataloader_type == "cyclic" ? SampleOrder::cyclic : SampleOrder::single;
@@ -85,8 +101,7 @@ void print_samples(const Config& config, const SampleRequest& request,
   }
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t place = sampler.dataset_sample(i);
-    print(json ? fmt::format("{{\"sample\":{},\"tokens\":[{}]}}", i, fmt::join(dataset->sample(place), ","))
-               : show(*dataset, i, place, *tokenizer));
+    print(json ? show_json(*dataset, i, place) : show(*dataset, i, place, *tokenizer));
   }
 }
 

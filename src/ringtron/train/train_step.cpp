@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "ringtron/train/agreement.h"
 #include "ringtron/train/exchange_check.h"
 #include "ringtron/train/training_data.h"
 
@@ -52,6 +53,10 @@ at::Tensor TrainStep::reduced(const Totals& totals) const {
 }
 
 ModelGroup TrainStep::model_group() const { return {job_.parallel().model(), job_.parallel().tp_rank()}; }
+
+void TrainStep::prepare(Loader& loader) const {
+  together(job_.world(), [&] { loader.prepare(micro_batches()); });
+}
 
 TrainStep::Gradients TrainStep::compute_gradients(Loader& loader) {
   reducer_.zero();
@@ -131,6 +136,7 @@ std::optional<double> TrainStep::evaluate_unless(const std::function<bool()>& gi
   Totals own(job_.device());
   for (std::int64_t batch = 0; batch < global_batches; ++batch) {
     if (give_up()) return std::nullopt;
+    prepare(loader);
     for (std::int64_t i = 0; i < micro_batches(); ++i) {
       const DeviceBatch micro_batch = to_device(loader.next(), job_);
       own.add(model_.forward(micro_batch.input, 0, /*training=*/false), micro_batch);

@@ -36,6 +36,10 @@ class TrainStep {
   // `attention` is the model's.
   TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer, CpAttention& attention);
 
+  // Waits until this rank has the data of the next step, or of one batch of an evaluation. Throws on all ranks what reading
+  // it threw on any, so that no rank starts a step that another cannot take. Collective.
+  void prepare(Loader& loader) const;
+
   // Forward and backward of all micro-batches, reduction, clipping, Adam, schedule, progress. Collective. The first time
   // it also proves the exchange, before the weights change: see exchange_check.h.
   StepResult run(Loader& loader);
@@ -57,7 +61,7 @@ class TrainStep {
   // Its second half, from clipping on. The gradients are of no use afterwards. Collective.
   StepResult apply(const Gradients& gradients);
 
-  // Mean loss over `global_batches` batches, forward only, without dropout. Collective.
+  // Mean loss over `global_batches` batches, forward only, without dropout. Throws as prepare() does. Collective.
   double evaluate(Loader& loader, std::int64_t global_batches);
   // The same, but asks before each batch whether to give up, and then returns nothing. `give_up` answers the same on all
   // ranks. The samples count as consumed all the same, so that a resumed run evaluates what the unbroken one does.

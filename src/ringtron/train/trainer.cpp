@@ -35,6 +35,7 @@ int Trainer::run() {
   const Job& job = parts_.job;
   const Config& config = job.config();
   const std::int64_t& iteration = parts_.state.progress.iteration;
+  parts_.data.tell_of_evaluation(parts_.state.progress.consumed_valid_samples, validation_to_come());
   if (!signal_came() && !config.batch.skip_train) {
     if (iteration < train_iterations_) {
       train();
@@ -65,6 +66,7 @@ void Trainer::train() {
   if (job.is_first_rank()) print_line(stamped("before the start of training step"));
   const auto loader = parts_.data.loader(Split::train, state.progress.consumed_train_samples);
   while (stop_.empty() && state.progress.iteration < train_iterations_) {
+    reading([&] { parts_.step.prepare(*loader); });
     const StepResult result = parts_.step.run(*loader);
     const double lr = state.schedule.lr();  // of the next step: Megatron-LM logs it after its schedule has advanced
     std::optional<double> norm;
@@ -104,14 +106,43 @@ void Trainer::evaluate_at_the_end() {
 bool Trainer::evaluate(Split split, std::int64_t first_sample, const std::string& where) {
   if (!parts_.data.has(split)) return true;
   const auto loader = parts_.data.loader(split, first_sample);
-  const std::optional<double> loss =
-      parts_.step.evaluate_unless([this] { return signal_came(); }, *loader, parts_.job.config().evaluation.eval_iters);
+  std::optional<double> loss;
+  reading([&] {
+    loss = parts_.step.evaluate_unless([this] { return signal_came(); }, *loader, parts_.job.config().evaluation.eval_iters);
+  });
   if (loss) {
     reporter_.evaluated(where, *loss, parts_.state.progress);
   } else if (parts_.job.is_first_rank()) {
     print_line("  the evaluation at {} was not finished", where);
   }
   return loss.has_value();
+}
+
+void Trainer::reading(const std::function<void()>& action) {
+  const auto keep = [&] {
+    const std::int64_t iteration = parts_.state.progress.iteration;
+    if (iteration == first_iteration_ || !save_schedule_.is_unsaved(iteration)) return;
+    if (parts_.job.is_first_rank()) warn_line("the data cannot be read; iteration {} is saved before the run ends", iteration);
+    save_the_rest();
+  };
+  try {
+    action();
+  } catch (const ConfigError&) {
+    keep();
+    throw;
+  } catch (const IoError&) {
+    keep();
+    throw;
+  }
+}
+
+std::int64_t Trainer::validation_to_come() const {
+  const Config& config = parts_.job.config();
+  const std::int64_t interval = config.evaluation.eval_interval, iteration = parts_.state.progress.iteration;
+  if (config.evaluation.eval_iters == 0) return 0;
+  const bool trains = !config.batch.skip_train && iteration < train_iterations_;
+  const std::int64_t evaluations = 1 + (trains ? train_iterations_ / interval - iteration / interval : 0);
+  return evaluations * config.evaluation.eval_iters * config.batch.global_batch_size;
 }
 
 bool Trainer::signal_came() {

@@ -1,6 +1,8 @@
 // The training loop: step, log, evaluate, save, stop.
 #pragma once
 
+#include <functional>
+
 #include "ringtron/base/clock.h"
 #include "ringtron/train/checkpoint_saver.h"
 #include "ringtron/train/job.h"
@@ -28,12 +30,17 @@ class Trainer {
   // does not end it: it is tried again, every log line says so, and only what cannot be saved at the end is given up.
   // Returns the process's exit code, the same on all ranks. Throws, on all ranks, NumericError when a loss or a gradient
   // was not finite: on a CPU at once, on a GPU at the next log line or save (the weights are not touched, and nothing is
-  // saved); IoError when the run is over and its last steps could not be saved.
+  // saved); IoError when the run is over and its last steps could not be saved; ConfigError or IoError when a rank cannot read
+  // its data: then the last complete step is saved first.
   int run();
 
  private:
   void train();
   void evaluate_at_the_end();
+  // Runs `action`, which reads data. What it throws on all ranks ends the run, but not before the steps so far are saved.
+  void reading(const std::function<void()>& action);
+  // Samples of validation that the rest of the run reads at most.
+  std::int64_t validation_to_come() const;
   // False: a signal came, and stop_ says so. Collective.
   bool evaluate(Split split, std::int64_t first_sample, const std::string& where);
   // Whether any rank has a signal; then stop_ says so. Collective.

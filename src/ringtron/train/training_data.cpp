@@ -1,11 +1,18 @@
 #include "ringtron/train/training_data.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <vector>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/hash.h"
 #include "ringtron/base/log.h"
+#include "ringtron/base/text.h"
+#include "ringtron/data/document_ends.h"
 #include "ringtron/data/mock_dataset.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/data_agreement.h"
 #include "ringtron/train/data_config.h"
 
 namespace ringtron {
@@ -19,17 +26,26 @@ ReadPlan read_plan(std::shared_ptr<const BatchShape> shape, int rank) {
   return plan;
 }
 
-// Rank 0 tells what each corpus gives.
-CorpusOpened tell(const Job& job, Split split) {
-  if (!job.is_first_rank()) return {};
-  return [split](const std::string& prefix, const GptDataset& dataset) {
-    print_line(" > {} of {}: tokens per epoch {}, total number of samples: {}, total number of epochs: {}",
-               split_name(split), prefix, dataset.sizes().tokens_per_epoch, dataset.sizes().samples,
-               dataset.sizes().epochs);
-    if (!dataset.cache_problem().empty()) {
-      warn_line("the sample index of {} could not be cached: {}", prefix, dataset.cache_problem());
-    }
-  };
+// Rank 0 tells what each corpus gives, and which one gives nothing.
+void tell(Split split, const std::string& prefix, const GptDataset& dataset) {
+  print_line(" > {} of {}: tokens per epoch {}, total number of samples: {}, total number of epochs: {}",
+             split_name(split), prefix, dataset.sizes().tokens_per_epoch, dataset.sizes().samples,
+             dataset.sizes().epochs);
+  if (!dataset.cache_refused().empty()) {
+    warn_line("a cached sample index was not used, and built anew: {}", dataset.cache_refused());
+  }
+  if (!dataset.cache_problem().empty()) {
+    warn_line("the sample index of {} could not be cached: {}", prefix, dataset.cache_problem());
+  }
+}
+
+// The flags among the given ones that look for the end-of-document token.
+std::string reset_flags(const DataConfig& data) {
+  std::vector<std::string> flags;
+  if (data.reset_position_ids) flags.emplace_back("--reset-position-ids");
+  if (data.reset_attention_mask) flags.emplace_back("--reset-attention-mask");
+  if (data.eod_mask_loss) flags.emplace_back("--eod-mask-loss");
+  return join(flags, ", ");
 }
 
 }  // namespace
@@ -52,17 +68,68 @@ TrainingData::TrainingData(const Job& job, const Tokenizer& tokenizer)
         datasets_[i] = std::make_unique<MockDataset>(std::max<std::int64_t>(wanted[i], 1), config.model.seq_length,
                                                      vocab_size_, static_cast<std::uint64_t>(config.precision.seed) + i);
       } else {
-        datasets_[i] = open_split(sources_of(config), split, wanted[i], tell(job, split));
+        datasets_[i] = open_split(sources_of(config), split, wanted[i], observer(split));
       }
     }
-    if (datasets_[0] == nullptr && !config.batch.skip_train) {
-      throw ConfigError("there is no training data: give --split a share for training, or --train-data-path");
-    }
+    demand_training_data(wanted[0]);
   };
   // Rank 0 builds and caches what is missing; then the others find it.
   together(job.world(), [&] { if (job.is_first_rank()) open_all(); });
   together(job.world(), [&] { if (!job.is_first_rank()) open_all(); });
+  demand_same_data(job.world(), same_data_);
   if (job.is_first_rank()) print_line("> finished creating GPT datasets ...");
+}
+
+SplitObserver TrainingData::observer(Split split) {
+  const std::string resets = reset_flags(job_.config().data);
+  SplitObserver out;
+  if (job_.is_first_rank()) out.left_out = [](const std::string& sentence) { warn_line(sentence); };
+  out.opened = [this, split, resets](const std::string& prefix, const GptDataset& dataset) {
+    const IndexedDataset& corpus = dataset.corpus();
+    const bool is_new = !same_data_.contains(prefix);
+    if (is_new) same_data_[prefix] = describe_content(corpus, same_data_.size() - 1);
+    same_data_[prefix] += fmt::format(", {} order {}", split_name(split), hex64(dataset.order_hash()));
+    if (!job_.is_first_rank()) return;
+    tell(split, prefix, dataset);
+    if (is_new && !resets.empty() && !has_token_at_an_end(corpus, end_of_document_)) {
+      warn_line("{}: no end-of-document token ({}) was found in {}, so nothing is reset or masked there. Make it again "
+                "with preprocess_data --append-eod, or leave the flag out", resets, end_of_document_, prefix);
+    }
+  };
+  return out;
+}
+
+void TrainingData::demand_training_data(std::int64_t wanted) const {
+  const Config& config = job_.config();
+  if (config.batch.skip_train) return;
+  if (datasets_[0] == nullptr) {
+    throw ConfigError("there is no training data: give --split a share for training, or --train-data-path");
+  }
+  if (config.data.dataloader_type != "cyclic" && datasets_[0]->size() < wanted) {
+    throw ConfigError(fmt::format("data: training wants {} samples, and several corpora without weights are read once: {} "
+                                  "samples. Give weights (\"1 A 1 B\": each corpus is then read as often as needed), "
+                                  "--dataloader-type cyclic, or fewer samples (--train-samples {})",
+                                  wanted, datasets_[0]->size(), datasets_[0]->size()));
+  }
+}
+
+void TrainingData::tell_of_evaluation(std::int64_t consumed_valid_samples, std::int64_t samples_to_come) const {
+  const Config& config = job_.config();
+  if (!job_.is_first_rank() || samples_to_come == 0) return;
+  const Dataset* valid = datasets_[index(Split::valid)].get();
+  if (valid == nullptr) {
+    if (has_share(sources_of(config), Split::valid)) {
+      warn_line("there is no validation: no corpus has data for it, see above");
+    } else {
+      print_line("no validation: the data flags give it no share (--split, --valid-data-path)");
+    }
+    return;
+  }
+  const std::int64_t last = consumed_valid_samples + samples_to_come;
+  if (config.data.dataloader_type == "cyclic" || last <= valid->size()) return;
+  warn_line("validation has {} samples; {} are consumed and up to {} are to come. It starts over each time it reaches the "
+            "end, now at sample {} (another --eval-interval or --eval-iters than before, or corpora without weights)",
+            valid->size(), consumed_valid_samples, samples_to_come, consumed_valid_samples % valid->size());
 }
 
 std::unique_ptr<Loader> TrainingData::loader(Split split, std::int64_t consumed_samples) const {
@@ -70,7 +137,9 @@ std::unique_ptr<Loader> TrainingData::loader(Split split, std::int64_t consumed_
   const ParallelState& parallel = job_.parallel();
   const Dataset& dataset = *datasets_[index(split)];
   Sampler sampler;
-  sampler.order = config.data.dataloader_type == "cyclic" ? SampleOrder::cyclic : SampleOrder::single;
+  sampler.order = config.data.dataloader_type == "cyclic" ? SampleOrder::cyclic
+                  : split == Split::train                 ? SampleOrder::single
+                                                          : SampleOrder::repeated;
   sampler.dataset_size = dataset.size();
   sampler.micro_batch_size = config.batch.micro_batch_size;
   sampler.data_parallel_size = parallel.dp_size();

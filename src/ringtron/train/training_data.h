@@ -2,11 +2,14 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
+#include <string>
 
 #include "ringtron/data/dataset.h"
 #include "ringtron/data/dataset_split.h"
 #include "ringtron/data/loader.h"
+#include "ringtron/data/open_split.h"
 #include "ringtron/models/gpt.h"
 #include "ringtron/tokenizer/tokenizer.h"
 #include "ringtron/train/batch_shape.h"
@@ -16,23 +19,30 @@ namespace ringtron {
 
 class TrainingData {
  public:
-  // Opens the corpora and builds or maps their indices. Collective; throws the same error on all ranks. Rank 0 prints
-  // Megatron's lines about it.
+  // Opens the corpora and builds or maps their indices. Collective; throws the same error on all ranks, also where a
+  // rank has other data than the others. Rank 0 prints Megatron's lines about it, and what is left out.
   TrainingData(const Job& job, const Tokenizer& tokenizer);
 
   bool has(Split split) const { return datasets_[index(split)] != nullptr; }
 
   // This rank's micro-batches from the first sample that is not consumed; each carries its BatchShape in made_from.
-  // `split` must be there.
+  // `split` must be there. Training ends with the data; validation and test start over.
   std::unique_ptr<Loader> loader(Split split, std::int64_t consumed_samples) const;
 
+  // Rank 0 says at the start if there is no validation, or if it will start over: `consumed_valid_samples` of it are
+  // consumed, and at most `samples_to_come` follow.
+  void tell_of_evaluation(std::int64_t consumed_valid_samples, std::int64_t samples_to_come) const;
+
  private:
+  SplitObserver observer(Split split);
+  void demand_training_data(std::int64_t wanted) const;
   static std::size_t index(Split split) { return static_cast<std::size_t>(split); }
 
   const Job& job_;
   std::int64_t vocab_size_;
   std::int64_t end_of_document_;
   std::array<std::unique_ptr<Dataset>, kSplitCount> datasets_;
+  std::map<std::string, std::string> same_data_;  // by corpus: what must be the same on all ranks
 };
 
 // A micro-batch on the model's device.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,11 @@ std::vector<std::string> gather_texts(Communicator& world, const std::string& te
 // Throws ConfigError, the same on all ranks, if a rank was started with other options than rank 0: the first ranks that
 // differ and each option with both values. `text` holds one "name=value" a line. Collective.
 void demand_same_options(Communicator& world, const std::string& text);
+
+// All ranks read the same data: the same tokens in the same order, not only files of one name and size. `data`: for each
+// corpus, by its prefix, a line that is equal where its content and order are. Throws ConfigError, the same on all ranks,
+// where the lines of a rank are not those that most ranks have: the rank, its host, the file, and both lines. Collective.
+void demand_same_data(Communicator& world, const std::map<std::string, std::string>& data);
 
 // Runs `action` on this rank and returns when all ranks have done theirs. If it throws on any rank, all ranks throw: the
 // rank itself its own error, the others an error of the same kind that carries the first such rank's message. Collective.

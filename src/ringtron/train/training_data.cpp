@@ -12,7 +12,6 @@
 #include "ringtron/data/document_ends.h"
 #include "ringtron/data/mock_dataset.h"
 #include "ringtron/train/agreement.h"
-#include "ringtron/train/data_agreement.h"
 #include "ringtron/train/data_config.h"
 
 namespace ringtron {
@@ -37,6 +36,17 @@ void tell(Split split, const std::string& prefix, const GptDataset& dataset) {
   if (!dataset.cache_problem().empty()) {
     warn_line("the sample index of {} could not be cached: {}", prefix, dataset.cache_problem());
   }
+}
+
+// A few reads of a network file system; corpora below it are compared whole.
+constexpr std::size_t kMostBytes = 16 << 20, kMostBytesOfMany = 1 << 20;
+constexpr std::size_t kMany = 16;  // corpora
+
+// What a corpus holds, in a line that is equal for equal corpora: checksums of its index, and of all its tokens or, of a
+// large one, of pieces of them; fewer where `corpora_before` it have been looked at already.
+std::string describe_content(const IndexedDataset& corpus, std::size_t corpora_before) {
+  const std::size_t most = corpora_before < kMany ? kMostBytes : kMostBytesOfMany;
+  return fmt::format("index {}, tokens {}", hex64(corpus.index_hash()), hex64(corpus.content_hash(most)));
 }
 
 // The flags among the given ones that look for the end-of-document token.

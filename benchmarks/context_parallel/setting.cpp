@@ -94,6 +94,8 @@ RendezvousOptions rendezvous_options(const LaunchEnvironment& environment, bool 
   options.port = environment.master_port;
   options.rank = environment.rank;
   options.world_size = environment.world_size;
+  options.one_machine = environment.local_world_size == environment.world_size;
+  options.token = environment.job_token;
   return with_launcher_store(options);
 }
 

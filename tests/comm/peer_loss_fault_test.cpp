@@ -7,8 +7,10 @@
 #include <csignal>
 #include <thread>
 
+#include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
 #include "ringtron/comm/faulty_communicator.h"
+#include "ringtron/comm/make_communicator.h"
 #include "tests/support/multi_rank.h"
 
 namespace ringtron {
@@ -106,6 +108,42 @@ DIST_TEST(PeerLoss, HangEndsWithTheTimeout, 3) {
   EXPECT_THAT([&] { do_all_reduce(comm); },
               ThrowsMessage<CommError>(AllOf(HasSubstr("all_reduce number 2"), HasSubstr("4000 ms"))));
   EXPECT_THROW(comm.exchange({}, {}), CommError);  // of no further use, even with nothing to send
+}
+
+// The time of an exchange counts once, not anew for each message that comes.
+DIST_TEST(PeerLoss, LateMessageDoesNotProlongTheTimeout, 3) {
+  ranks.meet();
+  ranks.options().timeout = std::chrono::seconds(6);
+  Communicator& comm = ranks.world();
+  comm.barrier();
+  at::Tensor late = at::ones({10}), never = at::ones({10});
+  if (ranks.rank() == 0) {
+    const std::vector<Receive> receives = {{1, late}, {2, never}};
+    const auto start = SteadyClock::now();
+    EXPECT_THAT([&] { comm.exchange({}, receives).wait(); }, ThrowsMessage<CommError>(HasSubstr("waiting for rank 2 (host ")));
+    EXPECT_LT(seconds_since(start), 9);  // 11 if the second began to count when the first had come
+  } else if (ranks.rank() == 1) {
+    std::this_thread::sleep_for(std::chrono::seconds(5));
+    const Send send{0, late};
+    EXPECT_NO_THROW(comm.exchange({&send, 1}, {}).wait());
+  } else {
+    EXPECT_NO_THROW(comm.exchange({}, {}).wait());
+  }
+  ranks.meet();
+}
+
+// Also before there is any group: the wait for its members' addresses ends with the death, not with the timeout.
+DIST_TEST(PeerLoss, WhileAGroupConnects, 3) {
+  const Rendezvous& met = ranks.rendezvous();
+  ranks.meet();
+  if (ranks.rank() == 1) {
+    ranks.announce_death();
+    std::raise(SIGKILL);
+  }
+  const auto start = SteadyClock::now();
+  EXPECT_THAT([&] { make_communicator(Backend::gloo, "world", {0, 1, 2}, met); },
+              ThrowsMessage<CommError>(AllOf(HasSubstr("connect"), HasSubstr("rank 1 died (host "))));
+  EXPECT_LT(seconds_since(start), 30);  // half of the timeout
 }
 
 DIST_TEST(PeerLoss, RankThatNeverComesIsNamed, 3) {

@@ -160,6 +160,19 @@ TEST(LaunchEnvironment, SlurmWithPmi) {
   EXPECT_EQ(read(with(with(kSlurm, "PMI_RANK", "5"), "PMI_SIZE", "11")).launcher, Launcher::slurm);
 }
 
+TEST(LaunchEnvironment, JobToken) {
+  EXPECT_EQ(read({}).job_token, "");
+  EXPECT_EQ(read(kTorchrun).job_token, "");
+  EXPECT_EQ(read(with(kTorchrun, "RINGTRON_JOB_TOKEN", "t")).job_token, "t");
+  EXPECT_EQ(read(with(kTorchrun, "TORCHELASTIC_RUN_ID", "none")).job_token, "");
+  EXPECT_NE(read(with(kTorchrun, "TORCHELASTIC_RUN_ID", "a")).job_token, read(with(kTorchrun, "TORCHELASTIC_RUN_ID", "b")).job_token);
+  // Slurm's names are left alone where another launcher started the ranks: not all of its ranks may have them.
+  EXPECT_EQ(read(with(kTorchrun, "SLURM_JOB_ID", "7")).job_token, "");
+  EXPECT_EQ(read(with(kSlurm, "SLURM_STEP_ID", "3")).job_token, "slurm 90017.3");
+  EXPECT_NE(read(with(kSlurm, "SLURM_STEP_ID", "3")).job_token, read(with(kSlurm, "SLURM_STEP_ID", "4")).job_token);
+  EXPECT_EQ(read(with(kSlurm, "RINGTRON_JOB_TOKEN", "t")).job_token, "t");
+}
+
 TEST(LaunchEnvironment, Inconsistent) {
   EXPECT_THAT(complaint(with(kTorchrun, "RANK", "8")),
               testing::HasSubstr("expected rank below the world size 8, got 8"));

@@ -92,8 +92,21 @@ TEST(RingrunOptions, AllFaultsAtOnce) {
 
 TEST(RingrunOptions, ThreadsAreSharedOut) {
   const RingrunCommandLine line = parse({"--nproc-per-node=100000", "sh"});
-  EXPECT_THAT(line.options.environment, testing::ElementsAre(testing::Pair("OMP_NUM_THREADS", "1")));
+  EXPECT_THAT(line.options.environment, testing::Contains(testing::Pair("OMP_NUM_THREADS", "1")));
   EXPECT_EQ(line.options.notices.size(), 1u);
+}
+
+TEST(RingrunOptions, EachRunHasATokenOfItsOwn) {
+  const auto token = [](const std::vector<std::string>& words) {
+    for (const auto& [name, value] : parse(words).options.environment) {
+      if (name == "RINGTRON_JOB_TOKEN") return value;
+    }
+    return std::string();
+  };
+  EXPECT_EQ(token({"sh"}).size(), 32u);
+  EXPECT_NE(token({"sh"}), token({"sh"}));
+  const std::vector<std::string> two_nodes = {"--nnodes", "2", "--node-rank", "0", "--master-addr", "a", "--rdzv-id", "job7", "sh"};
+  EXPECT_EQ(token(two_nodes), "job7");
 }
 
 TEST(RingrunOptions, Help) {

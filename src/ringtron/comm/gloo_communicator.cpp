@@ -7,22 +7,33 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
+#include <algorithm>
+#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
+#include <exception>
 #include <functional>
+#include <mutex>
+#include <set>
+#include <thread>
 #include <utility>
 
 #include "ringtron/base/check.h"
+#include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
 #include "ringtron/comm/backends.h"
 #include "ringtron/comm/c10d_reduce_op.h"
 #include "ringtron/comm/rendezvous_store.h"
+#include "ringtron/comm/socket.h"
 
 namespace ringtron {
 namespace {
 
 using C10dWork = c10::intrusive_ptr<c10d::Work>;
+using C10dGloo = c10::intrusive_ptr<c10d::ProcessGroupGloo>;
+
+constexpr std::chrono::milliseconds kShortest(1);
 
 // What the works of one communicator share and outlive it with.
 struct Channel {
@@ -60,10 +71,13 @@ class GlooWork final : public Work::State {
 
   void wait() override {
     if (done_) return;
+    const auto deadline = SteadyClock::now() + channel_->group.timeout;  // of all parts together
     for (auto& [work, peer] : parts_) {
       Operation waited = operation_;
       waited.peer = peer;
-      guarded(*channel_, waited, [&] { return work->wait(channel_->group.timeout); });
+      // Of no time at all c10d would make no limit.
+      const auto left = std::max(kShortest, std::chrono::ceil<std::chrono::milliseconds>(deadline - SteadyClock::now()));
+      guarded(*channel_, waited, [&] { return work->wait(left); });
     }
     done_ = true;
     parts_.clear();
@@ -100,21 +114,79 @@ void reduce_in_order(const std::vector<at::Tensor>& slices, const at::Tensor& ou
   out.copy_(total.view(out.sizes()));
 }
 
+// Connects the group on a thread of its own, because Gloo itself would not hear of a death meanwhile and counts its timeout for
+// each peer. If this throws before that thread is done, it goes on alone and ends with its last connection.
+class Connecting {
+ public:
+  using Make = std::function<C10dGloo()>;
+
+  static C10dGloo run(Make make, Liveness& liveness, std::chrono::milliseconds timeout) {
+    const auto state = std::make_shared<Connecting>();
+    std::thread([state, make = std::move(make)] { state->connect(make); }).detach();
+    const int callback = liveness.on_loss([state] { state->note_loss(); });
+    const bool in_time = state->wait(timeout);
+    liveness.forget(callback);
+    const std::lock_guard lock(state->mutex_);
+    if (state->error_) std::rethrow_exception(state->error_);
+    if (state->group_) return std::move(state->group_);
+    throw std::runtime_error(in_time ? "a rank was lost" : "Timed out");
+  }
+
+ private:
+  void connect(const Make& make) {
+    C10dGloo group;
+    std::exception_ptr error;
+    try {
+      group = make();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    const std::lock_guard lock(mutex_);
+    group_ = std::move(group);
+    error_ = error;
+    ended_.notify_all();
+  }
+
+  void note_loss() {
+    const std::lock_guard lock(mutex_);
+    lost_ = true;
+    ended_.notify_all();
+  }
+
+  bool wait(std::chrono::milliseconds timeout) {
+    std::unique_lock lock(mutex_);
+    return ended_.wait_for(lock, timeout, [this] { return group_ || error_ || lost_; });
+  }
+
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  C10dGloo group_;
+  std::exception_ptr error_;
+  bool lost_ = false;
+};
+
 class GlooCommunicator final : public Communicator {
  public:
   GlooCommunicator(Group group, const std::string& key, const Rendezvous& rendezvous)
       : channel_(std::make_shared<Channel>(Channel{std::move(group), {}})) {
     auto options = c10d::ProcessGroupGloo::Options::create(this->group().timeout);
     options->threads = 1;  // operations of a group run one after the other anyway
+    const std::set<int> before = listening_sockets();
     guarded(*channel_, {"connect", 0}, [&] {
       const char* interfaces = std::getenv("GLOO_SOCKET_IFNAME");
       options->devices.push_back(
           interfaces != nullptr
               ? c10d::ProcessGroupGloo::createDeviceForInterface(split(interfaces, ',').front())
               : c10d::ProcessGroupGloo::createDeviceForHostname(rendezvous.local_address()));
-      gloo_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_with_prefix(rendezvous, key),
-                                                          this->group().rank, this->group().size(), options);
+      const auto make = [store = store_with_prefix(rendezvous, key), rank = this->rank(), size = this->size(), options] {
+        return c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);
+      };
+      gloo_ = Connecting::run(make, *rendezvous.liveness(), this->group().timeout);
     });
+    // Gloo lets anybody in; now that all members are connected, nobody else has to come.
+    for (const int listener : listening_sockets()) {
+      if (!before.contains(listener)) shut_out_strangers(listener);
+    }
   }
 
   const std::string& name() const override { return group().name; }
@@ -250,7 +322,7 @@ class GlooCommunicator final : public Communicator {
   }
 
   std::shared_ptr<Channel> channel_;
-  c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo_;
+  C10dGloo gloo_;
   std::int64_t sequence_ = 0;
   Operation operation_{"none", 0};
 };

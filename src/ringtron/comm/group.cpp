@@ -18,6 +18,11 @@ bool is_timeout(const std::string& reason) {
   return reason.find("imed out") != std::string::npos || reason.find("imeout") != std::string::npos;
 }
 
+std::string who_is(const Group& group, int member) {
+  const int rank = group.members[static_cast<std::size_t>(member)];
+  return group.liveness != nullptr ? group.liveness->who(rank) : fmt::format("rank {}", rank);
+}
+
 void check_contiguous(const Group& group, const at::Tensor& tensor, const char* what) {
   RT_CHECK(tensor.is_contiguous(),
            "{} group: {} must be contiguous, got a strided tensor; call .contiguous()", group.name, what);
@@ -45,10 +50,10 @@ void throw_comm_error(const Group& group, const Operation& operation, const std:
     who = describe(group.liveness->losses(is_timeout(reason) ? std::chrono::milliseconds(0) : kGrace));
   }
   std::string waited;
-  if (operation.peer >= 0) waited = fmt::format(", waiting for rank {}", group.members[operation.peer]);
+  if (operation.peer >= 0) waited = fmt::format(", waiting for {}", who_is(group, operation.peer));
   throw CommError(fmt::format(
-      "{} group (ranks {}): {} number {} failed on rank {}{}: {} [{}]", group.name,
-      fmt::join(group.members, ","), operation.name, operation.sequence, group.members[group.rank], waited,
+      "{} group (ranks {}): {} number {} failed on {}{}: {} [{}]", group.name,
+      fmt::join(group.members, ","), operation.name, operation.sequence, who_is(group, group.rank), waited,
       who.empty() ? fmt::format("no rank is known to have died; timeout {} ms", group.timeout.count()) : who,
       reason.substr(0, reason.find('\n'))));
 }

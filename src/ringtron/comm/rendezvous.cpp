@@ -1,94 +1,86 @@
-// Joins the run's store and waits until all ranks have come.
+// Opens the hub on rank 0, joins it on every rank and waits until all ranks have come.
 #include "ringtron/comm/rendezvous.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include <cstdlib>
+#include <exception>
 #include <string_view>
 #include <vector>
 
 #include "ringtron/base/check.h"
+#include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
+#include "ringtron/base/keyed_hash.h"
 #include "ringtron/comm/rendezvous_store.h"
+#include "ringtron/comm/run_store.h"
 #include "ringtron/comm/socket.h"
 
 namespace ringtron {
 namespace {
 
-std::string joined_key(int rank) {
-  return fmt::format("joined/{}", rank);
+using std::chrono::milliseconds;
+
+// How long rank 0 asks a port that is taken for the name of its owner.
+constexpr milliseconds kAskOwner(2000);
+
+milliseconds left_of(const RendezvousOptions& options, SteadyClock::time_point start) {
+  const auto left = options.timeout - (SteadyClock::now() - start);
+  return std::max(milliseconds(1), std::chrono::ceil<milliseconds>(left));
 }
 
-std::string seconds_text(std::chrono::milliseconds duration) {
-  return fmt::format("{:g} s", static_cast<double>(duration.count()) / 1000.0);
+[[noreturn]] void throw_port_in_use(const RendezvousOptions& options, const Claim& own) {
+  try {
+    RankLink(HubAddress{options.host, options.port, options.token}, own, kAskOwner);
+  } catch (const CommError&) {  // it does not say
+  }
+  throw ConfigError(fmt::format("rendezvous: {} cannot listen at {}: another program is using the port; choose another --master-port",
+                                own.who(), endpoint_text(options.host, options.port)));
 }
 
-c10::intrusive_ptr<c10d::Store> open_store(const RendezvousOptions& options) {
+std::unique_ptr<Hub> open_hub(const RendezvousOptions& options, int port, const Claim& own, const std::string& token) {
+  Listeners listeners = listen_at(options.host, port, options.one_machine);
+  if (listeners.port_in_use) throw_port_in_use(options, own);
+  return std::make_unique<Hub>(std::move(listeners), HubOptions{.own = own, .token = token});
+}
+
+// The launcher's store takes anybody, so it is only asked where the hub of this run is, and for the token that rank 0 made.
+HubAddress meet_in_launcher_store(const RendezvousOptions& options, const Claim& own, std::unique_ptr<Hub>& hub) {
+  const std::string prefix = options.prefix.empty() ? "ringtron" : options.prefix;
   c10d::TCPStoreOptions tcp;
   tcp.port = static_cast<std::uint16_t>(options.port);
-  tcp.isServer = options.rank == 0 && !options.launcher_hosts_store;
-  tcp.waitWorkers = false;  // we wait ourselves, so as to name the missing ranks
+  tcp.waitWorkers = false;
   tcp.timeout = options.timeout;
+  const auto start = SteadyClock::now();
+  c10::intrusive_ptr<c10d::Store> store;
   try {
-    return c10::make_intrusive<c10d::TCPStore>(options.host, tcp);
+    store = c10::make_intrusive<c10d::PrefixStore>(prefix, c10::make_intrusive<c10d::TCPStore>(options.host, tcp));
   } catch (const std::exception& error) {
-    const std::string reason = std::string(error.what()).substr(0, std::string_view(error.what()).find('\n'));
-    if (tcp.isServer) {
-      throw CommError(
-          fmt::format("rendezvous: rank 0 cannot open the store at {}:{}; is another run using the port? "
-                      "Choose another --master-port. [{}]",
-                      options.host, options.port, reason));
+    throw CommError(fmt::format("rendezvous: {} waited {:g} s for the launcher's store at {}, which did not come; check that the launcher "
+                                "runs and that the address is right",
+                                own.who(), static_cast<double>(options.timeout.count()) / 1000.0, endpoint_text(options.host, options.port)));
+  }
+  try {
+    if (options.rank == 0 && store->add("hubs", 1) == 1) {  // a second rank 0 meets the first at its hub
+      const std::string token = hex(random_bytes(16));
+      hub = open_hub(options, 0, own, token);
+      const std::string address = fmt::format("{} {}", hub->port(), token);
+      store->set("hub", std::vector<std::uint8_t>(address.begin(), address.end()));
     }
-    throw CommError(
-        fmt::format("rendezvous: rank {} waited {} for the store of rank 0 at {}:{}, which did not come; "
-                    "check that rank 0 runs and that the address is right. [{}]",
-                    options.rank, seconds_text(options.timeout), options.host, options.port, reason));
-  }
-}
-
-void wait_for_all(const RendezvousOptions& options, c10d::Store& store) {
-  std::vector<std::string> keys;
-  for (int rank = 0; rank < options.world_size; ++rank) keys.push_back(joined_key(rank));
-  store.set(joined_key(options.rank), std::vector<std::uint8_t>{1});
-  try {
-    store.wait(keys, options.timeout);
+    store->wait({"hub"}, left_of(options, start));
+    const std::vector<std::uint8_t> address = store->get("hub");
+    const std::string text(address.begin(), address.end());
+    return {options.host, std::stoi(text), text.substr(text.find(' ') + 1)};
+  } catch (const ConfigError&) {
+    throw;
+  } catch (const CommError&) {
+    throw;
   } catch (const std::exception& error) {
-    std::vector<int> missing;
-    try {
-      for (int rank = 0; rank < options.world_size; ++rank) {
-        if (!store.check({joined_key(rank)})) missing.push_back(rank);
-      }
-    } catch (const std::exception&) {
-      throw CommError(
-          fmt::format("rendezvous: rank {} lost the store at {}:{} (rank 0 or the launcher died) while it "
-                      "waited for all {} ranks",
-                      options.rank, options.host, options.port, options.world_size));
-    }
-    throw CommError(fmt::format(
-        "rendezvous: expected {} ranks within {}, rank(s) {} never came; this is rank {}", options.world_size,
-        seconds_text(options.timeout), fmt::join(missing, ", "), options.rank));
+    throw CommError(fmt::format("rendezvous: expected rank 0 within {:g} s in the launcher's store at {}, it never came; this is {}",
+                                static_cast<double>(options.timeout.count()) / 1000.0, endpoint_text(options.host, options.port), own.who()));
   }
-}
-
-std::unique_ptr<Liveness> start_liveness(const RendezvousOptions& options, c10d::Store& store) {
-  const std::string key = "liveness_port";
-  if (options.rank == 0) {
-    auto liveness = Liveness::serve(options.world_size);
-    const std::string port = std::to_string(liveness->port());
-    store.set(key, std::vector<std::uint8_t>(port.begin(), port.end()));
-    return liveness;
-  }
-  std::vector<std::uint8_t> port;
-  try {
-    port = store.get(key);
-  } catch (const std::exception& error) {
-    throw CommError(fmt::format("rendezvous: expected rank 0 within {}, it never came; this is rank {}",
-                                seconds_text(options.timeout), options.rank));
-  }
-  return Liveness::join(options.rank, options.host, std::stoi(std::string(port.begin(), port.end())));
 }
 
 }  // namespace
@@ -107,23 +99,34 @@ Rendezvous::Rendezvous(RendezvousOptions options)
   RT_CHECK(options_.rank >= 0 && options_.rank < options_.world_size, "rank {} of {} in rendezvous",
            options_.rank, options_.world_size);
   if (options_.world_size == 1) return;
+  const auto start = SteadyClock::now();
   impl_->local_address = local_address_towards(options_.host);
-  const std::string prefix = options_.prefix.empty() ? "ringtron" : options_.prefix;
-  auto store = open_store(options_);
-  store->setTimeout(options_.timeout);
-  impl_->store = c10::make_intrusive<c10d::PrefixStore>(prefix, std::move(store));
-  impl_->liveness = start_liveness(options_, *impl_->store);
-  wait_for_all(options_, *impl_->store);
+  const Claim own = own_claim(options_.rank, options_.world_size);
+  HubAddress address{options_.host, options_.port, options_.token};
+  if (options_.launcher_hosts_store) {
+    address = meet_in_launcher_store(options_, own, impl_->hub);
+  } else if (options_.rank == 0) {
+    impl_->hub = open_hub(options_, options_.port, own, options_.token);
+  }
+  impl_->link = std::make_shared<RankLink>(address, own, options_.timeout, start);
+  impl_->link->wait_for_all();
+  impl_->store = c10::make_intrusive<RunStore>(impl_->link, options_.timeout);
 }
 
 Rendezvous::~Rendezvous() = default;
+
+Rendezvous::Impl::~Impl() {
+  const bool failed = std::uncaught_exceptions() > exceptions_at_start || (link && link->liveness().marked_failed());
+  if (link) link->leave(failed);
+  if (hub) hub->stop(failed);
+}
 
 const std::string& Rendezvous::local_address() const {
   return impl_->local_address;
 }
 
 Liveness* Rendezvous::liveness() const {
-  return impl_->liveness.get();
+  return impl_->link ? &impl_->link->liveness() : nullptr;
 }
 
 c10::intrusive_ptr<c10d::Store> store_with_prefix(const Rendezvous& rendezvous, const std::string& prefix) {

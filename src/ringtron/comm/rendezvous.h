@@ -1,10 +1,11 @@
-// Where the processes of one run find each other: a key-value store over TCP, and the liveness service beside
-// it.
+// Where the processes of one run find each other: the hub on rank 0, the store of keys in it, and the news of who died.
 //
-// Made once per process, before any group. Rank 0 hosts the store at host:port unless the launcher already
-// does (torchrun: TORCHELASTIC_USE_AGENT_STORE=True), in which case rank 0 is a client as well. The
-// constructor returns when all ranks have come; it throws CommError after `timeout` and lists those that have
-// not. Must outlive every Communicator made from it. A run of one process opens no socket.
+// Made once per process, before any group. Rank 0 opens the hub (hub.h) at host:port; where the launcher has a store there
+// (torchrun: TORCHELASTIC_USE_AGENT_STORE=True), at a port of its own that it publishes in that store. Every rank proves the
+// run's token, claims its number and waits until all have come; from then on it hears of every death. The constructor throws
+// ConfigError, at once, where the ranks do not fit together (a number twice, another world size, another binary, another run at
+// the port), and CommError when a rank is lost on the way or, after `timeout` in all, with those that have not come. Must
+// outlive every Communicator made from it. A run of one process opens no socket.
 #pragma once
 
 #include <chrono>
@@ -23,7 +24,9 @@ struct RendezvousOptions {
   std::chrono::milliseconds timeout = std::chrono::minutes(10);
   bool launcher_hosts_store = false;
   bool peer_copies = true;  // GPUs of one machine exchange by copy engines where they can; otherwise NCCL does it all
-  std::string prefix;       // keeps one attempt's keys apart from another's in a store that outlives both
+  bool one_machine = true;  // all ranks run on this machine: then a loopback address is all that rank 0 listens at
+  std::string token;        // of the run; ranks with another one are refused. Not used in a launcher's store, where rank 0 makes one
+  std::string prefix;       // keeps one attempt's keys apart from another's in a launcher's store, which outlives both
 };
 
 // Fills launcher_hosts_store and prefix from torchrun's variables (TORCHELASTIC_USE_AGENT_STORE,

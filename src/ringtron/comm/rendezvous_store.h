@@ -1,18 +1,25 @@
-// Internal to comm: the c10d store inside a Rendezvous, for the back ends that need it.
+// Internal to comm: what is inside a Rendezvous; the store is for the back ends that need one.
 #pragma once
 
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
+#include <exception>
 #include <memory>
 #include <string>
 
+#include "ringtron/comm/hub.h"
+#include "ringtron/comm/rank_link.h"
 #include "ringtron/comm/rendezvous.h"
 
 namespace ringtron {
 
 struct Rendezvous::Impl {
+  ~Impl();  // says goodbye: failed if an exception unwinds it
+
+  int exceptions_at_start = std::uncaught_exceptions();
+  std::unique_ptr<Hub> hub;        // rank 0 only
+  std::shared_ptr<RankLink> link;  // null in a run of one process, as is the store
   c10::intrusive_ptr<c10d::Store> store;
-  std::unique_ptr<Liveness> liveness;
   std::string local_address = "127.0.0.1";
 };
 

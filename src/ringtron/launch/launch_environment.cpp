@@ -171,6 +171,35 @@ int default_port(const Reader& env, const LaunchEnvironment& out) {
          (env.required(id, "SLURM_PROCID") % kSlurmPorts + step % kSlurmPorts) % kSlurmPorts;
 }
 
+// The first of `names` that is set, or nothing.
+std::string first_of(const Reader& env, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (const std::optional<std::string> value = env.text(name); value && !value->empty()) return *value;
+  }
+  return {};
+}
+
+// Only names that the launcher gives to all ranks alike.
+std::string job_token(const Reader& env, Launcher launcher) {
+  if (const std::string token = first_of(env, {"RINGTRON_JOB_TOKEN"}); !token.empty()) return token;
+  switch (launcher) {
+    case Launcher::torchrun: {
+      const std::string id = first_of(env, {"TORCHELASTIC_RUN_ID"});
+      if (id.empty() || id == "none") return {};  // "none": torchrun without --rdzv-id
+      return fmt::format("torchrun {} {}", id, first_of(env, {"TORCHELASTIC_RESTART_COUNT"}));
+    }
+    case Launcher::open_mpi:
+      return first_of(env, {"PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"});
+    case Launcher::mpich:
+      return first_of(env, {"PMIX_NAMESPACE", "PMI_JOBID"});
+    case Launcher::slurm:
+      return fmt::format("slurm {}.{}", first_of(env, {"SLURM_JOB_ID", "SLURM_JOBID"}), first_of(env, {"SLURM_STEP_ID"}));
+    case Launcher::alone:
+      return {};
+  }
+  return {};
+}
+
 void check_below(const char* what, int value, const char* bound_name, int bound) {
   if (value >= bound) {
     throw ConfigError(
@@ -247,6 +276,7 @@ LaunchEnvironment read_launch_environment(const EnvironmentLookup& lookup) {
   const std::optional<std::string> address = env.text("MASTER_ADDR");
   out.master_addr = address && !address->empty() ? without_brackets(*address) : default_address(env, out);
   out.master_port = env.number("MASTER_PORT").value_or(default_port(env, out));
+  out.job_token = job_token(env, out.launcher);
   check_environment(out);
   return out;
 }

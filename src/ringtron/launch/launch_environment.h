@@ -21,12 +21,14 @@ struct LaunchEnvironment {
   std::string master_addr = "127.0.0.1";  // where rank 0 listens
   int master_port = 0;                    // 0 only for a process alone
   std::string hint = {};                  // what the user has probably forgotten, for when the others do not come; most often empty
+  std::string job_token = {};             // the same for all ranks of a run, and for no other run; empty if nothing tells
 };
 
 // The value of one variable, or nothing if it is not set.
 using EnvironmentLookup = std::function<std::optional<std::string>(const char* name)>;
 
-// A pure function of `lookup`. MASTER_ADDR and MASTER_PORT count under every launcher; without them Slurm's
+// A pure function of `lookup`. job_token is RINGTRON_JOB_TOKEN (ringrun makes one), else the launcher's own name of the job.
+// MASTER_ADDR and MASTER_PORT count under every launcher; without them Slurm's
 // first host and a port made from its job id, or on one node 127.0.0.1. ConfigError if the variables
 // contradict each other, one is no number, or one that is needed is missing.
 LaunchEnvironment read_launch_environment(const EnvironmentLookup& lookup);

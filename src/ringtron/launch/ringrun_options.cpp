@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/keyed_hash.h"
 #include "ringtron/base/text.h"
 #include "ringtron/launch/core_share.h"
 #include "ringtron/launch/local_machine.h"
@@ -40,7 +41,8 @@ constexpr std::array kOptions = {
     RingrunOption{"--standalone", Kind::flag, "", "accepted; one node is the default"},
     RingrunOption{"--no-python", Kind::flag, "", "accepted; programs are never Python scripts"},
     RingrunOption{"--rdzv-endpoint", Kind::value, "HOST:PORT", "the same as --master-addr and --master-port"},
-    RingrunOption{"--rdzv-id", Kind::value, "ID", "accepted, no effect"},
+    RingrunOption{"--rdzv-id", Kind::value, "ID",
+                  "several nodes: the run's token, without RINGTRON_JOB_TOKEN; ranks with another are refused"},
     RingrunOption{"--rdzv-backend", Kind::value, "NAME",
                   "only static: the nodes are those of --nnodes and --node-rank"},
     RingrunOption{"--max-restarts", Kind::value, "N",
@@ -124,6 +126,7 @@ class Builder {
     set_address();
     check_accepted();
     set_threads();
+    set_token();
     find();
     if (!words_.faults.empty()) throw ConfigError(join(words_.faults, "\n  ") + "\n  see ringrun --help");
     if (options.nodes == 1 && options.master_port == 0) options.master_port = free_port();
@@ -208,6 +211,20 @@ class Builder {
     line_.options.environment.emplace_back("OMP_NUM_THREADS", std::to_string(threads));
     line_.options.notices.push_back(fmt::format("OMP_NUM_THREADS is not set: each of {} ranks gets {} of {} cores",
                                         line_.options.ranks_per_node, threads, cores));
+  }
+
+  // Each node has a ringrun of its own, so several cannot draw a token; theirs is what all of them are given.
+  void set_token() {
+    EnvironmentChanges& changes = line_.options.environment;
+    if (line_.options.nodes == 1) {
+      changes.emplace_back("RINGTRON_JOB_TOKEN", hex(random_bytes(16)));
+    } else if (env_("RINGTRON_JOB_TOKEN")) {
+      return;  // the ranks inherit it
+    } else if (has("--rdzv-id")) {
+      changes.emplace_back("RINGTRON_JOB_TOKEN", text("--rdzv-id"));
+    } else if (const auto step = env_("SLURM_STEP_ID")) {  // set where srun has started us, then on all nodes
+      changes.emplace_back("RINGTRON_JOB_TOKEN", fmt::format("slurm {}.{}", env_("SLURM_JOB_ID").value_or(""), *step));
+    }
   }
 
   void find() {

@@ -26,6 +26,8 @@ RendezvousOptions rendezvous_options(const Config& config, const LaunchEnvironme
   options.port = environment.master_port;
   options.rank = environment.rank;
   options.world_size = environment.world_size;
+  options.one_machine = environment.local_world_size == environment.world_size;
+  options.token = environment.job_token;
   options.peer_copies = config.parallel.peer_copies;
   options.timeout =
       std::chrono::milliseconds(static_cast<std::int64_t>(config.parallel.distributed_timeout_minutes * 60'000.0));

@@ -1,0 +1,332 @@
+#include "ringtron/comm/hub.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <list>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "ringtron/base/clock.h"
+#include "ringtron/base/error.h"
+#include "ringtron/base/keyed_hash.h"
+#include "ringtron/comm/key_table.h"
+#include "ringtron/comm/wire.h"
+
+namespace ringtron {
+namespace {
+
+using wire::Kind;
+
+// Once all ranks have come, only mistakes and strangers still knock: a good message for each, but after so many a pause.
+constexpr int kLateVisitors = 20;
+constexpr auto kPause = std::chrono::seconds(1);
+// A rank that does not read what it asked for has stopped for good, or is no rank.
+constexpr std::size_t kLargestBacklog = std::size_t{64} << 20;
+
+struct Peer {
+  Descriptor socket;
+  std::string nonce = random_bytes(wire::kNonce);
+  SteadyClock::time_point since = SteadyClock::now();
+  wire::FrameReader reader{wire::kLargestHello};
+  std::string unsent = {};
+  int rank = -1;      // until it has proved the token and its claim holds
+  bool left = false;  // it has said goodbye
+
+  void flush() {
+    while (!unsent.empty()) {
+      const ssize_t count = ::send(socket.get(), unsent.data(), unsent.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (count < 0) break;  // whether it is gone, reading will tell
+      unsent.erase(0, static_cast<std::size_t>(count));
+    }
+  }
+  void send(Kind kind, std::string_view body = {}) {
+    unsent += wire::frame(kind, body);
+    flush();
+  }
+  // The other side reads to the end of what was sent.
+  void dismiss() {
+    ::shutdown(socket.get(), SHUT_WR);
+    socket.reset();
+  }
+};
+
+}  // namespace
+
+struct Hub::State {
+  Listeners listeners;
+  HubOptions options;
+  Descriptor wake_read, wake_write;
+  std::atomic<bool> failed = true;
+  std::thread thread;
+
+  // The thread's own.
+  std::list<Peer> peers;
+  std::vector<std::optional<Claim>> claims;  // by rank
+  std::vector<std::string> losses;           // as loss frames' bodies
+  std::vector<bool> lost;                    // by rank
+  std::string why_ended;
+  KeyTable keys;
+  bool all_have_come = false;
+  int late_visitors = 0;
+  SteadyClock::time_point accept_after;
+
+  std::size_t strangers() const {
+    return static_cast<std::size_t>(std::ranges::count_if(peers, [](const Peer& peer) { return peer.rank < 0; }));
+  }
+
+  void run();
+  bool accepts() const { return SteadyClock::now() >= accept_after; }
+  std::optional<SteadyClock::time_point> next_deadline() const;
+  void accept_from(int listener);
+  void drop_silent();
+  void read(Peer& peer);
+  void handle(Peer& peer, const wire::Frame& frame);
+  void greet(Peer& peer, const wire::Frame& frame);
+  void join(Peer& peer, const Claim& claim, const std::string& rank_nonce);
+  void serve(Peer& peer, const std::string& body);
+  void gone(Peer& peer);
+  void note_loss(int rank, bool failed);
+  void end_start(const std::string& why);
+  void tell_all(Kind kind, std::string_view body = {}, int except = -1);
+};
+
+Hub::Hub(Listeners listeners, HubOptions options) : state_(std::make_unique<State>()) {
+  State& state = *state_;
+  state.claims.resize(static_cast<std::size_t>(options.own.world_size));
+  state.lost.resize(state.claims.size());
+  options.strangers = std::max(options.strangers, options.own.world_size);
+  state.listeners = std::move(listeners);
+  state.options = std::move(options);
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw CommError("rendezvous: cannot make a pipe; raise the limit of open files (ulimit -n)");
+  state.wake_read = Descriptor(ends[0]);
+  state.wake_write = Descriptor(ends[1]);
+  state.thread = std::thread([&state] { state.run(); });
+}
+
+Hub::~Hub() {
+  stop(true);
+}
+
+int Hub::port() const {
+  return state_->listeners.port;
+}
+
+void Hub::stop(bool failed) {
+  if (!state_->thread.joinable()) return;
+  state_->failed = failed;
+  state_->wake_write.reset();
+  state_->thread.join();
+}
+
+void Hub::State::run() {
+  for (;;) {
+    std::vector<pollfd> waits{{wake_read.get(), POLLIN, 0}};
+    const bool open = accepts();
+    for (const Descriptor& listener : listeners.sockets) waits.push_back({open ? listener.get() : -1, POLLIN, 0});
+    const std::size_t first = waits.size();
+    const std::size_t known = peers.size();
+    for (const Peer& peer : peers)
+      waits.push_back({peer.socket.get(), static_cast<short>(peer.unsent.empty() ? POLLIN : POLLIN | POLLOUT), 0});
+    int limit = -1;
+    if (const auto deadline = next_deadline()) {
+      limit = static_cast<int>(std::max<std::int64_t>(
+          0, std::chrono::ceil<std::chrono::milliseconds>(*deadline - SteadyClock::now()).count()));
+    }
+    if (::poll(waits.data(), waits.size(), limit) < 0) continue;
+    if (waits[0].revents != 0) break;
+    auto peer = peers.begin();
+    for (std::size_t i = 0; i < known; ++i, ++peer) {
+      if (!peer->socket.valid() || waits[first + i].revents == 0) continue;  // dropped meanwhile, or nothing to do
+      if ((waits[first + i].revents & POLLOUT) != 0) peer->flush();
+      if ((waits[first + i].revents & ~POLLOUT) != 0) read(*peer);
+    }
+    drop_silent();
+    std::erase_if(peers, [](const Peer& one) { return !one.socket.valid(); });
+    for (std::size_t i = 1; i < first; ++i) {
+      if (waits[i].revents != 0) accept_from(waits[i].fd);
+    }
+  }
+  if (failed) note_loss(0, true);
+  tell_all(Kind::closing);
+  peers.clear();
+  listeners.sockets.clear();
+}
+
+std::optional<SteadyClock::time_point> Hub::State::next_deadline() const {
+  std::optional<SteadyClock::time_point> next;
+  const auto earliest = [&](SteadyClock::time_point at) { next = next ? std::min(*next, at) : at; };
+  for (const Peer& peer : peers) {
+    if (peer.rank < 0) earliest(peer.since + options.hello_time);
+  }
+  if (!accepts()) earliest(accept_after);
+  return next;
+}
+
+void Hub::State::accept_from(int listener) {
+  // No more in one go than a burst of ranks: those who have come already are served in between.
+  for (int i = 0; i < options.strangers && accepts(); ++i) {
+    Descriptor socket(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket.valid()) {
+      if (errno == EMFILE || errno == ENFILE) accept_after = SteadyClock::now() + kPause;
+      return;
+    }
+    if (all_have_come && ++late_visitors % kLateVisitors == 0) accept_after = SteadyClock::now() + kPause;
+    if (strangers() >= static_cast<std::size_t>(options.strangers)) {
+      std::ranges::find_if(peers, [](const Peer& peer) { return peer.rank < 0 && peer.socket.valid(); })->socket.reset();
+      std::erase_if(peers, [](const Peer& one) { return !one.socket.valid(); });
+    }
+    const int on = 1;
+    ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    Peer& peer = peers.emplace_back(Peer{.socket = std::move(socket)});
+    peer.send(Kind::challenge, wire::Packer().text(wire::kMagic).text(peer.nonce).take());
+  }
+}
+
+void Hub::State::drop_silent() {
+  for (Peer& peer : peers) {
+    if (peer.rank < 0 && SteadyClock::now() - peer.since >= options.hello_time) peer.socket.reset();
+    if (peer.unsent.size() > kLargestBacklog) gone(peer);
+  }
+}
+
+void Hub::State::read(Peer& peer) {
+  std::array<char, 65536> buffer;
+  const ssize_t count = ::recv(peer.socket.get(), buffer.data(), peer.rank < 0 ? wire::kLargestHello : buffer.size(), MSG_DONTWAIT);
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (count <= 0) return gone(peer);
+  peer.reader.feed({buffer.data(), static_cast<std::size_t>(count)});
+  try {
+    while (peer.socket.valid()) {
+      const std::optional<wire::Frame> frame = peer.reader.next();
+      if (!frame) return;
+      handle(peer, *frame);
+    }
+  } catch (const wire::Malformed&) {
+    gone(peer);
+  }
+}
+
+void Hub::State::handle(Peer& peer, const wire::Frame& frame) {
+  if (peer.rank < 0) return greet(peer, frame);
+  switch (frame.kind) {
+    case Kind::request:
+      return serve(peer, frame.body);
+    case Kind::finished:
+      peer.left = true;
+      return;
+    case Kind::failed:
+      peer.left = true;
+      return note_loss(peer.rank, true);
+    case Kind::give_up: {
+      wire::Unpacker in(frame.body);
+      const auto waited = in.number<std::int64_t>();
+      in.end();
+      std::vector<std::size_t> missing;
+      for (std::size_t rank = 0; rank < claims.size(); ++rank) {
+        if (!claims[rank]) missing.push_back(rank);
+      }
+      if (!missing.empty()) {
+        end_start(fmt::format("expected {} ranks within {:g} s, rank(s) {} never came to {}", claims.size(),
+                              static_cast<double>(waited) / 1000.0, fmt::join(missing, ", "), options.own.who()));
+      }
+      return;
+    }
+    default:
+      throw wire::Malformed("no frame of a rank");
+  }
+}
+
+void Hub::State::greet(Peer& peer, const wire::Frame& frame) {
+  if (frame.kind != Kind::hello) throw wire::Malformed("no hello");
+  wire::Unpacker in(frame.body);
+  if (in.text() != wire::kMagic) throw wire::Malformed("no hello of ours");
+  const std::string rank_nonce = in.text();
+  const Claim claim = in.claim();
+  const std::string proof = in.text();
+  in.end();
+  if (!equal_in_constant_time(proof, wire::rank_proof(options.token, peer.nonce, rank_nonce, claim))) {
+    peer.send(Kind::refused, fmt::format("another run is using the port, with {} as its rank 0; choose another --master-port "
+                                         "(or give all ranks of one run the same RINGTRON_JOB_TOKEN)",
+                                         options.own.place()));
+    return peer.dismiss();
+  }
+  join(peer, claim, rank_nonce);
+}
+
+void Hub::State::join(Peer& peer, const Claim& claim, const std::string& rank_nonce) {
+  std::string why = conflict(options.own, claim);
+  if (const auto& first = why.empty() ? claims[static_cast<std::size_t>(claim.rank)] : std::nullopt) {
+    why = fmt::format("{} and another process (host {}, pid {}) both say that they are rank {}; number the ranks once each, and start "
+                      "one run only at a port",
+                      first->place(), claim.host, claim.pid, claim.rank);
+  }
+  const bool contradicts = !why.empty();
+  if (why.empty() && !losses.empty()) why = "the run has failed already";
+  if (why.empty()) why = why_ended;
+  if (!why.empty()) {
+    peer.send(Kind::refused, why);
+    peer.dismiss();
+    if (contradicts && !all_have_come) end_start(why);
+    return;
+  }
+  peer.rank = claim.rank;
+  peer.reader.set_limit(wire::kLargestFrame);
+  claims[static_cast<std::size_t>(claim.rank)] = claim;
+  peer.send(Kind::welcome, wire::Packer().text(wire::hub_proof(options.token, peer.nonce, rank_nonce)).take());
+  all_have_come = std::ranges::all_of(claims, [](const auto& one) { return one.has_value(); });
+  if (!all_have_come) return;
+  wire::Packer roster;
+  for (const auto& one : claims) roster.claim(*one);
+  tell_all(Kind::roster, roster.take());
+}
+
+void Hub::State::serve(Peer& peer, const std::string& body) {
+  for (const auto& [rank, reply] : keys.handle(peer.rank, StoreRequest::from(body))) {
+    const auto to = std::ranges::find(peers, rank, &Peer::rank);
+    if (to != peers.end() && to->socket.valid()) to->send(Kind::reply, reply.bytes());
+  }
+}
+
+void Hub::State::gone(Peer& peer) {
+  peer.socket.reset();
+  if (peer.rank < 0) return;
+  keys.forget(peer.rank);
+  if (!peer.left) note_loss(peer.rank, false);
+  peer.left = true;
+}
+
+void Hub::State::note_loss(int rank, bool failed) {
+  const auto index = static_cast<std::size_t>(rank);
+  if (lost[index]) return;
+  lost[index] = true;
+  const std::string place = claims[index] ? claims[index]->place() : options.own.place();
+  losses.push_back(wire::Packer().number(rank).number(failed).text(place).take());
+  tell_all(Kind::loss, losses.back(), rank);
+}
+
+void Hub::State::end_start(const std::string& why) {
+  if (!why_ended.empty()) return;
+  why_ended = why;
+  tell_all(Kind::ended, why);
+}
+
+void Hub::State::tell_all(Kind kind, std::string_view body, int except) {
+  for (Peer& peer : peers) {
+    if (peer.rank >= 0 && peer.rank != except && peer.socket.valid()) peer.send(kind, body);
+  }
+}
+
+}  // namespace ringtron

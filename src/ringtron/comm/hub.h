@@ -1,0 +1,43 @@
+// Where the ranks of a run meet: one port on rank 0, one connection for each rank, one thread.
+//
+// Over that connection a rank proves the run's token and claims its number, uses the run's store of keys, and is told who is
+// lost. A peer costs nothing before it has proved the token: what says nothing valid within `hello_time` is dropped, so is
+// the oldest such connection when there are more than `strangers`, and once all ranks have come new ones are taken slowly.
+// A claim that contradicts the run (a number twice, another world size, another binary) ends the start for everybody, or, when
+// all ranks have come already, is refused alone. A connection that ends without a goodbye is a death.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "ringtron/comm/claim.h"
+#include "ringtron/comm/socket.h"
+
+namespace ringtron {
+
+struct HubOptions {
+  Claim own;          // rank 0
+  std::string token;  // of the run; whoever knows it may join
+  std::chrono::milliseconds hello_time = std::chrono::seconds(5);
+  int strangers = 64;  // connections without a proof, at a time; at least the world's size
+};
+
+class Hub {
+ public:
+  Hub(Listeners listeners, HubOptions options);
+  ~Hub();  // as stop(true), if that was not done
+  Hub(const Hub&) = delete;
+  Hub& operator=(const Hub&) = delete;
+
+  int port() const;
+
+  // Tells all ranks that rank 0 leaves, or that it has failed, and closes everything.
+  void stop(bool failed);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ringtron

@@ -202,12 +202,15 @@ TEST(CheckCpConfig, ManyRanksAreShortened) {
 }
 
 TEST(CheckCpConfig, AbsurdSizesAreNotCounted) {
-  EXPECT_THAT(check_example("--num-layers 2000000000").text,
-              AllOf(HasSubstr("--num-layers 2000000000 (16384)\n"),
-                    EndsWith("\nok, but not counted: --num-layers 2000000000 (16384)")));
+  const CheckOutcome layers = check_example("--num-layers 2000000000");
+  EXPECT_EQ(layers.exit_code, kExitUsage);
+  EXPECT_THAT(layers.text, AllOf(HasSubstr("  --num-layers 2000000000 (at most 16384)\n"),
+                                 EndsWith("1 fault:\n  1. too large for any machine: --num-layers 2000000000 (at most 16384); give smaller sizes")));
+  EXPECT_THAT(check_example("--context-parallel-size 4096 --world-size 16384").text,
+              EndsWith("\nok, but not counted: --context-parallel-size 4096 (at most 2048)"));
   const std::string text =
       check_example("--context-parallel-size 2000000000 --tensor-model-parallel-size 2000000000").text;
-  EXPECT_THAT(text, AllOf(HasSubstr("ranks 2147483647 (1048576), --context-parallel-size"),
+  EXPECT_THAT(text, AllOf(HasSubstr("ranks 2147483647 (at most 1048576), --context-parallel-size"),
                           HasSubstr("is not divisible")));
 }
 

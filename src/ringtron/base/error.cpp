@@ -1,6 +1,8 @@
 #include "ringtron/base/error.h"
 
 #include <cstdio>
+#include <cstring>
+#include <new>
 
 namespace ringtron {
 namespace {
@@ -27,6 +29,11 @@ int run_main(const char* program, const std::function<int()>& body) noexcept {
     return report(program, "", e.what(), kExitFailure);
   } catch (const InternalError& e) {
     return report(program, "internal error (please report it): ", e.what(), kExitFailure);
+  } catch (const std::bad_alloc& e) {
+    // One that says more than its type is printed as it is.
+    const bool bare = dynamic_cast<const std::bad_array_new_length*>(&e) != nullptr || std::strcmp(e.what(), "std::bad_alloc") == 0;
+    return bare ? report(program, "out of memory", ": the system gave no more. Smaller sizes need less", kExitFailure)
+                : report(program, "", e.what(), kExitFailure);
   } catch (const std::exception& e) {
     return report(program, "unexpected error: ", e.what(), kExitFailure);
   } catch (...) {

@@ -31,6 +31,7 @@ std::span<const Rule> model_rules();
 std::span<const Rule> training_rules();
 std::span<const Rule> recompute_rules();
 std::span<const Rule> data_rules();
+std::span<const Rule> size_rules();
 
 // "1008 or 1016": the multiples of `unit` around `value`, as far as they are positive.
 std::string multiples_near(long long value, long long unit);

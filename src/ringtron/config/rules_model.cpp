@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "ringtron/base/text.h"
 #include "ringtron/config/rule.h"
+#include "ringtron/config/size_limits.h"
 
 namespace ringtron::internal {
 namespace {
@@ -184,3 +186,54 @@ std::span<const Rule> model_rules() {
 }
 
 }  // namespace ringtron::internal
+
+// Sizes beyond what any machine runs: counting with them would overflow, and making them would only end in a lack of memory.
+namespace ringtron {
+
+std::vector<std::string> sizes_beyond_limits(const Config& config) {
+  constexpr std::int64_t kLayers = 1 << 14, kWidth = 1 << 20, kTokens = 1 << 28;
+  const ModelConfig& m = config.model;
+  const struct {
+    const char* name;
+    std::int64_t value, limit;
+  } sizes[] = {
+      {"--num-layers", m.num_layers, kLayers},
+      {"--hidden-size", m.hidden_size, kWidth / 2},
+      {"--ffn-hidden-size", m.ffn_hidden_size, 2 * kWidth},
+      {"--num-attention-heads x --kv-channels", std::int64_t{m.num_attention_heads} * m.kv_channels, kWidth},
+      {"--num-query-groups x --kv-channels", std::int64_t{m.num_query_groups} * m.kv_channels, kWidth},
+      {"--vocab-size", config.data.vocab_size, kTokens},
+      {"--padded-vocab-size", m.padded_vocab_size, kTokens},
+      {"--make-vocab-size-divisible-by x --tensor-model-parallel-size",
+       std::int64_t{m.make_vocab_size_divisible_by} * config.parallel.tensor_model_parallel_size, kTokens},
+      {"--max-position-embeddings", m.max_position_embeddings, kTokens},
+      {"--seq-length x --micro-batch-size", std::int64_t{m.seq_length} * config.batch.micro_batch_size, kTokens},
+      {"--global-batch-size", config.batch.global_batch_size, kTokens},
+  };
+  std::vector<std::string> beyond;
+  for (const auto& size : sizes) {
+    if (size.value > size.limit) beyond.push_back(fmt::format("{} {} (at most {})", size.name, size.value, size.limit));
+  }
+  return beyond;
+}
+
+namespace internal {
+namespace {
+
+constexpr Rule kSizeRules[] = {
+    {"--num-layers --hidden-size --ffn-hidden-size --num-attention-heads --kv-channels --num-query-groups --vocab-size "
+     "--padded-vocab-size --make-vocab-size-divisible-by --max-position-embeddings --seq-length --micro-batch-size "
+     "--global-batch-size",
+     [](const RuleInput& in) { return !sizes_beyond_limits(in.resolved).empty(); },
+     [](const RuleInput& in) {
+       return fmt::format("too large for any machine: {}", join(sizes_beyond_limits(in.resolved), ", "));
+     },
+     "give smaller sizes"},
+};
+
+}  // namespace
+
+std::span<const Rule> size_rules() { return kSizeRules; }
+
+}  // namespace internal
+}  // namespace ringtron

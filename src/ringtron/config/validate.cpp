@@ -43,7 +43,7 @@ std::vector<std::string> validate(const Config& config, int world_size,
   const internal::RuleInput input{config, resolved, world_size,
                                   data_parallel_size(config.parallel, world_size)};
   for (const auto rules : {internal::parallel_rules(), internal::training_rules(), internal::model_rules(),
-                           internal::recompute_rules(), internal::data_rules(),
+                           internal::recompute_rules(), internal::data_rules(), internal::size_rules(),
                            internal::strict_megatron_rules()}) {
     for (const internal::Rule& rule : rules) {
       if (concerns(rule, already_reported) || !rule.broken(input)) continue;

@@ -1,5 +1,8 @@
 #include "ringtron/models/activation_bytes.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "ringtron/models/layer_pieces.h"
 
 namespace ringtron {
@@ -13,6 +16,13 @@ struct Widths {
 Widths widths_of(const PrecisionConfig& precision) {
   if (precision.fp64) return {8, 8};
   return {precision.bf16 ? 2 : 4, 4};
+}
+
+// Of absurd sizes the largest sum that more can be added to.
+std::int64_t times(std::int64_t count, std::int64_t bytes) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() / 8;
+  std::int64_t product = 0;
+  return __builtin_mul_overflow(count, bytes, &product) ? kMost : std::min(product, kMost);
 }
 
 // The residual stream, per token.
@@ -50,17 +60,17 @@ ActivationBytes activation_bytes(const Config& config, std::int64_t rows) {
   const Widths w = widths_of(config.precision);
   const std::int64_t tokens = rows * config.batch.micro_batch_size;
   ActivationBytes bytes;
-  bytes.layer = tokens * layer(config, w);
+  bytes.layer = times(tokens, layer(config, w));
   for (const LayerPiece& piece : layer_pieces(config.recompute, config.model.num_layers)) {
     if (piece.recomputed) {
-      bytes.layers += tokens * stream(config) * w.model;
-      bytes.piece = std::max(bytes.piece, piece.count * bytes.layer);
+      bytes.layers += times(tokens, stream(config) * w.model);
+      bytes.piece = std::max(bytes.piece, times(piece.count, bytes.layer));
     } else {
-      bytes.layers += piece.count * bytes.layer;
+      bytes.layers += times(piece.count, bytes.layer);
     }
   }
-  bytes.ends = tokens * norm(config, w);
-  bytes.loss = tokens * loss(config, w);
+  bytes.ends = times(tokens, norm(config, w));
+  bytes.loss = times(tokens, loss(config, w));
   return bytes;
 }
 

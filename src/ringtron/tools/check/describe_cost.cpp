@@ -8,12 +8,14 @@
 #include <optional>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/machine_memory.h"
 #include "ringtron/base/text.h"
 #include "ringtron/context_parallel/plan/transport.h"
 #include "ringtron/context_parallel/plan/transport_choice.h"
 #include "ringtron/models/activation_bytes.h"
 #include "ringtron/models/attention_shape.h"
 #include "ringtron/models/layer_pieces.h"
+#include "ringtron/models/memory_estimate.h"
 #include "ringtron/modules/sample_mask.h"
 #include "ringtron/tools/check/step_cost.h"
 
@@ -232,6 +234,24 @@ Lines describe_parameters(const Config& config, int replicas) {
   return lines;
 }
 
+// Of this machine, which need not be the one that trains.
+void add_what_is_here(const Config& config, int replicas, std::int64_t peak, Lines& lines) {
+  const int world_size = replicas * config.parallel.tensor_model_parallel_size;
+  if (on_gpu(config) && peak > kLargestGpu) {
+    lines.push_back(fmt::format("NOTE: that is more than any GPU holds ({}). Less with {}", amount(kLargestGpu),
+                                memory_advice(config, world_size, kLargestGpu)));
+  }
+  const std::optional<std::int64_t> available = memory_available();
+  if (!available) return;
+  if (peak <= *available) {
+    lines.push_back(fmt::format("  on CPUs: this machine has {} free, room for {} such ranks", amount(*available),
+                                *available / std::max<std::int64_t>(peak, 1)));
+  } else {
+    lines.push_back(fmt::format("  on CPUs: this machine has {} free, less than one rank needs. Less with {}", amount(*available),
+                                memory_advice(config, world_size, *available)));
+  }
+}
+
 Lines describe_memory(const Config& config, int replicas) {
   check_heads(config);
   const ActivationBytes bytes = activation_bytes(config, longest_shard(config));
@@ -244,6 +264,7 @@ Lines describe_memory(const Config& config, int replicas) {
   }
   lines.push_back(fmt::format("at the peak about {} on each rank, of that {} of model state", amount(state + bytes.peak()), amount(state)));
   lines.push_back("  workspaces of kernels, buffers of messages and fragmentation come on top: leave a tenth free");
+  add_what_is_here(config, replicas, state + bytes.peak(), lines);
   if (bytes.piece > bytes.loss) lines.push_back("  and so do gradients inside the layer at work: leave another layer's worth or two");
   return lines;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ringtron/base/text.h"
+#include "ringtron/config/size_limits.h"
 #include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/modules/sample_mask.h"
 
@@ -78,30 +79,13 @@ std::string ranks_text(const std::vector<int>& ranks) {
 }
 
 std::string beyond_counting(const Config& config, int world_size) {
-  constexpr std::int64_t kRanks = 1 << 20, kContextRanks = 1 << 11, kLayers = 1 << 14, kWidth = 1 << 20,
-                         kTokens = 1 << 28;
-  const ModelConfig& m = config.model;
-  const struct {
-    const char* name;
-    std::int64_t value, limit;
-  } sizes[] = {
-      {"ranks", world_size, kRanks},
-      {"--context-parallel-size", config.parallel.context_parallel_size, kContextRanks},
-      {"--num-layers", m.num_layers, kLayers},
-      {"--hidden-size", m.hidden_size, kWidth},
-      {"--ffn-hidden-size", m.ffn_hidden_size, kWidth},
-      {"heads x --kv-channels", std::int64_t{m.num_attention_heads} * m.kv_channels, kWidth},
-      {"--num-query-groups x --kv-channels", std::int64_t{m.num_query_groups} * m.kv_channels, kWidth},
-      {"vocabulary", m.padded_vocab_size, kTokens},
-      {"--max-position-embeddings", m.max_position_embeddings, kTokens},
-      {"tokens of a micro-batch", std::int64_t{m.seq_length} * config.batch.micro_batch_size, kTokens},
-      {"--global-batch-size", config.batch.global_batch_size, kTokens},
-  };
+  constexpr int kRanks = 1 << 20, kContextRanks = 1 << 11;
   std::vector<std::string> beyond;
-  for (const auto& size : sizes) {
-    if (size.value > size.limit)
-      beyond.push_back(fmt::format("{} {} ({})", size.name, size.value, size.limit));
+  if (world_size > kRanks) beyond.push_back(fmt::format("ranks {} (at most {})", world_size, kRanks));
+  if (config.parallel.context_parallel_size > kContextRanks) {
+    beyond.push_back(fmt::format("--context-parallel-size {} (at most {})", config.parallel.context_parallel_size, kContextRanks));
   }
+  for (std::string& size : sizes_beyond_limits(config)) beyond.push_back(std::move(size));
   return join(beyond, ", ");
 }
 

@@ -1,0 +1,14 @@
+// How large sizes may be. Within these limits no count of parameters, bytes or positions leaves 64 bits.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ringtron/config/config.h"
+
+namespace ringtron {
+
+// "--num-layers 2000000 (at most 16384)" for each size of a resolved configuration that is beyond its limit.
+std::vector<std::string> sizes_beyond_limits(const Config& config);
+
+}  // namespace ringtron

@@ -1,0 +1,126 @@
+#include "ringtron/models/memory_estimate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "ringtron/base/text.h"
+#include "ringtron/config/validate.h"
+
+namespace ringtron {
+namespace {
+
+std::string amount(std::int64_t bytes) { return human_bytes(static_cast<std::uint64_t>(bytes)); }
+
+// Positions of a sample on the rank that has most.
+std::int64_t rows_of(const Config& config) {
+  const std::int64_t ranks = config.parallel.context_parallel_size;
+  return (config.model.seq_length + ranks - 1) / ranks;
+}
+
+class Savings {
+ public:
+  Savings(const Config& config, int world_size) : config_(config), world_size_(world_size), now_(estimate_memory(config, world_size)) {}
+
+  std::vector<MemorySaving> all() {
+    const ParallelConfig& p = config_.parallel;
+    const ModelConfig& m = config_.model;
+    if (config_.recompute.granularity != "full") {
+      add("--recompute-granularity full --recompute-method uniform --recompute-num-layers 1", 1, [](Config& c) {
+        c.recompute = {};
+        c.recompute.granularity = "full";
+        c.recompute.method = "uniform";
+        c.recompute.num_layers = 1;
+      });
+    }
+    if (config_.batch.micro_batch_size > 1) {
+      add("--micro-batch-size 1", 1, [](Config& c) { c.batch.micro_batch_size = 1; });
+    }
+    if (p.tensor_model_parallel_size > 1 && !p.sequence_parallel) {
+      add("--sequence-parallel", 1, [](Config& c) { c.parallel.sequence_parallel = true; });
+    }
+    if (!config_.precision.bf16) {
+      add(config_.precision.fp64 ? "--bf16 instead of --fp64" : "--bf16", 1, [](Config& c) {
+        c.precision.fp64 = false;
+        c.precision.bf16 = true;
+      });
+    }
+    for (int times = 2; times <= 64 && std::int64_t{p.context_parallel_size} * times <= m.seq_length; times *= 2) {
+      const int size = p.context_parallel_size * times;
+      if (p.cp_comm_type.size() == 1 && p.hierarchical_context_parallel_sizes.empty()) {
+        add(fmt::format("--context-parallel-size {}", size), times, [size](Config& c) { c.parallel.context_parallel_size = size; });
+      }
+    }
+    for (int times = 2; times <= 64; times *= 2) {
+      const std::int64_t size = std::int64_t{p.tensor_model_parallel_size} * times;
+      if (m.num_attention_heads % size != 0 || m.num_query_groups % size != 0 || m.ffn_hidden_size % size != 0 ||
+          m.padded_vocab_size % size != 0) {
+        break;
+      }
+      add(fmt::format("--tensor-model-parallel-size {}{}", size, p.sequence_parallel ? "" : " --sequence-parallel"), times, [size](Config& c) {
+        c.parallel.tensor_model_parallel_size = static_cast<int>(size);
+        c.parallel.sequence_parallel = true;
+      });
+    }
+    return std::move(savings_);
+  }
+
+ private:
+  template <class Change>
+  void add(std::string flags, int times_ranks, Change change) {
+    Config changed = config_;
+    change(changed);
+    const std::int64_t ranks = std::int64_t{world_size_} * times_ranks;
+    if (ranks > (1 << 20)) return;
+    const MemoryEstimate estimate = estimate_memory(changed, static_cast<int>(ranks));
+    if (estimate.peak() < now_.peak()) savings_.push_back({std::move(flags), times_ranks, estimate});
+  }
+
+  const Config& config_;
+  int world_size_;
+  MemoryEstimate now_;
+  std::vector<MemorySaving> savings_;
+};
+
+std::string text_of(const MemorySaving& saving) {
+  const std::string ranks = saving.times_ranks > 1 ? fmt::format(", on {} times as many ranks", saving.times_ranks) : "";
+  return fmt::format("{} ({}{})", saving.flags, amount(saving.estimate.peak()), ranks);
+}
+
+// The first word: of several sizes of one flag the smallest is enough.
+std::string flag_of(const MemorySaving& saving) { return saving.flags.substr(0, saving.flags.find(' ')); }
+
+}  // namespace
+
+MemoryEstimate estimate_memory(const Config& config, int world_size) {
+  const int replicas = std::max(1, data_parallel_size(config.parallel, world_size)) * config.parallel.context_parallel_size;
+  return {state_bytes(config, count_parameters(config, replicas)), activation_bytes(config, rows_of(config))};
+}
+
+std::string to_string(const MemoryEstimate& estimate) {
+  const StateBytes& s = estimate.state;
+  return fmt::format("weights {}, gradients {}, optimizer {}, activations {}", amount(s.weights), amount(s.gradients),
+                     amount(s.main_weights + s.moments), amount(estimate.activations.peak()));
+}
+
+std::vector<MemorySaving> memory_savings(const Config& config, int world_size) { return Savings(config, world_size).all(); }
+
+std::string memory_advice(const Config& config, int world_size, std::int64_t available) {
+  std::vector<MemorySaving> savings = memory_savings(config, world_size);
+  // Weights that are too large are not made smaller by shorter sequences.
+  const std::int64_t state = estimate_memory(config, world_size).state.sum();
+  if (state > available) std::erase_if(savings, [&](const MemorySaving& s) { return s.estimate.state.sum() >= state; });
+  std::vector<std::string> fitting, flags;
+  for (const MemorySaving& saving : savings) {
+    if (saving.estimate.peak() > available || std::ranges::count(flags, flag_of(saving)) > 0) continue;
+    flags.push_back(flag_of(saving));
+    fitting.push_back(text_of(saving));
+  }
+  if (!fitting.empty()) return join(fitting, ", or ");
+  constexpr const char* kSmaller = "fewer --num-layers or a smaller --hidden-size";
+  if (savings.empty()) return fmt::format("no other flag than {} helps", kSmaller);
+  const auto least = std::ranges::min_element(savings, {}, [](const MemorySaving& s) { return s.estimate.peak(); });
+  return fmt::format("{} helps most and is not enough: add others, or {}", text_of(*least), kSmaller);
+}
+
+}  // namespace ringtron

@@ -235,6 +235,17 @@ def what_load_cannot_use_stops(b):
 
 
 @case
+def ranks_that_see_other_folders(b):
+    for name, seed in (("0", 1), ("1", 2)):
+        b.demand(b.train(1, "--save", b.folder / name / "ck", "--save-interval", 4, "--seed", seed), 0)
+    script = b.folder / "start.sh"
+    script.write_text(f'#!/bin/bash\ncd {b.folder}/$RANK\nexec {b.binaries}/pretrain_gpt "$@"\n')
+    script.chmod(0o755)
+    b.demand(b.run("ringrun", "--nproc-per-node", 2, script, *MODEL, *MOCK, "--load", "ck"), 1, r"another checkpoint on this machine",
+             r"--load must be a folder that all")
+
+
+@case
 def going_back_goes_on_from_the_new_branch(b):
     folder = b.folder / "ck"
     run = lambda *flags: b.train(1, "--train-iters", 8, "--save", folder, "--save-interval", 2, *flags)

@@ -108,6 +108,8 @@ TEST_F(LineageFolder, GoingBackIsToldBeforeTheFirstSave) {
   EXPECT_THAT(save_notice(dir_.path(), line_through(loaded, 2)), HasSubstr("iterations 4, 6 of run " + kFirst));
   EXPECT_EQ(save_notice(dir_.path(), line_through(loaded, 6)), "");
   EXPECT_EQ(save_notice(dir_ / "absent", {}), "");
+  std::filesystem::create_directories(dir_ / "iter_0000008/mp_rank_00");
+  EXPECT_THAT(save_notice(dir_.path(), line_through(loaded, 6)), HasSubstr("8 (damaged, or not of Ringtron)"));
 }
 
 TEST(Lineage, ComesBackEqualAndRefusesTheRest) {

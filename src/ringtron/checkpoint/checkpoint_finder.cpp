@@ -48,13 +48,38 @@ void demand_file(const fs::path& path) {
   if (status.type() != fs::file_type::regular) throw CheckpointDamage(fmt::format("{} is not a file", path.string()));
 }
 
+Manifest read_manifest(const fs::path& checkpoint_folder) {
+  const auto path = checkpoint_folder / kManifestName;
+  demand_file(path);
+  return manifest_from_text(read_file(path), path);
+}
+
+// Throws CheckpointDamage unless the manifest is that of this folder and its files are there with their sizes.
+void demand_complete(const Manifest& manifest, const fs::path& checkpoint_folder) {
+  const auto named = iteration_of(checkpoint_folder.filename().string());
+  if (named && *named != manifest.iteration) {
+    throw CheckpointDamage(fmt::format("{} is of iteration {}, its folder is named after iteration {}",
+                                       (checkpoint_folder / kManifestName).string(), manifest.iteration, *named));
+  }
+  for (const auto& [name, file] : manifest.files) {
+    const auto shard = checkpoint_folder / name;
+    demand_file(shard);
+    std::error_code error;
+    const auto bytes = fs::file_size(shard, error);
+    if (error) throw IoError(fmt::format("cannot read {}: {}", shard.string(), error.message()));
+    if (bytes != file.bytes) {
+      throw CheckpointDamage(fmt::format("{} is truncated or foreign: expected {} bytes, got {}", shard.string(),
+                                         file.bytes, bytes));
+    }
+  }
+}
+
 CheckpointCandidate examine_folder(const fs::path& folder, std::int64_t iteration) {
   CheckpointCandidate out{iteration, folder, "", std::nullopt};
   try {
-    const auto path = folder / kManifestName;
-    demand_file(path);
-    out.lineage = lineage_of_metadata(manifest_from_text(read_file(path), path).metadata);
-    read_complete_manifest(folder);
+    const Manifest manifest = read_manifest(folder);
+    out.lineage = lineage_of_metadata(manifest.metadata);
+    demand_complete(manifest, folder);
   } catch (const CheckpointDamage& damage) {
     out.problem = damage.what();
   }
@@ -91,25 +116,8 @@ const CheckpointCandidate* previous_of(const std::vector<CheckpointCandidate>& a
 }  // namespace
 
 Manifest read_complete_manifest(const fs::path& checkpoint_folder) {
-  const auto path = checkpoint_folder / kManifestName;
-  demand_file(path);
-  Manifest manifest = manifest_from_text(read_file(path), path);
-  const auto named = iteration_of(checkpoint_folder.filename().string());
-  if (named && *named != manifest.iteration) {
-    throw CheckpointDamage(fmt::format("{} is of iteration {}, its folder is named after iteration {}", path.string(),
-                                       manifest.iteration, *named));
-  }
-  for (const auto& [name, file] : manifest.files) {
-    const auto shard = checkpoint_folder / name;
-    demand_file(shard);
-    std::error_code error;
-    const auto bytes = fs::file_size(shard, error);
-    if (error) throw IoError(fmt::format("cannot read {}: {}", shard.string(), error.message()));
-    if (bytes != file.bytes) {
-      throw CheckpointDamage(fmt::format("{} is truncated or foreign: expected {} bytes, got {}", shard.string(),
-                                         file.bytes, bytes));
-    }
-  }
+  Manifest manifest = read_manifest(checkpoint_folder);
+  demand_complete(manifest, checkpoint_folder);
   return manifest;
 }
 

@@ -36,10 +36,15 @@ std::string load_notice(const std::filesystem::path& load_folder, const Checkpoi
 std::string save_notice(const std::filesystem::path& save_folder, std::span<const Ancestor> line) {
   const Lineage own{"this run", 0, {line.begin(), line.end()}};  // a name that no checkpoint has
   std::vector<CheckpointCandidate> strangers = list_checkpoints(save_folder);
+  std::vector<std::string> unknown;
   std::erase_if(strangers, [&](const CheckpointCandidate& c) {
+    if (!c.lineage) unknown.push_back(fmt::format("{}", c.iteration));
     return !c.lineage || own.includes(0, c.lineage->run, c.iteration);
   });
-  const std::string others = listing(strangers);
+  std::string others = listing(strangers);
+  if (!unknown.empty()) {
+    others += fmt::format("{}{} (damaged, or not of Ringtron)", others.empty() ? "" : "; ", join(unknown, ", "));
+  }
   if (others.empty()) return "";
   return fmt::format("--save {} holds checkpoints that this run does not go on from: iterations {}. Those whose iteration is saved "
                      "again will be replaced, the others stay; a later --load takes what was saved last",

@@ -169,7 +169,7 @@ class Comparison {
         }
         return;
       case OnLoad::samples:
-        out_.told.push_back(line + "; the samples from here on are others, or come in another order");
+        out_.told.push_back(line + "; the samples from here on may be others, or come in another order");
         return;
       case OnLoad::schedule:
         if (optimizer.override_opt_param_scheduler) {

@@ -78,13 +78,7 @@ std::vector<std::string> tensor_faults(const CheckpointReader& reader, const Tra
   return faults;
 }
 
-[[noreturn]] void refuse_other_model(const CheckpointReader& reader, std::vector<std::string> faults) {
-  constexpr std::size_t kShown = 24;
-  if (faults.size() > kShown) {
-    const std::size_t more = faults.size() - kShown;
-    faults.resize(kShown);
-    faults.push_back(fmt::format("and {} more", more));
-  }
+[[noreturn]] void refuse_other_model(const CheckpointReader& reader, const std::vector<std::string>& faults) {
   throw ConfigError(fmt::format("{} is of another model than this command line's: {}. Give the flags that the checkpoint was made "
                                 "with (see `inspect checkpoint`), or load another one",
                                 reader.folder().string(), join(faults, "; ")));
@@ -208,8 +202,12 @@ RunMetadata demand_same_model(const Job& job, const CheckpointReader& reader, co
   const StoredDifferences differences = compare_stored_config(metadata.configuration, state.config);
   const bool read_optimizer = with_optimizer && metadata.has_optimizer;
   std::vector<std::string> faults = differences.refused;
-  for (std::string& fault : tensor_faults(reader, state, read_optimizer)) faults.push_back(std::move(fault));
-  if (!faults.empty()) refuse_other_model(reader, std::move(faults));
+  constexpr std::size_t kShown = 8;
+  const std::vector<std::string> of_tensors = tensor_faults(reader, state, read_optimizer);
+  const std::size_t shown = std::min(kShown, of_tensors.size());
+  faults.insert(faults.end(), of_tensors.begin(), of_tensors.begin() + static_cast<std::ptrdiff_t>(shown));
+  if (shown < of_tensors.size()) faults.push_back(fmt::format("and {} more tensors", of_tensors.size() - shown));
+  if (!faults.empty()) refuse_other_model(reader, faults);
   if (with_optimizer && !metadata.has_optimizer) {
     throw ConfigError(fmt::format("{} was saved with --no-save-optim and has no optimizer state. Add --no-load-optim",
                                   reader.folder().string()));

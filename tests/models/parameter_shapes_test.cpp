@@ -11,8 +11,6 @@
 namespace ringtron {
 namespace {
 
-constexpr int kVocabulary = 61;
-
 Config config_of(const std::string& flags) {
   const std::string line =
       "--num-layers 2 --hidden-size 32 --num-attention-heads 8 --seq-length 16 --max-position-embeddings 24 "
@@ -29,7 +27,7 @@ Config config_of(const std::string& flags) {
 
 std::vector<ParameterShape> registered(const Config& config) {
   const Job job(config, LaunchEnvironment{});
-  Assembly assembly(job, config, kVocabulary);
+  Assembly assembly(job);
   std::vector<ParameterShape> shapes;
   for (const Parameter* parameter : assembly.store().all())
     shapes.push_back({parameter->name, parameter->shard});

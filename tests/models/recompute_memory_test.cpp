@@ -41,7 +41,7 @@ struct Memory {
 Memory memory_of_step(const std::string& flags) {
   const Config config = config_of(flags);
   const Job job(config, LaunchEnvironment{});
-  Assembly parts(job, config, kVocabulary);
+  Assembly parts(job);
   GptInput input;
   input.tokens = at::randint(kVocabulary, {kSamples, kRows}, at::kLong);
   input.labels = at::randint(kVocabulary, {kSamples, kRows}, at::kLong);

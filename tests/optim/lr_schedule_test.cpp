@@ -101,8 +101,10 @@ TEST(LrSchedule, LoadComparesOrChooses) {
     ADD_FAILURE() << "expected a refusal";
   } catch (const ConfigError& error) {
     EXPECT_THAT(error.what(),
-                testing::AllOf(testing::HasSubstr("max_lr: command line 0.0002, checkpoint 0.0001"),
-                               testing::HasSubstr("lr_decay_steps: command line 4000")));
+                testing::AllOf(testing::HasSubstr("--lr: 0.0002 on the command line, 0.0001 in the checkpoint\n"),
+                               testing::HasSubstr("length of the decay: 4000 samples on the command line, 1000 in the "
+                                                  "checkpoint (--lr-decay-iters, else --train-iters, x "
+                                                  "--global-batch-size;")));
   }
   EXPECT_EQ(schedule.samples(), 0);
   schedule.load(saved.state(), ScheduleConflict::override_checkpoint);
@@ -111,6 +113,26 @@ TEST(LrSchedule, LoadComparesOrChooses) {
   schedule.load(saved.state(), ScheduleConflict::use_checkpoint);
   EXPECT_EQ(schedule.options(), cosine());
   EXPECT_EQ(schedule.lr(), saved.lr());
+}
+
+// Of every value a difference names a flag, and none of our own names.
+TEST(LrSchedule, DifferencesNameFlags) {
+  const ScheduleState saved = LrSchedule(cosine()).state();
+  for (const auto& [key, value] : saved) {
+    if (key == "num_steps") continue;
+    LrSchedule schedule(cosine());
+    ScheduleState other = saved;
+    other[key] = key.ends_with("style") ? "linear" : "7";
+    if (other[key] == value) continue;
+    try {
+      schedule.load(other, ScheduleConflict::refuse);
+      ADD_FAILURE() << key << ": expected a refusal";
+    } catch (const ConfigError& error) {
+      const std::string text = error.what();
+      EXPECT_NE(text.substr(0, text.find("\nGive")).find("--"), std::string::npos) << text;
+      EXPECT_EQ(text.find(key), std::string::npos) << text;
+    }
+  }
 }
 
 TEST(LrSchedule, DamagedStateIsRefused) {

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "ringtron/base/error.h"
+#include "ringtron/base/file.h"
 #include "ringtron/telemetry/crc32c.h"
 #include "ringtron/telemetry/event_record.h"
 #include "tests/support/temp_dir.h"
@@ -66,6 +68,11 @@ TEST(EventRecord, BytesOfAText) {
                 value);
 }
 
+TEST(EventRecord, BytesOfASessionStart) {
+  std::string record = session_start_record({0, 7});
+  EXPECT_EQ(take_record(record), bytes({0x09, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 7, 0x3a, 2, 0x08, 1}));
+}
+
 TEST(EventWriter, WritesAtFlushAndAtTheEnd) {
   testing::TempDir dir;
   std::filesystem::path path;
@@ -77,13 +84,13 @@ TEST(EventWriter, WritesAtFlushAndAtTheEnd) {
     writer.flush();
     std::string so_far = read_file(path);
     EXPECT_NE(take_record(so_far).find("brain.Event:2"), std::string::npos);
+    take_record(so_far);  // the session's start
     EXPECT_NE(take_record(so_far).find("lm loss"), std::string::npos);
     EXPECT_EQ(so_far, "");
     writer.add_text("arguments", "--seed 1", 0);
   }
   std::string all = read_file(path);
-  take_record(all);
-  take_record(all);
+  for (int i = 0; i < 3; ++i) take_record(all);
   EXPECT_NE(take_record(all).find("--seed 1"), std::string::npos);
   EXPECT_EQ(all, "");
 }

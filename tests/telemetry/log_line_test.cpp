@@ -47,7 +47,7 @@ TEST(LogLine, OptionalFields) {
             "skipped samples:  "
             "        128 | elapsed time per iteration (ms): 1234.5 | learning rate: 1.000000E-04 | global "
             "batch size:    64 | "
-            "mtp loss: 2.500000E+00 | loss scale: 1.0 | num zeros: 17 | params norm: 98.765 | number of "
+            "lm loss: NAN | mtp loss: 2.500000E+00 | odd: -1.000000E+00 | loss scale: 1.0 | num zeros: 17 | params norm: 98.765 | number of "
             "skipped iterations: "
             "  0 | number of nan iterations:   3 |");
 }

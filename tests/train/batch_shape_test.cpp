@@ -11,25 +11,27 @@ Config config_of(const std::string& flags, const Layout& layout = {1, 4, 1, fals
   return toy_config(layout, "corpus", fmt::format("{} {}", kLlamaLike, flags));
 }
 
-TEST(BatchShape, DenseSamplesCountTheirSquaredLength) {
+double triangle(double length) { return length * (length + 1) / 2; }
+
+TEST(BatchShape, DenseSamplesCountTheirTriangle) {
   const auto shape = make_batch_shape(config_of(""), {});
-  EXPECT_EQ(shape->squared_lengths, 2 * 32 * 32);  // two samples
-  EXPECT_EQ(shape->area_imbalance, 1.0);           // zigzag
+  EXPECT_EQ(shape->attention_cells, 2 * triangle(32));  // two samples
+  EXPECT_EQ(shape->area_imbalance, 1.0);                // zigzag
   EXPECT_EQ(shape->sequence->layout, zigzag_layout(32, 4));
   EXPECT_TRUE(shape->sequence->document_starts.empty());
 }
 
-TEST(BatchShape, DocumentsCountTheirOwnSquares) {
+TEST(BatchShape, DocumentsCountTheirOwnTriangles) {
   const auto shape = make_batch_shape(config_of("--reset-attention-mask"), {{8, 20}, {}});
-  EXPECT_EQ(shape->squared_lengths, 8 * 8 + 12 * 12 + 12 * 12 + 32 * 32);
+  EXPECT_EQ(shape->attention_cells, triangle(8) + 2 * triangle(12) + triangle(32));
   EXPECT_EQ(shape->sequence->document_starts[0], (std::vector<std::int64_t>{8, 20}));
   EXPECT_GE(shape->area_imbalance, 1.0);
 }
 
 TEST(BatchShape, WindowsCountWhatTheySee) {
   // The first query sees 1 key, the second 2, all others 3.
-  EXPECT_EQ(make_batch_shape(config_of("--window-size 2,0"), {})->squared_lengths,
-            2 * (2 * (1 + 2 + 30 * 3) - 32));
+  EXPECT_EQ(make_batch_shape(config_of("--window-size 2,0"), {})->attention_cells,
+            2 * (1 + 2 + 30 * 3));
 }
 
 TEST(BatchShape, ImbalanceIsThatOfTheLayout) {

@@ -140,10 +140,8 @@ class ToyTraining {
   ToyTraining(const Config& config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous,
               const CpAttentionOptions& attention)
       : job_(config, std::move(environment), std::move(rendezvous)),
-        config_(config),
-        tokenizer_(open_tokenizer(job_, config_)),
-        assembly_(job_, config_, tokenizer_->vocab_size(), attention),
-        data_(job_, *tokenizer_) {}
+        assembly_(job_, attention),
+        data_(job_) {}
 
   static LaunchEnvironment environment(const RankContext& ranks) {
     LaunchEnvironment out;
@@ -167,8 +165,6 @@ class ToyTraining {
   }
 
   Job job_;
-  Config config_;
-  std::unique_ptr<Tokenizer> tokenizer_;
   Assembly assembly_;
   TrainingData data_;
 };

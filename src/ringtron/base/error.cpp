@@ -4,13 +4,19 @@
 #include <cstring>
 #include <new>
 
+#include "ringtron/base/process.h"
+
 namespace ringtron {
 namespace {
 
 int report(const char* program, const char* kind, const char* what, int code) {
   std::fflush(stdout);
-  std::fprintf(stderr, "%s: %s%s\n", program, kind, what);
-  std::fflush(stderr);
+  // The last word goes where someone may still read it.
+  const bool told = std::fprintf(stderr, "%s: %s%s\n", program, kind, what) >= 0 && std::fflush(stderr) == 0;
+  if (!told) {
+    std::fprintf(stdout, "%s: %s%s\n", program, kind, what);
+    std::fflush(stdout);
+  }
   return code;
 }
 
@@ -18,6 +24,7 @@ int report(const char* program, const char* kind, const char* what, int code) {
 
 int run_main(const char* program, const std::function<int()>& body) noexcept {
   try {
+    prepare_process();
     return body();
   } catch (const ConfigError& e) {
     return report(program, "", e.what(), kExitUsage);

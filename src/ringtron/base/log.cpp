@@ -1,36 +1,62 @@
 #include "ringtron/base/log.h"
 
+#include <poll.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <string>
 
 namespace ringtron {
 namespace {
 
-void write_line(int fd, std::string line) {
-  line.push_back('\n');
-  const char* data = line.data();
-  std::size_t left = line.size();
-  while (left > 0) {
-    const ssize_t n = ::write(fd, data, left);
-    if (n < 0) {
-      if (errno == EINTR || errno == EAGAIN) continue;
-      return;  // a closed pipe must not end a training run
+// What is written of the line; less than all of it on an error, which errno names.
+std::size_t write_line(int fd, std::string_view line) {
+  std::size_t done = 0;
+  while (done < line.size()) {
+    const ssize_t n = ::write(fd, line.data() + done, line.size() - done);
+    if (n >= 0) {
+      done += static_cast<std::size_t>(n);
+    } else if (errno == EAGAIN) {  // someone else made the descriptor non-blocking
+      pollfd ready{fd, POLLOUT, 0};
+      ::poll(&ready, 1, -1);
+    } else if (errno != EINTR) {
+      break;
     }
-    data += n;
-    left -= static_cast<std::size_t>(n);
   }
+  return done;
+}
+
+// Lines that stdout did not take.
+std::atomic<std::int64_t> lost_lines = 0;
+
+void note_lost(int error) {
+  if (lost_lines.fetch_add(1) == 0) {
+    warn_line("standard output cannot be written ({}): log lines are lost until it can", std::strerror(error));
+  }
+}
+
+// Once lines are taken again.
+void tell_lost() {
+  if (lost_lines.load(std::memory_order_relaxed) == 0) return;
+  const std::int64_t lost = lost_lines.exchange(0);
+  if (lost == 0) return;
+  const std::string text = fmt::format("\nWARNING: {} log lines before this one could not be written\n", lost);
+  if (write_line(STDOUT_FILENO, text) != text.size()) lost_lines += lost;
 }
 
 }  // namespace
 
 void print_line(std::string_view line) {
   std::fflush(stdout);
-  write_line(STDOUT_FILENO, std::string(line));
+  tell_lost();
+  const std::string text = std::string(line) + "\n";
+  if (write_line(STDOUT_FILENO, text) != text.size()) note_lost(errno);
 }
 
-void warn_line(std::string_view line) { write_line(STDERR_FILENO, "WARNING: " + std::string(line)); }
+void warn_line(std::string_view line) { write_line(STDERR_FILENO, fmt::format("WARNING: {}\n", line)); }
 
 }  // namespace ringtron

@@ -1,5 +1,8 @@
 // Lines for people. Results go to stdout, warnings and errors to stderr; a line is written with one write(2), so that
 // lines of several ranks do not mix.
+//
+// A line that cannot be written (a closed pipe, a full disk) ends nothing: the first such is told on stderr, each later line
+// is tried again, and when lines are written again their loss is told among them.
 #pragma once
 
 #include <fmt/format.h>

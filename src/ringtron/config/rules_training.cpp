@@ -43,6 +43,25 @@ Lengths lengths(In in) {
   return {decay, o.lr_warmup_fraction ? *o.lr_warmup_fraction * decay : given, wsd};
 }
 
+const char* unit(In in) { return trains_by_samples(in) ? "samples" : "steps"; }
+
+// The flag that says how long the decay is, with its value.
+std::string decay_flag(In in) {
+  const OptimizerConfig& o = optimizer(in);
+  if (trains_by_samples(in)) {
+    return o.lr_decay_samples > 0 ? fmt::format("--lr-decay-samples {}", o.lr_decay_samples)
+                                  : fmt::format("--train-samples {}", batch(in).train_samples);
+  }
+  return o.lr_decay_iters > 0 ? fmt::format("--lr-decay-iters {}", o.lr_decay_iters)
+                              : fmt::format("--train-iters {}", batch(in).train_iters);
+}
+
+std::string warmup_flag(In in) {
+  const OptimizerConfig& o = optimizer(in);
+  if (o.lr_warmup_fraction) return fmt::format("--lr-warmup-fraction {}", *o.lr_warmup_fraction);
+  return trains_by_samples(in) ? "--lr-warmup-samples" : "--lr-warmup-iters";
+}
+
 constexpr Rule kRules[] = {
     {"--micro-batch-size", [](In in) { return batch(in).micro_batch_size == 0; },
      [](In) { return std::string("micro_batch_size argument is None: expected --micro-batch-size"); },
@@ -133,8 +152,8 @@ constexpr Rule kRules[] = {
      "--train-samples",
      [](In in) { return lengths(in).decay > 0 && lengths(in).warmup >= lengths(in).decay; },
      [](In in) {
-       return fmt::format("warm-up: expected less than the decay length {:.0f}, got {:.0f}",
-                          lengths(in).decay, lengths(in).warmup);
+       return fmt::format("{}: expected a warm-up shorter than the decay of {:.0f} {} ({}), got {:.0f}", warmup_flag(in),
+                          lengths(in).decay, unit(in), decay_flag(in), lengths(in).warmup);
      },
      "shorten the warm-up or lengthen the decay"},
     {"--lr-decay-style --lr-wsd-decay-iters --lr-wsd-decay-samples",
@@ -143,8 +162,8 @@ constexpr Rule kRules[] = {
               (lengths(in).wsd == 0 || lengths(in).wsd > lengths(in).decay - lengths(in).warmup);
      },
      [](In in) {
-       return fmt::format("--lr-decay-style WSD: expected a last phase between 1 and {:.0f}, got {:.0f}",
-                          lengths(in).decay - lengths(in).warmup, lengths(in).wsd);
+       return fmt::format("--lr-decay-style WSD: expected a last phase of 1 to {:.0f} {} ({} less the warm-up), got {:.0f}",
+                          lengths(in).decay - lengths(in).warmup, unit(in), decay_flag(in), lengths(in).wsd);
      },
      "give --lr-wsd-decay-iters (or -samples with --train-samples)"},
 

@@ -79,7 +79,7 @@ void LrSchedule::load(const ScheduleState& state, ScheduleConflict conflict) {
       std::vector<std::string> differences;
       for (const auto& [key, value] : schedule_options_to_state(options_))
         if (state.at(key) != value)
-          differences.push_back(fmt::format("{}: command line {}, checkpoint {}", key, value, state.at(key)));
+          differences.push_back(schedule_difference(key, value, state.at(key)));
       throw ConfigError(fmt::format(
           "The schedule of the checkpoint differs from the command line's:\n  {}\nGive the same flags, or "
           "--override-opt-param-scheduler to follow the command line, or "

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <initializer_list>
+#include <iterator>
 #include <vector>
 
 #include "ringtron/base/error.h"
@@ -33,6 +34,35 @@ class Faults {
 
  private:
   std::vector<std::string> list_;
+};
+
+constexpr const char* kBatch = "--global-batch-size";
+
+// What a key of the state is to a user.
+struct Meaning {
+  const char* key;
+  const char* what;   // the flag, or what several flags make
+  const char* unit;   // behind the values
+  const char* flags;  // which make it, where `what` is no flag
+};
+
+constexpr Meaning kMeanings[] = {
+    {"max_lr", "--lr", "", ""},
+    {"min_lr", "--min-lr", "", ""},
+    {"init_lr", "--lr-warmup-init", "", ""},
+    {"lr_warmup_steps", "length of the warm-up", " samples",
+     "--lr-warmup-iters x {batch}, --lr-warmup-samples, or --lr-warmup-fraction of the decay"},
+    {"lr_decay_steps", "length of the decay", " samples",
+     "--lr-decay-iters, else --train-iters, x {batch}; or --lr-decay-samples, else --train-samples"},
+    {"lr_decay_style", "--lr-decay-style", "", ""},
+    {"wsd_decay_style", "--lr-wsd-decay-style", "", ""},
+    {"wsd_decay_steps", "length of the last phase of WSD", " samples",
+     "--lr-wsd-decay-iters x {batch}, or --lr-wsd-decay-samples"},
+    {"start_wd", "--start-weight-decay, else --weight-decay", "", ""},
+    {"end_wd", "--end-weight-decay, else --weight-decay", "", ""},
+    {"wd_incr_style", "--weight-decay-incr-style", "", ""},
+    {"wd_incr_steps", "length of the increase of weight decay", " samples",
+     "--train-iters x {batch}, or --train-samples"},
 };
 
 const std::string& text_of(const ScheduleState& state, const std::string& key) {
@@ -71,33 +101,36 @@ void check_lr_schedule(const LrScheduleOptions& o) {
                 fmt::format("--min-lr: expected 0 to --lr {}, got {}", o.max_lr, o.min_lr));
   faults.expect(o.init_lr >= 0.0 && o.init_lr <= o.max_lr,
                 fmt::format("--lr-warmup-init: expected 0 to --lr {}, got {}", o.max_lr, o.init_lr));
-  faults.expect(o.decay_samples > 0, fmt::format("decay length: expected more than 0 samples, got {}; set "
-                                                 "--lr-decay-iters or --train-iters",
+  faults.expect(o.decay_samples > 0, fmt::format("length of the decay: expected more than 0 samples, got {}; set "
+                                                 "--lr-decay-iters or --train-iters, or --lr-decay-samples or "
+                                                 "--train-samples",
                                                  o.decay_samples));
   faults.expect(o.warmup_samples >= 0.0 && o.warmup_samples < static_cast<double>(o.decay_samples),
-                fmt::format("warm-up: expected 0 to less than the decay length of {} samples, got {}; lower "
-                            "--lr-warmup-iters or raise --lr-decay-iters",
+                fmt::format("length of the warm-up: expected 0 to less than the {} samples of the decay, got {} samples; lower "
+                            "--lr-warmup-iters (-samples, -fraction) or raise --lr-decay-iters (-samples)",
                             o.decay_samples, o.warmup_samples));
   if (o.decay_style == "WSD") {
     faults.expect_name("--lr-wsd-decay-style", o.wsd_decay_style,
                        {"linear", "cosine", "exponential", "minus_sqrt"});
     faults.expect(o.wsd_decay_samples > 0 && o.wsd_decay_samples <= o.decay_samples,
-                  fmt::format("--lr-wsd-decay-iters: expected 1 to the decay length of {} samples, got {}",
+                  fmt::format("--lr-wsd-decay-iters or --lr-wsd-decay-samples: expected 1 to the {} samples of the decay, got "
+                              "{} samples",
                               o.decay_samples, o.wsd_decay_samples));
   }
   faults.expect(o.start_weight_decay >= 0.0 && o.start_weight_decay <= o.end_weight_decay,
-                fmt::format("weight decay: expected 0 <= start <= end, got {} and {}", o.start_weight_decay,
-                            o.end_weight_decay));
+                fmt::format("weight decay: expected 0 <= --start-weight-decay <= --end-weight-decay, got {} and {}",
+                            o.start_weight_decay, o.end_weight_decay));
   if (o.weight_decay_incr_style == "constant")
     faults.expect(
         o.start_weight_decay == o.end_weight_decay,
-        fmt::format("--weight-decay-incr-style constant: expected equal start and end, got {} and {}",
+        fmt::format("--weight-decay-incr-style constant: expected equal --start-weight-decay and --end-weight-decay, got {} "
+                    "and {}",
                     o.start_weight_decay, o.end_weight_decay));
   else
     faults.expect(o.weight_decay_incr_samples > 0,
-                  fmt::format("weight decay increase: expected more than 0 samples, "
-                              "got {}",
-                              o.weight_decay_incr_samples));
+                  fmt::format("--weight-decay-incr-style {}: expected a run of more than 0 samples, got {}; set --train-iters or "
+                              "--train-samples",
+                              o.weight_decay_incr_style, o.weight_decay_incr_samples));
   faults.throw_if_any();
 }
 
@@ -131,6 +164,14 @@ LrScheduleOptions schedule_options_from_state(const ScheduleState& state) {
   o.weight_decay_incr_style = text_of(state, "wd_incr_style");
   o.weight_decay_incr_samples = schedule_integer(state, "wd_incr_steps");
   return o;
+}
+
+std::string schedule_difference(const std::string& key, const std::string& here, const std::string& there) {
+  const auto meaning = std::find_if(std::begin(kMeanings), std::end(kMeanings), [&](const Meaning& m) { return key == m.key; });
+  if (meaning == std::end(kMeanings)) return fmt::format("{}: {} on the command line, {} in the checkpoint", key, here, there);
+  const std::string flags = fmt::format(fmt::runtime(meaning->flags), fmt::arg("batch", kBatch));
+  return fmt::format("{}: {}{} on the command line, {} in the checkpoint{}", meaning->what, here, meaning->unit, there,
+                     flags.empty() ? "" : " (" + flags + ")");
 }
 
 std::int64_t schedule_integer(const ScheduleState& state, const std::string& key) {

@@ -5,11 +5,10 @@
 #include <bit>
 
 #include "ringtron/telemetry/crc32c.h"
+#include "ringtron/telemetry/event_fields.h"
 
 namespace ringtron {
 namespace {
-
-enum WireType { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
 void append_little_endian(std::string& out, std::uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i) & 0xff));
@@ -57,13 +56,6 @@ std::string bytes_field(int field, std::string_view value) {
   return out;
 }
 
-// Field numbers of tensorflow.Event, Summary.Value, SummaryMetadata, TensorProto and TensorShapeProto.
-constexpr int kEventWallTime = 1, kEventStep = 2, kEventFileVersion = 3, kEventSummary = 5;
-constexpr int kSummaryValue = 1, kValueTag = 1, kValueSimple = 2, kValueTensor = 8, kValueMetadata = 9;
-constexpr int kMetadataPluginData = 1, kPluginName = 1;
-constexpr int kTensorDType = 1, kTensorShape = 2, kTensorStrings = 8, kShapeDim = 2, kDimSize = 1;
-constexpr std::int64_t kTypeString = 7;
-
 std::string framed(const std::string& event) {
   std::string length;
   append_little_endian(length, event.size(), 8);
@@ -83,6 +75,11 @@ std::string summary_record(EventTime time, const std::string& value) {
 
 std::string version_record(double wall_time) {
   return framed(double_field(kEventWallTime, wall_time) + bytes_field(kEventFileVersion, "brain.Event:2"));
+}
+
+std::string session_start_record(EventTime time) {
+  return framed(double_field(kEventWallTime, time.wall_time) + varint_field(kEventStep, time.step) +
+                bytes_field(kEventSessionLog, varint_field(kSessionStatus, kSessionStart)));
 }
 
 std::string scalar_record(EventTime time, std::string_view tag, float value) {

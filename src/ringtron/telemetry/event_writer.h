@@ -1,4 +1,4 @@
-// Scalars and texts for TensorBoard: one event file of one process.
+// Scalars and texts for TensorBoard: the event file of one process.
 #pragma once
 
 #include <cstdint>
@@ -6,18 +6,27 @@
 #include <string>
 #include <string_view>
 
-#include "ringtron/base/file.h"
+#include "ringtron/telemetry/event_file.h"
 
 namespace ringtron {
 
-// Keeps records in memory until flush(); the trainer flushes once for each logging interval, and the
-// destructor writes the rest. Not thread-safe; one rank writes (the last, as Megatron does).
+// Keeps records in memory until flush(); the trainer flushes once for each logging interval, and the destructor writes the
+// rest. What goes wrong with the file after the start (a full disk, a deleted folder) ends nothing: it is told once on
+// stderr, the records are kept up to a bound and tried again at each flush, in a new file where the old one is gone, and
+// when it works again that is told too, with what was lost. Not thread-safe; one rank writes (the last, as Megatron does).
 class EventWriter {
  public:
-  // Makes the folder if it is absent, and a new file events.out.tfevents.<seconds>.<host>.<pid>.<n> in it.
-  // Throws IoError.
-  explicit EventWriter(const std::filesystem::path& folder);
-  ~EventWriter();  // flushes; does not report errors
+  // Where the run stands that writes: what the folder holds of later steps will be recorded again.
+  struct Start {
+    std::int64_t iteration = 0;
+    std::int64_t samples = 0;  // consumed
+  };
+
+  // Makes the folder if it is absent, and a new file in it. Its first records make readers forget what a resumed run
+  // repeats, and nothing else: see docs/formats/event_file.md. Throws IoError where the folder cannot be made or written; a
+  // full disk counts as trouble to be waited out.
+  explicit EventWriter(std::filesystem::path folder, Start start = {0, 0});
+  ~EventWriter();
   EventWriter(const EventWriter&) = delete;
   EventWriter& operator=(const EventWriter&) = delete;
 
@@ -26,14 +35,25 @@ class EventWriter {
   // Shown as Markdown; must be UTF-8.
   void add_text(std::string_view tag, std::string_view text, std::int64_t step);
 
-  // Throws IoError; what could not be written is dropped, so that a full disk costs records and no memory.
+  // Does not throw.
   void flush();
 
   const std::filesystem::path& path() const { return file_.path(); }
 
  private:
-  OutputFile file_;
+  void begin_session(Start start);
+  void add(std::string record);
+  // 0 or the system's error number.
+  int write();
+  void keep_for_later(int error);
+  void forget_pending();
+
+  std::filesystem::path folder_;
+  EventFile file_;
   std::string pending_;
+  std::int64_t pending_records_ = 0;
+  std::int64_t lost_records_ = 0;
+  bool in_trouble_ = false;
 };
 
 }  // namespace ringtron

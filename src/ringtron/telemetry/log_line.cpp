@@ -5,8 +5,18 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <limits>
 
 namespace ringtron {
+namespace {
+
+// The sign of a NaN says nothing.
+double without_nan_sign(double value) { return std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value; }
+
+// Megatron's one decimal; what that would round to nothing (a CPU's) keeps three digits.
+std::string throughput_text(double tflops) { return tflops >= 0.1 ? fmt::format("{:.1f}", tflops) : fmt::format("{:.3g}", tflops); }
+
+}  // namespace
 
 std::string format_log_line(const TrainingLogLine& line) {
   std::string text;
@@ -17,16 +27,16 @@ std::string format_log_line(const TrainingLogLine& line) {
   if (line.skipped_samples > 0) fmt::format_to(out, " skipped samples: {:12d} |", line.skipped_samples);
   fmt::format_to(out, " elapsed time per iteration (ms): {:.1f} |", line.milliseconds_per_iteration);
   if (line.tflops_per_gpu)
-    fmt::format_to(out, " throughput per GPU (TFLOP/s/GPU): {:.1f} |", *line.tflops_per_gpu);
+    fmt::format_to(out, " throughput per GPU (TFLOP/s/GPU): {} |", throughput_text(*line.tflops_per_gpu));
   fmt::format_to(out, " learning rate: {:.6E} |", line.learning_rate);
   fmt::format_to(out, " global batch size: {:5d} |", line.global_batch_size);
   for (const auto& [key, mean] : line.losses) {
-    if (mean >= 0) fmt::format_to(out, " {}: {:.6E} |", key, mean);
+    fmt::format_to(out, " {}: {:.6E} |", key, without_nan_sign(mean));
   }
   fmt::format_to(out, " loss scale: {:.1f} |", line.loss_scale);
-  if (line.grad_norm) fmt::format_to(out, " grad norm: {:.3f} |", *line.grad_norm);
+  if (line.grad_norm) fmt::format_to(out, " grad norm: {:.3f} |", without_nan_sign(*line.grad_norm));
   if (line.zeros_in_grad) fmt::format_to(out, " num zeros: {} |", *line.zeros_in_grad);
-  if (line.params_norm) fmt::format_to(out, " params norm: {:.3f} |", *line.params_norm);
+  if (line.params_norm) fmt::format_to(out, " params norm: {:.3f} |", without_nan_sign(*line.params_norm));
   fmt::format_to(out, " number of skipped iterations: {:3d} |", line.skipped_iterations);
   fmt::format_to(out, " number of nan iterations: {:3d} |", line.nan_iterations);
   return text;
@@ -34,14 +44,15 @@ std::string format_log_line(const TrainingLogLine& line) {
 
 double perplexity(double loss) {
   constexpr double kCap = 20;  // keeps the number printable at the start of training
-  return std::exp(std::min(kCap, loss));
+  return std::isnan(loss) ? loss : std::exp(std::min(kCap, loss));
 }
 
 std::string format_evaluation(std::string_view where,
                               const std::vector<std::pair<std::string, double>>& losses) {
   std::string text = fmt::format(" validation loss at {} | ", where);
   for (const auto& [key, loss] : losses) {
-    text += fmt::format("{} value: {:.6E} | {} PPL: {:.6E} | ", key, loss, key, perplexity(loss));
+    text += fmt::format("{} value: {:.6E} | {} PPL: {:.6E} | ", key, without_nan_sign(loss), key,
+                        without_nan_sign(perplexity(loss)));
   }
   const std::string dashes(text.size() + 1, '-');
   return dashes + "\n" + text + "\n" + dashes;

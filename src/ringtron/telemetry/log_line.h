@@ -22,19 +22,19 @@ struct TrainingLogLine {
   double learning_rate = 0;
   std::int64_t global_batch_size = 0;
   std::vector<std::pair<std::string, double>>
-      losses;  // means since the last line; negative and NaN ones are left out
+      losses;  // means since the last line; one that is not a number is printed as NAN
   double loss_scale = 1;
   std::optional<double> grad_norm;
   std::optional<std::int64_t> zeros_in_grad;  // --log-num-zeros-in-grad
   std::optional<double> params_norm;          // --log-params-norm
-  std::int64_t skipped_iterations = 0;        // since the last line
-  std::int64_t nan_iterations = 0;
+  std::int64_t skipped_iterations = 0;        // since the last line: the weights stayed as they were
+  std::int64_t nan_iterations = 0;            // since the last line: loss or gradient norm not finite
 };
 
 // Without a newline; begins with a blank.
 std::string format_log_line(const TrainingLogLine& line);
 
-// Perplexity as it is reported: exp(min(20, loss)).
+// Perplexity as it is reported: exp(min(20, loss)); of what is not a number, the same.
 double perplexity(double loss);
 
 // Three lines without a final newline: the result between two lines of dashes. `where` is "iteration 100",

@@ -147,6 +147,11 @@ std::vector<std::string> gather_texts(Communicator& world, const std::string& te
 }
 
 void demand_same_options(Communicator& world, const std::string& text) {
+  demand_same_facts(world, text,
+                    "the ranks were started with different options. Start all of them with the same command line.");
+}
+
+void demand_same_facts(Communicator& world, const std::string& text, const std::string& fault) {
   const auto texts = gather_texts(world, text);
   std::string faults;
   int listed = 0;
@@ -155,10 +160,7 @@ void demand_same_options(Communicator& world, const std::string& text) {
     faults += fmt::format("\n  rank {}:{}", r, differences(texts[0], texts[r]));
     ++listed;
   }
-  if (!faults.empty()) {
-    raise<ConfigError>("the ranks were started with different options. Start all of them with the same command line." + faults,
-                       world.rank() != 0);
-  }
+  if (!faults.empty()) raise<ConfigError>(fault + faults, world.rank() != 0);
 }
 
 void demand_same_data(Communicator& world, const std::map<std::string, std::string>& data) {

@@ -28,6 +28,9 @@ void demand_same_options(Communicator& world, const std::string& text);
 // where the lines of a rank are not those that most ranks have: the rank, its host, the file, and both lines. Collective.
 void demand_same_data(Communicator& world, const std::map<std::string, std::string>& data);
 
+// The same of other facts; `fault` says what is wrong and what to do when they differ.
+void demand_same_facts(Communicator& world, const std::string& text, const std::string& fault);
+
 // Runs `action` on this rank and returns when all ranks have done theirs. If it throws on any rank, all ranks throw: the
 // rank itself its own error, the others an error of the same kind that carries the first such rank's message. Collective.
 template <class Action>

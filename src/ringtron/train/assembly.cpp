@@ -1,15 +1,8 @@
 #include "ringtron/train/assembly.h"
 
-#include <fmt/format.h>
-
-#include "ringtron/base/error.h"
-#include "ringtron/base/log.h"
 #include "ringtron/modules/attention_config.h"
-#include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
-#include "ringtron/train/data_config.h"
 #include "ringtron/train/layer_transports.h"
-#include "ringtron/train/training_data.h"
 
 namespace ringtron {
 namespace {
@@ -56,12 +49,6 @@ BucketOptions bucket_options(const Config& config) {
   return options;
 }
 
-// What no flag has said and only the tokenizer knows.
-Config with_vocabulary(Config config, std::int64_t vocab_size) {
-  config.data.vocab_size = static_cast<int>(vocab_size);
-  return config;
-}
-
 AdamOptions adam_options(const OptimizerConfig& optimizer) {
   return {optimizer.adam_beta1, optimizer.adam_beta2, optimizer.adam_eps};
 }
@@ -72,39 +59,16 @@ std::int64_t iterations_of(const BatchConfig& batch) {
   return batch.train_iters > 0 ? batch.train_iters : batch.train_samples / batch.global_batch_size;
 }
 
-std::unique_ptr<Tokenizer> open_tokenizer(const Job& job, Config& config) {
-  std::unique_ptr<Tokenizer> tokenizer;
-  together(job.world(), [&] {
-    tokenizer = tokenizer_of(config.data);
-    if (config.model.padded_vocab_size == 0) {
-      config.model.padded_vocab_size = static_cast<int>(pad_vocab_size(
-          tokenizer->vocab_size(), config.model.make_vocab_size_divisible_by, job.parallel().tp_size()));
-    }
-    if (config.model.padded_vocab_size < tokenizer->vocab_size()) {
-      throw ConfigError(fmt::format("--padded-vocab-size {} is below the tokenizer's vocabulary of {}",
-                                    config.model.padded_vocab_size, tokenizer->vocab_size()));
-    }
-  });
-  if (job.is_first_rank()) {
-    print_line(" > padded vocab (size: {}) with {} dummy tokens (new size: {})", tokenizer->vocab_size(),
-               config.model.padded_vocab_size - tokenizer->vocab_size(), config.model.padded_vocab_size);
-  }
-  return tokenizer;
-}
-
-Assembly::Assembly(const Job& job, Config config, std::int64_t vocab_size,
-                   const CpAttentionOptions& attention)
-    : config_(with_vocabulary(std::move(config), vocab_size)),
-      store_(store_options(job)),
-      transports_(layer_transports(job, config_)),
-      attention_(make_cp_attention(job.parallel().context(), make_batch_shape(config_, {})->sequence->layout,
-                                   cp_attention_options(config_, attention))),
-      model_(BuildContext{config_, job.parallel(), store_, vocab_size, *attention_, transports_}),
-      schedule_(make_schedule(config_, iterations_of(config_.batch))),
-      optimizer_(store_.all(), adam_options(config_.optimizer)),
-      state_{store_, optimizer_, schedule_, config_, {}, {}},
-      reducer_(store_.all(), {job.parallel().data_context(), job.parallel().tensor()},
-               bucket_options(config_)),
+Assembly::Assembly(const Job& job, const CpAttentionOptions& attention)
+    : store_(store_options(job)),
+      transports_(layer_transports(job)),
+      attention_(make_cp_attention(job.parallel().context(), make_batch_shape(job.config(), {})->sequence->layout,
+                                   cp_attention_options(job.config(), attention))),
+      model_(BuildContext{job.config(), job.parallel(), store_, job.tokenizer().vocab_size(), *attention_, transports_}),
+      schedule_(make_schedule(job.config(), iterations_of(job.config().batch))),
+      optimizer_(store_.all(), adam_options(job.config().optimizer)),
+      state_{store_, optimizer_, schedule_, job.config(), {}, {}},
+      reducer_(store_.all(), {job.parallel().data_context(), job.parallel().tensor()}, bucket_options(job.config())),
       step_(job, model_, state_, reducer_, *attention_) {}
 
 }  // namespace ringtron

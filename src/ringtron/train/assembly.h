@@ -1,8 +1,6 @@
 // The parts of one rank's training, made in the order in which they need each other, and kept together.
 //
-//   Config config = job.config();
-//   const auto tokenizer = open_tokenizer(job, config);
-//   Assembly assembly(job, config, tokenizer->vocab_size());
+//   Assembly assembly(job);
 //   assembly.step().run(*loader);
 #pragma once
 
@@ -11,31 +9,23 @@
 #include "ringtron/context_parallel/context_parallel.h"
 #include "ringtron/data_parallel/gradient_reducer.h"
 #include "ringtron/models/gpt.h"
-#include "ringtron/tokenizer/tokenizer.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/train_step.h"
 #include "ringtron/train/training_state.h"
 
 namespace ringtron {
 
-// Reads the tokenizer's files on all ranks and fixes config.model.padded_vocab_size if it is 0. Collective;
-// throws the same error on all ranks.
-std::unique_ptr<Tokenizer> open_tokenizer(const Job& job, Config& config);
-
 // Optimizer steps of the whole run, by --train-iters or --train-samples.
 std::int64_t iterations_of(const BatchConfig& batch);
 
 class Assembly {
  public:
-  // Weights are the initial ones. `config` is the job's with the padded vocabulary fixed; `vocab_size` is
-  // without padding. `job` outlives the assembly. Collective. Of `attention`, `deterministic` and
+  // Weights are the initial ones. `job` outlives the assembly. Collective. Of `attention`, `deterministic` and
   // `hierarchical_a` do not count: the configuration says them.
-  Assembly(const Job& job, Config config, std::int64_t vocab_size, const CpAttentionOptions& attention = {});
+  explicit Assembly(const Job& job, const CpAttentionOptions& attention = {});
   Assembly(const Assembly&) = delete;  // the parts refer to each other
   Assembly& operator=(const Assembly&) = delete;
 
-  // All values filled in: also the vocabulary, and its padding.
-  const Config& config() const { return config_; }
   ParameterStore& store() { return store_; }
   const GptModel& model() const { return model_; }
   CpAttention& attention() { return *attention_; }
@@ -44,7 +34,6 @@ class Assembly {
   TrainStep& step() { return step_; }
 
  private:
-  const Config config_;
   ParameterStore store_;
   const std::vector<CpTransport> transports_;  // of each layer
   std::unique_ptr<CpAttention> attention_;

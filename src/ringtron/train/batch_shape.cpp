@@ -44,7 +44,7 @@ std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const D
 
   auto shape = std::make_shared<BatchShape>();
   for (const AttentionMask& mask : masks) {
-    shape->squared_lengths += repeats * static_cast<double>(2 * mask.area() - length);
+    shape->attention_cells += repeats * static_cast<double>(mask.area());
   }
   shape->area_imbalance = worst_imbalance(parallel, sequence->layout, masks);
   shape->sequence = std::move(sequence);

@@ -13,10 +13,9 @@ namespace ringtron {
 
 struct BatchShape {
   std::shared_ptr<const SequenceShape> sequence;
-  // Sum over the samples of 2 x (query, key) pairs - queries: what the operations of attention are
-  // proportional to. s² for a causal sample of s positions, the sum of the squared lengths for documents,
-  // less with a window.
-  double squared_lengths = 0.0;
+  // Sum over the samples of (query, key) pairs that their masks have: s (s + 1) / 2 for a causal sample of s positions,
+  // the sum of that over documents, less with a window.
+  double attention_cells = 0.0;
   // Pairs of the context-parallel rank that has most, divided by the ranks' mean; under a2a ranks share heads, so it is
   // 1. With several transports, of the most uneven one; auto counts as p2p.
   double area_imbalance = 1.0;

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/config/config_text.h"
@@ -10,6 +12,7 @@
 #include "ringtron/models/process_grid_of.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/cuda_runtime.h"
+#include "ringtron/train/data_config.h"
 #include "ringtron/train/rank_threads.h"
 
 namespace ringtron {
@@ -50,6 +53,24 @@ std::unique_ptr<Rendezvous> meet(const Config& config, const LaunchEnvironment& 
   }
 }
 
+// Rows of the embedding.
+int padded_vocabulary(const Config& config, std::int64_t vocabulary) {
+  const std::int64_t given = config.model.padded_vocab_size;
+  const std::int64_t padded =
+      given > 0 ? given
+                : pad_vocab_size(vocabulary, config.model.make_vocab_size_divisible_by,
+                                 config.parallel.tensor_model_parallel_size);
+  if (padded < vocabulary) {
+    throw ConfigError(fmt::format("--padded-vocab-size {} is below the tokenizer's vocabulary of {}", padded, vocabulary));
+  }
+  if (padded > std::numeric_limits<int>::max()) {
+    throw ConfigError(fmt::format("expected a padded vocabulary below 2^31, got {}: {} tokens padded to a multiple of "
+                                  "--make-vocab-size-divisible-by {} times TP",
+                                  padded, vocabulary, config.model.make_vocab_size_divisible_by));
+  }
+  return static_cast<int>(padded);
+}
+
 }  // namespace
 
 Job::Job(Config config, LaunchEnvironment environment) : Job(std::move(config), std::move(environment), nullptr) {}
@@ -69,6 +90,19 @@ Job::Job(Config config, LaunchEnvironment environment, std::unique_ptr<Rendezvou
   parallel_ = std::make_unique<ParallelState>(grid, choose_backend(config_, device_), *rendezvous_);
   demand_same_options(world(), fingerprint_text(config_));
   share_cores(world());
+  open_tokenizer();
+}
+
+void Job::open_tokenizer() {
+  together(world(), [&] {
+    tokenizer_ = tokenizer_of(config_.data);
+    config_.model.padded_vocab_size = padded_vocabulary(config_, tokenizer_->vocab_size());
+    config_.data.vocab_size = static_cast<int>(tokenizer_->vocab_size());
+  });
+  // Files of the same name may have other content on another machine.
+  demand_same_facts(world(), fmt::format("vocabulary={}\n", tokenizer_->description()),
+                    "the ranks read different vocabularies. Give all machines the same files of the tokenizer "
+                    "(--vocab-file, --merge-file).");
 }
 
 at::ScalarType Job::compute_type() const {

@@ -1,4 +1,5 @@
-// One process's place in a run: its rank, grid, groups and device. Made once, first of all; outlives everything else.
+// One process's place in a run: its rank, grid, groups and device, and what the run is: its configuration and tokenizer.
+// Made once, first of all; outlives everything else.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,19 +11,23 @@
 #include "ringtron/config/config.h"
 #include "ringtron/grid/process_grid.h"
 #include "ringtron/launch/launch_environment.h"
+#include "ringtron/tokenizer/tokenizer.h"
 
 namespace ringtron {
 
 class Job {
  public:
   // `config` is valid and resolved for environment.world_size. Meets the other ranks: throws CommError if they do not
-  // come, and ConfigError, on all ranks, if one was started with other options.
+  // come, and ConfigError, on all ranks, if one was started with other options. Then opens the tokenizer of the data flags:
+  // throws ConfigError, on all ranks, if one cannot, or has another vocabulary. Collective.
   Job(Config config, LaunchEnvironment environment);
 
   // For processes that have met already: `environment` counts for rank and local rank only.
   Job(Config config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous);
 
+  // Complete: what only the tokenizer knows (the vocabulary and its padding) is filled in. There is no other copy.
   const Config& config() const { return config_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
   const LaunchEnvironment& environment() const { return environment_; }
   const ParallelState& parallel() const { return *parallel_; }
   const ProcessGrid& grid() const { return parallel_->grid(); }
@@ -35,11 +40,14 @@ class Job {
   bool is_last_rank() const { return rank() == environment_.world_size - 1; }  // prints the log, as in Megatron
 
  private:
+  void open_tokenizer();
+
   Config config_;
   LaunchEnvironment environment_;
   at::Device device_;
   std::unique_ptr<Rendezvous> rendezvous_;
   std::unique_ptr<ParallelState> parallel_;
+  std::unique_ptr<Tokenizer> tokenizer_;
 };
 
 }  // namespace ringtron

@@ -16,21 +16,22 @@ namespace ringtron {
 namespace {
 
 // The documents of the first micro-batch, as a guess at those of all; empty where none are known.
-DocumentStarts first_documents(const Config& config) {
+DocumentStarts first_documents(const Job& job) {
+  const Config& config = job.config();
   const bool has_data = !config.data.data_path.empty() || !config.data.train_data_path.empty();
   if (!config.data.reset_attention_mask || config.data.mock_data || !has_data) return {};
-  const auto tokenizer = tokenizer_of(config.data);
   const auto dataset = open_split(sources_of(config), Split::train, wanted_samples(config)[static_cast<std::size_t>(Split::train)], {});
   DocumentStarts documents;
   for (std::int64_t i = 0; dataset != nullptr && i < std::min<std::int64_t>(config.batch.micro_batch_size, dataset->size()); ++i) {
     std::vector<std::int32_t> tokens = dataset->sample(i);
     tokens.pop_back();  // the last label
-    documents.push_back(document_starts_in(tokens, tokenizer->eod()));
+    documents.push_back(document_starts_in(tokens, job.tokenizer().eod()));
   }
   return documents;
 }
 
-TransportChoice choose(const Job& job, const Config& config, const DocumentStarts& documents) {
+TransportChoice choose(const Job& job, const DocumentStarts& documents) {
+  const Config& config = job.config();
   const auto shape = make_batch_shape(config, documents);
   std::vector<AttentionMask> masks;
   for (const auto& starts : documents) {
@@ -55,18 +56,18 @@ TransportChoice choose(const Job& job, const Config& config, const DocumentStart
 }
 
 // Groups of context ranks may have measured other speeds: rank 0's word counts for all.
-CpTransport choose_for_all(const Job& job, const Config& config) {
+CpTransport choose_for_all(const Job& job) {
   DocumentStarts documents;
   // The others' choice is not asked for, and rank 0 makes the index of samples that they will find.
-  together(job.world(), [&] { if (job.is_first_rank()) documents = first_documents(config); });
-  const TransportChoice choice = choose(job, config, documents);
+  together(job.world(), [&] { if (job.is_first_rank()) documents = first_documents(job); });
+  const TransportChoice choice = choose(job, documents);
   if (job.is_first_rank()) {
     print_line("--cp-comm-type auto: {}", to_string(choice));
     if (!documents.empty()) {
       std::size_t count = 0;
       for (const auto& starts : documents) count += starts.size() + 1;
       print_line("--cp-comm-type auto: priced with the {} documents of the first micro-batch", count);
-    } else if (config.data.reset_attention_mask) {
+    } else if (job.config().data.reset_attention_mask) {
       print_line("--cp-comm-type auto: no documents are known, the choice is that of one document a sample");
     }
   }
@@ -75,13 +76,14 @@ CpTransport choose_for_all(const Job& job, const Config& config) {
 
 }  // namespace
 
-std::vector<CpTransport> layer_transports(const Job& job, const Config& config) {
+std::vector<CpTransport> layer_transports(const Job& job) {
+  const Config& config = job.config();
   const auto& words = config.parallel.cp_comm_type;
   std::vector<CpTransport> transports;
   std::optional<CpTransport> chosen;
   for (int layer = 0; layer < config.model.num_layers; ++layer) {
     const std::string& word = words.size() == 1 ? words[0] : words[static_cast<std::size_t>(layer)];
-    if (word == "auto" && !chosen) chosen = choose_for_all(job, config);
+    if (word == "auto" && !chosen) chosen = choose_for_all(job);
     transports.push_back(word == "auto" ? *chosen : transport_of(word));
   }
   return transports;

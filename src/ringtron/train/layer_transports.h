@@ -11,6 +11,6 @@ namespace ringtron {
 // One for each layer, the same on all ranks. Where the flag says auto, the transport that transport_choice.h
 // predicts to be fastest for the run's shapes, one for all of these layers; rank 0 prints it with the reason.
 // Collective.
-std::vector<CpTransport> layer_transports(const Job& job, const Config& config);
+std::vector<CpTransport> layer_transports(const Job& job);
 
 }  // namespace ringtron

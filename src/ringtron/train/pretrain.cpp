@@ -46,7 +46,8 @@ std::optional<int> stopped_after(const Job& job, const StopSignals& signals, con
   return exit_code_after(signal);
 }
 
-int train(const Job& job, Config config) {
+int train(const Job& job) {
+  const Config& config = job.config();
   StopSignals signals;
   if (job.is_first_rank()) announce(job);
   CheckpointSaver saver(job);
@@ -54,13 +55,14 @@ int train(const Job& job, Config config) {
   saver.demand_folder();
   demand_output_folders(job);
   signals.enter("building the model");
-  const auto tokenizer = open_tokenizer(job, config);
   if (job.is_first_rank()) {
+    const std::int64_t words = job.tokenizer().vocab_size(), padded = config.model.padded_vocab_size;
+    print_line(" > padded vocab (size: {}) with {} dummy tokens (new size: {})", words, padded - words, padded);
     print_line("> setting random seeds to {} ...", config.precision.seed);
     print_line("building GPT model ...");
   }
   const ParallelState& parallel = job.parallel();
-  Assembly assembly(job, config, tokenizer->vocab_size());
+  Assembly assembly(job);
   if (parallel.dp_rank() == 0 && parallel.cp_rank() == 0) {
     print_line(" > number of parameters on (tensor, pipeline) model parallel rank ({}, {}): {}", parallel.tp_rank(),
                parallel.pp_rank(), assembly.store().local_elements());
@@ -72,7 +74,7 @@ int train(const Job& job, Config config) {
   saver.warn_of_space(assembly.state(), iterations_of(config.batch));
   if (const auto code = stopped_after(job, signals, "loading the checkpoint")) return *code;
   signals.enter("opening the data");
-  const TrainingData data(job, *tokenizer);
+  const TrainingData data(job);
   if (job.is_first_rank()) print_line("done with setup ...");
   signals.start_up_is_done();
   Trainer trainer({job, data, assembly.state(), assembly.step(), saver, signals}, iterations_of(config.batch));
@@ -108,7 +110,7 @@ int start(int argc, char** argv) {
     }
   }
   const Job job(line.config, environment);
-  return train(job, line.config);
+  return train(job);
 }
 
 }  // namespace

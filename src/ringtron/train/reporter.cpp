@@ -4,43 +4,35 @@
 #include <fmt/format.h>
 
 #include "ringtron/base/clock.h"
+#include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/config/config_text.h"
 #include "ringtron/telemetry/flops.h"
 #include "ringtron/telemetry/log_line.h"
 #include "ringtron/train/agreement.h"
-#include "ringtron/train/batch_shape.h"
 #include "ringtron/train/cuda_runtime.h"
 #include "ringtron/train/device_peak.h"
+#include "ringtron/train/step_flops.h"
 
 namespace ringtron {
 namespace {
 
-DenseGptSizes sizes_of(const ModelConfig& m) {
-  DenseGptSizes sizes;
-  sizes.layers = m.num_layers;
-  sizes.hidden = m.hidden_size;
-  sizes.ffn_hidden = m.ffn_hidden_size;
-  sizes.query_projection = static_cast<std::int64_t>(m.num_attention_heads) * m.kv_channels;
-  sizes.key_value_projection = static_cast<std::int64_t>(m.num_query_groups) * m.kv_channels;
-  sizes.padded_vocab = m.padded_vocab_size;
-  sizes.swiglu = m.swiglu;
-  return sizes;
+// 1 if the step's loss or gradient norm is not a finite number, else 0; on the device.
+at::Tensor is_bad(const StepResult& result) {
+  at::Tensor good = at::isfinite(result.loss).reshape({});
+  if (result.grad_norm.defined()) good = good.logical_and(at::isfinite(result.grad_norm).reshape({}));
+  return good.logical_not().to(at::kLong);
 }
 
-// Of one global batch whose samples' masks count as `squared_lengths`, see BatchShape.
-double batch_flops(const Config& config, double squared_lengths) {
-  const DenseGptSizes sizes = sizes_of(config.model);
-  const double s = config.model.seq_length, b = config.batch.global_batch_size;
-  const double per_square = 6.0 * static_cast<double>(sizes.layers) * static_cast<double>(sizes.query_projection);
-  return gpt_step_flops(sizes, config.batch.global_batch_size, config.model.seq_length) +
-         per_square * (squared_lengths - b * s * s);
-}
+std::int64_t count_of(const at::Tensor& sum) { return sum.defined() ? static_cast<std::int64_t>(sum.item<double>()) : 0; }
 
-// Of a batch without document masks.
-double fixed_flops(const Config& config) {
-  const double micro_batches = static_cast<double>(config.batch.global_batch_size) / config.batch.micro_batch_size;
-  return batch_flops(config, make_batch_shape(config, {})->squared_lengths * micro_batches);
+const char* tag_of(Evaluated what) {
+  switch (what) {
+    case Evaluated::validation: return "lm loss validation";
+    case Evaluated::final_validation: return "lm loss final validation";
+    case Evaluated::test: return "lm loss test";
+  }
+  return "";
 }
 
 void add_to(at::Tensor& sum, const at::Tensor& value) {
@@ -49,16 +41,23 @@ void add_to(at::Tensor& sum, const at::Tensor& value) {
 
 }  // namespace
 
-Reporter::Reporter(const Job& job, std::int64_t train_iterations)
+Reporter::Reporter(const Job& job, std::int64_t train_iterations, const Progress& start)
     : job_(job),
       train_iterations_(train_iterations),
-      step_flops_(fixed_flops(job.config())),
+      step_flops_(step_flops(job.config())),
       since_(SteadyClock::now()) {
   const LoggingConfig& logging = job.config().logging;
-  if (job.is_last_rank() && !logging.tensorboard_dir.empty()) {
-    events_ = std::make_unique<EventWriter>(logging.tensorboard_dir);
-    for (const auto& [name, value] : list_options(job.config())) events_->add_text(name, value, 0);
-  }
+  if (logging.tensorboard_dir.empty()) return;
+  together(job.world(), [&] {
+    if (!job.is_last_rank()) return;
+    try {
+      events_ = std::make_unique<EventWriter>(logging.tensorboard_dir,
+                                              EventWriter::Start{start.iteration, start.consumed_train_samples});
+    } catch (const IoError& error) {
+      throw IoError(fmt::format("--tensorboard-dir: {}. Give a folder that can be made and written", error.what()));
+    }
+    for (const auto& [name, value] : list_options(job.config())) events_->add_text(name, value, start.iteration);
+  });
 }
 
 // The first line of a run comes early, to show what the start cost; if it is out of turn, it ends no interval.
@@ -69,11 +68,16 @@ bool Reporter::ends_interval(std::int64_t iteration) const {
 bool Reporter::step_done(const StepResult& result, const Progress& progress, double lr, std::optional<double> params_norm) {
   ++steps_done_;
   add_to(loss_sum_, result.loss);
-  add_to(squared_lengths_sum_, result.squared_lengths);
+  add_to(attention_cells_sum_, result.attention_cells);
   add_to(area_imbalance_sum_, result.area_imbalance);
+  add_to(skipped_sum_, result.skipped);
+  {
+    const at::NoGradGuard no_grad;
+    add_to(nan_sum_, is_bad(result));
+  }
   ++losses_;
   if (events_ != nullptr && progress.iteration % job_.config().logging.tensorboard_log_interval == 0) {
-    points_.push_back({result, progress, lr});
+    points_.push_back({result, progress, lr, params_norm});
   }
   if (steps_done_ != 1 && !ends_interval(progress.iteration)) return false;
   synchronize(job_.device());
@@ -84,7 +88,7 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
   line.train_iterations = train_iterations_;
   line.consumed_samples = progress.consumed_train_samples;
   line.milliseconds_per_iteration = seconds * 1000.0;
-  const double tflops = tflops_per_device(step_flops(), seconds, job_.environment().world_size);
+  const double tflops = tflops_per_device(mean_step_flops(), seconds, job_.environment().world_size);
   if (job_.config().logging.log_throughput) line.tflops_per_gpu = tflops;
   line.learning_rate = lr;
   line.global_batch_size = job_.config().batch.global_batch_size;
@@ -92,6 +96,8 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
   if (result.grad_norm.defined()) line.grad_norm = result.grad_norm.item<double>();
   if (result.zeros.defined()) line.zeros_in_grad = result.zeros.item<std::int64_t>();
   line.params_norm = params_norm;
+  line.skipped_iterations = count_of(skipped_sum_);
+  line.nan_iterations = count_of(nan_sum_);
   std::string text = format_log_line(line);
   if (area_imbalance_sum_.defined()) {
     text += fmt::format(" attention area max/mean: {:.2f} |",
@@ -101,7 +107,7 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
   demand_possible(tflops);
   if (steps_done_ <= 2) report_memory(progress.iteration);
   if (ends_interval(progress.iteration)) {
-    loss_sum_ = squared_lengths_sum_ = area_imbalance_sum_ = at::Tensor();
+    loss_sum_ = attention_cells_sum_ = area_imbalance_sum_ = skipped_sum_ = nan_sum_ = at::Tensor();
     losses_ = 0;
     since_ = SteadyClock::now();
   }
@@ -109,10 +115,15 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
   return true;
 }
 
+Reporter::Pause::Pause(Reporter& reporter) : reporter_(reporter) {
+  synchronize(reporter.job_.device());
+  began_ = SteadyClock::now();
+}
+
 // The mean of the steps since the last log line.
-double Reporter::step_flops() const {
-  if (!squared_lengths_sum_.defined()) return step_flops_;
-  return batch_flops(job_.config(), squared_lengths_sum_.item<double>() / static_cast<double>(losses_));
+double Reporter::mean_step_flops() const {
+  if (!attention_cells_sum_.defined()) return step_flops_;
+  return step_flops(job_.config(), attention_cells_sum_.item<double>() / static_cast<double>(losses_));
 }
 
 void Reporter::demand_possible(double tflops) const {
@@ -134,7 +145,7 @@ void Reporter::report_memory(std::int64_t iteration) const {
 
 void Reporter::write_points() {
   if (events_ == nullptr) return;
-  for (const auto& [result, progress, lr] : points_) {
+  for (const auto& [result, progress, lr, params_norm] : points_) {
     const auto both = [&](const std::string& tag, double value) {
       events_->add_scalar(tag, value, progress.iteration);
       events_->add_scalar(tag + " vs samples", value, progress.consumed_train_samples);
@@ -145,20 +156,23 @@ void Reporter::write_points() {
     both("loss-scale", 1.0);
     if (result.grad_norm.defined()) both("grad-norm", result.grad_norm.item<double>());
     if (result.zeros.defined()) both("num-zeros", static_cast<double>(result.zeros.item<std::int64_t>()));
+    if (params_norm) both("params-norm", *params_norm);
   }
   points_.clear();
   events_->flush();
 }
 
-void Reporter::evaluated(const std::string& where, double loss, const Progress& progress) {
+void Reporter::evaluated(Evaluated what, const std::string& where, double loss, const Progress& progress) {
   if (!job_.is_last_rank()) return;
   print_line(format_evaluation(where, {{"lm loss", loss}}));
   if (events_ == nullptr) return;
   write_points();
-  events_->add_scalar("lm loss validation", loss, progress.iteration);
-  events_->add_scalar("lm loss validation vs samples", loss, progress.consumed_train_samples);
+  const std::string tag = tag_of(what);
+  events_->add_scalar(tag, loss, progress.iteration);
+  events_->add_scalar(tag + " vs samples", loss, progress.consumed_train_samples);
   if (job_.config().logging.log_validation_ppl_to_tensorboard) {
-    events_->add_scalar("lm loss validation ppl", perplexity(loss), progress.iteration);
+    events_->add_scalar(tag + " ppl", perplexity(loss), progress.iteration);
+    events_->add_scalar(tag + " ppl vs samples", perplexity(loss), progress.consumed_train_samples);
   }
   events_->flush();
 }

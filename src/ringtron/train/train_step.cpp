@@ -14,7 +14,7 @@ namespace ringtron {
 struct TrainStep::Totals {
   at::Tensor loss_sum;
   std::int64_t tokens = 0;
-  double squared_lengths = 0.0, area_imbalance = 0.0;
+  double attention_cells = 0.0, area_imbalance = 0.0;
 
   explicit Totals(at::Device device) : loss_sum(at::zeros({}, at::TensorOptions().dtype(at::kDouble).device(device))) {}
 
@@ -22,7 +22,7 @@ struct TrainStep::Totals {
     loss_sum += (losses.to(at::kDouble) * batch.loss_mask).sum();
     tokens += batch.unmasked_tokens;
     if (batch.shape == nullptr) return;
-    squared_lengths += batch.shape->squared_lengths;
+    attention_cells += batch.shape->attention_cells;
     area_imbalance += batch.shape->area_imbalance;
   }
 };
@@ -36,7 +36,7 @@ std::int64_t TrainStep::micro_batches() const {
   return batch.global_batch_size / (static_cast<std::int64_t>(batch.micro_batch_size) * job_.parallel().dp_size());
 }
 
-// [sum of losses, unmasked tokens] over the whole global batch, and with document masks [squared lengths, imbalance] of
+// [sum of losses, unmasked tokens] over the whole global batch, and with document masks [attention cells, imbalance] of
 // its micro-batches. fp64 holds counts exactly up to 2^53.
 at::Tensor TrainStep::reduced(const Totals& totals) const {
   const auto number = [&](double value) { return at::full_like(totals.loss_sum, value); };
@@ -44,7 +44,7 @@ at::Tensor TrainStep::reduced(const Totals& totals) const {
   if (job_.config().data.reset_attention_mask) {
     // All context ranks count the same whole samples.
     const double context_ranks = job_.parallel().cp_size();
-    parts.push_back(number(totals.squared_lengths / context_ranks));
+    parts.push_back(number(totals.attention_cells / context_ranks));
     parts.push_back(number(totals.area_imbalance / context_ranks));
   }
   at::Tensor all = at::stack(parts);
@@ -75,7 +75,7 @@ TrainStep::Gradients TrainStep::compute_gradients(Loader& loader) {
   const at::Tensor safe_count = totals.select(0, 1).clamp_min(1.0);
   Gradients out{totals.select(0, 0) / safe_count, safe_count.reciprocal(), {}, {}};
   if (totals.size(0) == 4) {
-    out.squared_lengths = totals.select(0, 2);
+    out.attention_cells = totals.select(0, 2);
     out.area_imbalance = totals.select(0, 3) / static_cast<double>(count * job_.parallel().dp_size());
   }
   return out;
@@ -97,7 +97,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
 
   StepResult result;
   result.loss = gradients.loss;
-  result.squared_lengths = gradients.squared_lengths;
+  result.attention_cells = gradients.attention_cells;
   result.area_imbalance = gradients.area_imbalance;
   at::Tensor scale = gradients.scale, skip;
   const bool clips = config.optimizer.clip_grad > 0.0;
@@ -109,6 +109,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
       skip = guard_.note(state_.progress.iteration + 1, state_.progress.consumed_train_samples, gradients.loss, clipped.norm);
       // On a GPU reading the answer would stall the step.
       if (job_.device().is_cpu()) guard_.demand();
+      result.skipped = skip;
     }
   }
   if (config.logging.log_num_zeros_in_grad) result.zeros = count_zero_gradients(parameters, model_group());

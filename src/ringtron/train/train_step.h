@@ -25,9 +25,10 @@ struct StepResult {
   at::Tensor loss;       // 0-dim fp64: mean over the global batch's unmasked tokens; the same on all ranks
   at::Tensor grad_norm;  // 0-dim: before clipping; undefined with --clip-grad 0
   at::Tensor zeros;      // 0-dim, with --log-num-zeros-in-grad
+  at::Tensor skipped;    // fp32 [1]: 1 if the weights stayed as they were (FiniteGuard); undefined where none can
   // With --reset-attention-mask, 0-dim fp64, see BatchShape: the sum over the global batch, and the mean over its
   // micro-batches.
-  at::Tensor squared_lengths;
+  at::Tensor attention_cells;
   at::Tensor area_imbalance;
 };
 
@@ -54,7 +55,7 @@ class TrainStep {
   struct Gradients {
     at::Tensor loss;   // 0-dim fp64
     at::Tensor scale;  // 0-dim fp64: 1 / unmasked tokens
-    at::Tensor squared_lengths, area_imbalance;  // as in StepResult
+    at::Tensor attention_cells, area_imbalance;  // as in StepResult
   };
   Gradients compute_gradients(Loader& loader);
 

@@ -26,7 +26,7 @@ Trainer::Trainer(const Parts& parts, std::int64_t train_iterations)
     : parts_(parts),
       train_iterations_(train_iterations),
       first_iteration_(parts.state.progress.iteration),
-      reporter_(parts.job, train_iterations),
+      reporter_(parts.job, train_iterations, parts.state.progress),
       save_schedule_(parts.job.config().checkpoint.save.empty() ? 0 : parts.job.config().checkpoint.save_interval,
                      first_iteration_),
       started_(SteadyClock::now()) {}
@@ -75,7 +75,8 @@ void Trainer::train() {
     }
     if (reporter_.step_done(result, state.progress, lr, norm)) parts_.step.demand_finite();
     if (config.evaluation.eval_iters > 0 && state.progress.iteration % config.evaluation.eval_interval == 0) {
-      evaluate(Split::valid, state.progress.consumed_valid_samples, fmt::format("iteration {}", state.progress.iteration));
+      evaluate(Evaluated::validation, state.progress.consumed_valid_samples,
+               fmt::format("iteration {}", state.progress.iteration));
     }
     if (stop_.empty()) look_for_a_reason_to_stop();
     if (stop_.empty()) save_if_due();
@@ -98,12 +99,14 @@ void Trainer::evaluate_at_the_end() {
   }
   if (config.evaluation.eval_iters == 0) return;
   const std::string at = fmt::format("iteration {} on ", progress.iteration);
-  if (evaluate(Split::valid, progress.consumed_valid_samples, at + "validation set")) {
-    evaluate(Split::test, 0, at + "test set");
+  if (evaluate(Evaluated::final_validation, progress.consumed_valid_samples, at + "validation set")) {
+    evaluate(Evaluated::test, 0, at + "test set");
   }
 }
 
-bool Trainer::evaluate(Split split, std::int64_t first_sample, const std::string& where) {
+bool Trainer::evaluate(Evaluated what, std::int64_t first_sample, const std::string& where) {
+  const Reporter::Pause pause(reporter_);
+  const Split split = what == Evaluated::test ? Split::test : Split::valid;
   if (!parts_.data.has(split)) return true;
   const auto loader = parts_.data.loader(split, first_sample);
   std::optional<double> loss;
@@ -111,7 +114,7 @@ bool Trainer::evaluate(Split split, std::int64_t first_sample, const std::string
     loss = parts_.step.evaluate_unless([this] { return signal_came(); }, *loader, parts_.job.config().evaluation.eval_iters);
   });
   if (loss) {
-    reporter_.evaluated(where, *loss, parts_.state.progress);
+    reporter_.evaluated(what, where, *loss, parts_.state.progress);
   } else if (parts_.job.is_first_rank()) {
     print_line("  the evaluation at {} was not finished", where);
   }
@@ -195,6 +198,7 @@ void Trainer::save_the_rest() {
 // What a machine or another run does wrong (disk full, a limit on files, no memory for host copies, the folder taken over) is
 // worth another try.
 bool Trainer::try_to_save() {
+  const Reporter::Pause pause(reporter_);
   parts_.step.demand_finite();  // nothing is kept that a NaN has touched
   const std::int64_t iteration = parts_.state.progress.iteration;
   save_problem_.clear();

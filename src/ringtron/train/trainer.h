@@ -42,7 +42,7 @@ class Trainer {
   // Samples of validation that the rest of the run reads at most.
   std::int64_t validation_to_come() const;
   // False: a signal came, and stop_ says so. Collective.
-  bool evaluate(Split split, std::int64_t first_sample, const std::string& where);
+  bool evaluate(Evaluated what, std::int64_t first_sample, const std::string& where);
   // Whether any rank has a signal; then stop_ says so. Collective.
   bool signal_came();
   bool stop_for(int signal);

@@ -60,8 +60,8 @@ std::string reset_flags(const DataConfig& data) {
 
 }  // namespace
 
-TrainingData::TrainingData(const Job& job, const Tokenizer& tokenizer)
-    : job_(job), vocab_size_(tokenizer.vocab_size()), end_of_document_(tokenizer.eod()) {
+TrainingData::TrainingData(const Job& job)
+    : job_(job), vocab_size_(job.tokenizer().vocab_size()), end_of_document_(job.tokenizer().eod()) {
   const Config& config = job.config();
   const auto wanted = wanted_samples(config);
   if (job.is_first_rank()) {

@@ -21,7 +21,7 @@ class TrainingData {
  public:
   // Opens the corpora and builds or maps their indices. Collective; throws the same error on all ranks, also where a
   // rank has other data than the others. Rank 0 prints Megatron's lines about it, and what is left out.
-  TrainingData(const Job& job, const Tokenizer& tokenizer);
+  explicit TrainingData(const Job& job);
 
   bool has(Split split) const { return datasets_[index(split)] != nullptr; }
 

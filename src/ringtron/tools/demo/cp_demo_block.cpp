@@ -34,7 +34,7 @@ class Block {
       : job_(job),
         store_({job.compute_type(), job.device(), job.config().precision.seed, job.parallel().tp_rank(),
                 job.parallel().tp_size()}),
-        transports_(layer_transports(job, job.config())),
+        transports_(layer_transports(job)),
         layout_(make_demo_layout(job)),
         attention_(make_cp_attention(job.parallel().context(), layout_, cp_attention_options(job.config()))),
         build_{job.config(), job.parallel(), store_, 1, *attention_, transports_} {

@@ -343,6 +343,9 @@ int profile_cp(std::span<const std::string> arguments, const LaunchEnvironment& 
       if (notice.kind == Notice::Kind::warning) warn_line(notice.text);
     }
   }
+  // Attention knows no vocabulary, so a tokenizer's files need not be there.
+  options.line.config.data.tokenizer_type = "NullTokenizer";
+  options.line.config.data.vocab_size = 1;
   const Job job(options.line.config, environment);
   return run(job, options);
 }

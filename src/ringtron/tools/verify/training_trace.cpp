@@ -8,7 +8,6 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/train/assembly.h"
-#include "ringtron/train/data_config.h"
 #include "ringtron/train/training_data.h"
 #include "ringtron/train/whole_tensor.h"
 
@@ -96,12 +95,11 @@ void note_first(TraceDifference& out, const TracedStep& expected, const std::vec
 
 TrainingTrace trace_training(const Job& job, CpFault fault,
                              const std::function<void(int step)>& before_step) {
-  const auto tokenizer = tokenizer_of(job.config().data);
   CpAttentionOptions attention;
   attention.fault = fault;
   attention.head_groups = kHeadGroups;
-  Assembly assembly(job, job.config(), tokenizer->vocab_size(), attention);
-  const TrainingData data(job, *tokenizer);
+  Assembly assembly(job, attention);
+  const TrainingData data(job);
   const auto loader = data.loader(Split::train, 0);
   TrainingTrace out;
   for (int i = 1; i <= job.config().batch.train_iters; ++i) {

@@ -1,0 +1,38 @@
+#include "ringtron/base/process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "ringtron/base/log.h"
+
+namespace ringtron {
+namespace {
+
+bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+
+// The lowest free number is `fd`, since all below it are open.
+void fill(int fd, int flags) {
+  const int opened = ::open("/dev/null", flags);
+  if (opened >= 0 && opened != fd) ::close(opened);
+}
+
+}  // namespace
+
+void prepare_process() {
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
+  const bool has_stdout = is_open(STDOUT_FILENO), has_stderr = is_open(STDERR_FILENO);
+  if (!is_open(STDIN_FILENO)) fill(STDIN_FILENO, O_RDONLY);
+  if (!has_stdout) fill(STDOUT_FILENO, O_WRONLY);
+  if (!has_stderr) {
+    if (has_stdout) {
+      ::dup2(STDOUT_FILENO, STDERR_FILENO);
+    } else {
+      fill(STDERR_FILENO, O_WRONLY);
+    }
+  }
+  if (!has_stdout && has_stderr) warn_line("standard output is closed: log lines are written nowhere");
+}
+
+}  // namespace ringtron

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Holds the log lines of a resumed run against those of the unbroken one: every iteration must print the same loss.
 
-Also that the line which a run prints out of turn, after its first iteration, takes nothing from the interval's mean.
+Also that the line which a run prints out of turn, after its first iteration, takes nothing from the interval's mean; that a loss
+which is not a number is printed and counted; that the throughput holds the output layer.
 
   log_lines.py BIN_FOLDER
 """
@@ -15,8 +16,7 @@ import tempfile
 LINE = re.compile(r"iteration +(\d+)/.*lm loss: (\S+) ")
 
 
-def losses(binaries, *flags):
-    """Iteration -> printed loss."""
+def output(binaries, *flags):
     run = subprocess.run(
         [str(binaries / "pretrain_gpt"), "--num-layers", "1", "--hidden-size", "16", "--num-attention-heads", "2",
          "--seq-length", "16", "--max-position-embeddings", "16", "--micro-batch-size", "2", "--global-batch-size", "2",
@@ -24,7 +24,32 @@ def losses(binaries, *flags):
          "--eval-iters", "0", *flags], capture_output=True, text=True)
     if run.returncode != 0:
         sys.exit(f"log_lines: exit code {run.returncode}\n{run.stdout}{run.stderr}")
-    return {int(m[1]): float(m[2]) for m in map(LINE.search, run.stdout.splitlines()) if m}
+    return run.stdout
+
+
+def losses(binaries, *flags):
+    """Iteration -> printed loss."""
+    return {int(m[1]): float(m[2]) for m in map(LINE.search, output(binaries, *flags).splitlines()) if m}
+
+
+def nan_faults(binaries):
+    """The first step's loss is finite, all later ones are not."""
+    text = output(binaries, "--log-interval", "2", "--lr", "1e30", "--no-check-for-nan-in-loss-and-grad")
+    lines = re.findall(r"iteration +(\d+)/.*lm loss: (\S+) .*number of nan iterations: +(\d+)", text)
+    expected = [("2", "NAN", "1"), ("4", "NAN", "2"), ("6", "NAN", "2")]
+    return [] if lines[1:] == expected else [f"losses that are no numbers: expected {expected}, got {lines[1:]}"]
+
+
+def throughput_faults(binaries):
+    """Nearly all of this model is its output layer: 6 x tokens x hidden x padded vocabulary. Printed times have one decimal."""
+    text = output(binaries, "--log-interval", "1", "--vocab-size", "20000", "--log-throughput")
+    faults = []
+    for ms, tflops in re.findall(r"iteration \(ms\): (\S+) \| throughput per GPU \(TFLOP/s/GPU\): (\S+) ", text):
+        layer = 6 * 2 * 16 * 16 * 20096
+        done = float(tflops) * 1e12 * float(ms) / 1000
+        if not 0.95 * layer < done < 1.1 * layer:
+            faults.append(f"throughput {tflops} in {ms} ms is {done:.3e} operations, the output layer alone has {layer:.3e}")
+    return faults
 
 
 def main():
@@ -47,6 +72,7 @@ def main():
             faults.append(f"iterations {last - 2} to {last}: mean loss {mean}, printed {thirds.get(last)}")
     if thirds.get(1) != unbroken[1]:
         faults.append(f"iteration 1: loss {unbroken[1]}, printed out of turn {thirds.get(1)}")
+    faults += nan_faults(binaries) + throughput_faults(binaries)
     print("\n".join(faults) or "log_lines: passed")
     return 1 if faults else 0
 

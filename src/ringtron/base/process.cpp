@@ -4,6 +4,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
+
+#include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 
 namespace ringtron {
@@ -33,6 +36,10 @@ void prepare_process() {
     }
   }
   if (!has_stdout && has_stderr) warn_line("standard output is closed: log lines are written nowhere");
+  char folder[4096];
+  if (::getcwd(folder, sizeof folder) == nullptr && errno == ENOENT) {
+    throw ConfigError("the working folder is gone: it was deleted or unmounted. Change to a folder that exists (cd)");
+  }
 }
 
 }  // namespace ringtron

@@ -9,6 +9,7 @@ namespace ringtron {
 //   and lines for people into it. What should go to a closed stderr goes to stdout.
 // - A closed pipe (SIGPIPE) and a file-size limit (SIGXFSZ) become errors of the write that meets them.
 // - A missing stdout is told on stderr.
+// - A working folder that is gone is refused with ConfigError: libraries below end the process in one, without our word.
 void prepare_process();
 
 }  // namespace ringtron

@@ -1,11 +1,10 @@
 // The operations that the throughput is made of are those that a step executes: its matrix products are counted as they are
 // called, its attention cells by walking the mask.
-#include "ringtron/train/step_flops.h"
-
 #include <gmock/gmock.h>
 #include <torch/library.h>
 
 #include "ringtron/modules/attention_config.h"
+#include "ringtron/train/batch_shape.h"
 #include "tests/train/toy_training.h"
 
 namespace ringtron::testing {

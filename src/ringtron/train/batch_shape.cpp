@@ -7,6 +7,7 @@
 
 #include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/modules/attention_config.h"
+#include "ringtron/telemetry/flops.h"
 
 namespace ringtron {
 namespace {
@@ -24,6 +25,18 @@ double worst_imbalance(const ParallelConfig& parallel, const SequenceLayout& lay
     worst = std::max(worst, area_imbalance(layout.merged(head_ranks), masks));
   }
   return worst;
+}
+
+DenseGptSizes sizes_of(const ModelConfig& m) {
+  DenseGptSizes sizes;
+  sizes.layers = m.num_layers;
+  sizes.hidden = m.hidden_size;
+  sizes.ffn_hidden = m.ffn_hidden_size;
+  sizes.query_projection = static_cast<std::int64_t>(m.num_attention_heads) * m.kv_channels;
+  sizes.key_value_projection = static_cast<std::int64_t>(m.num_query_groups) * m.kv_channels;
+  sizes.padded_vocab = m.padded_vocab_size;
+  sizes.swiglu = m.swiglu;
+  return sizes;
 }
 
 }  // namespace
@@ -49,6 +62,16 @@ std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const D
   shape->area_imbalance = worst_imbalance(parallel, sequence->layout, masks);
   shape->sequence = std::move(sequence);
   return shape;
+}
+
+double step_flops(const Config& config, double attention_cells) {
+  const double tokens = static_cast<double>(config.batch.global_batch_size) * config.model.seq_length;
+  return gpt_step_flops(sizes_of(config.model), tokens, attention_cells);
+}
+
+double step_flops(const Config& config) {
+  const double micro_batches = static_cast<double>(config.batch.global_batch_size) / config.batch.micro_batch_size;
+  return step_flops(config, make_batch_shape(config, {})->attention_cells * micro_batches);
 }
 
 }  // namespace ringtron

@@ -25,4 +25,10 @@ struct BatchShape {
 // configuration and the documents, so the same on all ranks of a context group. Any thread.
 std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const DocumentStarts& documents);
 
+// Operations (telemetry/flops.h) of a training step: of one global batch whose samples' masks have `attention_cells` pairs in all (BatchShape). `config` is a Job's.
+double step_flops(const Config& config, double attention_cells);
+
+// The same of a global batch without document masks.
+double step_flops(const Config& config);
+
 }  // namespace ringtron

@@ -10,9 +10,9 @@
 #include "ringtron/telemetry/flops.h"
 #include "ringtron/telemetry/log_line.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/batch_shape.h"
 #include "ringtron/train/cuda_runtime.h"
 #include "ringtron/train/device_peak.h"
-#include "ringtron/train/step_flops.h"
 
 namespace ringtron {
 namespace {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string_view>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
@@ -19,6 +20,19 @@ void fill(int fd, int flags) {
   const int opened = ::open("/dev/null", flags);
   if (opened >= 0 && opened != fd) ::close(opened);
 }
+
+// MKL ends a process whose working folder is gone when libraries begin, before main(); what stands in .preinit_array runs
+// before them. System calls only.
+void demand_working_folder(int, char**, char**) {
+  char folder[4096];
+  if (::getcwd(folder, sizeof folder) != nullptr || errno != ENOENT) return;
+  constexpr std::string_view kText =
+      "the working folder is gone: it was deleted or unmounted. Change to a folder that exists (cd)\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kText.data(), kText.size());
+  ::_exit(kExitUsage);
+}
+
+[[gnu::section(".preinit_array"), gnu::used]] void (*const before_libraries)(int, char**, char**) = demand_working_folder;
 
 }  // namespace
 
@@ -36,10 +50,6 @@ void prepare_process() {
     }
   }
   if (!has_stdout && has_stderr) warn_line("standard output is closed: log lines are written nowhere");
-  char folder[4096];
-  if (::getcwd(folder, sizeof folder) == nullptr && errno == ENOENT) {
-    throw ConfigError("the working folder is gone: it was deleted or unmounted. Change to a folder that exists (cd)");
-  }
 }
 
 }  // namespace ringtron

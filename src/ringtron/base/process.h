@@ -9,7 +9,8 @@ namespace ringtron {
 //   and lines for people into it. What should go to a closed stderr goes to stdout.
 // - A closed pipe (SIGPIPE) and a file-size limit (SIGXFSZ) become errors of the write that meets them.
 // - A missing stdout is told on stderr.
-// - A working folder that is gone is refused with ConfigError: libraries below end the process in one, without our word.
+//
+// Before that, as soon as the process begins, a working folder that is gone ends it with a line and exit code 2.
 void prepare_process();
 
 }  // namespace ringtron

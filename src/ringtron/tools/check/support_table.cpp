@@ -140,8 +140,8 @@ constexpr SupportRow kRows[] = {
      "Weights, optimizer, dropout and order of samples go on as before.",
      "tests/train/resume_dist_test.cpp Resume.OtherLayoutsHoldTheSameBitsAndGoOn"},
     {49, "Throughput under CP", "model FLOPs by time and ranks, not checked", kBetter,
-     "The same formula, but windows and documents count by their area, and a rate above the device's peak "
-     "stops the run.",
+     "The same formula, but attention counts by the pairs of its masks ([log line](formats/log_line.md)), and a rate "
+     "above the device's peak stops the run.",
      "tests/train/device_peak_test.cpp DevicePeak.WhatIsTooFastIsRefused"},
     {50, "Refusals and their messages", "the first assert stops the run", kBetter,
      "All faults at once, each with its fix; --strict-megatron refuses what Megatron refuses.",

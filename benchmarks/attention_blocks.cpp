@@ -19,6 +19,7 @@
 #include "ringtron/context_parallel/block_attention.h"
 #include "ringtron/tools/profile/device_clock.h"
 #include "ringtron/tools/take_flag.h"
+#include "ringtron/train/run_as_rank.h"
 
 namespace ringtron {
 namespace {
@@ -157,5 +158,5 @@ int measure(const Sizes& z) {
 
 int main(int argc, char** argv) {
   using namespace ringtron;
-  return run_main("attention_blocks", [&] { return measure(sizes_in(arguments(argc, argv))); });
+  return run_main("attention_blocks", [&] { return run_as_rank([&] { return measure(sizes_in(arguments(argc, argv))); }); });
 }

@@ -17,6 +17,7 @@
 #include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/tools/take_flag.h"
 #include "ringtron/train/cuda_runtime.h"
+#include "ringtron/train/memory/memory_check.h"
 
 namespace ringtron::benchmark {
 
@@ -99,6 +100,20 @@ RendezvousOptions rendezvous_options(const LaunchEnvironment& environment, bool 
   return with_launcher_store(options);
 }
 
+// Query, key, value and output of the longest shard, with their gradients: less than that is of no use.
+void demand_memory_for(const Setting& setting) {
+  const auto available = memory_of_rank(setting.device, setting.environment.local_world_size);
+  if (!available) return;
+  const double longest = static_cast<double>(*std::max_element(setting.options.tokens.begin(), setting.options.tokens.end()));
+  const Heads& heads = setting.options.heads.front();
+  const double bytes = 8.0 * longest * static_cast<double>(heads.query * heads.size) *
+                       static_cast<double>(c10::elementSize(setting.type));
+  if (bytes <= static_cast<double>(*available)) return;
+  throw ConfigError(fmt::format("too large for this machine: {:.0f} tokens take {:.1f} GiB on each rank, which has {}. Take "
+                                "smaller --tokens, --heads or --head-size",
+                                longest, bytes / (1 << 30), human_bytes(static_cast<std::uint64_t>(*available))));
+}
+
 }  // namespace
 
 std::string Heads::name() const {
@@ -159,6 +174,7 @@ Setting make_setting(std::vector<std::string> words, const LaunchEnvironment& en
   setting.type = gpu ? at::kBFloat16 : at::kFloat;
   setting.options = parse(std::move(words), gpu);
   if (setting.options.help) return setting;
+  demand_memory_for(setting);
   setting.rendezvous = std::make_unique<Rendezvous>(rendezvous_options(environment, setting.options.peer_copies));
   std::vector<int> members;
   for (int rank = 0; rank < environment.world_size; ++rank) members.push_back(rank);

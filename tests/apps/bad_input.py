@@ -4,9 +4,12 @@ expected exit code, and nothing lost or half-written.
 
   bad_input.py BIN_FOLDER [NAME...]
 """
+import itertools
 import json
+import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -87,6 +90,49 @@ def global_batch(b):
 @case
 def all_faults_at_once_and_unknown_flag(b):
     b.demand(b.train(1, "--seq-lenght", 8, "--num-layers", -1), 2, r"--seq-length", r"num-layers")
+
+
+@case
+def sizes_that_no_machine_has(b):
+    others = itertools.cycle(["pretrain_gpt", "profile_cp", "verify_cp", "cp_demo_minimal"])
+    for flags in (["--hidden-size", 1000000000], ["--ffn-hidden-size", 2000000000], ["--kv-channels", 1 << 30],
+                  ["--num-layers", 1 << 30], ["--max-position-embeddings", 1 << 30, "--seq-length", 1 << 30],
+                  ["--micro-batch-size", 1 << 30, "--global-batch-size", 1 << 30], ["--vocab-size", (1 << 31) - 1],
+                  ["--padded-vocab-size", (1 << 31) - 128], ["--make-vocab-size-divisible-by", 1 << 30], ["--train-iters", 1 << 61]):
+        for program in ("check_cp_config", next(others)):
+            text = b.demand(b.run(program, *MODEL, *MOCK, "--position-embedding-type", "rope", *flags), 2,
+                            r"too large for any machine|divi|multiple", r"at most|divi|multiple")
+            assert "frame #" not in text and "bad_alloc" not in text, text
+    for flags in (["--seq-length", 10 ** 12], ["--vocab-size", 1 << 31], ["--hidden-size", 1 << 63]):
+        b.demand(b.run("pretrain_gpt", *MODEL, *MOCK, *flags), 2, re.escape(flags[0]), r"expected")
+
+
+# Within every limit, and no machine has it: said before anything is made, with a flag that helps.
+@case
+def models_larger_than_memory(b):
+    wide = ["--num-layers", 200, "--hidden-size", 65536, "--num-attention-heads", 64]
+    long = ["--position-embedding-type", "rope", "--seq-length", 1 << 27, "--max-position-embeddings", 1 << 27]
+    for flags, advice in ((wide, "--tensor-model-parallel-size"), (long, "--recompute-granularity full|--context-parallel-size"),
+                          (["--vocab-size", 1 << 27, "--hidden-size", 4096], "--hidden-size|--tensor-model-parallel-size")):
+        text = b.demand(b.train(2, *flags), 2, r"too large for this machine", r"free for each of 2 ranks", r"weights .*optimizer",
+                        advice)
+        assert "frame #" not in text and "building GPT" in text, text
+    b.demand(b.run("check_cp_config", *MODEL, *MOCK, *wide), 0, r"NOTE: that is more than any GPU holds", r"this machine has .* free, less than one rank needs",
+             r"--tensor-model-parallel-size")
+
+
+# Memory that is there when looked for and runs out later.
+@case
+def memory_that_runs_out(b):
+    def limited():
+        resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+
+    flags = ["--vocab-size", 262144, "--seq-length", 1536, "--max-position-embeddings", 1536, "--micro-batch-size", 1,
+             "--global-batch-size", 1]
+    text = b.demand(b.run("pretrain_gpt", *MODEL, *MOCK, *flags, preexec_fn=limited,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}), 1, r"may run out of memory", r"out of memory: .*asked for",
+                    r"activations", r"Flags that help: --")
+    assert "frame #" not in text and "Exception raised" not in text, text
 
 
 @case

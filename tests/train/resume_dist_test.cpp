@@ -65,6 +65,18 @@ std::vector<double> train_to(ToyTraining& run, std::int64_t last) {
   return losses;
 }
 
+class UnwrittenIsNan {
+ public:
+  UnwrittenIsNan() { set(true); }
+  ~UnwrittenIsNan() { set(false); }
+
+ private:
+  static void set(bool on) {
+    at::globalContext().setDeterministicAlgorithms(on, /*warn_only=*/true);
+    at::globalContext().setDeterministicFillUninitializedMemory(on);
+  }
+};
+
 // Runs of one test on the same corpus and checkpoint folder, numbered from `first_number` on: no two runs of
 // a test may have the same number.
 class Runs {
@@ -74,15 +86,17 @@ class Runs {
 
   std::string checkpoints() const { return folder_ / "checkpoints"; }
 
-  std::unique_ptr<ToyTraining> start(const Layout& layout, const std::string& flags) {
+  std::unique_ptr<ToyTraining> start(const Layout& layout, const std::string& flags, InitialValues values = InitialValues::drawn) {
     const Config config = toy_config(layout, folder_.corpus(), model_flags_ + ' ' + flags);
-    return std::make_unique<ToyTraining>(ranks_, number_++, config);
+    return std::make_unique<ToyTraining>(ranks_, number_++, config, CpAttentionOptions{}, values);
   }
   std::unique_ptr<ToyTraining> start_saving(const Layout& layout) {
     return start(layout, fmt::format("--save {} --save-interval {}", checkpoints(), kSavedStep));
   }
   std::unique_ptr<ToyTraining> resume(const Layout& layout, const std::string& flags = "") {
-    auto run = start(layout, fmt::format("--load {} {}", checkpoints(), flags));
+    // As training does: what the load does not write has no value, here NaN.
+    const UnwrittenIsNan nan;
+    auto run = start(layout, fmt::format("--load {} {}", checkpoints(), flags), InitialValues::waited_for);
     EXPECT_TRUE(load_checkpoint(run->job(), run->state()));
     return run;
   }

@@ -107,11 +107,12 @@ using LogicalTensors = std::map<std::string, at::Tensor>;
 class ToyTraining {
  public:
   // On all ranks of the test; `number` is another one for each run of one test. Collective.
-  ToyTraining(RankContext& ranks, int number, const Config& config, const CpAttentionOptions& attention = {})
-      : ToyTraining(config, environment(ranks), rendezvous(ranks.options(), number), attention) {}
+  ToyTraining(RankContext& ranks, int number, const Config& config, const CpAttentionOptions& attention = {},
+              InitialValues values = InitialValues::drawn)
+      : ToyTraining(config, environment(ranks), rendezvous(ranks.options(), number), attention, values) {}
 
   // In this process alone.
-  explicit ToyTraining(const Config& config) : ToyTraining(config, LaunchEnvironment{}, nullptr, {}) {}
+  explicit ToyTraining(const Config& config) : ToyTraining(config, LaunchEnvironment{}, nullptr, {}, InitialValues::drawn) {}
 
   const Job& job() const { return job_; }
   Assembly& parts() { return assembly_; }
@@ -138,9 +139,9 @@ class ToyTraining {
 
  private:
   ToyTraining(const Config& config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous,
-              const CpAttentionOptions& attention)
+              const CpAttentionOptions& attention, InitialValues values)
       : job_(config, std::move(environment), std::move(rendezvous)),
-        assembly_(job_, attention),
+        assembly_(job_, attention, values),
         data_(job_) {}
 
   static LaunchEnvironment environment(const RankContext& ranks) {

@@ -192,6 +192,7 @@ namespace ringtron {
 
 std::vector<std::string> sizes_beyond_limits(const Config& config) {
   constexpr std::int64_t kLayers = 1 << 14, kWidth = 1 << 20, kTokens = 1 << 28;
+  constexpr std::int64_t kSteps = std::int64_t{1} << 34;  // times a batch of any size they are samples in 64 bits
   const ModelConfig& m = config.model;
   const struct {
     const char* name;
@@ -209,6 +210,10 @@ std::vector<std::string> sizes_beyond_limits(const Config& config) {
       {"--max-position-embeddings", m.max_position_embeddings, kTokens},
       {"--seq-length x --micro-batch-size", std::int64_t{m.seq_length} * config.batch.micro_batch_size, kTokens},
       {"--global-batch-size", config.batch.global_batch_size, kTokens},
+      {"--train-iters", config.batch.train_iters, kSteps},
+      {"--train-samples", config.batch.train_samples, kSteps * kTokens},
+      {"--lr-decay-iters", config.optimizer.lr_decay_iters, kSteps},
+      {"--lr-warmup-iters", config.optimizer.lr_warmup_iters, kSteps},
   };
   std::vector<std::string> beyond;
   for (const auto& size : sizes) {
@@ -223,7 +228,7 @@ namespace {
 constexpr Rule kSizeRules[] = {
     {"--num-layers --hidden-size --ffn-hidden-size --num-attention-heads --kv-channels --num-query-groups --vocab-size "
      "--padded-vocab-size --make-vocab-size-divisible-by --max-position-embeddings --seq-length --micro-batch-size "
-     "--global-batch-size",
+     "--global-batch-size --train-iters --train-samples --lr-decay-iters --lr-warmup-iters",
      [](const RuleInput& in) { return !sizes_beyond_limits(in.resolved).empty(); },
      [](const RuleInput& in) {
        return fmt::format("too large for any machine: {}", join(sizes_beyond_limits(in.resolved), ", "));

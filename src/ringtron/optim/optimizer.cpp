@@ -6,6 +6,7 @@
 #include <string>
 
 #include "ringtron/base/check.h"
+#include "ringtron/parameter/initialize.h"
 
 namespace ringtron {
 namespace {
@@ -17,14 +18,17 @@ bool decays(const Parameter& parameter) {
 OptimizerState make_state(Parameter* parameter) {
   const at::Tensor value = parameter->value.detach();
   const bool own_main = value.scalar_type() != at::kFloat && value.scalar_type() != at::kDouble;
-  const at::Tensor main = own_main ? value.to(at::kFloat) : value;
-  return {parameter, main, at::zeros_like(main), at::zeros_like(main), decays(*parameter)};
+  const at::Tensor main = own_main ? at::empty_like(value, value.options().dtype(at::kFloat)) : value;
+  const OptimizerState state{parameter, main, at::empty_like(main), at::empty_like(main), decays(*parameter)};
+  for (const at::Tensor& tensor : {main, state.exp_avg, state.exp_avg_sq}) zero_padding(*parameter, tensor);
+  return state;
 }
 
 }  // namespace
 
-Optimizer::Optimizer(const ParameterList& parameters, AdamOptions options) : options_(options) {
+Optimizer::Optimizer(const ParameterList& parameters, AdamOptions options, InitialValues values) : options_(options) {
   for (Parameter* parameter : parameters) states_.push_back(make_state(parameter));
+  if (values == InitialValues::drawn) restart_from_parameters();
 }
 
 void Optimizer::step(double lr, double weight_decay, const at::Tensor& gradient_scale, const at::Tensor& skip) {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "ringtron/optim/adam.h"
-#include "ringtron/parameter/parameter.h"
+#include "ringtron/parameter/parameter_store.h"
 
 namespace ringtron {
 
@@ -28,8 +28,9 @@ struct OptimizerState {
 
 class Optimizer {
  public:
-  // The parameters hold their initial values, and outlive the optimizer.
-  Optimizer(const ParameterList& parameters, AdamOptions options);
+  // The parameters hold their initial values, and outlive the optimizer. With InitialValues::waited_for they do not yet, and main
+  // weights and moments have no values but in padding rows, until a loader writes them all or restart_from_parameters() is called.
+  Optimizer(const ParameterList& parameters, AdamOptions options, InitialValues values = InitialValues::drawn);
 
   // One step on Parameter::gradient times `gradient_scale` (one element, on the parameters' device); with `skip` 1 (see
   // adamw) only the count goes on. The gradients are of no use afterwards. InternalError if a parameter has no gradient of

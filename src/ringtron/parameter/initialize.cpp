@@ -134,4 +134,10 @@ void fill_constant(Parameter& parameter, double value) {
   parameter.value.fill_(value);
 }
 
+void zero_padding(const Parameter& parameter, const at::Tensor& tensor) {
+  if (parameter.padding_rows_here == 0) return;
+  const at::NoGradGuard no_grad;
+  tensor.narrow(0, tensor.size(0) - parameter.padding_rows_here, parameter.padding_rows_here).zero_();
+}
+
 }  // namespace ringtron

@@ -27,6 +27,7 @@ struct Parameter {
   // Rows of dim 0 that the model has; the rest, up to shard.global_shape[0], is padding that makes the shape divide. It
   // is zero, gets no gradient, stays zero, and is not saved. -1: no padding.
   std::int64_t real_rows = -1;
+  std::int64_t padding_rows_here = 0;  // how many of them this rank has: the last ones of `value`
 
   bool is_sharded() const { return shard.dim >= 0; }
 };

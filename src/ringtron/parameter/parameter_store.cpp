@@ -17,6 +17,22 @@ Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initia
   parameter.real_rows = real_rows;
   parameter.value = at::empty(parameter.shard.local_shape(options_.tp_size),
                               at::TensorOptions().dtype(options_.type).device(options_.device));
+  initials_.push_back(initial);
+  if (real_rows >= 0) {
+    RT_CHECK_EQ(parameter.shard.dim, 0, "the dim of a parameter with padding rows");
+    const std::int64_t rows = parameter.value.size(0);
+    parameter.padding_rows_here = rows - std::clamp<std::int64_t>(real_rows - rows * options_.tp_rank, 0, rows);
+  }
+  if (options_.values == InitialValues::drawn) {
+    draw(parameter, initial);
+  } else {
+    zero_padding(parameter, parameter.value);
+  }
+  parameter.value.requires_grad_(true);
+  return parameter;
+}
+
+void ParameterStore::draw(Parameter& parameter, const Initial& initial) const {
   switch (initial.kind) {
     case Initial::Kind::constant: fill_constant(parameter, initial.value); break;
     case Initial::Kind::normal:
@@ -26,14 +42,11 @@ Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initia
       fill_xavier_uniform(parameter, options_.seed, options_.tp_rank, options_.tp_size);
       break;
   }
-  if (real_rows >= 0) {
-    RT_CHECK_EQ(parameter.shard.dim, 0, "the dim of a parameter with padding rows");
-    const std::int64_t rows = parameter.value.size(0);
-    const std::int64_t kept = std::clamp<std::int64_t>(real_rows - rows * options_.tp_rank, 0, rows);
-    parameter.value.narrow(0, kept, rows - kept).zero_();
-  }
-  parameter.value.requires_grad_(true);
-  return parameter;
+  zero_padding(parameter, parameter.value);
+}
+
+void ParameterStore::draw() {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) draw(parameters_[i], initials_[i]);
 }
 
 ParameterList ParameterStore::all() {

@@ -12,6 +12,7 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/hash.h"
 #include "ringtron/base/text.h"
+#include "ringtron/train/memory/out_of_memory.h"
 
 namespace ringtron {
 namespace {
@@ -112,6 +113,7 @@ template <class Error>
     case internal::Failure::config: raise<ConfigError>(message, reported);
     case internal::Failure::io: raise<IoError>(message, reported);
     case internal::Failure::comm: raise<CommError>(message, reported);
+    case internal::Failure::memory: raise<OutOfMemory>(message, reported);
     default: raise<InternalError>(message, reported);
   }
 }
@@ -198,8 +200,9 @@ std::string describe_current_exception(Failure& failure) {
     failure = Failure::io;
     return e.what();
   } catch (const std::exception& e) {
-    failure = Failure::internal;
-    return e.what();
+    failure = is_out_of_memory(e) ? Failure::memory : Failure::internal;
+    const bool told = failure == Failure::internal || dynamic_cast<const OutOfMemory*>(&e) != nullptr;
+    return told ? plain_message(e) : fmt::format("out of memory: {}", allocation_asked_for(e));
   }
 }
 

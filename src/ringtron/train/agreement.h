@@ -42,7 +42,7 @@ struct ReportedElsewhere {
 };
 
 namespace internal {
-enum class Failure : std::int64_t { none, config, comm, io, internal };
+enum class Failure : std::int64_t { none, config, comm, io, internal, memory };
 // Throws if any rank failed.
 void share_failure(Communicator& world, Failure failure, const std::string& message);
 std::string describe_current_exception(Failure& failure);

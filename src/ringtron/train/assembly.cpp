@@ -37,9 +37,9 @@ LrSchedule make_schedule(const Config& config, std::int64_t train_iterations) {
   return LrSchedule(options);
 }
 
-ParameterStore::Options store_options(const Job& job) {
+ParameterStore::Options store_options(const Job& job, InitialValues values) {
   return {job.compute_type(), job.device(), job.config().precision.seed, job.parallel().tp_rank(),
-          job.parallel().tp_size()};
+          job.parallel().tp_size(), values};
 }
 
 BucketOptions bucket_options(const Config& config) {
@@ -59,16 +59,21 @@ std::int64_t iterations_of(const BatchConfig& batch) {
   return batch.train_iters > 0 ? batch.train_iters : batch.train_samples / batch.global_batch_size;
 }
 
-Assembly::Assembly(const Job& job, const CpAttentionOptions& attention)
-    : store_(store_options(job)),
+Assembly::Assembly(const Job& job, const CpAttentionOptions& attention, InitialValues values)
+    : store_(store_options(job, values)),
       transports_(layer_transports(job)),
       attention_(make_cp_attention(job.parallel().context(), make_batch_shape(job.config(), {})->sequence->layout,
                                    cp_attention_options(job.config(), attention))),
       model_(BuildContext{job.config(), job.parallel(), store_, job.tokenizer().vocab_size(), *attention_, transports_}),
       schedule_(make_schedule(job.config(), iterations_of(job.config().batch))),
-      optimizer_(store_.all(), adam_options(job.config().optimizer)),
+      optimizer_(store_.all(), adam_options(job.config().optimizer), values),
       state_{store_, optimizer_, schedule_, job.config(), {}, {}},
       reducer_(store_.all(), {job.parallel().data_context(), job.parallel().tensor()}, bucket_options(job.config())),
       step_(job, model_, state_, reducer_, *attention_) {}
+
+void Assembly::start_from_initial_values() {
+  store_.draw();
+  optimizer_.restart_from_parameters();
+}
 
 }  // namespace ringtron

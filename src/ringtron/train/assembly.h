@@ -20,11 +20,15 @@ std::int64_t iterations_of(const BatchConfig& batch);
 
 class Assembly {
  public:
-  // Weights are the initial ones. `job` outlives the assembly. Collective. Of `attention`, `deterministic` and
+  // Weights are the initial ones; with InitialValues::waited_for there are none, until load_checkpoint() has returned true
+  // or start_from_initial_values() is called. `job` outlives the assembly. Collective. Of `attention`, `deterministic` and
   // `hierarchical_a` do not count: the configuration says them.
-  explicit Assembly(const Job& job, const CpAttentionOptions& attention = {});
+  explicit Assembly(const Job& job, const CpAttentionOptions& attention = {}, InitialValues values = InitialValues::drawn);
   Assembly(const Assembly&) = delete;  // the parts refer to each other
   Assembly& operator=(const Assembly&) = delete;
+
+  // Draws the weights; the optimizer begins with them.
+  void start_from_initial_values();
 
   ParameterStore& store() { return store_; }
   const GptModel& model() const { return model_; }

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "ringtron/base/check.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/hash.h"
 #include "ringtron/base/log.h"
@@ -87,13 +88,17 @@ std::vector<std::string> tensor_faults(const CheckpointReader& reader, const Tra
 void read_into(CheckpointReader& reader, const std::string& name, const Parameter& parameter, const at::Tensor& target,
                const Job& job) {
   const at::ScalarType stored = *type_of(reader.tensor(name).dtype);
+  std::int64_t filled = 0;  // elements of `target`, which may have had no values before
   for (const LocalSlab& local : slabs_of(parameter, job)) {
     auto sizes = target.sizes().vec();
     sizes[static_cast<std::size_t>(local.slab.dim)] = local.slab.length;
     at::Tensor host = at::empty(sizes, at::TensorOptions().dtype(stored));
     reader.read_slice(name, local.slab, bytes_of(host));
     target.narrow(local.slab.dim, local.local_offset, local.slab.length).copy_(host);
+    filled += host.numel();
   }
+  const std::int64_t padding = parameter.padding_rows_here == 0 ? 0 : parameter.padding_rows_here * (target.numel() / target.size(0));
+  RT_CHECK_EQ(filled + padding, target.numel(), fmt::format("elements of {} that a checkpoint fills, and its padding", name));
 }
 
 void read_tensors(const Job& job, CheckpointReader& reader, TrainingState& state, bool with_optimizer) {

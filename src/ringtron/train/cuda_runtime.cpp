@@ -5,6 +5,7 @@
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
+#include <cuda_runtime.h>
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -61,6 +62,12 @@ DeviceMemory device_memory(at::Device device) {
   const auto all = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
   return {stats.allocated_bytes[all].current, stats.allocated_bytes[all].peak, stats.reserved_bytes[all].current,
           stats.reserved_bytes[all].peak};
+}
+
+std::int64_t free_device_memory(at::Device device) {
+  if (!device.is_cuda()) return 0;
+  std::size_t free = 0, total = 0;
+  return cudaMemGetInfo(&free, &total) == cudaSuccess ? static_cast<std::int64_t>(free) : 0;
 }
 
 }  // namespace ringtron

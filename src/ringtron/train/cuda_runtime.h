@@ -23,4 +23,7 @@ struct DeviceMemory {
 };
 DeviceMemory device_memory(at::Device device);  // all 0 on a CPU
 
+// Bytes of the GPU that no process has taken; 0 on a CPU.
+std::int64_t free_device_memory(at::Device device);
+
 }  // namespace ringtron

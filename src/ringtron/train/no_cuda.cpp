@@ -9,5 +9,6 @@ at::Device choose_device(const std::string&, int) { return at::kCPU; }
 void synchronize(at::Device) {}
 std::string device_name(at::Device) { return ""; }
 DeviceMemory device_memory(at::Device) { return {}; }
+std::int64_t free_device_memory(at::Device) { return 0; }
 
 }  // namespace ringtron

@@ -17,6 +17,8 @@
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/assembly.h"
 #include "ringtron/train/checkpoint_loader.h"
+#include "ringtron/train/memory/memory_check.h"
+#include "ringtron/train/memory/out_of_memory.h"
 #include "ringtron/train/output_folders.h"
 #include "ringtron/train/run_as_rank.h"
 #include "ringtron/train/trainer.h"
@@ -62,14 +64,17 @@ int train(const Job& job) {
     print_line("building GPT model ...");
   }
   const ParallelState& parallel = job.parallel();
-  Assembly assembly(job);
+  demand_memory(job);
+  // Weights that a checkpoint is about to replace are not drawn.
+  const bool loads = !config.checkpoint.load.empty();
+  Assembly assembly(job, {}, loads ? InitialValues::waited_for : InitialValues::drawn);
   if (parallel.dp_rank() == 0 && parallel.cp_rank() == 0) {
     print_line(" > number of parameters on (tensor, pipeline) model parallel rank ({}, {}): {}", parallel.tp_rank(),
                parallel.pp_rank(), assembly.store().local_elements());
   }
   if (const auto code = stopped_after(job, signals, "building the model")) return *code;
   signals.enter("loading the checkpoint");
-  if (!config.checkpoint.load.empty()) load_checkpoint(job, assembly.state());
+  if (loads && !load_checkpoint(job, assembly.state())) assembly.start_from_initial_values();
   saver.tell_other_runs(assembly.state());
   saver.warn_of_space(assembly.state(), iterations_of(config.batch));
   if (const auto code = stopped_after(job, signals, "loading the checkpoint")) return *code;
@@ -110,7 +115,12 @@ int start(int argc, char** argv) {
     }
   }
   const Job job(line.config, environment);
-  return train(job);
+  try {
+    return train(job);
+  } catch (const std::exception& error) {
+    if (is_out_of_memory(error)) rethrow_in_words(what_holds_memory(job));
+    throw;
+  }
 }
 
 }  // namespace

@@ -3,15 +3,21 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/memory/out_of_memory.h"
 
 namespace ringtron {
 
-// Returns body()'s exit code. An error that another rank reports becomes its exit code, without a second
-// message.
+// Returns body()'s exit code. An error that another rank reports becomes its exit code, without a second message. What LibTorch
+// throws becomes words.
 template <class Body>
 int run_as_rank(Body&& body) {
+  leave_out_stack_frames();
   try {
-    return body();
+    try {
+      return body();
+    } catch (const std::exception&) {
+      rethrow_in_words("A smaller --micro-batch-size, --seq-length or --hidden-size needs less; more ranks share the work");
+    }
   } catch (const ConfigError& e) {
     if (dynamic_cast<const ReportedElsewhere*>(&e) == nullptr) throw;
     return kExitUsage;

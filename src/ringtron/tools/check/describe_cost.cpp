@@ -238,7 +238,7 @@ Lines describe_parameters(const Config& config, int replicas) {
 void add_what_is_here(const Config& config, int replicas, std::int64_t peak, Lines& lines) {
   const int world_size = replicas * config.parallel.tensor_model_parallel_size;
   if (on_gpu(config) && peak > kLargestGpu) {
-    lines.push_back(fmt::format("NOTE: that is more than any GPU holds ({}). Less with {}", amount(kLargestGpu),
+    lines.push_back(fmt::format("NOTE: that is more than any GPU holds ({}). Flags that help: {}", amount(kLargestGpu),
                                 memory_advice(config, world_size, kLargestGpu)));
   }
   const std::optional<std::int64_t> available = memory_available();
@@ -247,7 +247,7 @@ void add_what_is_here(const Config& config, int replicas, std::int64_t peak, Lin
     lines.push_back(fmt::format("  on CPUs: this machine has {} free, room for {} such ranks", amount(*available),
                                 *available / std::max<std::int64_t>(peak, 1)));
   } else {
-    lines.push_back(fmt::format("  on CPUs: this machine has {} free, less than one rank needs. Less with {}", amount(*available),
+    lines.push_back(fmt::format("  on CPUs: this machine has {} free, less than one rank needs. Flags that help: {}", amount(*available),
                                 memory_advice(config, world_size, *available)));
   }
 }

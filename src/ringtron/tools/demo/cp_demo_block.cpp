@@ -10,6 +10,7 @@
 #include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/context_parallel/plan/batch_slice.h"
 #include "ringtron/data_parallel/gradient_reducer.h"
+#include "ringtron/models/memory_estimate.h"
 #include "ringtron/modules/attention_config.h"
 #include "ringtron/modules/transformer_layer.h"
 #include "ringtron/tools/demo/block_run.h"
@@ -17,6 +18,7 @@
 #include "ringtron/tools/verify/shrink_config.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/layer_transports.h"
+#include "ringtron/train/memory/memory_check.h"
 #include "ringtron/train/whole_tensor.h"
 
 namespace ringtron {
@@ -138,14 +140,25 @@ double tolerance_of(at::ScalarType type) {
   return type == at::kDouble ? 1e-10 : type == at::kFloat ? 1e-4 : 5e-2;
 }
 
+// What one rank of the block needs: there is no embedding, no loss and no optimizer.
+void demand_block_memory(const Job& job, int world_size, const char* where) {
+  Config config = job.config();
+  config.model.padded_vocab_size = 0;
+  const MemoryEstimate estimate = estimate_memory(config, world_size);
+  demand_bytes(job, estimate.state.weights + estimate.state.gradients + estimate.activations.layers,
+               fmt::format("the block {}, with its gradients and activations,", where));
+}
+
 }  // namespace
 
 bool show_block(const Job& job) {
   const Config& config = job.config();
+  demand_block_memory(job, job.environment().world_size, "of each rank");
   BlockRun expected;
   together(job.world(), [&] {
     if (!job.is_first_rank()) return;
     const Job alone(one_process(config), LaunchEnvironment{});
+    demand_block_memory(alone, 1, "in one process, which the ranks are compared with");
     expected = Block(alone).run();
   });
   const BlockRun got = Block(job).run();

@@ -28,6 +28,7 @@
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
 #include "ringtron/train/job.h"
+#include "ringtron/train/memory/memory_check.h"
 
 namespace ringtron {
 namespace {
@@ -119,7 +120,16 @@ class Profiler {
         attention_(cp_attention_options(job.config())) {
     const auto& sizes = job.config().parallel.hierarchical_context_parallel_sizes;
     if (!sizes.empty()) hierarchical_a_ = sizes[0];
+    demand_bytes(job, layer_bytes(), "attention of one layer, with its gradients,");
     transports_ = chosen_transports();
+  }
+
+  // Query, key, value and output, and the gradient of each; in the largest shard.
+  std::int64_t layer_bytes() const {
+    const AttentionShape& s = layer_.shape;
+    std::int64_t rows = 0;
+    for (int rank = 0; rank < layer_.layout().ranks(); ++rank) rows = std::max(rows, layer_.layout().local_length(rank));
+    return 2 * rows * s.samples * (s.heads + s.groups) * (s.key_size + s.value_size) * s.element_bytes;
   }
 
   // What is to be measured.

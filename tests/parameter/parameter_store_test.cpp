@@ -1,0 +1,49 @@
+// A store that waits for values draws none, and draws the same ones when asked to.
+#include "ringtron/parameter/parameter_store.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+namespace ringtron {
+namespace {
+
+// Memory that nobody has written reads as NaN.
+class UnwrittenIsNan {
+ public:
+  UnwrittenIsNan() { set(true); }
+  ~UnwrittenIsNan() { set(false); }
+
+ private:
+  static void set(bool on) {
+    at::globalContext().setDeterministicAlgorithms(on, /*warn_only=*/true);
+    at::globalContext().setDeterministicFillUninitializedMemory(on);
+  }
+};
+
+void add_some(ParameterStore& store) {
+  store.add("normal", ShardSpec{{8, 6}, 0}, Initial::normal(0.5));
+  store.add("uniform", ShardSpec{{4, 6}, 1}, Initial{Initial::Kind::xavier_uniform});
+  store.add("padded", ShardSpec{{8, 3}, 0}, Initial::normal(0.5), 5);
+  store.add("ones", ShardSpec{{7}}, Initial::constant(1.0));
+}
+
+TEST(ParameterStore, WaitsForValuesAndDrawsTheSameOnes) {
+  const UnwrittenIsNan nan;
+  for (const int rank : {0, 1}) {
+    ParameterStore drawn({.tp_rank = rank, .tp_size = 2}), waiting({.tp_rank = rank, .tp_size = 2, .values = InitialValues::waited_for});
+    add_some(drawn);
+    add_some(waiting);
+    const ParameterList expected = drawn.all(), got = waiting.all();
+    for (const Parameter* parameter : got) {
+      const std::int64_t padding = parameter->padding_rows_here;
+      EXPECT_EQ(padding, parameter->name == "padded" ? 3 * rank : 0);
+      const std::int64_t written = parameter->value.isfinite().sum().item<std::int64_t>();
+      EXPECT_EQ(written, padding * 3) << parameter->name << ": zeros of the padding";
+    }
+    waiting.draw();
+    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(got[i]->value.equal(expected[i]->value)) << got[i]->name;
+  }
+}
+
+}  // namespace
+}  // namespace ringtron

@@ -109,6 +109,14 @@ def a_signal_to_one_rank_in_an_evaluation(b):
 
 
 @case
+def a_smaller_batch_than_before_has_samples_to_the_end(b):
+    begun = b.run("--lr", "1e-3", "--train-iters", 4, "--eval-iters", 0, "--global-batch-size", 4, *b.saving(4))
+    assert begun.returncode == 0, begun.stderr
+    result = b.run("--lr", "1e-3", "--train-iters", 9, "--eval-iters", 0, "--load", b.save, "--override-opt-param-scheduler")
+    assert result.returncode == 0 and re.search(r"iteration +9/ +9 \| consumed samples: +26 ", result.stdout), result.stderr
+
+
+@case
 def a_signal_in_the_final_validation(b):
     result = b.until(send_at(r"after training is done", signal.SIGTERM), "--lr", "1e-3", "--train-iters", 4,
                      "--eval-iters", ENDLESS, *b.saving())

@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 #include "ringtron/config/config_text.h"
 #include "ringtron/config/parse.h"
 #include "ringtron/config/rule.h"
@@ -173,6 +175,15 @@ TEST(Resolve, RecomputeActivationsIsSelective) {
     EXPECT_THAT(recompute.modules, ElementsAre("core_attn"));
     EXPECT_FALSE(recompute.cp_keep_kv);
   }
+}
+
+TEST(Resolve, TellsOfALoadThatWasForgotten) {
+  const auto told = [](const std::vector<std::string>& words) {
+    const std::vector<Notice> notices = resolve(config_of(words), kExample1Ranks).notices;
+    return std::ranges::count_if(notices, [](const Notice& n) { return n.text.find("no effect without --load") != std::string::npos; });
+  };
+  EXPECT_EQ(told(example_1()), 0);
+  EXPECT_EQ(told(example_1_without("--load")), 1);  // --no-load-optim
 }
 
 TEST(Resolve, SaysWhatOfRecomputeHasNoEffect) {

@@ -181,7 +181,7 @@ TEST(LaunchEnvironment, Inconsistent) {
   EXPECT_THAT(complaint(with(kTorchrun, "RANK", "x")),
               testing::HasSubstr("RANK: expected a whole number, got \"x\""));
   EXPECT_THAT(complaint(with(kTorchrun, "RANK", "-1")), testing::HasSubstr("RANK"));
-  EXPECT_THAT(complaint(with(kTorchrun, "MASTER_PORT", "70000")), testing::HasSubstr("master port"));
+  EXPECT_THAT(complaint(with(kTorchrun, "MASTER_PORT", "70000")), testing::HasSubstr("MASTER_PORT: expected 1 to 65535, got 70000"));
   EXPECT_THAT(complaint(with(kTorchrun, "MASTER_PORT", "0")), testing::HasSubstr("MASTER_PORT"));
   for (const char* name : {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR"}) {
     EXPECT_THAT(complaint(without(kTorchrun, name)), testing::HasSubstr(name));

@@ -18,7 +18,7 @@ namespace {
 [[noreturn]] void fail(const char* what, const std::filesystem::path& path) {
   const int code = errno;
   const char* advice = code == ENOSPC || code == EDQUOT || code == EFBIG
-                           ? ". Free some space or choose another folder; nothing that was complete before is lost"
+                           ? ". Free some space or choose another folder"
                            : "";
   throw IoError(fmt::format("{} {}: {}{}", what, path.string(), std::strerror(code), advice));
 }

@@ -19,6 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// A million pieces have 200 MB. What is larger is not read into memory.
+constexpr std::uintmax_t kLargestManifest = std::uintmax_t{1} << 30;
+
 // "iter_0002000" -> 2000; also the name that a crash between two renames can leave behind
 // (checkpoint_writer.cpp). Other spellings of a number are not ours.
 std::optional<std::int64_t> iteration_of(std::string_view name) {
@@ -51,6 +54,11 @@ void demand_file(const fs::path& path) {
 Manifest read_manifest(const fs::path& checkpoint_folder) {
   const auto path = checkpoint_folder / kManifestName;
   demand_file(path);
+  std::error_code error;
+  const auto bytes = fs::file_size(path, error);
+  if (!error && bytes > kLargestManifest) {
+    throw CheckpointDamage(fmt::format("{} is no manifest: it has {} bytes", path.string(), bytes));
+  }
   return manifest_from_text(read_file(path), path);
 }
 

@@ -266,10 +266,12 @@ std::filesystem::path CheckpointWriter::move_standing_aside() {
     int number = 0;
     do aside = set_aside_path(save_folder_, iteration_, number++);
     while (is_taken(aside));
-    warn_line("{} is no checkpoint of this program's, but has the name of one: it is kept as {}", folder().string(),
-              aside.string());
   }
   files_.rename(folder(), aside);
+  if (aside != replaced_folder(save_folder_, iteration_)) {
+    warn_line("{} was no checkpoint of this program's, but had the name of one: it is kept as {}", folder().string(),
+              aside.string());
+  }
   return aside;
 }
 

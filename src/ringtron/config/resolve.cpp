@@ -107,6 +107,13 @@ void resolve_data(DataConfig& data, std::vector<Notice>& notices) {
   notices.push_back({Notice::Kind::warning, "--split is not given; the data is cut 969, 30, 1"});
 }
 
+// A --load that was forgotten.
+void tell_of_checkpoint(const CheckpointConfig& given, std::vector<Notice>& notices) {
+  if (!given.load.empty() || (!given.finetune && !given.no_load_optim)) return;
+  notices.push_back({Notice::Kind::warning, fmt::format("{} has no effect without --load: weights are drawn from the seed",
+                                                        given.finetune ? "--finetune" : "--no-load-optim")});
+}
+
 }  // namespace
 
 Resolved resolve(const Config& config, int world_size) {
@@ -116,6 +123,7 @@ Resolved resolve(const Config& config, int world_size) {
   resolve_training(out.config, world_size, out.notices);
   resolve_recompute(out.config.recompute, out.config.parallel.context_parallel_size, out.notices);
   resolve_data(out.config.data, out.notices);
+  tell_of_checkpoint(config.checkpoint, out.notices);
   return out;
 }
 

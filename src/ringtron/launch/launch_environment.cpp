@@ -214,7 +214,9 @@ void check_environment(const LaunchEnvironment& out) {
   check_below("local rank", out.local_rank, "the local world size", out.local_world_size);
   check_below("local world size", out.local_world_size, "the world size plus 1,", out.world_size + 1);
   check_below("local rank", out.local_rank, "the rank plus 1,", out.rank + 1);
-  check_below("master port", out.master_port, "65536, got", 65536);
+  if (out.master_port > 65535) {
+    throw ConfigError(fmt::format("MASTER_PORT: expected 1 to 65535, got {}", out.master_port));
+  }
   if (out.world_size > 1 && out.master_port == 0) {
     throw ConfigError(
         "MASTER_PORT: expected 1 to 65535 for several ranks, got 0; give all ranks the same free port");

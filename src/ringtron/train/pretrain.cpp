@@ -79,7 +79,7 @@ int train(const Job& job) {
   saver.warn_of_space(assembly.state(), iterations_of(config.batch));
   if (const auto code = stopped_after(job, signals, "loading the checkpoint")) return *code;
   signals.enter("opening the data");
-  const TrainingData data(job);
+  const TrainingData data(job, assembly.state().progress);
   if (job.is_first_rank()) print_line("done with setup ...");
   signals.start_up_is_done();
   Trainer trainer({job, data, assembly.state(), assembly.step(), saver, signals}, iterations_of(config.batch));

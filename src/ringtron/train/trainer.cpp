@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -79,7 +80,7 @@ void Trainer::train() {
                fmt::format("iteration {}", state.progress.iteration));
     }
     if (stop_.empty()) look_for_a_reason_to_stop();
-    if (stop_.empty()) save_if_due();
+    if (stop_.empty() && state.progress.iteration < train_iterations_) save_if_due();
   }
   save_the_rest();
   reporter_.write_points();
@@ -179,7 +180,7 @@ void Trainer::save_if_due() {
   if (!save_schedule_.is_due(iteration)) return;
   if (!try_to_save() && parts_.job.is_first_rank()) {
     warn_line("the save at iteration {} failed: {}. Training goes on and tries again at iteration {}", iteration,
-              save_problem_, save_schedule_.next_try());
+              save_problem_, std::min(save_schedule_.next_try(), train_iterations_));
   }
   reporter_.set_remark(save_schedule_.remark());
   signal_came();  // a save may take long

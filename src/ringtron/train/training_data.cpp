@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "ringtron/base/error.h"
@@ -12,6 +13,7 @@
 #include "ringtron/data/document_ends.h"
 #include "ringtron/data/mock_dataset.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/assembly.h"
 #include "ringtron/train/data_config.h"
 
 namespace ringtron {
@@ -58,12 +60,23 @@ std::string reset_flags(const DataConfig& data) {
   return join(flags, ", ");
 }
 
+// As Megatron-LM counts them. A run that goes on with a smaller global batch has consumed more than its iterations say, and needs
+// as many more.
+std::array<std::int64_t, kSplitCount> wanted_from(const Config& config, const Progress& progress) {
+  auto wanted = wanted_samples(config);
+  const std::int64_t to_come = std::max<std::int64_t>(iterations_of(config.batch) - progress.iteration, 0);
+  if (!config.batch.skip_train) {
+    wanted[0] = std::max(wanted[0], progress.consumed_train_samples + to_come * config.batch.global_batch_size);
+  }
+  return wanted;
+}
+
 }  // namespace
 
-TrainingData::TrainingData(const Job& job)
+TrainingData::TrainingData(const Job& job, const Progress& progress)
     : job_(job), vocab_size_(job.tokenizer().vocab_size()), end_of_document_(job.tokenizer().eod()) {
   const Config& config = job.config();
-  const auto wanted = wanted_samples(config);
+  const auto wanted = wanted_from(config, progress);
   if (job.is_first_rank()) {
     print_line("> building train, validation, and test datasets ...");
     print_line(" > datasets target sizes (minimum size):");

@@ -14,6 +14,7 @@
 #include "ringtron/tokenizer/tokenizer.h"
 #include "ringtron/train/batch_shape.h"
 #include "ringtron/train/job.h"
+#include "ringtron/train/progress.h"
 
 namespace ringtron {
 
@@ -21,7 +22,8 @@ class TrainingData {
  public:
   // Opens the corpora and builds or maps their indices. Collective; throws the same error on all ranks, also where a
   // rank has other data than the others. Rank 0 prints Megatron's lines about it, and what is left out.
-  explicit TrainingData(const Job& job);
+  // `progress`: where the run goes on.
+  explicit TrainingData(const Job& job, const Progress& progress = {});
 
   bool has(Split split) const { return datasets_[index(split)] != nullptr; }
 

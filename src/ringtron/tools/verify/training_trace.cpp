@@ -8,6 +8,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/train/assembly.h"
+#include "ringtron/train/memory/memory_check.h"
 #include "ringtron/train/training_data.h"
 #include "ringtron/train/whole_tensor.h"
 
@@ -95,6 +96,7 @@ void note_first(TraceDifference& out, const TracedStep& expected, const std::vec
 
 TrainingTrace trace_training(const Job& job, CpFault fault,
                              const std::function<void(int step)>& before_step) {
+  demand_memory(job);
   CpAttentionOptions attention;
   attention.fault = fault;
   attention.head_groups = kHeadGroups;

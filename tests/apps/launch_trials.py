@@ -129,12 +129,12 @@ def main():
     trials = {"start_up": start_up, "frozen": frozen, "threads": threads}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binaries", type=pathlib.Path)
-    parser.add_argument("names", nargs="*", choices=[*trials, []], default=list(trials))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(trials)}; all if none is named")
     parser.add_argument("--signals", type=int, default=9, help="runs of start_up")
     parser.add_argument("--longest", type=float, default=3.0, help="seconds over which they are spread")
     options = parser.parse_args()
     failed = 0
-    for name in options.names:
+    for name in options.names or trials:
         with tempfile.TemporaryDirectory(prefix="ringtron_launch_") as folder:
             faults = trials[name](options.binaries.resolve(), pathlib.Path(folder), options)
         failed += bool(faults)

@@ -204,6 +204,30 @@ TEST(Blend, WeightsArePythonsNumbersAboveZero) {
   }
 }
 
+TEST(Blend, TellsWhatIsWrongWithAWeight) {
+  Blended data;
+  const auto refused = [&](const std::vector<std::string>& path) -> std::string {
+    try {
+      data.open(path, Split::train);
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(refused({"1e308", "c0", "1e308", "c0"}), ::testing::HasSubstr("add up to more than"));
+  for (const char* weight : {"inf", "nan", "-Infinity", "1e999"}) {
+    EXPECT_THAT(refused({weight, "c0", "1", "c0"}), ::testing::HasSubstr("is not finite")) << weight;
+    EXPECT_THAT(refused({weight, "c0"}), ::testing::HasSubstr("Weight and prefix come in turn")) << weight;
+  }
+  EXPECT_THAT(refused({"50%", "c0", "50%", "c0"}), ::testing::HasSubstr("50% is read as a prefix"));
+  EXPECT_THAT(refused({"c0", "1", "c0", "1"}), ::testing::HasSubstr("1 is read as a prefix"));
+  EXPECT_THAT(refused({"1", "c0", "c0"}), ::testing::HasSubstr("Weight and prefix come in turn"));
+  EXPECT_THAT(refused({"1", "c0", "2"}), ::testing::HasSubstr("Weight and prefix come in turn"));
+  EXPECT_EQ(refused({"1e-320", "c0", "1", "c0"}), "");
+  ASSERT_EQ(data.left_out.size(), 1u);
+  EXPECT_THAT(data.left_out[0], ::testing::HasSubstr("worth less than one of 10 samples"));
+}
+
 TEST(Blend, WeightsAreAddedUpAsNumpyDoes) {
   // One ulp of a sum decides; 0.1 + ... + 0.1 of ten is 1 in eight sums side by side and less than 1 one by one.
   EXPECT_EQ(normalized(std::vector<double>(10, 0.1))[0], 0.1);

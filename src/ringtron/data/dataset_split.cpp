@@ -33,6 +33,16 @@ std::optional<double> parse_number(std::string_view text) {
   return value;
 }
 
+// "inf", "nan", "1e999": what float() reads, but no weight.
+bool is_beyond_numbers(std::string_view word) {
+  std::string text = lower(trim(word));
+  if (text.starts_with('+') || text.starts_with('-')) text.erase(0, 1);
+  if (text == "inf" || text == "infinity" || text == "nan") return true;
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc::result_out_of_range && end == text.data() + text.size() && !parse_number(text);
+}
+
 // numpy.sum of contiguous doubles: blocks of at most 128, eight sums side by side in each.
 double numpy_sum(std::span<const double> values) {
   constexpr std::size_t kBlock = 128, kLanes = 8;
@@ -53,6 +63,26 @@ double numpy_sum(std::span<const double> values) {
   }
   for (; i < n; ++i) sum += values[i];
   return sum;
+}
+
+// Weights that cannot be: not finite beside others that are numbers, not above 0, nothing beside the others.
+void check_weights(std::span<const std::string> words, std::span<const double> weights) {
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const std::string& word = words[2 * i];
+    if (is_beyond_numbers(word)) {
+      throw ConfigError(fmt::format("--data-path: the weight {} of {} is not finite. Give numbers such as 0.3 and 0.7", word,
+                                    words[2 * i + 1]));
+    }
+    if (!(weights[i] > 0)) {
+      throw ConfigError(
+          fmt::format("--data-path: expected weights above 0, got {} for {}. Leave out a corpus that is not to be read", word,
+                      words[2 * i + 1]));
+    }
+  }
+  if (std::isinf(numpy_sum(weights))) {
+    throw ConfigError(fmt::format("--data-path: the weights add up to more than a number of 64 bits holds, got \"{}\". Give "
+                                  "smaller ones of the same proportion", fmt::join(words, " ")));
+  }
 }
 
 std::array<double, kSplitCount> parse_shares(std::string_view split) {
@@ -121,33 +151,28 @@ std::array<std::int64_t, kSplitCount> wanted_samples(const TrainingLength& lengt
 
 Blend parse_blend(std::span<const std::string> words) {
   Blend blend;
-  int numbers = 0;
+  int numbers = 0, finite = 0;
   if (words.size() % 2 == 0) {
     for (std::size_t i = 0; i < words.size(); i += 2) {
       const auto weight = parse_number(words[i]);
-      numbers += weight ? 1 : 0;
+      numbers += weight || is_beyond_numbers(words[i]) ? 1 : 0;
+      finite += weight ? 1 : 0;
       blend.weights.push_back(weight.value_or(0));
       blend.prefixes.emplace_back(trim(words[i + 1]));
     }
   }
-  if (words.empty() || (numbers > 0 && numbers * 2 != static_cast<int>(words.size()))) {
+  if (words.empty() || (finite > 0 && numbers * 2 != static_cast<int>(words.size()))) {
     throw ConfigError(
         fmt::format("--data-path: expected one prefix, prefixes, or weight and prefix in turn (\"0.3 A 0.7 "
                     "B\"), got \"{}\"",
                     fmt::join(words, " ")));
   }
-  if (numbers == 0) {
+  if (finite == 0) {  // "inf A": a file may be called so
     blend = {};
     for (const std::string& word : words) blend.prefixes.emplace_back(trim(word));
     return blend;
   }
-  for (std::size_t i = 0; i < blend.weights.size(); ++i) {
-    if (!(blend.weights[i] > 0)) {
-      throw ConfigError(
-          fmt::format("--data-path: expected weights above 0, got {} for {}. Leave out a corpus that is not to be read",
-                      words[2 * i], blend.prefixes[i]));
-    }
-  }
+  check_weights(words, blend.weights);
   blend.weights = normalized(std::move(blend.weights));
   for (std::size_t i = 0; i < blend.weights.size(); ++i) {
     if (!(blend.weights[i] > 0)) {
@@ -156,6 +181,12 @@ Blend parse_blend(std::span<const std::string> words) {
     }
   }
   return blend;
+}
+
+bool looks_like_weight(std::string_view word) {
+  word = trim(word);
+  if (word.ends_with('%')) word.remove_suffix(1);
+  return parse_number(word) || is_beyond_numbers(word);
 }
 
 std::vector<double> normalized(std::vector<double> weights) {

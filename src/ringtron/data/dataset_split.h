@@ -54,8 +54,11 @@ struct Blend {
 };
 
 // Weights are what Python's float() reads. Throws ConfigError where some are numbers and some are not, and for a
-// weight that is not above 0.
+// weight that is not above 0 and finite.
 Blend parse_blend(std::span<const std::string> words);
+
+// "0.5", "50%", "inf": a word that is more likely meant as a weight than as a prefix.
+bool looks_like_weight(std::string_view word);
 
 // Each weight divided by the sum of all, which is added up in the order of numpy.sum: the last digit of a weight
 // can decide which corpus comes next.

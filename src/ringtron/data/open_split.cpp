@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
 #include "ringtron/data/blended_dataset.h"
 
 namespace ringtron {
@@ -19,10 +22,23 @@ struct SplitSource {
   bool whole = false;  // a path of its own, no --split
 };
 
+// parse_blend(), with a word for weights at the wrong place: they are prefixes then, of files that do not exist.
+Blend blend_of(const std::vector<std::string>& words) {
+  Blend blend = parse_blend(words);
+  for (const std::string& prefix : blend.prefixes) {
+    std::error_code error;
+    if (!looks_like_weight(prefix) || std::filesystem::exists(prefix + ".idx", error)) continue;
+    throw ConfigError(fmt::format("--data-path: {} is read as a prefix here, and there is no file {}.idx. Weight and prefix come "
+                                  "in turn, the weight first and a plain number (\"0.3 A 0.7 B\"), got \"{}\"",
+                                  excerpt(prefix), excerpt(prefix), fmt::join(words, " ")));
+  }
+  return blend;
+}
+
 // --data-path with --split, or a path of its own for each split.
 std::optional<SplitSource> source_of(const DataSources& sources, Split split) {
   if (!sources.data_path.empty()) {
-    return SplitSource{parse_blend(sources.data_path),
+    return SplitSource{blend_of(sources.data_path),
                        sources.split.empty() ? std::string(kDefaultSplit) : sources.split};
   }
   const auto& words = split == Split::train   ? sources.train_data_path
@@ -30,7 +46,7 @@ std::optional<SplitSource> source_of(const DataSources& sources, Split split) {
                                               : sources.test_data_path;
   if (words.empty()) return std::nullopt;
   const char* whole = split == Split::train ? "1,0,0" : split == Split::valid ? "0,1,0" : "0,0,1";
-  return SplitSource{parse_blend(words), whole, true};
+  return SplitSource{blend_of(words), whole, true};
 }
 
 // The part of one corpus that belongs to the split.
@@ -110,7 +126,22 @@ class SplitOpener {
       datasets.push_back(open_part(parts[i], wanted_of_corpus(wanted, weights[i])));
       size += wanted_of_corpus(wanted, weights[i], 0);
     }
-    return std::make_unique<BlendedDataset>(std::move(datasets), std::move(weights), size);
+    auto blended = std::make_unique<BlendedDataset>(std::move(datasets), weights, size);
+    if (split_ == Split::train) tell_of_small_weights(parts, weights, wanted, *blended);
+    return blended;
+  }
+
+  // The order is Megatron's all the same: it may take one sample, or none.
+  void tell_of_small_weights(const std::vector<Part>& parts, const std::vector<double>& weights, std::int64_t wanted,
+                             const BlendedDataset& blended) const {
+    if (!observer_.left_out) return;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      if (weights[i] * static_cast<double>(wanted) >= 1) continue;
+      const auto taken = std::ranges::count(blended.index().dataset, static_cast<std::int16_t>(i));
+      observer_.left_out(fmt::format("{}: the weight of {} ({:.4g} of 1) is worth less than one of {} samples; {} {} read of it",
+                                     split_name(split_), parts[i].corpus->prefix(), weights[i], wanted, taken,
+                                     taken == 1 ? "is" : "are"));
+    }
   }
 
   std::unique_ptr<Dataset> open_by_size(const std::vector<Part>& parts, std::int64_t wanted) const {

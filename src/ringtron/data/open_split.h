@@ -27,7 +27,8 @@ struct DataSources {
 struct SplitObserver {
   // Each corpus that was opened.
   std::function<void(const std::string& prefix, const GptDataset& dataset)> opened;
-  // A sentence about a corpus that is left out, because it has nothing for this split.
+  // A sentence about a corpus that is left out, because it has nothing for this split, or (training)
+  // whose weight is worth less than one sample.
   std::function<void(const std::string& sentence)> left_out;
 };
 

@@ -110,7 +110,14 @@ TEST(Option, ReadsEachTypeAndRefusesTheRest) {
   EXPECT_FALSE(config.model.add_bias_linear);
 
   EXPECT_EQ(set("--num-layers", {"1e3"}), "expected a whole number, got '1e3'");
-  EXPECT_EQ(set("--num-layers", {"5000000000"}), "expected a whole number, got '5000000000'");
+  EXPECT_EQ(set("--num-layers", {"5000000000"}), "expected at most 2147483647, got 5000000000");
+  EXPECT_EQ(set("--num-layers", {"+5000000000"}), "expected at most 2147483647, got +5000000000");
+  EXPECT_EQ(set("--num-layers", {"-5000000000"}), "expected at least 1, got -5000000000");
+  EXPECT_EQ(set("--num-layers", {"5000000000x"}), "expected a whole number, got '5000000000x'");
+  EXPECT_EQ(set("--train-samples", {"9223372036854775808"}),
+            "expected at most 9223372036854775807, got 9223372036854775808");
+  EXPECT_EQ(set("--hierarchical-context-parallel-sizes", {"2", "99999999999"}),
+            "expected at most 2147483647, got 99999999999");
   EXPECT_EQ(set("--num-layers", {""}), "expected a whole number, got ''");
   EXPECT_EQ(set("--num-layers", {"0"}), "expected at least 1, got 0");
   EXPECT_EQ(set("--lr", {"nan"}), "expected a finite number, got 'nan'");

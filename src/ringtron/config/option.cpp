@@ -5,6 +5,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <type_traits>
 
 #include "ringtron/base/check.h"
@@ -64,11 +65,29 @@ Fault check_word(const Limits& limits, const std::string& value) {
   return fmt::format("expected {}{}, got '{}'", words.size() > 1 ? "one of " : "", join(words, ", "), excerpt(value));
 }
 
+// For a whole number with more digits than T holds.
+template <class T>
+Fault beyond_type(const Limits& limits, const std::string& text) {
+  const bool negative = text.starts_with('-');
+  const bool limited = negative ? limits.at_least || limits.above : limits.at_most || limits.below;
+  if (limited) return fmt::format("expected {}, got {}", limits_text(limits), excerpt(text));
+  return negative ? fmt::format("expected at least {}, got {}", std::numeric_limits<T>::min(), excerpt(text))
+                  : fmt::format("expected at most {}, got {}", std::numeric_limits<T>::max(), excerpt(text));
+}
+
+bool is_whole_number(std::string_view text) {
+  if (text.starts_with('-') || text.starts_with('+')) text.remove_prefix(1);
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 template <class T>
 Fault set_number(const Limits& limits, const std::string& text, T& field) {
   T value{};
   if (!parse_number(text, value)) {
     constexpr bool kFloating = std::is_floating_point_v<T>;
+    if constexpr (!kFloating) {
+      if (is_whole_number(text)) return beyond_type<T>(limits, text);
+    }
     return fmt::format("expected {}, got '{}'", kFloating ? "a finite number" : "a whole number", excerpt(text));
   }
   if (Fault fault = check_number(limits, static_cast<double>(value))) return fault;

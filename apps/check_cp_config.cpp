@@ -2,7 +2,7 @@
 // it.
 #include "ringtron/tools/check/check_cp_config.h"
 #include "ringtron/base/error.h"
-#include "ringtron/base/log.h"
+#include "ringtron/base/result_line.h"
 #include "ringtron/config/parse.h"
 #include "ringtron/launch/launch_environment.h"
 
@@ -13,7 +13,7 @@ int main(int argc, char** argv) {
     const int launched = environment.launcher == ringtron::Launcher::alone ? 0 : environment.world_size;
     const ringtron::CheckOutcome outcome =
         ringtron::check_cp_config(ringtron::arguments(argc, argv), launched);
-    if (environment.rank == 0) ringtron::print_line(outcome.text);
+    if (environment.rank == 0) ringtron::print_result(outcome.text);
     return outcome.exit_code;
   });
 }

@@ -4,15 +4,20 @@
 
 #include <CLI/CLI.hpp>
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <cstdint>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/result_line.h"
 #include "ringtron/base/text.h"
 
 namespace ringtron {
@@ -33,6 +38,25 @@ inline std::vector<std::string> with_dashes(int argc, char** argv) {
   return args;
 }
 
+// CLI11's own ranges speak of the limits of their type.
+inline CLI::Validator at_least(std::int64_t least) {
+  return CLI::Validator(
+      [least](const std::string& given) {
+        std::int64_t value = 0;
+        const bool read = CLI::detail::lexical_cast(given, value);
+        return read && value >= least ? std::string() : fmt::format("expected at least {}, got {}", least, excerpt(given, 60));
+      },
+      "");
+}
+
+// Prints CLI11's --help; throws IoError if that cannot be written.
+inline int print_help(const CLI::App& app, const CLI::Success& asked) {
+  std::ostringstream text;
+  const int code = app.exit(asked, text, text);
+  print_result(trim(text.str()));
+  return code;
+}
+
 // Fills what `app` declares, then runs the tool: run() returns the exit code. --help prints and returns
 // without it. Throws ConfigError for a line that the tool does not understand.
 template <class Run>
@@ -40,7 +64,7 @@ int parse_and_run(CLI::App& app, int argc, char** argv, Run run) {
   try {
     app.parse(with_dashes(argc, argv));
   } catch (const CLI::Success& e) {
-    return app.exit(e);
+    return print_help(app, e);
   } catch (const CLI::ParseError& e) {
     throw ConfigError(excerpt(e.what(), 400) + ". See --help");
   }
@@ -50,16 +74,32 @@ int parse_and_run(CLI::App& app, int argc, char** argv, Run run) {
 // Set by a signal that asks to end; a signal handler can reach nothing else.
 inline std::atomic<bool> interrupted = false;
 
-// From now on Ctrl-C, SIGTERM and a lost terminal set `interrupted`, so that the tool can tidy up; the second of a kind ends
-// it at once. A signal that is ignored, as under nohup, stays so. A closed pipe or a file over its limit is an error of
+// When the first such signal came, in ns of the monotonic clock; 0: none.
+inline std::atomic<std::int64_t> interrupted_at = 0;
+static_assert(std::atomic<std::int64_t>::is_always_lock_free);
+
+// Sets `interrupted`. One that comes a second after the first, or later, ends the process at once. Launchers (timeout, Slurm)
+// signal the process and then its group, so that one wish arrives twice.
+inline void note_interrupt(int number) {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  const std::int64_t at = static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+  std::int64_t first = 0;
+  interrupted = true;
+  if (interrupted_at.compare_exchange_strong(first, at) || at - first < 1'000'000'000) return;
+  std::signal(number, SIG_DFL);
+  std::raise(number);
+}
+
+// From now on Ctrl-C, SIGTERM and a lost terminal set `interrupted`, so that the tool can tidy up; another one a second later
+// ends it at once. A signal that is ignored, as under nohup, stays so. A closed pipe or a file over its limit is an error of
 // the write, not a death that leaves files behind.
 inline void end_tidily() {
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction action {}, before {};
     ::sigaction(number, nullptr, &before);
     if (before.sa_handler == SIG_IGN) continue;
-    action.sa_handler = [](int) { interrupted = true; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    action.sa_handler = note_interrupt;
     ::sigaction(number, &action, nullptr);
   }
   // A file that is opened later must not become standard output.

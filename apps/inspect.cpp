@@ -3,8 +3,9 @@
 
 #include <variant>
 
+#include "command_line.h"
 #include "ringtron/base/error.h"
-#include "ringtron/base/log.h"
+#include "ringtron/base/result_line.h"
 #include "ringtron/base/text.h"
 #include "ringtron/checkpoint/describe_checkpoint.h"
 #include "ringtron/config/parse.h"
@@ -38,7 +39,7 @@ struct Flags {
 
 void declare_data(CLI::App& app, Flags& flags) {
   app.add_option("--samples", flags.samples, "Print the first N samples of a split, as training consumes them")
-      ->check(CLI::PositiveNumber.description(""));
+      ->check(at_least(1));
   app.add_option("--which", flags.which, "train, valid or test")
       ->check(CLI::IsMember({"train", "valid", "test"}).description(""))->capture_default_str();
   app.add_option("--format", flags.format, "text: ids and text; json: one object a line, ids only")
@@ -51,20 +52,20 @@ int inspect_data(std::vector<std::string> words, const Flags& flags) {
   if (!words.empty() && !words[0].starts_with("-")) words.insert(words.begin(), "--data-path");
   const auto line = parse(words);
   if (const auto* help = std::get_if<HelpText>(&line)) {
-    print_line(help->text);
+    print_result(help->text);
     return kExitOk;
   }
   const Config& config = std::get<CommandLine>(line).config;
   if (flags.samples > 0) {
     const Split split = flags.which == "train" ? Split::train : flags.which == "valid" ? Split::valid : Split::test;
     const SampleFormat format = flags.format == "json" ? SampleFormat::json : SampleFormat::text;
-    print_samples(config, {split, flags.samples, format}, [](const std::string& text) { print_line(text); });
+    print_samples(config, {split, flags.samples, format}, [](const std::string& text) { print_result(text); });
     return kExitOk;
   }
   if (config.data.data_path.empty()) {
     throw ConfigError("expected the PREFIX of PREFIX.bin and PREFIX.idx behind `inspect data`, got none. See --help");
   }
-  for (const std::string& prefix : parse_blend(config.data.data_path).prefixes) print_line(describe_corpus(prefix));
+  for (const std::string& prefix : parse_blend(config.data.data_path).prefixes) print_result(describe_corpus(prefix));
   return kExitOk;
 }
 
@@ -83,16 +84,16 @@ int main(int argc, char** argv) {
     try {
       app.parse(argc, argv);
     } catch (const CLI::Success& e) {
-      return app.exit(e);
+      return print_help(app, e);
     } catch (const CLI::ParseError& e) {
       throw ConfigError(excerpt(e.what(), 400) + ". See --help");
     }
     if (*data) return inspect_data(data->remaining(), flags);
     if (*checkpoint) {
-      print_line(describe_checkpoint(flags.checkpoint));
+      print_result(describe_checkpoint(flags.checkpoint));
       return kExitOk;
     }
-    print_line(app.help());
+    print_result(app.help());
     return kExitUsage;
   });
 }

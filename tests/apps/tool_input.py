@@ -94,7 +94,8 @@ def tools_that_are_ended_leave_nothing(b):
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         run = start()
-        run.send_signal(number)
+        for _ in range(3):  # timeout and Slurm signal the process and then its group
+            run.send_signal(number)
         said = run.communicate()[0]
         assert run.returncode == 1 and "nothing was written" in said, f"{number}: {run.returncode} {said}"
         assert not list(prefix.parent.iterdir()), list(prefix.parent.iterdir())
@@ -106,6 +107,16 @@ def tools_that_are_ended_leave_nothing(b):
     line[2] = str(b.folder / "t.txt")
     b.demand(subprocess.run(line, capture_output=True, text=True, timeout=120), 0)
     assert sorted(p.suffix for p in prefix.parent.iterdir()) == [".bin", ".idx"], list(prefix.parent.iterdir())
+
+
+@case
+def results_that_cannot_be_printed(b):
+    for program in (("inspect",), ("inspect", "--help"), ("preprocess_data", "--help"), ("train_tokenizer", "--help"),
+                    ("ringrun", "--help"), ("check_cp_config",)):
+        with open("/dev/full", "w") as full:
+            run = subprocess.run([str(b.binaries / program[0]), *program[1:]], stdout=full, stderr=subprocess.PIPE, text=True)
+        assert run.returncode == 1 and "No space left" in run.stderr and "log lines" not in run.stderr, f"{program}: {run}"
+    b.demand(b.run("inspect", "data", "x", "--samples", -1), 2, r"expected at least 1, got -1")
 
 
 if __name__ == "__main__":

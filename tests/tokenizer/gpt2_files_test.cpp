@@ -13,7 +13,9 @@
 namespace ringtron {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class Gpt2Files : public ::testing::Test {
  protected:
@@ -58,9 +60,9 @@ TEST_F(Gpt2Files, ReadWhatWasWritten) {
 }
 
 TEST_F(Gpt2Files, WindowsLineEndsAreFine) {
-  write_file_atomically(merges_, "\xef\xbb\xbf#version: 0.2\r\na b\r\n");
+  write_file_atomically(merges_, "\xef\xbb\xbf#version: 0.2\r\na b\r\nĠ ab\r\n");
   EXPECT_EQ(error(), "none");
-  write_file_atomically(merges_, "#version: 0.2\r\na b\r\n");
+  write_file_atomically(merges_, "#version: 0.2\r\na b\r\nĠ ab\r\n");
   EXPECT_EQ(error(), "none");
 }
 
@@ -71,7 +73,9 @@ TEST_F(Gpt2Files, Missing) {
 
 TEST_F(Gpt2Files, NotJson) {
   write_file_atomically(vocab_, "{\"a\": ");
-  EXPECT_THAT(error(), HasSubstr("expected JSON"));
+  EXPECT_THAT(error(), AllOf(HasSubstr("expected JSON"), HasSubstr("cut off or no JSON, at byte 7"), Not(HasSubstr("exception"))));
+  write_file_atomically(vocab_, "");
+  EXPECT_THAT(error(), HasSubstr("the file is empty"));
   write_file_atomically(vocab_, "[1, 2]");
   EXPECT_THAT(error(), HasSubstr("got array"));
 }
@@ -152,6 +156,35 @@ TEST_F(Gpt2Files, LongTokensAreCutInMessages) {
   edit_vocabulary([&](auto& v) { v.erase(filler); });
   write_file_atomically(merges_, "#version: 0.2\na " + filler + "\n");
   EXPECT_LT(error().size(), 600u);
+}
+
+TEST_F(Gpt2Files, MergesThatWereCutOffOrComeTwice) {
+  const std::string merges = read_file(merges_);
+  write_file_atomically(merges_, "#version: 0.2\na b\n");
+  EXPECT_THAT(error(), AllOf(HasSubstr("1 merges"), HasSubstr("of 259 tokens has 1 tokens that no merge makes"),
+                             HasSubstr("'Ġab', id 257"), HasSubstr(vocab_.string()), HasSubstr(merges_.string())));
+  write_file_atomically(merges_, "#version: 0.2\n");
+  EXPECT_THAT(error(), HasSubstr("2 tokens that no merge makes"));
+  write_file_atomically(merges_, merges + "a b\n");
+  EXPECT_THAT(error(), HasSubstr("'a b' comes twice, as merge 1 and as merge 3"));
+}
+
+TEST_F(Gpt2Files, ALongFileOfMergesThatLacksOnlyItsLast) {
+  BpeTrainer trainer;
+  for (int i = 0; i < 2000; ++i) trainer.add(std::to_string(i * 7919) + " ");
+  write_gpt2_files(trainer.train({.vocab_size = 700, .min_count = 1}), vocab_, merges_);
+  EXPECT_EQ(error(), "none");
+  std::string merges = read_file(merges_);
+  merges.pop_back();
+  write_file_atomically(merges_, merges.substr(0, merges.rfind('\n') + 1));
+  EXPECT_THAT(error(), HasSubstr("1 tokens that no merge makes"));
+}
+
+TEST_F(Gpt2Files, AddedTokensNeedNoMerge) {
+  edit_vocabulary([](auto& v) {
+    for (const char* token : {"<pad>", "<|im_start|>", "[MASK]", "two words"}) v[token] = v.size();
+  });
+  EXPECT_EQ(error(), "none");
 }
 
 TEST_F(Gpt2Files, DevicesAndPipesAreRefused) {

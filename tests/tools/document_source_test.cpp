@@ -88,14 +88,18 @@ TEST_F(DocumentSourceTest, WhatIsNoTextIsRefusedIfNamedAndLeftOutOfFolders) {
   const std::vector<std::pair<const char*, std::string>> files = {{"pretty.json", "{\n \"text\": 1\n}"},
                                                                   {"list.json", "[{\"text\":\"x\"}]"},
                                                                   {"utf16.txt", "\xff\xfex"},
+                                                                  {"utf32.txt", std::string("\xff\xfe\0\0x\0\0\0", 8)},
                                                                   {"picture", std::string("a\0b", 3)}};
   for (const auto& [name, content] : files) {
     write(name, content);
     EXPECT_THAT(error(name), HasSubstr("expected")) << name;
   }
+  EXPECT_THAT(error("utf32.txt"), HasSubstr("iconv -f UTF-32 "));
   write("good.txt", "good");
   EXPECT_THAT(read({folder_.path().string()}), ElementsAre("good"));
   EXPECT_EQ(told_.size(), files.size());
+  write("utf32be.txt", std::string("\0\0\xfe\xff\0\0\0x", 8));
+  EXPECT_THAT(error("utf32be.txt"), HasSubstr("iconv -f UTF-32 "));
 }
 
 TEST_F(DocumentSourceTest, OtherCompressionsAreRefusedBeforeAnythingIsRead) {

@@ -10,6 +10,9 @@
 #include <cstring>
 #include <string>
 
+#include "ringtron/base/error.h"
+#include "ringtron/base/result_line.h"
+
 namespace ringtron {
 namespace {
 
@@ -55,6 +58,14 @@ void print_line(std::string_view line) {
   tell_lost();
   const std::string text = std::string(line) + "\n";
   if (write_line(STDOUT_FILENO, text) != text.size()) note_lost(errno);
+}
+
+void print_result(std::string_view text) {
+  std::fflush(stdout);
+  const std::string whole = std::string(text) + "\n";
+  if (write_line(STDOUT_FILENO, whole) == whole.size()) return;
+  throw IoError(fmt::format("standard output cannot be written ({}): what was asked for is not printed, or only in part",
+                            std::strerror(errno)));
 }
 
 void warn_line(std::string_view line) { write_line(STDERR_FILENO, fmt::format("WARNING: {}\n", line)); }

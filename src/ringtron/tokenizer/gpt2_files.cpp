@@ -85,7 +85,10 @@ json parse_vocabulary(const std::filesystem::path& path) {
   try {
     document = json::parse(content);
   } catch (const json::exception& e) {
-    refuse(fmt::format("expected JSON, {}", excerpt(e.what(), 200)));
+    const auto* syntax = dynamic_cast<const json::parse_error*>(&e);
+    if (content.empty()) refuse("expected JSON, but the file is empty");
+    if (syntax == nullptr) refuse("expected JSON, but a number in it is out of range");
+    refuse(fmt::format("expected JSON, but the file is cut off or no JSON, at byte {} of {}", syntax->byte, content.size()));
   }
   if (!document.is_object() || document.empty()) {
     refuse(fmt::format("expected an object {{\"token\": id, ...}}, got {}",
@@ -160,6 +163,51 @@ std::int32_t find_part(const IdOfToken& ids, const std::string& token, const std
   return found->second;
 }
 
+void refuse_second(const BpeModel& model, const std::filesystem::path& path) {
+  std::unordered_map<std::uint64_t, std::size_t> rank_of_pair;
+  for (std::size_t rank = 0; rank < model.merges.size(); ++rank) {
+    const BpeMerge& merge = model.merges[rank];
+    const std::uint64_t pair = static_cast<std::uint64_t>(merge.left) << 32 | static_cast<std::uint32_t>(merge.right);
+    const auto [first, is_new] = rank_of_pair.emplace(pair, rank);
+    if (is_new) continue;
+    throw ConfigError(fmt::format("--merge-file {}: expected each merge once, but '{} {}' comes twice, as merge {} and as merge {}. "
+                                  "Is the file whole, or put together of several?",
+                                  excerpt(path.string(), 200), excerpt(printable_from_bytes(model.tokens[merge.left]), 60),
+                                  excerpt(printable_from_bytes(model.tokens[merge.right]), 60), first->second + 1, rank + 1));
+  }
+}
+
+// A token that someone added, which no merge has to make: "<|name|>", "<pad>", "[CLS]".
+bool looks_added(const std::string& token) {
+  if (!bytes_from_printable(token)) return true;
+  return token.size() > 2 && ((token.front() == '<' && token.back() == '>') || (token.front() == '[' && token.back() == ']'));
+}
+
+// Of a merges.txt that was cut off between two lines nothing else tells: the text would get other ids. Tokens that were added to
+// a vocabulary are made by no merge either; they are few, and stand behind the end of text or have a name in brackets.
+void demand_makers(const IdOfToken& ids, const std::filesystem::path& vocab_file, const std::filesystem::path& merge_file,
+                   const BpeModel& model) {
+  std::vector<bool> made(model.tokens.size(), false);
+  for (const std::int32_t id : model.id_of_byte) made[id] = true;
+  for (const BpeMerge& merge : model.merges) made[merge.result] = true;
+  const std::int32_t last_made = model.merges.empty() ? -1 : model.merges.back().result;
+  std::int64_t missing = 0;
+  bool goes_on = false;  // behind the last merge's token, where the next merge's would be
+  std::pair<std::int32_t, const std::string*> first{-1, nullptr};
+  for (const auto& [token, id] : ids) {
+    if (made[id] || looks_added(token)) continue;
+    ++missing;
+    goes_on = goes_on || (id > last_made && id < model.end_of_text);
+    if (first.second == nullptr || id < first.first) first = {id, &token};
+  }
+  const std::int64_t merged = std::ssize(model.merges);
+  if (missing == 0 || (!goes_on && missing * 100 < merged + missing)) return;
+  throw ConfigError(fmt::format("--merge-file {}: {} merges, but --vocab-file {} of {} tokens has {} tokens that no merge makes (the first "
+                                "is '{}', id {}). Is the merges file cut off, or of another vocabulary? Pass the two that were made together",
+                                excerpt(merge_file.string(), 200), merged, excerpt(vocab_file.string(), 200), model.tokens.size(),
+                                missing, excerpt(*first.second, 60), first.first));
+}
+
 void read_merges(const IdOfToken& ids, const std::filesystem::path& path, BpeModel& model) {
   const std::string content = read_option_file("--merge-file", path);
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
@@ -202,6 +250,8 @@ BpeModel read_gpt2_files(const std::filesystem::path& vocab_file, const std::fil
   const IdOfToken ids = read_ids(parse_vocabulary(vocab_file), vocab_file);
   BpeModel model = make_vocabulary(ids, vocab_file);
   read_merges(ids, merge_file, model);
+  refuse_second(model, merge_file);
+  demand_makers(ids, vocab_file, merge_file, model);
   return model;
 }
 

@@ -40,9 +40,12 @@ bool begins_object(std::string_view head) {
 }
 
 // What a file is by its name and first bytes.
-enum class Kind { json_lines, text, other_json, binary, utf16 };
+enum class Kind { json_lines, text, other_json, binary, utf16, utf32 };
 
 Kind kind_of(const std::string& path, std::string_view head) {
+  using namespace std::string_view_literals;
+  // UTF-32's mark begins with UTF-16's.
+  if (head.starts_with("\xff\xfe\0\0"sv) || head.starts_with("\0\0\xfe\xff"sv)) return Kind::utf32;
   if (head.starts_with("\xff\xfe") || head.starts_with("\xfe\xff")) return Kind::utf16;
   if (head.starts_with(kByteOrderMark)) head.remove_prefix(kByteOrderMark.size());
   const std::string extension = extension_below_gz(path);
@@ -200,6 +203,8 @@ bool DocumentSource::open_next() {
   switch (reader->kind()) {
     case Kind::utf16:
       return pass_over(file, "expected UTF-8, got UTF-16. Convert it: iconv -f UTF-16 -t UTF-8 FILE");
+    case Kind::utf32:
+      return pass_over(file, "expected UTF-8, got UTF-32. Convert it: iconv -f UTF-32 -t UTF-8 FILE");
     case Kind::binary:
       return pass_over(file, "expected text, got a binary file (a zero byte among the first 8192)");
     case Kind::other_json:

@@ -49,7 +49,8 @@ void declare_data(CLI::App& app, Flags& flags) {
 }
 
 int inspect_data(std::vector<std::string> words, const Flags& flags) {
-  if (!words.empty() && !words[0].starts_with("-")) words.insert(words.begin(), "--data-path");
+  const bool plain = !words.empty() && !words[0].starts_with("-");
+  if (plain) words.insert(words.begin(), "--data-path");
   const auto line = parse(words);
   if (const auto* help = std::get_if<HelpText>(&line)) {
     print_result(help->text);
@@ -65,7 +66,8 @@ int inspect_data(std::vector<std::string> words, const Flags& flags) {
   if (config.data.data_path.empty()) {
     throw ConfigError("expected the PREFIX of PREFIX.bin and PREFIX.idx behind `inspect data`, got none. See --help");
   }
-  for (const std::string& prefix : parse_blend(config.data.data_path).prefixes) print_result(describe_corpus(prefix));
+  const Blend blend = parse_blend(config.data.data_path, plain ? "PREFIX" : "--data-path");
+  for (const std::string& prefix : blend.prefixes) print_result(describe_corpus(prefix));
   return kExitOk;
 }
 

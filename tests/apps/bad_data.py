@@ -10,20 +10,16 @@ import pathlib
 import re
 import struct
 import subprocess
-import sys
-import tempfile
+
+from cases import Cases
 
 VOCAB = 50
 END = VOCAB - 1
 MODEL = ["--num-layers", "1", "--hidden-size", "32", "--num-attention-heads", "4", "--seq-length", "32",
          "--max-position-embeddings", "32", "--micro-batch-size", "1", "--global-batch-size", "2", "--lr", "1e-3",
          "--eval-iters", "0", "--log-interval", "1", "--tokenizer-type", "NullTokenizer", "--vocab-size", str(VOCAB)]
-CASES = {}
-
-
-def case(function):
-    CASES[function.__name__] = function
-    return function
+cases = Cases()
+case = cases.case
 
 
 def write_corpus(prefix, documents, code=8):
@@ -175,20 +171,5 @@ def other_data_on_one_rank(b):
     b.demand(result, 2, r"not all ranks have the same data", r"rank 1 on \S+", r"host1/c: ", absent=[r"iteration +1/"])
 
 
-def main():
-    binaries = pathlib.Path(sys.argv[1]).resolve()
-    wanted = sys.argv[2:] or list(CASES)
-    failed = 0
-    for name in wanted:
-        with tempfile.TemporaryDirectory(prefix="ringtron_data_") as folder:
-            try:
-                CASES[name](Bench(binaries, pathlib.Path(folder)))
-                print(f"passed: {name}", flush=True)
-            except (AssertionError, subprocess.TimeoutExpired) as fault:
-                failed += 1
-                print(f"FAILED: {name}: {fault}", flush=True)
-    print(f"{len(wanted) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
-
-
-main()
+if __name__ == "__main__":
+    cases.main(Bench)

@@ -12,19 +12,15 @@ import re
 import resource
 import signal
 import subprocess
-import sys
-import tempfile
+
+from cases import Cases
 
 MODEL = ["--num-layers", "1", "--hidden-size", "32", "--num-attention-heads", "4", "--seq-length", "32",
          "--max-position-embeddings", "32", "--micro-batch-size", "1", "--global-batch-size", "2", "--train-iters", "4",
          "--lr", "1e-3", "--eval-iters", "0", "--log-interval", "1"]
 MOCK = ["--mock-data", "--tokenizer-type", "NullTokenizer", "--vocab-size", "50"]
-CASES = {}
-
-
-def case(function):
-    CASES[function.__name__] = function
-    return function
+cases = Cases()
+case = cases.case
 
 
 class Bench:
@@ -319,21 +315,5 @@ def control_c_saves_and_ends(b):
     assert list(folder.glob("iter_*/manifest.json")), "no checkpoint was saved"
 
 
-def main(cases):
-    binaries = pathlib.Path(sys.argv[1]).resolve()
-    wanted = sys.argv[2:] or list(cases)
-    failed = 0
-    for name in wanted:
-        with tempfile.TemporaryDirectory(prefix="ringtron_bad_") as folder:
-            try:
-                cases[name](Bench(binaries, pathlib.Path(folder)))
-                print(f"passed: {name}", flush=True)
-            except (AssertionError, subprocess.TimeoutExpired) as fault:
-                failed += 1
-                print(f"FAILED: {name}: {fault}", flush=True)
-    print(f"{len(wanted) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main(CASES)
+    cases.main(Bench)

@@ -11,20 +11,16 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
+
+from cases import Cases
 
 MODEL = ["--num-layers", "1", "--hidden-size", "32", "--num-attention-heads", "4", "--seq-length", "32",
          "--max-position-embeddings", "32", "--micro-batch-size", "1", "--global-batch-size", "2", "--log-interval", "1"]
 MOCK = ["--mock-data", "--tokenizer-type", "NullTokenizer", "--vocab-size", "50"]
 LENGTH = ["--lr", "1e-3", "--train-iters", "4", "--eval-iters", "0"]
 ENDLESS = "100000000"
-CASES = {}
-
-
-def case(function):
-    CASES[function.__name__] = function
-    return function
+cases = Cases()
+case = cases.case
 
 
 class Bench:
@@ -247,7 +243,8 @@ def nothing_to_train_is_told(b):
 
 @case
 def nothing_to_do_is_told(b):
-    demand(b.run("--skip-train", "--eval-iters", 0), 0, r"nothing to do: --skip-train was given, and --eval-iters is 0")
+    demand(b.run("--skip-train", "--eval-iters", 0), 0, r"--skip-train without --load evaluates weights that are drawn",
+           r"--skip-train with --eval-iters 0: nothing is trained and nothing is evaluated")
 
 
 @case
@@ -291,20 +288,5 @@ def a_link_with_the_name_of_a_save_leads_nowhere(b):
     assert [p.name for p in outside.iterdir()] == ["thesis.txt"]
 
 
-def main():
-    binaries = pathlib.Path(sys.argv[1]).resolve()
-    wanted = sys.argv[2:] or list(CASES)
-    failed = 0
-    for name in wanted:
-        with tempfile.TemporaryDirectory(prefix="ringtron_stop_") as folder:
-            try:
-                CASES[name](Bench(binaries, pathlib.Path(folder)))
-                print(f"passed: {name}", flush=True)
-            except (AssertionError, subprocess.TimeoutExpired) as fault:
-                failed += 1
-                print(f"FAILED: {name}: {fault}", flush=True)
-    print(f"{len(wanted) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
-
-
-main()
+if __name__ == "__main__":
+    cases.main(Bench)

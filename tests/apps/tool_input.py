@@ -12,16 +12,11 @@ import re
 import signal
 import subprocess
 
-from bad_input import main, null
+from bad_input import Bench, null
+from cases import Cases
 
-CASES = {}
-
-
-def case(function):
-    CASES[function.__name__] = function
-    return function
-
-
+cases = Cases()
+case = cases.case
 TEXT = "the cat sat on the mat and the dog sat on the log\n" * 50
 
 
@@ -111,13 +106,29 @@ def tools_that_are_ended_leave_nothing(b):
 
 @case
 def results_that_cannot_be_printed(b):
-    for program in (("inspect",), ("inspect", "--help"), ("preprocess_data", "--help"), ("train_tokenizer", "--help"),
-                    ("ringrun", "--help"), ("check_cp_config",)):
+    def into_full(*program):
         with open("/dev/full", "w") as full:
-            run = subprocess.run([str(b.binaries / program[0]), *program[1:]], stdout=full, stderr=subprocess.PIPE, text=True)
-        assert run.returncode == 1 and "No space left" in run.stderr and "log lines" not in run.stderr, f"{program}: {run}"
+            run = subprocess.run([str(b.binaries / program[0]), *program[1:]], stdout=full, stderr=subprocess.PIPE, text=True,
+                                 timeout=120)
+        assert run.returncode == 1 and "what was asked for is not printed" in run.stderr, f"{program}: {run}"
+        return run.stderr
+
+    programs = ("inspect", "preprocess_data", "train_tokenizer", "ringrun", "check_cp_config", "pretrain_gpt", "profile_cp",
+                "verify_cp", "cp_demo_minimal")
+    topics = [(p, f"--help={t}") for p in ("pretrain_gpt", "check_cp_config") for t in ("load", "markdown", "parallel")]
+    for program in [(p, "--help") for p in programs] + topics + [
+            ("inspect",), ("inspect", "data", "--help"), ("inspect", "checkpoint", "--help"), ("check_cp_config",),
+            ("check_cp_config", "--support-table")]:
+        assert "log lines" not in into_full(*program), program
+    # What compares or measures has the verdict for its result.
+    small = ["--num-layers", "1", "--hidden-size", "32", "--num-attention-heads", "4", "--seq-length", "32",
+             "--max-position-embeddings", "32", "--micro-batch-size", "1", "--global-batch-size", "2", "--train-iters", "2", "--lr",
+             "1e-3", "--mock-data", *null(50)]
+    into_full("cp_demo_minimal")
+    into_full("profile_cp", *small, "--repeats", "2")
+    into_full("verify_cp", *small)
     b.demand(b.run("inspect", "data", "x", "--samples", -1), 2, r"expected at least 1, got -1")
 
 
 if __name__ == "__main__":
-    main(CASES)
+    cases.main(Bench)

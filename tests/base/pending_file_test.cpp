@@ -82,7 +82,7 @@ TEST_F(PendingFileTest, NamesThatCannotBeWritten) {
   path_ = folder_ / "none" / "out";
   EXPECT_THAT(error(), HasSubstr("No such file"));
   path_ = "/dev/full";
-  EXPECT_THAT(error(), HasSubstr("it is not a file"));
+  EXPECT_THAT(error(), HasSubstr("it is a device; expected a file"));
 }
 
 }  // namespace

@@ -44,13 +44,14 @@ TEST_F(LineageFolder, ALineOfRestartsIsTakenByItsEnd) {
   save(6, kBranch, {{kFirst, 4}});
   EXPECT_EQ(newest(), 6);
   EXPECT_THAT(search().others, IsEmpty());
-  EXPECT_EQ(load_notice(dir_.path(), search()), "");
+  EXPECT_EQ(load_notice(dir_.path(), search(), FolderUse::load), "");
 }
 
 TEST_F(LineageFolder, TheLastSavedWinsOverTheLargestIteration) {
   go_back();
   EXPECT_EQ(newest(), 4);
-  EXPECT_THAT(load_notice(dir_.path(), search()), HasSubstr("of an abandoned branch or another run are iterations 6 of run " + kFirst));
+  EXPECT_THAT(load_notice(dir_.path(), search(), FolderUse::load), HasSubstr("of an abandoned branch or another run are iterations 6 of run " + kFirst));
+  EXPECT_THAT(load_notice(dir_.path(), search(), FolderUse::inspect), AllOf(HasSubstr("shown is iteration 4"), Not(HasSubstr("--"))));
   save(6, kBranch, {{kFirst, 2}});  // reached again
   EXPECT_EQ(newest(), 6);
   EXPECT_THAT(search().others, IsEmpty());
@@ -61,7 +62,7 @@ TEST_F(LineageFolder, AnotherRunInAnOldFolder) {
   EXPECT_THAT(save_notice(dir_.path(), {}), HasSubstr("iterations 2, 4, 6 of run " + kFirst));
   save(3, kStranger);
   EXPECT_EQ(newest(), 3);
-  EXPECT_THAT(load_notice(dir_.path(), search()), AllOf(HasSubstr(kStranger), HasSubstr("2, 4, 6 of run " + kFirst)));
+  EXPECT_THAT(load_notice(dir_.path(), search(), FolderUse::load), AllOf(HasSubstr(kStranger), HasSubstr("2, 4, 6 of run " + kFirst)));
 }
 
 TEST_F(LineageFolder, ADamagedEndFallsBackOnItsOwnLineOnly) {

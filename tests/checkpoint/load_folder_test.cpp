@@ -7,6 +7,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/file.h"
+#include "ringtron/checkpoint/describe_checkpoint.h"
 #include "tests/checkpoint/small_checkpoint.h"
 #include "tests/support/temp_dir.h"
 
@@ -86,7 +87,7 @@ TEST_F(LoadFolder, NamesOtherProgramsCheckpoints) {
   };
   for (const Row& row : rows) {
     for (const char* file : row.files) put(std::string(row.folder) + "/" + file);
-    EXPECT_THAT(refusal(dir_ / row.folder), AllOf(HasSubstr(row.named), HasSubstr("own --save"))) << row.folder;
+    EXPECT_THAT(refusal(dir_ / row.folder), AllOf(HasSubstr(row.named), HasSubstr("--save of its own pretrain_gpt"))) << row.folder;
   }
 }
 
@@ -102,6 +103,44 @@ TEST_F(LoadFolder, SaysWhichFolderToGive) {
   EXPECT_THAT(refusal(dir_ / "run"), HasSubstr(give)) << "one folder further down";
 }
 
+// `inspect checkpoint` has neither --load nor --ckpt-step: its user must not be told to give them.
+TEST_F(LoadFolder, InspectAdvisesInItsOwnWords) {
+  const fs::path save = dir_ / "run/checkpoints";
+  save_small(save, 4, nlohmann::json::object());
+  const std::string give = "inspect checkpoint " + fs::absolute(save).string(), one = give + "/iter_0000004";
+  ASSERT_EQ(::mkfifo((dir_ / "pipe").c_str(), 0600), 0);
+  put("notes/todo.txt");
+  put("hf/config.json");
+  put("hf/model.safetensors");
+  fs::create_symlink(dir_ / "gone", dir_ / "link");
+  fs::create_symlink(dir_ / "loop", dir_ / "loop");
+  put("no_manifest/iter_0000004/shard_00000.safetensors");
+  const std::pair<fs::path, std::string> rows[] = {
+      {save / "iter_0000004/manifest.json", one},
+      {save / "iter_0000004/shard_00000.safetensors", one},
+      {save / "latest_checkpointed_iteration.txt", give},
+      {dir_ / "run", give},
+      {dir_ / "pipe", "is a named pipe, not a folder of checkpoints"},
+      {"/dev/null", "is a device, not a folder of checkpoints"},
+      {dir_ / "notes", "todo.txt"},
+      {dir_ / "notes/todo.txt", "is a file, not a folder of checkpoints"},
+      {dir_ / "hf", "Hugging Face"},
+      {dir_ / "link", "leads nowhere"},
+      {dir_ / "loop", "cannot read"},
+      {dir_ / "no_manifest/iter_0000004", "without a manifest.json"},
+      {dir_ / "no_manifest", "none can be loaded"},
+      {dir_ / "absent", "holds no checkpoint"},
+  };
+  for (const auto& [path, said] : rows) {
+    try {
+      describe_checkpoint(path);
+      ADD_FAILURE() << path << " is described";
+    } catch (const IoError& e) {
+      EXPECT_THAT(e.what(), AllOf(HasSubstr(said), Not(HasSubstr("--load")), Not(HasSubstr("--ckpt-step")))) << path;
+    }
+  }
+}
+
 TEST_F(LoadFolder, OtherThingsAndOddPathsStop) {
   put("notes/todo.txt");
   EXPECT_THAT(refusal(dir_ / "notes"), AllOf(HasSubstr("other things"), HasSubstr("todo.txt")));
@@ -112,10 +151,11 @@ TEST_F(LoadFolder, OtherThingsAndOddPathsStop) {
   put("emptied/latest_checkpointed_iteration.txt");
   EXPECT_THAT(refusal(dir_ / "emptied"), HasSubstr("latest_checkpointed_iteration.txt"));
   ASSERT_EQ(::mkfifo((dir_ / "pipe").c_str(), 0600), 0);
-  EXPECT_FALSE(refusal(dir_ / "pipe").empty());
+  EXPECT_THAT(refusal(dir_ / "pipe"), HasSubstr("it is a named pipe, not a folder"));
+  EXPECT_THAT(refusal("/dev/null"), HasSubstr("it is a device, not a folder"));
   fs::create_directories(dir_ / "fifo/iter_0000004");
   ASSERT_EQ(::mkfifo((dir_ / "fifo/iter_0000004/manifest.json").c_str(), 0600), 0);
-  EXPECT_THAT(refusal(dir_ / "fifo"), HasSubstr("is not a file")) << "and does not wait for a writer";
+  EXPECT_THAT(refusal(dir_ / "fifo"), HasSubstr("is a named pipe, not a file")) << "and does not wait for a writer";
 }
 
 // A folder in a loop of links cannot be read, whoever asks: EACCES without a second user.

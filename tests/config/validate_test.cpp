@@ -186,6 +186,26 @@ TEST(Resolve, TellsOfALoadThatWasForgotten) {
   EXPECT_EQ(told(example_1_without("--load")), 1);  // --no-load-optim
 }
 
+TEST(Resolve, TellsOfWhatIsNotDone) {
+  const auto told = [](const std::vector<std::string>& words) {
+    std::vector<std::string> texts;
+    for (const Notice& notice : resolve(config_of(words), kExample1Ranks).notices) {
+      if (notice.kind == Notice::Kind::warning) texts.push_back(notice.text);
+    }
+    return texts;
+  };
+  std::vector<std::string> mock, fresh;
+  for (const std::string& word : example_1_without("--data-path")) mock.push_back(word);
+  mock.push_back("--mock-data");
+  EXPECT_THAT(told(mock), ElementsAre(HasSubstr("--split has no effect with --mock-data")));
+  EXPECT_THAT(told(example_1()), IsEmpty());
+  EXPECT_THAT(told(example_1_with("--skip-train")), IsEmpty());
+  EXPECT_THAT(told(example_1_with("--skip-train --eval-iters 0")), ElementsAre(HasSubstr("--skip-train with --eval-iters 0: nothing")));
+  for (const std::string& word : example_1_without("--load")) fresh.push_back(word);
+  fresh.push_back("--skip-train");
+  EXPECT_THAT(told(fresh), ElementsAre(HasSubstr("--skip-train without --load evaluates weights that are drawn")));
+}
+
 TEST(Resolve, SaysWhatOfRecomputeHasNoEffect) {
   const auto warning = [](const char* with) {
     std::vector<std::string> texts;

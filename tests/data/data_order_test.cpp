@@ -96,7 +96,7 @@ TEST(DataOrder, IsThatOfTheMegatronCoreWheel) {
     SCOPED_TRACE(row.dump().substr(0, 600));
     ++accepted;
     const DataSources from = sources(dir, row.at("flags"));
-    const Blend blend = parse_blend(from.data_path.empty() ? from.train_data_path : from.data_path);
+    const Blend blend = parse_blend(from.data_path.empty() ? from.train_data_path : from.data_path, "--data-path");
     if (blend.prefixes.size() > 1) (blend.weights.empty() ? by_size : by_weight) += 1;
     if (blend.prefixes.size() == 1 && !blend.weights.empty()) ++one_with_weight;
     for (int i = 0; i < kSplitCount; ++i) {
@@ -194,13 +194,13 @@ TEST(OpenSplit, AnEmptyCorpusIsNamedAndNotTheSplit) {
 
 TEST(Blend, WeightsArePythonsNumbersAboveZero) {
   for (const char* weight : {"0.5", ".5", "+2", "3.", "1e-3", "1E5", " 7 ", "1e-300"}) {
-    EXPECT_EQ(parse_blend(std::vector<std::string>{weight, "A"}).weights.size(), 1u) << weight;
+    EXPECT_EQ(parse_blend(std::vector<std::string>{weight, "A"}, "--data-path").weights.size(), 1u) << weight;
   }
   for (const char* weight : {"0", "0.0", "-1", "-.5", "1e-400"}) {
-    EXPECT_THROW(parse_blend(std::vector<std::string>{weight, "A", "1", "B"}), ConfigError) << weight;
+    EXPECT_THROW(parse_blend(std::vector<std::string>{weight, "A", "1", "B"}, "--data-path"), ConfigError) << weight;
   }
   for (const char* word : {"0x10", "data", "data1", "1data", "inf", "nan", "e5", "."}) {
-    EXPECT_TRUE(parse_blend(std::vector<std::string>{word, "A"}).weights.empty()) << word;
+    EXPECT_TRUE(parse_blend(std::vector<std::string>{word, "A"}, "--data-path").weights.empty()) << word;
   }
 }
 
@@ -223,6 +223,22 @@ TEST(Blend, TellsWhatIsWrongWithAWeight) {
   EXPECT_THAT(refused({"c0", "1", "c0", "1"}), ::testing::HasSubstr("1 is read as a prefix"));
   EXPECT_THAT(refused({"1", "c0", "c0"}), ::testing::HasSubstr("Weight and prefix come in turn"));
   EXPECT_THAT(refused({"1", "c0", "2"}), ::testing::HasSubstr("Weight and prefix come in turn"));
+  // Of a path of its own that flag is named, for it is the one that the user gave.
+  for (const Split split : {Split::train, Split::valid, Split::test}) {
+    DataSources own;
+    auto& words = split == Split::train ? own.train_data_path : split == Split::valid ? own.valid_data_path : own.test_data_path;
+    own.sequence_length = 8;
+    for (const std::vector<std::string>& wrong : {std::vector<std::string>{"inf", "c0", "1", "c0"}, {"0", "c0"}, {"1", "c0", "c0", "2"},
+                                                  {"50%", "c0"}, {"1e308", "c0", "1e308", "c0"}, {"1e-320", "c0", "1e10", "c0"}}) {
+      words = wrong;
+      try {
+        open_split(own, split, 10, {});
+        ADD_FAILURE() << "no error";
+      } catch (const ConfigError& error) {
+        EXPECT_THAT(error.what(), ::testing::StartsWith(std::string("--") + split_name(split) + "-data-path: "));
+      }
+    }
+  }
   EXPECT_EQ(refused({"1e-320", "c0", "1", "c0"}), "");
   ASSERT_EQ(data.left_out.size(), 1u);
   EXPECT_THAT(data.left_out[0], ::testing::HasSubstr("worth less than one of 10 samples"));

@@ -354,11 +354,11 @@ TEST(BlendedDataset, ReadsFromItsDatasetsAndRefusesTooSmallOnes) {
 }
 
 TEST(Blend, ParsesAllForms) {
-  EXPECT_TRUE(parse_blend(std::vector<std::string>{"A"}).weights.empty());
-  EXPECT_EQ(parse_blend(std::vector<std::string>{"A", "B"}).prefixes, (std::vector<std::string>{"A", "B"}));
-  const Blend blend = parse_blend(std::vector<std::string>{"30", "A", "10", "B"});
+  EXPECT_TRUE(parse_blend(std::vector<std::string>{"A"}, "--data-path").weights.empty());
+  EXPECT_EQ(parse_blend(std::vector<std::string>{"A", "B"}, "--data-path").prefixes, (std::vector<std::string>{"A", "B"}));
+  const Blend blend = parse_blend(std::vector<std::string>{"30", "A", "10", "B"}, "--data-path");
   EXPECT_EQ(blend.weights, (std::vector<double>{0.75, 0.25}));
-  EXPECT_THROW(parse_blend(std::vector<std::string>{"30", "A", "B", "C"}), ConfigError);
+  EXPECT_THROW(parse_blend(std::vector<std::string>{"30", "A", "B", "C"}, "--data-path"), ConfigError);
   EXPECT_EQ(wanted_of_corpus(1000, 0.3), 302);
 }
 

@@ -4,21 +4,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/unwritten_is_nan.h"
+
 namespace ringtron {
 namespace {
-
-// Memory that nobody has written reads as NaN.
-class UnwrittenIsNan {
- public:
-  UnwrittenIsNan() { set(true); }
-  ~UnwrittenIsNan() { set(false); }
-
- private:
-  static void set(bool on) {
-    at::globalContext().setDeterministicAlgorithms(on, /*warn_only=*/true);
-    at::globalContext().setDeterministicFillUninitializedMemory(on);
-  }
-};
 
 void add_some(ParameterStore& store) {
   store.add("normal", ShardSpec{{8, 6}, 0}, Initial::normal(0.5));
@@ -28,7 +17,7 @@ void add_some(ParameterStore& store) {
 }
 
 TEST(ParameterStore, WaitsForValuesAndDrawsTheSameOnes) {
-  const UnwrittenIsNan nan;
+  const testing::UnwrittenIsNan nan;
   for (const int rank : {0, 1}) {
     ParameterStore drawn({.tp_rank = rank, .tp_size = 2}), waiting({.tp_rank = rank, .tp_size = 2, .values = InitialValues::waited_for});
     add_some(drawn);

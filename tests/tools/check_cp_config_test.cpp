@@ -51,6 +51,22 @@ TEST(CheckCpConfig, TheUsersEightGpuLine) {
               HasSubstr("16777216 and 50331648 bytes by plan, 16777216 and 50331648 by the closed form\n"));
 }
 
+// Where ranks share heads they share their positions too; auto counts as what it chooses.
+TEST(CheckCpConfig, CountsTheUnevennessOfTheTransport) {
+  const auto share = [](const std::string& more) {
+    const std::string text = check_example("--cp-layout contiguous " + more).text;
+    const std::string from = text.substr(text.find("largest share of attention / mean: "));
+    return from.substr(0, from.find('\n'));
+  };
+  EXPECT_THAT(share("--cp-comm-type p2p"), EndsWith("mean: 1.500 by p2p"));
+  EXPECT_THAT(share("--cp-comm-type a2a"), HasSubstr("mean: 1.000 by a2a; ranks that share heads"));
+  const std::string text = check_example("--cp-layout contiguous --cp-comm-type auto").text;
+  const std::string choice = text.substr(text.find("(training measures its own): ") + 29);
+  const std::string chosen = choice.substr(0, choice.find(' '));
+  EXPECT_THAT(share("--cp-comm-type auto"), HasSubstr(chosen == "a2a" ? "mean: 1.000 by a2a (auto)" : "mean: 1.500 by " + chosen + " (auto)"));
+  EXPECT_THAT(share("--cp-comm-type auto --num-attention-heads 30"), HasSubstr("not known: "));
+}
+
 // 32 layers x 64 micro-batches of 16 MiB forward and 48 MiB backward.
 TEST(CheckCpConfig, RecomputedAttentionSendsItsForwardTwice) {
   const std::string full = "--recompute-granularity full --recompute-method block --recompute-num-layers 8";

@@ -11,10 +11,16 @@ Config config_of(const std::string& flags, const Layout& layout = {1, 4, 1, fals
   return toy_config(layout, "corpus", fmt::format("{} {}", kLlamaLike, flags));
 }
 
+std::shared_ptr<const BatchShape> shape_of(const Config& config, const DocumentStarts& documents = {}) {
+  std::vector<CpTransport> transports;
+  for (const std::string& word : config.parallel.cp_comm_type) transports.push_back(transport_of(word));
+  return make_batch_shape(config, documents, transports);
+}
+
 double triangle(double length) { return length * (length + 1) / 2; }
 
 TEST(BatchShape, DenseSamplesCountTheirTriangle) {
-  const auto shape = make_batch_shape(config_of(""), {});
+  const auto shape = shape_of(config_of(""));
   EXPECT_EQ(shape->attention_cells, 2 * triangle(32));  // two samples
   EXPECT_EQ(shape->area_imbalance, 1.0);                // zigzag
   EXPECT_EQ(shape->sequence->layout, zigzag_layout(32, 4));
@@ -22,7 +28,7 @@ TEST(BatchShape, DenseSamplesCountTheirTriangle) {
 }
 
 TEST(BatchShape, DocumentsCountTheirOwnTriangles) {
-  const auto shape = make_batch_shape(config_of("--reset-attention-mask"), {{8, 20}, {}});
+  const auto shape = shape_of(config_of("--reset-attention-mask"), {{8, 20}, {}});
   EXPECT_EQ(shape->attention_cells, triangle(8) + 2 * triangle(12) + triangle(32));
   EXPECT_EQ(shape->sequence->document_starts[0], (std::vector<std::int64_t>{8, 20}));
   EXPECT_GE(shape->area_imbalance, 1.0);
@@ -30,20 +36,20 @@ TEST(BatchShape, DocumentsCountTheirOwnTriangles) {
 
 TEST(BatchShape, WindowsCountWhatTheySee) {
   // The first query sees 1 key, the second 2, all others 3.
-  EXPECT_EQ(make_batch_shape(config_of("--window-size 2,0"), {})->attention_cells,
+  EXPECT_EQ(shape_of(config_of("--window-size 2,0"))->attention_cells,
             2 * (1 + 2 + 30 * 3));
 }
 
 TEST(BatchShape, ImbalanceIsThatOfTheLayout) {
   // Rank 3 of 4 has 25 + ... + 32 pairs of 1 + ... + 32.
-  const auto contiguous = make_batch_shape(config_of("--cp-layout contiguous"), {});
+  const auto contiguous = shape_of(config_of("--cp-layout contiguous"));
   EXPECT_NEAR(contiguous->area_imbalance, 228.0 / (528.0 / 4), 1e-12);
-  EXPECT_LT(make_batch_shape(config_of("--cp-layout balanced"), {})->area_imbalance, 1.1);
+  EXPECT_LT(shape_of(config_of("--cp-layout balanced"))->area_imbalance, 1.1);
 }
 
 TEST(BatchShape, RanksThatShareHeadsShareTheirPositions) {
   const auto imbalance = [](const std::string& flags) {
-    return make_batch_shape(config_of("--cp-layout contiguous " + flags), {})->area_imbalance;
+    return shape_of(config_of("--cp-layout contiguous " + flags))->area_imbalance;
   };
   EXPECT_EQ(imbalance("--cp-comm-type a2a"), 1.0);
   // Two groups of two ranks: the second has 17 + ... + 32 pairs.
@@ -52,8 +58,16 @@ TEST(BatchShape, RanksThatShareHeadsShareTheirPositions) {
   EXPECT_NEAR(imbalance("--cp-comm-type a2a p2p"), 228.0 / (528.0 / 4), 1e-12);
 }
 
+TEST(BatchShape, AutoCountsAsWhatItHasChosen) {
+  const Config config = config_of("--cp-layout contiguous --cp-comm-type auto");
+  const auto imbalance = [&](std::vector<CpTransport> chosen) { return make_batch_shape(config, {}, chosen)->area_imbalance; };
+  EXPECT_EQ(imbalance({CpTransport::a2a}), 1.0);
+  EXPECT_NEAR(imbalance({CpTransport::p2p}), 228.0 / (528.0 / 4), 1e-12);
+  EXPECT_NEAR(imbalance({CpTransport::all_gather}), 228.0 / (528.0 / 4), 1e-12);
+}
+
 TEST(BatchShape, SequenceParallelismNeedsShardsThatDivide) {
-  const auto shape = make_batch_shape(config_of("--seq-length 26", {2, 3, 1, true, 2}), {});
+  const auto shape = shape_of(config_of("--seq-length 26", {2, 3, 1, true, 2}));
   for (int r = 0; r < 3; ++r) EXPECT_EQ(shape->sequence->layout.local_length(r) % 2, 0) << r;
 }
 

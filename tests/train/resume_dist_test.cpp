@@ -9,6 +9,7 @@
 #include "ringtron/checkpoint/checkpoint_finder.h"
 #include "ringtron/train/checkpoint_loader.h"
 #include "ringtron/train/checkpoint_saver.h"
+#include "tests/support/unwritten_is_nan.h"
 #include "tests/train/toy_training.h"
 
 namespace ringtron::testing {
@@ -64,18 +65,6 @@ std::vector<double> train_to(ToyTraining& run, std::int64_t last) {
   }
   return losses;
 }
-
-class UnwrittenIsNan {
- public:
-  UnwrittenIsNan() { set(true); }
-  ~UnwrittenIsNan() { set(false); }
-
- private:
-  static void set(bool on) {
-    at::globalContext().setDeterministicAlgorithms(on, /*warn_only=*/true);
-    at::globalContext().setDeterministicFillUninitializedMemory(on);
-  }
-};
 
 // Runs of one test on the same corpus and checkpoint folder, numbered from `first_number` on: no two runs of
 // a test may have the same number.

@@ -142,7 +142,7 @@ class ToyTraining {
               const CpAttentionOptions& attention, InitialValues values)
       : job_(config, std::move(environment), std::move(rendezvous)),
         assembly_(job_, attention, values),
-        data_(job_) {}
+        data_(job_, assembly_.transports()) {}
 
   static LaunchEnvironment environment(const RankContext& ranks) {
     LaunchEnvironment out;

@@ -13,6 +13,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/file.h"
+#include "ringtron/base/guarded_file.h"
 
 namespace ringtron {
 namespace {
@@ -66,8 +67,7 @@ PendingFile::PendingFile(std::filesystem::path path) : path_(std::move(path)), p
   std::error_code error;
   const auto status = std::filesystem::status(path_, error);
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    refuse(path_, std::filesystem::is_directory(status) ? "it is a folder; expected a file, or a name that is free"
-                                                        : "it is not a file; expected a file, or a name that is free");
+    refuse(path_, fmt::format("it is {}; expected a file, or a name that is free", not_a_file(path_)));
   }
   fd_ = open_locked(path_, partial_);
 }

@@ -52,4 +52,9 @@ void prepare_process() {
   if (!has_stdout && has_stderr) warn_line("standard output is closed: log lines are written nowhere");
 }
 
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "unknown";
+}
+
 }  // namespace ringtron

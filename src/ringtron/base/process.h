@@ -1,5 +1,7 @@
-// What every program settles with its surroundings before it does anything else.
+// What every program settles with its surroundings before it does anything else, and where it runs.
 #pragma once
+
+#include <string>
 
 namespace ringtron {
 
@@ -12,5 +14,8 @@ namespace ringtron {
 //
 // Before that, as soon as the process begins, a working folder that is gone ends it with a line and exit code 2.
 void prepare_process();
+
+// The name of this machine for messages and files, or "unknown" where the system tells none.
+std::string host_name();
 
 }  // namespace ringtron

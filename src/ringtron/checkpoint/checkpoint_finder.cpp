@@ -12,6 +12,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/file.h"
+#include "ringtron/base/guarded_file.h"
 #include "ringtron/checkpoint/checkpoint_names.h"
 
 namespace ringtron {
@@ -48,7 +49,7 @@ void demand_file(const fs::path& path) {
   if (status.type() == fs::file_type::none) {
     throw IoError(fmt::format("cannot read {}: {}", path.string(), error.message()));
   }
-  if (status.type() != fs::file_type::regular) throw CheckpointDamage(fmt::format("{} is not a file", path.string()));
+  if (status.type() != fs::file_type::regular) throw CheckpointDamage(fmt::format("{} is {}, not a file", path.string(), not_a_file(path)));
 }
 
 Manifest read_manifest(const fs::path& checkpoint_folder) {

@@ -66,12 +66,12 @@ void describe_lineage(const Manifest& manifest, std::string& text) {
 std::filesystem::path choose(const std::filesystem::path& folder, std::string& text) {
   std::error_code ignored;
   if (std::filesystem::exists(folder / kManifestName, ignored)) return folder;
-  const auto search = search_load_folder(folder, {});
+  const auto search = search_load_folder(folder, {}, FolderUse::inspect);
   if (!search) throw IoError(fmt::format("{} is absent or empty: it holds no checkpoint", folder.string()));
   for (const auto& candidate : search->damaged) {
     text += fmt::format("iteration {} cannot be loaded: {}\n", candidate.iteration, candidate.problem);
   }
-  if (const std::string notice = load_notice(folder, *search); !notice.empty()) text += notice + "\n";
+  if (const std::string notice = load_notice(folder, *search, FolderUse::inspect); !notice.empty()) text += notice + "\n";
   return search->newest->folder;
 }
 

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/guarded_file.h"
 #include "ringtron/checkpoint/checkpoint_names.h"
 #include "ringtron/checkpoint/manifest.h"
 
@@ -16,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kOwnFormatOnly =
-    "Ringtron reads only what its own --save has written (docs/formats/checkpoint.md)";
+    "Ringtron reads only what --save of its own pretrain_gpt has written (docs/formats/checkpoint.md)";
 
 bool is_folder(const fs::path& path) {
   std::error_code ignored;
@@ -66,29 +67,37 @@ std::string foreign_text(const std::string& program) {
   return fmt::format("is a checkpoint of {}. {}", program, kOwnFormatOnly);
 }
 
-std::string file_text(const fs::path& file) {
+// "--load DIR": how to ask for `path`.
+std::string asking_for(const fs::path& path, FolderUse use) {
+  return (use == FolderUse::load ? "--load " : "inspect checkpoint ") + path.string();
+}
+
+std::string file_text(const fs::path& file, FolderUse use) {
+  if (const std::string kind = not_a_file(file); !kind.empty()) return "is " + kind + ", not a folder of checkpoints";
   const std::string name = file.filename().string();
   const fs::path folder = above(file);
   if (name == kManifestName || name.starts_with("shard_")) {
-    return fmt::format("is one file of a checkpoint. Give the folder that holds the folders iter_...: --load {}",
-                       above(folder).string());
+    return use == FolderUse::load ? fmt::format("is one file of a checkpoint. Give the folder that holds the folders iter_...: {}",
+                                                asking_for(above(folder), use))
+                                  : fmt::format("is one file of a checkpoint. Give its folder: {}", asking_for(folder, use));
   }
-  if (name == kTrackerName) return fmt::format("is a file. Give its folder: --load {}", folder.string());
+  if (name == kTrackerName) return fmt::format("is a file. Give its folder: {}", asking_for(folder, use));
   const std::string program = program_of({name});
   return program.empty() ? "is a file, not a folder of checkpoints" : "is a file of " + program + ". " + std::string(kOwnFormatOnly);
 }
 
 // One of our checkpoints, complete or not.
-std::optional<std::string> own_checkpoint(const fs::path& folder, const Names& names) {
+std::optional<std::string> own_checkpoint(const fs::path& folder, const Names& names, FolderUse use) {
   if (!has(names, kManifestName) && !has_prefix(names, "shard_")) return std::nullopt;
+  if (use == FolderUse::inspect) return fmt::format("is one checkpoint without a {} that can be read", kManifestName);
   std::error_code ignored;
   fs::path whole = fs::absolute(folder, ignored).lexically_normal();
   if (!whole.has_filename()) whole = whole.parent_path();
   const std::string name = whole.filename().string();
   const std::string digits = name.starts_with("iter_") ? name.substr(5) : "";
   const std::size_t first = digits.find_first_not_of('0');
-  return fmt::format("is one checkpoint. Give the folder above it: --load {}, with --ckpt-step {} for this one",
-                     whole.parent_path().string(), first == std::string::npos ? "N" : digits.substr(first));
+  return fmt::format("is one checkpoint. Give the folder above it: {}, with --ckpt-step {} for this one",
+                     asking_for(whole.parent_path(), use), first == std::string::npos ? "N" : digits.substr(first));
 }
 
 }  // namespace
@@ -104,10 +113,10 @@ std::vector<std::string> folder_names(const fs::path& folder) {
   return names;
 }
 
-std::optional<std::string> foreign_kind(const fs::path& path) {
-  if (!is_folder(path)) return file_text(path);
+std::optional<std::string> foreign_kind(const fs::path& path, FolderUse use) {
+  if (!is_folder(path)) return file_text(path, use);
   const Names names = folder_names(path);
-  if (auto own = own_checkpoint(path, names)) return own;
+  if (auto own = own_checkpoint(path, names, use)) return own;
   if (const std::string program = program_of(names); !program.empty()) return foreign_text(program);
   for (const std::string& name : names) {
     if (!is_folder(path / name)) continue;
@@ -118,7 +127,7 @@ std::optional<std::string> foreign_kind(const fs::path& path) {
   for (const std::string& name : names) {
     if (name.starts_with(".") || !is_folder(path / name)) continue;
     if (has_prefix(folder_names(path / name), "iter_")) {
-      return fmt::format("holds checkpoints one folder further down. Give that: --load {}", (path / name).string());
+      return fmt::format("holds checkpoints one folder further down. Give that: {}", asking_for(path / name, use));
     }
   }
   if (has(names, kTrackerName)) {

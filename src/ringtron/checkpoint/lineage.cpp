@@ -9,6 +9,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/hash.h"
+#include "ringtron/base/process.h"
 #include "ringtron/checkpoint/strict_json.h"
 
 namespace ringtron {
@@ -29,6 +30,11 @@ std::string run_member(const nlohmann::json& value, const std::string& where) {
 
 }  // namespace
 
+bool Lineage::has_all_ancestors() const {
+  return ancestors.size() < kMostAncestors &&
+         std::none_of(ancestors.begin(), ancestors.end(), [](const Ancestor& ancestor) { return ancestor.run.empty(); });
+}
+
 bool Lineage::includes(std::int64_t iteration, const std::string& other_run, std::int64_t other_iteration) const {
   if (other_run == run && other_iteration <= iteration) return true;
   return std::any_of(ancestors.begin(), ancestors.end(), [&](const Ancestor& ancestor) {
@@ -38,10 +44,8 @@ bool Lineage::includes(std::int64_t iteration, const std::string& other_run, std
 
 std::string new_run_name() {
   std::random_device device;
-  char host[256] = {};
-  ::gethostname(host, sizeof host - 1);
   const auto now = std::chrono::system_clock::now().time_since_epoch().count();
-  return hex64(hash64(fmt::format("{} {} {} {} {}", host, ::getpid(), now, device(), device())));
+  return hex64(hash64(fmt::format("{} {} {} {} {}", host_name(), ::getpid(), now, device(), device())));
 }
 
 std::vector<Ancestor> line_through(const Lineage& loaded, std::int64_t iteration) {

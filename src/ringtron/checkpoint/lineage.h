@@ -23,6 +23,10 @@ struct Lineage {
   std::int64_t save = 0;            // place in the order of saving, from 1; 0: from before all that have one
   std::vector<Ancestor> ancestors;  // oldest first; the last is the checkpoint that the run loaded
 
+  // Whether `ancestors` has every checkpoint that was loaded on the way: none is of a version that kept no lineage, and none was
+  // left out of very many.
+  bool has_all_ancestors() const;
+
   // Whether the checkpoint of `other_run` at `other_iteration` is this one (at `iteration`) or lies before it on its line.
   bool includes(std::int64_t iteration, const std::string& other_run, std::int64_t other_iteration) const;
 };

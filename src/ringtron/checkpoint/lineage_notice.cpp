@@ -25,12 +25,15 @@ std::string listing(std::span<const CheckpointCandidate> candidates) {
 
 }  // namespace
 
-std::string load_notice(const std::filesystem::path& load_folder, const CheckpointSearch& search) {
+std::string load_notice(const std::filesystem::path& load_folder, const CheckpointSearch& search, FolderUse use) {
   if (search.others.empty()) return "";
   const CheckpointCandidate& loaded = *search.newest;
-  return fmt::format("{} holds checkpoints of several branches or runs: this run goes on from iteration {} {}, whose line was saved "
-                     "last; of an abandoned branch or another run are iterations {}. --ckpt-step names another one to go on from",
-                     load_folder.string(), loaded.iteration, run_text(loaded.lineage->run), listing(search.others));
+  const bool load = use == FolderUse::load;
+  return fmt::format("{} holds checkpoints of several branches or runs: {} iteration {} {}, whose line was saved last; of an abandoned "
+                     "branch or another run are iterations {}. {}",
+                     load_folder.string(), load ? "this run goes on from" : "shown is", loaded.iteration,
+                     run_text(loaded.lineage->run), listing(search.others),
+                     load ? "--ckpt-step names another one to go on from" : "Another one is shown by its folder, iter_...");
 }
 
 std::string save_notice(const std::filesystem::path& save_folder, std::span<const Ancestor> line) {

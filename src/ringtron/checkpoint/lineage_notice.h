@@ -6,11 +6,12 @@
 #include <string>
 
 #include "ringtron/checkpoint/checkpoint_finder.h"
+#include "ringtron/checkpoint/foreign_folder.h"
 
 namespace ringtron {
 
-// At a load of the newest: that the folder holds others beside its line. Empty if it does not.
-std::string load_notice(const std::filesystem::path& load_folder, const CheckpointSearch& search);
+// When the newest is taken: that the folder holds others beside its line. Empty if it does not.
+std::string load_notice(const std::filesystem::path& load_folder, const CheckpointSearch& search, FolderUse use);
 
 // At the start of a run that will save: which checkpoints are there that are not on the run's `line`. Empty if there are none.
 // An absent folder holds none.

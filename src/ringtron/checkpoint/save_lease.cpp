@@ -13,6 +13,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
+#include "ringtron/base/process.h"
 
 namespace ringtron {
 namespace {
@@ -26,9 +27,7 @@ std::string holder_of(int fd) {
 }
 
 std::string this_process() {
-  char host[128] = "unknown host";
-  ::gethostname(host, sizeof host - 1);
-  return fmt::format("process {} on {}", ::getpid(), host);
+  return fmt::format("process {} on {}", ::getpid(), host_name());
 }
 
 // The lock file, or -1 with errno. A link is not followed: its target is not ours.

@@ -10,6 +10,7 @@
 
 #include "ringtron/base/file.h"
 #include "ringtron/base/hash.h"
+#include "ringtron/base/process.h"
 
 namespace ringtron {
 namespace {
@@ -37,12 +38,6 @@ std::string own_build() {
   } catch (const std::exception&) {  // without /proc all are equal
   }
   return fmt::format("{}.{:08x}", program, hash64(torch_libraries()) >> 32);
-}
-
-std::string host_name() {
-  char name[256] = "";
-  ::gethostname(name, sizeof(name) - 1);
-  return name[0] == '\0' ? "unknown" : name;
 }
 
 }  // namespace

@@ -102,16 +102,31 @@ void resolve_recompute(RecomputeConfig& recompute, int context_ranks, std::vecto
 }
 
 void resolve_data(DataConfig& data, std::vector<Notice>& notices) {
+  if (data.mock_data && data.data_path.empty() && !data.split.empty()) {
+    notices.push_back({Notice::Kind::warning, "--split has no effect with --mock-data, whose samples are made up for each part"});
+  }
   if (!data.split.empty() || data.data_path.empty()) return;
   data.split = "969, 30, 1";
   notices.push_back({Notice::Kind::warning, "--split is not given; the data is cut 969, 30, 1"});
 }
 
 // A --load that was forgotten.
-void tell_of_checkpoint(const CheckpointConfig& given, std::vector<Notice>& notices) {
-  if (!given.load.empty() || (!given.finetune && !given.no_load_optim)) return;
-  notices.push_back({Notice::Kind::warning, fmt::format("{} has no effect without --load: weights are drawn from the seed",
-                                                        given.finetune ? "--finetune" : "--no-load-optim")});
+void tell_of_checkpoint(const Config& given, std::vector<Notice>& notices) {
+  const CheckpointConfig& checkpoint = given.checkpoint;
+  if (!checkpoint.load.empty()) return;
+  if (given.batch.skip_train) {
+    notices.push_back({Notice::Kind::warning, "--skip-train without --load evaluates weights that are drawn from the seed"});
+  } else if (checkpoint.finetune || checkpoint.no_load_optim) {
+    notices.push_back({Notice::Kind::warning, fmt::format("{} has no effect without --load: weights are drawn from the seed",
+                                                          checkpoint.finetune ? "--finetune" : "--no-load-optim")});
+  }
+}
+
+// What leaves a run nothing to do. That the data has no part to evaluate on is known only when it is open (train/trainer.cpp).
+void tell_of_nothing_to_do(const Config& given, std::vector<Notice>& notices) {
+  if (!given.batch.skip_train || given.evaluation.eval_iters > 0) return;
+  notices.push_back({Notice::Kind::warning, "--skip-train with --eval-iters 0: nothing is trained and nothing is evaluated. Raise "
+                                            "--eval-iters, or leave out --skip-train"});
 }
 
 }  // namespace
@@ -123,7 +138,8 @@ Resolved resolve(const Config& config, int world_size) {
   resolve_training(out.config, world_size, out.notices);
   resolve_recompute(out.config.recompute, out.config.parallel.context_parallel_size, out.notices);
   resolve_data(out.config.data, out.notices);
-  tell_of_checkpoint(config.checkpoint, out.notices);
+  tell_of_checkpoint(config, out.notices);
+  tell_of_nothing_to_do(config, out.notices);
   return out;
 }
 

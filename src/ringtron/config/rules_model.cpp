@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 
 #include "ringtron/base/text.h"
 #include "ringtron/config/rule.h"
@@ -21,6 +23,11 @@ const ModelConfig& model(In in) {
 
 int lowest(const std::vector<int>& numbers) {
   return numbers.empty() ? 0 : *std::min_element(numbers.begin(), numbers.end());
+}
+
+// The MLP's width follows from a hidden size so large that it was cut to what an int holds, which divides or not by chance.
+bool is_beyond_int(In in) {
+  return in.given.model.ffn_hidden_size == 0 && model(in).ffn_hidden_size == std::numeric_limits<int>::max();
 }
 
 // The part of each head that is rotated must consist of pairs.
@@ -97,12 +104,17 @@ constexpr Rule kRules[] = {
      },
      "choose a tensor-parallel size that divides the groups; context parallelism has no such limit"},
     {"--ffn-hidden-size --hidden-size --tensor-model-parallel-size",
-     [](In in) { return model(in).ffn_hidden_size % tp(in) != 0; },
+     [](In in) { return model(in).ffn_hidden_size % tp(in) != 0 && !is_beyond_int(in); },
      [](In in) {
-       return fmt::format("--ffn-hidden-size: expected a multiple of --tensor-model-parallel-size {}, got {}",
-                          tp(in), model(in).ffn_hidden_size);
+       return in.given.model.ffn_hidden_size > 0
+                  ? fmt::format("--ffn-hidden-size: expected a multiple of --tensor-model-parallel-size {}, got {}", tp(in),
+                                model(in).ffn_hidden_size)
+                  : fmt::format("the width of the MLP, {} of --hidden-size {}: expected a multiple of "
+                                "--tensor-model-parallel-size {}, got {}",
+                                model(in).swiglu ? "int(8 h / 3 / 64) * 64" : "4 h", model(in).hidden_size, tp(in),
+                                model(in).ffn_hidden_size);
      },
-     "give a width that divides"},
+     "give an --ffn-hidden-size that divides"},
     {"--swiglu --hidden-size --ffn-hidden-size",
      [](In in) { return model(in).hidden_size > 0 && model(in).ffn_hidden_size == 0; },
      [](In in) {
@@ -190,34 +202,55 @@ std::span<const Rule> model_rules() {
 // Sizes beyond what any machine runs: counting with them would overflow, and making them would only end in a lack of memory.
 namespace ringtron {
 
-std::vector<std::string> sizes_beyond_limits(const Config& config) {
+namespace {
+
+struct Size {
+  std::string name;
+  std::int64_t value, limit;
+  bool follows = false;  // from another size here, and is too large only if that one is
+};
+
+// "--global-batch-size", or what it is made of. Beyond an int it is not counted further.
+Size batch_size(const Config& given, const Config& resolved, std::int64_t limit) {
+  const int value = resolved.batch.global_batch_size;
+  if (given.batch.global_batch_size > 0) return {"--global-batch-size", value, limit};
+  return {value == std::numeric_limits<int>::max() ? "--micro-batch-size x data-parallel ranks, at least"
+                                                   : "--micro-batch-size x data-parallel ranks",
+          value, limit};
+}
+
+}  // namespace
+
+std::vector<std::string> sizes_beyond_limits(const Config& given, const Config& resolved) {
   constexpr std::int64_t kLayers = 1 << 14, kWidth = 1 << 20, kTokens = 1 << 28;
   constexpr std::int64_t kSteps = std::int64_t{1} << 34;  // times a batch of any size they are samples in 64 bits
-  const ModelConfig& m = config.model;
-  const struct {
-    const char* name;
-    std::int64_t value, limit;
-  } sizes[] = {
+  const ModelConfig& m = resolved.model;
+  const bool padded = given.model.padded_vocab_size > 0;
+  const Size sizes[] = {
       {"--num-layers", m.num_layers, kLayers},
       {"--hidden-size", m.hidden_size, kWidth / 2},
-      {"--ffn-hidden-size", m.ffn_hidden_size, 2 * kWidth},
-      {"--num-attention-heads x --kv-channels", std::int64_t{m.num_attention_heads} * m.kv_channels, kWidth},
-      {"--num-query-groups x --kv-channels", std::int64_t{m.num_query_groups} * m.kv_channels, kWidth},
-      {"--vocab-size", config.data.vocab_size, kTokens},
-      {"--padded-vocab-size", m.padded_vocab_size, kTokens},
+      {"--ffn-hidden-size", m.ffn_hidden_size, 2 * kWidth, given.model.ffn_hidden_size == 0},
+      {"--num-attention-heads x --kv-channels", std::int64_t{m.num_attention_heads} * m.kv_channels, kWidth,
+       given.model.kv_channels == 0},
+      {"--num-query-groups x --kv-channels", std::int64_t{m.num_query_groups} * m.kv_channels, kWidth,
+       m.num_query_groups <= m.num_attention_heads},
+      {"--vocab-size", resolved.data.vocab_size, kTokens},
+      {padded ? "--padded-vocab-size" : "the padded vocabulary", m.padded_vocab_size, kTokens,
+       !padded && resolved.data.vocab_size > kTokens},
       {"--make-vocab-size-divisible-by x --tensor-model-parallel-size",
-       std::int64_t{m.make_vocab_size_divisible_by} * config.parallel.tensor_model_parallel_size, kTokens},
+       std::int64_t{m.make_vocab_size_divisible_by} * resolved.parallel.tensor_model_parallel_size, kTokens},
       {"--max-position-embeddings", m.max_position_embeddings, kTokens},
-      {"--seq-length x --micro-batch-size", std::int64_t{m.seq_length} * config.batch.micro_batch_size, kTokens},
-      {"--global-batch-size", config.batch.global_batch_size, kTokens},
-      {"--train-iters", config.batch.train_iters, kSteps},
-      {"--train-samples", config.batch.train_samples, kSteps * kTokens},
-      {"--lr-decay-iters", config.optimizer.lr_decay_iters, kSteps},
-      {"--lr-warmup-iters", config.optimizer.lr_warmup_iters, kSteps},
+      {"--seq-length x --micro-batch-size", std::int64_t{m.seq_length} * resolved.batch.micro_batch_size, kTokens},
+      batch_size(given, resolved, kTokens),
+      {"--train-iters", resolved.batch.train_iters, kSteps},
+      {"--train-samples", resolved.batch.train_samples, kSteps * kTokens},
+      {"--lr-decay-iters", resolved.optimizer.lr_decay_iters, kSteps, given.optimizer.lr_decay_iters == 0},
+      {"--lr-warmup-iters", resolved.optimizer.lr_warmup_iters, kSteps},
   };
   std::vector<std::string> beyond;
-  for (const auto& size : sizes) {
-    if (size.value > size.limit) beyond.push_back(fmt::format("{} {} (at most {})", size.name, size.value, size.limit));
+  for (const Size& size : sizes) {
+    if (size.value <= size.limit || size.follows) continue;
+    beyond.push_back(fmt::format("{} {} (at most {})", size.name, size.value, size.limit));
   }
   return beyond;
 }
@@ -229,9 +262,9 @@ constexpr Rule kSizeRules[] = {
     {"--num-layers --hidden-size --ffn-hidden-size --num-attention-heads --kv-channels --num-query-groups --vocab-size "
      "--padded-vocab-size --make-vocab-size-divisible-by --max-position-embeddings --seq-length --micro-batch-size "
      "--global-batch-size --train-iters --train-samples --lr-decay-iters --lr-warmup-iters",
-     [](const RuleInput& in) { return !sizes_beyond_limits(in.resolved).empty(); },
+     [](const RuleInput& in) { return !sizes_beyond_limits(in.given, in.resolved).empty(); },
      [](const RuleInput& in) {
-       return fmt::format("too large for any machine: {}", join(sizes_beyond_limits(in.resolved), ", "));
+       return fmt::format("too large for any machine: {}", join(sizes_beyond_limits(in.given, in.resolved), ", "));
      },
      "give smaller sizes"},
 };

@@ -50,7 +50,7 @@ BlendedDataset::BlendedDataset(std::vector<std::unique_ptr<Dataset>> datasets, s
                 "sequence lengths in a blend");
     if (taken[i] > datasets_[i]->size()) {
       throw ConfigError(
-          fmt::format("--data-path: the blend takes {} samples of {} (corpus {} of {}), which gives {}. Lower its "
+          fmt::format("data: the blend takes {} samples of {} (corpus {} of {}), which gives {}. Lower its "
                       "weight ({:.4g} of 1) or the number of samples",
                       taken[i], datasets_[i]->size() > 0 ? datasets_[i]->locate(0, 0).prefix : "a corpus", i + 1,
                       datasets_.size(), datasets_[i]->size(), weights[i]));

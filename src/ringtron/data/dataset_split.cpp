@@ -66,22 +66,22 @@ double numpy_sum(std::span<const double> values) {
 }
 
 // Weights that cannot be: not finite beside others that are numbers, not above 0, nothing beside the others.
-void check_weights(std::span<const std::string> words, std::span<const double> weights) {
+void check_weights(std::span<const std::string> words, std::span<const double> weights, std::string_view flag) {
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const std::string& word = words[2 * i];
     if (is_beyond_numbers(word)) {
-      throw ConfigError(fmt::format("--data-path: the weight {} of {} is not finite. Give numbers such as 0.3 and 0.7", word,
+      throw ConfigError(fmt::format("{}: the weight {} of {} is not finite. Give numbers such as 0.3 and 0.7", flag, word,
                                     words[2 * i + 1]));
     }
     if (!(weights[i] > 0)) {
       throw ConfigError(
-          fmt::format("--data-path: expected weights above 0, got {} for {}. Leave out a corpus that is not to be read", word,
+          fmt::format("{}: expected weights above 0, got {} for {}. Leave out a corpus that is not to be read", flag, word,
                       words[2 * i + 1]));
     }
   }
   if (std::isinf(numpy_sum(weights))) {
-    throw ConfigError(fmt::format("--data-path: the weights add up to more than a number of 64 bits holds, got \"{}\". Give "
-                                  "smaller ones of the same proportion", fmt::join(words, " ")));
+    throw ConfigError(fmt::format("{}: the weights add up to more than a number of 64 bits holds, got \"{}\". Give "
+                                  "smaller ones of the same proportion", flag, fmt::join(words, " ")));
   }
 }
 
@@ -149,7 +149,7 @@ std::array<std::int64_t, kSplitCount> wanted_samples(const TrainingLength& lengt
           length.eval_iters * length.eval_global_batch_size};
 }
 
-Blend parse_blend(std::span<const std::string> words) {
+Blend parse_blend(std::span<const std::string> words, std::string_view flag) {
   Blend blend;
   int numbers = 0, finite = 0;
   if (words.size() % 2 == 0) {
@@ -163,8 +163,7 @@ Blend parse_blend(std::span<const std::string> words) {
   }
   if (words.empty() || (finite > 0 && numbers * 2 != static_cast<int>(words.size()))) {
     throw ConfigError(
-        fmt::format("--data-path: expected one prefix, prefixes, or weight and prefix in turn (\"0.3 A 0.7 "
-                    "B\"), got \"{}\"",
+        fmt::format("{}: expected one prefix, prefixes, or weight and prefix in turn (\"0.3 A 0.7 B\"), got \"{}\"", flag,
                     fmt::join(words, " ")));
   }
   if (finite == 0) {  // "inf A": a file may be called so
@@ -172,12 +171,12 @@ Blend parse_blend(std::span<const std::string> words) {
     for (const std::string& word : words) blend.prefixes.emplace_back(trim(word));
     return blend;
   }
-  check_weights(words, blend.weights);
+  check_weights(words, blend.weights, flag);
   blend.weights = normalized(std::move(blend.weights));
   for (std::size_t i = 0; i < blend.weights.size(); ++i) {
     if (!(blend.weights[i] > 0)) {
-      throw ConfigError(fmt::format("--data-path: the weight {} of {} is nothing beside the others. Leave this corpus "
-                                    "out, or give weights of like size", words[2 * i], blend.prefixes[i]));
+      throw ConfigError(fmt::format("{}: the weight {} of {} is nothing beside the others. Leave this corpus "
+                                    "out, or give weights of like size", flag, words[2 * i], blend.prefixes[i]));
     }
   }
   return blend;

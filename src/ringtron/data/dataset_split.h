@@ -46,7 +46,7 @@ struct TrainingLength {
 // give.
 std::array<std::int64_t, kSplitCount> wanted_samples(const TrainingLength& length);
 
-// --data-path: "P", "P1 P2 P3" or "w1 P1 w2 P2". Without weights `weights` is empty: each corpus counts by
+// The words behind a flag of data: "P", "P1 P2 P3" or "w1 P1 w2 P2". Without weights `weights` is empty: each corpus counts by
 // the samples that it gives.
 struct Blend {
   std::vector<std::string> prefixes;
@@ -54,8 +54,8 @@ struct Blend {
 };
 
 // Weights are what Python's float() reads. Throws ConfigError where some are numbers and some are not, and for a
-// weight that is not above 0 and finite.
-Blend parse_blend(std::span<const std::string> words);
+// weight that is not above 0 and finite; it names `flag`, the one that the user gave.
+Blend parse_blend(std::span<const std::string> words, std::string_view flag);
 
 // "0.5", "50%", "inf": a word that is more likely meant as a weight than as a prefix.
 bool looks_like_weight(std::string_view word);

@@ -23,14 +23,14 @@ struct SplitSource {
 };
 
 // parse_blend(), with a word for weights at the wrong place: they are prefixes then, of files that do not exist.
-Blend blend_of(const std::vector<std::string>& words) {
-  Blend blend = parse_blend(words);
+Blend blend_of(const std::vector<std::string>& words, std::string_view flag) {
+  Blend blend = parse_blend(words, flag);
   for (const std::string& prefix : blend.prefixes) {
     std::error_code error;
     if (!looks_like_weight(prefix) || std::filesystem::exists(prefix + ".idx", error)) continue;
-    throw ConfigError(fmt::format("--data-path: {} is read as a prefix here, and there is no file {}.idx. Weight and prefix come "
+    throw ConfigError(fmt::format("{}: {} is read as a prefix here, and there is no file {}.idx. Weight and prefix come "
                                   "in turn, the weight first and a plain number (\"0.3 A 0.7 B\"), got \"{}\"",
-                                  excerpt(prefix), excerpt(prefix), fmt::join(words, " ")));
+                                  flag, excerpt(prefix), excerpt(prefix), fmt::join(words, " ")));
   }
   return blend;
 }
@@ -38,7 +38,7 @@ Blend blend_of(const std::vector<std::string>& words) {
 // --data-path with --split, or a path of its own for each split.
 std::optional<SplitSource> source_of(const DataSources& sources, Split split) {
   if (!sources.data_path.empty()) {
-    return SplitSource{blend_of(sources.data_path),
+    return SplitSource{blend_of(sources.data_path, "--data-path"),
                        sources.split.empty() ? std::string(kDefaultSplit) : sources.split};
   }
   const auto& words = split == Split::train   ? sources.train_data_path
@@ -46,7 +46,7 @@ std::optional<SplitSource> source_of(const DataSources& sources, Split split) {
                                               : sources.test_data_path;
   if (words.empty()) return std::nullopt;
   const char* whole = split == Split::train ? "1,0,0" : split == Split::valid ? "0,1,0" : "0,0,1";
-  return SplitSource{blend_of(words), whole, true};
+  return SplitSource{blend_of(words, fmt::format("--{}-data-path", split_name(split))), whole, true};
 }
 
 // The part of one corpus that belongs to the split.

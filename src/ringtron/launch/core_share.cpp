@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "ringtron/base/check.h"
+#include "ringtron/base/process.h"
 #include "ringtron/base/text.h"
 
 namespace ringtron {
@@ -68,11 +69,6 @@ std::vector<int> own_cores() {
   }
   for (int core = 0; core < std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)); ++core) cores.push_back(core);
   return cores;
-}
-
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
 }
 
 bool shares_core(const CoreClaim& claim, const std::string& machine, int core) {

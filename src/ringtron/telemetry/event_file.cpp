@@ -12,6 +12,7 @@
 #include <system_error>
 #include <utility>
 
+#include "ringtron/base/process.h"
 #include "ringtron/telemetry/event_history.h"
 
 namespace ringtron {
@@ -41,11 +42,9 @@ int EventFile::create(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return error.value();
-  char host[256] = "localhost";
-  ::gethostname(host, sizeof host - 1);
   const std::int64_t seconds = next_seconds(folder);
   for (int n = 0;; ++n) {
-    path_ = folder / fmt::format("{}{:010d}.{}.{}.{}", kPrefix, seconds, host, ::getpid(), n);
+    path_ = folder / fmt::format("{}{:010d}.{}.{}.{}", kPrefix, seconds, host_name(), ::getpid(), n);
     // Another process, on another machine too, may be at the same name.
     fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
     if (fd_ >= 0) break;

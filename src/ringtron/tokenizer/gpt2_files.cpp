@@ -8,6 +8,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/file.h"
+#include "ringtron/base/guarded_file.h"
 #include "ringtron/base/text.h"
 #include "ringtron/tokenizer/byte_alphabet.h"
 
@@ -44,7 +45,7 @@ std::string read_option_file(const char* option, const std::filesystem::path& pa
   if (std::filesystem::is_directory(status)) {
     refuse("expected a file, got a folder; give the vocab.json or merges.txt in it");
   }
-  if (!std::filesystem::is_regular_file(status)) refuse("expected a file, got a pipe or a device");
+  if (!std::filesystem::is_regular_file(status)) refuse(fmt::format("expected a file, got {}", not_a_file(path)));
   const std::uintmax_t size = std::filesystem::file_size(path, ignored);
   if (size > kLargestFile) refuse(fmt::format("expected a file of some MB, got {}", human_bytes(size)));
   std::string content = read_file(path);

@@ -14,6 +14,7 @@
 #include <set>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/guarded_file.h"
 #include "ringtron/base/text.h"
 #include "ringtron/tools/byte_source.h"
 
@@ -154,7 +155,7 @@ class Finder {
       const bool link = i->is_symlink(error) && !fs::exists(status);
       leave_out(i->path(), link                    ? "a link to nothing"
                            : fs::is_fifo(status) ? "a pipe; name it to read from it"
-                                                 : "no file");
+                                                 : not_a_file(i->path()));
     }
   }
 

@@ -87,7 +87,9 @@ void print_samples(const Config& config, const SampleRequest& request,
                                   wanted == 0 ? "none wanted; raise --eval-iters"
                                   : has_share(sources, request.split)
                                       ? "no tokens for it in any corpus; see the warning above"
-                                      : "no share of the data; raise its number in --split, or give it a path"));
+                                      : config.data.data_path.empty()
+                                      ? fmt::format("none; give --{}-data-path", split_name(request.split))
+                                      : "no share of the data; raise its number in --split"));
   }
   Sampler sampler;
   sampler.order = config.data.dataloader_type == "cyclic" ? SampleOrder::cyclic : SampleOrder::single;

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -11,6 +10,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/hash.h"
+#include "ringtron/base/process.h"
 #include "ringtron/base/text.h"
 #include "ringtron/train/memory/out_of_memory.h"
 
@@ -44,12 +44,6 @@ std::string differences(const std::string& expected, const std::string& got) {
 }
 
 constexpr int kListed = 3;  // ranks that have other data
-
-std::string host_name() {
-  char host[256] = "";
-  ::gethostname(host, sizeof host - 1);
-  return host;
-}
 
 // Host first, then "prefix=line" for each corpus.
 std::string text_of(const std::map<std::string, std::string>& data) {

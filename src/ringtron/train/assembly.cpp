@@ -62,7 +62,7 @@ std::int64_t iterations_of(const BatchConfig& batch) {
 Assembly::Assembly(const Job& job, const CpAttentionOptions& attention, InitialValues values)
     : store_(store_options(job, values)),
       transports_(layer_transports(job)),
-      attention_(make_cp_attention(job.parallel().context(), make_batch_shape(job.config(), {})->sequence->layout,
+      attention_(make_cp_attention(job.parallel().context(), make_batch_shape(job.config(), {}, {})->sequence->layout,
                                    cp_attention_options(job.config(), attention))),
       model_(BuildContext{job.config(), job.parallel(), store_, job.tokenizer().vocab_size(), *attention_, transports_}),
       schedule_(make_schedule(job.config(), iterations_of(job.config().batch))),

@@ -1,8 +1,5 @@
 #include "ringtron/train/batch_shape.h"
 
-#include <algorithm>
-#include <set>
-#include <string>
 #include <vector>
 
 #include "ringtron/context_parallel/plan/balanced_layout.h"
@@ -11,21 +8,6 @@
 
 namespace ringtron {
 namespace {
-
-// Ranks that share heads have the same positions, so only what is left of the layout can be uneven. Of the layers with
-// the most uneven transport.
-double worst_imbalance(const ParallelConfig& parallel, const SequenceLayout& layout,
-                       const std::vector<AttentionMask>& masks) {
-  const std::set<std::string> words(parallel.cp_comm_type.begin(), parallel.cp_comm_type.end());
-  const auto& sizes = parallel.hierarchical_context_parallel_sizes;
-  double worst = 1.0;
-  for (const std::string& word : words) {
-    const CpTransport transport = word == "auto" ? CpTransport::p2p : transport_of(word);
-    const int head_ranks = head_ranks_of(transport, layout.ranks(), sizes.empty() ? 1 : sizes[0]);
-    worst = std::max(worst, area_imbalance(layout.merged(head_ranks), masks));
-  }
-  return worst;
-}
 
 DenseGptSizes sizes_of(const ModelConfig& m) {
   DenseGptSizes sizes;
@@ -41,7 +23,8 @@ DenseGptSizes sizes_of(const ModelConfig& m) {
 
 }  // namespace
 
-std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const DocumentStarts& documents) {
+std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const DocumentStarts& documents,
+                                                   std::span<const CpTransport> transports) {
   const ParallelConfig& parallel = config.parallel;
   const std::int64_t length = config.model.seq_length;
   const AttentionWindow window = attention_window(config.model);
@@ -59,7 +42,8 @@ std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const D
   for (const AttentionMask& mask : masks) {
     shape->attention_cells += repeats * static_cast<double>(mask.area());
   }
-  shape->area_imbalance = worst_imbalance(parallel, sequence->layout, masks);
+  const auto& sizes = parallel.hierarchical_context_parallel_sizes;
+  shape->area_imbalance = area_imbalance(sequence->layout, masks, transports, sizes.empty() ? 0 : sizes[0]);
   shape->sequence = std::move(sequence);
   return shape;
 }
@@ -71,7 +55,7 @@ double step_flops(const Config& config, double attention_cells) {
 
 double step_flops(const Config& config) {
   const double micro_batches = static_cast<double>(config.batch.global_batch_size) / config.batch.micro_batch_size;
-  return step_flops(config, make_batch_shape(config, {})->attention_cells * micro_batches);
+  return step_flops(config, make_batch_shape(config, {}, {})->attention_cells * micro_batches);
 }
 
 }  // namespace ringtron

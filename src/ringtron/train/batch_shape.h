@@ -4,9 +4,11 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "ringtron/config/config.h"
 #include "ringtron/context_parallel/context_parallel.h"
+#include "ringtron/context_parallel/plan/transport.h"
 #include "ringtron/data/loader.h"
 
 namespace ringtron {
@@ -17,13 +19,15 @@ struct BatchShape {
   // the sum of that over documents, less with a window.
   double attention_cells = 0.0;
   // Pairs of the context-parallel rank that has most, divided by the ranks' mean; under a2a ranks share heads, so it is
-  // 1. With several transports, of the most uneven one; auto counts as p2p.
+  // 1. With several transports, of the most uneven one.
   double area_imbalance = 1.0;
 };
 
-// `documents`: of each sample, or empty when every sample is one document. A pure function of the
-// configuration and the documents, so the same on all ranks of a context group. Any thread.
-std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const DocumentStarts& documents);
+// `documents`: of each sample, or empty when every sample is one document. `transports`: those of the layers, as chosen
+// (layer_transports.h); without any, area_imbalance is 1. A pure function of its arguments, so the same on all ranks of a context
+// group. Any thread.
+std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const DocumentStarts& documents,
+                                                   std::span<const CpTransport> transports);
 
 // Operations (telemetry/flops.h) of a training step: of one global batch whose samples' masks have `attention_cells` pairs in all (BatchShape). `config` is a Job's.
 double step_flops(const Config& config, double attention_cells);

@@ -135,7 +135,8 @@ std::optional<CheckpointCandidate> find(const Config& config) {
   for (const std::string& path : {config.logging.tensorboard_dir, config.data.data_cache_path}) {
     if (!path.empty()) own.emplace_back(path);
   }
-  if (config.checkpoint.ckpt_step > 0 && !list_iterations(folder).empty()) {
+  std::error_code ignored;  // what is no folder is refused below, with what it is
+  if (config.checkpoint.ckpt_step > 0 && std::filesystem::is_directory(folder, ignored) && !list_iterations(folder).empty()) {
     return find_checkpoint_of(folder, config.checkpoint.ckpt_step);
   }
   const auto search = search_load_folder(folder, own);
@@ -146,7 +147,7 @@ std::optional<CheckpointCandidate> find(const Config& config) {
   for (const CheckpointCandidate& damaged : search->unplaced) {
     warn_line("checkpoint {} is damaged: {}", damaged.folder.string(), damaged.problem);
   }
-  if (const std::string notice = load_notice(folder, *search); !notice.empty()) warn_line(notice);
+  if (const std::string notice = load_notice(folder, *search, FolderUse::load); !notice.empty()) warn_line(notice);
   return search->newest;
 }
 

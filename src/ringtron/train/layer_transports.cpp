@@ -32,7 +32,7 @@ DocumentStarts first_documents(const Job& job) {
 
 TransportChoice choose(const Job& job, const DocumentStarts& documents) {
   const Config& config = job.config();
-  const auto shape = make_batch_shape(config, documents);
+  const auto shape = make_batch_shape(config, documents, {});
   std::vector<AttentionMask> masks;
   for (const auto& starts : documents) {
     masks.emplace_back(config.model.seq_length, /*causal=*/true, attention_window(config.model), starts);

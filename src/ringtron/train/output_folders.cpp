@@ -10,7 +10,9 @@
 #include <system_error>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/guarded_file.h"
 #include "ringtron/base/log.h"
+#include "ringtron/base/process.h"
 #include "ringtron/checkpoint/file_system.h"
 #include "ringtron/train/agreement.h"
 
@@ -29,10 +31,8 @@ bool wrote_nameless_file(const std::filesystem::path& folder) {
 
 // Its name is the host's alone, so that one that a killed process has left goes at the next start.
 void write_named_file(const std::filesystem::path& folder) {
-  char host[128] = "host";
-  ::gethostname(host, sizeof host - 1);
   DiskFileSystem files;
-  const auto path = folder / fmt::format(".ringtron_probe.{}", host);
+  const auto path = folder / fmt::format(".ringtron_probe.{}", host_name());
   try {
     const auto file = files.create(path);
     file->write(std::as_bytes(std::span(kText)));
@@ -52,8 +52,11 @@ double gigabytes(double bytes) { return bytes / 1e9; }
 void demand_writable(const std::string& flag, const std::filesystem::path& folder) {
   try {
     DiskFileSystem files;
+    if (std::filesystem::exists(folder) && !std::filesystem::is_directory(folder)) {
+      const std::string kind = not_a_file(folder);
+      throw IoError(fmt::format("{} is {}, not a folder", folder.string(), kind.empty() ? "a file" : kind));
+    }
     files.make_folder(folder);
-    if (!std::filesystem::is_directory(folder)) throw IoError(fmt::format("{} is no folder", folder.string()));
     if (!wrote_nameless_file(folder)) write_named_file(folder);
   } catch (const IoError& error) {
     throw IoError(fmt::format("{}: {}. Give a folder that can be made and written", flag, error.what()));

@@ -10,6 +10,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
+#include "ringtron/base/result_line.h"
 #include "ringtron/config/config_text.h"
 #include "ringtron/config/parse.h"
 #include "ringtron/config/restart_notices.h"
@@ -79,7 +80,7 @@ int train(const Job& job) {
   saver.warn_of_space(assembly.state(), iterations_of(config.batch));
   if (const auto code = stopped_after(job, signals, "loading the checkpoint")) return *code;
   signals.enter("opening the data");
-  const TrainingData data(job, assembly.state().progress);
+  const TrainingData data(job, assembly.transports(), assembly.state().progress);
   if (job.is_first_rank()) print_line("done with setup ...");
   signals.start_up_is_done();
   Trainer trainer({job, data, assembly.state(), assembly.step(), saver, signals}, iterations_of(config.batch));
@@ -99,7 +100,7 @@ int start(int argc, char** argv) {
     return kExitUsage;
   }
   if (const auto* help = std::get_if<HelpText>(&parsed)) {
-    if (environment.rank == 0) print_line(help->text);
+    if (environment.rank == 0) print_result(help->text);
     return kExitOk;
   }
   const auto& line = std::get<CommandLine>(parsed);

@@ -93,12 +93,11 @@ void Trainer::train() {
 void Trainer::evaluate_at_the_end() {
   const Progress& progress = parts_.state.progress;
   const Config& config = parts_.job.config();
-  const bool has_data = parts_.data.has(Split::valid) || parts_.data.has(Split::test);
-  if (config.batch.skip_train && parts_.job.is_first_rank() && (config.evaluation.eval_iters == 0 || !has_data)) {
-    warn_line("nothing to do: --skip-train was given, and {}",
-              has_data ? "--eval-iters is 0" : "the data has no validation and no test part (--split)");
+  if (config.evaluation.eval_iters == 0) return;  // with --skip-train said at the start (config/resolve.cpp)
+  if (config.batch.skip_train && !parts_.data.has(Split::valid) && !parts_.data.has(Split::test) && parts_.job.is_first_rank()) {
+    warn_line("nothing to do: --skip-train was given, and the data has no validation and no test part ({})",
+              config.data.data_path.empty() ? "--valid-data-path, --test-data-path" : "--split");
   }
-  if (config.evaluation.eval_iters == 0) return;
   const std::string at = fmt::format("iteration {} on ", progress.iteration);
   if (evaluate(Evaluated::final_validation, progress.consumed_valid_samples, at + "validation set")) {
     evaluate(Evaluated::test, 0, at + "test set");

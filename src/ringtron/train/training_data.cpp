@@ -73,8 +73,8 @@ std::array<std::int64_t, kSplitCount> wanted_from(const Config& config, const Pr
 
 }  // namespace
 
-TrainingData::TrainingData(const Job& job, const Progress& progress)
-    : job_(job), vocab_size_(job.tokenizer().vocab_size()), end_of_document_(job.tokenizer().eod()) {
+TrainingData::TrainingData(const Job& job, std::vector<CpTransport> transports, const Progress& progress)
+    : job_(job), transports_(std::move(transports)), vocab_size_(job.tokenizer().vocab_size()), end_of_document_(job.tokenizer().eod()) {
   const Config& config = job.config();
   const auto wanted = wanted_from(config, progress);
   if (job.is_first_rank()) {
@@ -126,7 +126,9 @@ void TrainingData::demand_training_data(std::int64_t wanted) const {
   const Config& config = job_.config();
   if (config.batch.skip_train) return;
   if (datasets_[0] == nullptr) {
-    throw ConfigError("there is no training data: give --split a share for training, or --train-data-path");
+    throw ConfigError(fmt::format("there is no training data: {}", config.data.data_path.empty()
+                                                                       ? "give --train-data-path"
+                                                                       : "give --split a share for training"));
   }
   if (config.data.dataloader_type != "cyclic" && datasets_[0]->size() < wanted) {
     throw ConfigError(fmt::format("data: training wants {} samples, and several corpora without weights are read once: {} "
@@ -144,7 +146,7 @@ void TrainingData::tell_of_evaluation(std::int64_t consumed_valid_samples, std::
     if (has_share(sources_of(config), Split::valid)) {
       warn_line("there is no validation: no corpus has data for it, see above");
     } else {
-      print_line("no validation: the data flags give it no share (--split, --valid-data-path)");
+      print_line("no validation: {}", config.data.data_path.empty() ? "--valid-data-path is not given" : "--split gives it no share");
     }
     return;
   }
@@ -175,9 +177,9 @@ std::unique_ptr<Loader> TrainingData::loader(Split split, std::int64_t consumed_
   options.reset_position_ids = config.data.reset_position_ids;
   options.find_documents = config.data.reset_attention_mask;
   // Without document masks all micro-batches share one shape.
-  const auto fixed = options.find_documents ? nullptr : make_batch_shape(config, {});
-  options.plan = [&config, fixed, rank = parallel.cp_rank()](const DocumentStarts& documents) {
-    return read_plan(fixed ? fixed : make_batch_shape(config, documents), rank);
+  const auto fixed = options.find_documents ? nullptr : make_batch_shape(config, {}, transports_);
+  options.plan = [this, &config, fixed, rank = parallel.cp_rank()](const DocumentStarts& documents) {
+    return read_plan(fixed ? fixed : make_batch_shape(config, documents, transports_), rank);
   };
   return std::make_unique<Loader>(dataset, sampler, options, consumed_samples);
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "ringtron/data/dataset.h"
 #include "ringtron/data/dataset_split.h"
@@ -22,12 +23,13 @@ class TrainingData {
  public:
   // Opens the corpora and builds or maps their indices. Collective; throws the same error on all ranks, also where a
   // rank has other data than the others. Rank 0 prints Megatron's lines about it, and what is left out.
-  // `progress`: where the run goes on.
-  explicit TrainingData(const Job& job, const Progress& progress = {});
+  // `transports`: of each layer (layer_transports.h). `progress`: where the run goes on.
+  TrainingData(const Job& job, std::vector<CpTransport> transports, const Progress& progress = {});
 
   bool has(Split split) const { return datasets_[index(split)] != nullptr; }
 
-  // This rank's micro-batches from the first sample that is not consumed; each carries its BatchShape in made_from.
+  // This rank's micro-batches from the first sample that is not consumed; each carries its BatchShape in made_from. Must end
+  // before this does.
   // `split` must be there. Training ends with the data; validation and test start over.
   std::unique_ptr<Loader> loader(Split split, std::int64_t consumed_samples) const;
 
@@ -41,6 +43,7 @@ class TrainingData {
   static std::size_t index(Split split) { return static_cast<std::size_t>(split); }
 
   const Job& job_;
+  const std::vector<CpTransport> transports_;
   std::int64_t vocab_size_;
   std::int64_t end_of_document_;
   std::array<std::unique_ptr<Dataset>, kSplitCount> datasets_;

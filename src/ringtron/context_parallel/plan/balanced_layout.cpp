@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "ringtron/base/check.h"
@@ -137,6 +138,16 @@ double area_imbalance(const SequenceLayout& layout, std::span<const AttentionMas
   std::vector<std::int64_t> areas;
   for (int rank = 0; rank < layout.ranks(); ++rank) areas.push_back(area_of(masks, layout.of(rank)));
   return imbalance_of(areas);
+}
+
+double area_imbalance(const SequenceLayout& layout, std::span<const AttentionMask> masks, std::span<const CpTransport> transports,
+                      int hierarchical_a) {
+  double worst = 1.0;
+  for (const CpTransport transport : std::set<CpTransport>(transports.begin(), transports.end())) {
+    const int head_ranks = head_ranks_of(transport, layout.ranks(), hierarchical_a);
+    worst = std::max(worst, area_imbalance(layout.merged(head_ranks), masks));
+  }
+  return worst;
 }
 
 }  // namespace ringtron

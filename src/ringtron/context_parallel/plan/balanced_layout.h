@@ -7,6 +7,7 @@
 
 #include "ringtron/context_parallel/plan/attention_mask.h"
 #include "ringtron/context_parallel/plan/sequence_layout.h"
+#include "ringtron/context_parallel/plan/transport.h"
 
 namespace ringtron {
 
@@ -24,5 +25,10 @@ SequenceLayout make_layout(std::string_view name, std::span<const AttentionMask>
 
 // Largest area of a rank's queries divided by the mean: 1 is perfect balance.
 double area_imbalance(const SequenceLayout& layout, std::span<const AttentionMask> masks);
+
+// The same under transports, of the most uneven one: ranks that share heads have the positions of all of them, so that only what
+// is left of the layout can be uneven. 1 without any. `hierarchical_a` as for head_ranks_of().
+double area_imbalance(const SequenceLayout& layout, std::span<const AttentionMask> masks, std::span<const CpTransport> transports,
+                      int hierarchical_a);
 
 }  // namespace ringtron

@@ -198,7 +198,7 @@ class Check {
     print_section("Sizes", [&] { return describe_sizes(dp); });
     print_section("Batch", [&] { return describe_batch(config_, dp); });
     print_section("Vocabulary", [&] { return describe_vocabulary(); });
-    const std::string beyond = beyond_counting(config_, world_size_);
+    const std::string beyond = beyond_counting(parsed_.line.config, config_, world_size_);
     if (!beyond.empty()) {
       print_list("Not counted, since sizes are beyond the limits in brackets", {beyond});
       not_counted_ = beyond;
@@ -209,10 +209,24 @@ class Check {
                     : Lines{"not known: the world does not divide"};
     });
     print_section("Sequence", [&] {
-      return config_.model.seq_length > 0 ? describe_sequence(config_)
-                                          : Lines{"not known without --seq-length"};
+      return config_.model.seq_length > 0 ? describe_positions() : Lines{"not known without --seq-length"};
     });
     print_costs(dp);
+  }
+
+  Lines describe_positions() const {
+    Lines lines = describe_sequence(config_);
+    const auto& words = config_.parallel.cp_comm_type;
+    const bool chooses = std::find(words.begin(), words.end(), "auto") != words.end();
+    std::string missing = chooses ? missing_sizes() : "";
+    if (chooses && missing.empty() && config_.batch.micro_batch_size == 0) missing = "--micro-batch-size";
+    try {
+      if (!missing.empty()) throw ConfigError("auto does not choose without " + missing);
+      lines.push_back(describe_balance(config_));
+    } catch (const ConfigError& e) {  // a fault, which the rules report
+      lines.push_back(fmt::format("largest share of attention / mean: not known: {}", e.what()));
+    }
+    return lines;
   }
 
   void print_costs(int dp) {

@@ -6,10 +6,12 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/machine_memory.h"
 #include "ringtron/base/text.h"
+#include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/context_parallel/plan/transport.h"
 #include "ringtron/context_parallel/plan/transport_choice.h"
 #include "ringtron/models/activation_bytes.h"
@@ -56,8 +58,32 @@ std::string layers_text(const std::vector<int>& layers) {
   return join(parts, " ");
 }
 
+// The configuration's layers by their word of --cp-comm-type.
+std::map<std::string, std::vector<int>> layers_by_word(const Config& config) {
+  const auto& words = config.parallel.cp_comm_type;
+  if (words.size() != 1 && std::ssize(words) != config.model.num_layers) {
+    throw ConfigError("expected one --cp-comm-type, or one for each layer; correct the list");
+  }
+  std::map<std::string, std::vector<int>> layers;
+  for (int i = 0; i < config.model.num_layers; ++i) {
+    layers[words.at(words.size() == 1 ? 0 : static_cast<std::size_t>(i))].push_back(i);
+  }
+  return layers;
+}
+
+int hierarchical_a(const Config& config) {
+  const auto& sizes = config.parallel.hierarchical_context_parallel_sizes;
+  return sizes.empty() ? 0 : sizes.front();
+}
+
 // This machine need not have what the run will have.
 bool on_gpu(const Config& config) { return config.parallel.distributed_backend != "gloo"; }
+
+// What auto chooses with assumed speeds.
+TransportChoice choice_of_auto(const Config& config, const PlanRequest& request, const AttentionShape& shape) {
+  const DeviceSpeeds speeds = on_gpu(config) ? default_gpu_speeds() : default_cpu_speeds();
+  return choose_transport({request, shape, hierarchical_a(config), speeds.link, speeds.attention, speeds.host});
+}
 
 class ContextTraffic {
  public:
@@ -110,34 +136,21 @@ class ContextTraffic {
                                         : "the backward sends what recomputed attention's forward sends once more";
   }
 
-  int hierarchical_a() const {
-    const auto& sizes = config_.parallel.hierarchical_context_parallel_sizes;
-    return sizes.empty() ? 0 : sizes.front();
-  }
-
-  // What `auto` would choose with assumed speeds is told in `lines`.
-  std::map<CpTransport, std::vector<int>> layers_by_transport(Lines& lines) {
-    const auto& words = config_.parallel.cp_comm_type;
-    if (words.size() != 1 && std::ssize(words) != config_.model.num_layers) {
-      throw ConfigError("expected one --cp-comm-type, or one for each layer; correct the list");
-    }
-    std::optional<CpTransport> chosen;
+  // What `auto` would choose is told in `lines`.
+  std::map<CpTransport, std::vector<int>> layers_by_transport(Lines& lines) const {
     std::map<CpTransport, std::vector<int>> layers;
-    for (int i = 0; i < config_.model.num_layers; ++i) {
-      const std::string& word = words.at(words.size() == 1 ? 0 : static_cast<std::size_t>(i));
-      if (word == "auto" && !chosen) chosen = choose(lines);
-      layers[word == "auto" ? *chosen : transport_of(word)].push_back(i);
+    for (const auto& [word, with_it] : layers_by_word(config_)) {
+      std::vector<int>& all = layers[word == "auto" ? choose(lines) : transport_of(word)];
+      all.insert(all.end(), with_it.begin(), with_it.end());
+      std::sort(all.begin(), all.end());
     }
     return layers;
   }
 
   CpTransport choose(Lines& lines) const {
-    const bool gpu = on_gpu(config_);
-    const DeviceSpeeds speeds = gpu ? default_gpu_speeds() : default_cpu_speeds();
-    const TransportChoice choice =
-        choose_transport({{layout_, masks_}, shape_, hierarchical_a(), speeds.link, speeds.attention, speeds.host});
+    const TransportChoice choice = choice_of_auto(config_, {layout_, masks_}, shape_);
     lines.push_back(fmt::format("auto, with assumed speeds of a {} (training measures its own): {}",
-                                gpu ? "GPU" : "CPU", to_string(choice)));
+                                on_gpu(config_) ? "GPU" : "CPU", to_string(choice)));
     return choice.transport;
   }
 
@@ -147,7 +160,7 @@ class ContextTraffic {
     const int ranks = layout_.ranks(), planned = planned_ranks(ranks);
     for (int i = 0; i < planned; ++i) {
       const int rank = static_cast<int>(std::int64_t{i} * ranks / planned);
-      const TransportPlan plan = make_transport_plan(transport, hierarchical_a(), {layout_, masks_}, rank);
+      const TransportPlan plan = make_transport_plan(transport, hierarchical_a(config_), {layout_, masks_}, rank);
       const TransportBytes bytes = bytes_of(plan, layout_, shape_, rank);
       if (bytes.forward + bytes.backward > most.forward + most.backward) most = bytes;
     }
@@ -155,7 +168,7 @@ class ContextTraffic {
   }
 
   std::string closed_form_text(CpTransport transport, const TransportBytes& most) const {
-    const int ranks = layout_.ranks(), a = head_ranks_of(transport, ranks, hierarchical_a());
+    const int ranks = layout_.ranks(), a = head_ranks_of(transport, ranks, hierarchical_a(config_));
     if (!masks_.front().dense()) return "no closed form: what is sent follows from the window";
     if (layout_.sequence_length() % ranks != 0)
       return "no closed form: the ranks hold unequal parts of the sequence";
@@ -250,6 +263,27 @@ void add_what_is_here(const Config& config, int replicas, std::int64_t peak, Lin
     lines.push_back(fmt::format("  on CPUs: this machine has {} free, less than one rank needs. Flags that help: {}", amount(*available),
                                 memory_advice(config, world_size, *available)));
   }
+}
+
+std::string describe_balance(const Config& config) {
+  const std::vector<AttentionMask> masks = {sample_mask(config)};
+  const SequenceLayout layout = sample_layout(config);
+  const std::set<std::string> words(config.parallel.cp_comm_type.begin(), config.parallel.cp_comm_type.end());
+  std::vector<CpTransport> transports;
+  std::string text;
+  for (const std::string& word : words) {
+    if (word == "auto") {
+      check_heads(config);
+      transports.push_back(choice_of_auto(config, {layout, masks}, attention_shape(config, on_gpu(config))).transport);
+    } else {
+      transports.push_back(transport_of(word));
+    }
+    text += fmt::format("{}{}{}", text.empty() ? "" : ", ", to_text(transports.back()), word == "auto" ? " (auto)" : "");
+  }
+  const int a = hierarchical_a(config);
+  const bool shared = std::ranges::any_of(transports, [&](CpTransport t) { return head_ranks_of(t, layout.ranks(), a) > 1; });
+  return fmt::format("largest share of attention / mean: {:.3f} by {}{}", area_imbalance(layout, masks, transports, a), text,
+                     shared ? "; ranks that share heads have the positions of all of them" : "");
 }
 
 Lines describe_memory(const Config& config, int replicas) {

@@ -78,14 +78,14 @@ std::string ranks_text(const std::vector<int>& ranks) {
   return "{" + join(parts, ",") + "}";
 }
 
-std::string beyond_counting(const Config& config, int world_size) {
+std::string beyond_counting(const Config& given, const Config& config, int world_size) {
   constexpr int kRanks = 1 << 20, kContextRanks = 1 << 11;
   std::vector<std::string> beyond;
   if (world_size > kRanks) beyond.push_back(fmt::format("ranks {} (at most {})", world_size, kRanks));
   if (config.parallel.context_parallel_size > kContextRanks) {
     beyond.push_back(fmt::format("--context-parallel-size {} (at most {})", config.parallel.context_parallel_size, kContextRanks));
   }
-  for (std::string& size : sizes_beyond_limits(config)) beyond.push_back(std::move(size));
+  for (std::string& size : sizes_beyond_limits(given, config)) beyond.push_back(std::move(size));
   return join(beyond, ", ");
 }
 
@@ -125,7 +125,6 @@ Lines describe_sequence(const Config& config) {
   }
   if (layout.ranks() > kShownRanks)
     lines.push_back(fmt::format("  ... {} more", layout.ranks() - kShownRanks));
-  lines.push_back(fmt::format("largest share of attention / mean: {:.3f}", area_imbalance(layout, masks)));
   return lines;
 }
 

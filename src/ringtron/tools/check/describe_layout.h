@@ -16,9 +16,9 @@ namespace ringtron {
 
 using Lines = std::vector<std::string>;
 
-// Sizes so large that listing them would take long or counting overflow: "--num-layers 2000000 (16384)", the limit in
-// brackets, or empty. The functions below and those of describe_cost.h need it to be empty.
-std::string beyond_counting(const Config& config, int world_size);
+// Sizes so large that listing them would take long or counting overflow: "--num-layers 2000000 (at most 16384)", or empty.
+// `given`: `config` before it was resolved, for the names. The functions below and those of describe_cost.h need it to be empty.
+std::string beyond_counting(const Config& given, const Config& config, int world_size);
 
 // One line per kind of group, in the order in which Megatron creates them: how many, of which size, and their
 // members, the first few of many.
@@ -27,7 +27,7 @@ Lines describe_groups(const ProcessGrid& grid, const std::vector<int>& hierarchi
 // The layout that training would use for a sample that is one document.
 SequenceLayout sample_layout(const Config& config);
 
-// One line per context-parallel rank: its positions, how many, and its share of the cells of the mask.
+// One line per context-parallel rank: its positions, how many, and their share of the cells of the mask.
 Lines describe_sequence(const Config& config);
 
 Lines describe_batch(const Config& config, int data_parallel_size);

@@ -7,6 +7,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
+#include "ringtron/base/result_line.h"
 #include "ringtron/base/text.h"
 #include "ringtron/config/parse.h"
 #include "ringtron/tools/demo/cp_demo_parts.h"
@@ -106,7 +107,7 @@ int show_all(const Job& job) {
   bool right = true;
   for (const auto& part : {show_groups, show_block, show_exchange}) right = part(job) && right;
   const bool all_right = agree_max(job.world(), right ? 0 : 1) == 0;
-  if (job.is_first_rank()) print_line("\ncp_demo_minimal: {}", all_right ? "PASS" : "FAIL");
+  if (job.is_first_rank()) print_result(fmt::format("\ncp_demo_minimal: {}", all_right ? "PASS" : "FAIL"));
   return all_right ? kExitOk : kExitFailure;
 }
 
@@ -122,7 +123,7 @@ int cp_demo(std::span<const std::string> arguments, const LaunchEnvironment& env
     return kExitUsage;  // a pure function of equal command lines: rank 0 says it
   }
   if (std::holds_alternative<HelpText>(parsed)) {
-    if (environment.rank == 0) print_line(kHelp);
+    if (environment.rank == 0) print_result(kHelp);
     return kExitOk;
   }
   const auto& line = std::get<CommandLine>(parsed);

@@ -13,8 +13,10 @@
 #include "ringtron/base/file.h"
 #include "ringtron/base/log.h"
 #include "ringtron/base/random.h"
+#include "ringtron/base/result_line.h"
 #include "ringtron/base/text.h"
 #include "ringtron/comm/local_communicator.h"
+#include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/context_parallel/transport_measure.h"
 #include "ringtron/models/attention_shape.h"
 #include "ringtron/modules/attention_config.h"
@@ -114,7 +116,7 @@ class Profiler {
         group_(job.parallel().context()),
         batch_(make_batch_shape(job.config(), job.config().data.reset_attention_mask
                                                   ? made_up_documents(job.config())
-                                                  : DocumentStarts())),
+                                                  : DocumentStarts(), {})),
         layer_(layer_of(job, *batch_)),
         masks_(layer_.masks()),
         attention_(cp_attention_options(job.config())) {
@@ -147,7 +149,7 @@ class Profiler {
     profile.sequence_length = layer_.layout().sequence_length();
     profile.ranks = group_.size();
     profile.repeats = options_.repeats.repeats;
-    profile.area_imbalance = batch_->area_imbalance;
+    profile.area_imbalance = area_imbalance(layer_.layout(), masks_);
     return profile;
   }
 
@@ -307,18 +309,17 @@ int run(const Job& job, const ProfileOptions& options) {
     check_writable("--json", options.json_file);
     check_writable("--trace", options.trace_file);
   });
-  const auto print = [&](const std::vector<std::string>& lines) {
-    for (const std::string& line : lines) {
-      if (job.is_first_rank()) print_line(line);
-    }
-  };
   ProgressLine progress("profile_cp", job.is_first_rank());
   Profiler profiler(job, options, progress);
   CpProfile profile = profiler.describe();
-  print(profile_heading(profile));
+  if (job.is_first_rank()) {
+    for (const std::string& line : profile_heading(profile)) print_line(line);
+  }
   profiler.measure(profile);
   progress.clear();
-  print(profile_table(profile));
+  together(job.world(), [&] {
+    if (job.is_first_rank()) print_result(join(profile_table(profile), "\n"));
+  });
   std::string trace;
   if (!options.trace_file.empty()) trace = chrome_trace(profiler.trace());
   progress.clear();
@@ -345,7 +346,7 @@ int profile_cp(std::span<const std::string> arguments, const LaunchEnvironment& 
     return kExitUsage;  // a pure function of equal command lines: rank 0 says it
   }
   if (!options.help.empty()) {
-    if (environment.rank == 0) print_line(options.help);
+    if (environment.rank == 0) print_result(options.help);
     return kExitOk;
   }
   if (environment.rank == 0) {

@@ -101,7 +101,8 @@ double TransportProfile::hidden_seconds() const {
 
 std::vector<std::string> profile_heading(const CpProfile& profile) {
   return {profile.machine, profile.layer,
-          fmt::format("largest area of a rank / mean: {:.3f}", profile.area_imbalance)};
+          fmt::format("largest area of a rank's positions / mean: {:.3f}; ranks that share heads have the positions of all of them",
+                      profile.area_imbalance)};
 }
 
 std::vector<std::string> profile_table(const CpProfile& profile) {

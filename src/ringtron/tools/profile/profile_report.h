@@ -45,7 +45,7 @@ struct CpProfile {
   std::int64_t sequence_length = 0;
   int ranks = 1;
   int repeats = 0;
-  double area_imbalance = 1.0;
+  double area_imbalance = 1.0;  // of the layout, as p2p and all_gather divide the work
   OneRankProfile one_rank;
   std::vector<TransportProfile> transports;
   std::string choice;  // what auto would take, and why

@@ -101,7 +101,7 @@ TrainingTrace trace_training(const Job& job, CpFault fault,
   attention.fault = fault;
   attention.head_groups = kHeadGroups;
   Assembly assembly(job, attention);
-  const TrainingData data(job);
+  const TrainingData data(job, assembly.transports());
   const auto loader = data.loader(Split::train, 0);
   TrainingTrace out;
   for (int i = 1; i <= job.config().batch.train_iters; ++i) {

@@ -11,6 +11,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
+#include "ringtron/base/result_line.h"
 #include "ringtron/config/validate.h"
 #include "ringtron/launch/core_share.h"
 #include "ringtron/launch/local_machine.h"
@@ -146,7 +147,7 @@ Verdict compare_as_rank(const VerifyOptions& options, const LaunchEnvironment& e
 int run_rank(const VerifyOptions& options, const LaunchEnvironment& environment) {
   const Verdict verdict = compare_as_rank(options, environment);
   if (options.report_fd < 0) {
-    if (environment.rank == 0) print_line(verdict.report);
+    if (environment.rank == 0) print_result(verdict.report);
     return verdict.exit_code;
   }
   // A rank that ends with another code than 0 would be reported as one that failed.
@@ -181,7 +182,7 @@ int start_ranks(const VerifyOptions& options, std::span<const std::string> argum
   ::close(ends[0]);
   if (code != kExitOk) return code;
   if (text.empty()) throw InternalError("verify_cp: the ranks ended well, but without a result");
-  print_line(std::string_view(text).substr(1));
+  print_result(std::string_view(text).substr(1));
   return text[0] - '0';
 }
 
@@ -197,7 +198,7 @@ int verify_cp(std::span<const std::string> arguments, const LaunchEnvironment& e
   }
   if (options.report_fd >= 0) return run_rank(options, environment);
   if (!options.help.empty()) {
-    if (environment.rank == 0) print_line(options.help);
+    if (environment.rank == 0) print_result(options.help);
     return kExitOk;
   }
   if (environment.rank == 0) {

@@ -253,6 +253,21 @@ def another_model_in_the_checkpoint(b):
 
 
 @case
+def another_vocabulary_under_the_same_name(b):
+    def make(text):
+        (b.folder / "t.txt").write_text(text * 50)
+        b.demand(b.run("train_tokenizer", "--input", b.folder / "t.txt", "--vocab-size", 270, "--output-dir", b.folder / "v"), 0)
+
+    folder, data = b.folder / "ck", ["--mock-data", "--vocab-file", b.folder / "v" / "vocab.json", "--merge-file", b.folder / "v" / "merges.txt"]
+    make("the cat sat on the mat and the dog sat on the log ")
+    b.demand(b.train(1, "--save", folder, "--save-interval", 4, data=data), 0)
+    assert "checkpoint was made with" not in b.demand(b.train(1, "--load", folder, data=data), 0, r"successfully loaded")
+    make("zebra quiz jazz fuzzy pizza buzz zoo zip quartz ")
+    b.demand(b.train(1, "--load", folder, data=data), 2, r"content of --vocab-file and --merge-file \(vocabulary\): .* in the checkpoint, .* here",
+             r"Give the files that the checkpoint was trained with")
+
+
+@case
 def missing_checkpoint(b):
     b.demand(b.train(1, "--load", b.folder / "none"), 0, r"will start from random")
     for flag in ("--exit-on-missing-checkpoint", "--finetune", "--skip-train"):

@@ -43,7 +43,7 @@ Config base() {
 json stored(const Config& config) { return json::parse(config_to_json(config)); }
 
 StoredDifferences compare(const json& there, const Config& here) {
-  return compare_stored_config(read_stored_config(there), here);
+  return compare_stored_config(read_stored_config(there), here, {});
 }
 
 // Another legal value of the field.
@@ -190,6 +190,30 @@ TEST(StoredConfig, OlderAndNewerVersions) {
                           HasSubstr("unknown here and not compared: of_the_future")));
   here.model.softmax_type = "learnable";
   EXPECT_THAT(compare(there, here).refused, ElementsAre(HasSubstr("--softmax-type: vanilla in the checkpoint")));
+}
+
+// Files of the same name may hold another vocabulary.
+TEST(StoredConfig, AVocabularyOfOtherContentIsRefused) {
+  Config here = base();
+  json there = stored(here);
+  const DerivedValues first = {{kVocabularyKey, "GPT2BPETokenizer content=1"}}, second = {{kVocabularyKey, "GPT2BPETokenizer content=2"}};
+  const auto compared = [&](const DerivedValues& derived) { return compare_stored_config(read_stored_config(there), here, derived); };
+  EXPECT_THAT(compared(second).told, ElementsAre("not recorded in the checkpoint and not compared: content of --vocab-file and "
+                                                 "--merge-file")) << "an older checkpoint";
+  EXPECT_THAT(compared(second).refused, IsEmpty());
+  there[kVocabularyKey] = first.at(kVocabularyKey);
+  EXPECT_THAT(compared(first).refused, IsEmpty());
+  EXPECT_THAT(compared(first).told, IsEmpty());
+  const auto expected = ElementsAre(AllOf(HasSubstr("content of --vocab-file and --merge-file (vocabulary): GPT2BPETokenizer content=1 in "
+                                                    "the checkpoint, GPT2BPETokenizer content=2 here"),
+                                          HasSubstr("Give the files")));
+  EXPECT_THAT(compared(second).refused, expected);
+  here.checkpoint.finetune = true;
+  EXPECT_THAT(compared(second).refused, expected) << "the weights are those of other ids all the same";
+  here.data.vocab_size += 1;
+  EXPECT_THAT(compared(second).refused, ElementsAre(HasSubstr("--vocab-size"))) << "told once";
+  there[kVocabularyKey] = 5;
+  EXPECT_THROW(read_stored_config(there), IoError);
 }
 
 TEST(StoredConfig, WrongTypesAndImpossibleValuesAreNamed) {

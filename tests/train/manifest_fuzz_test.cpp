@@ -194,6 +194,49 @@ class ManifestFuzz : public ::testing::Test {
   std::filesystem::path manifest_;
 };
 
+// Counts that are each within their bounds, and cannot be together.
+TEST_F(ManifestFuzz, CountsThatCannotBeTogetherAreRefused) {
+  const json right = json::parse(read_file(manifest_));
+  const std::int64_t batch = run_->job().config().batch.global_batch_size;
+  std::string told;
+  const auto loads = [&](const json& change) {
+    json forged = right;
+    forged.erase("xxh3");
+    forged.at("metadata").merge_patch(change);
+    std::string body = forged.dump(1);
+    body.resize(body.size() - 2);
+    std::ofstream(manifest_, std::ios::binary) << body << ",\n \"xxh3\": \"" << hex64(hash64(body)) << "\"\n}\n";
+    return load(told);
+  };
+  const auto after = [](const std::vector<std::pair<const char*, int>>& ancestors, json change = json::object()) {
+    change["lineage"]["ancestors"] = json::array();
+    for (const auto& [run, iteration] : ancestors) change["lineage"]["ancestors"].push_back({{"run", run}, {"iteration", iteration}});
+    return change;
+  };
+  const auto samples = [](std::int64_t count) {
+    return json{{"consumed_train_samples", count}, {"opt_param_scheduler", {{"num_steps", fmt::format("{}", count)}}}};
+  };
+  constexpr const char* kRun = "0123456789abcdef";
+  EXPECT_TRUE(loads(json::object())) << "positive control";
+  // One run: an iteration is a batch and a step of the optimizer.
+  for (const int steps : {0, 1}) EXPECT_FALSE(loads({{"optimizer_step_count", steps}})) << steps;
+  for (const std::int64_t count : {2 * batch - 1, 2 * batch + 1, 3 * batch}) EXPECT_FALSE(loads(samples(count))) << count;
+  EXPECT_FALSE(loads({{"opt_param_scheduler", {{"num_steps", "0"}}}}));
+  // A run that went on from iteration 1, perhaps without its optimizer, perhaps with another batch before.
+  EXPECT_TRUE(loads(after({{kRun, 1}})));
+  EXPECT_TRUE(loads(after({{kRun, 1}}, {{"optimizer_step_count", 1}})));
+  EXPECT_FALSE(loads(after({{kRun, 1}}, {{"optimizer_step_count", 0}})));
+  EXPECT_TRUE(loads(after({{kRun, 1}}, samples(batch + 1))));
+  EXPECT_FALSE(loads(after({{kRun, 1}}, samples(batch))));
+  // What a version without lineage had behind it nobody knows.
+  EXPECT_TRUE(loads(after({{"", 2}}, {{"optimizer_step_count", 1}})));
+  EXPECT_FALSE(loads(after({{"", 1}}, {{"optimizer_step_count", 0}})));
+  EXPECT_TRUE(loads({{"lineage", nullptr}, {"optimizer_step_count", 1}}));
+  // Ancestors that come later than what they are ancestors of.
+  EXPECT_FALSE(loads(after({{kRun, 3}})));
+  EXPECT_FALSE(loads(after({{kRun, 2}, {kRun, 1}})));
+}
+
 TEST_F(ManifestFuzz, EveryWrongManifestIsRefusedOrLoadsWhatWasSaved) {
   const std::string right = read_file(manifest_);
   std::string told;

@@ -3,6 +3,7 @@
 
 #include "ringtron/config/help.h"
 #include "ringtron/config/option.h"
+#include "ringtron/config/stored_config.h"
 
 namespace ringtron {
 namespace {
@@ -35,6 +36,9 @@ std::string load_table_markdown() {
     for (const Option& option : group.options) {
       out += fmt::format("| `{}` | `{}` | {} |\n", option_key(option), option.name, rule_text(option.on_load));
     }
+  }
+  for (const DerivedValue& value : derived_values()) {
+    out += fmt::format("| `{}` | {} | {} |\n", value.key, value.what, rule_text(value.on_load));
   }
   return out;
 }

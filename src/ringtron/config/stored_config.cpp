@@ -114,6 +114,11 @@ OnLoad rule_of(const Option& option, const Config& stored, const Config& current
   return learned(stored) || learned(current) ? OnLoad::must_equal : OnLoad::samples;
 }
 
+constexpr DerivedValue kDerived[] = {
+    {kVocabularyKey, "content of --vocab-file and --merge-file", OnLoad::must_equal,
+     "the same text has other ids. Give the files that the checkpoint was trained with"},
+};
+
 // Whether the file says nothing about a value that has no default.
 bool not_recorded(const Option& option, const StoredConfig& stored) {
   if (option.detail.default_text.empty()) return false;
@@ -123,8 +128,8 @@ bool not_recorded(const Option& option, const StoredConfig& stored) {
 
 class Comparison {
  public:
-  Comparison(const StoredConfig& stored, const Config& current)
-      : stored_(stored), current_(effective(current)), compared_(effective(stored.config)) {}
+  Comparison(const StoredConfig& stored, const Config& current, const DerivedValues& derived)
+      : stored_(stored), derived_(derived), current_(effective(current)), compared_(effective(stored.config)) {}
 
   void compare(const OptionGroup& group, const Option& option) {
     const OnLoad rule = rule_of(option, compared_, current_);
@@ -143,6 +148,18 @@ class Comparison {
     add(rule, fmt::format("{}: {} in the checkpoint, {} here", name, shown(there), shown(here)));
   }
 
+  void compare(const DerivedValue& value) {
+    const std::string key(value.key);
+    const auto here = derived_.find(key), there = stored_.derived.find(key);
+    if (here == derived_.end() || !may_differ(value) || (current_.checkpoint.finetune && value.on_load != OnLoad::must_equal)) return;
+    if (there == stored_.derived.end()) {
+      if (current_.data.tokenizer_type != "NullTokenizer") not_compared_.emplace_back(value.what);
+    } else if (here->second != there->second) {
+      add(value.on_load, fmt::format("{} ({}): {} in the checkpoint, {} here: {}", value.what, key, shown(there->second),
+                                     shown(here->second), value.advice));
+    }
+  }
+
   StoredDifferences result() {
     if (!not_compared_.empty()) {
       out_.told.push_back(fmt::format("not recorded in the checkpoint and not compared: {}", join(not_compared_, ", ")));
@@ -155,6 +172,15 @@ class Comparison {
   }
 
  private:
+  // Whether it can be another one although the flags beside it are equal: of the vocabulary kind and size are told under their own
+  // flags. (NullTokenizer has no more than these.)
+  bool may_differ(const DerivedValue& value) const {
+    if (value.key != kVocabularyKey) return true;
+    const DataConfig& there = compared_.data;
+    const DataConfig& here = current_.data;
+    return there.tokenizer_type == here.tokenizer_type && there.vocab_size == here.vocab_size;
+  }
+
   void add(OnLoad rule, std::string line) {
     const OptimizerConfig& optimizer = current_.optimizer;
     switch (rule) {
@@ -184,12 +210,15 @@ class Comparison {
   }
 
   const StoredConfig& stored_;
+  const DerivedValues& derived_;
   const Config current_, compared_;
   std::vector<std::string> not_compared_;
   StoredDifferences out_;
 };
 
 }  // namespace
+
+std::span<const DerivedValue> derived_values() { return kDerived; }
 
 StoredConfig read_stored_config(const Json& stored) {
   if (!stored.is_object()) throw IoError(fmt::format("configuration: expected an object, got {}", shown(stored)));
@@ -207,17 +236,28 @@ StoredConfig read_stored_config(const Json& stored) {
       }
     }
   }
+  for (const DerivedValue& value : derived_values()) {
+    const std::string key(value.key);
+    known.insert(key);
+    const auto member = stored.find(key);
+    if (member == stored.end()) continue;
+    if (!read_value(*member, out.derived[key])) {
+      throw IoError(fmt::format("configuration.{}: expected text, got {}", key, shown(*member)));
+    }
+  }
   for (const auto& [key, value] : stored.items()) {
     if (!known.contains(key)) out.unknown.push_back(key);
   }
   return out;
 }
 
-StoredDifferences compare_stored_config(const StoredConfig& stored, const Config& current) {
-  Comparison comparison(stored, current);
+StoredDifferences compare_stored_config(const StoredConfig& stored, const Config& current,
+                                        const DerivedValues& derived) {
+  Comparison comparison(stored, current, derived);
   for (const OptionGroup& group : option_groups()) {
     for (const Option& option : group.options) comparison.compare(group, option);
   }
+  for (const DerivedValue& value : derived_values()) comparison.compare(value);
   return comparison.result();
 }
 

@@ -2,17 +2,37 @@
 // tables declare it field by field (OnLoad in option.h).
 #pragma once
 
+#include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ringtron/config/config.h"
+#include "ringtron/config/option.h"
 
 namespace ringtron {
+
+// Values that no flag has but that follow from what flags name, by key. The caller adds them to what config_to_json has
+// written; which there are and what a load does about each: derived_values().
+using DerivedValues = std::map<std::string, std::string>;
+
+struct DerivedValue {
+  std::string_view key;
+  std::string_view what;    // for people, with the flags
+  OnLoad on_load;
+  std::string_view advice;  // where a difference is refused
+};
+std::span<const DerivedValue> derived_values();
+
+// Kind and content of the tokenizer's vocabulary: files of the same name may hold another one.
+inline constexpr const char* kVocabularyKey = "vocabulary";
 
 struct StoredConfig {
   Config config;                     // members that are absent have their defaults
   std::vector<std::string> absent;   // flags whose member is missing: an older version knew them not
+  DerivedValues derived;             // those that are there
   std::vector<std::string> unknown;  // members that no flag has: a newer version has written them
 };
 
@@ -27,9 +47,10 @@ struct StoredDifferences {
   std::vector<std::string> told;     // it may be, and the user is to be told
 };
 
-// `current` is resolved, its vocabulary filled in; its --finetune, --skip-train and schedule flags count. A member
+// `current` is resolved, its vocabulary filled in, and `derived` belongs to it; its --finetune, --skip-train and schedule flags count. A member
 // that is absent stands for the flag's default, or, where a flag has none, is not compared and told. What has no
 // effect (--rotary-base without rotary positions) is not compared.
-StoredDifferences compare_stored_config(const StoredConfig& stored, const Config& current);
+StoredDifferences compare_stored_config(const StoredConfig& stored, const Config& current,
+                                        const DerivedValues& derived);
 
 }  // namespace ringtron

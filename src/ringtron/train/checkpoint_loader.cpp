@@ -205,7 +205,8 @@ RunMetadata demand_same_model(const Job& job, const CheckpointReader& reader, co
   } catch (const IoError& e) {
     throw IoError(fmt::format("{}: {}", (reader.folder() / kManifestName).string(), e.what()));
   }
-  const StoredDifferences differences = compare_stored_config(metadata.configuration, state.config);
+  const StoredDifferences differences = compare_stored_config(metadata.configuration, state.config,
+                                                              {{kVocabularyKey, job.tokenizer().description()}});
   const bool read_optimizer = with_optimizer && metadata.has_optimizer;
   std::vector<std::string> faults = differences.refused;
   constexpr std::size_t kShown = 8;

@@ -161,7 +161,7 @@ void CheckpointSaver::save(const TrainingState& state) {
     together(job_.world(), [&] {
       if (!job_.is_first_rank()) return;
       const std::int64_t number = save_number_ > 0 ? save_number_ + 1 : next_save_number(config.save);
-      writer.publish(parts, run_metadata_of(state, {run_, number, state.line}));
+      writer.publish(parts, run_metadata_of(state, {{kVocabularyKey, job_.tokenizer().description()}}, {run_, number, state.line}));
       save_number_ = number;
     });
   } catch (const CommError&) {

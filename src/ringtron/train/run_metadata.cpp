@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
 #include "ringtron/checkpoint/strict_json.h"
 #include "ringtron/config/config_text.h"
 
@@ -42,9 +43,67 @@ ScheduleState read_schedule(const json& metadata, std::int64_t consumed_samples)
   return schedule;
 }
 
+// The iteration at which this run began to count: that of the checkpoint it loaded.
+std::int64_t first_iteration_of(const RunMetadata& run) {
+  std::int64_t before = 0;
+  for (const Ancestor& ancestor : run.lineage.ancestors) {
+    if (ancestor.iteration < before || ancestor.iteration > run.progress.iteration) {
+      throw IoError(fmt::format("metadata.lineage.ancestors: expected iterations that go up to {}, got {} behind {}",
+                                run.progress.iteration, ancestor.iteration, before));
+    }
+    before = ancestor.iteration;
+  }
+  return before;
+}
+
+// Every iteration of a run consumes one global batch. Without an ancestor there is nothing else; of earlier runs, which may have had
+// other batches, only that each iteration consumed something is known.
+void demand_samples_that_can_be(const RunMetadata& run) {
+  const std::int64_t batch = run.configuration.config.batch.global_batch_size, iteration = run.progress.iteration;
+  const std::int64_t samples = run.progress.consumed_train_samples, before = first_iteration_of(run);
+  if (batch < 1) return;  // not recorded
+  const bool fresh = run.lineage.ancestors.empty();
+  if (fresh ? samples % batch == 0 && samples / batch == iteration : (samples - before) / batch >= iteration - before) return;
+  throw IoError(fmt::format("metadata.consumed_train_samples: expected {}one global batch of {} for each of the iterations {} to {}{}, got {}",
+                            fresh ? "" : "at least ", batch, before + 1, iteration, fresh ? "" : ", and a sample for each before",
+                            samples));
+}
+
+// The optimizer counts every iteration from its own beginning on: that of the first run, or a load without its state
+// (--no-load-optim), which is a load of one of the ancestors.
+void demand_steps_that_can_be(const RunMetadata& run) {
+  const std::int64_t began = run.progress.iteration - run.optimizer_step_count;
+  if (began == 0) return;
+  const auto& ancestors = run.lineage.ancestors;
+  std::vector<std::string> possible = {fmt::format("{}", run.progress.iteration)};
+  for (const Ancestor& ancestor : ancestors) {
+    if (ancestor.iteration == began) return;
+    possible.push_back(fmt::format("{}", run.progress.iteration - ancestor.iteration));
+  }
+  // The first one known may have had loads before it.
+  if (!run.lineage.has_all_ancestors() && began <= ancestors.front().iteration) return;
+  throw IoError(fmt::format("metadata.optimizer_step_count: expected one step for each of the {} iterations, or for each since a "
+                            "checkpoint that was loaded ({}), got {}",
+                            run.progress.iteration, excerpt(join(possible, ", "), 200), run.optimizer_step_count));
+}
+
+// What the counts of a run say about each other. Versions that kept no lineage did not say what a run had behind it.
+void demand_counts_that_can_be(const RunMetadata& run) {
+  if (run.lineage.run.empty()) return;
+  demand_samples_that_can_be(run);
+  demand_steps_that_can_be(run);
+  const std::string samples = fmt::format("{}", run.progress.consumed_train_samples);
+  if (run.schedule.at("num_steps") != samples) {  // both go on by a batch at every iteration, and over every load
+    throw IoError(fmt::format("metadata.opt_param_scheduler.num_steps: expected the {} samples that are consumed, got {}", samples,
+                              run.schedule.at("num_steps")));
+  }
+}
+
 }  // namespace
 
-json run_metadata_of(const TrainingState& state, const Lineage& lineage) {
+json run_metadata_of(const TrainingState& state, const DerivedValues& derived, const Lineage& lineage) {
+  json configuration = json::parse(config_to_json(state.config));
+  for (const auto& [key, value] : derived) configuration[key] = value;
   json schedule = json::object();
   for (const auto& [key, value] : state.schedule.state()) schedule[key] = value;
   return {{"iteration", state.progress.iteration},
@@ -53,7 +112,7 @@ json run_metadata_of(const TrainingState& state, const Lineage& lineage) {
           {"optimizer_step_count", state.optimizer.step_count()},
           {"has_optimizer", !state.config.checkpoint.no_save_optim},
           {"opt_param_scheduler", schedule},
-          {"configuration", json::parse(config_to_json(state.config))},
+          {"configuration", std::move(configuration)},
           {"lineage", lineage_to_json(lineage)}};
 }
 
@@ -77,6 +136,7 @@ RunMetadata read_run_metadata(const Manifest& manifest) {
     throw IoError(fmt::format("metadata.{}", std::string(e.what()).starts_with("metadata.") ? e.what() + 9 : e.what()));
   }
   out.lineage = lineage_of_metadata(metadata);
+  demand_counts_that_can_be(out);
   return out;
 }
 

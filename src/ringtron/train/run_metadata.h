@@ -20,7 +20,8 @@ struct RunMetadata {
   Lineage lineage;
 };
 
-nlohmann::json run_metadata_of(const TrainingState& state, const Lineage& lineage);
+// `derived` belongs to the state's configuration.
+nlohmann::json run_metadata_of(const TrainingState& state, const DerivedValues& derived, const Lineage& lineage);
 
 // Throws IoError that names the member, what was expected and what is there, for a wrong type or an impossible value.
 RunMetadata read_run_metadata(const Manifest& manifest);

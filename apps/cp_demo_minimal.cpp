@@ -8,6 +8,6 @@ int main(int argc, char** argv) {
   using namespace ringtron;
   return run_main("cp_demo_minimal", [&] {
     return run_as_rank(
-        [&] { return cp_demo(arguments(argc, argv), read_launch_environment(process_environment)); });
+        [&](StopSignals&) { return cp_demo(arguments(argc, argv), read_launch_environment(process_environment)); });
   });
 }

@@ -8,6 +8,6 @@ int main(int argc, char** argv) {
   using namespace ringtron;
   return run_main("verify_cp", [&] {
     return run_as_rank(
-        [&] { return verify_cp(arguments(argc, argv), read_launch_environment(process_environment)); });
+        [&](StopSignals&) { return verify_cp(arguments(argc, argv), read_launch_environment(process_environment)); });
   });
 }

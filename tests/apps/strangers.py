@@ -133,6 +133,31 @@ def two_runs_at_one_port():
     expect("the first run trains on", [rank.end()[0] for rank in first] == [0, 0] and first[1].wait_for("iteration        3/"), *first)
 
 
+def second_rank_0_by_hand():
+    """Without a token nothing but the place tells two runs apart: the one that waits there goes on waiting."""
+    port = free_port()
+    first = [Rank(0, 2, port)]
+    while not listening_ports(first):
+        time.sleep(0.02)
+    expect_no_start("a second RANK 0", [Rank(0, 2, port), Rank(0, 3, port)], [f"pid {first[0].process.pid}"])
+    expect("the first says so", first[0].wait_for("both say that they are rank 0"), *first)
+    first.append(Rank(1, 2, port))
+    expect("the first trains", [rank.end()[0] for rank in first] == [0, 0] and first[1].wait_for("iteration        3/"), *first)
+
+
+def interrupted_before_the_ranks_have_met():
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        port = free_port()
+        rank = Rank(0, 2, port)
+        while not listening_ports([rank]):
+            time.sleep(0.02)
+        rank.process.send_signal(number)
+        code, seconds = rank.end()
+        said = f"exiting program after receiving {number.name} while meeting the other ranks"
+        expect(f"{number.name} while ranks are awaited ends at once and says so (code {code}, {seconds:.1f} s)",
+               code == -number and said in rank.output() and seconds < 9, rank)
+
+
 def death_during_the_start():
     port = free_port()
     ranks = [Rank(0, 3, port), Rank(1, 3, port)]
@@ -232,7 +257,8 @@ def strangers_at_all_ports():
 
 
 def main():
-    for check in (rank_twice, other_world_or_binary, two_runs_at_one_port, death_during_the_start, strangers_at_all_ports):
+    for check in (rank_twice, other_world_or_binary, two_runs_at_one_port, second_rank_0_by_hand, interrupted_before_the_ranks_have_met,
+                  death_during_the_start, strangers_at_all_ports):
         begun = time.monotonic()
         check()
         print(f"{check.__name__}: {time.monotonic() - begun:.1f} s", flush=True)

@@ -141,6 +141,61 @@ TEST_F(Leftovers, WhatCannotBeSweptIsSteppedAround) {
   }
 }
 
+// Lets nobody move one thing, as where something is mounted.
+class MountedFileSystem final : public FileSystem {
+ public:
+  explicit MountedFileSystem(fs::path stuck) : stuck_(std::move(stuck)) {}
+  std::unique_ptr<WritableFile> create(const fs::path& path) override { return disk_.create(path); }
+  void make_folder(const fs::path& path) override { disk_.make_folder(path); }
+  void make_new_folder(const fs::path& path) override { disk_.make_new_folder(path); }
+  void rename(const fs::path& from, const fs::path& to) override {
+    if (from == stuck_ || to == stuck_) throw IoError("injected: device or resource busy");
+    disk_.rename(from, to);
+  }
+  void remove(const fs::path& path) override {
+    if (path == stuck_) throw IoError("injected: device or resource busy");
+    disk_.remove(path);
+  }
+  void sync_folder(const fs::path& path) override { disk_.sync_folder(path); }
+
+ private:
+  fs::path stuck_;
+  DiskFileSystem disk_;
+};
+
+TEST_F(Leftovers, WhatCannotBeMovedIsSteppedAroundAndTheLoadFindsTheSave) {
+  for (const bool ours : {false, true}) {
+    SCOPED_TRACE(ours);
+    fs::remove_all(save());
+    fs::create_directories(save());
+    expect_save(3);
+    if (ours) {
+      expect_save(4);
+    } else {
+      write(save() / "iter_0000004/sub/file", "precious");
+    }
+    MountedFileSystem files(save() / "iter_0000004");
+    for (const char* name : {"iter_0000004.beside", "iter_0000004.beside_1", "iter_0000004.beside"}) {
+      const auto state = toy_state(static_cast<std::uint64_t>(name[19] == '_' ? 77 : 78));
+      save_state(files, save(), 4, state, 2);
+      const auto search = find_newest_checkpoint(save());
+      ASSERT_TRUE(search.newest);
+      EXPECT_EQ(search.newest->folder, save() / name);
+      EXPECT_TRUE(search.damaged.empty());
+      EXPECT_EQ(find_checkpoint_of(save(), 4).folder, save() / name);
+      CheckpointReader reader(search.newest->folder);
+      EXPECT_TRUE(loads_equal(reader, state, 0, 1));
+    }
+    EXPECT_FALSE(fs::exists(save() / "iter_0000004.beside_1"));  // one copy beside is enough
+    if (!ours) {
+      EXPECT_EQ(read_file(save() / "iter_0000004/sub/file"), "precious");
+    }
+    expect_save(4);  // it can be moved again: the plain name, and nothing beside
+    EXPECT_EQ(find_newest_checkpoint(save()).newest->folder, save() / "iter_0000004");
+    EXPECT_FALSE(fs::exists(save() / "iter_0000004.beside"));
+  }
+}
+
 TEST_F(Leftovers, ADamagedOldCopyWithoutAnotherIsKept) {
   expect_save(3);
   fs::rename(save() / "iter_0000003", save() / ".iter_0000003.replaced");

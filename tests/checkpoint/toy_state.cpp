@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "ringtron/base/random.h"
+#include "ringtron/checkpoint/checkpoint_finder.h"
+#include "ringtron/checkpoint/lineage.h"
 
 namespace ringtron::testing {
 namespace {
@@ -96,7 +98,8 @@ void save_state(FileSystem& files, const std::filesystem::path& save_folder, std
     throw;
   }
   parts.push_back("");  // a rank that owns nothing
-  writer.publish(parts, {{"consumed_samples", iteration * 8}, {"layout", {{"tp", tp}}}});
+  const Lineage lineage{.run = "0123456789abcdef", .save = next_save_number(save_folder), .ancestors = {}};
+  writer.publish(parts, {{"consumed_samples", iteration * 8}, {"layout", {{"tp", tp}}}, {"lineage", lineage_to_json(lineage)}});
 }
 
 bool loads_equal(CheckpointReader& reader, const std::vector<ToyTensor>& state, int rank, int tp) {

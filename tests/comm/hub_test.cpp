@@ -114,7 +114,7 @@ TEST(Hub, WrongTokenIsRefusedAtOnce) {
   EXPECT_THAT([&] { join(*hub, claim(1, 2, "node7"), "other"); },
               ThrowsMessage<ConfigError>(AllOf(HasSubstr("another run is using the port"), HasSubstr("host node0, pid 1000"),
                                                HasSubstr("rank 1 (host node7, pid 1001)"))));
-  const auto rank_0 = join(*hub, claim(0, 2));
+  const auto rank_0 = join(*hub, claim(0, 2, "node0"));
   const auto rank_1 = join(*hub, claim(1, 2));  // the number is still free
   EXPECT_NO_THROW(rank_0->wait_for_all());
 }
@@ -144,9 +144,28 @@ void expect_no_start(Claim second, const std::vector<std::string>& words) {
 TEST(Hub, RankTwice) {
   expect_no_start(claim(1, 3, "node9"), {"both say that they are rank 1", "host node1, pid 1001", "host node9"});
 }
-TEST(Hub, RankZeroTwice) {
-  expect_no_start(claim(0, 3, "node9"), {"both say that they are rank 0", "host node0", "host node9"});
+// Another run at the port, whatever its size and binary: the one that waits there goes on waiting.
+TEST(Hub, SecondRankZeroIsRefusedAloneWhileRanksAreAwaited) {
+  const auto hub = open(2);
+  const auto rank_0 = join(*hub, claim(0, 2, "node0"));
+  ::testing::internal::CaptureStderr();
+  EXPECT_THAT([&] { join(*hub, claim(0, 2, "node9")); },
+              ThrowsMessage<ConfigError>(AllOf(HasSubstr("both say that they are rank 0"), HasSubstr("host node0"), HasSubstr("host node9"))));
+  EXPECT_THAT([&] { join(*hub, claim(0, 3, "node9")); }, ThrowsMessage<ConfigError>(HasSubstr("world size of 3")));
+  EXPECT_THROW(join(*hub, claim(0, 2, "node9", "b2")), ConfigError);
+  const auto rank_1 = join(*hub, claim(1, 2, "node1"));
+  EXPECT_NO_THROW(rank_0->wait_for_all());
+  EXPECT_NO_THROW(rank_1->wait_for_all());
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), AllOf(HasSubstr("host node9, pid 1000"), HasSubstr("is refused")));
 }
+// Not even before rank 0 has come over its own connection.
+TEST(Hub, NobodyTakesThePlaceOfRankZero) {
+  const auto hub = open(2);
+  EXPECT_THAT([&] { join(*hub, claim(0, 2, "node9")); }, ThrowsMessage<ConfigError>(HasSubstr("both say that they are rank 0")));
+  const auto rank_0 = join(*hub, claim(0, 2, "node0")), rank_1 = join(*hub, claim(1, 2, "node1"));
+  EXPECT_NO_THROW(rank_0->wait_for_all());
+}
+
 TEST(Hub, LargerWorld) {
   expect_no_start(claim(2, 4, "node9"), {"rank 2 (host node9, pid 1002)", "world size of 4", "with 3"});
 }
@@ -171,7 +190,7 @@ TEST(Hub, LateSecondClaimIsRefusedAlone) {
 
 TEST(Hub, DeathDuringTheStartIsToldAtOnce) {
   const auto hub = open(3);
-  const auto rank_0 = join(*hub, claim(0, 3));
+  const auto rank_0 = join(*hub, claim(0, 3, "node0"));
   auto rank_1 = join(*hub, claim(1, 3, "node1"));
   auto waits = std::async(std::launch::async, [&] { rank_0->wait_for_all(); });
   rank_1->leave(true);
@@ -224,7 +243,7 @@ TEST(Hub, MoreStrangersThanAllowedPushTheOldestOut) {
   std::vector<Descriptor> strangers;
   for (int i = 0; i < 12; ++i) strangers.push_back(knock(*hub));
   for (int i = 0; i < 8; ++i) EXPECT_TRUE(is_dropped(strangers[static_cast<std::size_t>(i)]));
-  const auto rank_0 = join(*hub, claim(0, 2)), rank_1 = join(*hub, claim(1, 2));
+  const auto rank_0 = join(*hub, claim(0, 2, "node0")), rank_1 = join(*hub, claim(1, 2));
   EXPECT_NO_THROW(rank_1->wait_for_all());
 }
 
@@ -307,7 +326,7 @@ TEST(Hub, FuzzChangesNothing) {
 // A rank of the run that sends what no rank sends is a loss; the hub goes on.
 TEST(Hub, MalformedRequestIsALoss) {
   const auto hub = open(2);
-  const auto rank_0 = join(*hub, claim(0, 2));
+  const auto rank_0 = join(*hub, claim(0, 2, "node0"));
   const Descriptor socket = knock(*hub);
   wire::FrameReader reader(wire::kLargestFrame);
   const auto next = [&] {

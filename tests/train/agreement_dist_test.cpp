@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "ringtron/base/error.h"
+#include "ringtron/comm/counting_communicator.h"
 #include "tests/train/toy_training.h"
 
 namespace ringtron::testing {
@@ -83,6 +84,32 @@ DIST_TEST(Agreement, TheFirstOfSeveralFailedRanksReports, 4) {
   EXPECT_THAT(message, HasSubstr("rank 1: fault of one"));
   EXPECT_THAT(message, Not(HasSubstr("three")));
   EXPECT_EQ(reported, ranks.rank() != 1);
+}
+
+// Data for the next step and reasons not to take it: one agreement, however it ends.
+DIST_TEST(Agreement, AReasonToStopWinsOverWhatFailed, 1, 2, 4) {
+  CountingCommunicator world(ranks.world());
+  const int last = ranks.size() - 1;
+  const auto no_reason = [] { return std::int64_t{0}; };
+  const auto nothing = [] {};
+  EXPECT_EQ(together_unless(world, no_reason, nothing), 0);
+  EXPECT_EQ(together_unless(world, [&] { return std::int64_t{ranks.rank() == last ? 31 : 5}; }, nothing), 31);
+  // A reason that comes while the action runs, and one that is there before it: then it does not begin.
+  std::int64_t late = 0;
+  const auto fail_on_first = [&] {
+    if (ranks.rank() == 0) throw IoError("the disk is on fire");
+    if (ranks.rank() == last) late = 7;
+  };
+  if (last > 0) {
+    EXPECT_EQ(together_unless(world, [&] { return late; }, fail_on_first), 7);
+  }
+  bool begun = false;
+  EXPECT_EQ(together_unless(world, [] { return std::int64_t{1} << 59; }, [&] { begun = true; }), std::int64_t{1} << 59);
+  EXPECT_FALSE(begun);
+  const CommunicationCounts counts = world.counts();
+  EXPECT_EQ(counts.all_reduce.calls, ranks.size() == 1 ? 0 : 4);
+  EXPECT_EQ(counts.all_gather.calls, 0);
+  EXPECT_THROW(together_unless(world, no_reason, [] { throw IoError("the disk is on fire"); }), IoError);
 }
 
 DIST_TEST(Agreement, EqualOptionsPass, 1, 2, 4) {

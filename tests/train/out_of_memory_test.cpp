@@ -73,7 +73,7 @@ TEST(OutOfMemory, IsSharedAsSuch) {
 
 TEST(OutOfMemory, EndsAProgramWithOneLine) {
   ::testing::internal::CaptureStderr();
-  const int code = run_main("program", [] { return run_as_rank([]() -> int { return static_cast<int>(at::empty({kTooMuch}, at::kFloat).numel()); }); });
+  const int code = run_main("program", [] { return run_as_rank([](StopSignals&) -> int { return static_cast<int>(at::empty({kTooMuch}, at::kFloat).numel()); }); });
   const std::string text = ::testing::internal::GetCapturedStderr();
   EXPECT_EQ(code, kExitFailure);
   EXPECT_THAT(text, AllOf(::testing::StartsWith("program: out of memory: 4.0 PiB"), HasSubstr("--micro-batch-size")));

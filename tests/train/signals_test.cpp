@@ -4,12 +4,15 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <string>
+
 namespace ringtron {
 namespace {
 
 TEST(StopSignals, EachIsKeptFromStartUpOn) {
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGXCPU}) {
     StopSignals signals;
+    signals.start_up_begins();
     EXPECT_EQ(signals.received(), 0);
     signals.enter("at the test");
     ::raise(signal);
@@ -23,6 +26,8 @@ TEST(StopSignals, HangupIsIgnoredWhereItWas) {  // nohup
   const auto before = ::signal(SIGHUP, SIG_IGN);
   {
     StopSignals signals;
+    ::raise(SIGHUP);  // nobody looks yet: it would end the process
+    signals.start_up_begins();
     ::raise(SIGHUP);
     EXPECT_EQ(signals.received(), 0);
     ::raise(SIGTERM);
@@ -44,10 +49,30 @@ TEST(StopSignals, ASecondInterruptEndsTheProcess) {
   EXPECT_EXIT(
       {
         StopSignals signals;
+        signals.start_up_begins();
         ::raise(SIGINT);
         ::raise(SIGINT);
       },
       ::testing::KilledBySignal(SIGINT), "");
+}
+
+// Before anybody looks the process ends as it would by itself, but not in silence.
+TEST(StopSignals, WhereNobodyLooksASignalEndsTheProcessWithAWord) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGXCPU}) {
+    EXPECT_EXIT(
+        {
+          StopSignals signals;
+          signals.enter("waiting for the other ranks");
+          ::raise(signal);
+        },
+        ::testing::KilledBySignal(signal), std::string("after receiving ") + signal_name(signal) + " while waiting for the other ranks");
+    EXPECT_EXIT(
+        {
+          const StopSignals signals;  // a tool, which names no stages
+          ::raise(signal);
+        },
+        ::testing::KilledBySignal(signal), std::string("exiting program after receiving ") + signal_name(signal) + "\n");
+  }
 }
 
 // Start-up that does not look ends with a word; the alarm is what the handler has set.
@@ -55,6 +80,7 @@ TEST(StopSignals, StartUpThatDoesNotAnswerEndsWithAWord) {
   EXPECT_EXIT(
       {
         StopSignals signals;
+        signals.start_up_begins();
         signals.enter("opening the data");
         ::raise(SIGTERM);
         ::raise(SIGALRM);

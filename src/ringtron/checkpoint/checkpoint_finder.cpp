@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <set>
+#include <exception>
+#include <map>
+#include <ranges>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -23,13 +25,24 @@ namespace fs = std::filesystem;
 // A million pieces have 200 MB. What is larger is not read into memory.
 constexpr std::uintmax_t kLargestManifest = std::uintmax_t{1} << 30;
 
-// "iter_0002000" -> 2000; also the name that a crash between two renames can leave behind
-// (checkpoint_writer.cpp). Other spellings of a number are not ours.
+// "iter_0002000.beside_3" -> "iter_0002000"; anything else as it is.
+std::string_view without_beside(std::string_view name) {
+  const std::size_t at = name.find(kBesideSuffix);
+  if (at == std::string_view::npos) return name;
+  const std::string_view number = name.substr(at + std::string_view(kBesideSuffix).size());
+  const bool is_number = number.size() > 1 && number[0] == '_' && number.find_first_not_of("0123456789", 1) == std::string_view::npos;
+  return number.empty() || is_number ? name.substr(0, at) : name;
+}
+
+// "iter_0002000" -> 2000; also the name that a crash between two renames can leave behind, and those of saves whose own name
+// was taken by something that could not be moved (checkpoint_writer.cpp). Other spellings of a number are not ours.
 std::optional<std::int64_t> iteration_of(std::string_view name) {
   const std::string_view replaced(kReplacedSuffix);
   if (name.starts_with(".") && name.ends_with(replaced)) {
     name.remove_prefix(1);
     name.remove_suffix(replaced.size());
+  } else {
+    name = without_beside(name);
   }
   constexpr std::string_view kPrefix = "iter_";
   if (!name.starts_with(kPrefix)) return std::nullopt;
@@ -95,16 +108,49 @@ CheckpointCandidate examine_folder(const fs::path& folder, std::int64_t iteratio
   return out;
 }
 
-// The published folder, or the one it was about to replace if only that one is complete.
-CheckpointCandidate examine(const fs::path& load_folder, std::int64_t iteration) {
-  CheckpointCandidate published = examine_folder(iteration_folder(load_folder, iteration), iteration);
-  if (published.problem.empty()) return published;
-  CheckpointCandidate replaced = examine_folder(replaced_folder(load_folder, iteration), iteration);
-  return replaced.problem.empty() ? replaced : published;
-}
-
 bool saved_before(const CheckpointCandidate& a, const CheckpointCandidate& b) {
   return std::pair(a.lineage->save, a.iteration) < std::pair(b.lineage->save, b.iteration);
+}
+
+// By iteration: the folders that may hold its checkpoint, first the one of the plain name (there or not), then the one that it
+// was about to replace, then those beside.
+std::map<std::int64_t, std::vector<fs::path>> folders_by_iteration(const fs::path& load_folder) {
+  std::map<std::int64_t, std::vector<fs::path>> found;
+  std::error_code error;
+  for (fs::directory_iterator at(load_folder, error), end; !error && at != end; at.increment(error)) {
+    const auto iteration = iteration_of(at->path().filename().string());
+    if (!iteration) continue;
+    std::vector<fs::path>& folders = found[*iteration];
+    if (folders.empty()) folders = {iteration_folder(load_folder, *iteration), replaced_folder(load_folder, *iteration)};
+    if (std::find(folders.begin(), folders.end(), at->path()) == folders.end()) folders.push_back(at->path());
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    throw IoError(fmt::format("cannot list folder {}: {}", load_folder.string(), error.message()));
+  }
+  return found;
+}
+
+// Of the folders of an iteration the complete one that was saved last; if none is complete, that of the plain name, or one
+// beside it that is a checkpoint at least.
+CheckpointCandidate examine(const std::vector<fs::path>& folders, std::int64_t iteration) {
+  std::optional<CheckpointCandidate> best;
+  std::exception_ptr unreadable;
+  for (std::size_t i = 0; i < folders.size(); ++i) {
+    try {
+      CheckpointCandidate one = examine_folder(folders[i], iteration);
+      const bool complete = one.problem.empty(), best_is_complete = best && best->problem.empty();
+      const auto save_of = [](const CheckpointCandidate& candidate) { return candidate.lineage ? candidate.lineage->save : 0; };
+      const bool better = complete ? !best_is_complete || save_of(one) > save_of(*best)
+                                   : !best || (i > 1 && !best_is_complete && !best->lineage && one.lineage);
+      if (better) best = std::move(one);
+    } catch (const IoError&) {
+      if (!unreadable) unreadable = std::current_exception();
+    }
+  }
+  // What stands beside is newer than what could not be moved for it, so that need not be readable.
+  const bool is_beside = best && best->problem.empty() && best->folder != folders[0] && best->folder != folders[1];
+  if (unreadable && !is_beside) std::rethrow_exception(unreadable);
+  return *best;
 }
 
 bool on_line_of(const CheckpointCandidate& line, const CheckpointCandidate& other) {
@@ -140,20 +186,14 @@ std::optional<std::string> checkpoint_problem(const fs::path& checkpoint_folder)
 }
 
 std::vector<std::int64_t> list_iterations(const fs::path& load_folder) {
-  std::set<std::int64_t> found;
-  std::error_code error;
-  for (fs::directory_iterator at(load_folder, error), end; !error && at != end; at.increment(error)) {
-    if (const auto iteration = iteration_of(at->path().filename().string())) found.insert(*iteration);
-  }
-  if (error && error != std::errc::no_such_file_or_directory) {
-    throw IoError(fmt::format("cannot list folder {}: {}", load_folder.string(), error.message()));
-  }
-  return {found.begin(), found.end()};
+  std::vector<std::int64_t> out;
+  for (const auto& [iteration, folders] : folders_by_iteration(load_folder)) out.push_back(iteration);
+  return out;
 }
 
 std::vector<CheckpointCandidate> list_checkpoints(const fs::path& load_folder) {
   std::vector<CheckpointCandidate> out;
-  for (const std::int64_t iteration : list_iterations(load_folder)) out.push_back(examine(load_folder, iteration));
+  for (const auto& [iteration, folders] : folders_by_iteration(load_folder)) out.push_back(examine(folders, iteration));
   return out;
 }
 
@@ -180,12 +220,12 @@ CheckpointSearch find_newest_checkpoint(const fs::path& load_folder) {
 }
 
 CheckpointCandidate find_checkpoint_of(const fs::path& load_folder, std::int64_t iteration) {
-  const auto iterations = list_iterations(load_folder);
-  if (std::find(iterations.begin(), iterations.end(), iteration) == iterations.end()) {
+  const auto all = folders_by_iteration(load_folder);
+  if (!all.contains(iteration)) {
     throw ConfigError(fmt::format("--ckpt-step {}: {} holds no such checkpoint, it holds iterations [{}]",
-                                  iteration, load_folder.string(), fmt::join(iterations, ", ")));
+                                  iteration, load_folder.string(), fmt::join(std::views::keys(all), ", ")));
   }
-  CheckpointCandidate candidate = examine(load_folder, iteration);
+  CheckpointCandidate candidate = examine(all.at(iteration), iteration);
   if (!candidate.problem.empty()) {
     throw IoError(fmt::format("{}; {}", candidate.problem, fallback_advice(load_folder, iteration)));
   }

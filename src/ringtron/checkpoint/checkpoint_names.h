@@ -43,4 +43,11 @@ inline std::filesystem::path set_aside_path(const std::filesystem::path& save_fo
   return save_folder / (number == 0 ? name : fmt::format("{}_{}", name, number));
 }
 
+// Where a checkpoint is published if what has its name can be neither moved nor removed. `number` from 0 on, until one is free.
+inline constexpr const char* kBesideSuffix = ".beside";
+inline std::filesystem::path beside_path(const std::filesystem::path& save_folder, std::int64_t iteration, int number) {
+  const std::string name = iteration_name(iteration) + kBesideSuffix;
+  return save_folder / (number == 0 ? name : fmt::format("{}_{}", name, number));
+}
+
 }  // namespace ringtron

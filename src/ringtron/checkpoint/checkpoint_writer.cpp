@@ -121,12 +121,13 @@ CheckpointWriter::CheckpointWriter(FileSystem& files, std::filesystem::path save
     : files_(files),
       save_folder_(std::move(save_folder)),
       iteration_(iteration),
-      partial_(partial_folder(save_folder_, iteration)) {
+      partial_(partial_folder(save_folder_, iteration)),
+      published_(iteration_folder(save_folder_, iteration)) {
   RT_CHECK_GE(iteration, 0, "iteration of a checkpoint");
 }
 
 std::filesystem::path CheckpointWriter::folder() const {
-  return iteration_folder(save_folder_, iteration_);
+  return published_;
 }
 
 std::string CheckpointWriter::prepare(const SaveLease& lease) {
@@ -233,6 +234,7 @@ void CheckpointWriter::publish(std::span<const std::string> parts, const nlohman
   // The checkpoint is safe from here on, so what still fails is a matter for people.
   try {
     if (old == replaced_folder(save_folder_, iteration_)) sweep(files_, old, kManifestName);
+    clear_beside();
     write_tracker();
   } catch (const IoError& e) {
     warn_line("checkpoint {} is complete, but tidying up failed: {}", folder().string(), e.what());
@@ -277,7 +279,12 @@ std::filesystem::path CheckpointWriter::move_standing_aside() {
 
 // Returns where what had the name is now, or an empty path.
 std::filesystem::path CheckpointWriter::swap_in() {
-  const auto aside = move_standing_aside();
+  std::filesystem::path aside;
+  try {
+    aside = move_standing_aside();
+  } catch (const IoError& e) {
+    step_beside(e.what());
+  }
   try {
     files_.rename(partial_, folder());
   } catch (...) {
@@ -288,6 +295,28 @@ std::filesystem::path CheckpointWriter::swap_in() {
   }
   files_.sync_folder(save_folder_);
   return aside;
+}
+
+void CheckpointWriter::step_beside(const std::string& why) {
+  const auto plain = folder();
+  int number = 0;
+  do published_ = beside_path(save_folder_, iteration_, number++);
+  while (is_taken(published_));
+  warn_line("{} cannot be moved out of the way ({}): the checkpoint of iteration {} is saved as {}, where a load from {} finds it",
+            plain.string(), why, iteration_, published_.string(), save_folder_.string());
+}
+
+// Older copies of this iteration, from when its name was taken. The one just published is the newer.
+void CheckpointWriter::clear_beside() {
+  const std::string prefix = beside_path(save_folder_, iteration_, 0).filename().string();
+  std::vector<std::filesystem::path> old;
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(save_folder_, error), end; !error && at != end; at.increment(error)) {
+    const bool named = at->path().filename().string().starts_with(prefix) && at->path() != published_;
+    if (named && holds_only_a_checkpoint(at->path())) old.push_back(at->path());
+  }
+  std::sort(old.begin(), old.end());
+  for (const auto& path : old) sweep(files_, path, kManifestName);
 }
 
 void CheckpointWriter::write_tracker() {

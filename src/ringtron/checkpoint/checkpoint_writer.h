@@ -10,7 +10,8 @@
 //
 // Until that rename, earlier checkpoints are untouched and the new one is invisible; after it, the new one is
 // complete. An iteration that was saved before is moved aside first and removed last, so one complete copy
-// always exists. What has the checkpoint's name and is none of ours is moved to iter_N.set_aside and kept. No link is
+// always exists. What has the checkpoint's name and is none of ours is moved to iter_N.set_aside and kept; what can be neither moved nor
+// removed (a mount point, an immutable file) stays, and the checkpoint becomes iter_N.beside, where the finder looks too. No link is
 // followed, and nothing outside the save folder is touched; a leftover that cannot be removed is stepped around, with a
 // warning. All ranks must see the same save folder. Makes no collective calls itself; not thread-safe.
 #pragma once
@@ -50,7 +51,7 @@ class CheckpointWriter {
   // Removes what was written aside. Never throws: what cannot be removed now goes at the next prepare().
   void abandon() noexcept;
 
-  // Where the checkpoint is once published.
+  // Where the checkpoint is once published: under its plain name, or beside it.
   std::filesystem::path folder() const;
 
  private:
@@ -60,12 +61,15 @@ class CheckpointWriter {
   std::filesystem::path move_standing_aside();
   void write_manifest(std::span<const std::string> parts, const nlohmann::json& metadata);
   std::filesystem::path swap_in();
+  void step_beside(const std::string& why);
+  void clear_beside();
   void write_tracker();
 
   FileSystem& files_;
   std::filesystem::path save_folder_;
   std::int64_t iteration_;
-  std::filesystem::path partial_;  // the folder aside
+  std::filesystem::path partial_;    // the folder aside
+  std::filesystem::path published_;  // see folder()
 };
 
 }  // namespace ringtron

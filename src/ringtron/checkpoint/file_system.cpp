@@ -114,6 +114,16 @@ bool is_taken(const std::filesystem::path& path) {
   return ::lstat(path.c_str(), &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
+std::string what_holds_in_place(const std::filesystem::path& path) {
+  struct statx info {};
+  if (::statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &info) != 0) return "";
+  const auto attributes = info.stx_attributes & info.stx_attributes_mask;
+  if ((attributes & STATX_ATTR_MOUNT_ROOT) != 0) return "something is mounted there";
+  if ((attributes & STATX_ATTR_IMMUTABLE) != 0) return "it is immutable, chattr +i";
+  if ((attributes & STATX_ATTR_APPEND) != 0) return "it may only be appended to, chattr +a";
+  return "";
+}
+
 bool is_real_folder(const std::filesystem::path& path) {
   struct stat info {};
   return ::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 
 namespace ringtron {
 
@@ -52,5 +53,9 @@ void sweep(FileSystem& files, const std::filesystem::path& path, const std::file
 bool is_taken(const std::filesystem::path& path);
 // Whether it is a folder itself, not a link to one.
 bool is_real_folder(const std::filesystem::path& path);
+
+// Why not even the owner of the folder around it can move this, as far as the system tells: a mount point, an immutable file.
+// Empty if nothing is known against it, or nothing is there.
+std::string what_holds_in_place(const std::filesystem::path& path);
 
 }  // namespace ringtron

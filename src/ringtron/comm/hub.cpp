@@ -21,6 +21,7 @@
 #include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/keyed_hash.h"
+#include "ringtron/base/log.h"
 #include "ringtron/comm/key_table.h"
 #include "ringtron/comm/wire.h"
 
@@ -31,6 +32,7 @@ using wire::Kind;
 
 // Once all ranks have come, only mistakes and strangers still knock: a good message for each, but after so many a pause.
 constexpr int kLateVisitors = 20;
+constexpr int kTold = 10;  // lines; who keeps coming does not fill the log
 constexpr auto kPause = std::chrono::seconds(1);
 // A rank that does not read what it asked for has stopped for good, or is no rank.
 constexpr std::size_t kLargestBacklog = std::size_t{64} << 20;
@@ -80,6 +82,7 @@ struct Hub::State {
   KeyTable keys;
   bool all_have_come = false;
   int late_visitors = 0;
+  int told = 0;
   SteadyClock::time_point accept_after;
 
   std::size_t strangers() const {
@@ -268,18 +271,25 @@ void Hub::State::greet(Peer& peer, const wire::Frame& frame) {
 
 void Hub::State::join(Peer& peer, const Claim& claim, const std::string& rank_nonce) {
   std::string why = conflict(options.own, claim);
-  if (const auto& first = why.empty() ? claims[static_cast<std::size_t>(claim.rank)] : std::nullopt) {
+  // Rank 0 is this process, also before it has come over its own connection: nobody takes its place.
+  const bool poses_as_own = claim.rank == options.own.rank && (claim.pid != options.own.pid || claim.host != options.own.host);
+  if (const auto first = !why.empty() ? std::nullopt : poses_as_own ? options.own : claims[static_cast<std::size_t>(claim.rank)]) {
     why = fmt::format("{} and another process (host {}, pid {}) both say that they are rank {}; number the ranks once each, and start "
                       "one run only at a port",
                       first->place(), claim.host, claim.pid, claim.rank);
   }
+  // Rank 0 is here, so another one is no mistake in numbering this run's ranks but another run: it alone goes.
   const bool contradicts = !why.empty();
+  const bool alone = all_have_come || claim.rank == options.own.rank;
   if (why.empty() && !losses.empty()) why = "the run has failed already";
   if (why.empty()) why = why_ended;
   if (!why.empty()) {
     peer.send(Kind::refused, why);
     peer.dismiss();
-    if (contradicts && !all_have_come) end_start(why);
+    if (contradicts && !alone) end_start(why);
+    if (contradicts && alone && ++told <= kTold) {
+      warn_line("a process came to this run's port that is not of the run; it is refused, and the run goes on: {}", why);
+    }
     return;
   }
   peer.rank = claim.rank;

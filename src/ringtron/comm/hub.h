@@ -3,8 +3,8 @@
 // Over that connection a rank proves the run's token and claims its number, uses the run's store of keys, and is told who is
 // lost. A peer costs nothing before it has proved the token: what says nothing valid within `hello_time` is dropped, so is
 // the oldest such connection when there are more than `strangers`, and once all ranks have come new ones are taken slowly.
-// A claim that contradicts the run (a number twice, another world size, another binary) ends the start for everybody, or, when
-// all ranks have come already, is refused alone. A connection that ends without a goodbye is a death.
+// A claim that contradicts the run (a number twice, another world size, another binary) ends the start for everybody; when
+// all ranks have come already, or the claim is for rank 0, which has opened the hub, it is refused alone, with a line. A connection that ends without a goodbye is a death.
 #pragma once
 
 #include <chrono>

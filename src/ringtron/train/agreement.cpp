@@ -200,8 +200,10 @@ std::string describe_current_exception(Failure& failure) {
   }
 }
 
-void share_failure(Communicator& world, Failure failure, const std::string& message) {
-  if (agree_max(world, static_cast<std::int64_t>(failure)) == 0) return;
+std::int64_t share_outcome(Communicator& world, std::int64_t reason, Failure failure, const std::string& message) {
+  constexpr std::int64_t kKinds = 8;  // above every Failure: one number says both, and a reason is larger than any failure
+  const std::int64_t agreed = agree_max(world, reason > 0 ? reason * kKinds : static_cast<std::int64_t>(failure));
+  if (agreed == 0 || agreed >= kKinds) return agreed / kKinds;
   const auto texts = gather_texts(world, fmt::format("{}{}", static_cast<int>(failure), message));
   for (std::size_t r = 0; r < texts.size(); ++r) {
     if (texts[r][0] == '0') continue;
@@ -209,6 +211,7 @@ void share_failure(Communicator& world, Failure failure, const std::string& mess
     rethrow(static_cast<Failure>(texts[r][0] - '0'), fmt::format("rank {}: {}", r, texts[r].substr(1)),
             static_cast<int>(r) != world.rank());
   }
+  return 0;
 }
 
 }  // namespace internal

@@ -36,6 +36,12 @@ void demand_same_facts(Communicator& world, const std::string& text, const std::
 template <class Action>
 void together(Communicator& world, Action&& action);
 
+// The same unless some rank has a reason to stop: `reason` returns it, 0 for none, at most 2^59. A rank that has one does not
+// begin the action. Returns the largest reason of all ranks; where there is one, what has failed counts no more, since nobody
+// will use it. One agreement, as together() has. Collective.
+template <class Reason, class Action>
+std::int64_t together_unless(Communicator& world, Reason&& reason, Action&& action);
+
 // An error that some other rank has reported in full: the same kind and message, nothing to print twice.
 struct ReportedElsewhere {
   virtual ~ReportedElsewhere() = default;
@@ -43,22 +49,31 @@ struct ReportedElsewhere {
 
 namespace internal {
 enum class Failure : std::int64_t { none, config, comm, io, internal, memory };
-// Throws if any rank failed.
-void share_failure(Communicator& world, Failure failure, const std::string& message);
+// The largest reason; if there is none, throws if any rank failed.
+std::int64_t share_outcome(Communicator& world, std::int64_t reason, Failure failure, const std::string& message);
 std::string describe_current_exception(Failure& failure);
 }  // namespace internal
 
-template <class Action>
-void together(Communicator& world, Action&& action) {
+template <class Reason, class Action>
+std::int64_t together_unless(Communicator& world, Reason&& reason, Action&& action) {
   auto failure = internal::Failure::none;
   std::string message;
-  try {
-    action();
-  } catch (const std::exception&) {
-    message = internal::describe_current_exception(failure);
-    if (failure == internal::Failure::comm) throw;  // the group is broken; the others see it for themselves
+  std::int64_t own = reason();
+  if (own == 0) {
+    try {
+      action();
+    } catch (const std::exception&) {
+      message = internal::describe_current_exception(failure);
+      if (failure == internal::Failure::comm) throw;  // the group is broken; the others see it for themselves
+    }
+    own = reason();  // the action may have waited long
   }
-  internal::share_failure(world, failure, message);
+  return internal::share_outcome(world, own, failure, message);
+}
+
+template <class Action>
+void together(Communicator& world, Action&& action) {
+  together_unless(world, [] { return std::int64_t{0}; }, action);
 }
 
 }  // namespace ringtron

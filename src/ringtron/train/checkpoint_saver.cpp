@@ -132,10 +132,13 @@ std::string CheckpointSaver::where_to_go_on() const {
   }
 }
 
-void CheckpointSaver::tell_other_runs(const TrainingState& state) {
+void CheckpointSaver::tell_other_runs(const TrainingState& state, std::int64_t train_iterations) {
   if (!saves()) return;
   together(job_.world(), [&] {
     if (!job_.is_first_rank()) return;
+    for (const std::string& line : name_warnings(job_.config().checkpoint.save, state.progress.iteration, train_iterations)) {
+      warn_line(line);
+    }
     const auto notice = save_notice(job_.config().checkpoint.save, state.line);
     if (!notice.empty()) warn_line(notice);
   });

@@ -24,8 +24,9 @@ class CheckpointSaver {
   void demand_folder();
 
   // Says on rank 0, after --load and before the first step, which checkpoints the folder of --save holds that this run does not
-  // go on from. Collective; throws IoError on all ranks if the folder cannot be read.
-  void tell_other_runs(const TrainingState& state);
+  // go on from, and which names of coming saves are taken by something that cannot be moved. Collective; throws IoError on all
+  // ranks if the folder cannot be read.
+  void tell_other_runs(const TrainingState& state, std::int64_t train_iterations);
 
   // Warns on rank 0 if the free space is less than the run's checkpoints take, and on a rank whose file would be above the
   // limit on file sizes.

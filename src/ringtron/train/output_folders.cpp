@@ -13,6 +13,8 @@
 #include "ringtron/base/guarded_file.h"
 #include "ringtron/base/log.h"
 #include "ringtron/base/process.h"
+#include "ringtron/checkpoint/checkpoint_finder.h"
+#include "ringtron/checkpoint/checkpoint_names.h"
 #include "ringtron/checkpoint/file_system.h"
 #include "ringtron/train/agreement.h"
 
@@ -106,6 +108,19 @@ std::vector<std::string> space_warnings(const SpaceNeeded& needed) {
                                 "{:.3f} GB: no save will succeed. Raise it (ulimit -f)",
                                 needed.folder.string(), gigabytes(static_cast<double>(needed.own_bytes)),
                                 gigabytes(static_cast<double>(limit.rlim_cur))));
+  }
+  return lines;
+}
+
+std::vector<std::string> name_warnings(const std::filesystem::path& folder, std::int64_t from, std::int64_t to) {
+  std::vector<std::string> lines;
+  for (const std::int64_t iteration : list_iterations(folder)) {
+    if (iteration <= from || iteration > to) continue;
+    const auto path = iteration_folder(folder, iteration);
+    const std::string why = what_holds_in_place(path);
+    if (why.empty()) continue;
+    lines.push_back(fmt::format("--save {}: {} cannot be moved ({}): a save of iteration {} will go to {}, where a load finds it",
+                                folder.string(), path.string(), why, iteration, beside_path(folder, iteration, 0).string()));
   }
   return lines;
 }

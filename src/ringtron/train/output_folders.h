@@ -30,4 +30,7 @@ struct SpaceNeeded {
 // What a person should know before the first save; none if all is well.
 std::vector<std::string> space_warnings(const SpaceNeeded& needed);
 
+// What has the name of a checkpoint that the run may save, of an iteration in (`from`, `to`], and cannot be moved out of its way.
+std::vector<std::string> name_warnings(const std::filesystem::path& folder, std::int64_t from, std::int64_t to);
+
 }  // namespace ringtron

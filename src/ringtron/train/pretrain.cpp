@@ -49,9 +49,9 @@ std::optional<int> stopped_after(const Job& job, const StopSignals& signals, con
   return exit_code_after(signal);
 }
 
-int train(const Job& job) {
+int train(const Job& job, StopSignals& signals) {
   const Config& config = job.config();
-  StopSignals signals;
+  signals.start_up_begins();
   if (job.is_first_rank()) announce(job);
   CheckpointSaver saver(job);
   signals.enter("looking at the folders");
@@ -76,7 +76,7 @@ int train(const Job& job) {
   if (const auto code = stopped_after(job, signals, "building the model")) return *code;
   signals.enter("loading the checkpoint");
   if (loads && !load_checkpoint(job, assembly.state())) assembly.start_from_initial_values();
-  saver.tell_other_runs(assembly.state());
+  saver.tell_other_runs(assembly.state(), iterations_of(config.batch));
   saver.warn_of_space(assembly.state(), iterations_of(config.batch));
   if (const auto code = stopped_after(job, signals, "loading the checkpoint")) return *code;
   signals.enter("opening the data");
@@ -87,7 +87,8 @@ int train(const Job& job) {
   return trainer.run();
 }
 
-int start(int argc, char** argv) {
+int start(int argc, char** argv, StopSignals& signals) {
+  signals.enter("reading the command line");
   const LaunchEnvironment environment = read_launch_environment(process_environment);
   ParseResult parsed;
   try {
@@ -115,9 +116,10 @@ int start(int argc, char** argv) {
       }
     }
   }
+  signals.enter("meeting the other ranks");
   const Job job(line.config, environment);
   try {
-    return train(job);
+    return train(job, signals);
   } catch (const std::exception& error) {
     if (is_out_of_memory(error)) rethrow_in_words(what_holds_memory(job));
     throw;
@@ -127,7 +129,7 @@ int start(int argc, char** argv) {
 }  // namespace
 
 int pretrain_gpt(int argc, char** argv) {
-  return run_as_rank([&] { return start(argc, argv); });
+  return run_as_rank([&](StopSignals& signals) { return start(argc, argv, signals); });
 }
 
 }  // namespace ringtron

@@ -4,17 +4,19 @@
 #include "ringtron/base/error.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/memory/out_of_memory.h"
+#include "ringtron/train/signals.h"
 
 namespace ringtron {
 
-// Returns body()'s exit code. An error that another rank reports becomes its exit code, without a second message. What LibTorch
+// Returns the exit code of body(signals), signals being caught from before its first instruction on. An error that another rank reports becomes its exit code, without a second message. What LibTorch
 // throws becomes words.
 template <class Body>
 int run_as_rank(Body&& body) {
+  StopSignals signals;
   leave_out_stack_frames();
   try {
     try {
-      return body();
+      return body(signals);
     } catch (const std::exception&) {
       rethrow_in_words("A smaller --micro-batch-size, --seq-length or --hidden-size needs less; more ranks share the work");
     }

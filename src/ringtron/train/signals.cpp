@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <initializer_list>
 
 #include "ringtron/base/check.h"
 
@@ -19,38 +20,52 @@ bool stays_ignored(int signal) { return signal == SIGHUP || signal == SIGUSR2 ||
 constexpr unsigned kStartUpGrace = 10;  // seconds
 std::atomic<int> received_signal{0};
 std::atomic<bool> installed{false};
-std::atomic<bool> in_start_up{false};
-std::atomic<const char*> start_up_stage{""};
+enum class Phase { unwatched, start_up, running };
+std::atomic<Phase> phase{Phase::unwatched};
+std::atomic<const char*> current_stage{""};
 std::array<struct sigaction, kSignals.size()> before;
 struct sigaction alarm_before;
 
-void on_signal(int signal) {
-  if (received_signal.exchange(signal) == SIGINT && signal == SIGINT) {
-    ::signal(SIGINT, SIG_DFL);  // the person insists
-    ::raise(SIGINT);
-  }
-  if (in_start_up) ::alarm(kStartUpGrace);
-}
-
-void append(char*& at, const char* end, const char* text) {
-  while (*text != '\0' && at != end) *at++ = *text++;
-}
-
 // In a signal handler: no allocation, no format.
-void on_alarm(int) {
-  const int signal = received_signal;
-  if (!in_start_up || signal == 0) return;
+void say(std::initializer_list<const char*> words) {
   char text[512];
   char* at = text;
   const char* const end = text + sizeof text;
-  append(at, end, "exiting program after receiving ");
-  append(at, end, signal_name(signal));
-  append(at, end, " during start-up, which was still ");
-  append(at, end, start_up_stage);
-  append(at, end, " 10 s later. Nothing was trained: there is nothing to save\n");
-  if (::write(STDERR_FILENO, text, static_cast<std::size_t>(at - text)) < 0) {
-    // Nobody listens; the exit code says it as well.
+  for (const char* word : words) {
+    while (*word != '\0' && at != end) *at++ = *word++;
   }
+  if (::write(STDERR_FILENO, text, static_cast<std::size_t>(at - text)) < 0) {
+    // Nobody listens; the way the process ends says it as well.
+  }
+}
+
+constexpr const char* kNothingLost = ". Nothing was trained: there is nothing to save\n";
+
+// Ends the process as if nobody had caught the signal: at the return of its handler.
+void let_it_end(int signal) {
+  ::signal(signal, SIG_DFL);
+  ::raise(signal);
+}
+
+void on_signal(int signal) {
+  if (phase == Phase::unwatched) {
+    const char* const stage = current_stage;
+    if (*stage != '\0') {
+      say({"exiting program after receiving ", signal_name(signal), " while ", stage, kNothingLost});
+    } else {
+      say({"exiting program after receiving ", signal_name(signal), "\n"});
+    }
+    return let_it_end(signal);
+  }
+  if (received_signal.exchange(signal) == SIGINT && signal == SIGINT) return let_it_end(SIGINT);  // the person insists
+  if (phase == Phase::start_up) ::alarm(kStartUpGrace);
+}
+
+void on_alarm(int) {
+  const int signal = received_signal;
+  if (phase != Phase::start_up || signal == 0) return;
+  say({"exiting program after receiving ", signal_name(signal), " during start-up, which was still ", current_stage, " 10 s later",
+       kNothingLost});
   ::_exit(128 + signal);
 }
 
@@ -59,8 +74,8 @@ void on_alarm(int) {
 StopSignals::StopSignals() {
   RT_CHECK(!installed.exchange(true), "two StopSignals at once");
   received_signal = 0;
-  start_up_stage = "";
-  in_start_up = true;
+  current_stage = "";
+  phase = Phase::unwatched;
   struct sigaction action {};
   action.sa_handler = on_alarm;
   sigemptyset(&action.sa_mask);
@@ -75,16 +90,18 @@ StopSignals::StopSignals() {
 }
 
 StopSignals::~StopSignals() {
-  start_up_is_done();
+  ::alarm(0);
   for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before[i], nullptr);
   ::sigaction(SIGALRM, &alarm_before, nullptr);
   installed = false;
 }
 
-void StopSignals::enter(const char* stage) { start_up_stage = stage; }
+void StopSignals::enter(const char* stage) { current_stage = stage; }
+
+void StopSignals::start_up_begins() { phase = Phase::start_up; }
 
 void StopSignals::start_up_is_done() {
-  in_start_up = false;
+  phase = Phase::running;
   ::alarm(0);
 }
 

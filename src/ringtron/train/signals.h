@@ -1,7 +1,8 @@
 // Ctrl-C and preemption: a request to stop that the run sees between two steps.
 //
-// SIGTERM, SIGINT, SIGUSR1, and SIGHUP, SIGUSR2 and SIGXCPU unless they were ignored before (as under nohup), set a flag while
-// a StopSignals lives; the run then saves and ends. A second SIGINT ends the process at once. One StopSignals per process: signals belong to
+// SIGTERM, SIGINT, SIGUSR1, and SIGHUP, SIGUSR2 and SIGXCPU unless they were ignored before (as under nohup), are caught while a
+// StopSignals lives. Until the caller says that it looks, one of them ends the process at once, with a message; from then on it sets
+// a flag, and the run saves and ends. A second SIGINT ends the process at once. One StopSignals per process: signals belong to
 // the process, so this is its one piece of global state, and it is private to signals.cpp.
 #pragma once
 
@@ -9,15 +10,18 @@ namespace ringtron {
 
 class StopSignals {
  public:
-  // Start-up begins. It looks at signals between its stages only, and has nothing to lose: a signal that has not been
-  // answered after 10 s ends the process with a message that names the stage, and exit code 128 + signal.
+  // The first thing that a program does. Nobody looks yet: a signal ends the process as it would without this object, but
+  // the message says of which, and names the stage.
   StopSignals();
   ~StopSignals();  // restores what was there before
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
-  // What start-up is at; a string that lives for ever, such as "loading the checkpoint".
+  // What the process is at; a string that lives for ever, such as "loading the checkpoint".
   void enter(const char* stage);
+  // The ranks have met, and start-up begins. It looks at signals between its stages only, and has nothing to lose: a signal that
+  // has not been answered after 10 s ends the process with a message that names the stage, and exit code 128 + signal.
+  void start_up_begins();
   // Start-up is over. A signal that came in it is kept, and the caller looks at received() from now on.
   void start_up_is_done();
 

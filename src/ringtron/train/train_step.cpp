@@ -54,8 +54,8 @@ at::Tensor TrainStep::reduced(const Totals& totals) const {
 
 ModelGroup TrainStep::model_group() const { return {job_.parallel().model(), job_.parallel().tp_rank()}; }
 
-void TrainStep::prepare(Loader& loader) const {
-  together(job_.world(), [&] { loader.prepare(micro_batches()); });
+std::int64_t TrainStep::prepare_unless(const Reason& reason, Loader& loader) const {
+  return together_unless(job_.world(), reason, [&] { loader.prepare(micro_batches()); });
 }
 
 TrainStep::Gradients TrainStep::compute_gradients(Loader& loader) {
@@ -127,24 +127,22 @@ void TrainStep::demand_finite() const {
 }
 
 double TrainStep::evaluate(Loader& loader, std::int64_t global_batches) {
-  return evaluate_unless([] { return false; }, loader, global_batches).value();
+  return evaluate_unless([] { return std::int64_t{0}; }, loader, global_batches).loss;
 }
 
-std::optional<double> TrainStep::evaluate_unless(const std::function<bool()>& give_up, Loader& loader,
-                                                 std::int64_t global_batches) {
+TrainStep::Evaluation TrainStep::evaluate_unless(const Reason& reason, Loader& loader, std::int64_t global_batches) {
   const at::NoGradGuard no_grad;
   state_.progress.consumed_valid_samples += global_batches * job_.config().batch.global_batch_size;
   Totals own(job_.device());
   for (std::int64_t batch = 0; batch < global_batches; ++batch) {
-    if (give_up()) return std::nullopt;
-    prepare(loader);
+    if (const std::int64_t agreed = prepare_unless(reason, loader); agreed != 0) return {0.0, agreed};
     for (std::int64_t i = 0; i < micro_batches(); ++i) {
       const DeviceBatch micro_batch = to_device(loader.next(), job_);
       own.add(model_.forward(micro_batch.input, 0, /*training=*/false), micro_batch);
     }
   }
   const at::Tensor totals = reduced(own).cpu();
-  return totals[0].item<double>() / std::max(totals[1].item<double>(), 1.0);
+  return {totals[0].item<double>() / std::max(totals[1].item<double>(), 1.0), 0};
 }
 
 }  // namespace ringtron

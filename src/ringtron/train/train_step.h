@@ -8,7 +8,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
-#include <optional>
 
 #include "ringtron/data/loader.h"
 #include "ringtron/data_parallel/gradient_reducer.h"
@@ -37,9 +36,13 @@ class TrainStep {
   // `attention` is the model's.
   TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer, CpAttention& attention);
 
-  // Waits until this rank has the data of the next step, or of one batch of an evaluation. Throws on all ranks what reading
-  // it threw on any, so that no rank starts a step that another cannot take. Collective.
-  void prepare(Loader& loader) const;
+  // Why a rank wants no further step: 0 for no reason. See together_unless() (agreement.h).
+  using Reason = std::function<std::int64_t()>;
+
+  // Waits until all ranks have the data of the next step, or of one batch of an evaluation, and returns 0. If a rank has a
+  // reason to stop, returns the largest. Throws on all ranks what reading threw on any, so that no rank starts a step that
+  // another cannot take. One agreement. Collective.
+  std::int64_t prepare_unless(const Reason& reason, Loader& loader) const;
 
   // Forward and backward of all micro-batches, reduction, clipping, Adam, schedule, progress. Collective. The first time
   // it also proves the exchange, before the weights change: see exchange_check.h.
@@ -62,11 +65,15 @@ class TrainStep {
   // Its second half, from clipping on. The gradients are of no use afterwards. Collective.
   StepResult apply(const Gradients& gradients);
 
-  // Mean loss over `global_batches` batches, forward only, without dropout. Throws as prepare() does. Collective.
+  // Mean loss over `global_batches` batches, forward only, without dropout. Throws as prepare_unless() does. Collective.
   double evaluate(Loader& loader, std::int64_t global_batches);
-  // The same, but asks before each batch whether to give up, and then returns nothing. `give_up` answers the same on all
-  // ranks. The samples count as consumed all the same, so that a resumed run evaluates what the unbroken one does.
-  std::optional<double> evaluate_unless(const std::function<bool()>& give_up, Loader& loader, std::int64_t global_batches);
+  struct Evaluation {
+    double loss = 0.0;
+    std::int64_t reason = 0;  // otherwise it was given up, and there is no loss
+  };
+  // The same, but gives up before a batch for which a rank has a reason; the reason is the same on all ranks. The samples count
+  // as consumed all the same, so that a resumed run evaluates what the unbroken one does.
+  Evaluation evaluate_unless(const Reason& reason, Loader& loader, std::int64_t global_batches);
 
  private:
   std::int64_t micro_batches() const;

@@ -66,8 +66,8 @@ void Trainer::train() {
   if (job.is_first_rank()) print_line("training ...");
   if (job.is_first_rank()) print_line(stamped("before the start of training step"));
   const auto loader = parts_.data.loader(Split::train, state.progress.consumed_train_samples);
+  prepare_or_stop(*loader);
   while (stop_.empty() && state.progress.iteration < train_iterations_) {
-    reading([&] { parts_.step.prepare(*loader); });
     const StepResult result = parts_.step.run(*loader);
     const double lr = state.schedule.lr();  // of the next step: Megatron-LM logs it after its schedule has advanced
     std::optional<double> norm;
@@ -79,7 +79,7 @@ void Trainer::train() {
       evaluate(Evaluated::validation, state.progress.consumed_valid_samples,
                fmt::format("iteration {}", state.progress.iteration));
     }
-    if (stop_.empty()) look_for_a_reason_to_stop();
+    if (stop_.empty()) prepare_or_stop(*loader);
     if (stop_.empty() && state.progress.iteration < train_iterations_) save_if_due();
   }
   save_the_rest();
@@ -109,16 +109,18 @@ bool Trainer::evaluate(Evaluated what, std::int64_t first_sample, const std::str
   const Split split = what == Evaluated::test ? Split::test : Split::valid;
   if (!parts_.data.has(split)) return true;
   const auto loader = parts_.data.loader(split, first_sample);
-  std::optional<double> loss;
+  TrainStep::Evaluation result;
   reading([&] {
-    loss = parts_.step.evaluate_unless([this] { return signal_came(); }, *loader, parts_.job.config().evaluation.eval_iters);
+    result = parts_.step.evaluate_unless([this] { return parts_.signals.received(); }, *loader,
+                                         parts_.job.config().evaluation.eval_iters);
   });
-  if (loss) {
-    reporter_.evaluated(what, where, *loss, parts_.state.progress);
+  const bool stopped = stop_for(static_cast<int>(result.reason));
+  if (!stopped) {
+    reporter_.evaluated(what, where, result.loss, parts_.state.progress);
   } else if (parts_.job.is_first_rank()) {
     print_line("  the evaluation at {} was not finished", where);
   }
-  return loss.has_value();
+  return !stopped;
 }
 
 void Trainer::reading(const std::function<void()>& action) {
@@ -160,16 +162,25 @@ bool Trainer::stop_for(int signal) {
   return true;
 }
 
-void Trainer::look_for_a_reason_to_stop() {
+void Trainer::prepare_or_stop(Loader& loader) {
   const BatchConfig& batch = parts_.job.config().batch;
   const std::int64_t iteration = parts_.state.progress.iteration;
-  const bool late = batch.exit_duration_in_mins > 0 && seconds_since(started_) > batch.exit_duration_in_mins * 60.0;
-  // One agreement for signal and clock.
-  const std::int64_t agreed = agree_max(parts_.job.world(), parts_.signals.received() * 2 + (late ? 1 : 0));
+  const bool has_trained = iteration > first_iteration_;  // clock and interval let a run make one step at least
+  const auto reason = [&] {
+    const bool late = has_trained && batch.exit_duration_in_mins > 0 && seconds_since(started_) > batch.exit_duration_in_mins * 60.0;
+    return std::int64_t{parts_.signals.received()} * 2 + (late ? 1 : 0);
+  };
+  const bool at_interval = has_trained && batch.exit_interval > 0 && iteration % batch.exit_interval == 0;
+  std::int64_t agreed = 0;
+  if (at_interval || iteration == train_iterations_) {
+    agreed = agree_max(parts_.job.world(), reason());  // no step follows: whether there is data for it is nobody's concern
+  } else {
+    reading([&] { agreed = parts_.step.prepare_unless(reason, loader); });
+  }
   if (stop_for(static_cast<int>(agreed / 2))) return;
   if (agreed % 2 == 1) {
     stop_ = fmt::format("exiting program after {} minutes", batch.exit_duration_in_mins);
-  } else if (batch.exit_interval > 0 && iteration % batch.exit_interval == 0) {
+  } else if (at_interval) {
     stop_ = fmt::format("exiting program at iteration {}", iteration);
   }
 }

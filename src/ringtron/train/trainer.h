@@ -46,8 +46,9 @@ class Trainer {
   // Whether any rank has a signal; then stop_ says so. Collective.
   bool signal_came();
   bool stop_for(int signal);
-  // Sets stop_ if this iteration is the last. Collective.
-  void look_for_a_reason_to_stop();
+  // Before the first step and after each: waits for the data of the next one, or sets stop_ if a signal, the clock or
+  // --exit-interval says that there is none. One agreement for all of it. Collective.
+  void prepare_or_stop(Loader& loader);
   void save_if_due();
   // Some tries with pauses; for the end of the run.
   void save_the_rest();

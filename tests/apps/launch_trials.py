@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """Signals before training, ranks that freeze, and threads without OMP_NUM_THREADS, on the real programs.
 
-  launch_trials.py BIN_FOLDER [start_up|frozen|threads ...] [--signals 9]
+  launch_trials.py BIN_FOLDER [start_up|frozen|spinning|launchers|threads ...] [--signals 9] [--spin LIBRARY]
 
 start_up: a run is told to stop at moments spread over its start-up, by each of SIGTERM, SIGINT and SIGHUP. It must end
 with 128 + the signal or with 0, blame no rank, leave no process and no file but whole ones. frozen: one rank is stopped;
-ringrun's last line must name it and the operation in which the others waited. threads: ranks without OMP_NUM_THREADS
+ringrun's last line must name it and the operation in which the others waited. spinning: one rank computes for ever
+(spin_on_signal.cpp); the last line must name it as well. launchers: the real mpirun and torchrun, where they are. threads: ranks without OMP_NUM_THREADS
 say how many threads they take, and variables without effect get a line each.
 """
 import argparse
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,6 +105,51 @@ def frozen(binaries, folder, options):
     return faults
 
 
+def spinning(binaries, folder, options):
+    if options.spin is None:
+        print("spinning: skipped, no --spin LIBRARY")
+        return []
+    faults = []
+    for victim, layout in [(2, ["--tensor-model-parallel-size", 2, "--context-parallel-size", 2]), (0, ["--context-parallel-size", 2])]:
+        run = start(binaries, 4, *layout, "--mock-data", "--train-iters", 100000, "--distributed-timeout-minutes", 0.05,
+                    env={**os.environ, "LD_PRELOAD": str(options.spin.resolve())})
+        lines = []
+        for line in run.stdout:
+            lines.append(line)
+            if re.search(r"iteration +3/.*lm loss", line):
+                os.kill(ranks_of(run.pid)[victim], signal.SIGRTMIN)
+        code = run.wait()
+        named = rf"ringrun: rank {victim} \(pid \d+\) froze: it is alive and computes.*waited for it in \w+ number"
+        if code != 1 or not re.search(named, lines[-1]):
+            faults.append(f"rank {victim} computes for ever, exit code {code}; the last line does not name it:\n{''.join(lines)}")
+    return faults
+
+
+def launchers(binaries, folder, options):
+    """Two ranks under each launcher that is here train together."""
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith(("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_", "OMPI_", "PMI", "RINGTRON_JOB"))}
+    torchrun = pathlib.Path(__file__).parents[2] / ".venv/bin/torchrun"
+    starts = {"mpirun": [shutil.which("mpirun") or "", "--allow-run-as-root", "--oversubscribe", "-n", "2"],
+              "torchrun": [str(torchrun) if torchrun.exists() else shutil.which("torchrun") or "", "--standalone", "--no-python",
+                           "--nproc-per-node", "2"]}
+    faults = []
+    for name, words in starts.items():
+        if not words[0]:
+            print(f"launchers: skipped {name}, it is not installed")
+            continue
+        # The wheel brings no dependencies in a folder made for C++ only, and another mpirun than Open MPI's has other options.
+        trial = subprocess.run([*words, "true"], env=environment, capture_output=True, text=True)
+        if trial.returncode != 0:
+            print(f"launchers: skipped {name}, it cannot start anything here: {(trial.stderr.strip() or 'no word').splitlines()[-1]}")
+            continue
+        run = subprocess.run([*words, str(binaries / "pretrain_gpt"), *MODEL, "--mock-data", "--context-parallel-size", "2",
+                              "--train-iters", "3"], env=environment, capture_output=True, text=True, timeout=300)
+        if run.returncode != 0 or not re.search(r"iteration +3/ +3 ", run.stdout):
+            faults.append(f"{name}: exit code {run.returncode}\n{run.stdout}{run.stderr}")
+    return faults
+
+
 def threads(binaries, folder, options):
     port = 20000 + os.getpid() % 10000
     environment = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -126,11 +173,12 @@ def threads(binaries, folder, options):
 
 
 def main():
-    trials = {"start_up": start_up, "frozen": frozen, "threads": threads}
+    trials = {"start_up": start_up, "frozen": frozen, "spinning": spinning, "launchers": launchers, "threads": threads}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binaries", type=pathlib.Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(trials)}; all if none is named")
     parser.add_argument("--signals", type=int, default=9, help="runs of start_up")
+    parser.add_argument("--spin", type=pathlib.Path, help="the library of spin_on_signal.cpp, for spinning")
     parser.add_argument("--longest", type=float, default=3.0, help="seconds over which they are spread")
     options = parser.parse_args()
     failed = 0

@@ -32,6 +32,26 @@ DIST_TEST(ParallelState, TensorByContext, 4) {
   EXPECT_EQ(state.context().global_rank(1), ranks.rank() % 2 + 2);
 }
 
+// Every set of axes has its group, in the grid's order; asked for in one order on all ranks.
+DIST_TEST(ParallelState, EverySetOfAxesHasAGroup, 4) {
+  const ProcessGrid grid({.tensor = 2, .data = 2});
+  const ParallelState state(grid, Backend::gloo, ranks.rendezvous());
+  constexpr Axis kAxes[] = {Axis::tensor, Axis::context, Axis::data, Axis::pipeline};
+  for (unsigned bits = 0; bits < kAxisSetCount; ++bits) {
+    AxisSet axes;
+    for (const Axis axis : kAxes) {
+      if ((bits & AxisSet(axis).index()) != 0) axes = axes | axis;
+    }
+    double expected = 0.0;
+    for (const int rank : grid.group_of(ranks.rank(), axes)) expected += rank;
+    EXPECT_EQ(sum_of_ranks(state.group(axes), ranks.rank()), expected) << to_string(axes);
+    EXPECT_EQ(&state.group(axes), &state.group(axes));
+  }
+  EXPECT_EQ(&state.tensor(), &state.group(Axis::tensor));
+  // The same two ranks, and still two groups.
+  EXPECT_NE(&state.group(Axis::tensor), &state.group(Axis::tensor | Axis::pipeline));
+}
+
 DIST_TEST(ParallelState, OneProcessNeedsNoPeer, 1) {
   const ParallelState state(ProcessGrid(GridSizes{}), Backend::nccl, ranks.rendezvous());
   EXPECT_EQ(state.world().size(), 1);

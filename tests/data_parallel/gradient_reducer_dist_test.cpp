@@ -42,12 +42,16 @@ struct Model {
   }
 };
 
+GroupOfAxes groups(Communicator& replicas, Communicator& further) {
+  return [&](AxisSet axes) -> Communicator& { return axes == kDataContextAxes ? replicas : further; };
+}
+
 // Samples rank, rank + replicas, ...: one a micro-batch.
 at::Tensor reduced(Communicator& replicas, BucketOptions options, int shift = 0,
                    at::ScalarType type = at::kDouble) {
   LocalCommunicator alone("tensor-parallel", 0);
   Model model(type);
-  GradientReducer reducer(model.list(), {replicas, alone}, options);
+  GradientReducer reducer(model.list(), groups(replicas, alone), options);
   for (int step = 0; step < 2; ++step) {  // the second step must not see the first
     reducer.zero();
     for (int sample = replicas.rank(); sample < kSamples; sample += replicas.size()) {
@@ -96,11 +100,11 @@ DIST_TEST(GradientReducer, OneBucketOverlappedChangesNoBit, 4) {
   EXPECT_TENSOR_EQUAL(reduced(ranks.world(), kOverlapped), reduced(ranks.world(), kOverlapped));
 }
 
-DIST_TEST(GradientReducer, SumsFlaggedGradientsOverTheTensorGroup, 2) {
+DIST_TEST(GradientReducer, SumsOverFurtherAxes, 2) {
   LocalCommunicator alone("data-parallel", 0);
   Model model;
-  model.second.sum_gradient_over_tensor_group = true;
-  GradientReducer reducer(model.list(), {alone, ranks.world()}, kTogether);
+  model.second.gradient_axes = kDataContextAxes | Axis::tensor;
+  GradientReducer reducer(model.list(), groups(alone, ranks.world()), kTogether);
   reducer.begin_micro_batch(true);
   model.backward(ranks.rank());
   reducer.finish();
@@ -112,10 +116,27 @@ DIST_TEST(GradientReducer, SumsFlaggedGradientsOverTheTensorGroup, 2) {
   EXPECT_TENSOR_EQUAL(model.first.gradient, mine.first.value.grad());
 }
 
+// Two sets of axes, asked for in the order of their index whatever the order of the parameters.
+DIST_TEST(GradientReducer, AsksForEachGroupOnceInOneOrder, 1) {
+  LocalCommunicator alone("alone", 0);
+  Model model;
+  model.first.gradient_axes = kDataContextAxes | Axis::pipeline;
+  model.second.gradient_axes = model.third.gradient_axes = kDataContextAxes | Axis::tensor;
+  std::vector<std::string> asked;
+  const GroupOfAxes group_of = [&](AxisSet axes) -> Communicator& {
+    asked.push_back(to_string(axes));
+    return alone;
+  };
+  { const GradientReducer reducer(model.list(), group_of, kTogether); }
+  EXPECT_EQ(asked, (std::vector<std::string>{"cp-dp", "tp", "pp"}));
+  model.third.gradient_axes = Axis::data;
+  EXPECT_THROW(GradientReducer(model.list(), group_of, kTogether), InternalError);
+}
+
 DIST_TEST(GradientReducer, NamesTheParameterWithoutGradient, 2) {
   LocalCommunicator alone("tensor-parallel", 0);
   Model model;
-  GradientReducer reducer(model.list(), {ranks.world(), alone}, kOverlapped);
+  GradientReducer reducer(model.list(), groups(ranks.world(), alone), kOverlapped);
   reducer.begin_micro_batch(true);
   (at::mv(model.second.value, model.third.value[0])).sum().backward();
   try {

@@ -35,6 +35,14 @@ Parameter make(const std::string& name, std::vector<std::int64_t> shape, at::Sca
   return parameter;
 }
 
+BucketPlan one_bucket(const ParameterList& parameters, int group_size = 1) {
+  std::vector<std::int64_t> sizes;
+  for (const Parameter* parameter : parameters) sizes.push_back(parameter->value.numel());
+  return plan_buckets(sizes, {.overlap = false, .bucket_size = 0, .group_size = group_size});
+}
+
+Optimizer optimizer_of(const ParameterList& parameters) { return Optimizer(parameters, one_bucket(parameters), {}); }
+
 double worst_difference(at::ScalarType type, double weight_decay, double reference_decay) {
   constexpr int kCount = 40001;  // more than one thread's share, and odd
   const AdamOptions options{0.9, 0.95, 1e-8};
@@ -76,7 +84,7 @@ TEST(Adam, RefusesMixedTypes) {
 TEST(Optimizer, DecaysMatricesOnly) {
   Parameter weight = make("fc.weight", {2, 3}, at::kDouble), bias = make("fc.bias", {3}, at::kDouble),
             norm = make("norm.weight", {3}, at::kDouble);
-  Optimizer optimizer({&weight, &bias, &norm}, {});
+  Optimizer optimizer = optimizer_of({&weight, &bias, &norm});
   optimizer.step(0.1, 0.5, at::ones({}));  // zero gradients: only the decay moves weights
   EXPECT_TRUE(at::allclose(weight.value, at::full({2, 3}, -0.95, at::kDouble)));
   EXPECT_TRUE(at::equal(bias.value, at::full({3}, -1.0, at::kDouble)));
@@ -88,7 +96,7 @@ TEST(Optimizer, DecaysMatricesOnly) {
 
 TEST(Optimizer, Bf16KeepsSmallStepsInTheMainWeight) {
   Parameter weight = make("w", {4, 4}, at::kBFloat16);
-  Optimizer optimizer({&weight}, {});
+  Optimizer optimizer = optimizer_of({&weight});
   for (int step = 0; step < 8; ++step) {
     weight.gradient.fill_(1.0);
     optimizer.step(1e-3, 0.0, at::ones({}));  // below half a bf16 unit at 1: lost without main weights
@@ -100,7 +108,7 @@ TEST(Optimizer, Bf16KeepsSmallStepsInTheMainWeight) {
 
 TEST(Optimizer, LoadedStateContinuesWithTheSameBits) {
   Parameter a = make("w", {5, 7}, at::kBFloat16), b = make("w", {5, 7}, at::kBFloat16);
-  Optimizer saved({&a}, {}), loaded({&b}, {});
+  Optimizer saved = optimizer_of({&a}), loaded = optimizer_of({&b});
   const at::Tensor gradient = at::arange(35, at::kFloat).sin().view({5, 7});
   const auto step = [&](Optimizer& optimizer, Parameter& parameter) {
     parameter.gradient.copy_(gradient);
@@ -121,6 +129,39 @@ TEST(Optimizer, LoadedStateContinuesWithTheSameBits) {
   EXPECT_TRUE(at::equal(loaded.state("w").main, b.value.to(at::kFloat)));
   EXPECT_EQ(loaded.state("w").exp_avg_sq.count_nonzero().item<std::int64_t>(), 0);
   EXPECT_EQ(loaded.step_count(), 0);
+}
+
+// What a sharded optimizer relies on: ranks that own ranges of the buckets make, between them, the step of one that owns all.
+TEST(Optimizer, OwnersOfRangesMakeTheSameStepTogether) {
+  for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16}) {
+    for (const int ranks : {2, 3}) {
+      struct Model {
+        Parameter first, second, bias;
+        ParameterList list() { return {&first, &second, &bias}; }
+      };
+      const auto made = [&] { return Model{make("a.weight", {9, 11}, type), make("b.weight", {64, 5}, type), make("b.bias", {7}, type)}; };
+      Model whole = made(), shared = made();
+      Optimizer one = optimizer_of(whole.list());
+      const BucketPlan plan = one_bucket(shared.list(), ranks);
+      std::vector<Optimizer> owners;
+      for (int rank = 0; rank < ranks; ++rank) {
+        owners.emplace_back(shared.list(), plan, AdamOptions{}, InitialValues::drawn, bucket_shards(plan, rank, ranks));
+      }
+      for (int step = 1; step <= 3; ++step) {
+        for (Model* model : {&whole, &shared}) {
+          for (Parameter* p : model->list()) p->gradient.copy_((at::arange(p->value.numel()) * step).sin().view(p->value.sizes()));
+        }
+        one.step(1e-2, 0.1, at::full({}, 0.7));
+        for (Optimizer& owner : owners) owner.step(1e-2, 0.1, at::full({}, 0.7));
+      }
+      std::size_t states = 0;
+      for (Optimizer& owner : owners) states += owner.states().size();
+      EXPECT_GT(states, whole.list().size()) << "some parameter has two owners";
+      for (std::size_t i = 0; i < whole.list().size(); ++i) {
+        EXPECT_TRUE(at::equal(whole.list()[i]->value, shared.list()[i]->value)) << at::toString(type) << ' ' << ranks;
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The list of groups and their order.
+// The groups that have a name, and their order.
 #include "ringtron/comm/parallel_state.h"
 
 #include <fmt/format.h>
@@ -7,6 +7,28 @@
 
 namespace ringtron {
 namespace {
+
+struct NamedGroup {
+  AxisSet axes;
+  const char* name;
+};
+
+// In the order in which they are connected, which is Megatron's.
+constexpr NamedGroup kNamedGroups[] = {
+    {kDataContextAxes, "data-context-parallel"},
+    {Axis::data, "data-parallel"},
+    {Axis::context, "context-parallel"},
+    {Axis::tensor | Axis::pipeline, "model-parallel"},
+    {Axis::tensor, "tensor-parallel"},
+    {Axis::tensor | Axis::context, "tensor-context-parallel"},
+};
+
+std::string name_of(AxisSet axes) {
+  for (const NamedGroup& group : kNamedGroups) {
+    if (group.axes == axes) return group.name;
+  }
+  return to_string(axes);
+}
 
 const ProcessGrid& checked(const ProcessGrid& grid, const Rendezvous& rendezvous) {
   if (grid.world_size() == rendezvous.world_size()) return grid;
@@ -21,19 +43,16 @@ const ProcessGrid& checked(const ProcessGrid& grid, const Rendezvous& rendezvous
 }  // namespace
 
 ParallelState::ParallelState(const ProcessGrid& grid, Backend backend, const Rendezvous& rendezvous)
-    : grid_(checked(grid, rendezvous)),
-      rank_(rendezvous.rank()),
-      data_context_(make(backend, "data-context-parallel", Axis::data | Axis::context, rendezvous)),
-      data_(make(backend, "data-parallel", Axis::data, rendezvous)),
-      context_(make(backend, "context-parallel", Axis::context, rendezvous)),
-      model_(make(backend, "model-parallel", Axis::tensor | Axis::pipeline, rendezvous)),
-      tensor_(make(backend, "tensor-parallel", Axis::tensor, rendezvous)),
-      tensor_context_(make(backend, "tensor-context-parallel", Axis::tensor | Axis::context, rendezvous)),
-      world_(make(Backend::gloo, "world", Axis::tensor | Axis::context | Axis::data | Axis::pipeline, rendezvous)) {}
+    : grid_(checked(grid, rendezvous)), rank_(rendezvous.rank()), backend_(backend), rendezvous_(rendezvous) {
+  for (const NamedGroup& named : kNamedGroups) group(named.axes);
+  world_ = make_communicator(Backend::gloo, "world",
+                             grid_.group_of(rank_, Axis::tensor | Axis::context | Axis::data | Axis::pipeline), rendezvous);
+}
 
-std::unique_ptr<Communicator> ParallelState::make(Backend backend, const char* name, AxisSet axes,
-                                                  const Rendezvous& rendezvous) {
-  return make_communicator(backend, name, grid_.group_of(rank_, axes), rendezvous);
+Communicator& ParallelState::group(AxisSet axes) const {
+  std::unique_ptr<Communicator>& made = groups_[axes.index()];
+  if (!made) made = make_communicator(backend_, name_of(axes), grid_.group_of(rank_, axes), rendezvous_);
+  return *made;
 }
 
 }  // namespace ringtron

@@ -1,13 +1,13 @@
-// All groups of this rank, made once per process from the grid.
+// All groups of this rank, from the grid: one for every set of axes.
 //
-// Passed by const reference; the communicators in it are live, so a layer that holds the state may
-// communicate. Groups of one are LocalCommunicators; the others are connected in the constructor, in one
-// order on all ranks. Not thread-safe beyond what Communicator allows: one thread at a time per group,
-// different groups independently.
+// Passed by const reference; the communicators in it are live, so a layer that holds the state may communicate. Groups of one are
+// LocalCommunicators. Sets of axes with the same members still have communicators of their own, so that one may be at work
+// while another is. Not thread-safe beyond what Communicator allows: one thread at a time per group, different groups
+// independently.
 #pragma once
 
+#include <array>
 #include <memory>
-#include <vector>
 
 #include "ringtron/comm/communicator.h"
 #include "ringtron/comm/make_communicator.h"
@@ -18,8 +18,9 @@ namespace ringtron {
 
 class ParallelState {
  public:
-  // All ranks of the run construct it with the same grid and back end. `rendezvous` must outlive it.
-  // ConfigError if the grid's world size is not the rendezvous'; CommError if a peer does not come.
+  // All ranks of the run construct it with the same grid and back end. `rendezvous` must outlive it. Connects the groups that
+  // have a name below, in one order on all ranks. ConfigError if the grid's world size is not the rendezvous'; CommError if a
+  // peer does not come.
   ParallelState(const ProcessGrid& grid, Backend backend, const Rendezvous& rendezvous);
 
   const ProcessGrid& grid() const { return grid_; }
@@ -35,23 +36,27 @@ class ParallelState {
   int dp_size() const { return grid_.size(Axis::data); }
   int pp_size() const { return grid_.size(Axis::pipeline); }
 
-  Communicator& tensor() const { return *tensor_; }
-  Communicator& context() const { return *context_; }
-  Communicator& data() const { return *data_; }
-  Communicator& data_context() const { return *data_context_; }  // where gradients and the loss are summed
-  Communicator& tensor_context() const { return *tensor_context_; }
-  Communicator& model() const { return *model_; }  // tensor x pipeline: the gradient norm
+  // The ranks that differ from this one along `axes` only, in the grid's order; of the empty set this rank alone. A group
+  // without a name below is connected when it is first asked for: then all its ranks ask, and ask for several such groups in
+  // the same order. CommError if a peer does not come.
+  Communicator& group(AxisSet axes) const;
+
+  Communicator& tensor() const { return group(Axis::tensor); }
+  Communicator& context() const { return group(Axis::context); }
+  Communicator& data() const { return group(Axis::data); }
+  Communicator& data_context() const { return group(kDataContextAxes); }  // where gradients and the loss are summed
+  Communicator& tensor_context() const { return group(Axis::tensor | Axis::context); }
+  Communicator& model() const { return group(Axis::tensor | Axis::pipeline); }  // the gradient norm
   // All ranks, always over Gloo and for CPU tensors: what hosts agree on must not wait for a GPU.
   Communicator& world() const { return *world_; }
 
  private:
-  std::unique_ptr<Communicator> make(Backend backend, const char* name, AxisSet axes,
-                                     const Rendezvous& rendezvous);
-
   ProcessGrid grid_;
   int rank_;
-  // Made in this order, which is Megatron's; `world` last.
-  std::unique_ptr<Communicator> data_context_, data_, context_, model_, tensor_, tensor_context_, world_;
+  Backend backend_;
+  const Rendezvous& rendezvous_;
+  mutable std::array<std::unique_ptr<Communicator>, kAxisSetCount> groups_;  // by AxisSet::index(); null: not connected
+  std::unique_ptr<Communicator> world_;
 };
 
 }  // namespace ringtron

@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "ringtron/data_parallel/bucket_plan.h"
+#include "ringtron/parameter/bucket_plan.h"
 #include "ringtron/parameter/parameter.h"
 
 namespace ringtron {

@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,13 +26,46 @@ BucketOptions for_group(BucketOptions options, const Communicator& group) {
   return options;
 }
 
+// Over which the buckets are summed.
+AxisSet bucket_axes(const ParameterList& parameters) {
+  if (parameters.empty()) return kDataContextAxes;
+  const AxisSet first = parameters.front()->gradient_axes & kDataContextAxes;
+  for (const Parameter* parameter : parameters) {
+    RT_CHECK((parameter->gradient_axes & kDataContextAxes) == first,
+             "gradient axes of {}: expected {} of data and context, as of {}, got {}", parameter->name, to_string(first),
+             parameters.front()->name, to_string(parameter->gradient_axes));
+  }
+  return first;
+}
+
+// Parameters whose gradients finish() sums over one more group.
+struct FurtherSum {
+  AxisSet axes;
+  Communicator& group;
+  ParameterList parameters;
+};
+
+// By the sets' index, so in one order on all ranks.
+std::vector<FurtherSum> further_sums(const ParameterList& parameters, const GroupOfAxes& group_of) {
+  std::map<unsigned, ParameterList> by_axes;
+  for (Parameter* parameter : parameters) by_axes[(parameter->gradient_axes - kDataContextAxes).index()].push_back(parameter);
+  by_axes.erase(AxisSet().index());
+  std::vector<FurtherSum> sums;
+  for (auto& [index, list] : by_axes) {
+    const AxisSet axes = list.front()->gradient_axes - kDataContextAxes;
+    sums.push_back({axes, group_of(axes), std::move(list)});
+  }
+  return sums;
+}
+
 }  // namespace
 
 struct GradientReducer::State {
-  State(const ParameterList& list, ReductionGroups reduction_groups, const BucketOptions& bucket_options)
+  State(const ParameterList& list, const GroupOfAxes& group_of, const BucketOptions& bucket_options)
       : parameters(list),
-        groups(reduction_groups),
-        options(for_group(bucket_options, reduction_groups.replicas)),
+        replicas(group_of(bucket_axes(list))),
+        further(further_sums(list, group_of)),
+        options(for_group(bucket_options, replicas)),
         buffer(list, plan_buckets(sizes_of(list), options)) {
     reset();
   }
@@ -71,7 +105,7 @@ struct GradientReducer::State {
   void launch_next() {
     at::Tensor bucket = buffer.bucket(launched);
     ++launched;
-    if (bucket.numel() > 0) works.push_back(groups.replicas.all_reduce(bucket));
+    if (bucket.numel() > 0) works.push_back(replicas.all_reduce(bucket));
   }
 
   void check_all_received() const {
@@ -80,29 +114,29 @@ struct GradientReducer::State {
       if (!received[i]) missing.push_back(parameters[i]->name);
     RT_CHECK(missing.empty(),
              "expected a gradient for every parameter, got none for {} ({} rank {}): is it in the graph?",
-             fmt::join(missing, ", "), groups.replicas.name(), groups.replicas.rank());
+             fmt::join(missing, ", "), replicas.name(), replicas.rank());
   }
 
-  void sum_over_tensor_group() {
-    std::vector<at::Tensor> gradients, flat;
-    for (const Parameter* parameter : parameters)
-      if (parameter->sum_gradient_over_tensor_group) {
-        gradients.push_back(parameter->gradient);
-        flat.push_back(parameter->gradient.reshape({-1}));
-      }
-    if (gradients.empty() || groups.tensor.size() == 1) return;
+  void sum_further() {
     const at::NoGradGuard no_grad;
-    const at::Tensor together = at::cat(flat);
-    groups.tensor.all_reduce(together).wait();
-    std::int64_t offset = 0;
-    for (at::Tensor& gradient : gradients) {
-      gradient.copy_(together.narrow(0, offset, gradient.numel()).view(gradient.sizes()));
-      offset += gradient.numel();
+    for (const FurtherSum& sum : further) {
+      if (sum.group.size() == 1) continue;
+      std::vector<at::Tensor> flat;
+      for (const Parameter* parameter : sum.parameters) flat.push_back(parameter->gradient.reshape({-1}));
+      const at::Tensor together = at::cat(flat);
+      sum.group.all_reduce(together).wait();
+      std::int64_t offset = 0;
+      for (Parameter* parameter : sum.parameters) {
+        at::Tensor& gradient = parameter->gradient;
+        gradient.copy_(together.narrow(0, offset, gradient.numel()).view(gradient.sizes()));
+        offset += gradient.numel();
+      }
     }
   }
 
   ParameterList parameters;
-  ReductionGroups groups;
+  Communicator& replicas;
+  std::vector<FurtherSum> further;
   BucketOptions options;
   GradBuffer buffer;
   std::vector<bool> received;  // in any micro-batch of this step
@@ -122,9 +156,8 @@ class GradientReducer::Hook final : public torch::autograd::PostAccumulateGradHo
   int index_;
 };
 
-GradientReducer::GradientReducer(const ParameterList& parameters, ReductionGroups groups,
-                                 BucketOptions options)
-    : state_(std::make_unique<State>(parameters, groups, options)) {
+GradientReducer::GradientReducer(const ParameterList& parameters, const GroupOfAxes& group_of, BucketOptions options)
+    : state_(std::make_unique<State>(parameters, group_of, options)) {
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const at::Tensor& value = parameters[i]->value;
     RT_CHECK(value.is_leaf() && value.requires_grad(),
@@ -161,7 +194,7 @@ void GradientReducer::finish() {
   while (state_->launched < static_cast<int>(state_->waiting.size())) state_->launch_next();
   for (Work& work : state_->works) work.wait();
   state_->works.clear();
-  state_->sum_over_tensor_group();
+  state_->sum_further();
 }
 
 const GradBuffer& GradientReducer::buffer() const {

@@ -1,4 +1,4 @@
-// Sums gradients over micro-batches and over the ranks that hold the same weights, while backward still runs.
+// Sums gradients over micro-batches and over the ranks along each parameter's gradient_axes, while backward still runs.
 //
 //   reducer.zero();
 //   for each micro-batch { reducer.begin_micro_batch(is_last); forward; backward; }
@@ -9,31 +9,31 @@
 // is freed. In the last micro-batch a bucket whose parameters are all done is reduced at once, if `overlap`
 // is on. Buckets go out in the order of the plan on every rank: one that is ready early waits for those
 // before it. The result is the same bits in every run; with more than two ranks it may depend in the last
-// bits on the bucket size. finish() sums gradients with sum_gradient_over_tensor_group over the tensor group
-// as well. All ranks of both groups take part in every step. CommError comes out of backward or finish(); the
-// reducer, like its communicators, is of no use after it. While backward runs, `replicas` belongs to the
-// reducer and to the operations of backward itself.
+// bits on the bucket size. Buckets are summed over the data and context axes; what further axes a parameter
+// has, such as the tensor axis, finish() sums over. All ranks of these groups take part in every step. CommError
+// comes out of backward or finish(); the reducer, like its communicators, is of no use after it. While backward
+// runs, the group of the buckets belongs to the reducer and to the operations of backward itself.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "ringtron/comm/communicator.h"
-#include "ringtron/data_parallel/bucket_plan.h"
+#include "ringtron/parameter/bucket_plan.h"
 #include "ringtron/data_parallel/grad_buffer.h"
 #include "ringtron/parameter/parameter.h"
 
 namespace ringtron {
 
-struct ReductionGroups {
-  Communicator& replicas;  // data and context axes: the ranks that hold the same weights
-  Communicator& tensor;
-};
+// The group of this rank along a set of axes, as ParallelState::group() gives it.
+using GroupOfAxes = std::function<Communicator&(AxisSet axes)>;
 
 class GradientReducer {
  public:
   // Hooks itself into every parameter, of which each requires a gradient; a parameter can have one reducer
-  // only. `parameters` and the communicators outlive it. options.group_size is set from the group.
-  GradientReducer(const ParameterList& parameters, ReductionGroups groups, BucketOptions options);
+  // only. `parameters` and the communicators outlive it. Asks for the groups here, in one order on all ranks, and sets
+  // options.group_size. InternalError if the parameters' gradient_axes differ in data and context, which wants a buffer each.
+  GradientReducer(const ParameterList& parameters, const GroupOfAxes& group_of, BucketOptions options);
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;

@@ -22,8 +22,12 @@ class AxisSet {
 
   constexpr bool contains(Axis axis) const { return (bits_ >> static_cast<unsigned>(axis) & 1u) != 0; }
   constexpr bool empty() const { return bits_ == 0; }
+  // From 0 to kAxisSetCount - 1, another one for each set.
+  constexpr unsigned index() const { return bits_; }
   constexpr bool operator==(const AxisSet&) const = default;
   friend constexpr AxisSet operator|(AxisSet a, AxisSet b) { return from_bits(a.bits_ | b.bits_); }
+  friend constexpr AxisSet operator&(AxisSet a, AxisSet b) { return from_bits(a.bits_ & b.bits_); }
+  friend constexpr AxisSet operator-(AxisSet a, AxisSet b) { return from_bits(a.bits_ & ~b.bits_); }
 
  private:
   static constexpr AxisSet from_bits(unsigned bits) {
@@ -38,6 +42,11 @@ class AxisSet {
 constexpr AxisSet operator|(Axis a, Axis b) {
   return AxisSet(a) | AxisSet(b);
 }
+
+inline constexpr unsigned kAxisSetCount = 1u << kAxisCount;
+
+// The ranks that hold the same weights and see other tokens: gradients, the loss and token counts are summed over them.
+inline constexpr AxisSet kDataContextAxes = Axis::data | Axis::context;
 
 // "tp-dp" and so on, always in the order tp, cp, dp, pp; "none" for the empty set.
 std::string to_string(AxisSet axes);

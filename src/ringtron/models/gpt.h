@@ -31,8 +31,7 @@ class GptModel {
   explicit GptModel(const BuildContext& build);
 
   // The loss of each token, [s_cp, b], fp32 (fp64 in fp64), the same on all ranks of the tensor group. Backward through
-  // its sum gives this rank's share of the gradients: the tensor group's part is complete but for parameters marked
-  // sum_gradient_over_tensor_group; data and context ranks are still to be summed. With recomputed activations the model
+  // its sum gives this rank's share of the gradients, to be summed over each parameter's gradient_axes. With recomputed activations the model
   // must outlive the graph, which runs its layers again, so all ranks of the tensor and context groups go backward
   // together, as forward.
   at::Tensor forward(const GptInput& input, std::uint64_t step, bool training) const;

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "ringtron/data_parallel/bucket_plan.h"
+#include "ringtron/parameter/bucket_plan.h"
 #include "ringtron/models/parameter_shapes.h"
 
 namespace ringtron {

@@ -39,7 +39,7 @@ SelfAttention::SelfAttention(const BuildContext& build, const std::string& prefi
   proj_weight_ = &build.store.add(prefix + "linear_proj.weight", ShardSpec{{h, q}, 1}, build.weight_initial(out_std));
   if (m.add_bias_linear) {
     proj_bias_ = &build.store.add(prefix + "linear_proj.bias", ShardSpec{{h}}, Initial::constant(0.0));
-    proj_bias_->sum_gradient_over_tensor_group = build.sequence_parallel();
+    if (build.sequence_parallel()) proj_bias_->gradient_axes = proj_bias_->gradient_axes | Axis::tensor;
   }
 }
 

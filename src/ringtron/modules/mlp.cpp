@@ -33,7 +33,7 @@ Mlp::Mlp(const BuildContext& build, const std::string& prefix)
                                  build.weight_initial(std / std::sqrt(2.0 * m.num_layers)));
   if (m.add_bias_linear) {
     fc2_bias_ = &build.store.add(prefix + "linear_fc2.bias", ShardSpec{{h}}, Initial::constant(0.0));
-    fc2_bias_->sum_gradient_over_tensor_group = build.sequence_parallel();
+    if (build.sequence_parallel()) fc2_bias_->gradient_axes = fc2_bias_->gradient_axes | Axis::tensor;
   }
 }
 

@@ -9,10 +9,10 @@ NormLayer::NormLayer(const BuildContext& build, const Names& names, int width, b
       zero_centred_(build.config.model.apply_layernorm_1p),
       rms_(build.config.model.normalization == "RMSNorm") {
   weight_ = &build.store.add(names.weight, ShardSpec{{width}}, Initial::constant(zero_centred_ ? 0.0 : 1.0));
-  weight_->sum_gradient_over_tensor_group = gradient_is_partial;
+  if (gradient_is_partial) weight_->gradient_axes = weight_->gradient_axes | Axis::tensor;
   if (!rms_) {
     bias_ = &build.store.add(names.bias, ShardSpec{{width}}, Initial::constant(0.0));
-    bias_->sum_gradient_over_tensor_group = gradient_is_partial;
+    if (gradient_is_partial) bias_->gradient_axes = bias_->gradient_axes | Axis::tensor;
   }
 }
 

@@ -15,19 +15,60 @@ bool decays(const Parameter& parameter) {
   return !parameter.name.ends_with(".bias") && parameter.shard.global_shape.size() != 1;
 }
 
-OptimizerState make_state(Parameter* parameter) {
-  const at::Tensor value = parameter->value.detach();
-  const bool own_main = value.scalar_type() != at::kFloat && value.scalar_type() != at::kDouble;
-  const at::Tensor main = own_main ? at::empty_like(value, value.options().dtype(at::kFloat)) : value;
-  const OptimizerState state{parameter, main, at::empty_like(main), at::empty_like(main), decays(*parameter)};
-  for (const at::Tensor& tensor : {main, state.exp_avg, state.exp_avg_sq}) zero_padding(*parameter, tensor);
-  return state;
+// Without the values of the gaps between parameters.
+at::Tensor flat_buffer(std::int64_t elements, const at::Tensor& like, at::ScalarType type) {
+  return at::empty({elements}, at::TensorOptions().dtype(type).device(like.device()));
+}
+
+std::vector<std::int64_t> sizes_of(const ParameterList& parameters) {
+  std::vector<std::int64_t> sizes;
+  for (const Parameter* parameter : parameters) {
+    const at::Tensor& value = parameter->value;
+    const at::Tensor& first = parameters.front()->value;
+    RT_CHECK(value.scalar_type() == first.scalar_type() && value.device() == first.device(),
+             "optimizer: expected {} of the type and on the device of {}", parameter->name, parameters.front()->name);
+    sizes.push_back(value.numel());
+  }
+  return sizes;
 }
 
 }  // namespace
 
-Optimizer::Optimizer(const ParameterList& parameters, AdamOptions options, InitialValues values) : options_(options) {
-  for (Parameter* parameter : parameters) states_.push_back(make_state(parameter));
+at::Tensor OptimizerState::part_of(const at::Tensor& tensor) const {
+  return is_whole() ? tensor : tensor.view(-1).narrow(0, elements.begin, elements.size());
+}
+
+Optimizer::Optimizer(const ParameterList& parameters, const BucketPlan& plan, AdamOptions options, InitialValues values,
+                     std::span<const ElementRange> owned)
+    : options_(options) {
+  if (parameters.empty()) return;
+  const std::vector<std::int64_t> sizes = sizes_of(parameters);
+  const std::vector<ElementRange> all = bucket_shards(plan, 0, 1);
+  if (owned.empty()) owned = all;
+  std::int64_t elements = 0;
+  for (const ElementRange& range : owned) elements += range.size();
+  const at::Tensor& first = parameters.front()->value;
+  const bool own_main = first.scalar_type() != at::kFloat && first.scalar_type() != at::kDouble;
+  const at::ScalarType type = own_main ? at::kFloat : first.scalar_type();
+  const at::Tensor main = own_main ? flat_buffer(elements, first, type) : at::Tensor();
+  const at::Tensor exp_avg = flat_buffer(elements, first, type), exp_avg_sq = flat_buffer(elements, first, type);
+  for (const OwnedPart& part : owned_parts(plan, sizes, owned)) {
+    Parameter* parameter = parameters[static_cast<std::size_t>(part.parameter)];
+    OptimizerState state{parameter, part.elements, {}, {}, {}, decays(*parameter)};
+    const at::Tensor value = state.part_of(parameter->value.detach());
+    const auto view = [&](const at::Tensor& flat) {
+      return flat.narrow(0, part.offset, part.elements.size()).view(value.sizes());
+    };
+    state.main = own_main ? view(main) : value;
+    state.exp_avg = view(exp_avg);
+    state.exp_avg_sq = view(exp_avg_sq);
+    // Of a part nobody asks which elements are padding: all begin as zero.
+    for (const at::Tensor& tensor : {state.main, state.exp_avg, state.exp_avg_sq}) {
+      if (state.is_whole()) zero_padding(*parameter, tensor);
+      else if (!tensor.is_alias_of(parameter->value)) tensor.zero_();
+    }
+    states_.push_back(std::move(state));
+  }
   if (values == InitialValues::drawn) restart_from_parameters();
 }
 
@@ -39,7 +80,7 @@ void Optimizer::step(double lr, double weight_decay, const at::Tensor& gradient_
       if (s.decays != group_decays) continue;
       RT_CHECK(s.parameter->gradient.defined(), "optimizer step: parameter {} has no gradient",
                s.parameter->name);
-      group.push_back({s.main, s.parameter->gradient, s.exp_avg, s.exp_avg_sq});
+      group.push_back({s.main, s.part_of(s.parameter->gradient), s.exp_avg, s.exp_avg_sq});
     }
     adamw(group, options_, {lr, group_decays ? weight_decay : 0.0, step_count_}, gradient_scale, skip);
   }
@@ -57,7 +98,7 @@ void Optimizer::copy_main_to_parameters() {
   std::vector<at::Tensor> values, mains;
   for (const OptimizerState& s : states_) {
     if (s.main.is_alias_of(s.parameter->value)) continue;
-    values.push_back(s.parameter->value.detach());
+    values.push_back(s.part_of(s.parameter->value.detach()));
     mains.push_back(s.main);
   }
   if (!values.empty()) at::_foreach_copy_(values, mains);
@@ -66,7 +107,7 @@ void Optimizer::copy_main_to_parameters() {
 void Optimizer::restart_from_parameters() {
   const at::NoGradGuard no_grad;
   for (OptimizerState& s : states_) {
-    if (!s.main.is_alias_of(s.parameter->value)) s.main.copy_(s.parameter->value);
+    if (!s.main.is_alias_of(s.parameter->value)) s.main.copy_(s.part_of(s.parameter->value.detach()));
     s.exp_avg.zero_();
     s.exp_avg_sq.zero_();
   }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "ringtron/grid/rank_order.h"
 #include "ringtron/grid/shard_spec.h"
 
 namespace ringtron {
@@ -20,9 +21,9 @@ struct Parameter {
   at::Tensor value;    // this rank's slice, in the compute type; requires_grad
   at::Tensor gradient; // same shape, in the gradient type (fp32, or fp64); a view into the gradient buffer
 
-  // The gradient that each tensor-parallel rank computes covers only its part of the sequence (norm weights and
-  // row-parallel biases under sequence parallelism): it must be summed over the tensor-parallel group.
-  bool sum_gradient_over_tensor_group = false;
+  // The gradient that a rank computes is its share of a sum over the ranks along these axes. The tensor axis is one of them
+  // where each of its ranks sees only a part of the sequence: norm weights and row-parallel biases under sequence parallelism.
+  AxisSet gradient_axes = kDataContextAxes;
 
   // Rows of dim 0 that the model has; the rest, up to shard.global_shape[0], is padding that makes the shape divide. It
   // is zero, gets no gradient, stays zero, and is not saved. -1: no padding.

@@ -66,9 +66,9 @@ Assembly::Assembly(const Job& job, const CpAttentionOptions& attention, InitialV
                                    cp_attention_options(job.config(), attention))),
       model_(BuildContext{job.config(), job.parallel(), store_, job.tokenizer().vocab_size(), *attention_, transports_}),
       schedule_(make_schedule(job.config(), iterations_of(job.config().batch))),
-      optimizer_(store_.all(), adam_options(job.config().optimizer), values),
+      reducer_(store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); }, bucket_options(job.config())),
+      optimizer_(store_.all(), reducer_.buffer().plan(), adam_options(job.config().optimizer), values),
       state_{store_, optimizer_, schedule_, job.config(), {}, {}},
-      reducer_(store_.all(), {job.parallel().data_context(), job.parallel().tensor()}, bucket_options(job.config())),
       step_(job, model_, state_, reducer_, *attention_) {}
 
 void Assembly::start_from_initial_values() {

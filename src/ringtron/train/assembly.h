@@ -43,9 +43,9 @@ class Assembly {
   std::unique_ptr<CpAttention> attention_;
   GptModel model_;
   LrSchedule schedule_;
+  GradientReducer reducer_;
   Optimizer optimizer_;
   TrainingState state_;
-  GradientReducer reducer_;
   TrainStep step_;
 };
 

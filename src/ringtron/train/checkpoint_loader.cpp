@@ -104,6 +104,7 @@ void read_into(CheckpointReader& reader, const std::string& name, const Paramete
 void read_tensors(const Job& job, CheckpointReader& reader, TrainingState& state, bool with_optimizer) {
   const at::NoGradGuard no_grad;
   for (OptimizerState& s : state.optimizer.states()) {
+    require_whole(s);
     const Parameter& parameter = *s.parameter;
     const Sources sources(reader, s, with_optimizer);
     read_into(reader, sources.value, parameter, parameter.value, job);

@@ -48,6 +48,7 @@ HostSlices slices_to_write(const Job& job, const TrainingState& state) {
   const bool with_optimizer = !job.config().checkpoint.no_save_optim;
   int number = 0;
   for (OptimizerState& s : state.optimizer.states()) {
+    require_whole(s);
     const Parameter& parameter = *s.parameter;
     if (number++ % replicas.size() != replicas.rank()) continue;
     if (!parameter.is_sharded() && job.parallel().tp_rank() != 0) continue;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "ringtron/base/check.h"
+
 namespace ringtron {
 
 std::vector<LocalSlab> slabs_of(const Parameter& parameter, const Job& job) {
@@ -22,6 +24,11 @@ std::vector<LocalSlab> slabs_of(const Parameter& parameter, const Job& job) {
     out.push_back({{dim, s.global_offset, length}, s.local_offset});
   }
   return out;
+}
+
+void require_whole(const OptimizerState& state) {
+  RT_CHECK(state.is_whole(), "optimizer state of {}: expected all of its {} elements, got {} to {}", state.parameter->name,
+           state.parameter->value.numel(), state.elements.begin, state.elements.end);
 }
 
 Shape logical_shape(const Parameter& parameter) {

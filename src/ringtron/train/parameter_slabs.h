@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ringtron/checkpoint/tensor_slice.h"
+#include "ringtron/optim/optimizer.h"
 #include "ringtron/parameter/parameter.h"
 #include "ringtron/train/job.h"
 
@@ -22,6 +23,10 @@ struct LocalSlab {
 
 // This rank's slabs, without padding rows of the vocabulary; those that meet in both tensors are one.
 std::vector<LocalSlab> slabs_of(const Parameter& parameter, const Job& job);
+
+// Optimizer state is saved and loaded as slabs of whole parameters. InternalError for a state of a part of one: here is the place
+// to make slices of its range (docs/decisions/2026-11-flat-optimizer-state.md).
+void require_whole(const OptimizerState& state);
 
 // The shape of the whole tensor, without padding rows.
 Shape logical_shape(const Parameter& parameter);

@@ -46,8 +46,10 @@ class Block {
     final_norm_ = std::make_unique<NormLayer>(
         build_, NormLayer::Names{"decoder.final_layernorm.weight", "decoder.final_layernorm.bias"},
         job.config().model.hidden_size, build_.sequence_parallel());
+    // All data-parallel ranks have the same rows.
+    for (Parameter* parameter : store_.all()) parameter->gradient_axes = parameter->gradient_axes - Axis::data;
     reducer_ = std::make_unique<GradientReducer>(
-        store_.all(), ReductionGroups{job.parallel().context(), job.parallel().tensor()}, BucketOptions{});
+        store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); }, BucketOptions{});
   }
 
   BlockRun run() {

@@ -1,4 +1,5 @@
-// Where each parameter's gradient lies in the gradient buffer, and how the buffer is cut into buckets.
+// Where each parameter lies in a flat buffer, of gradients or of optimizer state, how the buffer is cut into buckets, and which
+// range of each bucket a rank owns.
 //
 // Integers only. Parameters lie in reverse order of registration, since backward makes the last layer's
 // gradients first: buckets fill, and can be reduced, from the front. Each parameter begins on a multiple of
@@ -24,6 +25,14 @@ struct Bucket {
   std::vector<int> parameters;  // indices in order of registration, last first
 };
 
+// Elements [begin, end) of a flat buffer, or of a tensor in row-major order.
+struct ElementRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int64_t size() const { return end - begin; }
+  bool operator==(const ElementRange&) const = default;
+};
+
 struct BucketPlan {
   static constexpr std::int64_t kAlignment = 64;
 
@@ -36,5 +45,21 @@ struct BucketPlan {
 // `sizes` are the parameters' local elements, in order of registration. A bucket closes with the parameter
 // that brings it to the bucket size. InternalError if a size is negative or the group empty.
 BucketPlan plan_buckets(std::span<const std::int64_t> sizes, const BucketOptions& options);
+
+// What rank `rank` of `size` owns when the buckets are sharded: an equal range of each, in the order of the buckets. Of size 1
+// the whole buckets. InternalError if `size` does not divide a bucket; the plan's group_size does.
+std::vector<ElementRange> bucket_shards(const BucketPlan& plan, int rank, int size);
+
+// What of one parameter lies in such shards.
+struct OwnedPart {
+  int parameter = 0;        // its index
+  ElementRange elements;    // of the parameter, row-major
+  std::int64_t offset = 0;  // in a buffer that holds the shards, and nothing else, one after the other
+  bool operator==(const OwnedPart&) const = default;
+};
+
+// By parameter; those that do not lie in the shards at all are not there. `sizes` are those that the plan was made of.
+std::vector<OwnedPart> owned_parts(const BucketPlan& plan, std::span<const std::int64_t> sizes,
+                                   std::span<const ElementRange> shards);
 
 }  // namespace ringtron

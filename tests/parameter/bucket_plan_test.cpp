@@ -1,8 +1,9 @@
-// Properties of the gradient layout, for many shapes.
-#include "ringtron/data_parallel/bucket_plan.h"
+// Properties of the layout of flat buffers, and of the ranks' shards of them, for many shapes.
+#include "ringtron/parameter/bucket_plan.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "ringtron/base/random.h"
@@ -64,6 +65,43 @@ TEST(BucketPlan, DefaultsAndOverlapOff) {
             1u);  // 100 M
   EXPECT_EQ(plan_buckets(sizes, {.overlap = false, .bucket_size = 5, .group_size = 1}).buckets.size(), 1u);
   EXPECT_EQ(plan_buckets({}, {}).elements, 0);
+}
+
+// Each element of each parameter has one owner, and a place in that owner's buffer that nothing else has.
+void expect_owned_once(const std::vector<std::int64_t>& sizes, const BucketPlan& plan, int ranks) {
+  std::vector<std::int64_t> owned(sizes.size(), 0);
+  for (int rank = 0; rank < ranks; ++rank) {
+    const std::vector<ElementRange> shards = bucket_shards(plan, rank, ranks);
+    std::vector<ElementRange> places;
+    for (const OwnedPart& part : owned_parts(plan, sizes, shards)) {
+      EXPECT_EQ(part.elements.begin, owned[part.parameter]) << "ranks own what follows what the rank before owns";
+      owned[part.parameter] = part.elements.end;
+      places.push_back({part.offset, part.offset + part.elements.size()});
+    }
+    std::sort(places.begin(), places.end(), [](ElementRange a, ElementRange b) { return a.begin < b.begin; });
+    for (std::size_t i = 1; i < places.size(); ++i) EXPECT_GE(places[i].begin, places[i - 1].end);
+    for (const ElementRange& place : places) EXPECT_LE(place.end, plan.elements / ranks);
+  }
+  EXPECT_EQ(owned, sizes);
+}
+
+TEST(BucketPlan, EveryElementHasOneOwner) {
+  for (int trial = 0; trial < 100; ++trial) {
+    std::uint64_t draw = 0;
+    const auto below = [&](std::uint32_t limit) { return static_cast<std::int64_t>(random_word(11, trial, draw++) % limit); };
+    std::vector<std::int64_t> sizes(static_cast<std::size_t>(1 + below(12)));
+    for (std::int64_t& size : sizes) size = 1 + below(3000);
+    const int ranks = static_cast<int>(1 + below(8));
+    const BucketOptions options{.overlap = trial % 2 == 0, .bucket_size = 1 + below(5000), .group_size = ranks};
+    expect_owned_once(sizes, plan_buckets(sizes, options), ranks);
+  }
+}
+
+TEST(BucketPlan, OneRankOwnsWholeParametersWhereTheyLie) {
+  const std::vector<std::int64_t> sizes = {100, 7};
+  const BucketPlan plan = plan_buckets(sizes, {});
+  const std::vector<OwnedPart> parts = owned_parts(plan, sizes, bucket_shards(plan, 0, 1));
+  EXPECT_EQ(parts, (std::vector<OwnedPart>{{0, {0, 100}, plan.offsets[0]}, {1, {0, 7}, plan.offsets[1]}}));
 }
 
 }  // namespace

@@ -1,5 +1,8 @@
 // The real ringrun over small shell programs: exit codes, signals, verdicts, and nothing left behind.
 #include <gmock/gmock.h>
+#include <sys/resource.h>
+
+#include <algorithm>
 
 #include "tests/launch/ringrun_process.h"
 
@@ -27,6 +30,27 @@ TEST(Ringrun, PrefixesLinesAndSetsTheEnvironment) {
     EXPECT_THAT(run.out(), HasSubstr(prefix + "rest\n"));
     EXPECT_THAT(run.err(), HasSubstr(prefix + "oh\n"));
   }
+}
+
+TEST(Ringrun, MoreRanksThanTheMachineRunsAreRefusedAtTheStart) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit low{std::min<rlim_t>(before.rlim_cur, 256), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  Ringrun run({"--nproc-per-node", "100000"}, "echo here >> $DIR/started");
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(run.wait(), 2);
+  EXPECT_THAT(run.err(), HasSubstr("expected a number of ranks that this machine can run, got 100000"));
+  EXPECT_THAT(run.err(), HasSubstr(" allows "));
+  EXPECT_EQ(run.count_in("started"), 0);
+}
+
+// Between two starts, too.
+TEST(Ringrun, ASignalWhileItStartsRanksIsServed) {
+  Ringrun run({"--nproc-per-node", "300"}, "echo >> $DIR/started; sleep 1000");
+  ASSERT_TRUE(run.wait_for("started", 1));
+  run.send(SIGTERM);
+  EXPECT_EQ(run.wait(), 128 + SIGTERM) << run.err();
 }
 
 TEST(Ringrun, WithoutPrefix) {

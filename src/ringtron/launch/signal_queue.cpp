@@ -4,8 +4,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "ringtron/base/error.h"
 
@@ -32,11 +34,19 @@ SignalQueue::~SignalQueue() {
   ::sigprocmask(SIG_SETMASK, &mask_before_, nullptr);
 }
 
-std::vector<int> SignalQueue::all() {
-  std::vector<int> signals;
+void SignalQueue::hold() {
   signalfd_siginfo info;
-  while (::read(fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) signals.push_back(static_cast<int>(info.ssi_signo));
-  return signals;
+  while (::read(fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) held_.push_back(static_cast<int>(info.ssi_signo));
+}
+
+std::vector<int> SignalQueue::all() {
+  hold();
+  return std::exchange(held_, {});
+}
+
+bool SignalQueue::holds(bool (*wanted)(int signal)) {
+  hold();
+  return std::ranges::any_of(held_, wanted);
 }
 
 }  // namespace ringtron

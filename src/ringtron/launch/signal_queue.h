@@ -8,8 +8,8 @@
 
 namespace ringtron {
 
-inline constexpr std::array kForwardedSignals = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1, SIGUSR2};
-inline constexpr std::array kEndingSignals = {SIGINT, SIGTERM, SIGHUP, SIGXCPU};
+inline constexpr std::array kForwardedSignals = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGPWR, SIGUSR1, SIGUSR2};
+inline constexpr std::array kEndingSignals = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGPWR};
 
 // Blocks SIGCHLD and the forwarded signals, which are then read from fd(), and restores them at the end. Those that were ignored
 // when we started (nohup) stay ignored.
@@ -24,9 +24,16 @@ class SignalQueue {
 
   // Those that have come since the last call.
   std::vector<int> all();
+  // Whether one has come that all() has not given yet. With `wanted`, one of those; this looks for new ones too, and holds them, so
+  // that fd() has nothing to say of them any more.
+  bool holds_any() const { return !held_.empty(); }
+  bool holds(bool (*wanted)(int signal));
 
  private:
+  void hold();
+
   int fd_ = -1;
+  std::vector<int> held_;
   sigset_t mask_before_;
   sighandler_t pipe_before_;
 };

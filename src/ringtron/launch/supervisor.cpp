@@ -21,6 +21,7 @@
 #include "ringtron/launch/line_relay.h"
 #include "ringtron/launch/orphan_guard.h"
 #include "ringtron/launch/output_queue.h"
+#include "ringtron/launch/process_limits.h"
 #include "ringtron/launch/signal_queue.h"
 #include "ringtron/launch/user_signals.h"
 
@@ -65,7 +66,7 @@ class Supervisor {
 
   void start(const RankCommand& command) {
     ranks_.reserve(static_cast<std::size_t>(options_.ranks_per_node));
-    for (int local = 0; local < options_.ranks_per_node; ++local) {
+    for (int local = 0; local < options_.ranks_per_node && !signals_.holds(ends_a_run); ++local) {
       const int number = options_.node_rank * options_.ranks_per_node + local;
       ranks_.push_back({number, start_rank(command, rank_environment(options_, local))});
       guard_.watch(ranks_.back().pid());
@@ -132,7 +133,7 @@ class Supervisor {
         }
       }
     }
-    long timeout = busy || user_signals_.any() ? kBusyPause.count() : -1;
+    long timeout = signals_.holds_any() ? 0 : busy || user_signals_.any() ? kBusyPause.count() : -1;
     if (deadline_) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline_ - SteadyClock::now()).count();
       const long bounded = std::clamp<long>(left, 0, std::numeric_limits<int>::max());
@@ -206,8 +207,7 @@ class Supervisor {
     const bool well = failure.signal == 0 && failure.exit_code == 0;
     if (stop_signal_ != 0 && (well || as_told(failure))) {
       ended_on_request_ = true;
-      if (well) return;
-      stopped_.push_back(failure.rank);  // it did what it was told, with or without a handler
+      if (!well) stopped_.push_back(failure.rank);  // it did what it was told, with or without a handler
       return;
     }
     if (well) return;
@@ -391,6 +391,7 @@ class Supervisor {
 int supervise(const RankCommand& command, const SupervisorOptions& options) {
   RT_CHECK(options.ranks_per_node >= 1 && options.node_rank < options.nodes,
            "expected at least one rank and node rank {} below {}", options.node_rank, options.nodes);
+  demand_room_for(options.ranks_per_node);
   Supervisor supervisor(options);
   supervisor.start(command);
   return supervisor.run();

@@ -37,7 +37,7 @@ EnvironmentChanges rank_environment(const SupervisorOptions& options, int local)
 // Returns when all ranks have ended: 0 if each ended with 0, otherwise the code of the rank that failed
 // first, as a shell would give it (128 + N for signal N; also when the ranks ended of a signal that we passed on). While it runs it owns the process's child processes
 // and the signals above; call it from the main thread of a process that has no other threads. Throws IoError
-// if a process cannot be made.
+// if a process cannot be made, ConfigError before any is if so many cannot run here.
 int supervise(const RankCommand& command, const SupervisorOptions& options);
 
 }  // namespace ringtron

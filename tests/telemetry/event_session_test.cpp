@@ -88,7 +88,12 @@ TEST(EventSession, RunsThatEndAtTheirSaveWriteNothingAgain) {
 TEST(EventSession, AFreshRunReplacesAll) {
   testing::TempDir dir;
   run(dir.path(), 1, 7);
+  ::testing::internal::CaptureStderr();
+  run(dir.path(), 5, 7);
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "") << "it goes on";
+  ::testing::internal::CaptureStderr();
   run(dir.path(), 1, 3);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("holds the points of another run up to iteration 7"));
   expect_each_step_once(dir.path(), 3);
   EXPECT_THAT(seen_in(dir.path())["lr"], ElementsAre(0));
 }
@@ -110,6 +115,28 @@ TEST(EventSession, NamesSortBehindThoseOfAClockThatWasAhead) {
   std::ofstream(dir / ahead) << "";
   const EventWriter writer(dir.path());
   EXPECT_EQ(event_file_names(dir.path())[0], ahead);
+}
+
+TEST(EventSession, NamesSortBehindEveryFileThatIsThere) {
+  testing::TempDir dir;
+  for (const char* there : {"9999999998.host.1.0", "9999999999.host.1.0", "99999999999999999999.host.1.0", "junk"}) {
+    std::ofstream(dir / (std::string("events.out.tfevents.") + there)) << "";
+    for (int run = 0; run < 2; ++run) {
+      const std::string last = event_file_names(dir.path()).back();
+      const EventWriter writer(dir.path());
+      EXPECT_GT(writer.path().filename().string(), last);
+      EXPECT_EQ(event_file_names(dir.path()).back(), writer.path().filename().string());
+    }
+  }
+}
+
+TEST(EventSession, TwoAtOnceAreTold) {
+  testing::TempDir dir;
+  EventWriter first(dir.path());
+  write_steps(first, 1, 2);
+  ::testing::internal::CaptureStderr();
+  { const EventWriter second(dir.path(), {2, 2 * kBatch}); }
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("another run writes TensorBoard's events"));
 }
 
 TEST(EventSession, ADeletedFolderIsMadeAgain) {

@@ -17,7 +17,7 @@ class EventFile {
   EventFile& operator=(const EventFile&) = delete;
 
   // Makes the folder if it is absent, and a new file in it whose name sorts behind those of all event files there:
-  // events.out.tfevents.<seconds>.<host>.<pid>.<n>.
+  // events.out.tfevents.<seconds>.<host>.<pid>.<n>. It is locked as long as it is open.
   int create(const std::filesystem::path& folder);
 
   // All of `records`, or nothing: what was written of them before an error is taken back. Where that fails too, the file is
@@ -38,5 +38,8 @@ class EventFile {
   int fd_ = -1;
   std::int64_t size_ = 0;
 };
+
+// Whether some EventFile, of this process or another, has this file open.
+bool is_written(const std::filesystem::path& file);
 
 }  // namespace ringtron

@@ -33,6 +33,12 @@ bool may_pass(int error) {
 EventWriter::EventWriter(std::filesystem::path folder, Start start) : folder_(std::move(folder)) {
   begin_session(start);
   const int error = write();
+  for (const std::string& name : event_file_names(folder_)) {
+    if (folder_ / name == file_.path() || !is_written(folder_ / name)) continue;
+    warn_line("another run writes TensorBoard's events in {} at this moment ({}): readers show the points of both as one, and not all of "
+              "them. Give each run a folder of its own", folder_.string(), name);
+    break;
+  }
   if (error != 0 && !may_pass(error)) {
     throw IoError(fmt::format("cannot write event files in folder {}: {}", folder_.string(), std::strerror(error)));
   }
@@ -56,6 +62,10 @@ void EventWriter::begin_session(Start start) {
   if (last < first && last_samples <= start.samples) {
     add(session_start_record({wall_time(), std::max({first, last_samples + 1, last + 1})}));
     return;
+  }
+  if (start.iteration == 0 && last >= 0) {
+    warn_line("{} holds the points of another run up to iteration {}, which readers of TensorBoard will no longer show. Give each run a "
+              "folder of its own", folder_.string(), last);
   }
   add(session_start_record({wall_time(), first}));
   for (const SamplePoint& point : history.sample_points) {

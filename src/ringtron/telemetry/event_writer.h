@@ -23,7 +23,8 @@ class EventWriter {
   };
 
   // Makes the folder if it is absent, and a new file in it. Its first records make readers forget what a resumed run
-  // repeats, and nothing else: see docs/formats/event_file.md. Throws IoError where the folder cannot be made or written; a
+  // repeats, and nothing else: see docs/formats/event_file.md. Warns where a fresh run makes them forget another one, and where another one
+  // writes there at this moment. Throws IoError where the folder cannot be made or written; a
   // full disk counts as trouble to be waited out.
   explicit EventWriter(std::filesystem::path folder, Start start = {0, 0});
   ~EventWriter();

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "ringtron/base/shown_message.h"
+
 namespace ringtron {
 namespace {
 
@@ -40,6 +42,20 @@ TEST(Text, ExcerptsAreShortAndOnOneLine) {
   EXPECT_EQ(excerpt("abcdef", 4), "abcd... (6 bytes)");
   EXPECT_EQ(excerpt("\u00e9\u00e9\u00e9", 3), "\u00e9\u00e9... (6 bytes)");
   EXPECT_LT(excerpt(std::string(1 << 20, '\1'), 100).size(), 130u);
+}
+
+TEST(Text, MessagesAreShownWithoutControlBytesAndEndlessWords) {
+  EXPECT_EQ(shown_message("--load a: it is\n  absent\t\u00e9"), "--load a: it is\n  absent\t\u00e9");
+  EXPECT_EQ(shown_message(""), "");
+  EXPECT_EQ(shown_message("two  blanks \n"), "two  blanks \n");
+  EXPECT_EQ(shown_message("--load a\x1b[31mb\r: absent\xff"), "--load a\\x1b[31mb\\x0d: absent\\xff");
+  EXPECT_EQ(shown_message("--load " + std::string(100000, 'b') + ": absent", 4), "--lo... (6 bytes) bbbb... (100001 bytes) abse... (6 bytes)");
+}
+
+TEST(Text, LongListsOfMessagesAreCut) {
+  const std::vector<std::string> three = {"a", "b\x1b", "c"};
+  EXPECT_EQ(numbered(three, 3), "\n  1. a\n  2. b\\x1b\n  3. c");
+  EXPECT_EQ(numbered(three, 1), "\n  1. a\n  ... and 2 more");
 }
 
 TEST(Text, Utf8Characters) {

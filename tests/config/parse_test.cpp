@@ -135,6 +135,16 @@ TEST(Parse, AllFaultsAtOnce) {
   EXPECT_THAT(text, HasSubstr("'stray': expected a flag"));
 }
 
+TEST(Parse, ManyFaultsAreCut) {
+  std::vector<std::string> words;
+  for (int i = 0; i < 500; ++i) words.push_back("--zzzzzzzzzzzzzz" + std::to_string(i));
+  const std::string text = fault_of(words, 1);
+  EXPECT_THAT(text, HasSubstr(" faults in the command line:"));
+  EXPECT_THAT(text, HasSubstr("  20. --zzzzzzzzzzzzzz19: unknown flag"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("  21. ")));
+  EXPECT_THAT(text, testing::ContainsRegex("\\.\\.\\. and 4[0-9][0-9] more$"));
+}
+
 TEST(Parse, AFaultyFlagIsNotReportedAsMissingToo) {
   const std::string text = fault_of(example_1_with("--lr fast"));
   EXPECT_EQ(text, "--lr: expected a finite number, got 'fast'");

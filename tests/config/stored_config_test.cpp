@@ -90,13 +90,19 @@ StoredDifferences difference_of(const Option& option, const Case& flags) {
   return compare(there, here);
 }
 
+// A value as messages name it: 0 of a length or a schedule is not what anybody gave.
+std::string said(const Option& option, const Config& config) {
+  const std::string value = option_value(option, config);
+  return (value == "0" || value == "None") && !option.detail.default_text.empty() ? "not given" : value;
+}
+
 void expect_named(const std::vector<std::string>& lines, const Option& option) {
   ASSERT_EQ(lines.size(), 1u) << option.name << ": " << testing::PrintToString(lines);
   Config here = base();
-  const std::string before = option_value(option, here);
+  const std::string before = said(option, here);
   change(option, here);
   EXPECT_THAT(lines[0], AllOf(HasSubstr(std::string(option.name)), HasSubstr(before + " in the checkpoint"),
-                              HasSubstr(option_value(option, here) + " here")));
+                              HasSubstr(said(option, here) + " here")));
 }
 
 TEST(StoredConfig, EveryFieldDoesWhatItDeclares) {
@@ -164,6 +170,18 @@ TEST(StoredConfig, AllDifferencesAtOnce) {
                                        "--normalization: LayerNorm in the checkpoint, RMSNorm here",
                                        "--disable-bias-linear (add_bias_linear): True in the checkpoint, False here"));
   EXPECT_THAT(got.told, ElementsAre(HasSubstr("--seed: 1234 in the checkpoint, 5 here")));
+}
+
+TEST(StoredConfig, WhatWasNotGivenIsNotZero) {
+  Config here = base();
+  here.batch.train_iters = 4;
+  here.batch.train_samples = 0;
+  const json there = stored(here);
+  here.batch.train_iters = 0;
+  here.batch.train_samples = 32;
+  here.optimizer.override_opt_param_scheduler = true;
+  EXPECT_THAT(compare(there, here).told, testing::IsSupersetOf({HasSubstr("--train-iters: 4 in the checkpoint, not given here"),
+                                                               HasSubstr("--train-samples: not given in the checkpoint, 32 here")}));
 }
 
 TEST(StoredConfig, WhatMeansTheSameIsNoDifference) {

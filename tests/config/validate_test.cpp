@@ -177,15 +177,6 @@ TEST(Resolve, RecomputeActivationsIsSelective) {
   }
 }
 
-TEST(Resolve, TellsOfALoadThatWasForgotten) {
-  const auto told = [](const std::vector<std::string>& words) {
-    const std::vector<Notice> notices = resolve(config_of(words), kExample1Ranks).notices;
-    return std::ranges::count_if(notices, [](const Notice& n) { return n.text.find("no effect without --load") != std::string::npos; });
-  };
-  EXPECT_EQ(told(example_1()), 0);
-  EXPECT_EQ(told(example_1_without("--load")), 1);  // --no-load-optim
-}
-
 TEST(Resolve, TellsOfWhatIsNotDone) {
   const auto told = [](const std::vector<std::string>& words) {
     std::vector<std::string> texts;
@@ -197,13 +188,44 @@ TEST(Resolve, TellsOfWhatIsNotDone) {
   std::vector<std::string> mock, fresh;
   for (const std::string& word : example_1_without("--data-path")) mock.push_back(word);
   mock.push_back("--mock-data");
-  EXPECT_THAT(told(mock), ElementsAre(HasSubstr("--split has no effect with --mock-data")));
+  EXPECT_THAT(told(mock), IsEmpty()) << "flags without effect are told of elsewhere (needs_test)";
   EXPECT_THAT(told(example_1()), IsEmpty());
   EXPECT_THAT(told(example_1_with("--skip-train")), IsEmpty());
   EXPECT_THAT(told(example_1_with("--skip-train --eval-iters 0")), ElementsAre(HasSubstr("--skip-train with --eval-iters 0: nothing")));
   for (const std::string& word : example_1_without("--load")) fresh.push_back(word);
   fresh.push_back("--skip-train");
   EXPECT_THAT(told(fresh), ElementsAre(HasSubstr("--skip-train without --load evaluates weights that are drawn")));
+}
+
+TEST(Resolve, TellsOfStepsThatTrainNothing) {
+  const auto told = [](const std::string& with, const std::string& without = "") {
+    std::vector<std::string> texts, words = without.empty() ? example_1() : example_1_without(without);
+    for (std::string& word : split(with, ' ')) words.push_back(std::move(word));
+    for (const Notice& notice : resolve(config_of(words), kExample1Ranks).notices) texts.push_back(notice.text);
+    return texts;
+  };
+  EXPECT_THAT(told("--lr-decay-iters 400000"), IsEmpty()) << "--min-lr is not 0";
+  EXPECT_THAT(told("--min-lr 0"), IsEmpty()) << "the decay ends with the run";
+  EXPECT_THAT(told("--min-lr 0 --lr-decay-iters 2 --train-iters 4"),
+              ElementsAre(HasSubstr("from iteration 3 on the learning rate is 0 (--min-lr), and the run has 4")));
+  EXPECT_THAT(told("--min-lr 0 --lr-decay-iters 2 --train-iters 3 --lr-decay-style inverse-square-root"), IsEmpty());
+  EXPECT_THAT(told("--min-lr 0 --lr-decay-iters 2 --lr-decay-style constant"), IsEmpty());
+  EXPECT_THAT(told("--min-lr 0 --lr-decay-samples 100 --train-samples 256", "--train-iters"),
+              ElementsAre(HasSubstr("from iteration 3 on the learning rate is 0")));
+  EXPECT_THAT(told("--min-lr 0 --lr-decay-samples 9223372036854775807 --train-samples 256", "--train-iters"), IsEmpty());
+  EXPECT_THAT(told("--train-samples 130", "--train-iters"),
+              ElementsAre(HasSubstr("--train-samples 130: the last 2 fill no global batch of 64 and are not trained on")));
+}
+
+TEST(Resolve, TellsOfACorpusNamedTwice) {
+  const auto told = [](const std::string& with) {
+    std::vector<std::string> texts;
+    for (const Notice& notice : resolve(config_of(example_1_with(with)), kExample1Ranks).notices) texts.push_back(notice.text);
+    return texts;
+  };
+  EXPECT_THAT(told("--data-path 1 a 1 b"), IsEmpty());
+  EXPECT_THAT(told("--data-path 0.5 a 1e-1 b 1 ./a 1 a"), ElementsAre(HasSubstr("--data-path names ./a more than once")));
+  EXPECT_THAT(told("--data-path a a"), ElementsAre(HasSubstr("--data-path names a more than once")));
 }
 
 TEST(Resolve, SaysWhatOfRecomputeHasNoEffect) {
@@ -217,11 +239,7 @@ TEST(Resolve, SaysWhatOfRecomputeHasNoEffect) {
   };
   EXPECT_THAT(warning("--recompute-activations --cp-keep-kv"), IsEmpty());
   EXPECT_THAT(warning("--ckpt-activations"), ElementsAre(HasSubstr("is read as --recompute-activations")));
-  EXPECT_THAT(warning("--recompute-num-layers 2"), ElementsAre(HasSubstr("without --recompute-granularity")));
   EXPECT_THAT(warning("--cp-keep-kv"), ElementsAre(HasSubstr("--cp-keep-kv is switched off")));
-  EXPECT_THAT(warning("--recompute-granularity full --recompute-method block --recompute-num-layers 1 "
-                      "--recompute-modules mlp"),
-              ElementsAre(HasSubstr("--recompute-modules has no effect")));
   EXPECT_THAT(warning("--context-parallel-size 1 --recompute-activations --cp-keep-kv"),
               ElementsAre(HasSubstr("--cp-keep-kv is switched off")));
 }

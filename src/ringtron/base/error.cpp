@@ -3,18 +3,21 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <string>
 
 #include "ringtron/base/process.h"
+#include "ringtron/base/shown_message.h"
 
 namespace ringtron {
 namespace {
 
 int report(const char* program, const char* kind, const char* what, int code) {
   std::fflush(stdout);
+  const std::string text = shown_message(what);
   // The last word goes where someone may still read it.
-  const bool told = std::fprintf(stderr, "%s: %s%s\n", program, kind, what) >= 0 && std::fflush(stderr) == 0;
+  const bool told = std::fprintf(stderr, "%s: %s%s\n", program, kind, text.c_str()) >= 0 && std::fflush(stderr) == 0;
   if (!told) {
-    std::fprintf(stdout, "%s: %s%s\n", program, kind, what);
+    std::fprintf(stdout, "%s: %s%s\n", program, kind, text.c_str());
     std::fflush(stdout);
   }
   return code;

@@ -12,6 +12,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/result_line.h"
+#include "ringtron/base/shown_message.h"
 
 namespace ringtron {
 namespace {
@@ -56,7 +57,7 @@ void tell_lost() {
 void print_line(std::string_view line) {
   std::fflush(stdout);
   tell_lost();
-  const std::string text = std::string(line) + "\n";
+  const std::string text = shown_message(line) + "\n";
   if (write_line(STDOUT_FILENO, text) != text.size()) note_lost(errno);
 }
 
@@ -68,6 +69,6 @@ void print_result(std::string_view text) {
                             std::strerror(errno)));
 }
 
-void warn_line(std::string_view line) { write_line(STDERR_FILENO, fmt::format("WARNING: {}\n", line)); }
+void warn_line(std::string_view line) { write_line(STDERR_FILENO, fmt::format("WARNING: {}\n", shown_message(line))); }
 
 }  // namespace ringtron

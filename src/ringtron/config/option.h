@@ -60,6 +60,8 @@ struct Detail {
   std::string_view default_text = {};  // where the initialiser (0, empty) only stands for "derived" or "none"
   std::string_view key = {};           // name in listings, where it is not the flag's own with underscores
   bool turns = true;                   // what a switch sets: false for --no-x and --disable-x
+  std::string_view needs = {};         // what it has no effect without, in the words of needs.h
+  std::string_view otherwise = {};     // what happens then
 };
 
 struct Option {

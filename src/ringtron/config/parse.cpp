@@ -8,9 +8,11 @@
 #include <optional>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/shown_message.h"
 #include "ringtron/base/text.h"
 #include "ringtron/config/help.h"
 #include "ringtron/config/megatron_compat.h"
+#include "ringtron/config/needs.h"
 #include "ringtron/config/option.h"
 #include "ringtron/config/validate.h"
 
@@ -149,9 +151,7 @@ class Walk {
 void throw_faults(const std::vector<std::string>& faults) {
   if (faults.empty()) return;
   if (faults.size() == 1) throw ConfigError(faults[0]);
-  std::string text = fmt::format("{} faults in the command line:", faults.size());
-  for (std::size_t i = 0; i < faults.size(); ++i) text += fmt::format("\n  {}. {}", i + 1, faults[i]);
-  throw ConfigError(text);
+  throw ConfigError(fmt::format("{} faults in the command line:{}", faults.size(), numbered(faults)));
 }
 
 std::vector<std::string> messages(const ParsedFlags& parsed) {
@@ -187,6 +187,7 @@ ParseResult parse_command_line(std::span<const std::string> arguments, int world
     faults.push_back(std::move(fault));
   throw_faults(faults);
   Resolved resolved = resolve(parsed.line.config, world_size);
+  for (Notice& notice : flags_without_effect(parsed.line, resolved.config)) resolved.notices.push_back(std::move(notice));
   parsed.line.config = std::move(resolved.config);
   for (Notice& notice : resolved.notices) parsed.line.notices.push_back(std::move(notice));
   return std::move(parsed.line);

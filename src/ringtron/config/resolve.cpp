@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <limits>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include "ringtron/base/text.h"
 #include "ringtron/config/validate.h"
 
 namespace ringtron {
@@ -30,7 +34,7 @@ void resolve_parallel(ParallelConfig& parallel, std::vector<Notice>& notices) {
   }
 }
 
-void resolve_model(ModelConfig& model, std::vector<Notice>& notices) {
+void resolve_model(ModelConfig& model) {
   if (model.ffn_hidden_size == 0) {
     const std::int64_t h = model.hidden_size;
     model.ffn_hidden_size = saturate(model.swiglu ? h * 8 / 3 / 64 * 64 : 4 * h);
@@ -38,14 +42,7 @@ void resolve_model(ModelConfig& model, std::vector<Notice>& notices) {
   if (model.kv_channels == 0 && model.num_attention_heads > 0) {
     model.kv_channels = model.hidden_size / model.num_attention_heads;
   }
-  if (!model.group_query_attention) {
-    if (model.num_query_groups != 1 && model.num_query_groups != model.num_attention_heads) {
-      notices.push_back({Notice::Kind::warning,
-                         fmt::format("--num-query-groups {} has no effect without --group-query-attention",
-                                     model.num_query_groups)});
-    }
-    model.num_query_groups = model.num_attention_heads;
-  }
+  if (!model.group_query_attention) model.num_query_groups = model.num_attention_heads;
   if (model.use_rotary_position_embeddings) model.position_embedding_type = "rope";
   if (model.add_bias_linear) model.add_qkv_bias = true;
 }
@@ -72,7 +69,7 @@ void resolve_training(Config& config, int world_size, std::vector<Notice>& notic
   }
 }
 
-// What was given but does nothing is set back, with a warning, so that listings show what runs.
+// What was given but does nothing is set back, so that listings show what runs; needs.h tells of it.
 void resolve_recompute(RecomputeConfig& recompute, int context_ranks, std::vector<Notice>& notices) {
   const auto warn = [&](std::string_view text) { notices.push_back({Notice::Kind::warning, std::string(text)}); };
   if (recompute.ckpt_activations) {
@@ -82,17 +79,12 @@ void resolve_recompute(RecomputeConfig& recompute, int context_ranks, std::vecto
   }
   if (recompute.activations && recompute.granularity.empty()) recompute.granularity = "selective";
   const bool none = recompute.granularity.empty();
-  if (none && (!recompute.method.empty() || recompute.num_layers != 0 || !recompute.modules.empty())) {
-    warn("--recompute-method, --recompute-num-layers and --recompute-modules have no effect without "
-         "--recompute-granularity");
+  if (none) {
     recompute.method.clear();
     recompute.num_layers = 0;
     recompute.modules.clear();
   }
-  if (recompute.granularity == "full" && !recompute.modules.empty()) {
-    warn("--recompute-modules has no effect with --recompute-granularity full, which recomputes whole layers");
-    recompute.modules.clear();
-  }
+  if (recompute.granularity == "full") recompute.modules.clear();
   if (recompute.granularity == "selective" && recompute.modules.empty()) recompute.modules = {"core_attn"};
   if (recompute.cp_keep_kv && (none || context_ranks == 1)) {
     warn(none ? "--cp-keep-kv is switched off: attention is recomputed with --recompute-granularity only"
@@ -102,31 +94,67 @@ void resolve_recompute(RecomputeConfig& recompute, int context_ranks, std::vecto
 }
 
 void resolve_data(DataConfig& data, std::vector<Notice>& notices) {
-  if (data.mock_data && data.data_path.empty() && !data.split.empty()) {
-    notices.push_back({Notice::Kind::warning, "--split has no effect with --mock-data, whose samples are made up for each part"});
-  }
   if (!data.split.empty() || data.data_path.empty()) return;
   data.split = "969, 30, 1";
   notices.push_back({Notice::Kind::warning, "--split is not given; the data is cut 969, 30, 1"});
 }
 
-// A --load that was forgotten.
-void tell_of_checkpoint(const Config& given, std::vector<Notice>& notices) {
-  const CheckpointConfig& checkpoint = given.checkpoint;
-  if (!checkpoint.load.empty()) return;
-  if (given.batch.skip_train) {
+// What leaves a run little or nothing to do. That the data has no part to evaluate on is known only when it is open
+// (train/trainer.cpp).
+void tell_of_nothing_to_do(const Config& given, std::vector<Notice>& notices) {
+  if (!given.batch.skip_train) return;
+  if (given.checkpoint.load.empty()) {
     notices.push_back({Notice::Kind::warning, "--skip-train without --load evaluates weights that are drawn from the seed"});
-  } else if (checkpoint.finetune || checkpoint.no_load_optim) {
-    notices.push_back({Notice::Kind::warning, fmt::format("{} has no effect without --load: weights are drawn from the seed",
-                                                          checkpoint.finetune ? "--finetune" : "--no-load-optim")});
+  }
+  if (given.evaluation.eval_iters > 0) return;
+  notices.push_back({Notice::Kind::warning, "--skip-train with --eval-iters 0: nothing is trained and nothing is evaluated. Raise "
+                                            "--eval-iters, or leave out --skip-train"});
+}
+
+// A decay that ends before the run does, with nothing left: such steps train nothing.
+void tell_of_no_learning_rate(const Config& resolved, std::vector<Notice>& notices) {
+  const OptimizerConfig& o = resolved.optimizer;
+  const BatchConfig& batch = resolved.batch;
+  if (batch.skip_train || o.min_lr > 0 || o.lr_decay_style == "constant" || o.use_checkpoint_opt_param_scheduler) return;
+  if (batch.global_batch_size < 1) return;
+  const bool samples = batch.train_samples > 0;
+  const std::int64_t steps = samples ? batch.train_samples / batch.global_batch_size : batch.train_iters;
+  // The rate of a step follows from the samples before it; at the end of the decay all shapes but this one are at their lowest.
+  const std::int64_t beyond = o.lr_decay_style == "inverse-square-root" ? 1 : 0;
+  const std::int64_t decay = samples ? o.lr_decay_samples / batch.global_batch_size : o.lr_decay_iters;
+  if (decay < 1 || decay >= steps) return;
+  const std::int64_t before = decay + (samples && o.lr_decay_samples % batch.global_batch_size != 0 ? 1 : beyond);
+  if (before >= steps) return;
+  notices.push_back({Notice::Kind::warning,
+                     fmt::format("from iteration {} on the learning rate is 0 (--min-lr), and the run has {}: these steps train nothing. "
+                                 "Raise {} or --min-lr",
+                                 before + 1, steps, samples ? "--lr-decay-samples" : "--lr-decay-iters")});
+}
+
+// A corpus that is named twice counts twice.
+void tell_of_repeated_corpora(const DataConfig& data, std::vector<Notice>& notices) {
+  const std::pair<std::string_view, const std::vector<std::string>*> lists[] = {{"--data-path", &data.data_path},
+                                                                                {"--train-data-path", &data.train_data_path},
+                                                                                {"--valid-data-path", &data.valid_data_path},
+                                                                                {"--test-data-path", &data.test_data_path}};
+  for (const auto& [flag, words] : lists) {
+    std::set<std::filesystem::path> seen, told;
+    for (const std::string& word : *words) {
+      if (word.find_first_not_of("0123456789.eE+-") == std::string::npos) continue;  // a weight
+      const auto prefix = std::filesystem::path(word).lexically_normal();
+      if (seen.insert(prefix).second || !told.insert(prefix).second) continue;
+      notices.push_back({Notice::Kind::warning,
+                         fmt::format("{} names {} more than once: its documents are read that much more often", flag, excerpt(word))});
+    }
   }
 }
 
-// What leaves a run nothing to do. That the data has no part to evaluate on is known only when it is open (train/trainer.cpp).
-void tell_of_nothing_to_do(const Config& given, std::vector<Notice>& notices) {
-  if (!given.batch.skip_train || given.evaluation.eval_iters > 0) return;
-  notices.push_back({Notice::Kind::warning, "--skip-train with --eval-iters 0: nothing is trained and nothing is evaluated. Raise "
-                                            "--eval-iters, or leave out --skip-train"});
+void tell_of_incomplete_batch(const BatchConfig& batch, std::vector<Notice>& notices) {
+  if (batch.skip_train || batch.global_batch_size < 1 || batch.train_samples < batch.global_batch_size) return;
+  const std::int64_t rest = batch.train_samples % batch.global_batch_size;
+  if (rest == 0) return;
+  notices.push_back({Notice::Kind::note, fmt::format("--train-samples {}: the last {} fill no global batch of {} and are not trained on",
+                                                     batch.train_samples, rest, batch.global_batch_size)});
 }
 
 }  // namespace
@@ -134,12 +162,14 @@ void tell_of_nothing_to_do(const Config& given, std::vector<Notice>& notices) {
 Resolved resolve(const Config& config, int world_size) {
   Resolved out{config, {}};
   resolve_parallel(out.config.parallel, out.notices);
-  resolve_model(out.config.model, out.notices);
+  resolve_model(out.config.model);
   resolve_training(out.config, world_size, out.notices);
   resolve_recompute(out.config.recompute, out.config.parallel.context_parallel_size, out.notices);
   resolve_data(out.config.data, out.notices);
-  tell_of_checkpoint(config, out.notices);
   tell_of_nothing_to_do(config, out.notices);
+  tell_of_no_learning_rate(out.config, out.notices);
+  tell_of_incomplete_batch(out.config.batch, out.notices);
+  tell_of_repeated_corpora(config.data, out.notices);
   return out;
 }
 

@@ -126,6 +126,13 @@ bool not_recorded(const Option& option, const StoredConfig& stored) {
   return option.on_load == OnLoad::must_equal && option_value(option, stored.config) == "0";
 }
 
+// A length or schedule for which 0 stands where the flag was not given.
+std::string value_or_not_given(const Option& option, const Config& config) {
+  const std::string value = option_value(option, config);
+  const bool stands_for_none = value == "0" || value == "None";
+  return stands_for_none && !option.detail.default_text.empty() && value == option_value(option, Config{}) ? "not given" : shown(value);
+}
+
 class Comparison {
  public:
   Comparison(const StoredConfig& stored, const Config& current, const DerivedValues& derived)
@@ -145,7 +152,8 @@ class Comparison {
     if (there == here) return;
     std::string name(option.name);
     if (!option.detail.key.empty()) name += fmt::format(" ({})", option_key(option));
-    add(rule, fmt::format("{}: {} in the checkpoint, {} here", name, shown(there), shown(here)));
+    add(rule, fmt::format("{}: {} in the checkpoint, {} here", name, value_or_not_given(option, compared_),
+                          value_or_not_given(option, current_)));
   }
 
   void compare(const DerivedValue& value) {

@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/shown_message.h"
 #include "ringtron/config/help.h"
 #include "ringtron/config/parse.h"
+#include "ringtron/config/needs.h"
 #include "ringtron/config/restart_notices.h"
 #include "ringtron/config/validate.h"
 #include "ringtron/tokenizer/tokenizer.h"
@@ -72,6 +74,7 @@ class Check {
     config_ = std::move(resolved.config);
     for (const Notice& notice : parsed_.line.notices) notices_.push_back(notice.text);
     for (const Notice& notice : resolved.notices) notices_.push_back(notice.text);
+    for (const Notice& notice : flags_without_effect(parsed_.line, config_)) notices_.push_back(notice.text);
     for (const Notice& notice : restart_notices(config_)) notices_.push_back(notice.text);
     note_what_is_not_there();
     settle_vocabulary();
@@ -292,7 +295,7 @@ class Check {
   void print_list(const char* title, const Lines& lines) {
     if (lines.empty()) return;
     text_ += std::string(title) + "\n";
-    for (const std::string& line : lines) text_ += "  " + line + "\n";
+    for (const std::string& line : lines) text_ += "  " + shown_message(line) + "\n";
     text_ += "\n";
   }
 
@@ -302,7 +305,7 @@ class Check {
       return;
     }
     text_ += faults_.size() == 1 ? "1 fault:" : fmt::format("{} faults:", faults_.size());
-    for (std::size_t i = 0; i < faults_.size(); ++i) text_ += fmt::format("\n  {}. {}", i + 1, faults_[i]);
+    text_ += numbered(faults_);
   }
 
   ParsedFlags parsed_;

@@ -165,7 +165,8 @@ def a_save_that_fails_is_tried_again_until_it_succeeds(b):
             resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         if "successfully saved" in line:
             state["saved"] = True
-        if "saved" in state and re.search(r"iteration .*lm loss", line) and "SAVE FAILED" not in line:
+        if "saved" in state and "told" not in state and re.search(r"iteration .*lm loss", line) and "SAVE FAILED" not in line:
+            state["told"] = True  # a second one would end it at once
             run.send_signal(signal.SIGTERM)
     result = b.until(act, "--lr", "1e-3", "--train-iters", ENDLESS, "--eval-iters", 0, "--override-opt-param-scheduler",
                      *b.saving(100), "--load", b.save, preexec_fn=small_files)
@@ -259,11 +260,34 @@ def a_folder_removed_under_the_run_is_made_again(b):
     def act(run, line):
         if re.search(r"iteration +3/", line):
             shutil.rmtree(b.save)
-        if re.search(r"iteration +[5-9]/", line):
+        if re.search(r"iteration +5/", line):
             run.send_signal(signal.SIGTERM)
     code, text = b.until(act, "--lr", "1e-3", "--train-iters", ENDLESS, "--eval-iters", 0, *b.saving(ENDLESS))
     demand((code, text), 0, r"after receiving SIGTERM", r"successfully saved")
     assert (b.save / ".lease").exists() and len(b.iterations()) == 1
+
+
+@case
+def going_back_in_megatrons_way_is_told(b):
+    demand(b.run(*LENGTH, *b.saving()), 0)
+    (b.save / "latest_checkpointed_iteration.txt").write_text("2\n")
+    more = ["--lr", "1e-3", "--train-iters", 4, "--eval-iters", 0, "--load", b.save]
+    demand(b.run(*more), 0, r"WARNING: \S+iteration.txt names iteration 2; it does not count here: going on from 4, .*--ckpt-step 2 goes back",
+           r"at iteration 4\n")
+    assert "does not count" not in demand(b.run(*more, "--ckpt-step", 2), 0, r"from \S+ at iteration 2\n")
+
+
+@case
+def the_word_at_a_signal_and_a_second_one(b):
+    """A rank that is alone; its first line says what follows, and a second SIGTERM a second later does not wait for the step."""
+    sent = []
+
+    def act(run, line):
+        if re.search(r"iteration +3/", line) and not sent:
+            sent.append(run.send_signal(signal.SIGPWR))
+    result = b.until(act, "--lr", "1e-3", "--train-iters", ENDLESS, "--eval-iters", 0, *b.saving(ENDLESS))
+    demand(result, 0, r"SIGPWR received: ends after the step at work, saving then; a second SIGTERM or Ctrl-C ends at once")
+    assert len(b.iterations()) == 1
 
 
 @case

@@ -92,6 +92,27 @@ TEST_F(LineageFolder, AnUnreadableManifestOfTheLastSavedStops) {
   EXPECT_EQ(search().unplaced.size(), 1u);
 }
 
+// Megatron-LM goes on from what this file names, and its users go back by editing it.
+TEST_F(LineageFolder, AnEditedPointerFileIsTold) {
+  for (const int iteration : {2, 4, 6}) save(iteration, kFirst);
+  const auto notice = [&](const std::string& text, FolderUse use = FolderUse::load) {
+    write_file_atomically(dir_ / "latest_checkpointed_iteration.txt", text);
+    return tracker_notice(dir_.path(), search(), use);
+  };
+  EXPECT_EQ(notice("6"), "");
+  EXPECT_EQ(notice("6\n"), "");
+  EXPECT_THAT(notice("2\n"), AllOf(HasSubstr("names iteration 2; it does not count here: going on from 6, the last saved"),
+                                   HasSubstr("--ckpt-step 2 goes back")));
+  EXPECT_THAT(notice("2", FolderUse::inspect), AllOf(HasSubstr("shown is 6"), Not(HasSubstr("--"))));
+  EXPECT_THAT(notice("8"), HasSubstr("names iteration 8, of which there is no checkpoint; going on from 6"));
+  EXPECT_THAT(notice("release"), HasSubstr("holds \"release\", which is no iteration; going on from 6"));
+  EXPECT_THAT(notice(""), HasSubstr("which is no iteration"));
+  cut_shard(dir_.path(), 6);
+  EXPECT_EQ(notice("6"), "") << "told as damaged";
+  std::filesystem::remove(dir_ / "latest_checkpointed_iteration.txt");
+  EXPECT_EQ(tracker_notice(dir_.path(), search(), FolderUse::load), "");
+}
+
 TEST_F(LineageFolder, FoldersFromBeforeLineageAreTakenByIteration) {
   for (const int iteration : {2, 4, 6}) save_small(dir_.path(), iteration, nlohmann::json::object());
   EXPECT_EQ(newest(), 6);

@@ -1,8 +1,10 @@
 // Which signals stop a run, and that none is lost.
 #include "ringtron/train/signals.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <string>
 
@@ -10,7 +12,7 @@ namespace ringtron {
 namespace {
 
 TEST(StopSignals, EachIsKeptFromStartUpOn) {
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGXCPU}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGXCPU, SIGPWR}) {
     StopSignals signals;
     signals.start_up_begins();
     EXPECT_EQ(signals.received(), 0);
@@ -45,20 +47,37 @@ TEST(StopSignals, WhatWasThereComesBack) {
   ::signal(SIGUSR1, before);
 }
 
-TEST(StopSignals, ASecondInterruptEndsTheProcess) {
-  EXPECT_EXIT(
-      {
-        StopSignals signals;
-        signals.start_up_begins();
-        ::raise(SIGINT);
-        ::raise(SIGINT);
-      },
-      ::testing::KilledBySignal(SIGINT), "");
+// Launchers signal a process and then its group: what comes at once is the same wish.
+TEST(StopSignals, OneThatComesAgainLaterEndsTheProcessAlsoInsideALongStep) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    EXPECT_EXIT(
+        {
+          StopSignals signals;
+          signals.start_up_begins();
+          signals.start_up_is_done("ends after the step");
+          ::raise(signal);
+          if (signals.received() != signal) ::_exit(3);
+          ::usleep(1'100'000);
+          ::raise(signal == SIGTERM ? SIGINT : SIGTERM);  // another one is no second
+          ::raise(signal);
+        },
+        ::testing::KilledBySignal(signal),
+        fmt::format("^{0} received: ends after the step\n.* received: ends after the step\nexiting program at once: {0} came again. What was "
+                    "not saved is lost", signal_name(signal)));
+  }
+}
+
+TEST(StopSignals, AWarningMayComeMoreThanOnce) {
+  StopSignals signals;
+  signals.start_up_begins();
+  signals.start_up_is_done();
+  for (const int signal : {SIGUSR1, SIGUSR1, SIGPWR, SIGPWR, SIGTERM, SIGTERM}) ::raise(signal);
+  EXPECT_EQ(signals.received(), SIGTERM);
 }
 
 // Before anybody looks the process ends as it would by itself, but not in silence.
 TEST(StopSignals, WhereNobodyLooksASignalEndsTheProcessWithAWord) {
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGXCPU}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGXCPU, SIGPWR}) {
     EXPECT_EXIT(
         {
           StopSignals signals;

@@ -72,6 +72,7 @@ std::filesystem::path choose(const std::filesystem::path& folder, std::string& t
     text += fmt::format("iteration {} cannot be loaded: {}\n", candidate.iteration, candidate.problem);
   }
   if (const std::string notice = load_notice(folder, *search, FolderUse::inspect); !notice.empty()) text += notice + "\n";
+  if (const std::string notice = tracker_notice(folder, *search, FolderUse::inspect); !notice.empty()) text += notice + "\n";
   return search->newest->folder;
 }
 

@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <vector>
 
+#include "ringtron/base/error.h"
+#include "ringtron/base/file.h"
 #include "ringtron/base/text.h"
+#include "ringtron/checkpoint/checkpoint_names.h"
 
 namespace ringtron {
 namespace {
@@ -34,6 +38,36 @@ std::string load_notice(const std::filesystem::path& load_folder, const Checkpoi
                      load_folder.string(), load ? "this run goes on from" : "shown is", loaded.iteration,
                      run_text(loaded.lineage->run), listing(search.others),
                      load ? "--ckpt-step names another one to go on from" : "Another one is shown by its folder, iter_...");
+}
+
+std::string tracker_notice(const std::filesystem::path& load_folder, const CheckpointSearch& search, FolderUse use) {
+  const std::filesystem::path file = load_folder / kTrackerName;
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored)) return "";
+  std::string text;
+  try {
+    text = std::string(trim(read_file(file)));
+  } catch (const IoError& e) {
+    return fmt::format("{}; it does not count here", e.what());
+  }
+  const std::int64_t taken = search.newest->iteration;
+  const auto is_named = [&text](std::int64_t iteration) { return text == fmt::format("{}", iteration); };
+  const auto are_damaged = [&](const std::vector<CheckpointCandidate>& all) {
+    return std::ranges::any_of(all, [&](const CheckpointCandidate& one) { return is_named(one.iteration); });
+  };
+  if (is_named(taken) || are_damaged(search.damaged) || are_damaged(search.unplaced)) return "";
+  const std::string end = use == FolderUse::load ? fmt::format("going on from {}, the last saved", taken)
+                                                 : fmt::format("shown is {}, the last saved", taken);
+  const std::vector<std::int64_t> all = list_iterations(load_folder);
+  if (std::ranges::any_of(all, is_named)) {
+    return fmt::format("{} names iteration {}; it does not count here: {}.{}", file.string(), text, end,
+                       use == FolderUse::load ? fmt::format(" --ckpt-step {} goes back", text) : "");
+  }
+  const bool number = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  return fmt::format("{} {}; {}", file.string(),
+                     number ? fmt::format("names iteration {}, of which there is no checkpoint", excerpt(text, 40))
+                            : fmt::format("holds \"{}\", which is no iteration", excerpt(text, 40)),
+                     end);
 }
 
 std::string save_notice(const std::filesystem::path& save_folder, std::span<const Ancestor> line) {

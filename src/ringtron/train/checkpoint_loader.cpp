@@ -149,6 +149,7 @@ std::optional<CheckpointCandidate> find(const Config& config) {
     warn_line("checkpoint {} is damaged: {}", damaged.folder.string(), damaged.problem);
   }
   if (const std::string notice = load_notice(folder, *search, FolderUse::load); !notice.empty()) warn_line(notice);
+  if (const std::string notice = tracker_notice(folder, *search, FolderUse::load); !notice.empty()) warn_line(notice);
   return search->newest;
 }
 

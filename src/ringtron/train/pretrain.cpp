@@ -82,7 +82,10 @@ int train(const Job& job, StopSignals& signals) {
   signals.enter("opening the data");
   const TrainingData data(job, assembly.transports(), assembly.state().progress);
   if (job.is_first_rank()) print_line("done with setup ...");
-  signals.start_up_is_done();
+  // One rank says it: launchers signal them all.
+  signals.start_up_is_done(!job.is_first_rank()                ? nullptr
+                           : config.checkpoint.save.empty() ? "ends after the step at work, without a save (no --save); a second SIGTERM or Ctrl-C ends at once"
+                                                            : "ends after the step at work, saving then; a second SIGTERM or Ctrl-C ends at once");
   Trainer trainer({job, data, assembly.state(), assembly.step(), saver, signals}, iterations_of(config.batch));
   return trainer.run();
 }

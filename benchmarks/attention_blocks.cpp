@@ -16,7 +16,7 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/config/parse.h"
-#include "ringtron/context_parallel/block_attention.h"
+#include "ringtron/context_parallel/block/block_attention.h"
 #include "ringtron/tools/profile/device_clock.h"
 #include "ringtron/tools/take_flag.h"
 #include "ringtron/train/run_as_rank.h"

@@ -10,6 +10,7 @@
 #include "ringtron/base/clock.h"
 #include "ringtron/base/random.h"
 #include "ringtron/comm/local_communicator.h"
+#include "ringtron/context_parallel/schedule/lower.h"
 #include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/context_parallel/transport_measure.h"
 #include "ringtron/tools/profile/profile_report.h"
@@ -211,7 +212,7 @@ void print_planning(const Setting& setting) {
   if (!setting.speaks()) return;
   setting.say("\n### Time to plan one micro-batch of documents on one rank, in ms\n");
   setting.say(
-      "| ranks | tokens | documents | balanced layout | plan of p2p | all_gather | a2a "
+      "| ranks | tokens | documents | balanced layout | plan and schedule of p2p | all_gather | a2a "
       "|\n|---|---|---|---|---|---|---|");
   for (const int ranks : {8, 16}) {
     for (const std::int64_t length : {std::int64_t{64} << 10, std::int64_t{128} << 10}) {
@@ -222,7 +223,7 @@ void print_planning(const Setting& setting) {
                                     milliseconds_of(setting, [&] { balanced_layout(masks, ranks); }));
       for (const CpTransport transport : kChoices) {
         row += fmt::format(" {:.2f} |", milliseconds_of(setting, [&] {
-                             make_transport_plan(transport, 1, {layout, masks}, ranks / 2);
+                             lower(make_transport_plan(transport, 1, {layout, masks}, ranks / 2), layout, {ranks, ranks, true, true});
                            }));
       }
       setting.say(row);

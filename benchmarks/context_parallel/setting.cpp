@@ -34,7 +34,6 @@ Prints markdown. Outputs and gradients are compared with one rank's first; where
   --parts A,B      of error,rates,documents,planning,auto (default: all)
   --repeats N      timed steps in each of two rounds (default 20 on GPUs, 5 on CPUs)
   --warmup N       steps before them (default 5 on GPUs, 1 on CPUs)
-  --head-groups N  parts into which a2a cuts heads, so that exchanges hide behind attention (default: as in training)
   --head-ranks N   ranks that share heads under a2a+p2p, a divisor of all ranks (default 2)
   --trace PREFIX   writes Chrome traces of the device's activity, for each transport at the first length
   --peer FILE      what torch_context_parallel.py --output wrote on this machine: our rates / its best mode's
@@ -60,7 +59,6 @@ Options parse(std::vector<std::string> words, bool gpu) {
   o.repeats = gpu ? Repeats{5, 20} : Repeats{1, 5};
   o.repeats.repeats = take_count(words, "--repeats").value_or(o.repeats.repeats);
   o.repeats.warmup = take_count(words, "--warmup").value_or(o.repeats.warmup);
-  o.head_groups = take_count(words, "--head-groups").value_or(0);
   o.head_ranks = take_count(words, "--head-ranks", 2).value_or(o.head_ranks);
   const int heads = take_count(words, "--heads").value_or(gpu ? 32 : 8);
   const int size = take_count(words, "--head-size").value_or(gpu ? 128 : 64);
@@ -81,7 +79,7 @@ Options parse(std::vector<std::string> words, bool gpu) {
   o.peer = take_flag(words, "--peer").value_or("");
   if (!o.peer.empty() && std::count(o.parts.begin(), o.parts.end(), "rates") == 0)
     throw ConfigError("--peer: expected rates among --parts, got none. Add it, or leave --peer out");
-  if (std::erase(words, "--inject") > 0) o.fault = CpFault::skip_exchange;
+  if (std::erase(words, "--inject") > 0) o.silent = true;
   o.peer_copies = std::erase(words, "--no-peer-copies") == 0;
   o.help = std::erase(words, "--help") > 0;
   if (!words.empty()) throw ConfigError(fmt::format("expected no other flag, got {}. See --help", words[0]));
@@ -132,7 +130,6 @@ std::vector<CpTransport> Setting::transports() const {
 
 CpAttentionOptions Setting::attention_options() const {
   CpAttentionOptions o;
-  o.head_groups = options.head_groups;
   if (group->size() % options.head_ranks == 0) o.hierarchical_a = options.head_ranks;
   return o;
 }

@@ -77,7 +77,6 @@ const NeedCase kCases[] = {
     {"--split", "--mock-data --data-cache-path a", "--data-cache-path has no effect with --mock-data", ""},
     {"", "--hierarchical-context-parallel-sizes 2 1",
      "--hierarchical-context-parallel-sizes has no effect without --cp-comm-type a2a+p2p", "--cp-comm-type a2a+p2p"},
-    {"--bf16", "--cp-block-type bf16", "--cp-block-type has no effect without --bf16", "--bf16"},
     {"", "--recompute-method block", "--recompute-method has no effect without --recompute-granularity",
      "--recompute-granularity full"},
     {"", "--recompute-num-layers 2", "--recompute-num-layers has no effect without --recompute-granularity",

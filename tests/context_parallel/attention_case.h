@@ -12,7 +12,8 @@
 #include "ringtron/base/random.h"
 #include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/context_parallel/context_parallel.h"
-#include "ringtron/context_parallel/reference_attention.h"
+#include "ringtron/tools/faults/faulty_attention.h"
+#include "ringtron/context_parallel/block/reference_attention.h"
 
 namespace ringtron::testing {
 
@@ -27,8 +28,6 @@ struct CaseSizes {
   SoftmaxKind softmax = SoftmaxKind::vanilla;
   CpTransport transport = CpTransport::p2p;
   int hierarchical_a = 1;
-  int head_groups = 0;  // see CpAttentionOptions
-  CpFillers fillers = CpFillers::beside_each_other;
   std::string layout = "zigzag";
   std::uint64_t numbers = 0;  // other numbers in the tensors
 };
@@ -37,6 +36,12 @@ struct AttentionCase {
   at::Tensor q, k, v, d_out;  // the whole sequence, fp64
   AttentionCall call;  // `shape` is set only where there are documents; ring_results puts the layout into it
   CpAttentionOptions options = {};
+  CpFault fault = CpFault::none;
+  int fault_layer = -1;  // all
+
+  std::unique_ptr<CpAttention> attention(Communicator& comm, const SequenceLayout& layout) const {
+    return make_faulty_attention(comm, layout, options, fault, fault_layer);
+  }
 };
 
 // out, dq, dk, dv in this order, and d_sink where the softmax has a learned sink.
@@ -77,8 +82,6 @@ inline AttentionCase make_case(const CaseSizes& z) {
     c.call.dropout = dropout;
   }
   c.options.hierarchical_a = z.hierarchical_a;
-  c.options.head_groups = z.head_groups;
-  c.options.fillers = z.fillers;
   return c;
 }
 
@@ -158,8 +161,7 @@ inline Results results_of_rank(CpAttention& attention, const AttentionCase& c, c
 // with.
 inline Results ring_results(const AttentionCase& c, const SequenceLayout& layout, Communicator& comm,
                             at::ScalarType type = at::kDouble) {
-  const auto attention = make_cp_attention(
-      comm, c.call.shape ? contiguous_layout(layout.sequence_length(), layout.ranks()) : layout, c.options);
+  const auto attention = c.attention(comm, c.call.shape ? contiguous_layout(layout.sequence_length(), layout.ranks()) : layout);
   return results_of_rank(*attention, c, layout, comm.rank(), type);
 }
 

@@ -1,11 +1,11 @@
 // Attention dropout on the GPU against its CPU truth, bit for bit, and the block attention that the GPU gets.
-#include "ringtron/context_parallel/attention_dropout.h"
+#include "ringtron/context_parallel/block/attention_dropout.h"
 
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <gtest/gtest.h>
 
-#include "ringtron/context_parallel/block_attention.h"
+#include "ringtron/context_parallel/block/block_attention.h"
 #include "tests/support/tensor_near.h"
 
 namespace ringtron {

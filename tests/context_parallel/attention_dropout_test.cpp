@@ -1,4 +1,4 @@
-#include "ringtron/context_parallel/attention_dropout.h"
+#include "ringtron/context_parallel/block/attention_dropout.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -1,10 +1,10 @@
 // One block: every implementation that runs on a CPU against plain loops in fp64, and finite differences.
-#include "ringtron/context_parallel/block_attention.h"
+#include "ringtron/context_parallel/block/block_attention.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "ringtron/context_parallel/softmax_merge.h"
+#include "ringtron/context_parallel/block/row_accumulator.h"
 #include "tests/context_parallel/block_case.h"
 
 namespace ringtron {
@@ -98,20 +98,21 @@ BlockOutput run_in_two(const BlockAttention& block, const BlockCase& c, std::int
                     c.band.right == kUnbounded ? kUnbounded : c.band.right - begins[i]};
     return BlockCall{.scale = c.call().scale, .band = band};
   };
-  SoftmaxAccumulator sum(c.q, z.d_v);
+  const at::Tensor like = at::empty({0, c.q.size(1), c.q.size(2), z.d_v}, c.q.options());
+  RowAccumulator sum(RowAccumulator::Kind::softmax, like, c.q.size(0), accumulate_type(c.q.scalar_type()));
   at::Tensor own_lse[2];
   for (int i = 0; i < 2; ++i) {
     const BlockResult r = block.forward(c.q, part(c.k, i), part(c.v, i), call(i));
     own_lse[i] = r.lse;
-    sum.merge(0, r.out, r.lse);
+    sum.add({0, c.q.size(0)}, -1, r.out, r.lse);
   }
-  const at::Tensor out = sum.result().out;
+  const auto [out, lse] = sum.result(c.q.scalar_type());
   BlockGradient g[2];
   for (int i = 0; i < 2; ++i) {
-    const OutputGradient output{c.d_out, out, merged_lse ? sum.result().lse : own_lse[i], delta_of(c.d_out, out)};
+    const OutputGradient output{c.d_out, out, merged_lse ? lse : own_lse[i], delta_of(c.d_out, out)};
     g[i] = block.backward(c.q, part(c.k, i), part(c.v, i), output, call(i));
   }
-  return {out, sum.result().lse, g[0].dq + g[1].dq, at::cat({g[0].dk, g[1].dk}), at::cat({g[0].dv, g[1].dv})};
+  return {out, lse, g[0].dq + g[1].dq, at::cat({g[0].dk, g[1].dk}), at::cat({g[0].dv, g[1].dv})};
 }
 
 TEST(CpuBlock, TwoBlocksOfKeysAreOne) {

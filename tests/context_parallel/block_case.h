@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "ringtron/context_parallel/block_attention.h"
+#include "ringtron/context_parallel/block/block_attention.h"
 #include "tests/context_parallel/attention_case.h"
 #include "tests/support/tensor_near.h"
 

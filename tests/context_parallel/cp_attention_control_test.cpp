@@ -23,7 +23,7 @@ class CpAttentionControl : public testing::OverTransport {
   }
   static bool is_seen(const CaseSizes& sound, CpFault fault) {
     AttentionCase broken = testing::make_case(over(sound, 4));
-    broken.options.fault = fault;
+    broken.fault = fault;
     return is_seen(sound, broken);
   }
 };
@@ -49,8 +49,8 @@ TEST_P(CpAttentionControl, BlockAttendedTwice) {
 
 TEST_P(CpAttentionControl, FaultOfAnotherLayerDoesNotAct) {
   AttentionCase elsewhere = testing::make_case(over({}, 4));
-  elsewhere.options.fault = CpFault::drop_merge;
-  elsewhere.options.fault_layer = 3;
+  elsewhere.fault = CpFault::drop_merge;
+  elsewhere.fault_layer = 3;
   EXPECT_FALSE(is_seen({}, elsewhere));
   elsewhere.call.layer = 3;
   EXPECT_TRUE(is_seen({}, elsewhere));

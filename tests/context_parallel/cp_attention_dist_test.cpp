@@ -76,11 +76,9 @@ DIST_TEST(CpAttentionProcesses, SameBitsEveryTime, 4) {
 
 // What this rank sends for a forward and a backward of one layer in bf16, once the ranks have agreed on the
 // plan.
-std::int64_t bytes_of_layer(Communicator& comm, const CaseSizes& sizes,
-                            CpBlockType blocks = CpBlockType::model) {
+std::int64_t bytes_of_layer(Communicator& comm, const CaseSizes& sizes) {
   const SequenceLayout layout = testing::layout_of(sizes, comm.size());
-  AttentionCase c = testing::make_case(sizes);
-  c.options.blocks = blocks;
+  const AttentionCase c = testing::make_case(sizes);
   CountingCommunicator counting(comm);
   const auto attention = make_cp_attention(counting, layout, c.options);
   testing::results_of_rank(*attention, c, layout, comm.rank(), at::kBFloat16);
@@ -100,27 +98,13 @@ DIST_TEST(CpAttentionProcesses, SendsTheBytesOfTheClosedForm, 1, 2, 4) {
                             .transport = transport,
                             .hierarchical_a = head_ranks(ranks.size())};
       const AttentionShape shape{
-          sizes.batch, sizes.heads, sizes.groups, sizes.head_size, sizes.head_size, 2, 4, 4};
+          sizes.batch, sizes.heads, sizes.groups, sizes.head_size, sizes.head_size, 2, 4};
       const TransportBytes expected = closed_form_bytes(
           transport, ranks.size(), head_ranks_of(transport, ranks.size(), sizes.hierarchical_a),
           sizes.sequence, shape);
       EXPECT_EQ(bytes_of_layer(ranks.world(), sizes), expected.forward + expected.backward)
           << to_text(transport);
     }
-  }
-}
-
-// What a rank alone has summed up goes in two bytes, with four of a scale for each such message; sums of several ranks
-// go in four.
-DIST_TEST(CpAttentionProcesses, Fp16BlocksSendTheirOwnGradientsInHalf, 1, 2, 4) {
-  for (const CpTransport transport : kCpTransports) {
-    const CaseSizes sizes{.batch = 3, .heads = 8, .groups = 4, .transport = transport, .hierarchical_a = head_ranks(ranks.size())};
-    const AttentionShape shape{sizes.batch, sizes.heads, sizes.groups, sizes.head_size, sizes.head_size, 2, 2, 4};
-    const int a = head_ranks_of(transport, ranks.size(), sizes.hierarchical_a), groups = ranks.size() / a;
-    const TransportBytes expected = closed_form_bytes(transport, ranks.size(), a, sizes.sequence, shape);
-    const int scales = transport == CpTransport::all_gather ? groups - 1 : groups > 1 ? 1 : 0;
-    EXPECT_EQ(bytes_of_layer(ranks.world(), sizes, CpBlockType::fp16), expected.forward + expected.backward + 4 * scales)
-        << to_text(transport);
   }
 }
 

@@ -126,8 +126,6 @@ FuzzCase fuzz_case(std::uint64_t seed) {
   const SoftmaxKind kinds[] = {SoftmaxKind::vanilla, SoftmaxKind::vanilla, SoftmaxKind::off_by_one,
                                SoftmaxKind::learnable};
   z.softmax = dice.of(kinds);
-  z.head_groups = static_cast<int>(dice.below(4));
-  if (dice.chance(50)) z.fillers = CpFillers::always;
   add_mask(z, kind, dice);
   return c;
 }
@@ -135,11 +133,10 @@ FuzzCase fuzz_case(std::uint64_t seed) {
 std::string to_string(const FuzzCase& c) {
   const CaseSizes& z = c.sizes;
   return fmt::format(
-      "{} A {} over {} ranks, {} layout, {} head groups, {}: s {} b {} n {} g {} d {} d_v {}, {}, window {} {}, "
+      "{} A {} over {} ranks, {} layout: s {} b {} n {} g {} d {} d_v {}, {}, window {} {}, "
       "softmax {}, "
       "dropout {}, documents {}",
-      to_text(z.transport), z.hierarchical_a, c.ranks, z.layout, z.head_groups,
-      z.fillers == CpFillers::always ? "fillers" : "no fillers", z.sequence, z.batch, z.heads,
+      to_text(z.transport), z.hierarchical_a, c.ranks, z.layout, z.sequence, z.batch, z.heads,
       z.groups, z.head_size, z.value_size, z.causal ? "causal" : "full", z.window.left, z.window.right,
       static_cast<int>(z.softmax), z.dropout, z.documents);
 }
@@ -148,7 +145,7 @@ std::string to_string(const FuzzCase& c) {
 std::string fault_of(const FuzzCase& c, CpFault fault = CpFault::none) {
   try {
     AttentionCase attention = testing::make_case(c.sizes);
-    attention.options.fault = fault;
+    attention.fault = fault;
     const SequenceLayout layout = testing::layout_of(c.sizes, c.ranks);
     return testing::differences(testing::run_ring(attention, layout), testing::reference_results(attention),
                                 layout, kTolerance);

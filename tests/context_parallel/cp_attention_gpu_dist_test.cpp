@@ -14,6 +14,7 @@
 #include "ringtron/comm/local_communicator.h"
 #include "ringtron/comm/make_communicator.h"
 #include "ringtron/context_parallel/context_parallel.h"
+#include "ringtron/tools/faults/faulty_attention.h"
 #include "tests/support/multi_rank.h"
 
 namespace ringtron {
@@ -49,9 +50,7 @@ Results run(Communicator& group, const SequenceLayout& layout, const AttentionCa
   const auto mine = [&](const at::Tensor& x) { return rows_of(x, layout, group.rank()); };
   const at::Tensor q = mine(whole.q).set_requires_grad(true), k = mine(whole.k).set_requires_grad(true),
                    v = mine(whole.v).set_requires_grad(true), d_out = mine(whole.d_out);
-  CpAttentionOptions options;
-  options.fault = fault;
-  const auto attention = make_cp_attention(group, layout, options);
+  const auto attention = make_faulty_attention(group, layout, {}, fault);
   at::Tensor out;
   for (int time = 0; time < times; ++time) {
     for (const at::Tensor& x : {q, k, v}) x.mutable_grad().reset();
@@ -110,7 +109,6 @@ void expect_one_ranks_results(testing::RankContext& ranks, const Case& c) {
   }
 }
 
-// Blocks in parts of the heads, and gradients that go straight into messages.
 DIST_TEST(CpAttentionGpu, ManyKeyValueHeads, 2, 4) { expect_one_ranks_results(ranks, {.groups = 32}); }
 DIST_TEST(CpAttentionGpu, FewKeyValueHeads, 2, 4) { expect_one_ranks_results(ranks, {}); }
 // Long and short ones, and one over all ranks: several batches of tiles, in groups.

@@ -66,14 +66,15 @@ TEST(ExchangeProof, TableIsInTheOrderOfLayers) {
 constexpr int kRanks = 4, kLayers = 3;
 
 // Three layers, forward and then backward; every rank's table.
-Tables tables_of(const CaseSizes& sizes, CpAttentionOptions options = {}) {
+Tables tables_of(const CaseSizes& sizes, CpFault fault = CpFault::none) {
   const SequenceLayout layout = testing::layout_of(sizes, kRanks);
   AttentionCase c = testing::make_case(sizes);
-  c.options = options;
+  c.fault = fault;
+  c.fault_layer = 1;
   c.options.hierarchical_a = sizes.hierarchical_a;
   Tables tables(kRanks);
   testing::ThreadRing(kRanks).run([&](Communicator& comm) {
-    const auto attention = make_cp_attention(comm, layout, c.options);
+    const auto attention = c.attention(comm, layout);
     AttentionCase mine = c;
     for (mine.call.layer = 0; mine.call.layer < kLayers; ++mine.call.layer) {
       testing::results_of_rank(*attention, mine, layout, comm.rank());
@@ -116,7 +117,7 @@ TEST(ExchangeProof, CountsAreTheMasksAndTheCommunicators) {
     c.call = testing::call_on(c, layout);
     testing::ThreadRing(kRanks).run([&](Communicator& comm) {
       CountingCommunicator counting(comm);
-      const auto attention = make_cp_attention(counting, layout, c.options);
+      const auto attention = c.attention(counting, layout);
       testing::results_of_rank(*attention, c, layout, comm.rank());  // agrees on the plan
       attention->proof().reset();
       counting.reset();
@@ -144,7 +145,7 @@ TEST(ExchangeProof, OtherNumbersOfSamples) {
 
 // Negative controls: a fault in one layer is reported, and only for this one.
 void expect_reported(const CaseSizes& sizes, CpFault fault) {
-  const std::vector<std::string> lines = check_exchange(tables_of(sizes, {.fault = fault, .fault_layer = 1}));
+  const std::vector<std::string> lines = check_exchange(tables_of(sizes, fault));
   EXPECT_THAT(lines, Not(IsEmpty())) << to_text(sizes.transport);
   EXPECT_THAT(lines, Each(StartsWith("layer 1:"))) << to_text(sizes.transport);
 }

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <string>
 
-#include "ringtron/context_parallel/block_attention.h"
+#include "ringtron/context_parallel/block/block_attention.h"
 #include "ringtron/kernels/fused_attention/fused_attention.h"
 
 namespace ringtron {

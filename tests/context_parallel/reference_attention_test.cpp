@@ -1,5 +1,5 @@
 // The reference against the composed block attention over the tiles of the mask, which share no code with it.
-#include "ringtron/context_parallel/reference_attention.h"
+#include "ringtron/context_parallel/block/reference_attention.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <limits>
 #include <optional>
 
-#include "ringtron/context_parallel/softmax_merge.h"
+#include "ringtron/context_parallel/block/row_accumulator.h"
 #include "tests/context_parallel/block_case.h"
 
 namespace ringtron {
@@ -37,16 +37,17 @@ Results sample_by_tiles(const AttentionCase& c, const AttentionMask& mask, std::
   };
   const PositionRange all{0, q.size(0)};
   const std::vector<MaskTile> tiles = mask.tiles(all, all);
-  SoftmaxAccumulator sum(q, v.size(3));
+  const at::Tensor like = at::empty({0, q.size(1), q.size(2), v.size(3)}, q.options());
+  RowAccumulator sum(RowAccumulator::Kind::softmax, like, q.size(0), at::kDouble);
   for (const MaskTile& tile : tiles) {
     const BlockResult r = block->forward(rows(q, tile.queries), rows(k, tile.keys), rows(v, tile.keys), call(tile));
-    sum.merge(tile.queries.begin, r.out, r.lse);
+    sum.add(tile.queries, -1, r.out, r.lse);
   }
   at::Tensor sink = at::full({q.size(2)}, c.call.softmax == SoftmaxKind::vanilla ? -kInfinity : 0.0, at::kDouble);
   if (c.call.sink.defined()) sink = c.call.sink;
   const at::Tensor sinks = sink.view({1, -1, 1}).expand({1, q.size(2), q.size(0)});
-  sum.merge(0, at::zeros_like(d_out), sinks);
-  const auto [out, lse] = sum.result();
+  sum.add(all, -1, at::zeros_like(d_out), sinks);
+  const auto [out, lse] = sum.result(at::kDouble);
   const at::Tensor delta = testing::delta_of(d_out, out);
   Results results{out, at::zeros_like(q), at::zeros_like(k), at::zeros_like(v)};
   for (const MaskTile& tile : tiles) {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "ringtron/base/error.h"
-#include "ringtron/context_parallel/plan/transport_choice.h"
+#include "ringtron/context_parallel/schedule/transport_choice.h"
 #include "tests/context_parallel/ring_parity.h"
 
 namespace ringtron {

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "ringtron/kernels/copy_rows/copy_rows.h"
-#include "ringtron/kernels/half_scale/half_scale.h"
 #include "ringtron/kernels/softmax_merge/softmax_merge.h"
 #include "ringtron/kernels/sum_parts/sum_parts.h"
 #include "tests/support/tensor_near.h"
@@ -91,7 +90,7 @@ TEST_F(MergeAndSumGpu, MergeOfAnyNumberOfHeadsAndParts) {
   }
 }
 
-// As SoftmaxAccumulator does where most rows need no merge: the first part has all rows and becomes the whole.
+// As RowAccumulator does where most rows need no merge: the first part has all rows and becomes the whole.
 TEST_F(MergeAndSumGpu, MergeInPlaceOf16Bits) {
   for (const at::ScalarType type : {at::kHalf, at::kBFloat16}) {
     const SoftmaxPart a = random_part(9, 2, 5, 128, type);
@@ -119,15 +118,12 @@ TEST_F(MergeAndSumGpu, MergeInPlaceAndForOneSample) {
 
 TEST_F(MergeAndSumGpu, SumEqualsTheCpu) {
   for (const at::ScalarType type : kTypes) {
-    std::vector<RowPart> parts{{at::randn({20, 2, 8}).to(at::kHalf), 3, at::full({1}, 0.125f)},
+    std::vector<RowPart> parts{{at::randn({20, 2, 8}).to(at::kHalf), 3},
                                {at::randn({5, 2, 8}).to(at::kBFloat16), 9},
                                {at::randn({40, 2, 8}), 0}};
     at::Tensor expected = at::empty({25, 2, 8}, type);
     sum_parts(expected, 4, parts);
-    for (RowPart& part : parts) {
-      part.x = part.x.to(at::kCUDA);
-      if (part.scale.defined()) part.scale = part.scale.to(at::kCUDA);
-    }
+    for (RowPart& part : parts) part.x = part.x.to(at::kCUDA);
     at::Tensor sum = at::full({25, 2, 8}, NAN, expected.options().device(at::kCUDA));
     sum_parts(sum, 4, parts);
     EXPECT_TENSOR_EQUAL(sum.cpu(), expected);
@@ -155,37 +151,6 @@ TEST_F(MergeAndSumGpu, CopiesOfRowsAreTheCpus) {
     copy_rows(on_gpu);
     EXPECT_TENSOR_EQUAL(got.cpu(), expected);
   }
-}
-
-TEST_F(MergeAndSumGpu, ToHalfIsTheCpus) {
-  for (const std::int64_t count : {1, 8, 4096, 4099}) {
-    const at::Tensor x = (at::randn({count}) * 100).to(at::kBFloat16);
-    EXPECT_TENSOR_EQUAL(to_half(x.to(at::kCUDA)).cpu(), x.to(at::kHalf));
-  }
-  EXPECT_TRUE(to_half(at::full({8}, 1e6, at::TensorOptions(at::kBFloat16).device(at::kCUDA))).isinf().all().item<bool>());
-}
-
-TEST_F(MergeAndSumGpu, ScaleToHalfHasTheBitsOfTheCpu) {
-  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
-    for (const std::int64_t count : {1, 7, 8, 4099, 1 << 20}) {
-      for (const double size : {1e-20, 1e-3, 1.0, 1e10}) {
-        const at::Tensor x = (at::randn({count}) * size).to(type);
-        const HalfScaled expected = scale_to_half(x, 12.0), got = scale_to_half(x.to(at::kCUDA), 12.0);
-        EXPECT_TENSOR_EQUAL(got.x.cpu(), expected.x);
-        EXPECT_TENSOR_EQUAL(got.inverse.cpu(), expected.inverse);
-      }
-    }
-  }
-  // So many that each thread looks at several; the largest in each of them, and behind the last.
-  const at::Tensor many = at::ones({(1 << 23) + 5}, at::kBFloat16);
-  for (const std::int64_t place : {0L, 1L << 21, 3L << 20, 1L << 22, 6L << 20, (1L << 23) - 1, (1L << 23) + 4}) {
-    at::Tensor x = many.clone();
-    x[place] = -1000.0f;
-    EXPECT_TENSOR_EQUAL(scale_to_half(x.to(at::kCUDA), 16.0).inverse.cpu(), scale_to_half(x, 16.0).inverse);
-  }
-  const at::Tensor bad = at::tensor({1.0f, NAN, -2.0f}).to(at::kCUDA);
-  EXPECT_TRUE(scale_to_half(bad, 16.0).x.isnan().any().item<bool>());
-  EXPECT_EQ(scale_to_half(at::zeros({64}, at::kCUDA), 16.0).inverse.item<float>(), 1.0f);
 }
 
 }  // namespace

@@ -1,13 +1,11 @@
-// Merging attention results, summing parts, copying rows and scaling to fp16: plain loops in fp64 are the truth.
+// Merging attention results, summing parts and copying rows: plain loops in fp64 are the truth.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "ringtron/kernels/copy_rows/copy_rows.h"
-#include "ringtron/kernels/half_scale/half_scale.h"
 #include "ringtron/kernels/softmax_merge/softmax_merge.h"
 #include "ringtron/kernels/sum_parts/sum_parts.h"
 #include "tests/support/tensor_near.h"
@@ -47,7 +45,7 @@ TEST(MergeParts, TheWholeMayBeTheFirst) {
 TEST(SumParts, AddsRowsWhereTheyBelong) {
   at::Tensor sum = at::full({4, 2}, 77.0, at::kDouble);
   const std::vector<RowPart> parts{{at::full({3, 2}, 1.0, at::kDouble), 1},
-                                   {at::full({9, 2}, 10.0, at::kDouble), 3, at::full({1}, 0.5f)},
+                                   {at::full({9, 2}, 5.0, at::kDouble), 3},
                                    {at::full({1, 2}, 100.0, at::kDouble), 0}};
   sum_parts(sum, 2, parts);  // rows 2 to 5 of the whole
   EXPECT_TENSOR_EQUAL(sum.select(1, 0), at::tensor({1.0, 6.0, 5.0, 5.0}, at::kDouble));
@@ -71,25 +69,6 @@ TEST(CopyRows, CopiesBetweenSlices) {
   EXPECT_TENSOR_EQUAL(to.narrow(0, 4, 2).narrow(2, 1, 2).contiguous(), from.narrow(2, 2, 2).contiguous());
   EXPECT_EQ(to.count_nonzero().item<std::int64_t>(), 2 * 3 * 2 * 5);  // and nothing else
   EXPECT_ANY_THROW(copy_rows(std::vector<RowCopy>{{to, from}}));
-}
-
-TEST(ScaleToHalf, LargestMagnitudeIsUnderTheLimitByLessThanTwo) {
-  for (const double size : {1e-30, 3e-8, 1.0, 15.9, 16.0, 16.1, 7e20}) {
-    const at::Tensor x = at::tensor({0.3 * size, -size, 0.0}).to(at::kFloat);
-    const HalfScaled scaled = scale_to_half(x, 16.0);
-    const double largest = scaled.x.to(at::kDouble).abs().max().item<double>();
-    EXPECT_LE(largest, 16.0);
-    EXPECT_GT(largest, 8.0) << size;
-    EXPECT_TENSOR_NEAR(scaled.x.to(at::kDouble) * scaled.inverse.to(at::kDouble), x.to(at::kDouble), 1e-3);
-  }
-}
-
-TEST(ScaleToHalf, ZerosStayAndInfinitiesAreKept) {
-  EXPECT_EQ(scale_to_half(at::zeros({8}), 16.0).inverse.item<float>(), 1.0f);
-  const at::Tensor bad = at::tensor({1.0f, std::numeric_limits<float>::infinity(), NAN});
-  const HalfScaled scaled = scale_to_half(bad, 16.0);
-  EXPECT_FALSE(scaled.x.isfinite()[1].item<bool>());
-  EXPECT_TRUE(scaled.x.isnan()[2].item<bool>());
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ void kill_at(testing::RankContext& ranks, int victim, int operation) {
   FaultyCommunicator comm(*group, std::move(script));
   const SequenceLayout layout = zigzag_layout(48, 4);
   const testing::AttentionCase c = testing::make_case({.sequence = 48});
-  const auto attention = make_cp_attention(comm, layout, c.options);
+  const auto attention = c.attention(comm, layout);
   const auto mine = [&](const at::Tensor& x) { return testing::shard(x, layout, comm.rank()); };
   const at::Tensor q = mine(c.q).set_requires_grad(true);
   const at::Tensor out = recomputed(

@@ -91,10 +91,7 @@ DIST_TEST(ContextParity, SeesFaults, 2) {
   int number = 0;
   for (const CpFault fault : {CpFault::none, CpFault::swap_chunks, CpFault::drop_merge,
                               CpFault::skip_exchange, CpFault::double_count}) {
-    CpAttentionOptions options;
-    options.fault = fault;
-    options.fault_layer = 1;
-    ToyTraining run(ranks, number++, toy_config({1, 2, 1, false, 4}, folder.corpus(), kLlamaLike), options);
+    ToyTraining run(ranks, number++, toy_config({1, 2, 1, false, 4}, folder.corpus(), kLlamaLike), faulty(fault, 1));
     const Difference difference = over_ranks(run.job().world(), compare(expected, train(run)));
     if (fault == CpFault::none) {
       EXPECT_LE(difference.gradient, kTolerance);

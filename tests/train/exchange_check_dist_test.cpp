@@ -12,13 +12,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-CpAttentionOptions fault_in_layer(CpFault fault, int layer) {
-  CpAttentionOptions options;
-  options.fault = fault;
-  options.fault_layer = layer;
-  return options;
-}
-
 // What the first step throws; "" if it does not.
 std::string first_step(ToyTraining& run) {
   const auto loader = run.loader();
@@ -52,7 +45,7 @@ DIST_TEST(ExchangeCheck, ASkippedExchangeStopsTheRunAndNamesTheLayer, 2, 4) {
   for (const std::string transport : {"p2p", "all_gather", "a2a"}) {
     const Config config = toy_config({1, 2, ranks.size() / 2, false, 2}, folder.corpus(),
                                      fmt::format("{} --cp-comm-type {}", kLlamaLike, transport));
-    ToyTraining run(ranks, number++, config, fault_in_layer(CpFault::skip_exchange, 1));
+    ToyTraining run(ranks, number++, config, faulty(CpFault::skip_exchange, 1));
     const LogicalTensors before = run.weights();
     const std::string message = first_step(run);
     EXPECT_THAT(message, HasSubstr("proof of exchange")) << transport;
@@ -68,7 +61,7 @@ DIST_TEST(ExchangeCheck, ASkippedExchangeStopsTheRunAndNamesTheLayer, 2, 4) {
 DIST_TEST(ExchangeCheck, ABlockAttendedTwiceIsFound, 2) {
   const SharedFolder folder(ranks);
   ToyTraining run(ranks, 0, toy_config({1, 2, 1, false, 2}, folder.corpus(), kLlamaLike),
-                  fault_in_layer(CpFault::double_count, 0));
+                  faulty(CpFault::double_count, 0));
   EXPECT_THAT(first_step(run), HasSubstr("layer 0: expected"));
 }
 
@@ -76,7 +69,7 @@ DIST_TEST(ExchangeCheck, NoProofOfExchangeTurnsItOff, 2) {
   const SharedFolder folder(ranks);
   const std::string flags = fmt::format("{} --no-proof-of-exchange", kLlamaLike);
   ToyTraining run(ranks, 0, toy_config({1, 2, 1, false, 2}, folder.corpus(), flags),
-                  fault_in_layer(CpFault::skip_exchange, 1));
+                  faulty(CpFault::skip_exchange, 1));
   EXPECT_EQ(first_step(run), "");
   EXPECT_EQ(run.state().progress.iteration, 1);
 }

@@ -156,10 +156,7 @@ DIST_TEST(Recompute, WrongKeptKeysAreSeen, 2) {
   for (const char* transport : {"p2p", "all_gather", "a2a"}) {
     const std::string flags = fmt::format("{} --cp-comm-type {} {}", kLlamaLike, transport, kEachLayer);
     const auto trace = [&](const std::string& more, CpFault fault) {
-      CpAttentionOptions options;
-      options.fault = fault;
-      ToyTraining run(ranks, number++, toy_config({1, 2, 1, false, 4}, folder.corpus(), flags + more),
-                      options);
+      ToyTraining run(ranks, number++, toy_config({1, 2, 1, false, 4}, folder.corpus(), flags + more), faulty(fault));
       const Trace out = short_trace(run);
       run.job().world().barrier();
       return out;

@@ -77,7 +77,7 @@ class Runs {
 
   std::unique_ptr<ToyTraining> start(const Layout& layout, const std::string& flags, InitialValues values = InitialValues::drawn) {
     const Config config = toy_config(layout, folder_.corpus(), model_flags_ + ' ' + flags);
-    return std::make_unique<ToyTraining>(ranks_, number_++, config, CpAttentionOptions{}, values);
+    return std::make_unique<ToyTraining>(ranks_, number_++, config, make_cp_attention, values);
   }
   std::unique_ptr<ToyTraining> start_saving(const Layout& layout) {
     return start(layout, fmt::format("--save {} --save-interval {}", checkpoints(), kSavedStep));

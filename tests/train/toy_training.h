@@ -14,6 +14,7 @@
 #include "ringtron/base/text.h"
 #include "ringtron/config/parse.h"
 #include "ringtron/data/indexed_dataset_writer.h"
+#include "ringtron/tools/faults/faulty_attention.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/assembly.h"
 #include "ringtron/train/training_data.h"
@@ -104,15 +105,22 @@ class SharedFolder {
 // Name to tensor of the whole model, without padding.
 using LogicalTensors = std::map<std::string, at::Tensor>;
 
+// Attention with a fault in one layer; -1: in all.
+inline MakeAttention faulty(CpFault fault, int layer = -1) {
+  return [fault, layer](Communicator& group, SequenceLayout layout, const CpAttentionOptions& options) {
+    return make_faulty_attention(group, std::move(layout), options, fault, layer);
+  };
+}
+
 class ToyTraining {
  public:
   // On all ranks of the test; `number` is another one for each run of one test. Collective.
-  ToyTraining(RankContext& ranks, int number, const Config& config, const CpAttentionOptions& attention = {},
+  ToyTraining(RankContext& ranks, int number, const Config& config, const MakeAttention& attention = make_cp_attention,
               InitialValues values = InitialValues::drawn)
       : ToyTraining(config, environment(ranks), rendezvous(ranks.options(), number), attention, values) {}
 
   // In this process alone.
-  explicit ToyTraining(const Config& config) : ToyTraining(config, LaunchEnvironment{}, nullptr, {}, InitialValues::drawn) {}
+  explicit ToyTraining(const Config& config) : ToyTraining(config, LaunchEnvironment{}, nullptr, make_cp_attention, InitialValues::drawn) {}
 
   const Job& job() const { return job_; }
   Assembly& parts() { return assembly_; }
@@ -139,7 +147,7 @@ class ToyTraining {
 
  private:
   ToyTraining(const Config& config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous,
-              const CpAttentionOptions& attention, InitialValues values)
+              const MakeAttention& attention, InitialValues values)
       : job_(config, std::move(environment), std::move(rendezvous)),
         assembly_(job_, attention, values),
         data_(job_, assembly_.transports()) {}

@@ -19,7 +19,6 @@ struct ParallelConfig {
   std::vector<std::string> cp_comm_type = {"p2p"};  // one for all layers, or one per layer; may be auto
   std::vector<int> hierarchical_context_parallel_sizes;  // A P of a2a+p2p
   std::string cp_layout = "zigzag";  // contiguous, balanced
-  std::string cp_block_type = "fp16";  // bf16
   bool proof_of_exchange = true;     // --no-proof-of-exchange
   bool strict_megatron = false;      // refuse what Megatron refuses, with its message
   bool sequence_parallel = false;

@@ -7,7 +7,6 @@ namespace {
 // Both spellings of the gather variant are in circulation; resolve() settles on all_gather.
 constexpr std::string_view kCpCommTypes[] = {"p2p", "all_gather", "allgather", "a2a", "a2a+p2p", "auto"};
 constexpr std::string_view kCpLayouts[] = {"zigzag", "contiguous", "balanced"};
-constexpr std::string_view kCpBlockTypes[] = {"fp16", "bf16"};
 constexpr std::string_view kBackends[] = {"nccl", "gloo"};
 
 constexpr Option kOptions[] = {
@@ -47,14 +46,6 @@ constexpr Option kOptions[] = {
      {.choices = kCpLayouts},
      Compat::ours,
      {.note = "Megatron has zigzag only"}},
-    {"--cp-block-type",
-     FIELD(parallel.cp_block_type), OnLoad::free,
-     "With --bf16 on GPUs, the type in which attention is computed where results of several blocks are merged. fp16 is as "
-     "fast as bf16 and carries three more bits, but magnitudes of queries, keys and values above 65504 become inf, which "
-     "the check for NaN reports. Sequences above 65,536 positions are computed in bf16.",
-     {.choices = kCpBlockTypes},
-     Compat::ours,
-     {.note = "Megatron rounds each block to bf16", .needs = "--bf16"}},
     {"--no-peer-copies",
      FIELD(parallel.peer_copies), OnLoad::free,
      "Let NCCL's kernels carry context-parallel messages between GPUs of one machine, not their copy engines.",

@@ -3,20 +3,21 @@
 // Each rank of the context-parallel group holds the positions that a SequenceLayout gives it; all layers but
 // attention work on these alone. How keys and values reach the other ranks is a transport (transport.h): ring,
 // gather, all-to-all, or all-to-all within a ring. The result is that of one process that holds the whole sequence,
-// for every transport, mask, layout and length. What travels when is data (exchange_plan.h), proven by plan_check.h
-// and run by plan_runner.h. A group of one rank runs the same code without messages. README.md has the pictures.
+// for every transport, mask, layout and length. What travels and runs when is data (schedule.h), proven by schedule_check.h
+// and run by run_schedule.h. A group of one rank runs the same code without messages. README.md has the pictures.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
 
 #include "ringtron/comm/communicator.h"
-#include "ringtron/context_parallel/attention_dropout.h"
+#include "ringtron/context_parallel/block/attention_dropout.h"
 #include "ringtron/context_parallel/plan/attention_mask.h"
 #include "ringtron/context_parallel/plan/exchange_proof.h"
 #include "ringtron/context_parallel/plan/sequence_layout.h"
@@ -24,7 +25,8 @@
 
 namespace ringtron {
 
-class KeptExchange;  // kept_exchange.h
+struct SavedKv;  // run/saved_kv.h
+struct SchedulesOfRank;  // schedule/schedule.h
 
 // What the samples of one micro-batch look like; shared by all its layers, the same on all ranks.
 struct SequenceShape {
@@ -46,8 +48,8 @@ struct AttentionCall {
   std::optional<AttentionDropout> dropout = std::nullopt;
   std::shared_ptr<const SequenceShape> shape = nullptr;  // null: the layout of make_cp_attention, one document each
   int layer = 0;  // for messages and the proof of exchange
-  // For calls that are made twice: the first keeps what it receives, the second sends nothing. Null: nothing is kept.
-  std::shared_ptr<KeptExchange> kept = nullptr;
+  // For calls that are made twice: the first saves what it receives, the second sends nothing. Null: nothing is saved.
+  std::shared_ptr<SavedKv> saved_kv = nullptr;
 };
 
 class CpAttention {
@@ -76,43 +78,17 @@ class RunObserver {
   virtual void end() = 0;
 };
 
-// Faults on purpose, to see that proofs find them (verify_cp --inject).
-enum class CpFault {
-  none,
-  swap_chunks,    // each rank's first and last row of keys change places
-  drop_merge,     // the last part of each result is not merged
-  skip_exchange,  // no message is sent; buffers hold this rank's own rows instead
-  double_count,   // the first block is attended to twice
-  wrong_kept,     // first and last row of the keys that a second call finds kept change places
-};
-
-// In which type results of bf16 that are merged from several blocks are computed. fp16 is as fast on GPUs and carries three
-// more bits; magnitudes of q, k and v above 65504 become inf in it. Always bf16 above kLongestInHalf positions.
-enum class CpBlockType {
-  fp16_on_gpu,  // and bf16 on CPUs
-  model,        // bf16 (--cp-block-type bf16)
-  fp16,         // everywhere; for tests, CPUs are slow at it
-};
-
-// Whether a backward computes some heads of a block early, to fill the end of an attend before (HeadPart::filler).
-enum class CpFillers {
-  beside_each_other,  // where attends run beside each other and messages are long (pays_to_cut)
-  always,             // where heads divide; for tests, a device that does one thing at a time gains nothing
-};
-
 struct CpAttentionOptions {
   // The same bits in every run on a GPU too, at some cost in memory and speed (--deterministic-mode); on a CPU it is so
   // anyway.
   bool deterministic = false;
-  CpBlockType blocks = CpBlockType::fp16_on_gpu;
-  CpFillers fillers = CpFillers::beside_each_other;
   int hierarchical_a = 1;  // ranks that share heads under a2a+p2p: the first of --hierarchical-context-parallel-sizes
-  // Parts into which heads are cut so that the all-to-all of one hides behind the attention of another; taken where all
-  // ranks' heads divide by it. 0: chosen by device and length.
-  int head_groups = 0;
+  std::shared_ptr<ExchangeProof> proof = nullptr;  // where calls are counted; null: one of its own
   RunObserver* observer = nullptr;  // must outlive the CpAttention; null: nobody
-  CpFault fault = CpFault::none;
-  int fault_layer = -1;  // the one layer that has the fault; -1: all
+  // For tests and tools that make something wrong on purpose, to see that it is found. `edit` changes every schedule before it
+  // runs; `decorate` wraps the group through which messages go. Empty: nothing.
+  std::function<void(SchedulesOfRank&)> edit = {};
+  std::function<std::unique_ptr<Communicator>(Communicator&)> decorate = {};
 };
 
 // `group` must outlive the result and every backward pass through it. Not thread-safe: one call at a time.

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "ringtron/base/clock.h"
-#include "ringtron/context_parallel/block_attention.h"
+#include "ringtron/context_parallel/block/block_attention.h"
 
 namespace ringtron {
 namespace {
@@ -89,11 +89,10 @@ Band measured_band(const AttentionUse& use, std::int64_t rows) {
 }
 
 // One document of all rows, where a run's documents are computed as tiles; null where they are not.
-std::shared_ptr<const TileBatch> measured_tile(const AttentionUse& use, const Band& band, const TileAttention* tiles,
+std::shared_ptr<const VarlenBatch> measured_tile(const AttentionUse& use, const Band& band, const VarlenAttention* tiles,
                                                std::int64_t rows) {
   if (!use.documents || use.dropout || !band.is_causal() || tiles == nullptr) return nullptr;
-  auto batch = std::make_shared<TileBatch>();
-  batch->cover = {{0, rows}, 0, {0, rows}, {}, kEverySample};
+  auto batch = std::make_shared<VarlenBatch>();
   batch->causal = true;
   batch->tiles = {{kEverySample, {0, rows}, {0, rows}}};
   return batch;
@@ -123,12 +122,11 @@ AttentionSpeed measure_attention(const AttentionShape& shape, const AttentionUse
     call.q_positions = call.kv_positions = positions;
   }
   const at::NoGradGuard no_grad;
-  auto tile = measured_tile(use, call.band, block->tiles(), rows);
-  if (tile && !block->tiles()->supports(q, k, v, AttentionPass::forward)) tile = nullptr;
-  speed.batches_tiles = tile != nullptr;
-  speed.gpu = device.is_cuda();
+  auto tile = measured_tile(use, call.band, block->varlen(), rows);
+  if (tile && !block->varlen()->supports(q, k, v, Pass::forward)) tile = nullptr;
+  speed.varlen = tile != nullptr;
   const double attend = least_seconds([&] {
-    return tile ? block->tiles()->forward(q, k, v, tile, call.scale).out : block->forward(q, k, v, call).out;
+    return tile ? block->varlen()->forward(q, k, v, tile, call.scale).out : block->forward(q, k, v, call).out;
   });
   const double cells = static_cast<double>(call.band.area(rows, rows) * heads);
   speed.forward_flops_per_second =

@@ -12,7 +12,7 @@
 
 #include "ringtron/comm/communicator.h"
 #include "ringtron/context_parallel/plan/attention_mask.h"
-#include "ringtron/context_parallel/plan/transport_choice.h"
+#include "ringtron/context_parallel/schedule/transport_choice.h"
 
 namespace ringtron {
 

@@ -6,7 +6,7 @@
 
 namespace ringtron {
 
-// `config` is resolved, and --tensor-model-parallel-size divides the heads and the query groups. `gpu`: it runs on GPUs.
-AttentionShape attention_shape(const Config& config, bool gpu);
+// `config` is resolved, and --tensor-model-parallel-size divides the heads and the query groups.
+AttentionShape attention_shape(const Config& config);
 
 }  // namespace ringtron

@@ -45,7 +45,7 @@ StepContext GptModel::step_context(const GptInput& input, std::uint64_t step, bo
   if (build_.config.recompute.cp_keep_kv && at::GradMode::is_enabled()) {
     for (const LayerPiece& piece : pieces_) {
       for (int i = 0; i < piece.count; ++i) {
-        context.kept.push_back(piece.recomputes_attention ? std::make_shared<KeptExchange>() : nullptr);
+        context.saved_kv.push_back(piece.recomputes_attention ? std::make_shared<SavedKv>() : nullptr);
       }
     }
   }

@@ -52,7 +52,7 @@ AttentionCall SelfAttention::call_for(const StepContext& step) const {
   if (sink_ != nullptr) call.sink = sink_->value;
   call.shape = step.shape;
   call.layer = layer_;
-  if (!step.kept.empty()) call.kept = step.kept.at(static_cast<std::size_t>(layer_));
+  if (!step.saved_kv.empty()) call.saved_kv = step.saved_kv.at(static_cast<std::size_t>(layer_));
   const double p = build_.config.precision.attention_dropout;
   if (step.training && p > 0.0) {
     AttentionDropout drop;

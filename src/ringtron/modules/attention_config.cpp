@@ -19,9 +19,9 @@ RotaryOptions rotary_options(const ModelConfig& model) {
   return options;
 }
 
-CpAttentionOptions cp_attention_options(const Config& config, CpAttentionOptions options) {
+CpAttentionOptions cp_attention_options(const Config& config) {
+  CpAttentionOptions options;
   options.deterministic = config.precision.deterministic_mode;
-  if (config.parallel.cp_block_type == "bf16") options.blocks = CpBlockType::model;
   const auto& sizes = config.parallel.hierarchical_context_parallel_sizes;
   options.hierarchical_a = sizes.empty() ? 1 : sizes[0];
   return options;

@@ -16,8 +16,7 @@ SoftmaxKind softmax_kind(const std::string& type);
 // The rotary flags.
 RotaryOptions rotary_options(const ModelConfig& model);
 
-// `options` with what the configuration decides: --deterministic-mode and
-// --hierarchical-context-parallel-sizes.
-CpAttentionOptions cp_attention_options(const Config& config, CpAttentionOptions options = {});
+// --deterministic-mode and --hierarchical-context-parallel-sizes.
+CpAttentionOptions cp_attention_options(const Config& config);
 
 }  // namespace ringtron

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "ringtron/context_parallel/context_parallel.h"
-#include "ringtron/context_parallel/kept_exchange.h"
+#include "ringtron/context_parallel/run/saved_kv.h"
 #include "ringtron/kernels/dropout/dropout.h"
 #include "ringtron/kernels/rotary/rotary.h"
 
@@ -30,7 +30,7 @@ struct StepContext {
   RotaryTable rotary;          // of the context region; undefined without rotary positions
   std::shared_ptr<const SequenceShape> shape;  // of the samples; null: what the attention was made with
   // By layer: where recomputed attention keeps what it received (--cp-keep-kv). Empty: nowhere; null: not in this layer.
-  std::vector<std::shared_ptr<KeptExchange>> kept;
+  std::vector<std::shared_ptr<SavedKv>> saved_kv;
 
   std::uint64_t key(std::uint64_t layer, DropoutPlace place) const {
     return random_key(seed, step, layer, static_cast<std::uint64_t>(place));

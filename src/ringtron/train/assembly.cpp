@@ -59,11 +59,11 @@ std::int64_t iterations_of(const BatchConfig& batch) {
   return batch.train_iters > 0 ? batch.train_iters : batch.train_samples / batch.global_batch_size;
 }
 
-Assembly::Assembly(const Job& job, const CpAttentionOptions& attention, InitialValues values)
+Assembly::Assembly(const Job& job, const MakeAttention& make_attention, InitialValues values)
     : store_(store_options(job, values)),
       transports_(layer_transports(job)),
-      attention_(make_cp_attention(job.parallel().context(), make_batch_shape(job.config(), {}, {})->sequence->layout,
-                                   cp_attention_options(job.config(), attention))),
+      attention_(make_attention(job.parallel().context(), make_batch_shape(job.config(), {}, {})->sequence->layout,
+                                   cp_attention_options(job.config()))),
       model_(BuildContext{job.config(), job.parallel(), store_, job.tokenizer().vocab_size(), *attention_, transports_}),
       schedule_(make_schedule(job.config(), iterations_of(job.config().batch))),
       reducer_(store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); }, bucket_options(job.config())),

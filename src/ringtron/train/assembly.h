@@ -4,6 +4,7 @@
 //   assembly.step().run(*loader);
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "ringtron/context_parallel/context_parallel.h"
@@ -18,12 +19,14 @@ namespace ringtron {
 // Optimizer steps of the whole run, by --train-iters or --train-samples.
 std::int64_t iterations_of(const BatchConfig& batch);
 
+// Makes the attention of a group; tests and tools give one that is wrong on purpose.
+using MakeAttention = std::function<std::unique_ptr<CpAttention>(Communicator&, SequenceLayout, const CpAttentionOptions&)>;
+
 class Assembly {
  public:
   // Weights are the initial ones; with InitialValues::waited_for there are none, until load_checkpoint() has returned true
-  // or start_from_initial_values() is called. `job` outlives the assembly. Collective. Of `attention`, `deterministic` and
-  // `hierarchical_a` do not count: the configuration says them.
-  explicit Assembly(const Job& job, const CpAttentionOptions& attention = {}, InitialValues values = InitialValues::drawn);
+  // or start_from_initial_values() is called. `job` outlives the assembly. Collective.
+  explicit Assembly(const Job& job, const MakeAttention& make_attention = make_cp_attention, InitialValues values = InitialValues::drawn);
   Assembly(const Assembly&) = delete;  // the parts refer to each other
   Assembly& operator=(const Assembly&) = delete;
 

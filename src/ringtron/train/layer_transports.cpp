@@ -38,7 +38,7 @@ TransportChoice choose(const Job& job, const DocumentStarts& documents) {
     masks.emplace_back(config.model.seq_length, /*causal=*/true, attention_window(config.model), starts);
   }
   if (masks.empty()) masks.push_back(sample_mask(config));
-  const AttentionShape sizes = attention_shape(config, job.device().is_cuda());
+  const AttentionShape sizes = attention_shape(config);
   const AttentionUse use{config.model.seq_length, attention_window(config.model),
                          config.data.reset_attention_mask, config.precision.attention_dropout > 0.0};
   // Measured speeds may choose otherwise in the next run, and sum in another order.

@@ -68,7 +68,7 @@ int train(const Job& job, StopSignals& signals) {
   demand_memory(job);
   // Weights that a checkpoint is about to replace are not drawn.
   const bool loads = !config.checkpoint.load.empty();
-  Assembly assembly(job, {}, loads ? InitialValues::waited_for : InitialValues::drawn);
+  Assembly assembly(job, make_cp_attention, loads ? InitialValues::waited_for : InitialValues::drawn);
   if (parallel.dp_rank() == 0 && parallel.cp_rank() == 0) {
     print_line(" > number of parameters on (tensor, pipeline) model parallel rank ({}, {}): {}", parallel.tp_rank(),
                parallel.pp_rank(), assembly.store().local_elements());

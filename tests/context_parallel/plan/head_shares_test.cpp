@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "ringtron/base/error.h"
-#include "ringtron/context_parallel/plan/plan_check.h"
 
 namespace ringtron {
 namespace {
@@ -34,8 +33,6 @@ TEST(HeadShares, EveryHeadOnceForAnyCounts) {
         const std::int64_t heads = groups * per_group;
         const std::vector<HeadShare> shares = share_heads(heads, groups, ranks);
         ASSERT_EQ(shares.size(), static_cast<std::size_t>(ranks));
-        ASSERT_THAT(check_head_shares(shares, heads, groups), IsEmpty())
-            << heads << "/" << groups << " on " << ranks;
         const std::vector<std::int64_t> lengths = query_heads(shares);
         const auto [least, most] = std::minmax_element(lengths.begin(), lengths.end());
         ASSERT_LE(*most - *least, 1);
@@ -54,6 +51,7 @@ TEST(HeadShares, EveryHeadOnceForAnyCounts) {
           for (std::int64_t kv = share.kv.begin; kv < share.kv.end; ++kv)
             ++users[static_cast<std::size_t>(kv)];
         }
+        ASSERT_EQ(next, heads);
         ASSERT_EQ(heads_are_replicated(shares), *std::max_element(users.begin(), users.end()) > 1)
             << heads << "/" << groups << " on " << ranks;
       }
@@ -81,7 +79,6 @@ TEST(HeadShares, EightQueryAndTwoKeyHeadsOnEightRanks) {
 
 TEST(HeadShares, AShareMayBeEmpty) {
   const std::vector<HeadShare> shares = share_heads(2, 1, 4);
-  EXPECT_THAT(check_head_shares(shares, 2, 1), IsEmpty());
   int empty = 0;
   for (const HeadShare& share : shares) {
     if (!share.q.empty()) continue;

@@ -9,7 +9,7 @@ namespace ringtron {
 namespace {
 
 using internal::append_block;
-using internal::attends_between;
+using internal::tasks_between;
 
 ExchangePlan ring_forward(const PlanRequest& request, int rank) {
   const int n = request.layout.ranks();
@@ -23,7 +23,7 @@ ExchangePlan ring_forward(const PlanRequest& request, int rank) {
       append_block(step.sends, next, Payload::key_value, owner, request.layout);
       append_block(step.receives, previous, Payload::key_value, (owner + n - 1) % n, request.layout);
     }
-    step.attends = attends_between(request, rank, owner);
+    step.tasks = tasks_between(request, rank, owner);
     plan.steps.push_back(std::move(step));
   }
   return plan;
@@ -35,8 +35,6 @@ ExchangePlan ring_backward(const PlanRequest& request, int rank) {
   ExchangePlan plan{rank, n, {}};
   for (int i = 0; i < n; ++i) {
     const int owner = (rank + 1 + i) % n;
-    const std::vector<Attend> attends = attends_between(request, rank, owner);
-    if (i > 0) plan.steps.emplace_back().attends = internal::of_heads(attends, HeadPart::filler);
     Step step;
     step.communicates = n > 1;
     if (i + 1 < n) {
@@ -44,12 +42,10 @@ ExchangePlan ring_backward(const PlanRequest& request, int rank) {
       append_block(step.receives, next, Payload::key_value, (owner + 1) % n, request.layout);
     }
     if (i > 0) {
-      // The first rank to attend to a block has only its own share to pass on.
-      const Payload payload = i == 1 ? Payload::key_value_gradient : Payload::key_value_gradient_sum;
-      append_block(step.sends, previous, payload, (owner + n - 1) % n, request.layout);
-      append_block(step.receives, next, payload, owner, request.layout);
+      append_block(step.sends, previous, Payload::key_value_gradient, (owner + n - 1) % n, request.layout);
+      append_block(step.receives, next, Payload::key_value_gradient, owner, request.layout);
     }
-    step.attends = i > 0 ? internal::of_heads(attends, HeadPart::last) : attends;
+    step.tasks = tasks_between(request, rank, owner);
     plan.steps.push_back(std::move(step));
   }
   return plan;
@@ -99,7 +95,7 @@ std::vector<PositionRange> foreign_keys(const PlanRequest& request, int rank) {
   return merged;
 }
 
-// Rows that touch become one message, since one attend may cover both.
+// Rows that touch become one message, since one task may cover both.
 void append_touching(std::vector<PositionRange>& rows, const PositionRange& more) {
   if (!rows.empty() && rows.back().end == more.begin) {
     rows.back().end = more.end;
@@ -160,21 +156,21 @@ bool any_halo(const Halos& halos, int distance) {
   return false;
 }
 
-// What a rank attends to of each owner.
-using AttendsByOwner = std::vector<std::vector<Attend>>;
+// What a rank computes with the block of each owner.
+using TasksByOwner = std::vector<std::vector<BlockTask>>;
 
-ExchangePlan halo_plan(const Halos& halos, const AttendsByOwner& attends_to, int rank, bool backward) {
+ExchangePlan halo_plan(const Halos& halos, const TasksByOwner& tasks_of, int rank, bool backward) {
   const int n = static_cast<int>(halos.size());
   const auto any = [&](int distance) { return distance > 0 && distance < n && any_halo(halos, distance); };
   ExchangePlan plan{rank, n, {}};
   for (int i = 0; i <= n; ++i) {
-    const bool fetches = any(i + 1), attends = i == 0 || any(i), returns = backward && any(i - 1);
-    if (!fetches && !attends && !returns) continue;
+    const bool fetches = any(i + 1), tasks = i == 0 || any(i), returns = backward && any(i - 1);
+    if (!fetches && !tasks && !returns) continue;
     Step step;
     step.communicates = fetches || returns;
     if (fetches) exchange_halos(halos, rank, i + 1, step);
     if (returns) return_gradients(halos, rank, i - 1, step);
-    if (attends) step.attends = attends_to[static_cast<std::size_t>((rank - i + n) % n)];
+    if (tasks) step.tasks = tasks_of[static_cast<std::size_t>((rank - i + n) % n)];
     plan.steps.push_back(std::move(step));
   }
   return plan;
@@ -187,9 +183,9 @@ bool keeps_last_block(const PlanRequest& request) { return internal::is_dense(re
 PlanOfRank plan_p2p(const PlanRequest& request, int rank) {
   if (internal::is_dense(request)) return {ring_forward(request, rank), ring_backward(request, rank)};
   const Halos halos = halos_of(request);
-  AttendsByOwner attends;
-  for (int owner = 0; owner < request.layout.ranks(); ++owner) attends.push_back(attends_between(request, rank, owner));
-  return {halo_plan(halos, attends, rank, false), halo_plan(halos, attends, rank, true)};
+  TasksByOwner tasks;
+  for (int owner = 0; owner < request.layout.ranks(); ++owner) tasks.push_back(tasks_between(request, rank, owner));
+  return {halo_plan(halos, tasks, rank, false), halo_plan(halos, tasks, rank, true)};
 }
 
 }  // namespace ringtron

@@ -7,18 +7,18 @@ namespace ringtron::internal {
 namespace {
 
 // Makes b part of a, if they are neighbours along the given side and the same on the other.
-bool join(Attend& a, const Attend& b, PositionRange Attend::* along, PositionRange Attend::* other) {
-  const bool neighbours = a.sample == b.sample && a.owner == b.owner && a.heads == b.heads && a.*other == b.*other &&
+bool join(BlockTask& a, const BlockTask& b, PositionRange BlockTask::* along, PositionRange BlockTask::* other) {
+  const bool neighbours = a.sample == b.sample && a.owner == b.owner && a.*other == b.*other &&
                           (a.*along).end == (b.*along).begin && a.band.is_all() && b.band.is_all();
   if (neighbours) (a.*along).end = (b.*along).end;
   return neighbours;
 }
 
-std::vector<Attend> joined_along(const std::vector<Attend>& attends, PositionRange Attend::* along,
-                                 PositionRange Attend::* other) {
-  std::vector<Attend> result;
-  for (const Attend& attend : attends) {
-    if (result.empty() || !join(result.back(), attend, along, other)) result.push_back(attend);
+std::vector<BlockTask> joined_along(const std::vector<BlockTask>& tasks, PositionRange BlockTask::* along,
+                                 PositionRange BlockTask::* other) {
+  std::vector<BlockTask> result;
+  for (const BlockTask& task : tasks) {
+    if (result.empty() || !join(result.back(), task, along, other)) result.push_back(task);
   }
   return result;
 }
@@ -45,49 +45,44 @@ std::vector<StoredRange> stored_ranges(const SequenceLayout& layout, int rank) {
   return stored;
 }
 
-void append_attends(const PlanRequest& request, const StoredRange& queries, int owner, const StoredRange& keys,
-                    std::vector<Attend>& attends) {
+void append_tasks(const PlanRequest& request, const StoredRange& queries, int owner, const StoredRange& keys,
+                    std::vector<BlockTask>& tasks) {
   for (std::size_t i = 0; i < request.masks.size(); ++i) {
     const int sample = request.masks.size() == 1 ? kEverySample : static_cast<int>(i);
     for (const MaskTile& tile : request.masks[i].tiles(queries.positions, keys.positions)) {
-      attends.push_back({queries.rows_of(tile.queries), owner, keys.rows_of(tile.keys), tile.band, sample});
+      tasks.push_back({queries.rows_of(tile.queries), owner, keys.rows_of(tile.keys), tile.band, sample});
     }
   }
 }
 
-void append_attends_in_reach(const PlanRequest& request, const StoredRange& queries, int owner,
-                             const std::vector<StoredRange>& keys, std::vector<Attend>& attends) {
+void append_tasks_in_reach(const PlanRequest& request, const StoredRange& queries, int owner,
+                             const std::vector<StoredRange>& keys, std::vector<BlockTask>& tasks) {
   const PositionRange reach = keys_in_reach(request, queries.positions);
   auto range = std::partition_point(keys.begin(), keys.end(),
                                     [&](const StoredRange& k) { return k.positions.end <= reach.begin; });
   for (; range != keys.end() && range->positions.begin < reach.end; ++range) {
-    append_attends(request, queries, owner, *range, attends);
+    append_tasks(request, queries, owner, *range, tasks);
   }
 }
 
-std::vector<Attend> joined(std::vector<Attend> attends) {
-  attends = joined_along(attends, &Attend::kv, &Attend::q);
-  return joined_along(attends, &Attend::q, &Attend::kv);
+std::vector<BlockTask> joined(std::vector<BlockTask> tasks) {
+  tasks = joined_along(tasks, &BlockTask::kv, &BlockTask::q);
+  return joined_along(tasks, &BlockTask::q, &BlockTask::kv);
 }
 
-std::vector<Attend> attends_between(const PlanRequest& request, int rank, int owner) {
+std::vector<BlockTask> tasks_between(const PlanRequest& request, int rank, int owner) {
   const std::int64_t local = request.layout.local_length(rank);
   if (owner == rank && is_dense(request) && request.masks.front().causal()) {
     // A rank's own rows form one causal square although there are gaps between them: order is all that counts.
     if (local == 0) return {};
     return {{{0, local}, owner, {0, local}, local == 1 ? Band::all() : Band::causal(), kEverySample}};
   }
-  std::vector<Attend> attends;
+  std::vector<BlockTask> tasks;
   const std::vector<StoredRange> keys = stored_ranges(request.layout, owner);
   for (const StoredRange& queries : stored_ranges(request.layout, rank)) {
-    append_attends_in_reach(request, queries, owner, keys, attends);
+    append_tasks_in_reach(request, queries, owner, keys, tasks);
   }
-  return joined(std::move(attends));
-}
-
-std::vector<Attend> of_heads(std::vector<Attend> attends, HeadPart heads) {
-  for (Attend& attend : attends) attend.heads = heads;
-  return attends;
+  return joined(std::move(tasks));
 }
 
 bool is_dense(const PlanRequest& request) { return request.masks.size() == 1 && request.masks.front().dense(); }

@@ -20,21 +20,18 @@ struct StoredRange {
 std::vector<StoredRange> stored_ranges(const SequenceLayout& layout, int rank);
 
 // The mask between one range of queries and one of keys, appended.
-void append_attends(const PlanRequest& request, const StoredRange& queries, int owner, const StoredRange& keys,
-                    std::vector<Attend>& attends);
+void append_tasks(const PlanRequest& request, const StoredRange& queries, int owner, const StoredRange& keys,
+                    std::vector<BlockTask>& tasks);
 
 // The same for those of the keys, ascending, that the queries can see.
-void append_attends_in_reach(const PlanRequest& request, const StoredRange& queries, int owner,
-                             const std::vector<StoredRange>& keys, std::vector<Attend>& attends);
+void append_tasks_in_reach(const PlanRequest& request, const StoredRange& queries, int owner,
+                             const std::vector<StoredRange>& keys, std::vector<BlockTask>& tasks);
 
 // Neighbouring rectangles that are seen as a whole made one: fewer and larger calls of a kernel, fewer merges.
-std::vector<Attend> joined(std::vector<Attend> attends);
+std::vector<BlockTask> joined(std::vector<BlockTask> tasks);
 
 // What queries of `rank` see of the block of `owner`.
-std::vector<Attend> attends_between(const PlanRequest& request, int rank, int owner);
-
-// The same with this part of the heads.
-std::vector<Attend> of_heads(std::vector<Attend> attends, HeadPart heads);
+std::vector<BlockTask> tasks_between(const PlanRequest& request, int rank, int owner);
 
 // All samples have a plain causal or full mask.
 bool is_dense(const PlanRequest& request);

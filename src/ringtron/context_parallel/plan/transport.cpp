@@ -30,27 +30,6 @@ struct RowBytes {
   }
 };
 
-TransportBytes head_exchange_bytes(const TransportPlan& plan, const SequenceLayout& layout, const AttentionShape& shape,
-                                   int rank) {
-  const std::vector<HeadShare> shares = share_heads(shape.heads, shape.groups, plan.head_ranks);
-  const RowBytes row{shape};
-  const int head_rank = rank % plan.head_ranks, first = rank - head_rank;
-  const HeadShare& mine = shares[static_cast<std::size_t>(head_rank)];
-  const std::int64_t gradient_bytes = heads_are_replicated(shares) ? shape.sum_bytes : shape.element_bytes;
-  const std::int64_t my_rows = layout.local_length(rank);
-  TransportBytes bytes;
-  for (int j = 0; j < plan.head_ranks; ++j) {
-    if (j == head_rank) continue;
-    const HeadShare& theirs = shares[static_cast<std::size_t>(j)];
-    const std::int64_t their_rows = layout.local_length(first + j);
-    bytes.forward += my_rows * (row.q(theirs.q.length()) + row.kv(theirs.kv.length(), shape.element_bytes));
-    bytes.forward += their_rows * row.out(mine.q.length());
-    bytes.backward += my_rows * row.out(theirs.q.length());
-    bytes.backward += their_rows * (row.q(mine.q.length()) + row.kv(mine.kv.length(), gradient_bytes));
-  }
-  return bytes;
-}
-
 }  // namespace
 
 std::string_view to_text(CpTransport transport) {
@@ -107,12 +86,6 @@ TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, con
   return {transport, ranks, head_ranks, std::move(inner), keeps, std::move(plan.forward), std::move(plan.backward)};
 }
 
-int head_parts(const TransportPlan& plan, std::int64_t samples, int most) {
-  constexpr std::int64_t kTokensWorthMore = 8192;
-  const bool heads_alone = plan.head_ranks > 1 && plan.head_ranks == plan.ranks;
-  return heads_alone && plan.inner.sequence_length() * samples >= kTokensWorthMore ? std::max(1, most) : 1;
-}
-
 std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanRequest& request) {
   std::string text = fmt::format("{} {}", to_text(transport), hierarchical_a);
   for (int rank = 0; rank < request.layout.ranks(); ++rank) {
@@ -131,40 +104,25 @@ std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanReq
   return hash64(text);
 }
 
-TransportBytes bytes_of(const TransportPlan& plan, const SequenceLayout& layout, const AttentionShape& shape, int rank) {
-  TransportBytes bytes = head_exchange_bytes(plan, layout, shape, rank);
-  const std::vector<HeadShare> shares = share_heads(shape.heads, shape.groups, plan.head_ranks);
-  const std::int64_t heads = shares[static_cast<std::size_t>(rank % plan.head_ranks)].kv.length();
-  const RowBytes row{shape};
-  const RowsSent forward = rows_sent(plan.forward), backward = rows_sent(plan.backward);
-  bytes.forward += forward.key_value * row.kv(heads, shape.element_bytes);
-  bytes.backward += backward.key_value * row.kv(heads, shape.element_bytes);
-  bytes.backward += backward.gradient * row.kv(heads, shape.gradient_bytes);
-  bytes.backward += backward.gradient_sum * row.kv(heads, shape.sum_bytes);
-  return bytes;
-}
-
 TransportBytes closed_form_bytes(CpTransport transport, int ranks, int head_ranks, std::int64_t sequence_length,
                                  const AttentionShape& shape) {
   const RowBytes row{shape};
   const std::int64_t local = sequence_length / ranks;
   const std::int64_t q = local * row.q(shape.heads), out = local * row.out(shape.heads);
   const std::int64_t kv = local * row.kv(shape.groups, shape.element_bytes);
-  const std::int64_t gradient = local * row.kv(shape.groups, shape.gradient_bytes);
   const std::int64_t sum = local * row.kv(shape.groups, shape.sum_bytes);
   const std::int64_t others = transport == CpTransport::hierarchical ? ranks / head_ranks - 1 : ranks - 1;
   const std::int64_t a = transport == CpTransport::a2a ? ranks : head_ranks;
   const std::int64_t heads_part = (a - 1) * (q + out + kv) / a;
-  const std::int64_t round = others > 0 ? gradient + (others - 1) * sum : 0;  // one block's gradients on their way
   switch (transport) {
     case CpTransport::p2p:
-      return {others * kv, others * kv + round};
+      return {others * kv, others * (kv + sum)};
     case CpTransport::all_gather:
-      return {others * kv, others * (kv + gradient)};
+      return {others * kv, others * (kv + sum)};
     case CpTransport::a2a:
       return {heads_part, heads_part};
     case CpTransport::hierarchical:
-      return {heads_part + others * kv, heads_part + others * kv + round};
+      return {heads_part + others * kv, heads_part + others * (kv + sum)};
   }
   return {};
 }

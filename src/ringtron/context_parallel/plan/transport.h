@@ -45,12 +45,6 @@ struct TransportPlan {
 
 TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, const PlanRequest& request, int rank);
 
-// Parts of the heads whose all-to-alls hide behind each other's attention, at most `most`: where there are steps of nothing
-// but heads (a2a), and sequences so long that the launches of another part do not cost more. On two H200, 2 parts were as
-// fast as 1 or 4 or faster from 8K tokens on, all samples together; at 1K the launches took as long as all the rest.
-inline constexpr int kHeadPartsOnGpu = 2;
-int head_parts(const TransportPlan& plan, std::int64_t samples, int most);
-
 // A number that is the same on two ranks only if they plan the same: transport, sizes, layout and masks.
 std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanRequest& request);
 
@@ -61,10 +55,6 @@ struct TransportBytes {
   bool operator==(const TransportBytes&) const = default;
 };
 
-// Of a longer sequence probabilities and their gradients fall under fp16's least normal number, so that blocks in bf16 have
-// the smaller error: docs/decisions/2026-11-fp16-blocks.md.
-inline constexpr std::int64_t kLongestInHalf = 65536;
-
 // Shapes of one attention layer on one tensor-parallel rank.
 struct AttentionShape {
   std::int64_t samples = 1;        // b
@@ -73,20 +63,14 @@ struct AttentionShape {
   std::int64_t key_size = 1;       // d of q and k
   std::int64_t value_size = 1;     // d of v and out
   std::int64_t element_bytes = 2;  // of the model's type
-  std::int64_t gradient_bytes = 4;  // of Payload::key_value_gradient; its scale, 4 bytes a message, is not counted
-  std::int64_t sum_bytes = 4;       // of the accumulate type
+  std::int64_t sum_bytes = 4;      // of the accumulate type
 };
 
-// What plan_runner and head_exchange send, added up from the plan.
-TransportBytes bytes_of(const TransportPlan& plan, const SequenceLayout& layout, const AttentionShape& shape, int rank);
-
-// The same by the closed forms of a dense mask and equal shards, independent of any plan (facts 2.11):
-//   p2p         (n-1) KV                            (n-1) KV + dKV + (n-2) sum
-//   all_gather  (n-1) KV                            (n-1) (KV + dKV)
-//   a2a         (n-1)/n (2Q + KV)                   (n-1)/n (2Q + KV)
-//   a2a+p2p     (A-1)/A (2Q + KV) + (P-1) KV        (A-1)/A (2Q + KV) + (P-1) KV + dKV + (P-2) sum
-// with Q = (s/n) b n d, KV = (s/n) b g (d_k + d_v), dKV and sum the same with gradient_bytes and sum_bytes. Heads must
-// divide by A.
+// What a layer sends by the closed forms of a dense mask and equal shards, independent of any plan:
+//   p2p, all_gather  (n-1) KV                      (n-1) (KV + dKV)
+//   a2a              (n-1)/n (2Q + KV)             (n-1)/n (2Q + KV)
+//   a2a+p2p          (A-1)/A (2Q + KV) + (P-1) KV  (A-1)/A (2Q + KV) + (P-1) (KV + dKV)
+// with Q = (s/n) b n d, KV = (s/n) b g (d_k + d_v), dKV the same with sum_bytes. Heads must divide by A.
 TransportBytes closed_form_bytes(CpTransport transport, int ranks, int head_ranks, std::int64_t sequence_length,
                                  const AttentionShape& shape);
 

@@ -1,4 +1,4 @@
-// Attention dropout on the GPU: the words of context_parallel/attention_dropout.cpp, eight neighbouring columns a thread. Columns of one
+// Attention dropout on the GPU: the words of context_parallel/block/attention_dropout.cpp, eight neighbouring columns a thread. Columns of one
 // range that starts at a multiple of eight share one Philox block; others make at most eight.
 #include <cuda_runtime.h>
 

@@ -1,4 +1,4 @@
-// Which attention probabilities are dropped, for host and device. The definition is in context_parallel/attention_dropout.h.
+// Which attention probabilities are dropped, for host and device. The definition is in context_parallel/block/attention_dropout.h.
 #pragma once
 
 #include <cstdint>

@@ -17,7 +17,7 @@
 
 namespace ringtron {
 
-// Probability (sample, head, query, key) is dropped, or divided by 1 - p, by the bits that context_parallel/attention_dropout.h
+// Probability (sample, head, query, key) is dropped, or divided by 1 - p, by the bits that context_parallel/block/attention_dropout.h
 // defines. Tensors are int64 on the device of q.
 struct FusedDropout {
   double p = 0.0;

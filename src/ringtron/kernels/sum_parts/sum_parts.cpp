@@ -29,13 +29,12 @@ Overlap overlap_of(const at::Tensor& sum, std::int64_t first_row, const RowPart&
 void sum_composed(at::Tensor& sum, std::int64_t first_row, std::span<const RowPart> parts) {
   const at::ScalarType wide = sum.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   // A sum that is its own first part goes on from what it holds.
-  const bool in_place = !parts.empty() && parts[0].x.is_same(sum) && sum.scalar_type() == wide && !parts[0].scale.defined();
+  const bool in_place = !parts.empty() && parts[0].x.is_same(sum) && sum.scalar_type() == wide;
   at::Tensor total = in_place ? sum : at::zeros(sum.sizes(), sum.options().dtype(wide));
   for (const RowPart& part : parts.subspan(in_place ? 1 : 0)) {
     const Overlap rows = overlap_of(sum, first_row, part);
     if (rows.begin == rows.end) continue;
-    at::Tensor x = part.x.narrow(0, first_row + rows.begin - part.first_row, rows.end - rows.begin);
-    if (part.scale.defined()) x = x.to(wide) * part.scale.to(wide);
+    const at::Tensor x = part.x.narrow(0, first_row + rows.begin - part.first_row, rows.end - rows.begin);
     total.narrow(0, rows.begin, rows.end - rows.begin).add_(x);
   }
   if (!in_place) sum.copy_(total);
@@ -53,7 +52,6 @@ bool summed_by_kernel(at::Tensor& sum, std::int64_t first_row, std::span<const R
     if (!element_of(part.x) || !aligned(part.x)) return false;
     const Overlap rows = overlap_of(sum, first_row, part);
     params.parts[params.count++] = {part.x.const_data_ptr(),
-                                    part.scale.defined() ? part.scale.const_data_ptr<float>() : nullptr,
                                     *element_of(part.x),
                                     rows.begin * row,
                                     rows.end * row,

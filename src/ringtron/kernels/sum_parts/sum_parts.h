@@ -11,7 +11,6 @@ namespace ringtron {
 struct RowPart {
   at::Tensor x;                // [rows, ...], contiguous
   std::int64_t first_row = 0;  // which row of the whole is its row 0
-  at::Tensor scale = {};       // fp32, one element on the device of x: a factor of x; undefined: none
 };
 
 inline constexpr std::size_t kMostSummed = 4;  // parts of one call

@@ -18,10 +18,9 @@ __global__ void __launch_bounds__(kThreads) sum_kernel(SumPartsParams p) {
     if (part >= p.count) break;
     const SummedPart& from = p.parts[part];
     if (i < from.begin || i >= from.end) continue;
-    const float scale = from.scale == nullptr ? 1.0f : *from.scale;
     const Vector8 x = load8(from.x, from.offset + i - from.begin, from.type);
 #pragma unroll
-    for (int j = 0; j < 8; ++j) sum.v[j] = fmaf(x.v[j], scale, sum.v[j]);
+    for (int j = 0; j < 8; ++j) sum.v[j] += x.v[j];
   }
   store8(p.sum, i, p.type, sum);
 }

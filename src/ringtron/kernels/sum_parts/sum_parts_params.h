@@ -9,7 +9,6 @@ namespace ringtron {
 
 struct SummedPart {
   const void* x;
-  const float* scale;        // null: 1
   Element type;
   std::int64_t begin, end;  // elements of `sum` that it adds to; see offset
   std::int64_t offset;      // element of x that belongs to element `begin` of `sum`

@@ -13,7 +13,8 @@
 #include "ringtron/base/text.h"
 #include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/context_parallel/plan/transport.h"
-#include "ringtron/context_parallel/plan/transport_choice.h"
+#include "ringtron/context_parallel/schedule/lower.h"
+#include "ringtron/context_parallel/schedule/transport_choice.h"
 #include "ringtron/models/activation_bytes.h"
 #include "ringtron/models/attention_shape.h"
 #include "ringtron/models/layer_pieces.h"
@@ -91,7 +92,7 @@ class ContextTraffic {
       : config_(config),
         masks_{sample_mask(config)},
         layout_(sample_layout(config)),
-        shape_(attention_shape(config, on_gpu(config))) {}
+        shape_(attention_shape(config)) {}
 
   Lines describe(std::int64_t micro_batches) {
     if (layout_.ranks() == 1) return {"context parallelism: one rank, nothing is sent"};
@@ -106,9 +107,6 @@ class ContextTraffic {
           sent_line(fmt::format("context, {}, each of layers {}", to_text(transport), layers_text(layers)),
                     most.forward, most.backward));
       lines.push_back("  " + closed_form_text(transport, most));
-    }
-    if (shape_.gradient_bytes < shape_.sum_bytes) {
-      lines.push_back("  as on GPUs, where gradients of one rank travel in fp16; on CPUs (--distributed-backend gloo) in fp32");
     }
     lines.push_back(sent_line(fmt::format("context, per step of {} micro-batches", micro_batches),
                               step.forward, step.backward));
@@ -161,7 +159,7 @@ class ContextTraffic {
     for (int i = 0; i < planned; ++i) {
       const int rank = static_cast<int>(std::int64_t{i} * ranks / planned);
       const TransportPlan plan = make_transport_plan(transport, hierarchical_a(config_), {layout_, masks_}, rank);
-      const TransportBytes bytes = bytes_of(plan, layout_, shape_, rank);
+      const TransportBytes bytes = bytes_of(lower(plan, layout_, {shape_.heads, shape_.groups}), layout_, rank, shape_);
       if (bytes.forward + bytes.backward > most.forward + most.backward) most = bytes;
     }
     return most;
@@ -274,7 +272,7 @@ std::string describe_balance(const Config& config) {
   for (const std::string& word : words) {
     if (word == "auto") {
       check_heads(config);
-      transports.push_back(choice_of_auto(config, {layout, masks}, attention_shape(config, on_gpu(config))).transport);
+      transports.push_back(choice_of_auto(config, {layout, masks}, attention_shape(config)).transport);
     } else {
       transports.push_back(transport_of(word));
     }

@@ -159,7 +159,7 @@ std::int64_t LayerBench::count_bytes() {
   return attention_->proof().layer(layer_.call.layer).done.bytes;
 }
 
-std::vector<double> time_transfers(Communicator& group, const std::vector<Transfer>& transfers,
+std::vector<double> time_transfers(Communicator& group, const std::vector<SizedExchange>& transfers,
                                    at::Device device, const Repeats& repeats) {
   struct Buffers {
     std::vector<Send> sends;
@@ -167,7 +167,7 @@ std::vector<double> time_transfers(Communicator& group, const std::vector<Transf
   };
   const auto bytes = at::TensorOptions(device).dtype(at::kByte);
   std::vector<Buffers> exchanges;
-  for (const Transfer& transfer : transfers) {
+  for (const SizedExchange& transfer : transfers) {
     Buffers& buffers = exchanges.emplace_back();
     for (const SizedMessage& m : transfer.sends)
       buffers.sends.push_back({m.peer, at::zeros({m.bytes}, bytes)});

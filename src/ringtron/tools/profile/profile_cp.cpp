@@ -17,15 +17,16 @@
 #include "ringtron/base/text.h"
 #include "ringtron/comm/local_communicator.h"
 #include "ringtron/context_parallel/plan/balanced_layout.h"
+#include "ringtron/context_parallel/schedule/lower.h"
 #include "ringtron/context_parallel/transport_measure.h"
 #include "ringtron/models/attention_shape.h"
 #include "ringtron/modules/attention_config.h"
+#include "ringtron/tools/faults/silent_communicator.h"
 #include "ringtron/tools/profile/chrome_trace.h"
 #include "ringtron/tools/profile/layer_bench.h"
 #include "ringtron/tools/profile/profile_options.h"
 #include "ringtron/tools/profile/profile_report.h"
 #include "ringtron/tools/profile/trace_recorder.h"
-#include "ringtron/tools/profile/transfer_list.h"
 #include "ringtron/tools/progress_line.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
@@ -61,7 +62,7 @@ LayerSetup layer_of(const Job& job, const BatchShape& batch) {
   LayerSetup layer;
   layer.type = job.compute_type();
   layer.device = job.device();
-  layer.shape = attention_shape(config, layer.device.is_cuda());
+  layer.shape = attention_shape(config);
   layer.call.scale = 1.0 / std::sqrt(static_cast<double>(m.kv_channels));
   layer.call.window = attention_window(m);
   layer.call.shape = batch.sequence;
@@ -177,7 +178,7 @@ class Profiler {
     for (const CpTransport transport : transports_) {
       progress_.at(fmt::format("trace of {}", ringtron::to_text(transport)));
       const LayerSetup layer = layer_with(transport);
-      TraceRecorder recorder(layer.device, plan_of(transport));
+      TraceRecorder recorder(layer.device, schedules_of(transport));
       CpAttentionOptions options = attention_;
       options.observer = &recorder;
       LayerBench bench(group_, layer, options);
@@ -212,9 +213,9 @@ class Profiler {
     return layer;
   }
 
-  TransportPlan plan_of(CpTransport transport) const {
-    return make_transport_plan(transport, attention_.hierarchical_a, {layer_.layout(), masks_},
-                               group_.rank());
+  SchedulesOfRank schedules_of(CpTransport transport) const {
+    return lower(make_transport_plan(transport, attention_.hierarchical_a, {layer_.layout(), masks_}, group_.rank()), layer_.layout(),
+                 {layer_.shape.heads, layer_.shape.groups});
   }
 
   // 10^12 operations a second for cells done forward and backward.
@@ -252,10 +253,10 @@ class Profiler {
 
   TransportProfile profile_transport(CpTransport transport) {
     const LayerSetup layer = layer_with(transport);
-    const TransportPlan plan = plan_of(transport);
+    const SchedulesOfRank schedules = schedules_of(transport);
     const std::string name(ringtron::to_text(transport));
     progress_.at(name + ", bytes");
-    const TransportBytes bytes = bytes_of(plan, layer.layout(), layer.shape, group_.rank());
+    const TransportBytes bytes = bytes_of(schedules, layer.layout(), group_.rank(), layer.shape);
     TransportProfile profile;
     profile.transport = name;
     profile.layers = layers_of(job_.config(), name);
@@ -268,11 +269,12 @@ class Profiler {
     }
     {
       CpAttentionOptions silent = attention_;
-      silent.fault = CpFault::skip_exchange;  // the same work on this rank's own rows
+      silent.decorate = [](Communicator& group) { return std::make_unique<SilentCommunicator>(group); };
       const Repeats repeats = repeats_of(name + ", without its messages");
       profile.local_seconds = percentiles(LayerBench(group_, layer, silent).time_steps(repeats)).p50;
     }
-    const auto transfers = transfers_of(plan, layer.layout(), layer.shape, group_.rank());
+    std::vector<SizedExchange> transfers = exchanges_of(schedules.forward, layer.layout(), group_.rank(), layer.shape);
+    for (SizedExchange& exchange : exchanges_of(schedules.backward, layer.layout(), group_.rank(), layer.shape)) transfers.push_back(std::move(exchange));
     const Repeats repeats = repeats_of(name + ", its messages alone");
     profile.transfer_seconds = percentiles(time_transfers(group_, transfers, layer.device, repeats)).p50;
     return profile;

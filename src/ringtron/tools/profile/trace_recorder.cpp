@@ -7,19 +7,18 @@
 namespace ringtron {
 namespace {
 
-std::vector<bool> communicating_steps(const ExchangePlan& plan) {
-  std::vector<bool> communicates;
-  for (const Step& step : plan.steps) communicates.push_back(step.communicates);
-  return communicates;
+std::vector<int> communicating_steps(const Schedule& schedule) {
+  std::vector<int> steps;
+  for (const Operation& operation : schedule.operations) {
+    if (std::holds_alternative<Exchange>(operation.what)) steps.push_back(operation.step);
+  }
+  return steps;
 }
 
 }  // namespace
 
-TraceRecorder::TraceRecorder(at::Device device, const TransportPlan& plan)
-    : clock_(device),
-      exchanges_heads_(plan.head_ranks > 1),
-      forward_(communicating_steps(plan.forward)),
-      backward_(communicating_steps(plan.backward)) {}
+TraceRecorder::TraceRecorder(at::Device device, const SchedulesOfRank& schedules)
+    : clock_(device), forward_(communicating_steps(schedules.forward)), backward_(communicating_steps(schedules.backward)) {}
 
 std::size_t TraceRecorder::mark() {
   clock_.mark();
@@ -27,9 +26,8 @@ std::size_t TraceRecorder::mark() {
 }
 
 bool TraceRecorder::communicates(int step) const {
-  if (step < 0) return exchanges_heads_;  // outside the plan: the exchange of heads around it
-  const std::vector<bool>& steps = in_backward_ ? backward_ : forward_;
-  return static_cast<std::size_t>(step) < steps.size() && steps[static_cast<std::size_t>(step)];
+  const std::vector<int>& steps = in_backward_ ? backward_ : forward_;
+  return std::ranges::find(steps, step) != steps.end();
 }
 
 void TraceRecorder::begin(std::string_view what, int step) {
@@ -48,12 +46,14 @@ void TraceRecorder::end() {
   done_.push_back(std::move(interval));
 }
 
-// Messages travel from the end of "start messages", or of "to heads" and "to sequence", which pack rows and
-// then start them, to the end of "wait" of the same step. Several exchanges of heads are waited for in the
-// order of their starts.
+// Messages travel from the end of "start messages" to the end of "wait" of the same step. An exchange of heads is complete when
+// it returns: it is its own message.
 void TraceRecorder::note_messages(const Interval& interval) {
+  if (interval.name == "to heads" || interval.name == "to sequence") {
+    done_.push_back({"exchange", in_backward_, interval.step, 1, interval.begin, interval.end});
+  }
   if (!communicates(interval.step)) return;
-  if (interval.name == "start messages" || interval.name == "to heads" || interval.name == "to sequence") {
+  if (interval.name == "start messages") {
     under_way_.push_back({"exchange", in_backward_, interval.step, 1, interval.end, interval.end});
   } else if (interval.name == "wait") {
     const auto first = std::find_if(under_way_.begin(), under_way_.end(),

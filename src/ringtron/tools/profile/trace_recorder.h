@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ringtron/context_parallel/context_parallel.h"
+#include "ringtron/context_parallel/schedule/schedule.h"
 #include "ringtron/tools/profile/chrome_trace.h"
 #include "ringtron/tools/profile/device_clock.h"
 #include "ringtron/tools/profile/layer_bench.h"
@@ -16,9 +17,8 @@ namespace ringtron {
 // those of the device, so on a GPU an event begins when the work before it is done, not when it is queued.
 class TraceRecorder final : public RunObserver, public LayerBench::Passes {
  public:
-  // Steps of `plan` that communicate, and exchanges of heads around it, get an event from the start of their
-  // messages to the end of the wait for them.
-  TraceRecorder(at::Device device, const TransportPlan& plan);
+  // Exchanges get an event from the start of their messages to the end of the wait for them.
+  TraceRecorder(at::Device device, const SchedulesOfRank& schedules);
 
   void begin(std::string_view what, int step) override;
   void end() override;
@@ -43,8 +43,7 @@ class TraceRecorder final : public RunObserver, public LayerBench::Passes {
   bool communicates(int step) const;
 
   DeviceClock clock_;
-  bool exchanges_heads_;
-  std::vector<bool> forward_, backward_;  // whether a step of the plan communicates
+  std::vector<int> forward_, backward_;  // steps with an exchange
   std::size_t marks_ = 0;
   bool recording_ = false, in_backward_ = false;
   std::vector<Interval> open_, done_;

@@ -16,7 +16,6 @@ namespace ringtron {
 namespace {
 
 constexpr double kInfinite = std::numeric_limits<double>::infinity();
-constexpr int kHeadGroups = 2;           // a CPU's own choice would leave out the path of several parts
 constexpr double kRoundingOnly = 1e-12;  // of the largest gradient of the model
 
 Seen over_ranks(const at::Tensor& own, Communicator& world) {
@@ -97,10 +96,9 @@ void note_first(TraceDifference& out, const TracedStep& expected, const std::vec
 TrainingTrace trace_training(const Job& job, CpFault fault,
                              const std::function<void(int step)>& before_step) {
   demand_memory(job);
-  CpAttentionOptions attention;
-  attention.fault = fault;
-  attention.head_groups = kHeadGroups;
-  Assembly assembly(job, attention);
+  Assembly assembly(job, [fault](Communicator& group, SequenceLayout layout, const CpAttentionOptions& options) {
+    return make_faulty_attention(group, std::move(layout), options, fault);
+  });
   const TrainingData data(job, assembly.transports());
   const auto loader = data.loader(Split::train, 0);
   TrainingTrace out;

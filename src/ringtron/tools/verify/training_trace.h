@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "ringtron/context_parallel/context_parallel.h"
+#include "ringtron/tools/faults/faulty_attention.h"
 #include "ringtron/train/job.h"
 
 namespace ringtron {
@@ -27,7 +27,7 @@ struct TracedStep {
 using TrainingTrace = std::vector<TracedStep>;
 
 // Trains `job.config()` from its initial weights for --train-iters steps. --padded-vocab-size is given.
-// Heads are exchanged in two parts where they divide, as on GPUs. `before_step` is called with 1, 2, ... .
+// `before_step` is called with 1, 2, ... .
 // Ends early, on all ranks, when loss or gradients are no longer finite. Collective; the trace is the same on
 // all ranks.
 TrainingTrace trace_training(const Job& job, CpFault fault, const std::function<void(int step)>& before_step);

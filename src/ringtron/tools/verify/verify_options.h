@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "ringtron/config/notice.h"
-#include "ringtron/context_parallel/context_parallel.h"
+#include "ringtron/tools/faults/faulty_attention.h"
 #include "ringtron/launch/launch_environment.h"
 #include "ringtron/tools/verify/shrink_config.h"
 

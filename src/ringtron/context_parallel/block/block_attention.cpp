@@ -1,0 +1,20 @@
+#include "ringtron/context_parallel/block/block_attention.h"
+
+namespace ringtron {
+
+at::ScalarType accumulate_type(at::ScalarType type) {
+  return type == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+std::unique_ptr<BlockAttention> make_block_attention(c10::DeviceType device, at::ScalarType type, bool dropout,
+                                                     bool deterministic) {
+  const bool fused = type == at::kDouble || type == at::kFloat || type == at::kBFloat16;
+  if (device == c10::DeviceType::CPU && fused && !dropout) return make_flash_cpu_block_attention();
+  if (device == c10::DeviceType::CUDA && (type == at::kBFloat16 || type == at::kHalf) && !dropout) {
+    return make_cudnn_block_attention(deterministic);
+  }
+  if (device == c10::DeviceType::CUDA && (type == at::kBFloat16 || type == at::kHalf)) return make_fused_cuda_block_attention();
+  return make_composed_block_attention();
+}
+
+}  // namespace ringtron

@@ -1,0 +1,218 @@
+#include "ringtron/context_parallel/schedule/schedule_check.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "ringtron/base/check.h"
+#include "ringtron/context_parallel/schedule/fault_list.h"
+#include "ringtron/context_parallel/schedule/schedule_player.h"
+#include "ringtron/context_parallel/schedule/varlen_batches.h"
+
+namespace ringtron {
+namespace {
+
+// Whether the schedules are of the layout of the request, so that playing them makes sense.
+bool schedules_agree(std::span<const SchedulesOfRank> ranks, const SequenceLayout& layout, FaultList& faults) {
+  if (static_cast<int>(ranks.size()) != layout.ranks()) {
+    faults.add("expected {} schedules, got {}", layout.ranks(), ranks.size());
+    return false;
+  }
+  const std::size_t members = ranks.front().forward.heads.size();
+  if (members == 0 || ranks.size() % members != 0) {
+    faults.add("{} ranks that share heads do not divide {} ranks", members, layout.ranks());
+    return false;
+  }
+  const SequenceLayout inner = layout.merged(static_cast<int>(members));
+  bool agree = true;
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    for (const Schedule* schedule : {&ranks[rank].forward, &ranks[rank].backward}) {
+      const bool forward = schedule == &ranks[rank].forward;
+      const bool fits = schedule->pass == (forward ? Pass::forward : Pass::backward) && schedule->layout == inner &&
+                        schedule->rank == static_cast<int>(rank / members) && schedule->heads == ranks.front().forward.heads &&
+                        schedule->given >= 0 && schedule->given < static_cast<int>(schedule->buffers.size());
+      if (!fits) faults.add("rank {}: pass, rank, layout, heads or given buffer differ from rank 0 or from the request", rank);
+      agree = agree && fits;
+    }
+  }
+  return agree;
+}
+
+bool hold_the_same(const Buffer& a, const Buffer& b) {
+  const auto rows = [](Buffer buffer) {
+    std::erase_if(buffer.rows, [](const PositionRange& range) { return range.empty(); });
+    return buffer.rows;
+  };
+  return a.content == b.content && a.owner == b.owner && rows(a) == rows(b);
+}
+
+void check_saved(std::span<const SchedulesOfRank> ranks, FaultList& faults) {
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    const auto& [forward, backward] = ranks[rank];
+    const Buffer& given = backward.buffer(backward.given);
+    const bool exists = forward.saved >= 0 && forward.saved < static_cast<int>(forward.buffers.size());
+    if (exists && hold_the_same(forward.buffer(forward.saved), given)) continue;
+    faults.add("rank {}: the backward begins with keys and values of rank {} that the forward does not save", rank, given.owner);
+  }
+}
+
+// Whether what a rank does is what another does, whose peers' numbers are larger by `shift`.
+bool same(const Exchange& a, Exchange b, int shift) {
+  for (Transfer& transfer : b.sends) transfer.peer -= shift;
+  for (Transfer& transfer : b.receives) transfer.peer -= shift;
+  return a == b;
+}
+bool same(const Launch& a, Launch b, int) {
+  const bool same_tiles = a.batch && b.batch && a.batch->causal == b.batch->causal && a.batch->tiles == b.batch->tiles;
+  if (same_tiles) b.batch = a.batch;
+  return a == b;
+}
+template <class What>
+bool same(const What& a, const What& b, int) {
+  return a == b;
+}
+bool same(const Schedule& a, const Schedule& b, int shift) {
+  if (a.buffers != b.buffers || a.given != b.given || a.saved != b.saved || a.result != b.result || a.peak != b.peak) return false;
+  return std::ranges::equal(a.operations, b.operations, [&](const Operation& x, const Operation& y) {
+    const auto same_kind = [&](const auto& what) {
+      const auto* other = std::get_if<std::decay_t<decltype(what)>>(&y.what);
+      return other != nullptr && same(what, *other, shift);
+    };
+    return x.step == y.step && std::visit(same_kind, x.what);
+  });
+}
+
+// Whether the ranks that hold the member's share of the heads do what those of the first share do, so that one proof is of both.
+bool same_as_first_share(std::span<const SchedulesOfRank> ranks, std::size_t member, std::size_t members) {
+  const int shift = static_cast<int>(member);
+  for (std::size_t rank = 0; rank < ranks.size(); rank += members) {
+    const SchedulesOfRank &first = ranks[rank], &other = ranks[rank + member];
+    if (!same(first.forward, other.forward, shift) || !same(first.backward, other.backward, shift)) return false;
+  }
+  return true;
+}
+
+bool has_closed_form(const PlanRequest& request, int head_ranks, std::int64_t heads, std::int64_t groups) {
+  bool has = heads % head_ranks == 0 && groups % head_ranks == 0;
+  has = has && request.masks.size() == 1 && request.masks.front().dense();
+  for (int rank = 0; rank < request.layout.ranks(); ++rank) {
+    has = has && request.layout.local_length(rank) == request.layout.local_length(0);
+  }
+  return has;
+}
+
+void check_bytes(std::span<const SchedulesOfRank> ranks, const PlanRequest& request, CpTransport transport, std::int64_t heads,
+                 std::int64_t groups, std::vector<std::string>& faults) {
+  // Sizes without common factors, so that no mistake hides.
+  const AttentionShape shape{3, heads, groups, 5, 7, 2, 4};
+  const int members = static_cast<int>(ranks.front().forward.heads.size());
+  const TransportBytes expected =
+      closed_form_bytes(transport, request.layout.ranks(), members, request.layout.sequence_length(), shape);
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    const TransportBytes got = bytes_of(ranks[rank], request.layout, static_cast<int>(rank), shape);
+    if (got == expected) continue;
+    faults.push_back(fmt::format("bytes of rank {}: expected {} forward and {} backward, got {} and {}", rank, expected.forward,
+                                 expected.backward, got.forward, got.backward));
+  }
+}
+
+void check_memory(std::span<const SchedulesOfRank> ranks, std::vector<std::string>& faults) {
+  const SequenceLayout& layout = ranks.front().forward.layout;
+  std::int64_t block = 0;
+  for (int rank = 0; rank < layout.ranks(); ++rank) block = std::max(block, layout.local_length(rank));
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    for (const Schedule* schedule : {&ranks[rank].forward, &ranks[rank].backward}) {
+      const PeakRows& peak = schedule->peak;
+      if (peak.key_value <= 2 * block && peak.gradient <= 4 * block) continue;
+      faults.push_back(fmt::format("memory of rank {}: expected at most two blocks of {} rows of other ranks and four of gradients at once, "
+                                   "got {} and {} rows",
+                                   rank, block, peak.key_value, peak.gradient));
+    }
+  }
+}
+
+std::vector<TransportPlan> make_plans(const PlanRequest& request, CpTransport transport, int hierarchical_a) {
+  std::vector<TransportPlan> plans;
+  for (int rank = 0; rank < request.layout.ranks(); ++rank) plans.push_back(make_transport_plan(transport, hierarchical_a, request, rank));
+  return plans;
+}
+
+std::vector<SchedulesOfRank> lowered(const std::vector<TransportPlan>& plans, const SequenceLayout& whole, const LoweringFacts& facts) {
+  std::vector<SchedulesOfRank> ranks;
+  for (const TransportPlan& plan : plans) ranks.push_back(lower(plan, whole, facts));
+  return ranks;
+}
+
+}  // namespace
+
+std::vector<SchedulesOfRank> make_schedules(const PlanRequest& request, CpTransport transport, int hierarchical_a,
+                                            const LoweringFacts& facts) {
+  return lowered(make_plans(request, transport, hierarchical_a), request.layout, facts);
+}
+
+std::vector<std::string> check_schedules(std::span<const SchedulesOfRank> ranks, const PlanRequest& request) {
+  RT_CHECK(!request.masks.empty(), "schedules without a mask");
+  FaultList faults;
+  if (!schedules_agree(ranks, request.layout, faults)) return faults.take();
+  check_saved(ranks, faults);
+  const std::size_t members = ranks.front().forward.heads.size();
+  for (std::size_t member = 0; member < members; ++member) {
+    if (member > 0 && same_as_first_share(ranks, member, members)) continue;
+    std::vector<const Schedule*> forward, backward;
+    for (std::size_t rank = member; rank < ranks.size(); rank += members) {
+      forward.push_back(&ranks[rank].forward);
+      backward.push_back(&ranks[rank].backward);
+    }
+    for (auto& pass : {forward, backward}) {
+      SchedulePlayer(pass, request.masks, static_cast<int>(members), static_cast<int>(member), faults).play();
+    }
+  }
+  return faults.take();
+}
+
+std::vector<std::string> check_transport(const PlanRequest& request, CpTransport transport, int hierarchical_a, std::int64_t heads,
+                                         std::int64_t groups) {
+  std::vector<std::string> faults;
+  const auto keep = [&](std::vector<std::string> more) { faults.insert(faults.end(), more.begin(), more.end()); };
+  const std::vector<TransportPlan> plans = make_plans(request, transport, hierarchical_a);
+  for (const bool varlen : {false, true}) {
+    const std::vector<SchedulesOfRank> ranks = lowered(plans, request.layout, {heads, groups, varlen, varlen});
+    keep(check_schedules(ranks, request));
+    if (transport != CpTransport::all_gather) check_memory(ranks, faults);
+    const std::vector<HeadShare>& shares = ranks.front().forward.heads;
+    keep(check_head_shares(shares, heads, groups));
+    if (has_closed_form(request, static_cast<int>(shares.size()), heads, groups)) check_bytes(ranks, request, transport, heads, groups, faults);
+  }
+  return faults;
+}
+
+std::vector<std::string> check_head_shares(const std::vector<HeadShare>& shares, std::int64_t heads,
+                                           std::int64_t groups) {
+  FaultList faults;
+  std::vector<int> count(static_cast<std::size_t>(heads), 0);
+  for (std::size_t rank = 0; rank < shares.size(); ++rank) {
+    const HeadShare& share = shares[rank];
+    const bool exists =
+        share.q.begin >= 0 && share.q.end <= heads && share.kv.begin >= 0 && share.kv.end <= groups;
+    if (!exists) {
+      faults.add(
+          "head share {}: expected query heads below {} and key/value heads below {}, got [{}-{}) and "
+          "[{}-{})",
+          rank, heads, groups, share.q.begin, share.q.end, share.kv.begin, share.kv.end);
+      continue;
+    }
+    for (std::int64_t q = share.q.begin; q < share.q.end; ++q) {
+      ++count[static_cast<std::size_t>(q)];
+      const std::int64_t kv = q / (heads / groups);
+      if (kv < share.kv.begin || kv >= share.kv.end) {
+        faults.add("head share {}: query head {} uses key/value head {}, which is not in [{}-{})", rank, q,
+                   kv, share.kv.begin, share.kv.end);
+      }
+    }
+  }
+  for (std::size_t q = 0; q < count.size(); ++q) {
+    if (count[q] != 1) faults.add("query head {} is in {} head shares", q, count[q]);
+  }
+  return faults.take();
+}
+
+}  // namespace ringtron

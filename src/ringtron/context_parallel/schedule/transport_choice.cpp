@@ -1,0 +1,309 @@
+#include "ringtron/context_parallel/schedule/transport_choice.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <span>
+
+#include "ringtron/base/text.h"
+#include "ringtron/context_parallel/schedule/lower.h"
+
+namespace ringtron {
+namespace {
+
+// Beyond this many ranks a sample of them is priced: plans of one layout are alike.
+constexpr int kRanksPriced = 8;
+// Predictions nearer than this are equal: the model is not better.
+constexpr double kTie = 0.02;
+// Of transports that are equally fast, the one that holds least first.
+constexpr CpTransport kLeastMemoryFirst[] = {CpTransport::p2p, CpTransport::a2a, CpTransport::hierarchical,
+                                             CpTransport::all_gather};
+
+// One step of one rank, or of the slowest.
+struct Price {
+  double attend = 0, transfer = 0;
+  void keep_larger(const Price& other) {
+    attend = std::max(attend, other.attend);
+    transfer = std::max(transfer, other.transfer);
+  }
+};
+
+// The schedules of one rank with all that is needed to price their steps.
+class RankPrices {
+ public:
+  RankPrices(const ChoiceInput& input, CpTransport transport, int rank)
+      : in_(input),
+        schedules_(lower(make_transport_plan(transport, std::max(1, input.hierarchical_a), input.request, rank), input.request.layout,
+                         {input.shape.heads, input.shape.groups, batches_tiles(input), batches_tiles(input)})),
+        share_(schedules_.forward.heads.at(static_cast<std::size_t>(rank) % schedules_.forward.heads.size())),
+        bytes_(bytes_of(schedules_, input.request.layout, rank, input.shape)),
+        merged_share_(merged_share()),
+        steps_{steps_of(schedules_.forward), steps_of(schedules_.backward)} {}
+
+  std::int64_t bytes() const { return bytes_.forward + bytes_.backward; }
+  // One after the other.
+  const std::vector<Price>& steps(bool forward) const { return steps_[forward ? 0 : 1].prices; }
+
+  // Copies of the whole pass that are not in its steps: blocks put in sequence order, heads packed and unpacked.
+  double copy_seconds(bool forward) const {
+    double bytes = 4.0 * head_bytes(forward);
+    const Schedule& pass = schedules_.forward;
+    const bool in_sequence_order = std::ranges::any_of(pass.buffers, [](const Buffer& buffer) { return buffer.owner == kWholeSequence; });
+    if (in_sequence_order) {
+      const double rows = static_cast<double>(pass.layout.sequence_length() * in_.shape.samples);
+      const double element = static_cast<double>(in_.shape.element_bytes);
+      const double sum = forward ? 0.0 : static_cast<double>(in_.shape.sum_bytes);
+      bytes += 2.0 * rows * key_value_size() * (element + sum);
+    }
+    return bytes / in_.attention.copy_bytes_per_second;
+  }
+
+  // The exchange of heads before and after attention.
+  double heads_seconds(bool forward) const {
+    if (schedules_.forward.heads.size() < 2) return 0.0;
+    return 2 * in_.link.seconds_per_exchange + head_bytes(forward) / in_.link.bytes_per_second;
+  }
+
+  double host_seconds(bool forward) const {
+    const HostSpeed& host = in_.host;
+    const Steps& steps = steps_[forward ? 0 : 1];
+    return host.seconds_per_pass + static_cast<double>(steps.launches) * host.seconds_per_block +
+           static_cast<double>(steps.exchanges) * host.seconds_per_exchange;
+  }
+
+ private:
+  struct Steps {
+    std::vector<Price> prices;
+    std::int64_t launches = 0, exchanges = 0;
+    double message_bytes = 0;  // sent
+  };
+
+  static bool batches_tiles(const ChoiceInput& input) {
+    const bool dense = std::ranges::all_of(input.request.masks, [](const AttentionMask& mask) { return mask.dense(); });
+    return input.attention.varlen && !dense;
+  }
+  double key_value_size() const {
+    return static_cast<double>(share_.kv.length() * (in_.shape.key_size + in_.shape.value_size));
+  }
+  double transfer_bytes(const Schedule& schedule, const std::vector<Transfer>& transfers) const {
+    double bytes = 0;
+    for (const Transfer& transfer : transfers) {
+      const bool sums = schedule.buffer(transfer.buffer).content == Payload::key_value_gradient;
+      bytes += static_cast<double>(transfer.length() * in_.shape.samples * (sums ? in_.shape.sum_bytes : in_.shape.element_bytes)) * key_value_size();
+    }
+    return bytes;
+  }
+  // Bytes of adding one tensor of the model's type to one of the accumulate type.
+  double adding(double elements) const {
+    return elements * static_cast<double>(in_.shape.element_bytes + 2 * in_.shape.sum_bytes);
+  }
+  double added_bytes(const Launch& launch, bool forward) const {
+    const double rows = static_cast<double>(launch.q.length() * share_.q.length());
+    if (forward) return adding(rows * static_cast<double>(in_.shape.value_size));
+    return adding(rows * static_cast<double>(in_.shape.key_size) + static_cast<double>(launch.kv.length()) * key_value_size());
+  }
+  double attend_seconds(const Launch& launch, bool forward) const {
+    const double samples = launch.sample == kEverySample ? static_cast<double>(in_.shape.samples) : 1.0;
+    const double cells = static_cast<double>(cells_of(launch, in_.shape.samples) * share_.q.length());
+    const AttentionSpeed& speed = in_.attention;
+    const double seconds = forward ? forward_flops(cells, in_.shape) / speed.forward_flops_per_second
+                                   : backward_flops(cells, in_.shape) / speed.backward_flops_per_second;
+    return seconds + merged_share_ * samples * added_bytes(launch, forward) / speed.copy_bytes_per_second + speed.seconds_per_block;
+  }
+
+  Steps steps_of(const Schedule& schedule) const {
+    const bool forward = schedule.pass == Pass::forward;
+    Steps steps;
+    for (const Operation& operation : schedule.operations) {
+      if (std::holds_alternative<HeadExchange>(operation.what)) ++steps.exchanges;
+      if (operation.step < 0) continue;
+      if (static_cast<std::size_t>(operation.step) >= steps.prices.size()) steps.prices.resize(static_cast<std::size_t>(operation.step) + 1);
+      Price& price = steps.prices[static_cast<std::size_t>(operation.step)];
+      if (const auto* launch = std::get_if<Launch>(&operation.what); launch != nullptr && !share_.q.empty()) {
+        price.attend += attend_seconds(*launch, forward);
+        ++steps.launches;
+      } else if (const auto* exchange = std::get_if<Exchange>(&operation.what)) {
+        const double sent = transfer_bytes(schedule, exchange->sends);
+        const double bytes = std::max(sent, transfer_bytes(schedule, exchange->receives));
+        price.transfer += bytes > 0 ? in_.link.seconds_per_exchange + bytes / in_.link.bytes_per_second : 0.0;
+        ++steps.exchanges;
+        steps.message_bytes += sent;
+      }
+    }
+    return steps;
+  }
+  double head_bytes(bool forward) const {
+    return static_cast<double>(forward ? bytes_.forward : bytes_.backward) - steps_[forward ? 0 : 1].message_bytes;
+  }
+  // The share of results that are added to earlier ones; of each row the first is there without that.
+  double merged_share() const {
+    double rows = 0;
+    for (const Operation& operation : schedules_.forward.operations) {
+      const auto* launch = std::get_if<Launch>(&operation.what);
+      if (launch != nullptr) rows += static_cast<double>(launch->q.length() * (launch->sample == kEverySample ? in_.shape.samples : 1));
+    }
+    const double first = static_cast<double>(schedules_.forward.queries() * in_.shape.samples);
+    return rows > first ? 1.0 - first / rows : 0.0;
+  }
+
+  const ChoiceInput& in_;
+  SchedulesOfRank schedules_;
+  HeadShare share_;
+  TransportBytes bytes_;
+  double merged_share_;
+  std::array<Steps, 2> steps_;  // forward, backward
+};
+
+std::vector<int> ranks_to_price(int ranks) {
+  std::vector<int> priced;
+  const int count = std::min(ranks, kRanksPriced);
+  for (int i = 0; i < count; ++i)
+    priced.push_back(static_cast<int>(static_cast<std::int64_t>(i) * ranks / count));
+  return priced;
+}
+
+// Adds one pass of all ranks: step by step, since a step ends when its slowest rank has sent.
+void add_pass(const ChoiceInput& input, std::span<const RankPrices> ranks, bool forward, TransportPrediction& sum) {
+  std::size_t count = 0;
+  for (const RankPrices& rank : ranks) count = std::max(count, rank.steps(forward).size());
+  Price pass;
+  double seconds = 0, copies = 0, host = 0, heads = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    Price slowest;
+    for (const RankPrices& rank : ranks) {
+      if (i < rank.steps(forward).size()) slowest.keep_larger(rank.steps(forward)[i]);
+    }
+    seconds += slowest.attend + slowest.transfer - input.link.hidden_share * std::min(slowest.attend, slowest.transfer);
+    pass.attend += slowest.attend;
+    pass.transfer += slowest.transfer;
+  }
+  for (const RankPrices& rank : ranks) {
+    heads = std::max(heads, rank.heads_seconds(forward));
+    copies = std::max(copies, rank.copy_seconds(forward));
+    host = std::max(host, rank.host_seconds(forward));
+  }
+  sum.attend_seconds += pass.attend + copies;
+  sum.transfer_seconds += pass.transfer + heads;
+  sum.host_seconds += host;
+  sum.seconds += seconds + copies + heads;
+}
+
+std::string refusal_of(CpTransport transport, const ChoiceInput& input) {
+  if (transport == CpTransport::hierarchical && input.hierarchical_a == 0) {
+    return "no --hierarchical-context-parallel-sizes";
+  }
+  return "";  // ranks without a head wait for the others: a price, no obstacle
+}
+
+std::string describe_p2p(const ChoiceInput& input, const TransportPrediction& best) {
+  const bool dense = std::all_of(input.request.masks.begin(), input.request.masks.end(),
+                                 [](const AttentionMask& m) { return m.dense(); });
+  if (!dense) return "only the rows that the mask needs travel";
+  if (best.exposed_seconds() < 0.01 * best.seconds) return "ring hop hides behind attention";
+  return fmt::format("the least, although {:.2f} ms of its transfer does not hide", 1e3 * best.exposed_seconds());
+}
+
+std::string describe(const ChoiceInput& input, const TransportChoice& choice,
+                     const TransportPrediction& best) {
+  if (input.request.layout.ranks() == 1) return "one rank, nothing travels";
+  if (best.host_bound() && best.host_seconds > 0) return "so short that the host's calls are the bound, of which it needs least";
+  const TransportPrediction& ring = choice.predictions.front();
+  switch (choice.transport) {
+    case CpTransport::p2p:
+      return describe_p2p(input, best);
+    case CpTransport::all_gather:
+      return fmt::format("one gather costs less than {} hops of the ring", input.request.layout.ranks() - 1);
+    case CpTransport::a2a:
+    case CpTransport::hierarchical:
+      break;
+  }
+  if (best.bytes < ring.bytes) {
+    return fmt::format("sends {} where the ring sends {}",
+                       human_bytes(static_cast<std::uint64_t>(best.bytes)),
+                       human_bytes(static_cast<std::uint64_t>(ring.bytes)));
+  }
+  return "whole sequences in few exchanges, and nothing to merge";
+}
+
+std::string milliseconds(double seconds) {
+  return fmt::format("{:.{}f}", 1e3 * seconds, seconds < 1e-4 ? 4 : 2);
+}
+
+}  // namespace
+
+DeviceSpeeds default_gpu_speeds() {
+  // Exchanges of 4, 16, 64 and 256 MiB between two H200 took 63, 80, 254 and 883 us: 45 us and 320 GB/s fit
+  // them.
+  // Host: 1,024 tokens on each of two ranks, 4 key/value heads, took 0.84, 0.98 and 0.75 ms by ring, gather and a2a, all of it the
+  // hosts'; these numbers give 0.84, 0.84 and 0.77.
+  return {{320e9, 45e-6, 1.0}, {580e12, 500e12, 20e-6, 4.0e12, true}, {125e-6, 80e-6, 90e-6}};
+}
+
+DeviceSpeeds default_cpu_speeds() {
+  // Transfers of Gloo take the core that would compute.
+  return {{1.0e9, 200e-6, 0.3}, {20e9, 15e9, 50e-6, 8e9}};
+}
+
+double forward_flops(double cells, const AttentionShape& shape) {
+  return 2.0 * cells * static_cast<double>(shape.key_size + shape.value_size);
+}
+
+double backward_flops(double cells, const AttentionShape& shape) {
+  return 2.0 * cells * static_cast<double>(3 * shape.key_size + 2 * shape.value_size);
+}
+
+TransportPrediction predict_transport(CpTransport transport, const ChoiceInput& input) {
+  TransportPrediction prediction;
+  prediction.transport = transport;
+  prediction.refusal = refusal_of(transport, input);
+  if (transport == CpTransport::hierarchical && input.hierarchical_a == 0) return prediction;
+  std::vector<RankPrices> ranks;
+  for (const int rank : ranks_to_price(input.request.layout.ranks())) {
+    ranks.emplace_back(input, transport, rank);
+    prediction.bytes = std::max(prediction.bytes, ranks.back().bytes());
+  }
+  add_pass(input, ranks, true, prediction);
+  add_pass(input, ranks, false, prediction);
+  prediction.seconds = std::max(prediction.seconds, prediction.host_seconds);
+  return prediction;
+}
+
+TransportChoice choose_transport(const ChoiceInput& input) {
+  TransportChoice choice;
+  double least = INFINITY;
+  for (const CpTransport transport : kCpTransports) {
+    choice.predictions.push_back(predict_transport(transport, input));
+    const TransportPrediction& last = choice.predictions.back();
+    if (last.refusal.empty()) least = std::min(least, last.seconds);
+  }
+  for (const CpTransport transport : kLeastMemoryFirst) {
+    const TransportPrediction& p = choice.predictions[static_cast<std::size_t>(transport)];
+    if (!p.refusal.empty() || p.seconds > (1.0 + kTie) * least) continue;
+    choice.transport = transport;
+    choice.reason = p.seconds > least
+                        ? fmt::format("within {:.0f}% of the fastest, of these it holds least in memory", 100 * kTie)
+                        : describe(input, choice, p);
+    return choice;
+  }
+  return choice;  // not reached: p2p is always a candidate
+}
+
+std::string to_string(const TransportChoice& choice) {
+  std::vector<std::string> others;
+  std::string best;
+  for (const TransportPrediction& p : choice.predictions) {
+    if (p.transport == choice.transport) {
+      best = milliseconds(p.seconds);
+    } else if (p.refusal.empty()) {
+      others.push_back(fmt::format("{} {}", to_text(p.transport), milliseconds(p.seconds)));
+    } else if (p.transport != CpTransport::hierarchical) {
+      others.push_back(fmt::format("not {}: {}", to_text(p.transport), p.refusal));
+    }
+  }
+  return fmt::format("{} (predicted {} ms a layer, forward and backward; {}): {}", to_text(choice.transport), best, join(others, ", "),
+                     choice.reason);
+}
+
+}  // namespace ringtron

@@ -135,6 +135,29 @@ def no_file_where_a_corpus_should_be(b):
 
 
 @case
+def an_absent_corpus_is_told_before_the_model_is_built(b):
+    c = b.corpus("c", 20)
+    for flags in (["--data-path", "nope"], ["--data-path", c, "nope"], ["--train-data-path", c, "--valid-data-path", "nope", "--eval-iters", 1]):
+        b.demand(b.train("--train-iters", 2, *flags), 2, r"expected the file nope\.idx", absent=["building GPT model"])
+
+
+@case
+def other_content_under_the_same_name(b):
+    c, flags = b.corpus("c", 200), ["--split", "100,0,0", "--save", b.folder / "ck", "--save-interval", 2, "--override-opt-param-scheduler"]
+    line = r"WARNING: the corpus \S+c has other content than it had when the checkpoint was made: "
+    b.demand(b.train("--data-path", c, *flags, "--train-iters", 2), 0)
+    again = ["--data-path", c, *flags, "--load", b.folder / "ck", "--train-iters"]
+    b.demand(b.train(*again, 4), 0, absent=[line])
+    b.corpus("c", 200, seed=2)
+    b.demand(b.train(*again, 6), 0, line + "200 documents with 20200 tokens then, 200 documents with 20200 tokens now, of another checksum")
+    b.demand(b.train(*again, 8), 0, absent=[line])
+    b.corpus("c", 150, seed=2)
+    b.demand(b.train(*again, 10), 0, line + "200 documents with 20200 tokens then, 150 documents with 15150 tokens now")
+    b.corpus("c", 160, seed=2)
+    b.demand(b.train(*again, 12, "--finetune"), 0, absent=[line])  # other data is what it is for
+
+
+@case
 def data_that_shrinks_under_a_run(b):
     """On two ranks; the last complete step is saved."""
     for half in (".bin", ".idx"):

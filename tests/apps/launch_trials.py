@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Signals before training, ranks that freeze, and threads without OMP_NUM_THREADS, on the real programs.
 
-  launch_trials.py BIN_FOLDER [start_up|frozen|spinning|launchers|threads ...] [--signals 9] [--spin LIBRARY]
+  launch_trials.py BIN_FOLDER [alone_in_its_fault|start_up|frozen|spinning|launchers|threads ...] [--signals 9] [--spin LIBRARY]
 
-start_up: a run is told to stop at moments spread over its start-up, by each of SIGTERM, SIGINT and SIGHUP. It must end
-with 128 + the signal or with 0, blame no rank, leave no process and no file but whole ones. frozen: one rank is stopped;
-ringrun's last line must name it and the operation in which the others waited. spinning: one rank computes for ever
-(spin_on_signal.cpp); the last line must name it as well. launchers: the real mpirun and torchrun, where they are. threads: ranks without OMP_NUM_THREADS
-say how many threads they take, and variables without effect get a line each.
+alone_in_its_fault: a rank that cannot start; it says why, and the others do not wait for it. start_up: a run is told to stop at
+moments spread over its start-up, by each of SIGTERM, SIGINT and SIGHUP. It must end with 128 + the signal or with 0, blame no rank,
+leave no process and no file but whole ones. frozen: one rank is stopped; ringrun's last line must name it and the operation in which
+the others waited. spinning: one rank computes for ever (spin_on_signal.cpp); the last line must name it as well. launchers: the real
+mpirun and torchrun, where they are. threads: ranks without OMP_NUM_THREADS say how many threads they take, and variables without effect
+get a line each.
 """
 import argparse
 import os
@@ -15,6 +16,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -172,8 +174,60 @@ def threads(binaries, folder, options):
     return faults
 
 
+def alone_in_its_fault(binaries, folder, options):
+    """A rank that cannot start: its own line, the reason on all others, at once; the same fault of all once."""
+    bad = ["--no-such-flag"]
+    model = list(MODEL)
+    model[model.index("--global-batch-size") + 1] = "6"  # for 2 and for 3 ranks
+    training = [str(binaries / "pretrain_gpt"), *model, "--mock-data", "--train-iters", "1", "--distributed-timeout-minutes", "1"]
+
+    def by_hand(victims):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        base = {**os.environ, "WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+                "RINGTRON_JOB_TOKEN": str(folder)}
+        runs = [subprocess.Popen([*training, *(bad if r in victims else [])], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 env={**base, "RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(3)]
+        return [(run.communicate(timeout=240)[0], run.returncode) for run in runs]
+
+    def one_by_hand(victim):
+        for rank, (text, code) in enumerate(by_hand([victim])):
+            wanted = (rf"pretrain_gpt: {'' if victim == 0 else 'rank 1: '}.*--no-such-flag" if rank == victim else
+                      rf"communication failed: .*rank {victim} \(.*ended before the ranks had met: .*--no-such-flag(.|\n)*this is rank {rank} ")
+            if code != (2 if rank == victim else 1) or not re.search(wanted, text):
+                yield f"rank {victim} has a fault; rank {rank}: exit code {code}, expected {wanted!r}\n{text}"
+
+    def one_by_ringrun(victim):
+        script = folder / "one_is_bad.sh"
+        script.write_text(f'#!/bin/sh\n[ "$RANK" = {victim} ] && extra="--no-such-flag"\nexec "$@" $extra\n')
+        script.chmod(0o755)
+        run = subprocess.run([str(binaries / "ringrun"), "--nproc-per-node", "2", str(script), *training], capture_output=True, text=True,
+                             timeout=240)
+        text = run.stdout + run.stderr
+        if run.returncode != 2 or not re.search(rf"ringrun: rank {victim} .*failed first(.|\n)*ringrun: its last line.*--no-such-flag", text):
+            yield f"rank {victim} under ringrun: exit code {run.returncode}\n{text}"
+
+    def all_by_hand(_):
+        results = by_hand(range(3))
+        told = ["--no-such-flag" in text for text, _ in results]
+        if told != [True, False, False] or any(code != 2 for _, code in results):
+            yield f"all ranks have one fault, told by {told}\n" + "\n".join(text for text, _ in results)
+
+    faults = []
+    for trial, victim in ((one_by_hand, 1), (one_by_ringrun, 1), (one_by_hand, 0), (one_by_ringrun, 0), (all_by_hand, None)):
+        # A rank that starts more than 10 s after the others hears nothing: on a machine under load that is no fault.
+        for _ in range(3):
+            found = list(trial(victim))
+            if not found:
+                break
+        faults += found
+    return faults
+
+
 def main():
-    trials = {"start_up": start_up, "frozen": frozen, "spinning": spinning, "launchers": launchers, "threads": threads}
+    trials = {"alone_in_its_fault": alone_in_its_fault, "start_up": start_up, "frozen": frozen, "spinning": spinning,
+              "launchers": launchers, "threads": threads}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binaries", type=pathlib.Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(trials)}; all if none is named")

@@ -323,6 +323,42 @@ TEST(Hub, FuzzChangesNothing) {
   EXPECT_LE(open_descriptors(), before);
 }
 
+// A rank with a wrong command line never joins; nobody waits for it.
+TEST(Hub, ARankThatCannotStartEndsTheStartForAll) {
+  const auto hub = open(3);
+  const HubAddress address{"127.0.0.1", hub->port(), "secret"};
+  const auto rank_0 = join(*hub, claim(0, 3, "node0"));
+  EXPECT_EQ(tell_end(address, claim(1, 3, "node1"), "--num-layers -1", kLong), "") << "the first to say it";
+  EXPECT_THAT([&] { rank_0->wait_for_all(); },
+              ThrowsMessage<CommError>(HasSubstr("rank 1 (host node1, pid 1001) ended before the ranks had met: --num-layers -1")));
+  EXPECT_EQ(tell_end(address, claim(2, 3), "--num-layers -1", kLong), "--num-layers -1") << "it need not say it again";
+  EXPECT_THAT([&] { join(*hub, claim(2, 3)); }, ThrowsMessage<CommError>(HasSubstr("--num-layers -1")));
+}
+
+TEST(Hub, RankZeroThatCannotStartTellsAllWhoCome) {
+  Hub hub(listen_at("127.0.0.1", 0, true), {.own = claim(0, 3, "node0"), .token = "secret", .cannot = "--num-layers -1"});
+  auto heard = std::async(std::launch::async, [&] { hub.wait_until_heard(kLong); });
+  EXPECT_EQ(tell_end({"127.0.0.1", hub.port(), "secret"}, claim(1, 3), "--num-layers -1", kLong), "--num-layers -1");
+  EXPECT_THAT([&] { join(hub, claim(2, 3)); },
+              ThrowsMessage<CommError>(HasSubstr("rank 0 (host node0, pid 1000) ended before the ranks had met: --num-layers -1")));
+  heard.get();
+}
+
+// Who does not belong to the run ends nothing in it.
+TEST(Hub, AnotherRunsEndIsNotOurs) {
+  Pair run;
+  const HubAddress address{"127.0.0.1", run.hub->port(), "secret"};
+  EXPECT_EQ(tell_end(address, claim(1, 2), "a fault", kLong), "") << "all have come";
+  run.expect_well();
+  const auto hub = open(2);
+  const auto rank_0 = join(*hub, claim(0, 2, "node0"));
+  EXPECT_EQ(tell_end({"127.0.0.1", hub->port(), "other"}, claim(1, 2), "a fault", kLong), std::nullopt);
+  EXPECT_EQ(tell_end({"127.0.0.1", hub->port(), "secret"}, claim(1, 3), "a fault", kLong), "") << "another world size";
+  const auto rank_1 = join(*hub, claim(1, 2));
+  EXPECT_NO_THROW(rank_0->wait_for_all());
+  EXPECT_EQ(tell_end({"127.0.0.1", 1, ""}, claim(1, 2), "a fault", milliseconds(50)), std::nullopt) << "nobody is there";
+}
+
 // A rank of the run that sends what no rank sends is a loss; the hub goes on.
 TEST(Hub, MalformedRequestIsALoss) {
   const auto hub = open(2);

@@ -8,7 +8,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/checkpoint/file_system.h"
-#include "ringtron/train/output_folders.h"
+#include "ringtron/train/start_up/output_folders.h"
 #include "tests/support/temp_dir.h"
 
 namespace ringtron {

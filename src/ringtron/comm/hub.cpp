@@ -13,8 +13,11 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <condition_variable>
 #include <list>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -72,6 +75,10 @@ struct Hub::State {
   Descriptor wake_read, wake_write;
   std::atomic<bool> failed = true;
   std::thread thread;
+  std::mutex mutex;
+  std::condition_variable news;
+  bool a_rank_cannot = false;
+  std::set<int> heard;  // the ranks that know it, beside rank 0
 
   // The thread's own.
   std::list<Peer> peers;
@@ -79,6 +86,7 @@ struct Hub::State {
   std::vector<std::string> losses;           // as loss frames' bodies
   std::vector<bool> lost;                    // by rank
   std::string why_ended;
+  std::string cannot;  // what the first rank said that cannot start
   KeyTable keys;
   bool all_have_come = false;
   int late_visitors = 0;
@@ -98,6 +106,9 @@ struct Hub::State {
   void handle(Peer& peer, const wire::Frame& frame);
   void greet(Peer& peer, const wire::Frame& frame);
   void join(Peer& peer, const Claim& claim, const std::string& rank_nonce);
+  void note_end(Peer& peer, const Claim& claim, const std::string& why);
+  void cannot_start(const Claim& claim, const std::string& why);
+  void note_heard(int rank);
   void serve(Peer& peer, const std::string& body);
   void gone(Peer& peer);
   void note_loss(int rank, bool failed);
@@ -112,6 +123,7 @@ Hub::Hub(Listeners listeners, HubOptions options) : state_(std::make_unique<Stat
   options.strangers = std::max(options.strangers, options.own.world_size);
   state.listeners = std::move(listeners);
   state.options = std::move(options);
+  if (!state.options.cannot.empty()) state.cannot_start(state.options.own, state.options.cannot);
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw CommError("rendezvous: cannot make a pipe; raise the limit of open files (ulimit -n)");
   state.wake_read = Descriptor(ends[0]);
@@ -125,6 +137,12 @@ Hub::~Hub() {
 
 int Hub::port() const {
   return state_->listeners.port;
+}
+
+void Hub::wait_until_heard(std::chrono::milliseconds limit) {
+  std::unique_lock lock(state_->mutex);
+  if (!state_->a_rank_cannot) return;
+  state_->news.wait_for(lock, limit, [this] { return state_->heard.size() + 1 >= state_->claims.size(); });
 }
 
 void Hub::stop(bool failed) {
@@ -253,12 +271,13 @@ void Hub::State::handle(Peer& peer, const wire::Frame& frame) {
 }
 
 void Hub::State::greet(Peer& peer, const wire::Frame& frame) {
-  if (frame.kind != Kind::hello) throw wire::Malformed("no hello");
+  if (frame.kind != Kind::hello && frame.kind != Kind::cannot) throw wire::Malformed("no hello");
   wire::Unpacker in(frame.body);
   if (in.text() != wire::kMagic) throw wire::Malformed("no hello of ours");
   const std::string rank_nonce = in.text();
   const Claim claim = in.claim();
   const std::string proof = in.text();
+  const std::string why = frame.kind == Kind::cannot ? in.text() : "";
   in.end();
   if (!equal_in_constant_time(proof, wire::rank_proof(options.token, peer.nonce, rank_nonce, claim))) {
     peer.send(Kind::refused, fmt::format("another run is using the port, with {} as its rank 0; choose another --master-port "
@@ -266,7 +285,35 @@ void Hub::State::greet(Peer& peer, const wire::Frame& frame) {
                                          options.own.place()));
     return peer.dismiss();
   }
+  if (frame.kind == Kind::cannot) return note_end(peer, claim, why);
   join(peer, claim, rank_nonce);
+}
+
+// Of a process that is not of this run it ends nothing.
+void Hub::State::note_end(Peer& peer, const Claim& claim, const std::string& why) {
+  const std::string said = cannot;
+  const bool fits = claim.world_size == options.own.world_size && claim.rank > 0 && claim.rank < options.own.world_size;
+  if (fits && !all_have_come && !claims[static_cast<std::size_t>(claim.rank)]) {
+    cannot_start(claim, why);
+  }
+  peer.send(Kind::heard, said);
+  peer.dismiss();
+}
+
+void Hub::State::cannot_start(const Claim& claim, const std::string& why) {
+  if (cannot.empty()) cannot = why;
+  end_start(fmt::format("{} ended before the ranks had met: {}", claim.who(), why));
+  note_heard(claim.rank);
+  for (const Peer& peer : peers) {
+    if (peer.rank >= 0) note_heard(peer.rank);
+  }
+}
+
+void Hub::State::note_heard(int rank) {
+  const std::lock_guard lock(mutex);
+  a_rank_cannot = true;
+  if (rank != options.own.rank) heard.insert(rank);
+  news.notify_all();
 }
 
 void Hub::State::join(Peer& peer, const Claim& claim, const std::string& rank_nonce) {
@@ -284,8 +331,10 @@ void Hub::State::join(Peer& peer, const Claim& claim, const std::string& rank_no
   if (why.empty() && !losses.empty()) why = "the run has failed already";
   if (why.empty()) why = why_ended;
   if (!why.empty()) {
-    peer.send(Kind::refused, why);
+    const bool too_late = !contradicts && !cannot.empty();  // the claim is right, but there is no run any more
+    peer.send(too_late ? Kind::ended : Kind::refused, why);
     peer.dismiss();
+    if (too_late) note_heard(claim.rank);
     if (contradicts && !alone) end_start(why);
     if (contradicts && alone && ++told <= kTold) {
       warn_line("a process came to this run's port that is not of the run; it is refused, and the run goes on: {}", why);

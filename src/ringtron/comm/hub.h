@@ -4,7 +4,8 @@
 // lost. A peer costs nothing before it has proved the token: what says nothing valid within `hello_time` is dropped, so is
 // the oldest such connection when there are more than `strangers`, and once all ranks have come new ones are taken slowly.
 // A claim that contradicts the run (a number twice, another world size, another binary) ends the start for everybody; when
-// all ranks have come already, or the claim is for rank 0, which has opened the hub, it is refused alone, with a line. A connection that ends without a goodbye is a death.
+// all ranks have come already, or the claim is for rank 0, which has opened the hub, it is refused alone, with a line. A rank
+// that cannot start says why instead, and that ends the start as well. A connection that ends without a goodbye is a death.
 #pragma once
 
 #include <chrono>
@@ -21,6 +22,7 @@ struct HubOptions {
   std::string token;  // of the run; whoever knows it may join
   std::chrono::milliseconds hello_time = std::chrono::seconds(5);
   int strangers = 64;  // connections without a proof, at a time; at least the world's size
+  std::string cannot = {};  // why rank 0 cannot start: nobody joins, everybody who comes hears it
 };
 
 class Hub {
@@ -31,6 +33,10 @@ class Hub {
   Hub& operator=(const Hub&) = delete;
 
   int port() const;
+
+  // Where a rank, or rank 0 itself, cannot start: returns when all ranks have heard it, or after `limit`; who comes after rank 0 has
+  // left would wait for it in vain. Otherwise at once.
+  void wait_until_heard(std::chrono::milliseconds limit);
 
   // Tells all ranks that rank 0 leaves, or that it has failed, and closes everything.
   void stop(bool failed);

@@ -37,7 +37,68 @@ bool wait_readable(int socket, SteadyClock::time_point deadline) {
   return ::poll(&wait, 1, static_cast<int>(std::min<std::int64_t>(left_until(deadline).count(), 1 << 30))) > 0;
 }
 
+// The next frame's body; empty and Kind::closing, with the reason in `why_not`, if the connection ends first.
+std::string next_frame(const Descriptor& socket, wire::FrameReader& reader, SteadyClock::time_point deadline, Kind& kind,
+                       std::string& why_not) {
+  for (;;) {
+    if (std::optional<wire::Frame> frame = reader.next()) {
+      kind = frame->kind;
+      return std::move(frame->body);
+    }
+    std::array<char, 4096> buffer;
+    kind = Kind::closing;
+    why_not = "it takes connections, but says nothing";
+    if (!wait_readable(socket.get(), deadline)) return {};
+    const ssize_t count = ::recv(socket.get(), buffer.data(), buffer.size(), 0);
+    why_not = "it ended the connection";
+    if (count <= 0) return {};
+    reader.feed({buffer.data(), static_cast<std::size_t>(count)});
+  }
+}
+
+// What is said first in answer to the hub's challenge. Throws Malformed if that is none.
+wire::Packer first_words(const HubAddress& hub, const Claim& own, Kind kind, const std::string& challenge, std::string& hub_nonce,
+                         std::string& own_nonce) {
+  wire::Unpacker in(challenge);
+  if (kind != Kind::challenge || in.text() != wire::kMagic) throw wire::Malformed("no hub of ours");
+  hub_nonce = in.text();
+  own_nonce = random_bytes(wire::kNonce);
+  wire::Packer out;
+  out.text(wire::kMagic).text(own_nonce).claim(own).text(wire::rank_proof(hub.token, hub_nonce, own_nonce, own));
+  return out;
+}
+
+// One try of tell_end().
+std::optional<std::string> try_to_tell_end(const HubAddress& hub, const Claim& own, const std::string& why, SteadyClock::time_point deadline) {
+  std::string ignored, hub_nonce, own_nonce;
+  const Descriptor socket = connect_to(hub.host, hub.port, std::min(kLongestConnect, left_until(deadline)), ignored);
+  if (!socket.valid()) return {};
+  wire::FrameReader reader(wire::kLargestHello);
+  Kind kind;
+  const std::string challenge = next_frame(socket, reader, deadline, kind, ignored);
+  if (kind == Kind::closing) return {};
+  const std::string bytes = wire::frame(Kind::cannot, first_words(hub, own, kind, challenge, hub_nonce, own_nonce).text(why).take());
+  // A new connection takes as little as this at once.
+  if (::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size())) return {};
+  const std::string answer = next_frame(socket, reader, deadline, kind, ignored);
+  if (kind == Kind::heard) return answer;
+  if (kind == Kind::closing) return {};
+  throw wire::Malformed("another run's");
+}
+
 }  // namespace
+
+std::optional<std::string> tell_end(const HubAddress& hub, const Claim& own, const std::string& why, milliseconds limit) {
+  const auto deadline = SteadyClock::now() + limit;
+  try {
+    while (left_until(deadline) > kKnockAgain) {
+      if (auto answer = try_to_tell_end(hub, own, why, deadline)) return answer;
+      std::this_thread::sleep_for(kKnockAgain);
+    }
+  } catch (const wire::Malformed&) {  // nobody there to tell
+  }
+  return {};
+}
 
 RankLink::RankLink(const HubAddress& hub, Claim own, milliseconds timeout, SteadyClock::time_point start)
     : own_(std::move(own)), timeout_(timeout), deadline_(start + timeout) {
@@ -63,20 +124,7 @@ RankLink::~RankLink() {
 
 // The next frame of a hub that does not know us yet. Its body; empty and Kind::closing if the connection ends first.
 std::string RankLink::read_frame(Kind& kind) {
-  for (;;) {
-    if (std::optional<wire::Frame> frame = reader_.next()) {
-      kind = frame->kind;
-      return std::move(frame->body);
-    }
-    std::array<char, 4096> buffer;
-    kind = Kind::closing;
-    why_not_ = "it takes connections, but says nothing";
-    if (!wait_readable(socket_.get(), deadline_)) return {};
-    const ssize_t count = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
-    why_not_ = "it ended the connection";
-    if (count <= 0) return {};
-    reader_.feed({buffer.data(), static_cast<std::size_t>(count)});
-  }
+  return next_frame(socket_, reader_, deadline_, kind, why_not_);
 }
 
 // One try to be let in. False if there was no answer; then why_not_ says why.
@@ -91,19 +139,12 @@ bool RankLink::knock(const HubAddress& hub) {
     Kind kind;
     const std::string challenge = read_frame(kind);
     if (kind == Kind::closing) return false;
-    wire::Unpacker in(challenge);
-    if (kind != Kind::challenge || in.text() != wire::kMagic) throw wire::Malformed("no hub of ours");
-    const std::string hub_nonce = in.text();
-    const std::string own_nonce = random_bytes(wire::kNonce);
-    send(Kind::hello, wire::Packer()
-                          .text(wire::kMagic)
-                          .text(own_nonce)
-                          .claim(own_)
-                          .text(wire::rank_proof(hub.token, hub_nonce, own_nonce, own_))
-                          .take());
+    std::string hub_nonce, own_nonce;
+    send(Kind::hello, first_words(hub, own_, kind, challenge, hub_nonce, own_nonce).take());
     const std::string answer = read_frame(kind);
     if (kind == Kind::closing) return false;
     if (kind == Kind::refused) refuse(answer);
+    if (kind == Kind::ended) throw CommError(fmt::format("rendezvous: {}; this is {}", answer, own_.who()));
     wire::Unpacker welcome(answer);
     if (kind != Kind::welcome || !equal_in_constant_time(welcome.text(), wire::hub_proof(hub.token, hub_nonce, own_nonce)))
       refuse("what listens there does not know the token of this run (RINGTRON_JOB_TOKEN)");

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -25,6 +26,10 @@ struct HubAddress {
   int port = 0;
   std::string token;
 };
+
+// Says at the hub that this rank ends before it has joined, and why. Returns what another rank has said that ends for the same
+// reason; empty if none has. Nothing if the hub cannot be reached within `limit`.
+std::optional<std::string> tell_end(const HubAddress& hub, const Claim& own, const std::string& why, std::chrono::milliseconds limit);
 
 class RankLink {
  public:

@@ -13,7 +13,9 @@
 #include "ringtron/base/check.h"
 #include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
+#include "ringtron/base/hash.h"
 #include "ringtron/base/keyed_hash.h"
+#include "ringtron/comm/early_end.h"
 #include "ringtron/comm/rendezvous_store.h"
 #include "ringtron/comm/run_store.h"
 #include "ringtron/comm/socket.h"
@@ -25,6 +27,8 @@ using std::chrono::milliseconds;
 
 // How long rank 0 asks a port that is taken for the name of its owner.
 constexpr milliseconds kAskOwner(2000);
+// How long rank 0 waits to tell latecomers of a start that has ended.
+constexpr milliseconds kTellEnd(10'000);
 
 milliseconds left_of(const RendezvousOptions& options, SteadyClock::time_point start) {
   const auto left = options.timeout - (SteadyClock::now() - start);
@@ -40,14 +44,16 @@ milliseconds left_of(const RendezvousOptions& options, SteadyClock::time_point s
                                 own.who(), endpoint_text(options.host, options.port)));
 }
 
-std::unique_ptr<Hub> open_hub(const RendezvousOptions& options, int port, const Claim& own, const std::string& token) {
+std::unique_ptr<Hub> open_hub(const RendezvousOptions& options, int port, const Claim& own, const std::string& token,
+                              const std::string& cannot = {}) {
   Listeners listeners = listen_at(options.host, port, options.one_machine);
   if (listeners.port_in_use) throw_port_in_use(options, own);
-  return std::make_unique<Hub>(std::move(listeners), HubOptions{.own = own, .token = token});
+  return std::make_unique<Hub>(std::move(listeners), HubOptions{.own = own, .token = token, .cannot = cannot});
 }
 
 // The launcher's store takes anybody, so it is only asked where the hub of this run is, and for the token that rank 0 made.
-HubAddress meet_in_launcher_store(const RendezvousOptions& options, const Claim& own, std::unique_ptr<Hub>& hub) {
+HubAddress meet_in_launcher_store(const RendezvousOptions& options, const Claim& own, std::unique_ptr<Hub>& hub,
+                                  const std::string& cannot = {}) {
   const std::string prefix = options.prefix.empty() ? "ringtron" : options.prefix;
   c10d::TCPStoreOptions tcp;
   tcp.port = static_cast<std::uint16_t>(options.port);
@@ -65,7 +71,7 @@ HubAddress meet_in_launcher_store(const RendezvousOptions& options, const Claim&
   try {
     if (options.rank == 0 && store->add("hubs", 1) == 1) {  // a second rank 0 meets the first at its hub
       const std::string token = hex(random_bytes(16));
-      hub = open_hub(options, 0, own, token);
+      hub = open_hub(options, 0, own, token, cannot);
       const std::string address = fmt::format("{} {}", hub->port(), token);
       store->set("hub", std::vector<std::uint8_t>(address.begin(), address.end()));
     }
@@ -108,9 +114,35 @@ Rendezvous::Rendezvous(RendezvousOptions options)
   } else if (options_.rank == 0) {
     impl_->hub = open_hub(options_, options_.port, own, options_.token);
   }
-  impl_->link = std::make_shared<RankLink>(address, own, options_.timeout, start);
-  impl_->link->wait_for_all();
+  try {
+    impl_->link = std::make_shared<RankLink>(address, own, options_.timeout, start);
+    impl_->link->wait_for_all();
+  } catch (const CommError&) {
+    if (impl_->hub) impl_->hub->wait_until_heard(kTellEnd);
+    throw;
+  }
   impl_->store = c10::make_intrusive<RunStore>(impl_->link, options_.timeout);
+}
+
+bool tell_early_end(RendezvousOptions options, const std::string& why, milliseconds limit) {
+  options.timeout = limit;
+  std::string reason = why;
+  if (reason.size() > wire::kLargestReason) reason = fmt::format("{}... ({:016x})", why.substr(0, wire::kLargestReason - 30), hash64(why));
+  try {
+    const auto start = SteadyClock::now();
+    const Claim own = own_claim(options.rank, options.world_size);
+    HubAddress address{options.host, options.port, options.token};
+    std::unique_ptr<Hub> hub;
+    if (options.launcher_hosts_store) {
+      address = meet_in_launcher_store(options, own, hub, reason);
+    } else if (options.rank == 0) {
+      hub = open_hub(options, options.port, own, options.token, reason);
+    }
+    if (hub) hub->wait_until_heard(left_of(options, start));
+    if (options.rank != 0) return tell_end(address, own, reason, left_of(options, start)) == reason;
+  } catch (const std::exception&) {  // nobody can be reached; this rank's own message stands
+  }
+  return false;
 }
 
 Rendezvous::~Rendezvous() = default;

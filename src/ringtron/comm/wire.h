@@ -18,6 +18,7 @@ namespace ringtron::wire {
 inline constexpr std::string_view kMagic = "ringtron hub 1\n";
 inline constexpr std::size_t kNonce = 16;
 inline constexpr std::size_t kLargestHello = 4096;
+inline constexpr std::size_t kLargestReason = 2000;
 inline constexpr std::size_t kLargestFrame = std::size_t{1} << 24;
 
 enum class Kind : std::uint8_t {
@@ -34,6 +35,8 @@ enum class Kind : std::uint8_t {
   give_up,    // rank: its time to wait for all is over; milliseconds
   finished,   // rank: it leaves
   failed,     // rank: it leaves because of an error
+  cannot,     // rank, instead of hello: as hello, and why it ends before it has joined
+  heard,      // hub, as the answer to that: what another rank has said that ends for this reason; empty if none has
 };
 
 // Bytes that no peer of ours sends.

@@ -11,6 +11,7 @@
 #include "ringtron/base/check.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/hash.h"
+#include "ringtron/data/corpus_files.h"
 #include "ringtron/data/index_format.h"
 
 namespace ringtron {
@@ -22,24 +23,6 @@ T load(std::span<const std::byte> bytes, std::int64_t position) {
   T value;
   std::memcpy(&value, bytes.data() + position, sizeof value);
   return value;
-}
-
-GuardedFile open_half(const std::string& prefix, const char* extension) {
-  const std::string path = prefix + extension;
-  if (const std::string what = not_a_file(path); !what.empty()) {
-    throw ConfigError(fmt::format("data: expected a file at {}, it is {}. Give the prefix of files that preprocess_data "
-                                  "wrote", path, what));
-  }
-  std::error_code error;
-  if (std::filesystem::exists(path, error)) return GuardedFile(path);
-  if (error) throw ConfigError(fmt::format("data: cannot look at {}: {}", path, error.message()));
-  const bool has_extension = prefix.ends_with(".bin") || prefix.ends_with(".idx");
-  const bool is_folder = std::filesystem::is_directory(prefix, error);
-  throw ConfigError(fmt::format(
-      "data: expected the file {}, but it does not exist. {}", path,
-      has_extension ? "Give the path without its .bin or .idx"
-      : is_folder   ? "The path is that of a folder: give that of a corpus in it, without .bin or .idx"
-                    : "Give the prefix that preprocess_data printed, such as DIR/NAME_text_document"));
 }
 
 template <class T>
@@ -54,7 +37,7 @@ void copy_as_int32(const std::byte* from, std::int64_t count, std::int32_t* out)
 }  // namespace
 
 IndexedDataset::IndexedDataset(std::string prefix)
-    : prefix_(std::move(prefix)), index_(open_half(prefix_, ".idx")), data_(open_half(prefix_, ".bin")) {
+    : prefix_(std::move(prefix)), index_(corpus_file(prefix_, ".idx")), data_(corpus_file(prefix_, ".bin")) {
   check_header();
   type_ = static_cast<TokenType>(load<std::uint8_t>(index_.bytes(), index_format::kTypeAt));
   sequences_ = load<std::int64_t>(index_.bytes(), index_format::kSequencesAt);

@@ -11,6 +11,7 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
 #include "ringtron/data/blended_dataset.h"
+#include "ringtron/data/corpus_files.h"
 
 namespace ringtron {
 namespace {
@@ -181,6 +182,14 @@ std::unique_ptr<Dataset> open_split(const DataSources& sources, Split split, std
   const auto source = source_of(sources, split);
   if (!source || wanted == 0) return nullptr;
   return SplitOpener(sources, split, observer).open(*source, wanted);
+}
+
+void demand_corpus_files(const DataSources& sources, Split split, std::int64_t wanted) {
+  const auto source = source_of(sources, split);
+  if (!source || wanted == 0) return;
+  for (const std::string& prefix : source->blend.prefixes) {
+    for (const char* extension : {".idx", ".bin"}) corpus_file(prefix, extension);
+  }
 }
 
 bool has_share(const DataSources& sources, Split split) {

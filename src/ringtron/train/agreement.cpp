@@ -13,6 +13,7 @@
 #include "ringtron/base/process.h"
 #include "ringtron/base/text.h"
 #include "ringtron/train/memory/out_of_memory.h"
+#include "ringtron/train/reported_error.h"
 
 namespace ringtron {
 namespace {
@@ -102,16 +103,6 @@ template <class Error>
   throw Error(message);
 }
 
-[[noreturn]] void rethrow(internal::Failure failure, const std::string& message, bool reported) {
-  switch (failure) {
-    case internal::Failure::config: raise<ConfigError>(message, reported);
-    case internal::Failure::io: raise<IoError>(message, reported);
-    case internal::Failure::comm: raise<CommError>(message, reported);
-    case internal::Failure::memory: raise<OutOfMemory>(message, reported);
-    default: raise<InternalError>(message, reported);
-  }
-}
-
 }  // namespace
 
 std::int64_t agree_max(Communicator& world, std::int64_t value) {
@@ -180,6 +171,16 @@ void demand_same_data(Communicator& world, const std::map<std::string, std::stri
 }
 
 namespace internal {
+
+void rethrow(Failure failure, const std::string& message, bool reported) {
+  switch (failure) {
+    case Failure::config: raise<ConfigError>(message, reported);
+    case Failure::io: raise<IoError>(message, reported);
+    case Failure::comm: raise<CommError>(message, reported);
+    case Failure::memory: raise<OutOfMemory>(message, reported);
+    default: raise<InternalError>(message, reported);
+  }
+}
 
 std::string describe_current_exception(Failure& failure) {
   try {

@@ -127,6 +127,7 @@ void restore_progress(const Config& config, const RunMetadata& metadata, Trainin
   // Without training there is no schedule that could differ.
   if (!config.batch.skip_train) state.schedule.load(metadata.schedule, conflict_rule(config.optimizer));
   state.line = line_through(metadata.lineage, metadata.progress.iteration);
+  if (!config.batch.skip_train) state.data_before = metadata.data;
 }
 
 // The checkpoint to load, or nothing for a fresh start. Says what was passed over. On one rank, which decides for all.

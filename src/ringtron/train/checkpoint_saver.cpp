@@ -11,7 +11,7 @@
 #include "ringtron/checkpoint/checkpoint_finder.h"
 #include "ringtron/checkpoint/lineage_notice.h"
 #include "ringtron/train/agreement.h"
-#include "ringtron/train/output_folders.h"
+#include "ringtron/train/start_up/output_folders.h"
 #include "ringtron/train/parameter_slabs.h"
 #include "ringtron/train/run_metadata.h"
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <limits>
+#include <optional>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
@@ -14,6 +15,7 @@
 #include "ringtron/train/cuda_runtime.h"
 #include "ringtron/train/data_config.h"
 #include "ringtron/train/rank_threads.h"
+#include "ringtron/train/start_up/before_meeting.h"
 
 namespace ringtron {
 namespace {
@@ -24,17 +26,11 @@ Backend choose_backend(const Config& config, at::Device device) {
 }
 
 RendezvousOptions rendezvous_options(const Config& config, const LaunchEnvironment& environment) {
-  RendezvousOptions options;
-  options.host = environment.master_addr;
-  options.port = environment.master_port;
-  options.rank = environment.rank;
-  options.world_size = environment.world_size;
-  options.one_machine = environment.local_world_size == environment.world_size;
-  options.token = environment.job_token;
+  RendezvousOptions options = rendezvous_options(environment);
   options.peer_copies = config.parallel.peer_copies;
   options.timeout =
       std::chrono::milliseconds(static_cast<std::int64_t>(config.parallel.distributed_timeout_minutes * 60'000.0));
-  return with_launcher_store(options);
+  return options;
 }
 
 // Rank 0 says what the user may not expect of the environment.
@@ -81,13 +77,19 @@ Job::Job(Config config, LaunchEnvironment environment, std::unique_ptr<Rendezvou
       device_(at::kCPU),
       rendezvous_(std::move(rendezvous)) {
   // What one rank alone can find wrong comes before it meets the others.
-  const ProcessGrid grid = process_grid_of(config_.parallel, environment_.world_size);
-  device_ = choose_device(config_.parallel.distributed_backend, environment_.local_rank);
-  if (!rendezvous_) {
+  std::optional<ProcessGrid> grid;
+  const auto look = [&] {
+    grid.emplace(process_grid_of(config_.parallel, environment_.world_size));
+    device_ = choose_device(config_.parallel.distributed_backend, environment_.local_rank);
+  };
+  if (rendezvous_) {
+    look();
+  } else {
+    before_meeting(environment_, look);
     announce_environment(environment_);
     rendezvous_ = meet(config_, environment_);
   }
-  parallel_ = std::make_unique<ParallelState>(grid, choose_backend(config_, device_), *rendezvous_);
+  parallel_ = std::make_unique<ParallelState>(*grid, choose_backend(config_, device_), *rendezvous_);
   demand_same_options(world(), fingerprint_text(config_));
   share_cores(world());
   open_tokenizer();

@@ -2,9 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,8 +18,9 @@
 #include "ringtron/train/checkpoint_loader.h"
 #include "ringtron/train/memory/memory_check.h"
 #include "ringtron/train/memory/out_of_memory.h"
-#include "ringtron/train/output_folders.h"
 #include "ringtron/train/run_as_rank.h"
+#include "ringtron/train/start_up/before_meeting.h"
+#include "ringtron/train/start_up/output_folders.h"
 #include "ringtron/train/trainer.h"
 
 namespace ringtron {
@@ -57,6 +56,7 @@ int train(const Job& job, StopSignals& signals) {
   signals.enter("looking at the folders");
   saver.demand_folder();
   demand_output_folders(job);
+  demand_input_files(job);
   signals.enter("building the model");
   if (job.is_first_rank()) {
     const std::int64_t words = job.tokenizer().vocab_size(), padded = config.model.padded_vocab_size;
@@ -81,6 +81,10 @@ int train(const Job& job, StopSignals& signals) {
   if (const auto code = stopped_after(job, signals, "loading the checkpoint")) return *code;
   signals.enter("opening the data");
   const TrainingData data(job, assembly.transports(), assembly.state().progress);
+  assembly.state().data = data.facts();
+  if (job.is_first_rank()) {
+    for (const std::string& line : changed_data(assembly.state().data_before, data.facts())) warn_line(line);
+  }
   if (job.is_first_rank()) print_line("done with setup ...");
   // One rank says it: launchers signal them all.
   signals.start_up_is_done(!job.is_first_rank()                ? nullptr
@@ -94,15 +98,7 @@ int start(int argc, char** argv, StopSignals& signals) {
   signals.enter("reading the command line");
   const LaunchEnvironment environment = read_launch_environment(process_environment);
   ParseResult parsed;
-  try {
-    parsed = parse_command_line(arguments(argc, argv), environment.world_size);
-  } catch (const ConfigError&) {
-    if (environment.rank == 0) throw;
-    // A pure function of equal command lines: rank 0 says it. The launcher ends all ranks when the first one fails, so
-    // the others leave rank 0 the time to start and speak; they are ended as soon as it has.
-    std::this_thread::sleep_for(std::chrono::seconds(5));
-    return kExitUsage;
-  }
+  before_meeting(environment, [&] { parsed = parse_command_line(arguments(argc, argv), environment.world_size); });
   if (const auto* help = std::get_if<HelpText>(&parsed)) {
     if (environment.rank == 0) print_result(help->text);
     return kExitOk;

@@ -113,7 +113,8 @@ json run_metadata_of(const TrainingState& state, const DerivedValues& derived, c
           {"has_optimizer", !state.config.checkpoint.no_save_optim},
           {"opt_param_scheduler", schedule},
           {"configuration", std::move(configuration)},
-          {"lineage", lineage_to_json(lineage)}};
+          {"lineage", lineage_to_json(lineage)},
+          {"data", data_facts_to_json(state.data)}};
 }
 
 RunMetadata read_run_metadata(const Manifest& manifest) {
@@ -136,6 +137,7 @@ RunMetadata read_run_metadata(const Manifest& manifest) {
     throw IoError(fmt::format("metadata.{}", std::string(e.what()).starts_with("metadata.") ? e.what() + 9 : e.what()));
   }
   out.lineage = lineage_of_metadata(metadata);
+  out.data = data_facts_of_metadata(metadata);
   demand_counts_that_can_be(out);
   return out;
 }

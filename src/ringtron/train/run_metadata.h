@@ -6,6 +6,7 @@
 #include "ringtron/checkpoint/manifest.h"
 #include "ringtron/config/stored_config.h"
 #include "ringtron/optim/lr_schedule.h"
+#include "ringtron/train/data_facts.h"
 #include "ringtron/train/progress.h"
 #include "ringtron/train/training_state.h"
 
@@ -18,6 +19,7 @@ struct RunMetadata {
   ScheduleState schedule;
   StoredConfig configuration;
   Lineage lineage;
+  DataFacts data;
 };
 
 // `derived` belongs to the state's configuration.

@@ -41,14 +41,13 @@ void tell(Split split, const std::string& prefix, const GptDataset& dataset) {
 }
 
 // A few reads of a network file system; corpora below it are compared whole.
-constexpr std::size_t kMostBytes = 16 << 20, kMostBytesOfMany = 1 << 20;
+constexpr std::int64_t kMostBytes = 16 << 20, kMostBytesOfMany = 1 << 20;
 constexpr std::size_t kMany = 16;  // corpora
 
-// What a corpus holds, in a line that is equal for equal corpora: checksums of its index, and of all its tokens or, of a
-// large one, of pieces of them; fewer where `corpora_before` it have been looked at already.
-std::string describe_content(const IndexedDataset& corpus, std::size_t corpora_before) {
-  const std::size_t most = corpora_before < kMany ? kMostBytes : kMostBytesOfMany;
-  return fmt::format("index {}, tokens {}", hex64(corpus.index_hash()), hex64(corpus.content_hash(most)));
+// What a corpus holds: checksums of its index, and of all its tokens or, of a large one, of pieces of them; fewer where
+// `corpora_before` it have been looked at already.
+CorpusFacts look_at(const IndexedDataset& corpus, std::size_t corpora_before) {
+  return facts_of(corpus, corpora_before < kMany ? kMostBytes : kMostBytesOfMany);
 }
 
 // The flags among the given ones that look for the end-of-document token.
@@ -110,7 +109,10 @@ SplitObserver TrainingData::observer(Split split) {
   out.opened = [this, split, resets](const std::string& prefix, const GptDataset& dataset) {
     const IndexedDataset& corpus = dataset.corpus();
     const bool is_new = !same_data_.contains(prefix);
-    if (is_new) same_data_[prefix] = describe_content(corpus, same_data_.size() - 1);
+    if (is_new) {
+      facts_.push_back(look_at(corpus, facts_.size()));
+      same_data_[prefix] = fmt::format("index {}, tokens {}", facts_.back().index_hash, facts_.back().content_hash);
+    }
     same_data_[prefix] += fmt::format(", {} order {}", split_name(split), hex64(dataset.order_hash()));
     if (!job_.is_first_rank()) return;
     tell(split, prefix, dataset);

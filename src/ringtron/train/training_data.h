@@ -14,6 +14,7 @@
 #include "ringtron/models/gpt.h"
 #include "ringtron/tokenizer/tokenizer.h"
 #include "ringtron/train/batch_shape.h"
+#include "ringtron/train/data_facts.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/progress.h"
 
@@ -27,6 +28,9 @@ class TrainingData {
   TrainingData(const Job& job, std::vector<CpTransport> transports, const Progress& progress = {});
 
   bool has(Split split) const { return datasets_[index(split)] != nullptr; }
+
+  // What the corpora hold, the same on all ranks. None for mock data.
+  const DataFacts& facts() const { return facts_; }
 
   // This rank's micro-batches from the first sample that is not consumed; each carries its BatchShape in made_from. Must end
   // before this does.
@@ -47,6 +51,7 @@ class TrainingData {
   std::int64_t vocab_size_;
   std::int64_t end_of_document_;
   std::array<std::unique_ptr<Dataset>, kSplitCount> datasets_;
+  DataFacts facts_;
   std::map<std::string, std::string> same_data_;  // by corpus: what must be the same on all ranks
 };
 

@@ -8,6 +8,7 @@
 #include "ringtron/optim/lr_schedule.h"
 #include "ringtron/optim/optimizer.h"
 #include "ringtron/parameter/parameter_store.h"
+#include "ringtron/train/data_facts.h"
 #include "ringtron/train/progress.h"
 
 namespace ringtron {
@@ -18,7 +19,9 @@ struct TrainingState {
   LrSchedule& schedule;
   const Config& config;  // of the run, resolved, with the vocabulary and its padding: what a checkpoint keeps and is compared with
   Progress progress;
-  std::vector<Ancestor> line;  // of the checkpoint that was loaded; empty for a run that began afresh
+  std::vector<Ancestor> line = {};  // of the checkpoint that was loaded; empty for a run that began afresh
+  DataFacts data = {};              // of this run, once its data is open
+  DataFacts data_before = {};       // of the checkpoint that training goes on from
 };
 
 }  // namespace ringtron

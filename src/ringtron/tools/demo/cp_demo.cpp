@@ -12,6 +12,7 @@
 #include "ringtron/config/parse.h"
 #include "ringtron/tools/demo/cp_demo_parts.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/start_up/before_meeting.h"
 
 namespace ringtron {
 namespace {
@@ -115,13 +116,10 @@ int show_all(const Job& job) {
 
 int cp_demo(std::span<const std::string> arguments, const LaunchEnvironment& environment) {
   ParseResult parsed;
-  try {
+  before_meeting(environment, [&] {
     parsed = parse_command_line(with_defaults(arguments, environment.world_size), environment.world_size);
     if (const auto* line = std::get_if<CommandLine>(&parsed)) refuse_what_changes_nothing(line->config);
-  } catch (const ConfigError&) {
-    if (environment.rank == 0) throw;
-    return kExitUsage;  // a pure function of equal command lines: rank 0 says it
-  }
+  });
   if (std::holds_alternative<HelpText>(parsed)) {
     if (environment.rank == 0) print_result(kHelp);
     return kExitOk;

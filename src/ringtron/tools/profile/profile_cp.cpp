@@ -30,6 +30,7 @@
 #include "ringtron/tools/progress_line.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
+#include "ringtron/train/start_up/before_meeting.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/memory/memory_check.h"
 
@@ -341,12 +342,7 @@ int run(const Job& job, const ProfileOptions& options) {
 
 int profile_cp(std::span<const std::string> arguments, const LaunchEnvironment& environment) {
   ProfileOptions options;
-  try {
-    options = parse_profile_options(arguments, environment.world_size);
-  } catch (const ConfigError&) {
-    if (environment.rank == 0) throw;
-    return kExitUsage;  // a pure function of equal command lines: rank 0 says it
-  }
+  before_meeting(environment, [&] { options = parse_profile_options(arguments, environment.world_size); });
   if (!options.help.empty()) {
     if (environment.rank == 0) print_result(options.help);
     return kExitOk;

@@ -20,6 +20,7 @@
 #include "ringtron/tools/verify/training_trace.h"
 #include "ringtron/tools/verify/verify_options.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/start_up/before_meeting.h"
 #include "ringtron/train/job.h"
 
 namespace ringtron {
@@ -128,8 +129,10 @@ Verdict compare_as_rank(const VerifyOptions& options, const LaunchEnvironment& e
   };
   TrainingTrace expected;
   if (environment.rank == 0) {  // meanwhile the others wait for it to come
-    const Job alone(one_process(options.small.config), LaunchEnvironment{});
-    expected = trace_training(alone, CpFault::none, steps_of("one process"));
+    before_meeting(environment, [&] {
+      const Job alone(one_process(options.small.config), LaunchEnvironment{});
+      expected = trace_training(alone, CpFault::none, steps_of("one process"));
+    });
   }
   progress.at("waiting for all processes");
   const Job job(options.small.config, environment);
@@ -190,12 +193,7 @@ int start_ranks(const VerifyOptions& options, std::span<const std::string> argum
 
 int verify_cp(std::span<const std::string> arguments, const LaunchEnvironment& environment) {
   VerifyOptions options;
-  try {
-    options = parse_verify(arguments, environment);
-  } catch (const ConfigError&) {
-    if (environment.rank == 0) throw;
-    return kExitUsage;  // a pure function of equal command lines: rank 0 says it
-  }
+  before_meeting(environment, [&] { options = parse_verify(arguments, environment); });
   if (options.report_fd >= 0) return run_rank(options, environment);
   if (!options.help.empty()) {
     if (environment.rank == 0) print_result(options.help);

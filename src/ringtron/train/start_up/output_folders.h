@@ -1,5 +1,5 @@
-// Where a run writes, looked at before any work begins: a folder that cannot be written, or a disk that is too small, shows
-// at the start and not after hours.
+// Where a run writes, and what it will read, looked at before any work begins: a folder that cannot be written, a disk that is too
+// small or a file that is absent shows at the start and not after hours.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,9 @@ void demand_writable(const std::string& flag, const std::filesystem::path& folde
 // a warning if it is there and cannot be written, since indices may lie in it already. Collective; throws IoError on all
 // ranks.
 void demand_output_folders(const Job& job);
+
+// The files that the data flags name, looked for on every rank. Collective; throws ConfigError on all ranks.
+void demand_input_files(const Job& job);
 
 struct SpaceNeeded {
   std::filesystem::path folder;

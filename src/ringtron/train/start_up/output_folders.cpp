@@ -1,4 +1,4 @@
-#include "ringtron/train/output_folders.h"
+#include "ringtron/train/start_up/output_folders.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -16,7 +16,9 @@
 #include "ringtron/checkpoint/checkpoint_finder.h"
 #include "ringtron/checkpoint/checkpoint_names.h"
 #include "ringtron/checkpoint/file_system.h"
+#include "ringtron/data/open_split.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/data_config.h"
 
 namespace ringtron {
 namespace {
@@ -80,6 +82,17 @@ void demand_output_folders(const Job& job) {
     } catch (const IoError& e) {
       if (!was_there) throw;
       warn_line("{}; indices that are not in it yet are built again at every start", e.what());
+    }
+  });
+}
+
+void demand_input_files(const Job& job) {
+  const Config& config = job.config();
+  if (config.data.mock_data) return;
+  together(job.world(), [&] {
+    const auto wanted = wanted_samples(config);
+    for (int i = 0; i < kSplitCount; ++i) {
+      demand_corpus_files(sources_of(config), static_cast<Split>(i), wanted[static_cast<std::size_t>(i)]);
     }
   });
 }

@@ -218,6 +218,20 @@ def output_folders_that_cannot_be_made(b):
     for flag in ("--save", "--tensorboard-dir", "--data-cache-path"):
         text = demand(b.run(*LENGTH, "--save-interval", 2, flag, b.folder / "file" / "sub", ranks=2), 1, rf"{flag}: cannot make folder")
         assert "building GPT model" not in text, text
+    (b.folder / "dangling").symlink_to("gone")
+    for flag in ("--save", "--tensorboard-dir", "--data-cache-path", "--load"):
+        demand(b.run(*LENGTH, "--save-interval", 2, flag, b.folder / "dangling"), 1,
+               rf"{flag}:? .*dangling is a symbolic link to gone, which does not exist")
+    demand(b.run(*LENGTH, "--load", b.folder / "dangling", "--save", b.folder / "dangling", "--save-interval", 2), 1, r"a symbolic link to gone")
+
+
+@case
+def what_messages_quote_is_bounded_and_printable(b):
+    for flag in ("--save", "--load", "--tensorboard-dir"):
+        text = demand(b.run(*LENGTH, "--save-interval", 2, flag, "b" * 100000), 1, r"b{300,}\.\.\. \(\d+ bytes\)")
+        assert max(len(line) for line in text.splitlines()) < 2000, "a line is longer than its reader"
+    text = demand(b.run(*LENGTH, "--load", "a\x1b[31mb", "--exit-on-missing-checkpoint"), 1, r"a\\x1b\[31mb")
+    assert "\x1b" not in text, "a control byte goes to the terminal"
 
 
 @case

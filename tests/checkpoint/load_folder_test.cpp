@@ -125,7 +125,7 @@ TEST_F(LoadFolder, InspectAdvisesInItsOwnWords) {
       {dir_ / "notes", "todo.txt"},
       {dir_ / "notes/todo.txt", "is a file, not a folder of checkpoints"},
       {dir_ / "hf", "Hugging Face"},
-      {dir_ / "link", "leads nowhere"},
+      {dir_ / "link", "which does not exist"},
       {dir_ / "loop", "cannot read"},
       {dir_ / "no_manifest/iter_0000004", "without a manifest.json"},
       {dir_ / "no_manifest", "none can be loaded"},
@@ -141,13 +141,25 @@ TEST_F(LoadFolder, InspectAdvisesInItsOwnWords) {
   }
 }
 
+TEST_F(LoadFolder, ACheckpointUnderAnotherNameIsToldItsOwn) {
+  for (const char* name : {"iter_4", "iter_0000004.bak"}) {
+    const fs::path save = dir_ / name / "run";
+    save_small(save, 4, nlohmann::json::object());
+    fs::rename(save / "iter_0000004", save / name);
+    EXPECT_THAT(refusal(save), HasSubstr(std::string(name) + " is one of iteration 4: rename it to iter_0000004"));
+    fs::remove(save / name / "shard_00000.safetensors");
+    EXPECT_THAT(refusal(save), HasSubstr("other things")) << "a damaged one is none";
+  }
+}
+
 TEST_F(LoadFolder, OtherThingsAndOddPathsStop) {
   put("notes/todo.txt");
   EXPECT_THAT(refusal(dir_ / "notes"), AllOf(HasSubstr("other things"), HasSubstr("todo.txt")));
   EXPECT_THAT(refusal(dir_ / "notes/todo.txt"), HasSubstr("is a file"));
   EXPECT_THAT(refusal(dir_ / "notes/todo.txt/below"), HasSubstr("Not a directory"));
   fs::create_symlink(dir_ / "gone", dir_ / "link");
-  EXPECT_THAT(refusal(dir_ / "link"), HasSubstr("symbolic link"));
+  EXPECT_THAT(refusal(dir_ / "link"), HasSubstr("link is a symbolic link to " + (dir_ / "gone").string() + ", which does not exist"));
+  EXPECT_THAT(refusal(dir_ / "link/deeper"), HasSubstr("which does not exist"));
   put("emptied/latest_checkpointed_iteration.txt");
   EXPECT_THAT(refusal(dir_ / "emptied"), HasSubstr("latest_checkpointed_iteration.txt"));
   ASSERT_EQ(::mkfifo((dir_ / "pipe").c_str(), 0600), 0);

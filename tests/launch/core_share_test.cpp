@@ -72,6 +72,18 @@ TEST(CoreShare, WhoHasSetThreads) {
   EXPECT_FALSE(set("OTHER", "3"));
 }
 
+TEST(CoreShare, OddNumbersOfThreadsAreTold) {
+  const auto odd = [](const char* wanted, const char* value) {
+    return odd_thread_setting(
+        [=](const char* name) { return std::string(name) == wanted ? std::optional<std::string>(value) : std::nullopt; }, 2);
+  };
+  for (const char* good : {"1", "2", " 2 ", "2,1", ""}) EXPECT_EQ(odd("OMP_NUM_THREADS", good), "") << good;
+  for (const char* bad : {"0", "-1", "abc", "2.5", "2,", "99999999999"}) {
+    EXPECT_NE(odd("OMP_NUM_THREADS", bad).find("expected a whole number of threads above 0"), std::string::npos) << bad;
+  }
+  EXPECT_EQ(odd("MKL_NUM_THREADS", "1000"), "MKL_NUM_THREADS=1000: there are 2 usable cores for it, so threads wait for each other");
+}
+
 class Quota : public ::testing::Test {
  protected:
   void file(const std::string& path, const std::string& text) {

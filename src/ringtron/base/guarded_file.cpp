@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <mutex>
+#include <system_error>
 #include <utility>
 
 #include "ringtron/base/error.h"
@@ -118,6 +119,19 @@ struct Descriptor {
 const char* not_a_file(const std::filesystem::path& path) {
   struct stat info {};
   return ::stat(path.c_str(), &info) == 0 ? kind_of(info.st_mode) : "";
+}
+
+std::string dangling_link(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  fs::path part;
+  for (const fs::path& name : path) {
+    part /= name;
+    if (fs::is_symlink(part, error) && fs::status(part, error).type() == fs::file_type::not_found) {
+      return fmt::format("{} is a symbolic link to {}, which does not exist", part.string(), fs::read_symlink(part, error).string());
+    }
+  }
+  return "";
 }
 
 GuardedFile::GuardedFile(std::filesystem::path path) : path_(std::move(path)) {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
+#include <string>
 
 namespace ringtron {
 
@@ -40,5 +41,8 @@ class GuardedFile {
 
 // "a folder", "a named pipe", "a device", ...: what lies at `path` if it is there and not a file; else empty.
 const char* not_a_file(const std::filesystem::path& path);
+
+// "A is a symbolic link to B, which does not exist" where that is so of `path` or of a folder on the way to it; else empty.
+std::string dangling_link(const std::filesystem::path& path);
 
 }  // namespace ringtron

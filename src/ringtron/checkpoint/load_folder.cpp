@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <string>
 #include <system_error>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/file.h"
+#include "ringtron/base/guarded_file.h"
 #include "ringtron/base/text.h"
 #include "ringtron/checkpoint/checkpoint_names.h"
 #include "ringtron/checkpoint/foreign_folder.h"
@@ -66,8 +68,25 @@ bool is_absent(const fs::path& path, FolderUse use) {
   if (error == std::errc::not_a_directory) {
     throw IoError(fmt::format("cannot read {}: {}", named(path, use), error.message()));
   }
-  if (fs::is_symlink(fs::symlink_status(path, error))) refuse(path, "is a symbolic link that leads nowhere", use);
+  if (const std::string dangling = dangling_link(path); !dangling.empty()) {
+    throw IoError(fmt::format("{}: {}. {}", named(path, use), dangling, instead(use)));
+  }
   return true;
+}
+
+// What to say of a complete checkpoint under a name that is none of a checkpoint; empty where there is none.
+std::string renamed_checkpoint(const fs::path& folder, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    std::error_code ignored;
+    if (!fs::is_regular_file(folder / name / kManifestName, ignored)) continue;
+    try {
+      const std::int64_t iteration = read_complete_manifest(folder / name).iteration;
+      return fmt::format("holds no checkpoint under its name, but {} is one of iteration {}: rename it to {}", name, iteration,
+                         iteration_name(iteration));
+    } catch (const std::exception&) {  // damaged as well: it is listed with the other things
+    }
+  }
+  return "";
 }
 
 [[noreturn]] void refuse_damaged(const fs::path& folder, const CheckpointSearch& search, FolderUse use) {
@@ -121,6 +140,7 @@ std::optional<CheckpointSearch> search_load_folder(const fs::path& load_folder, 
   if (search.damaged.empty() && names.empty()) return std::nullopt;
   if (const auto kind = foreign_kind(load_folder, use)) refuse(load_folder, *kind, use);
   if (!search.damaged.empty()) refuse_damaged(load_folder, search, use);
+  if (const std::string renamed = renamed_checkpoint(load_folder, names); !renamed.empty()) refuse(load_folder, renamed, use);
   constexpr std::size_t kShown = 5;
   std::vector<std::string> first(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, names.size())));
   refuse(load_folder, fmt::format("holds no checkpoint, but other things ({}{})", join(first, ", "),

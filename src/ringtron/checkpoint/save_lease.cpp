@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/guarded_file.h"
 #include "ringtron/base/log.h"
 #include "ringtron/base/process.h"
 
@@ -62,6 +63,9 @@ void write_holder(int fd) {
 }  // namespace
 
 SaveLease::SaveLease(std::filesystem::path save_folder) : save_folder_(std::move(save_folder)) {
+  if (const std::string dangling = dangling_link(save_folder_); !dangling.empty()) {
+    throw IoError(fmt::format("{}. Make the folder, or remove the link", dangling));
+  }
   std::error_code error;
   std::filesystem::create_directories(save_folder_, error);
   if (error) throw IoError(fmt::format("cannot make folder {}: {}", save_folder_.string(), error.message()));

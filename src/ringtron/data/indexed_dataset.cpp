@@ -242,11 +242,16 @@ void IndexedDataset::demand_whole() const {
 }
 
 void fail_token_outside(const TokenPlace& place, std::int64_t vocab_size) {
+  const std::string one_more =
+      place.token == vocab_size ? fmt::format(". (Up to version 0.16 Megatron-LM's NullTokenizer ends documents with the id "
+                                              "--vocab-size itself: for such data give --vocab-size {})",
+                                              vocab_size + 1)
+                                : "";
   throw ConfigError(
       fmt::format("data: token {} at position {} of document {} of {} is outside the vocabulary: expected 0 "
                   "to {}. The data was "
-                  "made with another tokenizer: give its vocabulary, or run preprocess_data again",
-                  place.token, place.position, place.document, place.prefix, vocab_size - 1));
+                  "made with another tokenizer: give its vocabulary, or run preprocess_data again{}",
+                  place.token, place.position, place.document, place.prefix, vocab_size - 1, one_more));
 }
 
 }  // namespace ringtron

@@ -133,6 +133,26 @@ int usable_cores(const CoreClaim& claim) {
   return fair_threads(std::span(&claim, 1), 0);
 }
 
+std::string odd_thread_setting(const EnvironmentLookup& env, int cores) {
+  for (const char* name : {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}) {
+    const auto value = env(name);
+    if (!value || trim(*value).empty()) continue;
+    // OpenMP takes a list as well, a number for each level of nested threads.
+    for (const std::string& text : split(*value, ',')) {
+      const std::string number(trim(text));
+      const bool whole = !number.empty() && number.size() < 10 && number.find_first_not_of("0123456789") == std::string::npos;
+      if (!whole || std::stoi(number) == 0) {
+        return fmt::format("{}={}: expected a whole number of threads above 0", name, excerpt(*value));
+      }
+      if (std::stoi(number) > cores) {
+        return fmt::format("{}={}: there {} {} usable {} for it, so threads wait for each other", name, excerpt(*value),
+                           cores == 1 ? "is" : "are", cores, cores == 1 ? "core" : "cores");
+      }
+    }
+  }
+  return "";
+}
+
 bool threads_are_set(const EnvironmentLookup& env) {
   for (const char* name : {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}) {
     if (const auto value = env(name); value && !trim(*value).empty()) return true;

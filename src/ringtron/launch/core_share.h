@@ -37,6 +37,9 @@ int usable_cores(const CoreClaim& claim);
 // True if the user has set how many threads there are to be.
 bool threads_are_set(const EnvironmentLookup& env);
 
+// What is odd about the number of threads that the user has set: no number, or more than `cores`; empty where nothing is.
+std::string odd_thread_setting(const EnvironmentLookup& env, int cores);
+
 // The tightest limit on CPU time of a control group or one that it lies in (version 2: cpu.max, version 1: cpu.cfs_quota_us).
 struct CpuQuota {
   double cores = 0.0;  // 0: no limit

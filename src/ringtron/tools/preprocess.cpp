@@ -83,9 +83,10 @@ class Writers {
     }
     if (std::all_of(summary_.tokens.begin(), summary_.tokens.end(), [](std::int64_t n) { return n == 0; })) {
       throw ConfigError(
-          fmt::format("--input {}: expected text, got {} documents without any and {} bad lines. Look at "
+          fmt::format("--input {}: there is no text in it: {} {} without text, {} {} no document. Look at "
                       "--input and --json-keys",
-                      excerpt(join(options_.inputs, ",")), summary_.documents, summary_.bad));
+                      excerpt(join(options_.inputs, ",")), summary_.documents, summary_.documents == 1 ? "document is" : "documents are",
+                      summary_.bad, summary_.bad == 1 ? "line is" : "lines are"));
     }
     for (const auto& writer : writers_) writer->finish();
     return summary_;

@@ -16,7 +16,11 @@ namespace ringtron {
 void share_cores(Communicator& world) {
   std::vector<CoreClaim> claims;
   for (const std::string& text : gather_texts(world, claim_text(own_core_claim()))) claims.push_back(parse_claim(text));
-  if (threads_are_set(process_environment)) return;
+  if (threads_are_set(process_environment)) {
+    const std::string odd = odd_thread_setting(process_environment, usable_cores(claims[static_cast<std::size_t>(world.rank())]));
+    if (world.rank() == 0 && !odd.empty()) warn_line("{}; rank 0 computes with {}", odd, at::get_num_threads());
+    return;
+  }
   const auto self = static_cast<std::size_t>(world.rank());
   const CoreClaim& own = claims[self];
   // Its own default may be less than all cores: two hyperthreads count as one.

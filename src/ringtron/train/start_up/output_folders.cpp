@@ -56,6 +56,7 @@ double gigabytes(double bytes) { return bytes / 1e9; }
 void demand_writable(const std::string& flag, const std::filesystem::path& folder) {
   try {
     DiskFileSystem files;
+    if (const std::string dangling = dangling_link(folder); !dangling.empty()) throw IoError(dangling);
     if (std::filesystem::exists(folder) && !std::filesystem::is_directory(folder)) {
       const std::string kind = not_a_file(folder);
       throw IoError(fmt::format("{} is {}, not a folder", folder.string(), kind.empty() ? "a file" : kind));

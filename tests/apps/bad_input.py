@@ -246,7 +246,7 @@ def another_model_in_the_checkpoint(b):
     for flags, named in ((["--num-layers", 2], r"--num-layers: 1 in the checkpoint, 2 here"),
                          (["--untie-embeddings-and-output-weights"], r"--untie-embeddings-and-output-weights: False .* True"),
                          (["--vocab-size", 51], r"--vocab-size: 50 in the checkpoint, 51 here"),
-                         (["--window-size", 8, 0], r"--window-size: None .* \[8, 0\] here")):
+                         (["--window-size", 8, 0], r"--window-size: not given .* \[8, 0\] here")):
         b.demand(b.train(1, *evaluate, *flags), 2, named)
     b.demand(b.train(1, "--load", folder, "--seed", 7, "--adam-beta2", 0.95, "--train-iters", 4), 0, r"--seed: 1234 in the checkpoint, 7",
              r"--adam-beta2: 0.999 in the checkpoint, 0.95 here", r"successfully loaded")

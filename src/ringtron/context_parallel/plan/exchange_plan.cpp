@@ -7,7 +7,16 @@
 namespace ringtron {
 namespace {
 
-std::string text_of(const std::vector<PositionRange>& ranges) {
+std::string owner_name(int owner) { return owner == kWholeSequence ? "all" : std::to_string(owner); }
+
+std::string text_of(const Message& m, const char* verb, const char* preposition, const SequenceLayout& layout) {
+  return fmt::format(" | {} {} of {} [{}] {} {}", verb, to_text(m.payload), m.owner,
+                     positions_text(positions_of(layout, m.owner, m.rows)), preposition, m.peer);
+}
+
+}  // namespace
+
+std::string positions_text(const std::vector<PositionRange>& ranges) {
   std::string text;
   for (const PositionRange& range : ranges) {
     text += fmt::format("{}{}-{}", text.empty() ? "" : " ", range.begin, range.end - 1);
@@ -15,21 +24,12 @@ std::string text_of(const std::vector<PositionRange>& ranges) {
   return text;
 }
 
-std::string text_of(const Band& band) {
+std::string band_text(const Band& band) {
   if (band.is_all()) return "";
   if (band.is_causal()) return " causal";
   const auto bound = [](std::int64_t b) { return b == Band::kUnbounded ? std::string("all") : std::to_string(b); };
   return fmt::format(" band {},{}", bound(band.left), bound(band.right));
 }
-
-std::string owner_name(int owner) { return owner == kWholeSequence ? "all" : std::to_string(owner); }
-
-std::string text_of(const Message& m, const char* verb, const char* preposition, const SequenceLayout& layout) {
-  return fmt::format(" | {} {} of {} [{}] {} {}", verb, to_text(m.payload), m.owner,
-                     text_of(positions_of(layout, m.owner, m.rows)), preposition, m.peer);
-}
-
-}  // namespace
 
 std::string_view to_text(Payload payload) {
   switch (payload) {
@@ -53,9 +53,9 @@ std::string to_string(const ExchangePlan& plan, const SequenceLayout& layout) {
     const Step& step = plan.steps[i];
     text += fmt::format("step {}:", i);
     for (const BlockTask& task : step.tasks) {
-      text += fmt::format(" | q {} x kv of {} [{}]{}", text_of(positions_of(layout, plan.rank, task.q)),
-                          owner_name(task.owner), text_of(positions_of(layout, task.owner, task.kv)),
-                          text_of(task.band));
+      text += fmt::format(" | q {} x kv of {} [{}]{}", positions_text(positions_of(layout, plan.rank, task.q)),
+                          owner_name(task.owner), positions_text(positions_of(layout, task.owner, task.kv)),
+                          band_text(task.band));
       if (task.sample != kEverySample) text += fmt::format(" sample {}", task.sample);
     }
     for (const Message& m : step.sends) text += text_of(m, "send", "to", layout);

@@ -98,6 +98,10 @@ bool keeps_last_block(const PlanRequest& request);
 // The positions of rows of a block: of `owner`, or of the whole sequence.
 std::vector<PositionRange> positions_of(const SequenceLayout& layout, int owner, const PositionRange& rows);
 
+// "0-5 18-23"; and "", " causal" or " band 3,0".
+std::string positions_text(const std::vector<PositionRange>& ranges);
+std::string band_text(const Band& band);
+
 // One line per step, rows as positions:
 //   step 1: q 0-5 18-23 x kv of 3 [6-11] | send kv of 3 [6-11 12-17] to 1 | receive kv of 2 [...] from 3
 std::string to_string(const ExchangePlan& plan, const SequenceLayout& layout);

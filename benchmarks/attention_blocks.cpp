@@ -158,5 +158,5 @@ int measure(const Sizes& z) {
 
 int main(int argc, char** argv) {
   using namespace ringtron;
-  return run_main("attention_blocks", [&] { return run_as_rank([&] { return measure(sizes_in(arguments(argc, argv))); }); });
+  return run_main("attention_blocks", [&] { return run_as_rank([&](StopSignals&) { return measure(sizes_in(arguments(argc, argv))); }); });
 }

@@ -6,7 +6,8 @@
 #include <string>
 
 #include "ringtron/comm/local_communicator.h"
-#include "ringtron/context_parallel/plan_runner.h"
+#include "ringtron/context_parallel/run/run_schedule.h"
+#include "ringtron/context_parallel/schedule/lower.h"
 #include "tests/context_parallel/attention_case.h"
 #include "tests/support/tensor_near.h"
 
@@ -143,8 +144,7 @@ TEST_F(DocumentsGpu, ComparisonSeesABoundaryThatIsOff) {
   for (std::size_t i = 0; i < got.size(); ++i) EXPECT_GT(relative_error(got[i], expected[i]), 10 * kTolerance);
 }
 
-// A plan of two steps, as a rank of a ring has it: batches that leave rows out are merged. In bf16, and in fp16, in which
-// the model's bf16 is computed where parts are merged.
+// A plan of two steps, as a rank of a ring has it: batches that leave rows out are merged.
 TEST_F(DocumentsGpu, TwoStepsMerge) {
   const CaseSizes sizes = sizes_of({starts(1000, 60, 8), starts(1000, 300, 9)});
   const AttentionCase c = rounded_case(sizes);
@@ -155,32 +155,27 @@ TEST_F(DocumentsGpu, TwoStepsMerge) {
     for (const PositionRange& queries : halves) {
       for (int sample = 0; sample < 2; ++sample) {
         for (const MaskTile& tile : masks[static_cast<std::size_t>(sample)].tiles(queries, halves[step])) {
-          plan.steps[step].attends.push_back({tile.queries, 0, tile.keys, tile.band, sample});
+          plan.steps[step].tasks.push_back({tile.queries, 0, tile.keys, tile.band, sample});
         }
       }
     }
   }
-  const PlanTiles tiles{tile_batches(plan), tile_batches(plan)};
   const SequenceLayout layout = contiguous_layout(1000, 1);
+  const SchedulesOfRank schedules =
+      lower({CpTransport::p2p, 1, 1, layout, false, plan, plan}, layout, {c.q.size(2), c.k.size(2), true, true});
   const auto block = make_cudnn_block_attention(false);
-  PlanContext context{group_, layout, *block};
+  PassContext context{group_, layout, *block};
   context.scale = c.call.scale;
-  context.tiles = &tiles;
+  context.heads = c.q.size(2);
+  context.groups = c.k.size(2);
   context.observer = &counter_;
   context.varied_shapes = true;
-  context.type = context.key_gradient_type = at::kBFloat16;
-  const Results expected = testing::reference_results(c);
-  for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
-    SCOPED_TRACE(c10::toString(type));
-    counter_.calls = 0;
-    const at::Tensor q = c.q.to(at::kCUDA, type), k = c.k.to(at::kCUDA, type), v = c.v.to(at::kCUDA, type);
-    const ForwardState state = run_forward(plan, false, context, q, k, v);
-    const PlanGradient gradient =
-        run_backward(plan, false, context, {q, k, v, state.out, state.lse}, c.d_out.to(at::kCUDA, at::kBFloat16));
-    expect_near({state.out, gradient.dq, gradient.dk, gradient.dv}, expected);
-    // Squares and rectangles of the first half, squares of the second; forward and backward.
-    EXPECT_EQ(counter_.calls, 6);
-  }
+  const auto on_gpu = [](const at::Tensor& x) { return x.to(at::kCUDA, at::kBFloat16); };
+  const ForwardResult forward = run_forward(schedules.forward, context, on_gpu(c.q), on_gpu(c.k), on_gpu(c.v), nullptr);
+  const Gradients gradients = run_backward(schedules.backward, context, forward.saved, on_gpu(c.d_out));
+  expect_near({forward.out, gradients.dq, gradients.dk, gradients.dv}, testing::reference_results(c));
+  // Squares and rectangles of the first half, squares of the second; forward and backward.
+  EXPECT_EQ(counter_.calls, 6);
 }
 
 }  // namespace

@@ -189,7 +189,7 @@ TEST_F(Gpt2Files, AddedTokensNeedNoMerge) {
 
 TEST_F(Gpt2Files, DevicesAndPipesAreRefused) {
   vocab_ = "/dev/zero";
-  EXPECT_THAT(error(), HasSubstr("a pipe or a device"));
+  EXPECT_THAT(error(), HasSubstr("expected a file, got a device"));
 }
 
 }  // namespace

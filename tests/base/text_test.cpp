@@ -47,9 +47,18 @@ TEST(Text, ExcerptsAreShortAndOnOneLine) {
 TEST(Text, MessagesAreShownWithoutControlBytesAndEndlessWords) {
   EXPECT_EQ(shown_message("--load a: it is\n  absent\t\u00e9"), "--load a: it is\n  absent\t\u00e9");
   EXPECT_EQ(shown_message(""), "");
-  EXPECT_EQ(shown_message("two  blanks \n"), "two  blanks \n");
+  EXPECT_EQ(shown_message("two  blanks \n"), "two  blanks \\x0a");
   EXPECT_EQ(shown_message("--load a\x1b[31mb\r: absent\xff"), "--load a\\x1b[31mb\\x0d: absent\\xff");
   EXPECT_EQ(shown_message("--load " + std::string(100000, 'b') + ": absent", 4), "--lo... (6 bytes) bbbb... (100001 bytes) abse... (6 bytes)");
+}
+
+// A path may hold newlines and what a terminal obeys; it must not look like a line of its own.
+TEST(Text, ForeignNewlinesBeginNoLine) {
+  EXPECT_EQ(shown_message("--load a\nWARNING: b\n: absent"), "--load a\\x0aWARNING: b\\x0a: absent");
+  EXPECT_EQ(shown_message("\na: absent\n\n"), "\\x0aa: absent\\x0a\\x0a");
+  EXPECT_EQ(shown_message("faults:\n  1. a\n  2. b\n----"), "faults:\n  1. a\n  2. b\n----");
+  EXPECT_EQ(shown_message("a\n-b"), "a\\x0a-b");
+  EXPECT_EQ(shown_message("a\xc2\x9b" "2Jb \u00a0"), "a\\xc2\\x9b2Jb \u00a0");
 }
 
 TEST(Text, LongListsOfMessagesAreCut) {

@@ -97,6 +97,16 @@ TEST(CheckCpConfig, TheUsersSlurmLineHasOneFault) {
   EXPECT_THAT(check(words).text, EndsWith("\nok"));
 }
 
+// Of a line that breaks a rule the sections may not hold; whatever fails inside them is not told as our fault.
+TEST(CheckCpConfig, SaysWhatItCannotCountOfAWrongLine) {
+  for (const char* more : {"--recompute-granularity full", "--recompute-granularity full --recompute-method block"}) {
+    const CheckOutcome outcome = check_example(more);
+    EXPECT_EQ(outcome.exit_code, kExitUsage);
+    EXPECT_THAT(outcome.text, HasSubstr("not known: see the faults"));
+    EXPECT_THAT(outcome.text, HasSubstr("--recompute-num-layers"));
+  }
+}
+
 TEST(CheckCpConfig, TellsAllFaultsAtOnce) {
   const CheckOutcome outcome = check_example(
       "--num-layers x --hidden-siz 5 --global-batch-size 63 --micro-batch-size 2 --use-distributed-optimizer "

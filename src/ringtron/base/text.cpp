@@ -98,6 +98,8 @@ std::string excerpt(std::string_view text, std::size_t limit) {
     const auto first = static_cast<unsigned char>(text[at]);
     if (length == 0 || first < 0x20 || first == 0x7f) {
       out += fmt::format("\\x{:02x}", first);
+    } else if (length == 2 && first == 0xc2 && static_cast<unsigned char>(text[at + 1]) < 0xa0) {  // U+0080 to U+009F
+      out += fmt::format("\\xc2\\x{:02x}", static_cast<unsigned char>(text[at + 1]));
     } else {
       out += text.substr(at, length);
     }

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/shown_message.h"
 #include "ringtron/base/text.h"
 #include "ringtron/checkpoint/checkpoint_finder.h"
 #include "ringtron/checkpoint/lineage_notice.h"
@@ -15,6 +16,8 @@
 
 namespace ringtron {
 namespace {
+
+constexpr std::size_t kLongestName = 400;  // as shown
 
 std::uint64_t bytes_of(const TensorEntry& entry) {
   return static_cast<std::uint64_t>(element_count(entry.shape).value_or(0)) * size_of(entry.dtype);
@@ -36,7 +39,7 @@ void describe_tensors(const Manifest& manifest, std::string& text) {
   std::size_t name_width = 6, shape_width = 5;
   std::uint64_t bytes = 0, elements = 0;
   for (const auto& [name, entry] : manifest.tensors) {
-    name_width = std::max(name_width, name.size());
+    name_width = std::max(name_width, excerpt(name, kLongestName).size());
     shape_width = std::max(shape_width, to_string(entry.shape).size());
     bytes += bytes_of(entry);
     elements += static_cast<std::uint64_t>(element_count(entry.shape).value_or(0));
@@ -46,7 +49,7 @@ void describe_tensors(const Manifest& manifest, std::string& text) {
                  human_bytes(bytes));
   fmt::format_to(out, "  {:{}}  {:5}  {:{}}  {}\n", "name", name_width, "type", "shape", shape_width, "cut");
   for (const auto& [name, entry] : manifest.tensors) {
-    fmt::format_to(out, "  {:{}}  {:5}  {:{}}  {}\n", name, name_width, name_of(entry.dtype),
+    fmt::format_to(out, "  {:{}}  {:5}  {:{}}  {}\n", excerpt(name, kLongestName), name_width, name_of(entry.dtype),
                    to_string(entry.shape), shape_width, cut_of(entry));
   }
 }
@@ -69,10 +72,10 @@ std::filesystem::path choose(const std::filesystem::path& folder, std::string& t
   const auto search = search_load_folder(folder, {}, FolderUse::inspect);
   if (!search) throw IoError(fmt::format("{} is absent or empty: it holds no checkpoint", folder.string()));
   for (const auto& candidate : search->damaged) {
-    text += fmt::format("iteration {} cannot be loaded: {}\n", candidate.iteration, candidate.problem);
+    text += fmt::format("iteration {} cannot be loaded: {}\n", candidate.iteration, shown_message(candidate.problem));
   }
-  if (const std::string notice = load_notice(folder, *search, FolderUse::inspect); !notice.empty()) text += notice + "\n";
-  if (const std::string notice = tracker_notice(folder, *search, FolderUse::inspect); !notice.empty()) text += notice + "\n";
+  if (const std::string notice = load_notice(folder, *search, FolderUse::inspect); !notice.empty()) text += shown_message(notice) + "\n";
+  if (const std::string notice = tracker_notice(folder, *search, FolderUse::inspect); !notice.empty()) text += shown_message(notice) + "\n";
   return search->newest->folder;
 }
 
@@ -83,10 +86,10 @@ std::string describe_checkpoint(const std::filesystem::path& folder) {
   const auto chosen = choose(folder, text);
   const Manifest manifest = read_complete_manifest(chosen);
   auto out = std::back_inserter(text);
-  fmt::format_to(out, "checkpoint: {}\niteration: {}\nfiles: {}\n", chosen.string(), manifest.iteration,
+  fmt::format_to(out, "checkpoint: {}\niteration: {}\nfiles: {}\n", excerpt(chosen.string(), kLongestName), manifest.iteration,
                  manifest.files.size());
   for (const auto& [name, file] : manifest.files)
-    fmt::format_to(out, "  {}  {}\n", name, human_bytes(file.bytes));
+    fmt::format_to(out, "  {}  {}\n", excerpt(name, kLongestName), human_bytes(file.bytes));
   describe_lineage(manifest, text);
   describe_tensors(manifest, text);
   fmt::format_to(out, "metadata:\n{}\n", manifest.metadata.dump(2));

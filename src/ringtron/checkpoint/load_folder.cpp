@@ -101,11 +101,11 @@ std::string renamed_checkpoint(const fs::path& folder, const std::vector<std::st
     if (other.problem.empty()) others.push_back(fmt::format("{}", other.iteration));
   }
   if (!others.empty()) {
-    text += fmt::format("\nThe folder also holds complete checkpoints of another branch or run: iterations {}. If one of them is "
+    text += fmt::format("\n  The folder also holds complete checkpoints of another branch or run: iterations {}. If one of them is "
                         "meant, {}",
                         join(others, ", "), how_to_take("name it", use));
   }
-  throw IoError(fmt::format("{}\n{}", text, instead(use)));
+  throw IoError(fmt::format("{}\n  {}", text, instead(use)));
 }
 
 // The pointer names a checkpoint whose manifest cannot be read, although one of a larger iteration is complete: it may have

@@ -2,14 +2,17 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
 
 #include "ringtron/comm/rendezvous.h"
 
 namespace ringtron {
 
-// Tells the others why. Rank 0 opens the hub for them and stays until all have heard `why`; another rank tells the hub. Both give up
-// after `limit`, without an error. True if another rank has said the same already.
-bool tell_early_end(RendezvousOptions options, const std::string& why, std::chrono::milliseconds limit = std::chrono::seconds(10));
+// Tells the others why. Rank 0 opens the hub for them and stays until all have heard `why`; another rank tells the hub. Both stay for
+// options.timeout, as the others would wait for them, and then give up without an error: a rank that starts late hears it as well.
+// Where that takes longer than `soon`, `still_waits` is called once. True if another rank has said the same already.
+bool tell_early_end(RendezvousOptions options, const std::string& why, const std::function<void()>& still_waits,
+                    std::chrono::milliseconds soon = std::chrono::seconds(10));
 
 }  // namespace ringtron

@@ -139,10 +139,10 @@ int Hub::port() const {
   return state_->listeners.port;
 }
 
-void Hub::wait_until_heard(std::chrono::milliseconds limit) {
+bool Hub::wait_until_heard(std::chrono::milliseconds limit) {
   std::unique_lock lock(state_->mutex);
-  if (!state_->a_rank_cannot) return;
-  state_->news.wait_for(lock, limit, [this] { return state_->heard.size() + 1 >= state_->claims.size(); });
+  if (!state_->a_rank_cannot) return true;
+  return state_->news.wait_for(lock, limit, [this] { return state_->heard.size() + 1 >= state_->claims.size(); });
 }
 
 void Hub::stop(bool failed) {

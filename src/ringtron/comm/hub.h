@@ -34,9 +34,9 @@ class Hub {
 
   int port() const;
 
-  // Where a rank, or rank 0 itself, cannot start: returns when all ranks have heard it, or after `limit`; who comes after rank 0 has
-  // left would wait for it in vain. Otherwise at once.
-  void wait_until_heard(std::chrono::milliseconds limit);
+  // Where a rank, or rank 0 itself, cannot start: returns when all ranks have heard it, or after `limit`, and then false; who comes
+  // after rank 0 has left would wait for it in vain. Otherwise at once.
+  bool wait_until_heard(std::chrono::milliseconds limit);
 
   // Tells all ranks that rank 0 leaves, or that it has failed, and closes everything.
   void stop(bool failed);

@@ -96,6 +96,7 @@ std::optional<std::string> tell_end(const HubAddress& hub, const Claim& own, con
       std::this_thread::sleep_for(kKnockAgain);
     }
   } catch (const wire::Malformed&) {  // nobody there to tell
+    return "";
   }
   return {};
 }

@@ -28,7 +28,7 @@ struct HubAddress {
 };
 
 // Says at the hub that this rank ends before it has joined, and why. Returns what another rank has said that ends for the same
-// reason; empty if none has. Nothing if the hub cannot be reached within `limit`.
+// reason; empty if none has, or if what is there is no hub of this run. Nothing if no hub can be reached within `limit`.
 std::optional<std::string> tell_end(const HubAddress& hub, const Claim& own, const std::string& why, std::chrono::milliseconds limit);
 
 class RankLink {

@@ -5,8 +5,10 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <exception>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +17,7 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/hash.h"
 #include "ringtron/base/keyed_hash.h"
+#include "ringtron/base/log.h"
 #include "ringtron/comm/early_end.h"
 #include "ringtron/comm/rendezvous_store.h"
 #include "ringtron/comm/run_store.h"
@@ -27,8 +30,8 @@ using std::chrono::milliseconds;
 
 // How long rank 0 asks a port that is taken for the name of its owner.
 constexpr milliseconds kAskOwner(2000);
-// How long rank 0 waits to tell latecomers of a start that has ended.
-constexpr milliseconds kTellEnd(10'000);
+// After this, rank 0 says that it still waits for latecomers, to tell them of a start that has ended.
+constexpr milliseconds kTellSoon(10'000);
 
 milliseconds left_of(const RendezvousOptions& options, SteadyClock::time_point start) {
   const auto left = options.timeout - (SteadyClock::now() - start);
@@ -89,6 +92,27 @@ HubAddress meet_in_launcher_store(const RendezvousOptions& options, const Claim&
   }
 }
 
+// One try of tell_early_end(), which opens `hub` on rank 0. Nothing if not all have heard it when options.timeout is over.
+std::optional<bool> try_to_tell(const RendezvousOptions& options, const std::string& reason, std::unique_ptr<Hub>& hub) {
+  const auto start = SteadyClock::now();
+  const Claim own = own_claim(options.rank, options.world_size);
+  HubAddress address{options.host, options.port, options.token};
+  if (hub) {  // of the try before
+  } else if (options.launcher_hosts_store) {
+    try {
+      address = meet_in_launcher_store(options, own, hub, reason);
+    } catch (const CommError&) {
+      return std::nullopt;
+    }
+  } else if (options.rank == 0) {
+    hub = open_hub(options, options.port, own, options.token, reason);
+  }
+  if (hub) return hub->wait_until_heard(left_of(options, start)) ? std::optional(false) : std::nullopt;
+  if (options.rank == 0) return false;  // another rank 0 is there
+  const std::optional<std::string> said = tell_end(address, own, reason, left_of(options, start));
+  return said ? std::optional(*said == reason) : std::nullopt;
+}
+
 }  // namespace
 
 RendezvousOptions with_launcher_store(RendezvousOptions options) {
@@ -117,32 +141,34 @@ Rendezvous::Rendezvous(RendezvousOptions options)
   try {
     impl_->link = std::make_shared<RankLink>(address, own, options_.timeout, start);
     impl_->link->wait_for_all();
-  } catch (const CommError&) {
-    if (impl_->hub) impl_->hub->wait_until_heard(kTellEnd);
+  } catch (const CommError& error) {
+    if (impl_->hub && !impl_->hub->wait_until_heard(std::min(kTellSoon, left_of(options_, start)))) {
+      const milliseconds left = left_of(options_, start);
+      warn_line("{}. It waits up to {:.0f} s for ranks that have not come yet, to tell them", error.what(),
+                static_cast<double>(left.count()) / 1000.0);
+      impl_->hub->wait_until_heard(left);
+    }
     throw;
   }
   impl_->store = c10::make_intrusive<RunStore>(impl_->link, options_.timeout);
 }
 
-bool tell_early_end(RendezvousOptions options, const std::string& why, milliseconds limit) {
-  options.timeout = limit;
+bool tell_early_end(RendezvousOptions options, const std::string& why, const std::function<void()>& still_waits, milliseconds soon) {
   std::string reason = why;
   if (reason.size() > wire::kLargestReason) reason = fmt::format("{}... ({:016x})", why.substr(0, wire::kLargestReason - 30), hash64(why));
+  const auto start = SteadyClock::now();
+  const RendezvousOptions whole = options;
+  options.timeout = std::min(soon, whole.timeout);
   try {
-    const auto start = SteadyClock::now();
-    const Claim own = own_claim(options.rank, options.world_size);
-    HubAddress address{options.host, options.port, options.token};
     std::unique_ptr<Hub> hub;
-    if (options.launcher_hosts_store) {
-      address = meet_in_launcher_store(options, own, hub, reason);
-    } else if (options.rank == 0) {
-      hub = open_hub(options, options.port, own, options.token, reason);
-    }
-    if (hub) hub->wait_until_heard(left_of(options, start));
-    if (options.rank != 0) return tell_end(address, own, reason, left_of(options, start)) == reason;
+    if (const auto said = try_to_tell(options, reason, hub)) return *said;
+    if (soon >= whole.timeout) return false;
+    still_waits();
+    options.timeout = left_of(whole, start);
+    return try_to_tell(options, reason, hub).value_or(false);
   } catch (const std::exception&) {  // nobody can be reached; this rank's own message stands
+    return false;
   }
-  return false;
 }
 
 Rendezvous::~Rendezvous() = default;

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/text.h"
 
 namespace ringtron {
 namespace {
@@ -47,7 +48,7 @@ Pipe make_pipe() {
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::execv(command.program.c_str(), arguments.data());
-  const std::string why = fmt::format("cannot run {}: {}\n", command.program, std::strerror(errno));
+  const std::string why = fmt::format("cannot run {}: {}\n", excerpt(command.program, 400), std::strerror(errno));
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, why.data(), why.size());
   ::_exit(kCannotRun);
 }

@@ -115,7 +115,7 @@ class Supervisor {
     return std::ranges::any_of(ranks_, [](const Rank& rank) { return rank.running; });
   }
 
-  void say(const std::string& sentence) { outputs_->err().put("ringrun: " + sentence + "\n"); }
+  void say(const std::string& sentence) { outputs_->err().put("ringrun: " + excerpt(sentence, 10'000) + "\n"); }
 
   // While all is well, a rank that writes faster than our reader reads waits; once the run is to end, nothing may wait.
   bool held_back(const LineRelay& relay) const { return phase_ == Phase::running && relay.is_busy(); }

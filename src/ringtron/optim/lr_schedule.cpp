@@ -81,7 +81,7 @@ void LrSchedule::load(const ScheduleState& state, ScheduleConflict conflict) {
         if (state.at(key) != value)
           differences.push_back(schedule_difference(key, value, state.at(key)));
       throw ConfigError(fmt::format(
-          "The schedule of the checkpoint differs from the command line's:\n  {}\nGive the same flags, or "
+          "The schedule of the checkpoint differs from the command line's:\n  {}\n  Give the same flags, or "
           "--override-opt-param-scheduler to follow the command line, or "
           "--use-checkpoint-opt-param-scheduler to "
           "follow the checkpoint.",

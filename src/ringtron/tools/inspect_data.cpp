@@ -59,7 +59,7 @@ std::string show(const Dataset& dataset, std::int64_t number, std::int64_t place
   }
   const TokenPlace start = dataset.locate(place_in_dataset, 0);
   return fmt::format("sample {} (starts in document {} of {}, token {})\nids: {}\ntext: {}", number, start.document,
-                     start.prefix, start.position, fmt::join(ids, " "), tokenizer.decode(ids));
+                     excerpt(start.prefix, 400), start.position, fmt::join(ids, " "), tokenizer.decode(ids));
 }
 
 }  // namespace
@@ -68,7 +68,7 @@ std::string describe_corpus(const std::string& prefix) {
   const IndexedDataset corpus(prefix);
   const auto size = [&](const char* ending) { return human_bytes(std::filesystem::file_size(prefix + ending)); };
   return fmt::format("{}\n  documents   {}\n  sequences   {}\n  tokens      {}\n  token type  {}\n  files       {} .bin, "
-                     "{} .idx\n{}", prefix, grouped(corpus.documents()), grouped(corpus.sequences()),
+                     "{} .idx\n{}", excerpt(prefix, 400), grouped(corpus.documents()), grouped(corpus.sequences()),
                      grouped(corpus.tokens()), type_name(corpus.token_type()), size(".bin"), size(".idx"),
                      describe_lengths(document_lengths(corpus)));
 }

@@ -280,7 +280,8 @@ class Check {
     return lines;
   }
 
-  // What a section cannot say because a value does not fit is a fault of the command line, told once.
+  // What a section cannot say because a value does not fit is a fault of the command line, told once. Sections count on what the
+  // rules promise: of a line that breaks one, any check inside them may fail, and only of a right line is that our fault.
   void print_section(const char* title, const std::function<Lines()>& body) {
     Lines lines;
     try {
@@ -288,6 +289,9 @@ class Check {
     } catch (const ConfigError& e) {
       lines = {std::string("not known: ") + e.what()};
       if (faults_.empty()) faults_.emplace_back(e.what());
+    } catch (const std::exception&) {
+      if (faults_.empty()) throw;
+      lines = {"not known: see the faults"};
     }
     print_list(title, lines);
   }

@@ -166,7 +166,8 @@ bool show_block(const Job& job) {
   const BlockRun got = Block(job).run();
   if (!job.is_first_rank()) return true;
   const ModelConfig& m = config.model;
-  print_line("\n2. A transformer block of {} layers, forward and backward, {} layout, {}{}", m.num_layers,
+  print_line("");
+  print_line("2. A transformer block of {} layers, forward and backward, {} layout, {}{}", m.num_layers,
              config.parallel.cp_layout, fmt::format("{}", fmt::join(config.parallel.cp_comm_type, " ")),
              config.parallel.sequence_parallel ? ", sequence parallelism" : "");
   print_line("  hidden states [s {}, b {}, h {}]; rank 0 holds {} of the {} rows", m.seq_length,

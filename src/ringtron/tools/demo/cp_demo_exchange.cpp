@@ -101,8 +101,9 @@ bool show_exchange(const Job& job) {
   const at::Tensor share = whole.narrow(2, group.rank() * kChannelsOfRank, kChannelsOfRank);
   const bool right = at::equal(natural, share) && at::equal(back, before);
   if (!job.is_first_rank()) return right;
+  print_line("");
   print_line(
-      "\n3. The all-to-all of Mamba's context parallelism: {} positions x {} channels, context group of rank "
+      "3. The all-to-all of Mamba's context parallelism: {} positions x {} channels, context group of rank "
       "0",
       length, channels);
   if (n <= kLargestPicture) {

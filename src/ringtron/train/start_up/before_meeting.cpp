@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <exception>
+#include <utility>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/log.h"
 #include "ringtron/base/report_error.h"
 #include "ringtron/comm/early_end.h"
 #include "ringtron/train/reported_error.h"
@@ -22,6 +25,18 @@ RendezvousOptions rendezvous_options(const LaunchEnvironment& environment) {
   return with_launcher_store(options);
 }
 
+namespace {
+
+void report(internal::Failure failure, const std::string& message) {
+  try {
+    internal::rethrow(failure, message, false);
+  } catch (const std::exception&) {
+    report_current_error();
+  }
+}
+
+}  // namespace
+
 void before_meeting(const LaunchEnvironment& environment, const std::function<void()>& action) {
   if (environment.world_size == 1) return action();
   auto failure = internal::Failure::none;
@@ -32,8 +47,16 @@ void before_meeting(const LaunchEnvironment& environment, const std::function<vo
     message = internal::describe_current_exception(failure);
     if (environment.rank == 0) report_current_error();  // at once, and not after the others have come
   }
-  const bool told = tell_early_end(rendezvous_options(environment), message) || environment.rank == 0;
-  internal::rethrow(failure, told ? message : fmt::format("rank {}: {}", environment.rank, message), told);
+  const RendezvousOptions options = rendezvous_options(environment);
+  const std::string own = environment.rank == 0 ? message : fmt::format("rank {}: {}", environment.rank, message);
+  bool told = environment.rank == 0;
+  const auto still_waits = [&] {
+    if (!std::exchange(told, true)) report(failure, own);
+    warn_line("rank {} stays up to {:g} s, to say so to the ranks that have not come yet; they would wait for it", environment.rank,
+              std::chrono::duration<double>(options.timeout).count());
+  };
+  told = tell_early_end(options, message, still_waits) || told;
+  internal::rethrow(failure, own, told);
 }
 
 }  // namespace ringtron

@@ -14,7 +14,8 @@ RendezvousOptions rendezvous_options(const LaunchEnvironment& environment);
 
 // Runs `action`. If it throws, the other ranks are told why, those who wait end with it, and the error goes on to the caller:
 // with the rank in its message where it is not rank 0's, and as one that is ReportedElsewhere (agreement.h) if it has been printed, by
-// this rank (rank 0) or by another one that fails with the same words. May take 10 s if no other rank comes.
+// this rank or by another one that fails with the same words. While ranks are missing it stays, as long as they would wait for it (the
+// default of --distributed-timeout-minutes), and says so after 10 s; a signal ends it.
 void before_meeting(const LaunchEnvironment& environment, const std::function<void()>& action);
 
 }  // namespace ringtron

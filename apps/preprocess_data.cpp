@@ -15,6 +15,7 @@ using namespace ringtron;
 
 struct Flags {
   PreprocessOptions options;
+  std::string tokenizer{word_of(PreprocessOptions{}.tokenizer.type)};
   int partitions = 1;
   std::string language = "english";
   bool keep_sequential_samples = false;
@@ -32,7 +33,7 @@ void declare(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_flag("--append-eod", o.encoder.append_eod,
                "End each document with the end-of-document token (GPT needs it)");
-  app.add_option("--tokenizer-type", o.tokenizer.type, "GPT2BPETokenizer or NullTokenizer")
+  app.add_option("--tokenizer-type", flags.tokenizer, "GPT2BPETokenizer or NullTokenizer")
       ->capture_default_str();
   app.add_option("--vocab-file", o.tokenizer.vocab_file, "vocab.json of GPT2BPETokenizer");
   app.add_option("--merge-file", o.tokenizer.merge_file, "merges.txt of GPT2BPETokenizer");
@@ -56,7 +57,9 @@ int run(const Flags& flags) {
   if (flags.language != "english") {
     warn_line("--lang {} has no effect: the rules of --split-sentences are the same for all languages", excerpt(flags.language));
   }
-  const PreprocessSummary summary = preprocess(flags.options, report, interrupted);
+  PreprocessOptions options = flags.options;
+  options.tokenizer.type = tokenizer_type(flags.tokenizer);
+  const PreprocessSummary summary = preprocess(options, report, interrupted);
   if (summary.bad > 0) warn_line("{} bad lines were skipped and are in no output; --strict stops at the first", summary.bad);
   for (const std::string& line : describe(summary, seconds_since(start))) print_line(line);
   return kExitOk;

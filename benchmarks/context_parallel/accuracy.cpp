@@ -92,7 +92,7 @@ bool outputs_agree(const Setting& setting) {
   bool agree = true;
   for (const Heads& heads : setting.options.heads) {
     for (const auto& starts : {std::vector<std::int64_t>{}, documents}) {
-      LayerSetup layer = setting.layer(heads, length, "zigzag", starts);
+      LayerSetup layer = setting.layer(heads, length, CpLayout::zigzag, starts);
       const Tensors whole = whole_inputs(layer);
       const Results expected = run(alone, of_one_rank(layer), whole);
       for (const CpTransport transport : setting.transports()) {

@@ -192,11 +192,11 @@ void print_documents(const Setting& setting) {
     const LayerSetup without = setting.layer(heads, length);
     const std::map<CpTransport, Rate> dense = rates_of(setting, without);
     const std::vector<std::int64_t> starts = documents_of(length);
-    const double alone = rate_of_one_rank(setting, setting.layer(heads, length, "zigzag", starts)).tflops /
+    const double alone = rate_of_one_rank(setting, setting.layer(heads, length, CpLayout::zigzag, starts)).tflops /
                          rate_of_one_rank(setting, without).tflops;
-    for (const char* layout : {"zigzag", "balanced"}) {
+    for (const CpLayout layout : {CpLayout::zigzag, CpLayout::balanced}) {
       const LayerSetup layer = setting.layer(heads, length, layout, starts);
-      std::string row = fmt::format("| {} | {} | {} | {:.3f} | {:.3f} |", layout, tokens, starts.size(),
+      std::string row = fmt::format("| {} | {} | {} | {:.3f} | {:.3f} |", word_of(layout), tokens, starts.size(),
                                     area_imbalance(layer.layout(), layer.masks()),
                                     alone);
       for (const auto& [transport, rate] : rates_of(setting, layer)) {

@@ -138,7 +138,7 @@ void Setting::say(const std::string& line) const {
   if (speaks()) print_line(line);
 }
 
-LayerSetup Setting::layer(const Heads& heads, std::int64_t length, const std::string& layout,
+LayerSetup Setting::layer(const Heads& heads, std::int64_t length, CpLayout layout,
                           const std::vector<std::int64_t>& documents) const {
   LayerSetup layer;
   layer.type = type;
@@ -166,7 +166,7 @@ LayerSetup of_one_rank(const LayerSetup& layer) {
 Setting make_setting(std::vector<std::string> words, const LaunchEnvironment& environment) {
   Setting setting;
   setting.environment = environment;
-  setting.device = choose_device("", environment.local_rank);
+  setting.device = choose_device(std::nullopt, environment.local_rank);
   const bool gpu = setting.device.is_cuda();
   setting.type = gpu ? at::kBFloat16 : at::kFloat;
   setting.options = parse(std::move(words), gpu);

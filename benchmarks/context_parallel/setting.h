@@ -50,7 +50,7 @@ struct Setting {
   bool speaks() const { return environment.rank == 0; }
   void say(const std::string& line) const;  // on rank 0
   // One layer, causal; `documents` of the one sample, or none.
-  LayerSetup layer(const Heads& heads, std::int64_t length, const std::string& layout = "zigzag",
+  LayerSetup layer(const Heads& heads, std::int64_t length, CpLayout layout = CpLayout::zigzag,
                    const std::vector<std::int64_t>& documents = {}) const;
 };
 

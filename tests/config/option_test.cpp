@@ -58,8 +58,11 @@ TEST(Option, EveryFieldIsSetByExactlyOneFlag) {
   Config config;
   std::set<const void*> fields;
   for (const Option* option : all_options()) {
-    const void* field =
-        std::visit([](auto* pointer) -> const void* { return pointer; }, option->field(config));
+    const auto address = [](auto member) -> const void* {
+      if constexpr (std::is_same_v<decltype(member), ChoiceRef>) return member.address();
+      else return member;
+    };
+    const void* field = std::visit(address, option->field(config));
     EXPECT_TRUE(fields.insert(field).second) << option->name;
   }
 }
@@ -125,6 +128,37 @@ TEST(Option, ReadsEachTypeAndRefusesTheRest) {
   EXPECT_EQ(set("--seed", {"0"}), "expected at least 1, got 0");
   EXPECT_EQ(set("--normalization", {"rms"}), "expected one of LayerNorm, RMSNorm, got 'rms'");
   EXPECT_EQ(config.model.num_layers, 32) << "a refused value must not change the field";
+}
+
+// Flags whose member is an enum: the table of its words is all they know.
+TEST(Option, ChoicesReadAndPrintTheirWordsAndRefuseOthers) {
+  int choices = 0;
+  for (const Option* option : all_options()) {
+    Config config;
+    const FieldRef field = option->field(config);
+    if (!std::holds_alternative<ChoiceRef>(field)) continue;
+    SCOPED_TRACE(option->name);
+    ++choices;
+    const std::vector<std::string> words = option_choices(*option);
+    EXPECT_EQ(option_placeholder(*option), "{" + join(words, ",") + "}");
+    for (const std::string& word : words) {
+      EXPECT_EQ(set_option(*option, std::vector{word}, config), std::nullopt) << word;
+      EXPECT_EQ(option_value(*option, config), word);
+    }
+    const std::string one_of = words.size() > 1 ? "one of " : "";
+    for (const std::string& other : {std::string("other"), std::string(), words.back() + "x"}) {
+      EXPECT_EQ(set_option(*option, std::vector{other}, config), "expected " + one_of + join(words, ", ") + ", got '" + other + "'");
+    }
+    EXPECT_EQ(option_value(*option, config), words.back()) << "a refused word must not change the field";
+  }
+  EXPECT_EQ(choices, 13);
+}
+
+// "Not given" is none of the words.
+TEST(Option, AnOptionalChoicePrintsNoneWhereItIsNotGiven) {
+  for (const char* name : {"--distributed-backend", "--recompute-granularity", "--recompute-method"}) {
+    EXPECT_EQ(option_value(*find_option(name), Config{}), "None") << name;
+  }
 }
 
 }  // namespace

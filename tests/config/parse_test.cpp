@@ -45,7 +45,7 @@ TEST(Parse, Example1AsWritten) {
   EXPECT_EQ(config.optimizer.lr, 1e-4);
   EXPECT_EQ(config.optimizer.min_lr, 1e-5);
   EXPECT_EQ(config.optimizer.lr_decay_iters, 500000);
-  EXPECT_EQ(config.optimizer.lr_decay_style, "cosine");
+  EXPECT_EQ(config.optimizer.lr_decay_style, LrDecayStyle::cosine);
   EXPECT_EQ(config.optimizer.adam_beta2, 0.95);
   EXPECT_TRUE(config.precision.bf16);
   EXPECT_TRUE(config.precision.accumulate_allreduce_grads_in_fp32);

@@ -29,7 +29,7 @@ Config base() {
   config.model.hidden_size = 64;
   config.model.num_attention_heads = 4;
   config.model.seq_length = config.model.max_position_embeddings = 64;
-  config.model.position_embedding_type = "rope";
+  config.model.position_embedding_type = PositionEmbedding::rope;
   config.batch.micro_batch_size = 2;
   config.batch.global_batch_size = 4;
   config.batch.train_iters = 10;
@@ -46,28 +46,36 @@ StoredDifferences compare(const json& there, const Config& here) {
   return compare_stored_config(read_stored_config(there), here, {});
 }
 
+// Another legal value of a member that is no choice.
+template <class T>
+void change_value(const Option& option, T& value) {
+  if constexpr (std::is_same_v<T, bool>) {
+    value = !value;
+  } else if constexpr (std::is_same_v<T, int> || std::is_same_v<T, std::int64_t>) {
+    value += 1;
+  } else if constexpr (std::is_same_v<T, double>) {
+    value = value >= 0.5 && option.limits.at_most ? value / 2 : value + 0.0625;
+  } else if constexpr (std::is_same_v<T, std::optional<double>>) {
+    value = 0.25;
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    value += "other";
+  } else if constexpr (std::is_same_v<T, std::vector<int>>) {
+    value.assign({7, 0});
+  } else {
+    value.assign({"another"});
+  }
+}
+
 // Another legal value of the field.
 void change(const Option& option, Config& config) {
-  const auto visit = [&](auto* value) {
-    using T = std::remove_reference_t<decltype(*value)>;
-    if constexpr (std::is_same_v<T, bool>) {
-      *value = !*value;
-    } else if constexpr (std::is_same_v<T, int> || std::is_same_v<T, std::int64_t>) {
-      *value += 1;
-    } else if constexpr (std::is_same_v<T, double>) {
-      *value = *value >= 0.5 && option.limits.at_most ? *value / 2 : *value + 0.0625;
-    } else if constexpr (std::is_same_v<T, std::optional<double>>) {
-      *value = 0.25;
-    } else if constexpr (std::is_same_v<T, std::string>) {
-      const std::string before = *value;
-      for (const std::string_view choice : option.limits.choices) {
-        if (choice != before) *value = choice;
+  const auto visit = [&](auto member) {
+    if constexpr (std::is_same_v<decltype(member), ChoiceRef>) {
+      const std::string before(member.word());
+      for (const std::string_view word : member.words()) {
+        if (word != before) member.read(word);
       }
-      if (*value == before) *value += "other";
-    } else if constexpr (std::is_same_v<T, std::vector<int>>) {
-      value->assign({7, 0});
     } else {
-      value->assign({"another"});
+      change_value(option, *member);
     }
   };
   std::visit(visit, option.field(config));
@@ -147,7 +155,7 @@ TEST(StoredConfig, EveryFieldDoesWhatItDeclares) {
 
 TEST(StoredConfig, LearnedPositionsFixTheirNumber) {
   Config here = base();
-  here.model.position_embedding_type = "learned_absolute";
+  here.model.position_embedding_type = PositionEmbedding::learned_absolute;
   const json there = stored(here);
   here.model.max_position_embeddings = 128;
   EXPECT_THAT(compare(there, here).refused,
@@ -161,7 +169,7 @@ TEST(StoredConfig, AllDifferencesAtOnce) {
   Config here = base();
   const json there = stored(here);
   here.model.num_attention_heads = 2;
-  here.model.normalization = "RMSNorm";
+  here.model.normalization = Normalization::rms_norm;
   here.model.add_bias_linear = false;
   here.precision.seed = 5;
   here.parallel.tensor_model_parallel_size = 2;
@@ -206,7 +214,7 @@ TEST(StoredConfig, OlderAndNewerVersions) {
   EXPECT_THAT(compare(there, here).told,
               ElementsAre("not recorded in the checkpoint and not compared: --num-layers, --vocab-size",
                           HasSubstr("unknown here and not compared: of_the_future")));
-  here.model.softmax_type = "learnable";
+  here.model.softmax_type = SoftmaxKind::learnable;
   EXPECT_THAT(compare(there, here).refused, ElementsAre(HasSubstr("--softmax-type: vanilla in the checkpoint")));
 }
 

@@ -147,7 +147,7 @@ TEST(Resolve, FillsWhatFollows) {
   const Config gated = resolve(config, 8).config;
   EXPECT_EQ(gated.model.ffn_hidden_size, 10880);
   EXPECT_FALSE(gated.model.add_qkv_bias);
-  EXPECT_EQ(gated.model.position_embedding_type, "rope");
+  EXPECT_EQ(gated.model.position_embedding_type, PositionEmbedding::rope);
 }
 
 TEST(Resolve, SwitchesSequenceParallelismOffWithoutTensorParallelism) {
@@ -171,7 +171,7 @@ TEST(Resolve, TwiceIsOnce) {
 TEST(Resolve, RecomputeActivationsIsSelective) {
   for (const char* with : {"--recompute-activations", "--ckpt_activations", "--recompute-granularity selective"}) {
     const RecomputeConfig recompute = resolve(config_of(example_1_with(with)), kExample1Ranks).config.recompute;
-    EXPECT_EQ(recompute.granularity, "selective") << with;
+    EXPECT_EQ(recompute.granularity, RecomputeGranularity::selective) << with;
     EXPECT_THAT(recompute.modules, ElementsAre("core_attn"));
     EXPECT_FALSE(recompute.cp_keep_kv);
   }

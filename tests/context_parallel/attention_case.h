@@ -28,7 +28,7 @@ struct CaseSizes {
   SoftmaxKind softmax = SoftmaxKind::vanilla;
   CpTransport transport = CpTransport::p2p;
   int hierarchical_a = 1;
-  std::string layout = "zigzag";
+  CpLayout layout = CpLayout::zigzag;
   std::uint64_t numbers = 0;  // other numbers in the tensors
 };
 

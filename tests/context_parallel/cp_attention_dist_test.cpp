@@ -111,17 +111,17 @@ DIST_TEST(CpAttentionProcesses, SendsTheBytesOfTheClosedForm, 1, 2, 4) {
 // A window moves only the keys before the first one of a shard: twice the sequence sends the same, twice the
 // window twice as much.
 DIST_TEST(CpAttentionProcesses, BytesOfAWindowAreThoseOfTheWindow, 2, 4) {
-  for (const char* layout : {"contiguous", "zigzag"}) {
+  for (const CpLayout layout : {CpLayout::contiguous, CpLayout::zigzag}) {
     const auto bytes = [&](std::int64_t sequence, std::int64_t left) {
       return bytes_of_layer(ranks.world(),
                             {.sequence = sequence, .window = {.left = left}, .layout = layout});
     };
     const std::int64_t one = bytes(256, 8);
-    EXPECT_EQ(bytes(512, 8), one) << layout;
-    EXPECT_EQ(bytes(256, 16), 2 * one) << layout;
+    EXPECT_EQ(bytes(512, 8), one) << word_of(layout);
+    EXPECT_EQ(bytes(256, 16), 2 * one) << word_of(layout);
     at::Tensor sum = at::full({1}, one, at::kLong);
     ranks.world().all_reduce(sum).wait();
-    EXPECT_GT(sum.item<std::int64_t>(), 0) << layout;
+    EXPECT_GT(sum.item<std::int64_t>(), 0) << word_of(layout);
   }
 }
 
@@ -155,7 +155,7 @@ DIST_TEST(CpAttentionProcesses, ARankWithAnotherPlanIsFound, 2, 4) {
   expect_difference_is_found(ranks.world(), {.window = {.left = 8}}, {.window = {.left = 9}});
   expect_difference_is_found(ranks.world(), {.causal = false}, {});
   expect_difference_is_found(ranks.world(), {.transport = CpTransport::all_gather}, {});
-  expect_difference_is_found(ranks.world(), {.layout = "contiguous"}, {});
+  expect_difference_is_found(ranks.world(), {.layout = CpLayout::contiguous}, {});
 }
 
 // Negative control: rank 1 holds other rows of keys than the layout says; some rank must see it.

@@ -30,7 +30,7 @@ constexpr std::int64_t kLongLength = 4097;
 constexpr double kTolerance = 1e-10;
 
 constexpr std::pair<int, int> kHeads[] = {{7, 7}, {7, 1}, {8, 2}, {6, 3}, {5, 1}, {1, 1}, {4, 4}, {2, 1}};
-constexpr const char* kLayouts[] = {"zigzag", "contiguous", "balanced"};
+constexpr CpLayout kLayouts[] = {CpLayout::zigzag, CpLayout::contiguous, CpLayout::balanced};
 
 enum class MaskKind { causal, full, window, documents, window_and_documents };
 constexpr int kMaskKinds = 5;
@@ -136,7 +136,7 @@ std::string to_string(const FuzzCase& c) {
       "{} A {} over {} ranks, {} layout: s {} b {} n {} g {} d {} d_v {}, {}, window {} {}, "
       "softmax {}, "
       "dropout {}, documents {}",
-      to_text(z.transport), z.hierarchical_a, c.ranks, z.layout, z.sequence, z.batch, z.heads,
+      to_text(z.transport), z.hierarchical_a, c.ranks, word_of(z.layout), z.sequence, z.batch, z.heads,
       z.groups, z.head_size, z.value_size, z.causal ? "causal" : "full", z.window.left, z.window.right,
       static_cast<int>(z.softmax), z.dropout, z.documents);
 }

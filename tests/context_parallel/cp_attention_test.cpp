@@ -32,7 +32,7 @@ TEST_P(CpAttentionOver, DenseMasks) {
 
 TEST_P(CpAttentionOver, WindowsDocumentsAndSinks) {
   for (CaseSizes sizes : testing::masked_cases()) {
-    const std::pair<const char*, int> layouts[] = {{"contiguous", 2}, {"zigzag", 3}, {"balanced", 4}};
+    const std::pair<CpLayout, int> layouts[] = {{CpLayout::contiguous, 2}, {CpLayout::zigzag, 3}, {CpLayout::balanced, 4}};
     for (const auto& [layout, ranks] : layouts) {
       sizes.layout = layout;
       expect_parity(sizes, ranks);

@@ -57,7 +57,7 @@ TEST(RowSums, OfLearnedSinks) {
   constexpr std::int64_t kLength = 512, kSamples = 32, kHeads = 2, kSize = 8;
   LocalCommunicator alone("context", 0);
   const auto gradient = [&](at::ScalarType type) {
-    const auto attention = make_cp_attention(alone, make_layout("contiguous", std::vector{AttentionMask(kLength, true, {})}, 1, 1));
+    const auto attention = make_cp_attention(alone, make_layout(CpLayout::contiguous, std::vector{AttentionMask(kLength, true, {})}, 1, 1));
     const auto leaf = [&](std::uint64_t key, at::IntArrayRef sizes) {
       return (testing::random_tensor(sizes, key) + 0.5).to(at::kBFloat16).to(type).requires_grad_();
     };

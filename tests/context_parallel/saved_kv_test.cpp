@@ -84,7 +84,7 @@ TEST_P(SavedKvOver, SameBitsAndNoMessage) {
   std::vector<CaseSizes> cases = testing::parity_cases();
   for (const CaseSizes& sizes : testing::masked_cases()) cases.push_back(sizes);
   cases.push_back({.sequence = 3});  // an empty shard
-  cases.push_back({.documents = {{0, 1, 2, 20, 45}, {}}, .layout = "balanced"});
+  cases.push_back({.documents = {{0, 1, 2, 20, 45}, {}}, .layout = CpLayout::balanced});
   int number = 0;
   for (const CaseSizes& sizes : cases) {
     SCOPED_TRACE(number++);

@@ -10,15 +10,15 @@ using ::testing::ElementsAre;
 TEST(LayerPieces, FollowTheFlags) {
   RecomputeConfig recompute;
   EXPECT_THAT(layer_pieces(recompute, 5), ElementsAre(LayerPiece{0, 5, false, false}));
-  recompute.granularity = "selective";
+  recompute.granularity = RecomputeGranularity::selective;
   EXPECT_THAT(layer_pieces(recompute, 5), ElementsAre(LayerPiece{0, 5, false, true}));
-  recompute.granularity = "full";
-  recompute.method = "uniform";
+  recompute.granularity = RecomputeGranularity::full;
+  recompute.method = RecomputeMethod::uniform;
   recompute.num_layers = 2;
   EXPECT_THAT(
       layer_pieces(recompute, 5),
       ElementsAre(LayerPiece{0, 2, true, true}, LayerPiece{2, 2, true, true}, LayerPiece{4, 1, true, true}));
-  recompute.method = "block";
+  recompute.method = RecomputeMethod::block;
   EXPECT_THAT(layer_pieces(recompute, 5),
               ElementsAre(LayerPiece{0, 1, true, true}, LayerPiece{1, 1, true, true},
                           LayerPiece{2, 3, false, false}));

@@ -20,7 +20,7 @@ LrScheduleOptions cosine() {
   o.min_lr = 1e-5;
   o.decay_samples = 1000;
   o.warmup_samples = 100;
-  o.decay_style = "cosine";
+  o.decay_style = LrDecayStyle::cosine;
   o.start_weight_decay = o.end_weight_decay = 0.01;
   return o;
 }
@@ -40,14 +40,18 @@ TEST(LrSchedule, MatchesGoldenTable) {
   std::int64_t n = 0;
   double lr = 0.0, wd = 0.0;
   int rows = 0;
-  while (table >> o.decay_style >> o.wsd_decay_style >> o.max_lr >> o.min_lr >> o.init_lr >>
-         o.warmup_samples >> o.decay_samples >> o.wsd_decay_samples >> o.start_weight_decay >>
-         o.end_weight_decay >> o.weight_decay_incr_style >> o.weight_decay_incr_samples >> n >> lr >> wd) {
+  std::string decay, last_phase, increase;
+  while (table >> decay >> last_phase >> o.max_lr >> o.min_lr >> o.init_lr >> o.warmup_samples >> o.decay_samples >>
+         o.wsd_decay_samples >> o.start_weight_decay >> o.end_weight_decay >> increase >> o.weight_decay_incr_samples >> n >>
+         lr >> wd) {
+    o.decay_style = find_choice<LrDecayStyle>(decay).value();
+    o.wsd_decay_style = find_choice<WsdDecayStyle>(last_phase).value();
+    o.weight_decay_incr_style = find_choice<WeightDecayStyle>(increase).value();
     LrSchedule schedule(o);
     schedule.advance(n);
     EXPECT_NEAR(schedule.lr(), lr, kSameFormula * o.max_lr)
-        << o.decay_style << " " << o.wsd_decay_style << " " << n;
-    EXPECT_NEAR(schedule.weight_decay(), wd, kSameFormula) << o.weight_decay_incr_style << " " << n;
+        << decay << " " << last_phase << " " << n;
+    EXPECT_NEAR(schedule.weight_decay(), wd, kSameFormula) << increase << " " << n;
     ++rows;
   }
   EXPECT_EQ(rows, 8 * 3 * 18);
@@ -66,12 +70,10 @@ TEST(LrSchedule, RefusesContradictionsAllAtOnce) {
   LrScheduleOptions o = cosine();
   o.min_lr = 1.0;
   o.warmup_samples = 1000;
-  o.decay_style = "cosin";
-  EXPECT_THAT(refusal(o), testing::AllOf(testing::HasSubstr("--min-lr"), testing::HasSubstr("warm-up"),
-                                         testing::HasSubstr("--lr-decay-style")));
+  EXPECT_THAT(refusal(o), testing::AllOf(testing::HasSubstr("--min-lr"), testing::HasSubstr("warm-up")));
   EXPECT_EQ(refusal(cosine()), "");
   LrScheduleOptions wsd = cosine();
-  wsd.decay_style = "WSD";
+  wsd.decay_style = LrDecayStyle::wsd;
   EXPECT_THAT(refusal(wsd), testing::HasSubstr("--lr-wsd-decay-iters"));
   LrScheduleOptions decay = cosine();
   decay.end_weight_decay = 0.5;
@@ -140,6 +142,9 @@ TEST(LrSchedule, DamagedStateIsRefused) {
   ScheduleState state = schedule.state();
   state["max_lr"] = "fast";
   EXPECT_THROW(schedule.load(state, ScheduleConflict::refuse), ConfigError);
+  state = schedule.state();
+  state["lr_decay_style"] = "cosin";
+  EXPECT_THROW(schedule.load(state, ScheduleConflict::use_checkpoint), ConfigError);
   state = schedule.state();
   state.erase("num_steps");
   EXPECT_THROW(schedule.load(state, ScheduleConflict::override_checkpoint), ConfigError);

@@ -8,7 +8,7 @@ namespace ringtron {
 namespace {
 
 TEST(Tokenizer, NullTokenizer) {
-  const auto tokenizer = make_tokenizer({.type = "NullTokenizer", .vocab_size = 100});
+  const auto tokenizer = make_tokenizer({.type = TokenizerType::null, .vocab_size = 100});
   EXPECT_EQ(tokenizer->vocab_size(), 100);
   EXPECT_EQ(tokenizer->eod(), 99);
   EXPECT_EQ(tokenizer->encode(" 1 2\n99 "), (std::vector<std::int32_t>{1, 2, 99}));
@@ -21,9 +21,9 @@ TEST(Tokenizer, NullTokenizer) {
 }
 
 TEST(Tokenizer, OptionsThatCannotWork) {
-  EXPECT_THROW(make_tokenizer({.type = "NullTokenizer", .vocab_size = 0}), ConfigError);
-  EXPECT_THROW(make_tokenizer({.type = "SentencePieceTokenizer"}), ConfigError);
-  EXPECT_THROW(make_tokenizer({.type = "GPT2BPETokenizer"}), ConfigError);
+  EXPECT_THROW(make_tokenizer({.type = TokenizerType::null, .vocab_size = 0}), ConfigError);
+  EXPECT_THROW(tokenizer_type("SentencePieceTokenizer"), ConfigError);
+  EXPECT_THROW(make_tokenizer({.type = TokenizerType::gpt2_bpe}), ConfigError);
   EXPECT_THROW(make_tokenizer({.vocab_file = "no/vocab.json", .merge_file = "no/merges.txt"}), ConfigError);
 }
 

@@ -28,7 +28,7 @@ class Inspect : public ::testing::Test {
     writer.finish();
     config_.data.data_path = {prefix_};
     config_.data.split = "90,10,0";
-    config_.data.tokenizer_type = "NullTokenizer";
+    config_.data.tokenizer_type = TokenizerType::null;
     config_.data.vocab_size = 1000;
     config_.model.seq_length = 16;
     config_.batch.global_batch_size = 4;
@@ -55,7 +55,7 @@ class Inspect : public ::testing::Test {
     Sampler sampler;
     sampler.dataset_size = dataset.size();
     sampler.seed = 1234;
-    sampler.order = config_.data.dataloader_type == "cyclic" ? SampleOrder::cyclic : SampleOrder::single;
+    sampler.order = config_.data.dataloader_type == DataloaderType::cyclic ? SampleOrder::cyclic : SampleOrder::single;
     std::vector<std::string> all;
     for (std::int64_t i = 0; i < count; ++i) {
       all.push_back(fmt::format("{{\"sample\":{},\"tokens\":[{}]}}", i,
@@ -101,7 +101,7 @@ TEST_F(Inspect, SamplesAreThoseOfTheDataset) {
 }
 
 TEST_F(Inspect, CyclicOrderIsThatOfTraining) {
-  config_.data.dataloader_type = "cyclic";
+  config_.data.dataloader_type = DataloaderType::cyclic;
   EXPECT_EQ(lines({Split::train, 50, SampleFormat::json}), expected(Split::train, 1200, 50));
 }
 

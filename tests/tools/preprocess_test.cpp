@@ -25,7 +25,7 @@ PreprocessOptions options(const testing::TempDir& dir, const std::filesystem::pa
   PreprocessOptions o;
   o.inputs = {input.string()};
   o.output_prefix = (dir / "out" / "data").string();
-  o.tokenizer = {.type = "NullTokenizer", .vocab_file = {}, .merge_file = {}, .vocab_size = 1000};
+  o.tokenizer = {.type = TokenizerType::null, .vocab_file = {}, .merge_file = {}, .vocab_size = 1000};
   return o;
 }
 

@@ -131,8 +131,8 @@ TEST(ShrinkConfig, MasksAndDocumentsStay) {
   EXPECT_TRUE(small.config.data.reset_attention_mask);
   EXPECT_TRUE(small.config.data.reset_position_ids);
   EXPECT_TRUE(small.config.data.eod_mask_loss);
-  EXPECT_EQ(small.config.parallel.cp_layout, "balanced");
-  EXPECT_EQ(small.config.model.softmax_type, "learnable");
+  EXPECT_EQ(small.config.parallel.cp_layout, CpLayout::balanced);
+  EXPECT_EQ(small.config.model.softmax_type, SoftmaxKind::learnable);
   EXPECT_EQ(small.config.precision.attention_dropout, 0.2);
 }
 
@@ -153,11 +153,11 @@ TEST(ShrinkConfig, RecomputesAsGivenAndComparesWithARunThatKeepsAll) {
       4);
   const ShrunkConfig small = shrink_config(given, 4, true);
   expect_valid(small);
-  EXPECT_EQ(small.config.recompute.granularity, "full");
+  EXPECT_EQ(small.config.recompute.granularity, RecomputeGranularity::full);
   EXPECT_EQ(small.config.recompute.num_layers, 2);
   EXPECT_TRUE(small.config.recompute.cp_keep_kv);
   EXPECT_THAT(join(small.changes, "\n"), HasSubstr("--recompute-num-layers   8 -> 2"));
-  EXPECT_EQ(one_process(small.config).recompute.granularity, "");
+  EXPECT_EQ(one_process(small.config).recompute.granularity, std::nullopt);
   EXPECT_FALSE(one_process(small.config).recompute.cp_keep_kv);
 }
 

@@ -74,7 +74,7 @@ TEST(StepCost, TensorTrafficByHand) {
   EXPECT_EQ(tensor_layer_bytes(config, rows).backward, 6 * pass);
   EXPECT_EQ(tensor_ends_bytes(config, rows).forward, 3 * pass + loss);
   EXPECT_EQ(tensor_ends_bytes(config, rows).backward, 3 * pass);
-  config.model.position_embedding_type = "rope";
+  config.model.position_embedding_type = PositionEmbedding::rope;
   EXPECT_EQ(tensor_ends_bytes(config, rows).forward, 2 * pass + loss);
   config.parallel.tensor_model_parallel_size = 1;
   EXPECT_EQ(tensor_layer_bytes(config, rows).forward, 0);

@@ -13,12 +13,6 @@
 
 namespace ringtron {
 
-Backend parse_backend(const std::string& name) {
-  if (name == "gloo") return Backend::gloo;
-  if (name == "nccl") return Backend::nccl;
-  throw ConfigError(fmt::format("--distributed-backend: expected gloo or nccl, got \"{}\"", name));
-}
-
 std::unique_ptr<Communicator> make_communicator(Backend backend, const std::string& name,
                                                 const std::vector<int>& members,
                                                 const Rendezvous& rendezvous) {

@@ -5,15 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "ringtron/choices/choices.h"
 #include "ringtron/comm/communicator.h"
 #include "ringtron/comm/rendezvous.h"
 
 namespace ringtron {
-
-enum class Backend { gloo, nccl };
-
-// "gloo" or "nccl"; anything else is a ConfigError.
-Backend parse_backend(const std::string& name);
 
 // The group of global ranks `members` (group order), of which this process is one. All members call this with
 // the same arguments, and a process that is in several groups makes them in the same order as its peers. A

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "ringtron/choices/choices.h"
+
 namespace ringtron {
 
 struct ParallelConfig {
@@ -18,14 +20,14 @@ struct ParallelConfig {
   int context_parallel_size = 1;
   std::vector<std::string> cp_comm_type = {"p2p"};  // one for all layers, or one per layer; may be auto
   std::vector<int> hierarchical_context_parallel_sizes;  // A P of a2a+p2p
-  std::string cp_layout = "zigzag";  // contiguous, balanced
-  bool proof_of_exchange = true;     // --no-proof-of-exchange
-  bool strict_megatron = false;      // refuse what Megatron refuses, with its message
+  CpLayout cp_layout = CpLayout::zigzag;
+  bool proof_of_exchange = true;  // --no-proof-of-exchange
+  bool strict_megatron = false;   // refuse what Megatron refuses, with its message
   bool sequence_parallel = false;
   bool use_tp_pp_dp_mapping = false;
   bool overlap_grad_reduce = false;
-  std::int64_t ddp_bucket_size = 0;  // elements; 0: chosen from the group's size
-  std::string distributed_backend;   // nccl, gloo; empty: nccl where there is a GPU, gloo elsewhere
+  std::int64_t ddp_bucket_size = 0;            // elements; 0: chosen from the group's size
+  std::optional<Backend> distributed_backend;  // not given: nccl where there is a GPU, gloo elsewhere
   double distributed_timeout_minutes = 10.0;
   bool peer_copies = true;  // --no-peer-copies
 };
@@ -40,7 +42,7 @@ struct ModelConfig {
   int num_query_groups = 1;  // after resolve(): num_attention_heads unless group_query_attention
   int max_position_embeddings = 0;
   int seq_length = 0;
-  std::string position_embedding_type = "learned_absolute";  // rope, none
+  PositionEmbedding position_embedding_type = PositionEmbedding::learned_absolute;
   bool use_rotary_position_embeddings = false;
   double rotary_base = 10000.0;
   double rotary_percent = 1.0;
@@ -48,7 +50,7 @@ struct ModelConfig {
   double rotary_seq_len_interpolation_factor = 0.0;  // 0: none
   bool use_rope_scaling = false;
   double rope_scaling_factor = 8.0;
-  std::string normalization = "LayerNorm";  // RMSNorm
+  Normalization normalization = Normalization::layer_norm;
   double norm_epsilon = 1e-5;
   bool apply_layernorm_1p = false;  // zero-centred gamma
   bool swiglu = false;
@@ -59,8 +61,8 @@ struct ModelConfig {
   bool add_qkv_bias = false;     // after resolve(): true when add_bias_linear
   bool untie_embeddings_and_output_weights = false;
   bool qk_layernorm = false;
-  std::vector<int> window_size;          // keys to the left and right that a query sees, -1: all; empty: no window
-  std::string softmax_type = "vanilla";  // off-by-one, learnable
+  std::vector<int> window_size;  // keys to the left and right that a query sees, -1: all; empty: no window
+  SoftmaxKind softmax_type = SoftmaxKind::vanilla;
   int make_vocab_size_divisible_by = 128;
   int padded_vocab_size = 0;  // 0: from the tokenizer
 };
@@ -77,23 +79,23 @@ struct BatchConfig {
 };
 
 struct OptimizerConfig {
-  std::string optimizer = "adam";
+  OptimizerType optimizer = OptimizerType::adam;
   double lr = 0.0;
   double min_lr = 0.0;
-  std::string lr_decay_style = "linear";  // constant, linear, cosine, inverse-square-root, WSD
+  LrDecayStyle lr_decay_style = LrDecayStyle::linear;
   std::int64_t lr_decay_iters = 0;
   std::int64_t lr_decay_samples = 0;
   std::optional<double> lr_warmup_fraction;
   std::int64_t lr_warmup_iters = 0;
   std::int64_t lr_warmup_samples = 0;
   double lr_warmup_init = 0.0;
-  std::string lr_wsd_decay_style = "exponential";  // linear, cosine, minus_sqrt
+  WsdDecayStyle lr_wsd_decay_style = WsdDecayStyle::exponential;
   std::int64_t lr_wsd_decay_iters = 0;
   std::int64_t lr_wsd_decay_samples = 0;
   double weight_decay = 0.01;
   std::optional<double> start_weight_decay;
   std::optional<double> end_weight_decay;
-  std::string weight_decay_incr_style = "constant";  // linear, cosine
+  WeightDecayStyle weight_decay_incr_style = WeightDecayStyle::constant;
   double clip_grad = 1.0;
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.999;
@@ -118,9 +120,9 @@ struct PrecisionConfig {
 
 // Which activations are not kept for the backward pass but computed again in it.
 struct RecomputeConfig {
-  std::string granularity;  // full, selective; empty: none
-  std::string method;       // of full: uniform, block
-  int num_layers = 0;       // of full: per piece with uniform, in all with block; 0: not given
+  std::optional<RecomputeGranularity> granularity;
+  std::optional<RecomputeMethod> method;  // of full
+  int num_layers = 0;  // of full: per piece with uniform, in all with block; 0: not given
   std::vector<std::string> modules;  // of selective; after resolve(): core_attn where none was given
   bool activations = false;       // --recompute-activations
   bool ckpt_activations = false;  // a common mistake for it; after resolve(): false
@@ -147,11 +149,11 @@ struct DataConfig {
   std::string data_cache_path;
   bool mock_data = false;
   int num_workers = 2;
-  std::string dataloader_type = "single";  // cyclic
+  DataloaderType dataloader_type = DataloaderType::single;
   bool reset_position_ids = false;
   bool reset_attention_mask = false;
   bool eod_mask_loss = false;
-  std::string tokenizer_type = "GPT2BPETokenizer";
+  TokenizerType tokenizer_type = TokenizerType::gpt2_bpe;
   std::string vocab_file;
   std::string merge_file;
   int vocab_size = 0;  // NullTokenizer

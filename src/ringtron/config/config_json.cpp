@@ -10,13 +10,13 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 template <class T>
-Json write_member(const T& field) {
-  return field;
+Json json_of(const T* field) {
+  return *field;
 }
 
-Json write_member(const std::optional<double>& field) {
-  return field ? Json(*field) : Json(nullptr);
-}
+Json json_of(const std::optional<double>* field) { return *field ? Json(**field) : Json(nullptr); }
+
+Json json_of(const ChoiceRef& field) { return std::string(field.word()); }
 
 }  // namespace
 
@@ -26,7 +26,7 @@ std::string config_to_json(const Config& config) {
   for (const OptionGroup& group : option_groups()) {
     for (const Option& option : group.options) {
       json[option_key(option)] =
-          std::visit([](auto* field) { return write_member(*field); }, option.field(copy));
+          std::visit([](auto field) { return json_of(field); }, option.field(copy));
     }
   }
   return json.dump(2, ' ', false, Json::error_handler_t::replace);  // a path need not be UTF-8

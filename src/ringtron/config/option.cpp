@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -56,13 +57,19 @@ Fault check_number(const Limits& limits, double value) {
   return fmt::format("expected {}, got {:.12g}", limits_text(limits), value);
 }
 
+std::string unknown_word(std::span<const std::string_view> words, const std::string& got) {
+  const std::vector<std::string> list(words.begin(), words.end());
+  return fmt::format("expected {}{}, got '{}'", list.size() > 1 ? "one of " : "", join(list, ", "), excerpt(got));
+}
+
 Fault check_word(const Limits& limits, const std::string& value) {
-  if (limits.choices.empty()) return std::nullopt;
-  std::vector<std::string> words(limits.choices.begin(), limits.choices.end());
-  for (const std::string& word : words) {
-    if (word == value) return std::nullopt;
-  }
-  return fmt::format("expected {}{}, got '{}'", words.size() > 1 ? "one of " : "", join(words, ", "), excerpt(value));
+  if (limits.choices.empty() || std::ranges::find(limits.choices, value) != limits.choices.end()) return std::nullopt;
+  return unknown_word(limits.choices, value);
+}
+
+Fault set_choice(const ChoiceRef& choice, const std::string& text) {
+  if (!text.empty() && choice.read(text)) return std::nullopt;
+  return unknown_word(choice.words(), text);
 }
 
 // For a whole number with more digits than T holds.
@@ -151,6 +158,7 @@ std::string value_text(FieldRef field) {
             return list_text(*v, [](const std::string& s) { return fmt::format("'{}'", s); });
           },
           [](std::vector<int>* v) { return list_text(*v, [](int n) { return fmt::format("{}", n); }); },
+          [](ChoiceRef v) { return std::string(v.word().empty() ? "None" : v.word()); },
       },
       field);
 }
@@ -193,11 +201,19 @@ std::string option_key(const Option& option) {
   return key;
 }
 
+std::vector<std::string> option_choices(const Option& option) {
+  Config config;
+  const FieldRef field = field_of(option, config);
+  const auto* choice = std::get_if<ChoiceRef>(&field);
+  const std::span<const std::string_view> words = choice != nullptr ? choice->words() : option.limits.choices;
+  return {words.begin(), words.end()};
+}
+
 Arity option_arity(const Option& option) {
   Config config;
   return std::visit(
       Overload{[](bool*) { return Arity::none; }, [](std::vector<std::string>*) { return Arity::many; },
-               [](std::vector<int>*) { return Arity::many; }, [](auto*) { return Arity::one; }},
+               [](std::vector<int>*) { return Arity::many; }, [](auto) { return Arity::one; }},
       field_of(option, config));
 }
 
@@ -228,6 +244,7 @@ std::optional<std::string> set_option(const Option& option, std::span<const std:
                             return set_number(limits, text, one);
                           });
                         },
+                        [&](ChoiceRef v) { return set_choice(v, values[0]); },
                         [&](auto* number) { return set_number(limits, values[0], *number); },
                     },
                     field_of(option, config));
@@ -240,6 +257,7 @@ std::optional<std::string> check_option(const Option& option, Config config) {
   };
   return std::visit(Overload{
                         [](bool*) -> Fault { return std::nullopt; },
+                        [](ChoiceRef) -> Fault { return std::nullopt; },
                         [&](std::string* v) { return v->empty() ? Fault() : check_word(limits, *v); },
                         [&](std::optional<double>* v) { return *v ? number(**v) : Fault(); },
                         [&](std::vector<std::string>* v) -> Fault {
@@ -282,12 +300,9 @@ std::string option_placeholder(const Option& option) {
       Overload{[](bool*) { return ""; }, [](int*) { return "N"; }, [](std::int64_t*) { return "N"; },
                [](double*) { return "X"; }, [](std::optional<double>*) { return "X"; },
                [](std::string*) { return "TEXT"; }, [](std::vector<std::string>*) { return "TEXT"; },
-               [](std::vector<int>*) { return "N"; }},
+               [](std::vector<int>*) { return "N"; }, [](ChoiceRef) { return ""; }},
       field_of(option, config));
-  if (!option.limits.choices.empty()) {
-    const std::vector<std::string> words(option.limits.choices.begin(), option.limits.choices.end());
-    one = "{" + join(words, ",") + "}";
-  }
+  if (const auto words = option_choices(option); !words.empty()) one = "{" + join(words, ",") + "}";
   return option_arity(option) == Arity::many ? one + " ..." : one;
 }
 

@@ -15,17 +15,27 @@
 #include <variant>
 #include <vector>
 
+#include "ringtron/config/choice_ref.h"
 #include "ringtron/config/config.h"
 
 namespace ringtron {
 
 // The member of a Config that a flag sets. Its C++ type is the flag's type.
 using FieldRef = std::variant<bool*, int*, std::int64_t*, double*, std::string*, std::optional<double>*,
-                              std::vector<std::string>*, std::vector<int>*>;
+                              std::vector<std::string>*, std::vector<int>*, ChoiceRef>;
 using Field = FieldRef (*)(Config&);
 
+template <class T>
+FieldRef field_ref(T& member) {
+  if constexpr (ChoiceMember<T>) {
+    return ChoiceRef(member);
+  } else {
+    return &member;
+  }
+}
+
 // A captureless lambda from a Config to one of its members: FIELD(parallel.context_parallel_size).
-#define FIELD(path) [](::ringtron::Config& config) -> ::ringtron::FieldRef { return &config.path; }
+#define FIELD(path) [](::ringtron::Config& config) -> ::ringtron::FieldRef { return ::ringtron::field_ref(config.path); }
 
 // How a flag relates to Megatron-LM's flag of the same name.
 enum class Compat {
@@ -51,7 +61,7 @@ struct Limits {
   std::optional<double> at_most = std::nullopt;
   std::optional<double> above = std::nullopt;
   std::optional<double> below = std::nullopt;
-  std::span<const std::string_view> choices = {};
+  std::span<const std::string_view> choices = {};  // of a text; an enum's are its words
 };
 
 struct Detail {
@@ -88,6 +98,9 @@ const Option* find_option(std::string_view name);
 
 // "context_parallel_size"; of --no-bias-gelu-fusion "bias_gelu_fusion": Megatron's name of the value.
 std::string option_key(const Option& option);
+
+// The words that its value may be; empty where it is free.
+std::vector<std::string> option_choices(const Option& option);
 
 enum class Arity { none, one, many };  // values that follow a flag; many: at least one
 Arity option_arity(const Option& option);

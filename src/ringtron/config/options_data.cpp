@@ -4,9 +4,6 @@
 namespace ringtron {
 namespace {
 
-constexpr std::string_view kLoaders[] = {"single", "cyclic"};
-constexpr std::string_view kTokenizers[] = {"GPT2BPETokenizer", "NullTokenizer"};
-
 constexpr Option kOptions[] = {
     {"--data-path", FIELD(data.data_path), OnLoad::samples,
      "PREFIX of PREFIX.bin and PREFIX.idx; or several, each read once; or pairs of weight and PREFIX. Cut by --split."},
@@ -39,8 +36,7 @@ constexpr Option kOptions[] = {
      {.note = "each rank has one loader thread, which reads four micro-batches ahead"}},
     {"--dataloader-type",
      FIELD(data.dataloader_type), OnLoad::samples,
-     "single: each sample once, in order; cyclic: shuffled anew in each epoch.",
-     {.choices = kLoaders}},
+     "single: each sample once, in order; cyclic: shuffled anew in each epoch."},
     {"--reset-position-ids", FIELD(data.reset_position_ids), OnLoad::told,
      "Count positions from 0 after each end of document."},
     {"--reset-attention-mask",
@@ -50,7 +46,7 @@ constexpr Option kOptions[] = {
      Compat::ours,
      {.note = "Megatron's fast kernels ignore it"}},
     {"--eod-mask-loss", FIELD(data.eod_mask_loss), OnLoad::told, "No loss where the input is an end of document."},
-    {"--tokenizer-type", FIELD(data.tokenizer_type), OnLoad::must_equal, "Tokenizer of the data.", {.choices = kTokenizers}},
+    {"--tokenizer-type", FIELD(data.tokenizer_type), OnLoad::must_equal, "Tokenizer of the data."},
     {"--vocab-file", FIELD(data.vocab_file), OnLoad::told, "vocab.json of the tokenizer.",
      {},
      Compat::same,

@@ -4,10 +4,6 @@
 namespace ringtron {
 namespace {
 
-constexpr std::string_view kPositions[] = {"learned_absolute", "rope", "none"};
-constexpr std::string_view kNorms[] = {"LayerNorm", "RMSNorm"};
-constexpr std::string_view kSoftmaxTypes[] = {"vanilla", "off-by-one", "learnable"};
-
 constexpr std::string_view kRotary = "--position-embedding-type rope";
 
 constexpr Option kOptions[] = {
@@ -63,8 +59,7 @@ constexpr Option kOptions[] = {
      {.unit = "tokens", .default_text = "required"}},
     {"--position-embedding-type",
      FIELD(model.position_embedding_type), OnLoad::must_equal,
-     "How positions enter the model.",
-     {.choices = kPositions}},
+     "How positions enter the model."},
     {"--use-rotary-position-embeddings", FIELD(model.use_rotary_position_embeddings), OnLoad::free,
      "Older spelling of --position-embedding-type rope."},
     {"--rotary-base", FIELD(model.rotary_base), OnLoad::finetune, "Base of the rotary frequencies.", {.above = 0},
@@ -96,8 +91,7 @@ constexpr Option kOptions[] = {
      {.needs = "--use-rope-scaling"}},
     {"--normalization",
      FIELD(model.normalization), OnLoad::must_equal,
-     "Norm in front of attention, of the MLP and of the output.",
-     {.choices = kNorms}},
+     "Norm in front of attention, of the MLP and of the output."},
     {"--norm-epsilon", FIELD(model.norm_epsilon), OnLoad::must_equal, "Added to the variance in a norm.", {.above = 0}},
     {"--apply-layernorm-1p", FIELD(model.apply_layernorm_1p), OnLoad::must_equal,
      "Store a norm's weight minus one (zero-centred gamma)."},
@@ -135,8 +129,7 @@ constexpr Option kOptions[] = {
      FIELD(model.softmax_type), OnLoad::must_equal,
      "Softmax of attention. off-by-one: 1 is added to its denominator; learnable: exp(a number that each "
      "head "
-     "learns) is.",
-     {.choices = kSoftmaxTypes}},
+     "learns) is."},
     {"--make-vocab-size-divisible-by",
      FIELD(model.make_vocab_size_divisible_by), OnLoad::free,
      "The vocabulary is padded to a multiple of this number times TP.",

@@ -6,8 +6,6 @@ namespace {
 
 // Both spellings of the gather variant are in circulation; resolve() settles on all_gather.
 constexpr std::string_view kCpCommTypes[] = {"p2p", "all_gather", "allgather", "a2a", "a2a+p2p", "auto"};
-constexpr std::string_view kCpLayouts[] = {"zigzag", "contiguous", "balanced"};
-constexpr std::string_view kBackends[] = {"nccl", "gloo"};
 
 constexpr Option kOptions[] = {
     {"--tensor-model-parallel-size",
@@ -43,7 +41,7 @@ constexpr Option kOptions[] = {
      FIELD(parallel.cp_layout), OnLoad::free,
      "Which positions of a sequence a context-parallel rank holds. zigzag: an early and a late chunk; "
      "contiguous: one part; balanced: chunks of equal work under the masks of each micro-batch.",
-     {.choices = kCpLayouts},
+     {},
      Compat::ours,
      {.note = "Megatron has zigzag only"}},
     {"--no-peer-copies",
@@ -80,7 +78,7 @@ constexpr Option kOptions[] = {
     {"--distributed-backend",
      FIELD(parallel.distributed_backend), OnLoad::free,
      "Library that moves tensors between ranks.",
-     {.choices = kBackends},
+     {},
      Compat::ours,
      {.note = "Megatron's default is nccl everywhere", .default_text = "nccl with a GPU, gloo without"}},
     {"--distributed-timeout-minutes",

@@ -4,16 +4,13 @@
 namespace ringtron {
 namespace {
 
-constexpr std::string_view kGranularities[] = {"full", "selective"};
-constexpr std::string_view kMethods[] = {"uniform", "block"};
-
 constexpr Option kOptions[] = {
     {"--recompute-granularity",
      FIELD(recompute.granularity), OnLoad::free,
      "Compute activations again in the backward pass instead of keeping them. full: whole layers, of which "
      "only the "
      "input is kept; selective: the modules of --recompute-modules. The result has the same bits on a CPU.",
-     {.choices = kGranularities},
+     {},
      Compat::same,
      {.default_text = "none"}},
     {"--recompute-method",
@@ -21,7 +18,7 @@ constexpr Option kOptions[] = {
      "Which layers --recompute-granularity full recomputes. uniform: all, in pieces of "
      "--recompute-num-layers; block: "
      "the first --recompute-num-layers, one by one.",
-     {.choices = kMethods},
+     {},
      Compat::same,
      {.default_text = "none", .needs = "--recompute-granularity"}},
     {"--recompute-num-layers",

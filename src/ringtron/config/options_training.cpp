@@ -5,11 +5,6 @@
 namespace ringtron {
 namespace {
 
-constexpr std::string_view kOptimizers[] = {"adam"};
-constexpr std::string_view kDecayStyles[] = {"constant", "linear", "cosine", "inverse-square-root", "WSD"};
-constexpr std::string_view kWsdStyles[] = {"exponential", "linear", "cosine", "minus_sqrt"};
-constexpr std::string_view kIncrementStyles[] = {"constant", "linear", "cosine"};
-
 constexpr std::string_view kDecay = "--lr-decay-style !constant";
 constexpr std::string_view kDecayOrWarmup = "--lr-decay-style !constant | --lr-warmup-fraction";  // it is a share of the decay
 constexpr std::string_view kWsd = "--lr-decay-style WSD";
@@ -63,7 +58,7 @@ constexpr Option kBatchOptions[] = {
 };
 
 constexpr Option kOptimizerOptions[] = {
-    {"--optimizer", FIELD(optimizer.optimizer), OnLoad::told, "Optimizer; adam is AdamW.", {.choices = kOptimizers}},
+    {"--optimizer", FIELD(optimizer.optimizer), OnLoad::told, "Optimizer; adam is AdamW."},
     {"--lr",
      FIELD(optimizer.lr), OnLoad::schedule,
      "Peak learning rate.",
@@ -73,7 +68,7 @@ constexpr Option kOptimizerOptions[] = {
     {"--min-lr", FIELD(optimizer.min_lr), OnLoad::schedule, "Learning rate after the decay.", {.at_least = 0},
      Compat::same,
      {.needs = kDecay}},
-    {"--lr-decay-style", FIELD(optimizer.lr_decay_style), OnLoad::schedule, "Shape of the decay.", {.choices = kDecayStyles}},
+    {"--lr-decay-style", FIELD(optimizer.lr_decay_style), OnLoad::schedule, "Shape of the decay."},
     {"--lr-decay-iters",
      FIELD(optimizer.lr_decay_iters), OnLoad::schedule,
      "Step at which the decay ends.",
@@ -111,7 +106,7 @@ constexpr Option kOptimizerOptions[] = {
     {"--lr-wsd-decay-style",
      FIELD(optimizer.lr_wsd_decay_style), OnLoad::schedule,
      "Shape of the last phase of WSD.",
-     {.choices = kWsdStyles},
+     {},
      Compat::same,
      {.needs = kWsd}},
     {"--lr-wsd-decay-iters",
@@ -142,8 +137,7 @@ constexpr Option kOptimizerOptions[] = {
      {.at_least = 0}},
     {"--weight-decay-incr-style",
      FIELD(optimizer.weight_decay_incr_style), OnLoad::schedule,
-     "How weight decay goes from first to last.",
-     {.choices = kIncrementStyles}},
+     "How weight decay goes from first to last."},
     {"--clip-grad",
      FIELD(optimizer.clip_grad), OnLoad::told,
      "Largest norm of the whole gradient; 0: no clipping.",

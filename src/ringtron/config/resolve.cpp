@@ -43,7 +43,7 @@ void resolve_model(ModelConfig& model) {
     model.kv_channels = model.hidden_size / model.num_attention_heads;
   }
   if (!model.group_query_attention) model.num_query_groups = model.num_attention_heads;
-  if (model.use_rotary_position_embeddings) model.position_embedding_type = "rope";
+  if (model.use_rotary_position_embeddings) model.position_embedding_type = PositionEmbedding::rope;
   if (model.add_bias_linear) model.add_qkv_bias = true;
 }
 
@@ -77,15 +77,15 @@ void resolve_recompute(RecomputeConfig& recompute, int context_ranks, std::vecto
     recompute.activations = true;
     recompute.ckpt_activations = false;
   }
-  if (recompute.activations && recompute.granularity.empty()) recompute.granularity = "selective";
-  const bool none = recompute.granularity.empty();
+  if (recompute.activations && !recompute.granularity) recompute.granularity = RecomputeGranularity::selective;
+  const bool none = !recompute.granularity;
   if (none) {
-    recompute.method.clear();
+    recompute.method.reset();
     recompute.num_layers = 0;
     recompute.modules.clear();
   }
-  if (recompute.granularity == "full") recompute.modules.clear();
-  if (recompute.granularity == "selective" && recompute.modules.empty()) recompute.modules = {"core_attn"};
+  if (recompute.granularity == RecomputeGranularity::full) recompute.modules.clear();
+  if (recompute.granularity == RecomputeGranularity::selective && recompute.modules.empty()) recompute.modules = {"core_attn"};
   if (recompute.cp_keep_kv && (none || context_ranks == 1)) {
     warn(none ? "--cp-keep-kv is switched off: attention is recomputed with --recompute-granularity only"
               : "--cp-keep-kv is switched off: nothing comes from other ranks, --context-parallel-size is 1");
@@ -115,12 +115,12 @@ void tell_of_nothing_to_do(const Config& given, std::vector<Notice>& notices) {
 void tell_of_no_learning_rate(const Config& resolved, std::vector<Notice>& notices) {
   const OptimizerConfig& o = resolved.optimizer;
   const BatchConfig& batch = resolved.batch;
-  if (batch.skip_train || o.min_lr > 0 || o.lr_decay_style == "constant" || o.use_checkpoint_opt_param_scheduler) return;
+  if (batch.skip_train || o.min_lr > 0 || o.lr_decay_style == LrDecayStyle::constant || o.use_checkpoint_opt_param_scheduler) return;
   if (batch.global_batch_size < 1) return;
   const bool samples = batch.train_samples > 0;
   const std::int64_t steps = samples ? batch.train_samples / batch.global_batch_size : batch.train_iters;
   // The rate of a step follows from the samples before it; at the end of the decay all shapes but this one are at their lowest.
-  const std::int64_t beyond = o.lr_decay_style == "inverse-square-root" ? 1 : 0;
+  const std::int64_t beyond = o.lr_decay_style == LrDecayStyle::inverse_square_root ? 1 : 0;
   const std::int64_t decay = samples ? o.lr_decay_samples / batch.global_batch_size : o.lr_decay_iters;
   if (decay < 1 || decay >= steps) return;
   const std::int64_t before = decay + (samples && o.lr_decay_samples % batch.global_batch_size != 0 ? 1 : beyond);

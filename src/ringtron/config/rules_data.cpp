@@ -69,7 +69,7 @@ constexpr Rule kRules[] = {
      "give training, validation and test shares, not all 0"},
     {"--tokenizer-type --vocab-file --merge-file",
      [](In in) {
-       return data(in).tokenizer_type == "GPT2BPETokenizer" &&
+       return data(in).tokenizer_type == TokenizerType::gpt2_bpe &&
               (data(in).vocab_file.empty() || data(in).merge_file.empty());
      },
      [](In in) {
@@ -81,7 +81,7 @@ constexpr Rule kRules[] = {
      },
      "give the tokenizer's files, or --tokenizer-type NullTokenizer --vocab-size N"},
     {"--tokenizer-type --vocab-size",
-     [](In in) { return data(in).tokenizer_type == "NullTokenizer" && data(in).vocab_size == 0; },
+     [](In in) { return data(in).tokenizer_type == TokenizerType::null && data(in).vocab_size == 0; },
      [](In) { return std::string("--tokenizer-type NullTokenizer: expected --vocab-size, got none"); },
      "give the number of token ids"},
     {"--save --save-interval",

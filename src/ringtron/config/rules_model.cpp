@@ -132,7 +132,7 @@ constexpr Rule kRules[] = {
      "keep one"},
     {"--use-rotary-position-embeddings --position-embedding-type --rotary-percent --kv-channels",
      [](In in) {
-       return model(in).position_embedding_type == "rope" && model(in).kv_channels > 0 &&
+       return model(in).position_embedding_type == PositionEmbedding::rope && model(in).kv_channels > 0 &&
               (rotary_channels(in) == 0 || rotary_channels(in) % 2 != 0);
      },
      [](In in) {
@@ -143,10 +143,10 @@ constexpr Rule kRules[] = {
      },
      "change the head size or --rotary-percent"},
     {"--use-rope-scaling --position-embedding-type",
-     [](In in) { return model(in).use_rope_scaling && model(in).position_embedding_type != "rope"; },
+     [](In in) { return model(in).use_rope_scaling && model(in).position_embedding_type != PositionEmbedding::rope; },
      [](In in) {
        return fmt::format("--use-rope-scaling: expected --position-embedding-type rope, got {}",
-                          model(in).position_embedding_type);
+                          word_of(model(in).position_embedding_type));
      },
      "add --position-embedding-type rope"},
     {"--window-size",

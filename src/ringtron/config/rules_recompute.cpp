@@ -25,7 +25,7 @@ std::string other_module(In in) {
 
 constexpr Rule kRules[] = {
     {"--recompute-activations --ckpt-activations --recompute-granularity",
-     [](In in) { return recompute(in).activations && recompute(in).granularity == "full"; },
+     [](In in) { return recompute(in).activations && recompute(in).granularity == RecomputeGranularity::full; },
      [](In) {
        return std::string(
            "--recompute-activations: expected no --recompute-granularity but selective, got full");
@@ -34,7 +34,7 @@ constexpr Rule kRules[] = {
     {"--recompute-granularity --recompute-method",
      [](In in) {
        const RecomputeConfig& r = recompute(in);
-       return r.granularity == "full" && r.method.empty() && !r.activations;
+       return r.granularity == RecomputeGranularity::full && !r.method && !r.activations;
      },
      [](In) {
        return std::string(
@@ -45,7 +45,7 @@ constexpr Rule kRules[] = {
      [](In in) {
        const RecomputeConfig& r = recompute(in);
        const bool sound = r.num_layers >= 1 && r.num_layers <= in.given.model.num_layers;
-       return r.granularity == "full" && !r.activations && in.given.model.num_layers > 0 && !sound;
+       return r.granularity == RecomputeGranularity::full && !r.activations && in.given.model.num_layers > 0 && !sound;
      },
      [](In in) {
        const int got = recompute(in).num_layers;
@@ -56,16 +56,16 @@ constexpr Rule kRules[] = {
      },
      "give --recompute-num-layers in that range"},
     {"--recompute-granularity --recompute-method",
-     [](In in) { return recompute(in).granularity == "selective" && !recompute(in).method.empty(); },
+     [](In in) { return recompute(in).granularity == RecomputeGranularity::selective && recompute(in).method.has_value(); },
      [](In in) {
        return fmt::format(
            "recompute method is not yet supported for selective recomputing granularity: expected no "
            "--recompute-method, got {}",
-           recompute(in).method);
+           word_of(*recompute(in).method));
      },
      "leave it out, or use --recompute-granularity full, which takes --recompute-method and --recompute-num-layers"},
     {"--recompute-granularity --recompute-num-layers",
-     [](In in) { return recompute(in).granularity == "selective" && recompute(in).num_layers != 0; },
+     [](In in) { return recompute(in).granularity == RecomputeGranularity::selective && recompute(in).num_layers != 0; },
      [](In in) {
        return fmt::format(
            "When using recompute_granularity: selective recompute_num_layers must be None. Got {}",
@@ -73,7 +73,7 @@ constexpr Rule kRules[] = {
      },
      "leave it out, or use --recompute-granularity full, which takes --recompute-method and --recompute-num-layers"},
     {"--recompute-granularity --recompute-modules",
-     [](In in) { return recompute(in).granularity == "selective" && !other_module(in).empty(); },
+     [](In in) { return recompute(in).granularity == RecomputeGranularity::selective && !other_module(in).empty(); },
      [](In in) {
        return fmt::format(
            "--recompute-modules: expected {}, got {}: no other part of a layer is recomputed by itself yet",

@@ -95,12 +95,12 @@ constexpr Rule kRules[] = {
      kFix},
     {"--strict-megatron --softmax-type --cp-comm-type",
      [](In in) {
-       return strict(in) && in.given.model.softmax_type != "vanilla" && !type_without_sink(in).empty();
+       return strict(in) && in.given.model.softmax_type != SoftmaxKind::vanilla && !type_without_sink(in).empty();
      },
      [](In in) {
        return fmt::format(
            "--softmax-type {}: Megatron-LM's context parallelism expects cp_comm_type='a2a', got '{}'",
-           in.given.model.softmax_type, type_without_sink(in));
+           word_of(in.given.model.softmax_type), type_without_sink(in));
      },
      kFix},
     {"--strict-megatron --cp-comm-type",

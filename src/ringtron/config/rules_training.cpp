@@ -158,7 +158,7 @@ constexpr Rule kRules[] = {
      "shorten the warm-up or lengthen the decay"},
     {"--lr-decay-style --lr-wsd-decay-iters --lr-wsd-decay-samples",
      [](In in) {
-       return optimizer(in).lr_decay_style == "WSD" && lengths(in).decay > 0 &&
+       return optimizer(in).lr_decay_style == LrDecayStyle::wsd && lengths(in).decay > 0 &&
               (lengths(in).wsd == 0 || lengths(in).wsd > lengths(in).decay - lengths(in).warmup);
      },
      [](In in) {
@@ -170,7 +170,7 @@ constexpr Rule kRules[] = {
     {"--weight-decay-incr-style --start-weight-decay --end-weight-decay",
      [](In in) {
        const OptimizerConfig& o = optimizer(in);
-       return o.weight_decay_incr_style == "constant" && (o.start_weight_decay || o.end_weight_decay);
+       return o.weight_decay_incr_style == WeightDecayStyle::constant && (o.start_weight_decay || o.end_weight_decay);
      },
      [](In) {
        return std::string(
@@ -180,12 +180,12 @@ constexpr Rule kRules[] = {
     {"--weight-decay-incr-style --start-weight-decay --end-weight-decay",
      [](In in) {
        const OptimizerConfig& o = optimizer(in);
-       return o.weight_decay_incr_style != "constant" && !(o.start_weight_decay && o.end_weight_decay);
+       return o.weight_decay_incr_style != WeightDecayStyle::constant && !(o.start_weight_decay && o.end_weight_decay);
      },
      [](In in) {
        return fmt::format(
            "--weight-decay-incr-style {}: expected --start-weight-decay and --end-weight-decay",
-           optimizer(in).weight_decay_incr_style);
+           word_of(optimizer(in).weight_decay_incr_style));
      },
      "give both"},
     {"--start-weight-decay --end-weight-decay",

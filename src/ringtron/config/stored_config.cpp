@@ -66,10 +66,17 @@ bool read_value(const Json& json, std::vector<T>& list) {
   return true;
 }
 
+template <class T>
+bool read_value(const Json& json, T* field) {
+  return read_value(json, *field);
+}
+
+bool read_value(const Json& json, const ChoiceRef&) { return json.is_string(); }  // read_member() sees to the word
+
 std::string_view type_name(const FieldRef& field) {
   constexpr std::string_view kNames[] = {"true or false",   "a whole number",         "a whole number",
                                          "a finite number", "text",                   "a finite number or null",
-                                         "a list of texts", "a list of whole numbers"};
+                                         "a list of texts", "a list of whole numbers", "text"};
   return kNames[field.index()];
 }
 
@@ -80,11 +87,14 @@ std::string shown(const Json& json) { return shown(json.dump(-1, ' ', true, Json
 
 void read_member(const Option& option, const Json& json, Config& config) {
   const FieldRef field = option.field(config);
-  if (!std::visit([&](auto* value) { return read_value(json, *value); }, field)) {
+  if (!std::visit([&](auto value) { return read_value(json, value); }, field)) {
     throw IoError(fmt::format("configuration.{}: expected {}, got {}", option_key(option), type_name(field), shown(json)));
   }
+  std::optional<std::string> fault = check_option(option, config);
+  const auto* choice = std::get_if<ChoiceRef>(&field);
+  if (choice != nullptr && !choice->read(json.get<std::string>())) fault = set_option(option, {{json.get<std::string>()}}, config);
   if (option.on_load == OnLoad::free) return;  // an older version may have had other choices
-  if (const auto fault = check_option(option, config)) {
+  if (fault) {
     throw IoError(fmt::format("configuration.{}: {}", option_key(option), shown(*fault)));
   }
 }
@@ -93,7 +103,7 @@ void read_member(const Option& option, const Json& json, Config& config) {
 Config effective(Config config) {
   const ModelConfig defaults;
   ModelConfig& m = config.model;
-  if (m.position_embedding_type != "rope") {
+  if (m.position_embedding_type != PositionEmbedding::rope) {
     m.rotary_base = defaults.rotary_base;
     m.rotary_percent = defaults.rotary_percent;
     m.rotary_interleaved = defaults.rotary_interleaved;
@@ -110,7 +120,7 @@ Config effective(Config config) {
 // The model's class of a field in this run: must_equal, finetune or one of the others.
 OnLoad rule_of(const Option& option, const Config& stored, const Config& current) {
   if (option.on_load != OnLoad::positions) return option.on_load;
-  const auto learned = [](const Config& c) { return c.model.position_embedding_type == "learned_absolute"; };
+  const auto learned = [](const Config& c) { return c.model.position_embedding_type == PositionEmbedding::learned_absolute; };
   return learned(stored) || learned(current) ? OnLoad::must_equal : OnLoad::samples;
 }
 
@@ -161,7 +171,7 @@ class Comparison {
     const auto here = derived_.find(key), there = stored_.derived.find(key);
     if (here == derived_.end() || !may_differ(value) || (current_.checkpoint.finetune && value.on_load != OnLoad::must_equal)) return;
     if (there == stored_.derived.end()) {
-      if (current_.data.tokenizer_type != "NullTokenizer") not_compared_.emplace_back(value.what);
+      if (current_.data.tokenizer_type != TokenizerType::null) not_compared_.emplace_back(value.what);
     } else if (here->second != there->second) {
       add(value.on_load, fmt::format("{} ({}): {} in the checkpoint, {} here: {}", value.what, key, shown(there->second),
                                      shown(here->second), value.advice));

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ringtron/choices/choices.h"
 #include "ringtron/comm/communicator.h"
 #include "ringtron/context_parallel/block/attention_dropout.h"
 #include "ringtron/context_parallel/plan/attention_mask.h"
@@ -34,9 +35,6 @@ struct SequenceShape {
   // Where documents begin in each sample, see AttentionMask. Empty: every sample is one document.
   std::vector<std::vector<std::int64_t>> document_starts = {};
 };
-
-// One more term in the softmax's denominator: exp(0), or exp(sink) with a learned sink per head.
-enum class SoftmaxKind { vanilla, off_by_one, learnable };
 
 struct AttentionCall {
   double scale = 1.0;  // of the scores: usually 1 / sqrt(head size)

@@ -33,7 +33,7 @@ std::int64_t stream(const Config& config) {
 // Per token: LayerNorm keeps its input and output. RMSNorm keeps the normalised input too; in bf16 it keeps that in fp32, and
 // its input also, both instead of the input in bf16.
 std::int64_t norm(const Config& config, const Widths& w) {
-  const bool rms = config.model.normalization == "RMSNorm";
+  const bool rms = config.model.normalization == Normalization::rms_norm;
   if (!rms) return 2 * stream(config) * w.model + 2 * w.statistic;
   return stream(config) * (w.model == 2 ? 10 : 3 * w.model) + w.statistic;
 }

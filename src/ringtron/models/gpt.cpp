@@ -38,7 +38,7 @@ StepContext GptModel::step_context(const GptInput& input, std::uint64_t step, bo
   }
   context.region.positions = rows.contiguous();
   context.region.sample_numbers = at::tensor(input.sample_numbers, at::kLong).to(rows.device());
-  if (m.position_embedding_type == "rope") {
+  if (m.position_embedding_type == PositionEmbedding::rope) {
     const auto type = build_.store.options().type == at::kDouble ? at::kDouble : at::kFloat;
     context.rotary = rotary_table(input.position_ids.t(), rotary_options(m), type);
   }

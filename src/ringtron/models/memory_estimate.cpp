@@ -25,11 +25,11 @@ class Savings {
   std::vector<MemorySaving> all() {
     const ParallelConfig& p = config_.parallel;
     const ModelConfig& m = config_.model;
-    if (config_.recompute.granularity != "full") {
+    if (config_.recompute.granularity != RecomputeGranularity::full) {
       add("--recompute-granularity full --recompute-method uniform --recompute-num-layers 1", 1, [](Config& c) {
         c.recompute = {};
-        c.recompute.granularity = "full";
-        c.recompute.method = "uniform";
+        c.recompute.granularity = RecomputeGranularity::full;
+        c.recompute.method = RecomputeMethod::uniform;
         c.recompute.num_layers = 1;
       });
     }

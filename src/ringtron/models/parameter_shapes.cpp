@@ -19,7 +19,7 @@ class GptShapes {
   std::vector<ParameterShape> list() {
     const std::int64_t h = m_.hidden_size;
     add("embedding.word_embeddings.weight", {{m_.padded_vocab_size, h}, 0});
-    if (m_.position_embedding_type == "learned_absolute") {
+    if (m_.position_embedding_type == PositionEmbedding::learned_absolute) {
       add("embedding.position_embeddings.weight", {{m_.max_position_embeddings, h}});
     }
     for (int i = 0; i < m_.num_layers; ++i) {
@@ -37,7 +37,7 @@ class GptShapes {
 
   void add_norm(const std::string& weight, const std::string& bias, std::int64_t width) {
     add(weight, {{width}});
-    if (m_.normalization != "RMSNorm") add(bias, {{width}});
+    if (m_.normalization != Normalization::rms_norm) add(bias, {{width}});
   }
 
   void add_attention(const std::string& prefix) {
@@ -51,7 +51,7 @@ class GptShapes {
       add_norm(prefix + "q_layernorm.weight", prefix + "q_layernorm.bias", d);
       add_norm(prefix + "k_layernorm.weight", prefix + "k_layernorm.bias", d);
     }
-    if (m_.softmax_type == "learnable") add(prefix + "core_attention.softmax_offset", {{n}, 0});
+    if (m_.softmax_type == SoftmaxKind::learnable) add(prefix + "core_attention.softmax_offset", {{n}, 0});
     add(prefix + "linear_proj.weight", {{h, n * d}, 1});
     if (m_.add_bias_linear) add(prefix + "linear_proj.bias", {{h}});
   }

@@ -31,7 +31,7 @@ SelfAttention::SelfAttention(const BuildContext& build, const std::string& prefi
     q_norm_.emplace(build, NormLayer::Names{prefix + "q_layernorm.weight", prefix + "q_layernorm.bias"}, head_dim_, true);
     k_norm_.emplace(build, NormLayer::Names{prefix + "k_layernorm.weight", prefix + "k_layernorm.bias"}, head_dim_, true);
   }
-  if (softmax_kind(m.softmax_type) == SoftmaxKind::learnable) {
+  if (m.softmax_type == SoftmaxKind::learnable) {
     sink_ = &build.store.add(prefix + "core_attention.softmax_offset", ShardSpec{{m.num_attention_heads}, 0},
                              Initial::constant(0.0));
   }
@@ -48,7 +48,7 @@ AttentionCall SelfAttention::call_for(const StepContext& step) const {
   call.scale = 1.0 / std::sqrt(static_cast<double>(head_dim_));
   call.window = attention_window(build_.config.model);
   call.transport = transport_;
-  call.softmax = softmax_kind(build_.config.model.softmax_type);
+  call.softmax = build_.config.model.softmax_type;
   if (sink_ != nullptr) call.sink = sink_->value;
   call.shape = step.shape;
   call.layer = layer_;
@@ -67,7 +67,7 @@ AttentionCall SelfAttention::call_for(const StepContext& step) const {
 
 at::Tensor SelfAttention::core(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionCall& call) const {
-  if (build_.config.recompute.granularity != "selective") return build_.attention.forward(q, k, v, call);
+  if (build_.config.recompute.granularity != RecomputeGranularity::selective) return build_.attention.forward(q, k, v, call);
   return recomputed([&attention = build_.attention, call](
                         std::span<const at::Tensor> qkv) { return attention.forward(qkv[0], qkv[1], qkv[2], call); },
                     {q.contiguous(), k, v});  // a view would keep all of qkv

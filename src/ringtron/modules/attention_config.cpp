@@ -2,11 +2,6 @@
 
 namespace ringtron {
 
-SoftmaxKind softmax_kind(const std::string& type) {
-  if (type == "off-by-one") return SoftmaxKind::off_by_one;
-  return type == "learnable" ? SoftmaxKind::learnable : SoftmaxKind::vanilla;
-}
-
 RotaryOptions rotary_options(const ModelConfig& model) {
   RotaryOptions options;
   options.head_dim = model.kv_channels;

@@ -1,17 +1,12 @@
 // What the configuration says about attention, in the terms of context_parallel/. `config` is resolved.
 #pragma once
 
-#include <string>
-
 #include "ringtron/config/config.h"
 #include "ringtron/context_parallel/context_parallel.h"
 #include "ringtron/kernels/rotary/rotary.h"
 #include "ringtron/modules/sample_mask.h"
 
 namespace ringtron {
-
-// A word of --softmax-type.
-SoftmaxKind softmax_kind(const std::string& type);
 
 // The rotary flags.
 RotaryOptions rotary_options(const ModelConfig& model);

@@ -15,7 +15,7 @@ Embedding::Embedding(const BuildContext& build) : build_(build) {
   word_weight_ =
       &build.store.add("embedding.word_embeddings.weight", ShardSpec{{m.padded_vocab_size, h}, 0}, initial,
                        build.vocab_size);
-  if (m.position_embedding_type == "learned_absolute") {
+  if (m.position_embedding_type == PositionEmbedding::learned_absolute) {
     position_weight_ =
         &build.store.add("embedding.position_embeddings.weight", ShardSpec{{m.max_position_embeddings, h}}, initial);
   }

@@ -7,7 +7,7 @@ namespace ringtron {
 NormLayer::NormLayer(const BuildContext& build, const Names& names, int width, bool gradient_is_partial)
     : epsilon_(build.config.model.norm_epsilon),
       zero_centred_(build.config.model.apply_layernorm_1p),
-      rms_(build.config.model.normalization == "RMSNorm") {
+      rms_(build.config.model.normalization == Normalization::rms_norm) {
   weight_ = &build.store.add(names.weight, ShardSpec{{width}}, Initial::constant(zero_centred_ ? 0.0 : 1.0));
   if (gradient_is_partial) weight_->gradient_axes = weight_->gradient_axes | Axis::tensor;
   if (!rms_) {

@@ -17,11 +17,18 @@ namespace {
 constexpr double kPi = 3.14159265358979323846;
 
 // 1 at the beginning of the decay, 0 at its end; `ratio` in [0, 1].
-double decay_coefficient(const std::string& style, double ratio) {
-  if (style == "linear") return 1.0 - ratio;
-  if (style == "cosine") return 0.5 * (std::cos(kPi * ratio) + 1.0);
-  if (style == "exponential") return 2.0 * std::pow(0.5, ratio) - 1.0;
-  return 1.0 - std::sqrt(ratio);  // minus_sqrt
+double decay_coefficient(WsdDecayStyle style, double ratio) {
+  switch (style) {
+    case WsdDecayStyle::linear:
+      return 1.0 - ratio;
+    case WsdDecayStyle::cosine:
+      return 0.5 * (std::cos(kPi * ratio) + 1.0);
+    case WsdDecayStyle::exponential:
+      return 2.0 * std::pow(0.5, ratio) - 1.0;
+    case WsdDecayStyle::minus_sqrt:
+      break;
+  }
+  return 1.0 - std::sqrt(ratio);
 }
 
 }  // namespace
@@ -36,29 +43,30 @@ double LrSchedule::lr() const {
   const double decay = static_cast<double>(o.decay_samples);
   if (o.warmup_samples > 0.0 && n <= o.warmup_samples)
     return o.init_lr + (o.max_lr - o.init_lr) * n / o.warmup_samples;
-  if (o.decay_style == "constant") return o.max_lr;
+  if (o.decay_style == LrDecayStyle::constant) return o.max_lr;
   if (n > decay) return o.min_lr;
-  if (o.decay_style == "inverse-square-root")
+  if (o.decay_style == LrDecayStyle::inverse_square_root)
     return std::max(o.min_lr,
                     o.max_lr * std::sqrt(std::max(o.warmup_samples, 1.0)) / std::sqrt(std::max(n, 1.0)));
   double coefficient = 1.0;
-  if (o.decay_style == "WSD") {
+  if (o.decay_style == LrDecayStyle::wsd) {
     const double length = static_cast<double>(o.wsd_decay_samples);
     const double anneal_start = decay - length;
     if (n > anneal_start) coefficient = decay_coefficient(o.wsd_decay_style, (n - anneal_start) / length);
   } else {
-    coefficient = decay_coefficient(o.decay_style, (n - o.warmup_samples) / (decay - o.warmup_samples));
+    const auto style = o.decay_style == LrDecayStyle::cosine ? WsdDecayStyle::cosine : WsdDecayStyle::linear;
+    coefficient = decay_coefficient(style, (n - o.warmup_samples) / (decay - o.warmup_samples));
   }
   return o.min_lr + coefficient * (o.max_lr - o.min_lr);
 }
 
 double LrSchedule::weight_decay() const {
   const LrScheduleOptions& o = options_;
-  if (o.weight_decay_incr_style == "constant" || samples_ > o.weight_decay_incr_samples)
+  if (o.weight_decay_incr_style == WeightDecayStyle::constant || samples_ > o.weight_decay_incr_samples)
     return o.end_weight_decay;
   const double ratio = static_cast<double>(samples_) / static_cast<double>(o.weight_decay_incr_samples);
   const double coefficient =
-      o.weight_decay_incr_style == "linear" ? ratio : 0.5 * (std::cos(kPi * (1.0 - ratio)) + 1.0);
+      o.weight_decay_incr_style == WeightDecayStyle::linear ? ratio : 0.5 * (std::cos(kPi * (1.0 - ratio)) + 1.0);
   return o.start_weight_decay + coefficient * (o.end_weight_decay - o.start_weight_decay);
 }
 

@@ -9,20 +9,22 @@
 #include <map>
 #include <string>
 
+#include "ringtron/choices/choices.h"
+
 namespace ringtron {
 
 struct LrScheduleOptions {
   double max_lr = 0.0;
   double min_lr = 0.0;
-  double init_lr = 0.0;                         // where the warm-up begins
-  double warmup_samples = 0.0;                  // need not be whole: a fraction of decay_samples
-  std::int64_t decay_samples = 0;               // the learning rate reaches min_lr here
-  std::string decay_style = "linear";           // constant, linear, cosine, inverse-square-root, WSD
-  std::string wsd_decay_style = "exponential";  // linear, cosine, exponential, minus_sqrt
-  std::int64_t wsd_decay_samples = 0;           // WSD only: length of the decay at the end
+  double init_lr = 0.0;            // where the warm-up begins
+  double warmup_samples = 0.0;     // need not be whole: a fraction of decay_samples
+  std::int64_t decay_samples = 0;  // the learning rate reaches min_lr here
+  LrDecayStyle decay_style = LrDecayStyle::linear;
+  WsdDecayStyle wsd_decay_style = WsdDecayStyle::exponential;
+  std::int64_t wsd_decay_samples = 0;  // WSD only: length of the decay at the end
   double start_weight_decay = 0.0;
   double end_weight_decay = 0.0;
-  std::string weight_decay_incr_style = "constant";  // linear, cosine
+  WeightDecayStyle weight_decay_incr_style = WeightDecayStyle::constant;
   std::int64_t weight_decay_incr_samples = 0;
 
   bool operator==(const LrScheduleOptions&) const = default;

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <initializer_list>
 #include <iterator>
+#include <optional>
 #include <vector>
 
 #include "ringtron/base/error.h"
@@ -16,16 +16,10 @@
 namespace ringtron {
 namespace {
 
-using Names = std::initializer_list<const char*>;
-
 class Faults {
  public:
   void expect(bool holds, const std::string& message) {
     if (!holds) list_.push_back(message);
-  }
-  void expect_name(const char* flag, const std::string& got, Names names) {
-    const bool known = std::any_of(names.begin(), names.end(), [&](const char* name) { return got == name; });
-    expect(known, fmt::format("{}: expected one of {}, got '{}'", flag, fmt::join(names, ", "), got));
   }
   void throw_if_any() const {
     if (!list_.empty())
@@ -75,6 +69,18 @@ const std::string& text_of(const ScheduleState& state, const std::string& key) {
   return found->second;
 }
 
+template <Choice E>
+E choice_of(const ScheduleState& state, const std::string& key) {
+  const std::string& text = text_of(state, key);
+  const std::optional<E> found = find_choice<E>(text);
+  if (!found) {
+    throw ConfigError(fmt::format(
+        "Schedule state of the checkpoint: expected one of {} for '{}', got '{}'; load with --override-opt-param-scheduler",
+        fmt::join(kWordsOf<E>, ", "), key, excerpt(text)));
+  }
+  return *found;
+}
+
 template <class T>
 T number_of(const ScheduleState& state, const std::string& key) {
   const std::string& text = text_of(state, key);
@@ -92,10 +98,6 @@ T number_of(const ScheduleState& state, const std::string& key) {
 
 void check_lr_schedule(const LrScheduleOptions& o) {
   Faults faults;
-  faults.expect_name("--lr-decay-style", o.decay_style,
-                     {"constant", "linear", "cosine", "inverse-square-root", "WSD"});
-  faults.expect_name("--weight-decay-incr-style", o.weight_decay_incr_style,
-                     {"constant", "linear", "cosine"});
   faults.expect(o.max_lr > 0.0, fmt::format("--lr: expected more than 0, got {}", o.max_lr));
   faults.expect(o.min_lr >= 0.0 && o.min_lr <= o.max_lr,
                 fmt::format("--min-lr: expected 0 to --lr {}, got {}", o.max_lr, o.min_lr));
@@ -109,9 +111,7 @@ void check_lr_schedule(const LrScheduleOptions& o) {
                 fmt::format("length of the warm-up: expected 0 to less than the {} samples of the decay, got {} samples; lower "
                             "--lr-warmup-iters (-samples, -fraction) or raise --lr-decay-iters (-samples)",
                             o.decay_samples, o.warmup_samples));
-  if (o.decay_style == "WSD") {
-    faults.expect_name("--lr-wsd-decay-style", o.wsd_decay_style,
-                       {"linear", "cosine", "exponential", "minus_sqrt"});
+  if (o.decay_style == LrDecayStyle::wsd) {
     faults.expect(o.wsd_decay_samples > 0 && o.wsd_decay_samples <= o.decay_samples,
                   fmt::format("--lr-wsd-decay-iters or --lr-wsd-decay-samples: expected 1 to the {} samples of the decay, got "
                               "{} samples",
@@ -120,7 +120,7 @@ void check_lr_schedule(const LrScheduleOptions& o) {
   faults.expect(o.start_weight_decay >= 0.0 && o.start_weight_decay <= o.end_weight_decay,
                 fmt::format("weight decay: expected 0 <= --start-weight-decay <= --end-weight-decay, got {} and {}",
                             o.start_weight_decay, o.end_weight_decay));
-  if (o.weight_decay_incr_style == "constant")
+  if (o.weight_decay_incr_style == WeightDecayStyle::constant)
     faults.expect(
         o.start_weight_decay == o.end_weight_decay,
         fmt::format("--weight-decay-incr-style constant: expected equal --start-weight-decay and --end-weight-decay, got {} "
@@ -130,7 +130,7 @@ void check_lr_schedule(const LrScheduleOptions& o) {
     faults.expect(o.weight_decay_incr_samples > 0,
                   fmt::format("--weight-decay-incr-style {}: expected a run of more than 0 samples, got {}; set --train-iters or "
                               "--train-samples",
-                              o.weight_decay_incr_style, o.weight_decay_incr_samples));
+                              word_of(o.weight_decay_incr_style), o.weight_decay_incr_samples));
   faults.throw_if_any();
 }
 
@@ -140,12 +140,12 @@ ScheduleState schedule_options_to_state(const LrScheduleOptions& o) {
           {"init_lr", fmt::format("{}", o.init_lr)},
           {"lr_warmup_steps", fmt::format("{}", o.warmup_samples)},
           {"lr_decay_steps", fmt::format("{}", o.decay_samples)},
-          {"lr_decay_style", o.decay_style},
-          {"wsd_decay_style", o.wsd_decay_style},
+          {"lr_decay_style", std::string(word_of(o.decay_style))},
+          {"wsd_decay_style", std::string(word_of(o.wsd_decay_style))},
           {"wsd_decay_steps", fmt::format("{}", o.wsd_decay_samples)},
           {"start_wd", fmt::format("{}", o.start_weight_decay)},
           {"end_wd", fmt::format("{}", o.end_weight_decay)},
-          {"wd_incr_style", o.weight_decay_incr_style},
+          {"wd_incr_style", std::string(word_of(o.weight_decay_incr_style))},
           {"wd_incr_steps", fmt::format("{}", o.weight_decay_incr_samples)}};
 }
 
@@ -156,12 +156,12 @@ LrScheduleOptions schedule_options_from_state(const ScheduleState& state) {
   o.init_lr = number_of<double>(state, "init_lr");
   o.warmup_samples = number_of<double>(state, "lr_warmup_steps");
   o.decay_samples = schedule_integer(state, "lr_decay_steps");
-  o.decay_style = text_of(state, "lr_decay_style");
-  o.wsd_decay_style = text_of(state, "wsd_decay_style");
+  o.decay_style = choice_of<LrDecayStyle>(state, "lr_decay_style");
+  o.wsd_decay_style = choice_of<WsdDecayStyle>(state, "wsd_decay_style");
   o.wsd_decay_samples = schedule_integer(state, "wsd_decay_steps");
   o.start_weight_decay = number_of<double>(state, "start_wd");
   o.end_weight_decay = number_of<double>(state, "end_wd");
-  o.weight_decay_incr_style = text_of(state, "wd_incr_style");
+  o.weight_decay_incr_style = choice_of<WeightDecayStyle>(state, "wd_incr_style");
   o.weight_decay_incr_samples = schedule_integer(state, "wd_incr_steps");
   return o;
 }

@@ -1,6 +1,7 @@
 #include "ringtron/tokenizer/tokenizer.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
@@ -9,8 +10,16 @@
 
 namespace ringtron {
 
+TokenizerType tokenizer_type(std::string_view word) {
+  if (const auto found = find_choice<TokenizerType>(word)) return *found;
+  throw ConfigError(
+      fmt::format("--tokenizer-type {}: expected {}; other tokenizers of "
+                  "Megatron are not there yet",
+                  word.empty() ? "is empty" : excerpt(word), fmt::join(kWordsOf<TokenizerType>, " or ")));
+}
+
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
-  if (options.type == "GPT2BPETokenizer") {
+  if (options.type == TokenizerType::gpt2_bpe) {
     if (options.vocab_file.empty() || options.merge_file.empty()) {
       throw ConfigError(fmt::format(
           "GPT2BPETokenizer needs --vocab-file and --merge-file, but {} given. Pass the vocab.json and "
@@ -21,11 +30,7 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
     }
     return std::make_unique<Gpt2BpeTokenizer>(read_gpt2_files(options.vocab_file, options.merge_file));
   }
-  if (options.type == "NullTokenizer") return std::make_unique<NullTokenizer>(options.vocab_size);
-  throw ConfigError(
-      fmt::format("--tokenizer-type {}: expected GPT2BPETokenizer or NullTokenizer; other tokenizers of "
-                  "Megatron are not there yet",
-                  options.type.empty() ? "is empty" : excerpt(options.type)));
+  return std::make_unique<NullTokenizer>(options.vocab_size);
 }
 
 std::int64_t pad_vocab_size(std::int64_t vocab_size, std::int64_t divisible_by,

@@ -1,6 +1,6 @@
 // Text to token ids and back.
 //
-//   auto tokenizer = make_tokenizer({.type = "GPT2BPETokenizer", .vocab_file = ..., .merge_file = ...});
+//   auto tokenizer = make_tokenizer({.type = TokenizerType::gpt2_bpe, .vocab_file = ..., .merge_file = ...});
 //   std::vector<std::int32_t> ids = tokenizer->encode("Hello world");
 //
 // Ids are 0 .. vocab_size()-1. eod() is the id that separates documents; the program that writes documents
@@ -14,6 +14,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "ringtron/choices/choices.h"
 
 namespace ringtron {
 
@@ -38,13 +40,16 @@ class Tokenizer {
 };
 
 struct TokenizerOptions {
-  std::string type = "GPT2BPETokenizer";  // or "NullTokenizer"
-  std::filesystem::path vocab_file = {};  // GPT2BPETokenizer: vocab.json
-  std::filesystem::path merge_file = {};  // GPT2BPETokenizer: merges.txt
-  std::int64_t vocab_size = 0;            // NullTokenizer; the files of GPT2BPETokenizer say their own
+  TokenizerType type = TokenizerType::gpt2_bpe;
+  std::filesystem::path vocab_file = {};  // gpt2_bpe: vocab.json
+  std::filesystem::path merge_file = {};  // gpt2_bpe: merges.txt
+  std::int64_t vocab_size = 0;            // null; the files of gpt2_bpe say their own
 };
 
-// Throws ConfigError: unknown type, missing option or file, files that are damaged or do not belong together.
+// A word of --tokenizer-type. Throws ConfigError for any other.
+TokenizerType tokenizer_type(std::string_view word);
+
+// Throws ConfigError: missing option or file, files that are damaged or do not belong together.
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options);
 
 // Rows of the embedding: `vocab_size` rounded up to a multiple of `divisible_by` * `tensor_parallel_size`, so

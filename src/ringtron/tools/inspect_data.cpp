@@ -92,7 +92,7 @@ void print_samples(const Config& config, const SampleRequest& request,
                                       : "no share of the data; raise its number in --split"));
   }
   Sampler sampler;
-  sampler.order = config.data.dataloader_type == "cyclic" ? SampleOrder::cyclic : SampleOrder::single;
+  sampler.order = config.data.dataloader_type == DataloaderType::cyclic ? SampleOrder::cyclic : SampleOrder::single;
   sampler.dataset_size = dataset->size();
   sampler.seed = static_cast<std::uint64_t>(config.precision.seed);
   const std::int64_t count = sampler.order == SampleOrder::cyclic ? request.samples

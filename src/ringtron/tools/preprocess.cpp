@@ -162,7 +162,7 @@ void check_options(const PreprocessOptions& options) {
 void tell_doubtful_options(const PreprocessOptions& options, const Tokenizer& tokenizer,
                            const std::function<void(const std::string&)>& notice) {
   const EncoderOptions& encoder = options.encoder;
-  const bool null = options.tokenizer.type == "NullTokenizer";
+  const bool null = options.tokenizer.type == TokenizerType::null;
   if (!encoder.append_eod) {
     notice("without --append-eod no token marks the end of a document: GPT reads across it, and --reset-position-ids, "
            "--reset-attention-mask and --eod-mask-loss will find no boundary in these files");

@@ -31,8 +31,8 @@ bool let_streams_be_apart() {
 
 }  // namespace
 
-at::Device choose_device(const std::string& backend, int local_rank) {
-  if (backend == "gloo") return at::kCPU;
+at::Device choose_device(std::optional<Backend> backend, int local_rank) {
+  if (backend == Backend::gloo) return at::kCPU;
   const bool were_in_one_queue = let_streams_be_apart();
   const int count = c10::cuda::device_count();
   if (count == 0) return at::kCPU;

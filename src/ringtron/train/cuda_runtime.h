@@ -4,13 +4,16 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
+
+#include "ringtron/choices/choices.h"
 
 namespace ringtron {
 
-// The GPU of this local rank, made current, where this program and machine have one; else the CPU. `backend` "gloo"
-// keeps the run on the CPU. Throws ConfigError when there are fewer GPUs than local ranks.
-at::Device choose_device(const std::string& backend, int local_rank);
+// The GPU of this local rank, made current, where this program and machine have one; else the CPU. gloo keeps
+// the run on the CPU. Throws ConfigError when there are fewer GPUs than local ranks.
+at::Device choose_device(std::optional<Backend> backend, int local_rank);
 
 // Waits until the device has done all that was asked of it. Nothing on a CPU.
 void synchronize(at::Device device);

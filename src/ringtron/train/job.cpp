@@ -21,8 +21,7 @@ namespace ringtron {
 namespace {
 
 Backend choose_backend(const Config& config, at::Device device) {
-  if (!config.parallel.distributed_backend.empty()) return parse_backend(config.parallel.distributed_backend);
-  return device.is_cuda() ? Backend::nccl : Backend::gloo;
+  return config.parallel.distributed_backend.value_or(device.is_cuda() ? Backend::nccl : Backend::gloo);
 }
 
 RendezvousOptions rendezvous_options(const Config& config, const LaunchEnvironment& environment) {

@@ -5,7 +5,7 @@
 
 namespace ringtron {
 
-at::Device choose_device(const std::string&, int) { return at::kCPU; }
+at::Device choose_device(std::optional<Backend>, int) { return at::kCPU; }
 void synchronize(at::Device) {}
 std::string device_name(at::Device) { return ""; }
 DeviceMemory device_memory(at::Device) { return {}; }

@@ -132,7 +132,7 @@ void TrainingData::demand_training_data(std::int64_t wanted) const {
                                                                        ? "give --train-data-path"
                                                                        : "give --split a share for training"));
   }
-  if (config.data.dataloader_type != "cyclic" && datasets_[0]->size() < wanted) {
+  if (config.data.dataloader_type != DataloaderType::cyclic && datasets_[0]->size() < wanted) {
     throw ConfigError(fmt::format("data: training wants {} samples, and several corpora without weights are read once: {} "
                                   "samples. Give weights (\"1 A 1 B\": each corpus is then read as often as needed), "
                                   "--dataloader-type cyclic, or fewer samples (--train-samples {})",
@@ -153,7 +153,7 @@ void TrainingData::tell_of_evaluation(std::int64_t consumed_valid_samples, std::
     return;
   }
   const std::int64_t last = consumed_valid_samples + samples_to_come;
-  if (config.data.dataloader_type == "cyclic" || last <= valid->size()) return;
+  if (config.data.dataloader_type == DataloaderType::cyclic || last <= valid->size()) return;
   warn_line("validation has {} samples; {} are consumed and up to {} are to come. It starts over each time it reaches the "
             "end, now at sample {} (another --eval-interval or --eval-iters than before, or corpora without weights)",
             valid->size(), consumed_valid_samples, samples_to_come, consumed_valid_samples % valid->size());
@@ -164,7 +164,7 @@ std::unique_ptr<Loader> TrainingData::loader(Split split, std::int64_t consumed_
   const ParallelState& parallel = job_.parallel();
   const Dataset& dataset = *datasets_[index(split)];
   Sampler sampler;
-  sampler.order = config.data.dataloader_type == "cyclic" ? SampleOrder::cyclic
+  sampler.order = config.data.dataloader_type == DataloaderType::cyclic ? SampleOrder::cyclic
                   : split == Split::train                 ? SampleOrder::single
                                                           : SampleOrder::repeated;
   sampler.dataset_size = dataset.size();

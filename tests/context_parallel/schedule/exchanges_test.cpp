@@ -41,7 +41,7 @@ std::int64_t bytes_sent(const std::vector<SizedExchange>& transfers) {
 
 std::vector<std::vector<SizedExchange>> lists_of(const Case& c) {
   const std::vector<AttentionMask> masks = {AttentionMask(c.length, true, c.window, c.documents)};
-  const SequenceLayout layout = make_layout("zigzag", masks, c.ranks);
+  const SequenceLayout layout = make_layout(CpLayout::zigzag, masks, c.ranks);
   const AttentionShape shape{2, c.heads, c.groups, 16, 8, 2, 4};
   std::vector<std::vector<SizedExchange>> lists;
   const auto schedules = make_schedules({layout, masks}, c.transport, c.a, {c.heads, c.groups});

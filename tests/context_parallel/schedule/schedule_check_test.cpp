@@ -98,11 +98,11 @@ TEST_P(EverySchedule, IsProven) {
   for (const MaskKind& kind : mask_kinds()) {
     for (const std::int64_t length : lengths_for(ranks)) {
       const Masks masks = kind.make(length);
-      for (const char* name : {"zigzag", "contiguous", "balanced"}) {
-        const SequenceLayout layout = make_layout(name, masks, ranks);
+      for (const CpLayout layout_kind : {CpLayout::zigzag, CpLayout::contiguous, CpLayout::balanced}) {
+        const SequenceLayout layout = make_layout(layout_kind, masks, ranks);
         for (const auto& [transport, a] : transports_for(ranks)) {
           ASSERT_THAT(check_transport({layout, masks}, transport, a, 2 * ranks, ranks), IsEmpty())
-              << to_text(transport) << " " << a << " on " << ranks << " ranks, " << name << ", " << kind.name << ", length " << length;
+              << to_text(transport) << " " << a << " on " << ranks << " ranks, " << layout.name() << ", " << kind.name << ", length " << length;
           ++proven;
         }
       }
@@ -114,11 +114,11 @@ TEST_P(EverySchedule, IsProven) {
 TEST(ScheduleCheck, ProvesLongSequences) {
   for (const MaskKind& kind : mask_kinds()) {
     const Masks masks = kind.make(4097);
-    for (const char* name : {"zigzag", "balanced"}) {
-      const SequenceLayout layout = make_layout(name, masks, 8);
+    for (const CpLayout layout_kind : {CpLayout::zigzag, CpLayout::balanced}) {
+      const SequenceLayout layout = make_layout(layout_kind, masks, 8);
       for (const CpTransport transport : {CpTransport::p2p, CpTransport::all_gather, CpTransport::hierarchical}) {
         EXPECT_THAT(check_transport({layout, masks}, transport, 2, 40, 8), IsEmpty())
-            << to_text(transport) << ", " << name << ", " << kind.name;
+            << to_text(transport) << ", " << layout.name() << ", " << kind.name;
       }
     }
   }

@@ -21,7 +21,7 @@ struct Case {
   bool causal = true;
   AttentionWindow window = {};
   std::vector<std::int64_t> document_starts = {};
-  std::string layout = "zigzag";
+  CpLayout layout = CpLayout::zigzag;
   int hierarchical_a = 0;
   DeviceSpeeds speeds = default_gpu_speeds();
   bool host_is_fast = true;
@@ -59,13 +59,13 @@ TEST(TransportChoice, ARingWhoseHopsHideSaysSo) {
 // The second of a rank's ranges is computed while the gradients of the others' keys go home. A rank with one range has nothing
 // left by then.
 TEST(TransportChoice, TheWayHomeOfAGatherHidesBehindTheSecondRange) {
-  const auto exposed = [](std::int64_t groups, const std::string& layout) {
+  const auto exposed = [](std::int64_t groups, CpLayout layout) {
     const Case c{.length = 65536, .ranks = 4, .groups = groups, .layout = layout};
     return of(c.choose(), CpTransport::all_gather).exposed_seconds();
   };
   for (const std::int64_t groups : {1, 8, 16}) {
-    EXPECT_EQ(exposed(groups, "zigzag"), 0) << groups;
-    EXPECT_GT(exposed(groups, "contiguous"), 0) << groups;
+    EXPECT_EQ(exposed(groups, CpLayout::zigzag), 0) << groups;
+    EXPECT_GT(exposed(groups, CpLayout::contiguous), 0) << groups;
   }
 }
 
@@ -194,7 +194,7 @@ TEST(TransportChoice, HeadsThatDoNotDivideCostTheSlowestRanksTime) {
 }
 
 TEST(TransportChoice, AWindowGoesByHalo) {
-  Case c{.length = 65536, .ranks = 8, .window = {1024, 0}, .layout = "contiguous"};
+  Case c{.length = 65536, .ranks = 8, .window = {1024, 0}, .layout = CpLayout::contiguous};
   const TransportChoice choice = c.choose();
   EXPECT_EQ(choice.transport, CpTransport::p2p);
   EXPECT_EQ(choice.reason, "only the rows that the mask needs travel");
@@ -203,7 +203,7 @@ TEST(TransportChoice, AWindowGoesByHalo) {
 }
 
 TEST(TransportChoice, DocumentsThatEndAtTheShardsSendNothing) {
-  const Case c{.length = 8192, .ranks = 4, .document_starts = {0, 2048, 4096, 6144}, .layout = "contiguous"};
+  const Case c{.length = 8192, .ranks = 4, .document_starts = {0, 2048, 4096, 6144}, .layout = CpLayout::contiguous};
   const TransportChoice choice = c.choose();
   EXPECT_EQ(choice.transport, CpTransport::p2p);
   EXPECT_EQ(of(choice, CpTransport::p2p).bytes, 0);
@@ -243,7 +243,7 @@ TEST(TransportChoice, TheLineSaysAllPredictionsAndTheReason) {
 TEST(TransportChoice, OfManyRanksEverySecondIsPricedByItsOwnPlan) {
   std::vector<std::int64_t> starts;
   for (std::int64_t at = 0; at < 32768; at += 700 + at % 977) starts.push_back(at);
-  Case c{.length = 32768, .ranks = 16, .document_starts = starts, .layout = "balanced"};
+  Case c{.length = 32768, .ranks = 16, .document_starts = starts, .layout = CpLayout::balanced};
   c.speeds.attention = {1e12, 1e12, 0.0, 1e30};
   const TransportChoice choice = c.choose();
 

@@ -134,10 +134,10 @@ void for_random_schedules(AttentionWindow window, const CheckOfSchedules& check)
     const int ranks = 1 + static_cast<int>(seed % 5);
     const auto length = static_cast<std::int64_t>(5 + 11 * seed % 60);
     const std::vector<AttentionMask> masks = random_masks(seed, length, seed % 4 != 3, window);
-    for (const char* name : {"zigzag", "contiguous", "balanced"}) {
-      const SequenceLayout layout = make_layout(name, masks, ranks);
+    for (const CpLayout kind : {CpLayout::zigzag, CpLayout::contiguous, CpLayout::balanced}) {
+      const SequenceLayout layout = make_layout(kind, masks, ranks);
       for (const CpTransport transport : {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a}) {
-        SCOPED_TRACE(std::string(name) + " " + std::string(to_text(transport)) + " seed " + std::to_string(seed));
+        SCOPED_TRACE(layout.name() + " " + std::string(to_text(transport)) + " seed " + std::to_string(seed));
         const auto plain = make_schedules({layout, masks}, transport, 1, {ranks, ranks});
         const auto varlen = make_schedules({layout, masks}, transport, 1, {ranks, ranks, true, true});
         for (std::size_t rank = 0; rank < plain.size(); ++rank) {

@@ -121,17 +121,22 @@ SequenceLayout balanced_layout(std::span<const AttentionMask> masks, int ranks, 
     try_other(divide(masks, ranks, multiple, classes));
     if (classes == 2 && best.imbalance > kGoodEnough) try_other(divide_by_documents(masks, ranks, multiple));
   }
-  return SequenceLayout("balanced", std::move(best.ranges_of_rank));
+  return SequenceLayout(std::string(word_of(CpLayout::balanced)), std::move(best.ranges_of_rank));
 }
 
-SequenceLayout make_layout(std::string_view name, std::span<const AttentionMask> masks, int ranks,
+SequenceLayout make_layout(CpLayout layout, std::span<const AttentionMask> masks, int ranks,
                            std::int64_t multiple) {
   RT_CHECK(!masks.empty(), "a layout needs a mask, for its length");
   const std::int64_t length = masks.front().sequence_length();
-  if (name == "zigzag") return zigzag_layout(length, ranks, multiple);
-  if (name == "contiguous") return contiguous_layout(length, ranks, multiple);
-  if (name == "balanced") return balanced_layout(masks, ranks, multiple);
-  throw ConfigError(fmt::format("--cp-layout: expected zigzag, contiguous or balanced, got {}", name));
+  switch (layout) {
+    case CpLayout::zigzag:
+      return zigzag_layout(length, ranks, multiple);
+    case CpLayout::contiguous:
+      return contiguous_layout(length, ranks, multiple);
+    case CpLayout::balanced:
+      break;
+  }
+  return balanced_layout(masks, ranks, multiple);
 }
 
 double area_imbalance(const SequenceLayout& layout, std::span<const AttentionMask> masks) {

@@ -1,10 +1,10 @@
-// The layout that divides the work of attention evenly for the masks at hand, and the choice of a layout by name.
+// The layout that divides the work of attention evenly for the masks at hand, and the choice of a layout.
 #pragma once
 
 #include <cstdint>
 #include <span>
-#include <string_view>
 
+#include "ringtron/choices/choices.h"
 #include "ringtron/context_parallel/plan/attention_mask.h"
 #include "ringtron/context_parallel/plan/sequence_layout.h"
 #include "ringtron/context_parallel/plan/transport.h"
@@ -19,8 +19,8 @@ namespace ringtron {
 // micro-batch. The same on all ranks by construction. All masks have one length.
 SequenceLayout balanced_layout(std::span<const AttentionMask> masks, int ranks, std::int64_t multiple = 1);
 
-// `name`: zigzag, contiguous or balanced; throws ConfigError for another. `masks` is not empty.
-SequenceLayout make_layout(std::string_view name, std::span<const AttentionMask> masks, int ranks,
+// `masks` is not empty.
+SequenceLayout make_layout(CpLayout layout, std::span<const AttentionMask> masks, int ranks,
                            std::int64_t multiple = 1);
 
 // Largest area of a rank's queries divided by the mean: 1 is perfect balance.

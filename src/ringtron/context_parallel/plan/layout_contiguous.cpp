@@ -1,4 +1,5 @@
 // The contiguous layout: rank r of n holds part r of n.
+#include "ringtron/choices/choices.h"
 #include "ringtron/context_parallel/plan/sequence_layout.h"
 #include "ringtron/context_parallel/plan/shard_lengths.h"
 
@@ -11,7 +12,7 @@ SequenceLayout contiguous_layout(std::int64_t sequence_length, int ranks, std::i
     ranges.push_back({{position, position + length}});
     position += length;
   }
-  return SequenceLayout("contiguous", std::move(ranges));
+  return SequenceLayout(std::string(word_of(CpLayout::contiguous)), std::move(ranges));
 }
 
 }  // namespace ringtron

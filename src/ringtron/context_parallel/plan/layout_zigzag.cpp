@@ -1,4 +1,5 @@
 // The zigzag layout: rank r of n holds chunks r and 2n-1-r.
+#include "ringtron/choices/choices.h"
 #include "ringtron/context_parallel/plan/sequence_layout.h"
 #include "ringtron/context_parallel/plan/shard_lengths.h"
 
@@ -14,7 +15,7 @@ SequenceLayout zigzag_layout(std::int64_t sequence_length, int ranks, std::int64
   };
   for (std::size_t rank = 0; rank < lengths.size(); ++rank) take(rank, lengths[rank] / 2);
   for (std::size_t rank = lengths.size(); rank-- > 0;) take(rank, lengths[rank] - lengths[rank] / 2);
-  return SequenceLayout("zigzag", std::move(ranges));
+  return SequenceLayout(std::string(word_of(CpLayout::zigzag)), std::move(ranges));
 }
 
 }  // namespace ringtron

@@ -158,7 +158,7 @@ class Check {
         vocabulary_ = data.vocab_size;
         note(fmt::format("vocabulary: {} by --vocab-size, since the tokenizer is not there ({})", vocabulary_,
                          e.what()));
-      } else if (data.tokenizer_type == "GPT2BPETokenizer") {
+      } else if (data.tokenizer_type == TokenizerType::gpt2_bpe) {
         vocabulary_ = kGpt2Vocabulary;
         note(fmt::format("vocabulary: {} assumed, GPT-2's, since the tokenizer is not there ({})",
                          vocabulary_, e.what()));
@@ -271,7 +271,7 @@ class Check {
   Lines describe_model_state(int replicas) {
     Config config = config_;
     Lines lines;
-    if (config.model.position_embedding_type == "learned_absolute" &&
+    if (config.model.position_embedding_type == PositionEmbedding::learned_absolute &&
         config.model.max_position_embeddings == 0) {
       config.model.max_position_embeddings = config.model.seq_length;
       lines.push_back("counted as if --max-position-embeddings were --seq-length");

@@ -78,7 +78,7 @@ int hierarchical_a(const Config& config) {
 }
 
 // This machine need not have what the run will have.
-bool on_gpu(const Config& config) { return config.parallel.distributed_backend != "gloo"; }
+bool on_gpu(const Config& config) { return config.parallel.distributed_backend != Backend::gloo; }
 
 // What auto chooses with assumed speeds.
 TransportChoice choice_of_auto(const Config& config, const PlanRequest& request, const AttentionShape& shape) {
@@ -129,7 +129,7 @@ class ContextTraffic {
   }
 
   std::string recomputed_text() const {
-    if (config_.recompute.granularity.empty()) return "";
+    if (!config_.recompute.granularity) return "";
     return config_.recompute.cp_keep_kv ? "recomputed attention sends nothing: --cp-keep-kv"
                                         : "the backward sends what recomputed attention's forward sends once more";
   }

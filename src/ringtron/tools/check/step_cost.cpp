@@ -32,7 +32,7 @@ SentBytes tensor_layer_bytes(const Config& config, std::int64_t rows) {
 
 SentBytes tensor_ends_bytes(const Config& config, std::int64_t rows) {
   const std::int64_t pass = stream_pass(config, rows);
-  const bool learned = config.model.position_embedding_type == "learned_absolute";
+  const bool learned = config.model.position_embedding_type == PositionEmbedding::learned_absolute;
   SentBytes bytes;
   if (config.parallel.sequence_parallel) {
     // Embedding: a scattered sum; with learned positions, which are added to whole rows, a sum for all.

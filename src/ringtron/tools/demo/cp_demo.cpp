@@ -95,7 +95,7 @@ void refuse_what_changes_nothing(const Config& config) {
   std::vector<std::string> without_effect;
   if (config.data.reset_attention_mask) without_effect.emplace_back("--reset-attention-mask");
   if (config.data.reset_position_ids) without_effect.emplace_back("--reset-position-ids");
-  if (config.model.position_embedding_type == "learned_absolute")
+  if (config.model.position_embedding_type == PositionEmbedding::learned_absolute)
     without_effect.emplace_back("--position-embedding-type learned_absolute");
   if (without_effect.empty()) return;
   throw ConfigError(fmt::format(

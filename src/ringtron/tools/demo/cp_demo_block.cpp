@@ -109,7 +109,7 @@ class Block {
     for (std::int64_t b = 0; b < samples; ++b) step.sample_numbers.push_back(b);
     step.region.positions = rows;
     step.region.sample_numbers = at::tensor(step.sample_numbers, at::kLong).to(job_.device());
-    if (m.position_embedding_type == "rope") {
+    if (m.position_embedding_type == PositionEmbedding::rope) {
       const auto type = store_.options().type == at::kDouble ? at::kDouble : at::kFloat;
       step.rotary = rotary_table(context_rows().unsqueeze(1), rotary_options(m), type);
     }
@@ -168,7 +168,7 @@ bool show_block(const Job& job) {
   const ModelConfig& m = config.model;
   print_line("");
   print_line("2. A transformer block of {} layers, forward and backward, {} layout, {}{}", m.num_layers,
-             config.parallel.cp_layout, fmt::format("{}", fmt::join(config.parallel.cp_comm_type, " ")),
+             word_of(config.parallel.cp_layout), fmt::format("{}", fmt::join(config.parallel.cp_comm_type, " ")),
              config.parallel.sequence_parallel ? ", sequence parallelism" : "");
   print_line("  hidden states [s {}, b {}, h {}]; rank 0 holds {} of the {} rows", m.seq_length,
              config.batch.micro_batch_size, m.hidden_size, got.local_rows, m.seq_length);

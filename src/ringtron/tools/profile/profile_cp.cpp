@@ -67,7 +67,7 @@ LayerSetup layer_of(const Job& job, const BatchShape& batch) {
   layer.call.scale = 1.0 / std::sqrt(static_cast<double>(m.kv_channels));
   layer.call.window = attention_window(m);
   layer.call.shape = batch.sequence;
-  layer.call.softmax = softmax_kind(m.softmax_type);
+  layer.call.softmax = m.softmax_type;
   if (layer.call.softmax == SoftmaxKind::learnable) {
     layer.call.sink = at::zeros({layer.shape.heads}, at::TensorOptions(layer.device).dtype(layer.type));
   }
@@ -353,7 +353,7 @@ int profile_cp(std::span<const std::string> arguments, const LaunchEnvironment& 
     }
   }
   // Attention knows no vocabulary, so a tokenizer's files need not be there.
-  options.line.config.data.tokenizer_type = "NullTokenizer";
+  options.line.config.data.tokenizer_type = TokenizerType::null;
   options.line.config.data.vocab_size = 1;
   const Job job(options.line.config, environment);
   return run(job, options);

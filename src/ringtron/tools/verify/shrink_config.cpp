@@ -83,7 +83,7 @@ void shrink_heads(Config& config) {
   for (const int channels : {4, 8, 16, 32, 64, 128}) {
     if (channels >= m.kv_channels) break;
     const int turned = static_cast<int>(channels * m.rotary_percent);
-    if (m.position_embedding_type == "rope" && (turned == 0 || turned % 2 != 0)) continue;
+    if (m.position_embedding_type == PositionEmbedding::rope && (turned == 0 || turned % 2 != 0)) continue;
     m.kv_channels = channels;
     break;
   }
@@ -130,14 +130,14 @@ void simplify(Config& config) {
   OptimizerConfig& o = config.optimizer;
   o.lr = 0.01;
   o.min_lr = o.lr_warmup_init = 0.0;
-  o.lr_decay_style = "constant";
+  o.lr_decay_style = LrDecayStyle::constant;
   o.lr_decay_iters = kSteps;
   o.lr_decay_samples = o.lr_warmup_iters = o.lr_warmup_samples = o.lr_wsd_decay_iters =
       o.lr_wsd_decay_samples = 0;
   o.lr_warmup_fraction.reset();
   config.precision.bf16 = false;
   config.precision.fp64 = true;
-  config.parallel.distributed_backend = "gloo";
+  config.parallel.distributed_backend = Backend::gloo;
   config.parallel.strict_megatron = false;  // the given configuration has passed; the small one need not
   config.checkpoint = {};
   config.evaluation.eval_iters = 0;
@@ -147,7 +147,7 @@ void simplify(Config& config) {
   data.reset_position_ids = config.data.reset_position_ids;
   data.reset_attention_mask = config.data.reset_attention_mask;
   data.eod_mask_loss = config.data.eod_mask_loss;
-  data.tokenizer_type = "NullTokenizer";
+  data.tokenizer_type = TokenizerType::null;
   data.vocab_size = kVocabulary;
   config.data = data;
 }

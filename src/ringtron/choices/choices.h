@@ -1,0 +1,117 @@
+// What flags choose from by word: for each choice an enum and its words.
+//
+// The words are those of Megatron-LM's flags where it has them, and stand in checkpoints. A choice that may be left out
+// is a std::optional where it is kept.
+#pragma once
+
+#include "ringtron/choices/words.h"
+
+namespace ringtron {
+
+// --position-embedding-type
+enum class PositionEmbedding { learned_absolute, rope, none };
+template <>
+struct Words<PositionEmbedding> {
+  static constexpr Word<PositionEmbedding> table[] = {{PositionEmbedding::learned_absolute, "learned_absolute"},
+                                                      {PositionEmbedding::rope, "rope"},
+                                                      {PositionEmbedding::none, "none"}};
+};
+
+// --normalization
+enum class Normalization { layer_norm, rms_norm };
+template <>
+struct Words<Normalization> {
+  static constexpr Word<Normalization> table[] = {{Normalization::layer_norm, "LayerNorm"}, {Normalization::rms_norm, "RMSNorm"}};
+};
+
+// --softmax-type: one more term in the denominator of attention's softmax, none, exp(0), or exp(sink) with a learned
+// sink per head.
+enum class SoftmaxKind { vanilla, off_by_one, learnable };
+template <>
+struct Words<SoftmaxKind> {
+  static constexpr Word<SoftmaxKind> table[] = {
+      {SoftmaxKind::vanilla, "vanilla"}, {SoftmaxKind::off_by_one, "off-by-one"}, {SoftmaxKind::learnable, "learnable"}};
+};
+
+// --cp-layout
+enum class CpLayout { zigzag, contiguous, balanced };
+template <>
+struct Words<CpLayout> {
+  static constexpr Word<CpLayout> table[] = {
+      {CpLayout::zigzag, "zigzag"}, {CpLayout::contiguous, "contiguous"}, {CpLayout::balanced, "balanced"}};
+};
+
+// --distributed-backend
+enum class Backend { nccl, gloo };
+template <>
+struct Words<Backend> {
+  static constexpr Word<Backend> table[] = {{Backend::nccl, "nccl"}, {Backend::gloo, "gloo"}};
+};
+
+// --optimizer
+enum class OptimizerType { adam };
+template <>
+struct Words<OptimizerType> {
+  static constexpr Word<OptimizerType> table[] = {{OptimizerType::adam, "adam"}};
+};
+
+// --lr-decay-style
+enum class LrDecayStyle { constant, linear, cosine, inverse_square_root, wsd };
+template <>
+struct Words<LrDecayStyle> {
+  static constexpr Word<LrDecayStyle> table[] = {{LrDecayStyle::constant, "constant"},
+                                                 {LrDecayStyle::linear, "linear"},
+                                                 {LrDecayStyle::cosine, "cosine"},
+                                                 {LrDecayStyle::inverse_square_root, "inverse-square-root"},
+                                                 {LrDecayStyle::wsd, "WSD"}};
+};
+
+// --lr-wsd-decay-style: the last phase of WSD
+enum class WsdDecayStyle { exponential, linear, cosine, minus_sqrt };
+template <>
+struct Words<WsdDecayStyle> {
+  static constexpr Word<WsdDecayStyle> table[] = {{WsdDecayStyle::exponential, "exponential"},
+                                                  {WsdDecayStyle::linear, "linear"},
+                                                  {WsdDecayStyle::cosine, "cosine"},
+                                                  {WsdDecayStyle::minus_sqrt, "minus_sqrt"}};
+};
+
+// --weight-decay-incr-style
+enum class WeightDecayStyle { constant, linear, cosine };
+template <>
+struct Words<WeightDecayStyle> {
+  static constexpr Word<WeightDecayStyle> table[] = {
+      {WeightDecayStyle::constant, "constant"}, {WeightDecayStyle::linear, "linear"}, {WeightDecayStyle::cosine, "cosine"}};
+};
+
+// --recompute-granularity
+enum class RecomputeGranularity { full, selective };
+template <>
+struct Words<RecomputeGranularity> {
+  static constexpr Word<RecomputeGranularity> table[] = {{RecomputeGranularity::full, "full"},
+                                                         {RecomputeGranularity::selective, "selective"}};
+};
+
+// --recompute-method
+enum class RecomputeMethod { uniform, block };
+template <>
+struct Words<RecomputeMethod> {
+  static constexpr Word<RecomputeMethod> table[] = {{RecomputeMethod::uniform, "uniform"}, {RecomputeMethod::block, "block"}};
+};
+
+// --dataloader-type
+enum class DataloaderType { single, cyclic };
+template <>
+struct Words<DataloaderType> {
+  static constexpr Word<DataloaderType> table[] = {{DataloaderType::single, "single"}, {DataloaderType::cyclic, "cyclic"}};
+};
+
+// --tokenizer-type
+enum class TokenizerType { gpt2_bpe, null };
+template <>
+struct Words<TokenizerType> {
+  static constexpr Word<TokenizerType> table[] = {{TokenizerType::gpt2_bpe, "GPT2BPETokenizer"},
+                                                  {TokenizerType::null, "NullTokenizer"}};
+};
+
+}  // namespace ringtron

@@ -106,6 +106,10 @@ struct Hub::State {
   void handle(Peer& peer, const wire::Frame& frame);
   void greet(Peer& peer, const wire::Frame& frame);
   void join(Peer& peer, const Claim& claim, const std::string& rank_nonce);
+  // Why the claim cannot stand beside what is known; empty if it can.
+  std::string contradiction(const Claim& claim) const;
+  // Rank 0 is here, so another one is no mistake in numbering this run's ranks but another run: it alone goes.
+  bool refused_alone(const Claim& claim) const { return all_have_come || claim.rank == options.own.rank; }
   void note_end(Peer& peer, const Claim& claim, const std::string& why);
   void cannot_start(const Claim& claim, const std::string& why);
   void note_heard(int rank);
@@ -289,13 +293,12 @@ void Hub::State::greet(Peer& peer, const wire::Frame& frame) {
   join(peer, claim, rank_nonce);
 }
 
-// Of a process that is not of this run it ends nothing.
+// What contradicts the run in a claim may be why the rank cannot start, as a batch that another world size does not divide: it ends
+// the start as it would if the rank had come.
 void Hub::State::note_end(Peer& peer, const Claim& claim, const std::string& why) {
   const std::string said = cannot;
-  const bool fits = claim.world_size == options.own.world_size && claim.rank > 0 && claim.rank < options.own.world_size;
-  if (fits && !all_have_come && !claims[static_cast<std::size_t>(claim.rank)]) {
-    cannot_start(claim, why);
-  }
+  const std::string contradicts = contradiction(claim);
+  if (!refused_alone(claim)) contradicts.empty() ? cannot_start(claim, why) : end_start(contradicts);
   peer.send(Kind::heard, said);
   peer.dismiss();
 }
@@ -316,7 +319,7 @@ void Hub::State::note_heard(int rank) {
   news.notify_all();
 }
 
-void Hub::State::join(Peer& peer, const Claim& claim, const std::string& rank_nonce) {
+std::string Hub::State::contradiction(const Claim& claim) const {
   std::string why = conflict(options.own, claim);
   // Rank 0 is this process, also before it has come over its own connection: nobody takes its place.
   const bool poses_as_own = claim.rank == options.own.rank && (claim.pid != options.own.pid || claim.host != options.own.host);
@@ -325,9 +328,12 @@ void Hub::State::join(Peer& peer, const Claim& claim, const std::string& rank_no
                       "one run only at a port",
                       first->place(), claim.host, claim.pid, claim.rank);
   }
-  // Rank 0 is here, so another one is no mistake in numbering this run's ranks but another run: it alone goes.
-  const bool contradicts = !why.empty();
-  const bool alone = all_have_come || claim.rank == options.own.rank;
+  return why;
+}
+
+void Hub::State::join(Peer& peer, const Claim& claim, const std::string& rank_nonce) {
+  std::string why = contradiction(claim);
+  const bool contradicts = !why.empty(), alone = refused_alone(claim);
   if (why.empty() && !losses.empty()) why = "the run has failed already";
   if (why.empty()) why = why_ended;
   if (!why.empty()) {

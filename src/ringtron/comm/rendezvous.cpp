@@ -144,8 +144,8 @@ Rendezvous::Rendezvous(RendezvousOptions options)
   } catch (const CommError& error) {
     if (impl_->hub && !impl_->hub->wait_until_heard(std::min(kTellSoon, left_of(options_, start)))) {
       const milliseconds left = left_of(options_, start);
-      warn_line("{}. It waits up to {:.0f} s for ranks that have not come yet, to tell them", error.what(),
-                static_cast<double>(left.count()) / 1000.0);
+      warn_line("rank 0 stays up to {:.0f} s, to tell the ranks that have not come yet: {}", static_cast<double>(left.count()) / 1000.0,
+                error.what());
       impl_->hub->wait_until_heard(left);
     }
     throw;

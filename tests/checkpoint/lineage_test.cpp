@@ -131,7 +131,9 @@ TEST_F(LineageFolder, GoingBackIsToldBeforeTheFirstSave) {
   EXPECT_EQ(save_notice(dir_.path(), line_through(loaded, 6)), "");
   EXPECT_EQ(save_notice(dir_ / "absent", {}), "");
   std::filesystem::create_directories(dir_ / "iter_0000008/mp_rank_00");
-  EXPECT_THAT(save_notice(dir_.path(), line_through(loaded, 6)), HasSubstr("8 (damaged, or not of Ringtron)"));
+  const std::string foreign = save_notice(dir_.path(), line_through(loaded, 6));
+  EXPECT_THAT(foreign, HasSubstr("8 (damaged, or not of Ringtron)"));
+  EXPECT_THAT(foreign, HasSubstr("is moved aside and kept"));
 }
 
 TEST(Lineage, ComesBackEqualAndRefusesTheRest) {

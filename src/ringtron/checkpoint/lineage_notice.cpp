@@ -84,8 +84,8 @@ std::string save_notice(const std::filesystem::path& save_folder, std::span<cons
   }
   if (others.empty()) return "";
   return fmt::format("--save {} holds checkpoints that this run does not go on from: iterations {}. Those whose iteration is saved "
-                     "again will be replaced, the others stay; a later --load takes what was saved last",
-                     save_folder.string(), others);
+                     "again will be replaced{}, the others stay; a later --load takes what was saved last",
+                     save_folder.string(), others, unknown.empty() ? "" : " (what is not of Ringtron is moved aside and kept)");
 }
 
 }  // namespace ringtron

@@ -255,7 +255,7 @@ void print_auto(const Setting& setting) {
     std::string predicted, measured;
     for (const CpTransport transport : kChoices) {
       predicted +=
-          fmt::format("{:.2f} ", 1e3 * choice.predictions[static_cast<std::size_t>(transport)].seconds);
+          fmt::format("{:.2f} ", 1e3 * choice.of(transport).seconds);
       measured += fmt::format("{:.2f} ", 1e3 * rates.at(transport).median);
     }
     setting.say(fmt::format("| {} | {} | {} | {} | {} | {:.3f} | {}| {}|", c.heads.name(), c.tokens,

@@ -123,8 +123,9 @@ std::string Setting::machine() const {
 }
 
 std::vector<CpTransport> Setting::transports() const {
-  std::vector<CpTransport> transports = {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a};
-  if (group->size() > options.head_ranks && group->size() % options.head_ranks == 0) transports.push_back(CpTransport::hierarchical);
+  const bool groups = group->size() > options.head_ranks && group->size() % options.head_ranks == 0;
+  std::vector<CpTransport> transports = cp_transports();
+  std::erase_if(transports, [&](CpTransport transport) { return !refusal_of(transport, groups ? options.head_ranks : 0).empty(); });
   return transports;
 }
 

@@ -28,7 +28,7 @@ class CpAttentionControl : public testing::OverTransport {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Transports, CpAttentionControl, ::testing::ValuesIn(kCpTransports),
+INSTANTIATE_TEST_SUITE_P(Transports, CpAttentionControl, ::testing::ValuesIn(cp_transports()),
                          testing::transport_name);
 
 TEST_P(CpAttentionControl, SwappedChunks) {

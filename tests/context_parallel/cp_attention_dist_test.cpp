@@ -44,7 +44,7 @@ void expect_parity(Communicator& comm, const CaseSizes& sizes) {
 }
 
 DIST_TEST(CpAttentionProcesses, MatchesReference, 1, 2, 3, 4) {
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     for (const auto& cases : {testing::parity_cases(), testing::masked_cases()}) {
       for (const CaseSizes& sizes : testing::over(transport, cases, head_ranks(ranks.size()))) {
         expect_parity(ranks.world(), sizes);
@@ -54,7 +54,7 @@ DIST_TEST(CpAttentionProcesses, MatchesReference, 1, 2, 3, 4) {
 }
 
 DIST_TEST(CpAttentionProcesses, ShortestSequences, 4) {
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     for (const CaseSizes& sizes :
          testing::over(transport, {{.sequence = 1}, {.sequence = 3}, {.sequence = 7}}, 2)) {
       expect_parity(ranks.world(), sizes);
@@ -64,7 +64,7 @@ DIST_TEST(CpAttentionProcesses, ShortestSequences, 4) {
 
 DIST_TEST(CpAttentionProcesses, SameBitsEveryTime, 4) {
   const SequenceLayout layout = zigzag_layout(48, ranks.size());
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     const AttentionCase c = testing::make_case({.transport = transport, .hierarchical_a = 2});
     const Results first = testing::ring_results(c, layout, ranks.world(), at::kFloat);
     for (int repeat = 0; repeat < 3; ++repeat) {
@@ -89,7 +89,7 @@ std::int64_t bytes_of_layer(Communicator& comm, const CaseSizes& sizes) {
 }
 
 DIST_TEST(CpAttentionProcesses, SendsTheBytesOfTheClosedForm, 1, 2, 4) {
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     for (const bool causal : {true, false}) {
       const CaseSizes sizes{.batch = 3,
                             .heads = 8,
@@ -100,8 +100,7 @@ DIST_TEST(CpAttentionProcesses, SendsTheBytesOfTheClosedForm, 1, 2, 4) {
       const AttentionShape shape{
           sizes.batch, sizes.heads, sizes.groups, sizes.head_size, sizes.head_size, 2, 4};
       const TransportBytes expected = closed_form_bytes(
-          transport, ranks.size(), head_ranks_of(transport, ranks.size(), sizes.hierarchical_a),
-          sizes.sequence, shape);
+          ranks.size(), head_ranks_of(transport, ranks.size(), sizes.hierarchical_a), sizes.sequence, shape);
       EXPECT_EQ(bytes_of_layer(ranks.world(), sizes), expected.forward + expected.backward)
           << to_text(transport);
     }
@@ -147,7 +146,7 @@ void expect_difference_is_found(Communicator& comm, const CaseSizes& of_rank_1, 
 }
 
 DIST_TEST(CpAttentionProcesses, ARankWithAnotherPlanIsFound, 2, 4) {
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     expect_difference_is_found(ranks.world(),
                                {.documents = {{21}, {}}, .transport = transport, .hierarchical_a = 2},
                                {.documents = {{20}, {}}, .transport = transport, .hierarchical_a = 2});
@@ -161,7 +160,7 @@ DIST_TEST(CpAttentionProcesses, ARankWithAnotherPlanIsFound, 2, 4) {
 // Negative control: rank 1 holds other rows of keys than the layout says; some rank must see it.
 DIST_TEST(CpAttentionProcessesControl, TwoRowsSwapped, 2, 4) {
   const SequenceLayout layout = zigzag_layout(48, ranks.size());
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     AttentionCase c = testing::make_case({.transport = transport, .hierarchical_a = 2});
     const Results expected = testing::reference_results(c);
     if (ranks.rank() == 1) {

@@ -102,14 +102,16 @@ void add_mask(CaseSizes& z, MaskKind kind, Dice& dice) {
 }
 
 FuzzCase fuzz_case(std::uint64_t seed) {
-  constexpr std::uint64_t kTransports = std::size(kCpTransports), kLayoutCount = std::size(kLayouts);
+  static const std::vector<CpTransport> transports = cp_transports();
+  const std::uint64_t count = transports.size();
+  constexpr std::uint64_t kLayoutCount = std::size(kLayouts);
   Dice dice(seed);
   FuzzCase c;
   CaseSizes& z = c.sizes;
   z.numbers = seed;
-  z.transport = kCpTransports[seed % kTransports];
-  const auto kind = static_cast<MaskKind>(seed / kTransports % kMaskKinds);
-  z.layout = kLayouts[seed / (kTransports * kMaskKinds) % kLayoutCount];
+  z.transport = transports[seed % count];
+  const auto kind = static_cast<MaskKind>(seed / count % kMaskKinds);
+  z.layout = kLayouts[seed / (count * kMaskKinds) % kLayoutCount];
   c.ranks = static_cast<int>(dice.between(1, 8));
   if (z.transport == CpTransport::hierarchical) {
     do z.hierarchical_a = static_cast<int>(dice.between(1, c.ranks));

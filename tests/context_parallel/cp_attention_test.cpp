@@ -21,7 +21,7 @@ using testing::Results;
 
 // Everything that all transports must do.
 class CpAttentionOver : public testing::OverTransport {};
-INSTANTIATE_TEST_SUITE_P(Transports, CpAttentionOver, ::testing::ValuesIn(kCpTransports),
+INSTANTIATE_TEST_SUITE_P(Transports, CpAttentionOver, ::testing::ValuesIn(cp_transports()),
                          testing::transport_name);
 
 TEST_P(CpAttentionOver, DenseMasks) {

@@ -93,7 +93,7 @@ std::vector<CaseSizes> cases_over(CpTransport transport) {
 }
 
 TEST(ExchangeProof, CorrectRunsPass) {
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     int number = 0;
     for (const CaseSizes& sizes : cases_over(transport)) {
       const Tables tables = tables_of(sizes);
@@ -106,7 +106,7 @@ TEST(ExchangeProof, CorrectRunsPass) {
 // What is expected does not come from what was done: cells are the mask's, counted here one by one, once
 // forward and once backward; bytes are those of the communicator.
 TEST(ExchangeProof, CountsAreTheMasksAndTheCommunicators) {
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     const CaseSizes sizes = testing::over(transport, {{.documents = {{4, 9, 40}, {21}}}}, 2).front();
     std::int64_t cells = 0;
     for (const AttentionMask& mask : testing::masks_of(sizes)) {
@@ -151,7 +151,7 @@ void expect_reported(const CaseSizes& sizes, CpFault fault) {
 }
 
 TEST(ExchangeProofControl, SkippedExchange) {
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     for (const CaseSizes& sizes : testing::over(transport, {{}, {.documents = {{20}, {}}}}, 2)) {
       expect_reported(sizes, CpFault::skip_exchange);
     }
@@ -159,7 +159,7 @@ TEST(ExchangeProofControl, SkippedExchange) {
 }
 
 TEST(ExchangeProofControl, BlockAttendedTwice) {
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     for (const CaseSizes& sizes : testing::over(transport, {{}, {.window = {.left = 5}}}, 2)) {
       expect_reported(sizes, CpFault::double_count);
     }

@@ -1,7 +1,7 @@
 // Tests that every transport must pass, each once per transport:
 //
 //   class Ring : public testing::OverTransport {};
-//   INSTANTIATE_TEST_SUITE_P(Transports, Ring, ::testing::ValuesIn(kCpTransports), testing::transport_name);
+//   INSTANTIATE_TEST_SUITE_P(Transports, Ring, ::testing::ValuesIn(cp_transports()), testing::transport_name);
 //   TEST_P(Ring, LengthOne) { expect_parity({.sequence = 1}, 4); }
 #pragma once
 

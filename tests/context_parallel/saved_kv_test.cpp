@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <mutex>
 
 #include "ringtron/comm/counting_communicator.h"
@@ -77,7 +78,7 @@ class SavedKvOver : public testing::OverTransport {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Transports, SavedKvOver, ::testing::ValuesIn(kCpTransports),
+INSTANTIATE_TEST_SUITE_P(Transports, SavedKvOver, ::testing::ValuesIn(cp_transports()),
                          testing::transport_name);
 
 TEST_P(SavedKvOver, SameBitsAndNoMessage) {
@@ -108,22 +109,11 @@ TEST_P(SavedKvOver, KeepsWhatTheHelpSays) {
   std::vector<Sent> sent;
   run(sizes, true, sent);
   const std::int64_t q = 48 / kRanks * 2 * 8 * 5, kv = 2 * 48 / kRanks * 2 * 4 * 5;
-  std::int64_t elements = 0;
-  switch (GetParam()) {
-    case CpTransport::p2p:
-      elements = (kRanks - 1) * kv;
-      break;
-    case CpTransport::all_gather:
-      elements = kRanks * kv;
-      break;
-    case CpTransport::a2a:
-      elements = 2 * q + kv;
-      break;
-    case CpTransport::hierarchical:
-      elements = 2 * q + kRanks / 2 * kv;
-      break;
-  }
-  for (const Sent& rank : sent) EXPECT_EQ(rank.kept, 8 * elements);
+  const std::map<CpTransport, std::int64_t> elements = {{CpTransport::p2p, (kRanks - 1) * kv},
+                                                        {CpTransport::all_gather, kRanks * kv},
+                                                        {CpTransport::a2a, 2 * q + kv},
+                                                        {CpTransport::hierarchical, 2 * q + kRanks / 2 * kv}};
+  for (const Sent& rank : sent) EXPECT_EQ(rank.kept, 8 * elements.at(GetParam()));
 }
 
 // Negative control: keys kept in the wrong order. The result of the second call differs, that of the first

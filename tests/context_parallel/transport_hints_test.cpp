@@ -31,7 +31,7 @@ bool runs(const CaseSizes& sizes, const SequenceLayout& layout, int hierarchical
 
 TEST(TransportHints, AreWhatAttentionRefuses) {
   int refused = 0, few_heads = 0;
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     for (const int ranks : {1, 2, 3, 4, 6}) {
       for (const std::pair<int, int>& heads : {std::pair{1, 1}, {2, 1}, {2, 2}, {3, 3}, {4, 1}, {4, 2}, {5, 5}, {8, 4}}) {
         const bool levels = transport == CpTransport::hierarchical;

@@ -63,8 +63,10 @@ std::string unknown_word(std::span<const std::string_view> words, const std::str
 }
 
 Fault check_word(const Limits& limits, const std::string& value) {
-  if (limits.choices.empty() || std::ranges::find(limits.choices, value) != limits.choices.end()) return std::nullopt;
-  return unknown_word(limits.choices, value);
+  if (limits.choices == nullptr) return std::nullopt;
+  const std::vector<std::string_view> words = limits.choices();
+  if (std::ranges::find(words, value) != words.end()) return std::nullopt;
+  return unknown_word(words, value);
 }
 
 Fault set_choice(const ChoiceRef& choice, const std::string& text) {
@@ -205,7 +207,9 @@ std::vector<std::string> option_choices(const Option& option) {
   Config config;
   const FieldRef field = field_of(option, config);
   const auto* choice = std::get_if<ChoiceRef>(&field);
-  const std::span<const std::string_view> words = choice != nullptr ? choice->words() : option.limits.choices;
+  if (choice != nullptr) return {choice->words().begin(), choice->words().end()};
+  if (option.limits.choices == nullptr) return {};
+  const std::vector<std::string_view> words = option.limits.choices();
   return {words.begin(), words.end()};
 }
 

@@ -61,7 +61,7 @@ struct Limits {
   std::optional<double> at_most = std::nullopt;
   std::optional<double> above = std::nullopt;
   std::optional<double> below = std::nullopt;
-  std::span<const std::string_view> choices = {};  // of a text; an enum's are its words
+  std::vector<std::string_view> (*choices)() = nullptr;  // of a text; an enum's are its words
 };
 
 struct Detail {

@@ -1,11 +1,10 @@
 // Flags that say how ranks share the work.
+#include "ringtron/choices/transport_words.h"
 #include "ringtron/config/option.h"
 
 namespace ringtron {
 namespace {
 
-// Both spellings of the gather variant are in circulation; resolve() settles on all_gather.
-constexpr std::string_view kCpCommTypes[] = {"p2p", "all_gather", "allgather", "a2a", "a2a+p2p", "auto"};
 
 constexpr Option kOptions[] = {
     {"--tensor-model-parallel-size",
@@ -28,7 +27,7 @@ constexpr Option kOptions[] = {
      "How attention reaches the other context-parallel ranks' keys and values: one word, or one per layer. "
      "p2p: a ring; all_gather: gathered; a2a: heads are divided instead of the sequence; a2a+p2p: both, by "
      "--hierarchical-context-parallel-sizes; auto: the fastest by shapes and links.",
-     {.choices = kCpCommTypes},
+     {.choices = cp_comm_types},
      Compat::ours,
      {.note = "auto is Ringtron's; each word works with every mask, softmax, length and number of heads"}},
     {"--hierarchical-context-parallel-sizes",

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "ringtron/base/text.h"
+#include "ringtron/choices/transport_words.h"
 #include "ringtron/config/validate.h"
 
 namespace ringtron {
@@ -23,7 +24,7 @@ int saturate(std::int64_t value) {
 
 void resolve_parallel(ParallelConfig& parallel, std::vector<Notice>& notices) {
   for (std::string& type : parallel.cp_comm_type) {
-    if (type == "allgather") type = "all_gather";
+    if (const TransportWord* known = find_transport_word(type)) type = known->word;
   }
   if (parallel.sequence_parallel && parallel.tensor_model_parallel_size == 1) {
     parallel.sequence_parallel = false;

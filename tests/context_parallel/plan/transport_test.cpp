@@ -19,7 +19,7 @@ TEST(Transport, HasTheWordsOfTheFlag) {
   EXPECT_EQ(transport_of("allgather"), CpTransport::all_gather);
   EXPECT_EQ(transport_of("a2a"), CpTransport::a2a);
   EXPECT_EQ(transport_of("a2a+p2p"), CpTransport::hierarchical);
-  for (const CpTransport transport : kCpTransports) EXPECT_EQ(transport_of(to_text(transport)), transport);
+  for (const CpTransport transport : cp_transports()) EXPECT_EQ(transport_of(to_text(transport)), transport);
   EXPECT_THAT([] { transport_of("ring"); },
               ThrowsMessage<ConfigError>(AllOf(HasSubstr("p2p"), HasSubstr("all_gather"), HasSubstr("a2a"),
                                                HasSubstr("a2a+p2p"), HasSubstr("got ring"))));
@@ -45,39 +45,24 @@ TEST(Transport, TheGroupsOfAHierarchyAreNeighbours) {
     EXPECT_EQ(plan.head_ranks, 2);
     EXPECT_EQ(plan.inner_rank(), rank / 2);
     EXPECT_EQ(plan.inner, contiguous_layout(24, 3));
-    EXPECT_TRUE(plan.keeps_last_block);
-    EXPECT_EQ(plan.forward.steps.size(), 3u);
+    EXPECT_EQ(plan.passes.saved_owner, (rank / 2 + 1) % 3);
+    EXPECT_EQ(plan.passes.forward.steps.size(), 3u);
   }
   const TransportPlan all = make_transport_plan(CpTransport::a2a, 1, {layout, masks}, 4);
   EXPECT_EQ(all.inner, contiguous_layout(24, 1));
   EXPECT_EQ(all.inner_rank(), 0);
-  EXPECT_FALSE(all.keeps_last_block);
+  EXPECT_EQ(all.passes.saved_owner, 0);
   EXPECT_THROW(make_transport_plan(CpTransport::p2p, 1, {layout, masks}, 6), InternalError);
 }
 
 TEST(ClosedForm, Numbers) {
   const AttentionShape shape{1, 20, 3, 5, 5, 2, 3};  // Q = out = 200, KV = 60, dKV = 90 per position
   const std::int64_t s = 48;
-  EXPECT_EQ(closed_form_bytes(CpTransport::p2p, 4, 1, s, shape),
-            (TransportBytes{3 * 12 * 60, 3 * 12 * (60 + 90)}));
-  EXPECT_EQ(closed_form_bytes(CpTransport::all_gather, 4, 1, s, shape),
-            (TransportBytes{3 * 12 * 60, 3 * 12 * (60 + 90)}));
-  EXPECT_EQ(closed_form_bytes(CpTransport::a2a, 4, 4, s, shape),
-            (TransportBytes{3 * 12 * (2 * 200 + 60) / 4, 3 * 12 * (2 * 200 + 60) / 4}));
+  EXPECT_EQ(closed_form_bytes(4, 1, s, shape), (TransportBytes{3 * 12 * 60, 3 * 12 * (60 + 90)}));
+  EXPECT_EQ(closed_form_bytes(4, 4, s, shape), (TransportBytes{3 * 12 * (2 * 200 + 60) / 4, 3 * 12 * (2 * 200 + 60) / 4}));
   const std::int64_t heads_part = 12 * (2 * 200 + 60) / 2;
-  EXPECT_EQ(closed_form_bytes(CpTransport::hierarchical, 4, 2, s, shape),
-            (TransportBytes{heads_part + 12 * 60, heads_part + 12 * (60 + 90)}));
-  for (const CpTransport transport : kCpTransports) {
-    EXPECT_EQ(closed_form_bytes(transport, 1, 1, s, shape), (TransportBytes{0, 0}));
-  }
-}
-
-TEST(ClosedForm, GroupsOfOneAreTheRingAndOneGroupIsTheAllToAll) {
-  const AttentionShape shape{2, 16, 8, 4, 6, 2, 4};
-  EXPECT_EQ(closed_form_bytes(CpTransport::hierarchical, 8, 1, 64, shape),
-            closed_form_bytes(CpTransport::p2p, 8, 1, 64, shape));
-  EXPECT_EQ(closed_form_bytes(CpTransport::hierarchical, 8, 8, 64, shape),
-            closed_form_bytes(CpTransport::a2a, 8, 8, 64, shape));
+  EXPECT_EQ(closed_form_bytes(4, 2, s, shape), (TransportBytes{heads_part + 12 * 60, heads_part + 12 * (60 + 90)}));
+  EXPECT_EQ(closed_form_bytes(1, 1, s, shape), (TransportBytes{0, 0}));
 }
 
 TEST(PlanHash, IsTheSameOnlyForTheSamePlan) {

@@ -26,13 +26,13 @@ TEST(BytesOfASchedule, AreTheClosedFormForDenseMasks) {
       const AttentionShape shape{3, 4 * ranks, 2 * ranks, 5, 7, 2, 4};
       for (const SequenceLayout& layout :
            {zigzag_layout(4 * ranks, ranks), contiguous_layout(4 * ranks, ranks)}) {
-        for (const CpTransport transport : kCpTransports) {
+        for (const CpTransport transport : cp_transports()) {
           for (int a = 1; a <= ranks; ++a) {
             if (ranks % a != 0 || (a > 1 && transport != CpTransport::hierarchical)) continue;
             for (int rank = 0; rank < ranks; ++rank) {
               const SchedulesOfRank schedules = schedules_of({layout, masks}, transport, a, rank, shape);
               ASSERT_EQ(bytes_of(schedules, layout, rank, shape),
-                        closed_form_bytes(transport, ranks, head_ranks_of(transport, ranks, a), 4 * ranks, shape))
+                        closed_form_bytes(ranks, head_ranks_of(transport, ranks, a), 4 * ranks, shape))
                   << to_text(transport) << " " << a << " on " << ranks;
             }
           }

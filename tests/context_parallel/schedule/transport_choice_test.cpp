@@ -36,7 +36,7 @@ struct Case {
 };
 
 const TransportPrediction& of(const TransportChoice& choice, CpTransport transport) {
-  return choice.predictions.at(static_cast<std::size_t>(transport));
+  return choice.of(transport);
 }
 
 TEST(TransportChoice, ALongSequenceGoesRoundTheRingWithoutExposedTransfer) {
@@ -107,16 +107,15 @@ TEST(TransportChoice, AttentionOfOneRankIsTheMasksAreaAtTheGivenRate) {
 TEST(TransportChoice, BytesAreThoseOfTheClosedForm) {
   const Case c{.length = 4096, .ranks = 4, .groups = 8, .hierarchical_a = 2};
   const TransportChoice choice = c.choose();
-  for (const CpTransport transport : kCpTransports) {
-    const TransportBytes bytes =
-        closed_form_bytes(transport, 4, head_ranks_of(transport, 4, 2), c.length, c.shape());
+  for (const CpTransport transport : cp_transports()) {
+    const TransportBytes bytes = closed_form_bytes(4, head_ranks_of(transport, 4, 2), c.length, c.shape());
     EXPECT_EQ(of(choice, transport).bytes, bytes.forward + bytes.backward) << to_text(transport);
   }
 }
 
 // A faster link never makes any transport slower, and nothing is faster than its attention.
 TEST(TransportChoice, TimeFallsWithTheLinksSpeed) {
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     double before = 1e30;
     for (const double speed : {1e9, 1e10, 1e11, 1e12}) {
       Case c{.length = 16384, .ranks = 8, .hierarchical_a = 2};
@@ -177,7 +176,7 @@ TEST(TransportChoice, FewHeadsGoByA2aWhereThatIsFastest) {
   c.speeds.link.hidden_share = 0.0;
   const TransportChoice choice = c.choose();
   EXPECT_LT(of(choice, CpTransport::a2a).seconds, of(choice, CpTransport::p2p).seconds);
-  for (const CpTransport other : kCpTransports) {
+  for (const CpTransport other : cp_transports()) {
     if (of(choice, other).refusal.empty()) {
       EXPECT_LE(of(choice, choice.transport).seconds, 1.02 * of(choice, other).seconds);
     }

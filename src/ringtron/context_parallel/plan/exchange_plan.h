@@ -77,6 +77,7 @@ struct PlanRequest {
 
 struct PlanOfRank {
   ExchangePlan forward, backward;
+  int saved_owner = 0;  // whose block the forward saves and the backward begins with: the rank's own, or one that it received
 };
 
 // Ring attention. Dense masks: at step i rank r holds the block of rank r-i and passes it to r+1. The backward begins with
@@ -92,8 +93,10 @@ PlanOfRank plan_p2p(const PlanRequest& request, int rank);
 // others' keys.
 PlanOfRank plan_all_gather(const PlanRequest& request, int rank);
 
-// Whether the plan's backward begins with the block that the forward ended with.
-bool keeps_last_block(const PlanRequest& request);
+// What plans are made of: the tasks of the queries of `rank` on the block of `owner`, by the masks; and the whole block of `owner`
+// to or from `peer`, nothing when it is empty.
+std::vector<BlockTask> tasks_between(const PlanRequest& request, int rank, int owner);
+void append_block(std::vector<Message>& messages, int peer, Payload payload, int owner, const SequenceLayout& layout);
 
 // The positions of rows of a block: of `owner`, or of the whole sequence.
 std::vector<PositionRange> positions_of(const SequenceLayout& layout, int owner, const PositionRange& rows);

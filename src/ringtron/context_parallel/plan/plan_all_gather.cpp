@@ -7,7 +7,6 @@
 namespace ringtron {
 namespace {
 
-using internal::append_block;
 using internal::StoredRange;
 
 // Every rank sends its block to all others.
@@ -75,7 +74,7 @@ std::vector<BlockTask> tasks_of_others(const PlanRequest& request, int rank) {
 ExchangePlan forward_plan(const PlanRequest& request, int rank) {
   const int n = request.layout.ranks();
   Step gather = gather_step(request, rank), others;
-  gather.tasks = internal::tasks_between(request, rank, rank);
+  gather.tasks = tasks_between(request, rank, rank);
   others.tasks = tasks_of_others(request, rank);
   return {rank, n, {std::move(gather), std::move(others)}, n > 1};
 }
@@ -95,7 +94,7 @@ ExchangePlan backward_plan(const PlanRequest& request, int rank) {
 }  // namespace
 
 PlanOfRank plan_all_gather(const PlanRequest& request, int rank) {
-  return {forward_plan(request, rank), backward_plan(request, rank)};
+  return {forward_plan(request, rank), backward_plan(request, rank), rank};
 }
 
 }  // namespace ringtron

@@ -8,9 +8,6 @@
 namespace ringtron {
 namespace {
 
-using internal::append_block;
-using internal::tasks_between;
-
 ExchangePlan ring_forward(const PlanRequest& request, int rank) {
   const int n = request.layout.ranks();
   const int next = (rank + 1) % n, previous = (rank + n - 1) % n;
@@ -178,14 +175,13 @@ ExchangePlan halo_plan(const Halos& halos, const TasksByOwner& tasks_of, int ran
 
 }  // namespace
 
-bool keeps_last_block(const PlanRequest& request) { return internal::is_dense(request) && request.layout.ranks() > 1; }
-
 PlanOfRank plan_p2p(const PlanRequest& request, int rank) {
-  if (internal::is_dense(request)) return {ring_forward(request, rank), ring_backward(request, rank)};
+  const int ranks = request.layout.ranks();
+  if (internal::is_dense(request)) return {ring_forward(request, rank), ring_backward(request, rank), (rank + 1) % ranks};
   const Halos halos = halos_of(request);
   TasksByOwner tasks;
-  for (int owner = 0; owner < request.layout.ranks(); ++owner) tasks.push_back(tasks_between(request, rank, owner));
-  return {halo_plan(halos, tasks, rank, false), halo_plan(halos, tasks, rank, true)};
+  for (int owner = 0; owner < ranks; ++owner) tasks.push_back(tasks_between(request, rank, owner));
+  return {halo_plan(halos, tasks, rank, false), halo_plan(halos, tasks, rank, true), rank};
 }
 
 }  // namespace ringtron

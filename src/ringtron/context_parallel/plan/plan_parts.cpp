@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-namespace ringtron::internal {
+namespace ringtron {
+namespace internal {
 namespace {
 
 // Makes b part of a, if they are neighbours along the given side and the same on the other.
@@ -70,7 +71,12 @@ std::vector<BlockTask> joined(std::vector<BlockTask> tasks) {
   return joined_along(tasks, &BlockTask::q, &BlockTask::kv);
 }
 
+bool is_dense(const PlanRequest& request) { return request.masks.size() == 1 && request.masks.front().dense(); }
+
+}  // namespace internal
+
 std::vector<BlockTask> tasks_between(const PlanRequest& request, int rank, int owner) {
+  using namespace internal;
   const std::int64_t local = request.layout.local_length(rank);
   if (owner == rank && is_dense(request) && request.masks.front().causal()) {
     // A rank's own rows form one causal square although there are gaps between them: order is all that counts.
@@ -85,11 +91,9 @@ std::vector<BlockTask> tasks_between(const PlanRequest& request, int rank, int o
   return joined(std::move(tasks));
 }
 
-bool is_dense(const PlanRequest& request) { return request.masks.size() == 1 && request.masks.front().dense(); }
-
 void append_block(std::vector<Message>& messages, int peer, Payload payload, int owner, const SequenceLayout& layout) {
   const PositionRange rows{0, layout.local_length(owner)};
   if (!rows.empty()) messages.push_back({peer, payload, owner, rows});
 }
 
-}  // namespace ringtron::internal
+}  // namespace ringtron

@@ -30,13 +30,7 @@ void append_tasks_in_reach(const PlanRequest& request, const StoredRange& querie
 // Neighbouring rectangles that are seen as a whole made one: fewer and larger calls of a kernel, fewer merges.
 std::vector<BlockTask> joined(std::vector<BlockTask> tasks);
 
-// What queries of `rank` see of the block of `owner`.
-std::vector<BlockTask> tasks_between(const PlanRequest& request, int rank, int owner);
-
 // All samples have a plain causal or full mask.
 bool is_dense(const PlanRequest& request);
-
-// The whole block of `owner` to or from `peer`; nothing when it is empty.
-void append_block(std::vector<Message>& messages, int peer, Payload payload, int owner, const SequenceLayout& layout);
 
 }  // namespace ringtron::internal

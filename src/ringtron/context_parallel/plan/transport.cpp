@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "ringtron/base/check.h"
@@ -32,44 +31,33 @@ struct RowBytes {
 
 }  // namespace
 
-std::string_view to_text(CpTransport transport) {
-  switch (transport) {
-    case CpTransport::p2p:
-      return "p2p";
-    case CpTransport::all_gather:
-      return "all_gather";
-    case CpTransport::a2a:
-      return "a2a";
-    case CpTransport::hierarchical:
-      return "a2a+p2p";
-  }
-  return "unknown";
-}
+std::string_view to_text(CpTransport transport) { return transport.row().name.word; }
 
 CpTransport transport_of(std::string_view text) {
-  if (text == "allgather") return CpTransport::all_gather;
-  for (const CpTransport transport : kCpTransports) {
-    if (text == to_text(transport)) return transport;
+  const TransportWord* known = find_transport_word(text);
+  for (const CpTransport transport : cp_transports()) {
+    if (known != nullptr && known->word == to_text(transport)) return transport;
   }
-  throw ConfigError(
-      fmt::format("--cp-comm-type: expected p2p, all_gather, a2a or a2a+p2p, got {}. Correct the word.", text));
+  throw ConfigError(fmt::format("--cp-comm-type: expected {}, got {}. Correct the word.", transports_text(), text));
+}
+
+std::string transports_text() {
+  std::string text;
+  const std::vector<CpTransport> all = cp_transports();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    text += fmt::format("{}{}", i == 0 ? "" : i + 1 < all.size() ? ", " : " or ", to_text(all[i]));
+  }
+  return text;
 }
 
 int head_ranks_of(CpTransport transport, int ranks, int hierarchical_a) {
-  if (transport == CpTransport::a2a) return ranks;
-  if (transport != CpTransport::hierarchical) return 1;
-  if (hierarchical_a == 0) {
-    throw ConfigError(fmt::format(
-        "--cp-comm-type a2a+p2p: expected --hierarchical-context-parallel-sizes A P, got none. Give two sizes whose product is "
-        "--context-parallel-size {}, the first of the ranks that share heads.", ranks));
-  }
-  if (hierarchical_a < 0 || ranks % hierarchical_a != 0) {
-    throw ConfigError(fmt::format(
-        "--hierarchical-context-parallel-sizes: expected sizes whose product is --context-parallel-size {}, got {} as "
-        "the first. Give a divisor, or another --cp-comm-type.",
-        ranks, hierarchical_a));
-  }
-  return hierarchical_a;
+  const int head_ranks = transport.row().head_ranks(ranks, hierarchical_a);
+  RT_CHECK(head_ranks > 0 && ranks % head_ranks == 0, "{}: {} of {} ranks share heads", to_text(transport), head_ranks, ranks);
+  return head_ranks;
+}
+
+std::string_view refusal_of(CpTransport transport, int hierarchical_a) {
+  return transport.row().needs_sizes && hierarchical_a == 0 ? "no --hierarchical-context-parallel-sizes" : "";
 }
 
 TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, const PlanRequest& request, int rank) {
@@ -77,13 +65,10 @@ TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, con
   RT_CHECK(rank >= 0 && rank < ranks, "context-parallel rank {} of {}", rank, ranks);
   const int head_ranks = head_ranks_of(transport, ranks, hierarchical_a);
   SequenceLayout inner = request.layout.merged(head_ranks);
-  const PlanRequest inner_request{inner, request.masks};
-  const bool gathers = transport == CpTransport::all_gather;
-  PlanOfRank plan = gathers ? plan_all_gather(inner_request, rank / head_ranks) : plan_p2p(inner_request, rank / head_ranks);
+  PlanOfRank plan = transport.row().plan({inner, request.masks}, rank / head_ranks);
   map_peers(plan.forward, head_ranks, rank % head_ranks);
   map_peers(plan.backward, head_ranks, rank % head_ranks);
-  const bool keeps = !gathers && keeps_last_block(inner_request);
-  return {transport, ranks, head_ranks, std::move(inner), keeps, std::move(plan.forward), std::move(plan.backward)};
+  return {ranks, head_ranks, std::move(inner), std::move(plan)};
 }
 
 std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanRequest& request) {
@@ -104,27 +89,15 @@ std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanReq
   return hash64(text);
 }
 
-TransportBytes closed_form_bytes(CpTransport transport, int ranks, int head_ranks, std::int64_t sequence_length,
-                                 const AttentionShape& shape) {
+TransportBytes closed_form_bytes(int ranks, int head_ranks, std::int64_t sequence_length, const AttentionShape& shape) {
   const RowBytes row{shape};
   const std::int64_t local = sequence_length / ranks;
   const std::int64_t q = local * row.q(shape.heads), out = local * row.out(shape.heads);
   const std::int64_t kv = local * row.kv(shape.groups, shape.element_bytes);
   const std::int64_t sum = local * row.kv(shape.groups, shape.sum_bytes);
-  const std::int64_t others = transport == CpTransport::hierarchical ? ranks / head_ranks - 1 : ranks - 1;
-  const std::int64_t a = transport == CpTransport::a2a ? ranks : head_ranks;
-  const std::int64_t heads_part = (a - 1) * (q + out + kv) / a;
-  switch (transport) {
-    case CpTransport::p2p:
-      return {others * kv, others * (kv + sum)};
-    case CpTransport::all_gather:
-      return {others * kv, others * (kv + sum)};
-    case CpTransport::a2a:
-      return {heads_part, heads_part};
-    case CpTransport::hierarchical:
-      return {heads_part + others * kv, heads_part + others * (kv + sum)};
-  }
-  return {};
+  const std::int64_t others = ranks / head_ranks - 1;
+  const std::int64_t heads = (head_ranks - 1) * (q + out + kv) / head_ranks;
+  return {heads + others * kv, heads + others * (kv + sum)};
 }
 
 }  // namespace ringtron

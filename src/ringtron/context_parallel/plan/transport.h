@@ -1,46 +1,96 @@
-// A context-parallel strategy: which of the ranks share heads and which pass keys and values, and the plan of that.
+// Transports: which of the ranks share heads and how the others pass keys and values, as rows of a table that is open to more.
 //
-// All four are one scheme. Ranks 0..A-1 (and the next A, ...) exchange sequence for heads: each then holds the
-// rows of all of them for a share of the heads. The P = ranks / A groups pass keys and values by a plan.
+// All are one scheme. Ranks 0..A-1 (and the next A, ...) exchange sequence for heads: each then holds the rows of all of them for
+// a share of the heads. The P = ranks / A groups pass keys and values by a plan.
 //   p2p: A = 1, P = n, the ring      all_gather: A = 1, P = n, gathered      a2a (Ulysses): A = n, P = 1
 //   a2a+p2p (hierarchical): A x P = n, sizes given by --hierarchical-context-parallel-sizes A P
 #pragma once
 
+#include <compare>
 #include <cstdint>
-#include <memory>
-#include <span>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "ringtron/choices/transport_words.h"
 #include "ringtron/context_parallel/plan/exchange_plan.h"
-#include "ringtron/context_parallel/plan/head_shares.h"
 
 namespace ringtron {
 
-enum class CpTransport { p2p, all_gather, a2a, hierarchical };
+struct TransportRow;
 
-inline constexpr CpTransport kCpTransports[] = {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a,
-                                                CpTransport::hierarchical};
+// Names a row of the table. Small, copied freely; ordered as the table is.
+class CpTransport {
+ public:
+  static const CpTransport p2p, all_gather, a2a, hierarchical;
+
+  const TransportRow& row() const;  // stays where it is
+  auto operator<=>(const CpTransport&) const = default;
+
+ private:
+  explicit constexpr CpTransport(int number) : number_(number) {}
+  friend std::vector<CpTransport> cp_transports();
+
+  int number_;
+};
+inline constexpr CpTransport CpTransport::p2p{0}, CpTransport::all_gather{1}, CpTransport::a2a{2}, CpTransport::hierarchical{3};
+
+// What `auto` knows of a transport that it takes, for the reason that it gives.
+struct TransportMerit {
+  int ranks = 1;
+  bool dense = true;                           // no mask has a window or documents
+  double seconds = 0, exposed_seconds = 0;     // of a layer, and of that the transfer that does not hide
+  std::int64_t bytes = 0, ring_bytes = 0;      // that it sends, and that p2p would
+};
+
+struct HeldBlocks {
+  int key_value = 2, gradient = 4;
+};
+
+struct TransportRow {
+  TransportWord name;  // of --cp-comm-type
+  // What group `rank` of the P does; the layout of the request is that of the groups.
+  PlanOfRank (*plan)(const PlanRequest& request, int rank) = nullptr;
+  // A, a divisor of `ranks`. `a`: the first of --hierarchical-context-parallel-sizes, 0 without it. May throw ConfigError.
+  int (*head_ranks)(int ranks, int a) = [](int, int) { return 1; };
+  bool needs_sizes = false;  // is no candidate without --hierarchical-context-parallel-sizes
+  // The most blocks that a group holds at once: keys and values of others, sums of gradients. None: the whole sequence.
+  std::optional<HeldBlocks> held = HeldBlocks{};
+  // Of transports that are equally fast `auto` takes the one that holds least, the one with the least number here.
+  int memory_order = 0;
+  // Why `auto` takes it where it is the fastest.
+  std::string (*reason)(const TransportMerit& merit) = [](const TransportMerit&) { return std::string("the least predicted time"); };
+};
+
+// Adds a row. From then on flags take its word, and all that takes a transport takes it. Before flags are parsed and anything is
+// planned, on all ranks the same rows in the same order; not thread-safe. Throws ConfigError when a word is taken.
+CpTransport add_transport(TransportRow row);
+
+// All rows: the four that are named above, and those that were added.
+std::vector<CpTransport> cp_transports();
 
 // The word of --cp-comm-type: p2p, all_gather, a2a, a2a+p2p.
 std::string_view to_text(CpTransport transport);
-// The inverse; "allgather" too. Throws ConfigError that lists the words.
+// The inverse; other spellings too. Throws ConfigError that lists the words.
 CpTransport transport_of(std::string_view text);
+// "p2p, all_gather, a2a or a2a+p2p".
+std::string transports_text();
 
 // Number of ranks that share heads (A). `hierarchical_a`: A of a2a+p2p; throws ConfigError unless it divides ranks.
 int head_ranks_of(CpTransport transport, int ranks, int hierarchical_a);
 
+// Why it is no candidate with these sizes (0: none were given); empty: it is one.
+std::string_view refusal_of(CpTransport transport, int hierarchical_a);
+
 // The plan of one rank. Owners and ranks in its steps number the groups of A; peers are ranks of the whole group.
 struct TransportPlan {
-  CpTransport transport = CpTransport::p2p;
   int ranks = 1;
   int head_ranks = 1;    // A
   SequenceLayout inner;  // of the groups; ranks() == P
-  bool keeps_last_block = false;
-  ExchangePlan forward, backward;
+  PlanOfRank passes;
 
-  int inner_rank() const { return forward.rank; }
+  int inner_rank() const { return passes.forward.rank; }
 };
 
 TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, const PlanRequest& request, int rank);
@@ -66,12 +116,10 @@ struct AttentionShape {
   std::int64_t sum_bytes = 4;      // of the accumulate type
 };
 
-// What a layer sends by the closed forms of a dense mask and equal shards, independent of any plan:
-//   p2p, all_gather  (n-1) KV                      (n-1) (KV + dKV)
-//   a2a              (n-1)/n (2Q + KV)             (n-1)/n (2Q + KV)
-//   a2a+p2p          (A-1)/A (2Q + KV) + (P-1) KV  (A-1)/A (2Q + KV) + (P-1) (KV + dKV)
-// with Q = (s/n) b n d, KV = (s/n) b g (d_k + d_v), dKV the same with sum_bytes. Heads must divide by A.
-TransportBytes closed_form_bytes(CpTransport transport, int ranks, int head_ranks, std::int64_t sequence_length,
-                                 const AttentionShape& shape);
+// What a layer sends, independent of any plan, when every group gets the block of every other once and every sum goes home once;
+// for a dense mask and equal shards:
+//   (A-1)/A (2Q + KV) + (P-1) KV      and in the backward      (A-1)/A (2Q + KV) + (P-1) (KV + dKV)
+// with Q = (s/n) b n d, KV = (s/n) b g (d_k + d_v), dKV the same with sum_bytes. Heads must divide by A, `head_ranks`.
+TransportBytes closed_form_bytes(int ranks, int head_ranks, std::int64_t sequence_length, const AttentionShape& shape);
 
 }  // namespace ringtron

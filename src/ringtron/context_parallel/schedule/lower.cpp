@@ -31,8 +31,8 @@ struct Place {
 // One pass, step by step.
 class Lowering {
  public:
-  Lowering(const ExchangePlan& plan, const SequenceLayout& layout, Pass pass, bool keeps_last_block, bool varlen)
-      : plan_(plan), keeps_last_block_(keeps_last_block), varlen_(varlen), in_place_(plan.gathers && layout.few_ranges()) {
+  Lowering(const ExchangePlan& plan, const SequenceLayout& layout, Pass pass, int saved_owner, bool varlen)
+      : plan_(plan), saved_owner_(saved_owner), varlen_(varlen), in_place_(plan.gathers && layout.few_ranges()) {
     out_.pass = pass;
     out_.rank = plan.rank;
     out_.layout = layout;
@@ -47,7 +47,6 @@ class Lowering {
 
  private:
   bool backward() const { return out_.pass == Pass::backward; }
-  int last_owner() const { return (plan_.rank + 1) % plan_.ranks; }
   PositionRange block_of(int owner) const { return {0, out_.layout.local_length(owner)}; }
 
   template <class What>
@@ -63,7 +62,7 @@ class Lowering {
 
   void begin() {
     step_ = -1;
-    const int owner = backward() && keeps_last_block_ ? last_owner() : plan_.rank;
+    const int owner = backward() ? saved_owner_ : plan_.rank;
     out_.buffers.push_back({Payload::key_value, owner, {block_of(owner)}});
     held_[owner].push_back(out_.given);
     find_last_uses();
@@ -285,7 +284,7 @@ class Lowering {
     for (auto& [owner, buffers] : held_) {
       const auto use = last_use_.find(owner);
       const bool unused = use == last_use_.end() || use->second <= step_;
-      const bool kept = !backward() && (keeps_last_block_ ? owner == last_owner() : owner == plan_.rank);
+      const bool kept = !backward() && owner == saved_owner_;
       if (!unused || kept) continue;
       for (const int number : buffers) release(number);
       buffers.clear();
@@ -304,14 +303,15 @@ class Lowering {
       if (!move.moves.empty()) add(std::move(move));
       return;
     }
-    if (!keeps_last_block_) return;
+    if (saved_owner_ == plan_.rank) return;
     // No message comes for a block without rows.
-    const auto last = held_.find(last_owner());
-    out_.saved = last != held_.end() && !last->second.empty() ? last->second.back() : new_buffer(Payload::key_value, last_owner(), {});
+    const auto last = held_.find(saved_owner_);
+    out_.saved = last != held_.end() && !last->second.empty() ? last->second.back() : new_buffer(Payload::key_value, saved_owner_, {});
   }
 
   const ExchangePlan& plan_;
-  const bool keeps_last_block_, varlen_;
+  const int saved_owner_;
+  const bool varlen_;
   const bool in_place_;  // rows of a gather arrive where they belong, each range by itself
   Schedule out_{Pass::forward, 0, SequenceLayout("", {{}}), {}, 0, 0, -1, {}, {}, {}};
   int step_ = -1, exchanges_ = 0, launches_ = 0;
@@ -368,8 +368,8 @@ class Memory {
 };
 
 Schedule lower_pass(const TransportPlan& plan, Pass pass, const std::vector<HeadShare>& heads, bool varlen) {
-  const ExchangePlan& steps = pass == Pass::forward ? plan.forward : plan.backward;
-  Schedule schedule = Lowering(steps, plan.inner, pass, plan.keeps_last_block, varlen).run();
+  const ExchangePlan& steps = pass == Pass::forward ? plan.passes.forward : plan.passes.backward;
+  Schedule schedule = Lowering(steps, plan.inner, pass, plan.passes.saved_owner, varlen).run();
   schedule.peak = Memory(schedule).peak();
   schedule.heads = heads;
   if (heads.size() > 1) {

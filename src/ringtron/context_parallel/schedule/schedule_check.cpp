@@ -100,13 +100,12 @@ bool has_closed_form(const PlanRequest& request, int head_ranks, std::int64_t he
   return has;
 }
 
-void check_bytes(std::span<const SchedulesOfRank> ranks, const PlanRequest& request, CpTransport transport, std::int64_t heads,
-                 std::int64_t groups, std::vector<std::string>& faults) {
+void check_bytes(std::span<const SchedulesOfRank> ranks, const PlanRequest& request, std::int64_t heads, std::int64_t groups,
+                 std::vector<std::string>& faults) {
   // Sizes without common factors, so that no mistake hides.
   const AttentionShape shape{3, heads, groups, 5, 7, 2, 4};
   const int members = static_cast<int>(ranks.front().forward.heads.size());
-  const TransportBytes expected =
-      closed_form_bytes(transport, request.layout.ranks(), members, request.layout.sequence_length(), shape);
+  const TransportBytes expected = closed_form_bytes(request.layout.ranks(), members, request.layout.sequence_length(), shape);
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
     const TransportBytes got = bytes_of(ranks[rank], request.layout, static_cast<int>(rank), shape);
     if (got == expected) continue;
@@ -115,17 +114,17 @@ void check_bytes(std::span<const SchedulesOfRank> ranks, const PlanRequest& requ
   }
 }
 
-void check_memory(std::span<const SchedulesOfRank> ranks, std::vector<std::string>& faults) {
+void check_memory(std::span<const SchedulesOfRank> ranks, const HeldBlocks& held, std::vector<std::string>& faults) {
   const SequenceLayout& layout = ranks.front().forward.layout;
   std::int64_t block = 0;
   for (int rank = 0; rank < layout.ranks(); ++rank) block = std::max(block, layout.local_length(rank));
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
     for (const Schedule* schedule : {&ranks[rank].forward, &ranks[rank].backward}) {
       const PeakRows& peak = schedule->peak;
-      if (peak.key_value <= 2 * block && peak.gradient <= 4 * block) continue;
-      faults.push_back(fmt::format("memory of rank {}: expected at most two blocks of {} rows of other ranks and four of gradients at once, "
+      if (peak.key_value <= held.key_value * block && peak.gradient <= held.gradient * block) continue;
+      faults.push_back(fmt::format("memory of rank {}: expected at most {} blocks of {} rows of other ranks and {} of gradients at once, "
                                    "got {} and {} rows",
-                                   rank, block, peak.key_value, peak.gradient));
+                                   rank, held.key_value, block, held.gradient, peak.key_value, peak.gradient));
     }
   }
 }
@@ -177,10 +176,10 @@ std::vector<std::string> check_transport(const PlanRequest& request, CpTransport
   for (const bool varlen : {false, true}) {
     const std::vector<SchedulesOfRank> ranks = lowered(plans, request.layout, {heads, groups, varlen, varlen});
     keep(check_schedules(ranks, request));
-    if (transport != CpTransport::all_gather) check_memory(ranks, faults);
+    if (const auto& held = transport.row().held) check_memory(ranks, *held, faults);
     const std::vector<HeadShare>& shares = ranks.front().forward.heads;
     keep(check_head_shares(shares, heads, groups));
-    if (has_closed_form(request, static_cast<int>(shares.size()), heads, groups)) check_bytes(ranks, request, transport, heads, groups, faults);
+    if (has_closed_form(request, static_cast<int>(shares.size()), heads, groups)) check_bytes(ranks, request, heads, groups, faults);
   }
   return faults;
 }

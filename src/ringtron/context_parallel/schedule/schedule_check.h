@@ -37,8 +37,8 @@ std::vector<std::string> check_schedules(std::span<const SchedulesOfRank> ranks,
 
 // Makes the schedules, with batches of tiles and without, and proves them as above, and besides that
 //  - the shares of the heads (check_head_shares);
-//  - that p2p, a2a and a2a+p2p never hold more rows of others than two blocks, the current and the arriving one, and no more than
-//    four blocks of gradients: the result, the current one, the one that leaves and the arriving one;
+//  - that no group holds more blocks than its transport's row says (TransportRow::held): of p2p, a2a and a2a+p2p two of others, the
+//    current and the arriving one, and four of gradients, the result, the current one, the one that leaves and the arriving one;
 //  - for dense masks, equal shards and heads that divide, that the bytes sent are those of the closed form.
 std::vector<std::string> check_transport(const PlanRequest& request, CpTransport transport, int hierarchical_a, std::int64_t heads,
                                          std::int64_t groups);

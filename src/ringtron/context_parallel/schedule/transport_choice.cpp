@@ -7,6 +7,7 @@
 #include <cmath>
 #include <span>
 
+#include "ringtron/base/check.h"
 #include "ringtron/base/text.h"
 #include "ringtron/context_parallel/schedule/lower.h"
 
@@ -17,9 +18,6 @@ namespace {
 constexpr int kRanksPriced = 8;
 // Predictions nearer than this are equal: the model is not better.
 constexpr double kTie = 0.02;
-// Of transports that are equally fast, the one that holds least first.
-constexpr CpTransport kLeastMemoryFirst[] = {CpTransport::p2p, CpTransport::a2a, CpTransport::hierarchical,
-                                             CpTransport::all_gather};
 
 // One step of one rank, or of the slowest.
 struct Price {
@@ -190,41 +188,12 @@ void add_pass(const ChoiceInput& input, std::span<const RankPrices> ranks, bool 
   sum.seconds += seconds + copies + heads;
 }
 
-std::string refusal_of(CpTransport transport, const ChoiceInput& input) {
-  if (transport == CpTransport::hierarchical && input.hierarchical_a == 0) {
-    return "no --hierarchical-context-parallel-sizes";
-  }
-  return "";  // ranks without a head wait for the others: a price, no obstacle
-}
-
-std::string describe_p2p(const ChoiceInput& input, const TransportPrediction& best) {
-  const bool dense = std::all_of(input.request.masks.begin(), input.request.masks.end(),
-                                 [](const AttentionMask& m) { return m.dense(); });
-  if (!dense) return "only the rows that the mask needs travel";
-  if (best.exposed_seconds() < 0.01 * best.seconds) return "ring hop hides behind attention";
-  return fmt::format("the least, although {:.2f} ms of its transfer does not hide", 1e3 * best.exposed_seconds());
-}
-
-std::string describe(const ChoiceInput& input, const TransportChoice& choice,
-                     const TransportPrediction& best) {
+std::string reason_of(const ChoiceInput& input, const TransportChoice& choice, const TransportPrediction& best) {
   if (input.request.layout.ranks() == 1) return "one rank, nothing travels";
   if (best.host_bound() && best.host_seconds > 0) return "so short that the host's calls are the bound, of which it needs least";
-  const TransportPrediction& ring = choice.predictions.front();
-  switch (choice.transport) {
-    case CpTransport::p2p:
-      return describe_p2p(input, best);
-    case CpTransport::all_gather:
-      return fmt::format("one gather costs less than {} hops of the ring", input.request.layout.ranks() - 1);
-    case CpTransport::a2a:
-    case CpTransport::hierarchical:
-      break;
-  }
-  if (best.bytes < ring.bytes) {
-    return fmt::format("sends {} where the ring sends {}",
-                       human_bytes(static_cast<std::uint64_t>(best.bytes)),
-                       human_bytes(static_cast<std::uint64_t>(ring.bytes)));
-  }
-  return "whole sequences in few exchanges, and nothing to merge";
+  const bool dense = std::ranges::all_of(input.request.masks, [](const AttentionMask& mask) { return mask.dense(); });
+  return best.transport.row().reason({input.request.layout.ranks(), dense, best.seconds, best.exposed_seconds(), best.bytes,
+                                      choice.of(CpTransport::p2p).bytes});
 }
 
 std::string milliseconds(double seconds) {
@@ -254,11 +223,17 @@ double backward_flops(double cells, const AttentionShape& shape) {
   return 2.0 * cells * static_cast<double>(3 * shape.key_size + 2 * shape.value_size);
 }
 
+const TransportPrediction& TransportChoice::of(CpTransport one) const {
+  const auto found = std::ranges::find(predictions, one, &TransportPrediction::transport);
+  RT_CHECK(found != predictions.end(), "no prediction of {}", to_text(one));
+  return *found;
+}
+
 TransportPrediction predict_transport(CpTransport transport, const ChoiceInput& input) {
   TransportPrediction prediction;
   prediction.transport = transport;
-  prediction.refusal = refusal_of(transport, input);
-  if (transport == CpTransport::hierarchical && input.hierarchical_a == 0) return prediction;
+  prediction.refusal = refusal_of(transport, input.hierarchical_a);
+  if (!prediction.refusal.empty()) return prediction;
   std::vector<RankPrices> ranks;
   for (const int rank : ranks_to_price(input.request.layout.ranks())) {
     ranks.emplace_back(input, transport, rank);
@@ -273,18 +248,20 @@ TransportPrediction predict_transport(CpTransport transport, const ChoiceInput& 
 TransportChoice choose_transport(const ChoiceInput& input) {
   TransportChoice choice;
   double least = INFINITY;
-  for (const CpTransport transport : kCpTransports) {
+  for (const CpTransport transport : cp_transports()) {
     choice.predictions.push_back(predict_transport(transport, input));
     const TransportPrediction& last = choice.predictions.back();
     if (last.refusal.empty()) least = std::min(least, last.seconds);
   }
-  for (const CpTransport transport : kLeastMemoryFirst) {
-    const TransportPrediction& p = choice.predictions[static_cast<std::size_t>(transport)];
+  std::vector<CpTransport> least_memory_first = cp_transports();
+  std::ranges::stable_sort(least_memory_first, {}, [](CpTransport transport) { return transport.row().memory_order; });
+  for (const CpTransport transport : least_memory_first) {
+    const TransportPrediction& p = choice.of(transport);
     if (!p.refusal.empty() || p.seconds > (1.0 + kTie) * least) continue;
     choice.transport = transport;
     choice.reason = p.seconds > least
                         ? fmt::format("within {:.0f}% of the fastest, of these it holds least in memory", 100 * kTie)
-                        : describe(input, choice, p);
+                        : reason_of(input, choice, p);
     return choice;
   }
   return choice;  // not reached: p2p is always a candidate
@@ -298,8 +275,6 @@ std::string to_string(const TransportChoice& choice) {
       best = milliseconds(p.seconds);
     } else if (p.refusal.empty()) {
       others.push_back(fmt::format("{} {}", to_text(p.transport), milliseconds(p.seconds)));
-    } else if (p.transport != CpTransport::hierarchical) {
-      others.push_back(fmt::format("not {}: {}", to_text(p.transport), p.refusal));
     }
   }
   return fmt::format("{} (predicted {} ms a layer, forward and backward; {}): {}", to_text(choice.transport), best, join(others, ", "),

@@ -79,15 +79,15 @@ struct TransportPrediction {
 
 struct TransportChoice {
   CpTransport transport = CpTransport::p2p;
-  std::vector<TransportPrediction> predictions;  // in the order of kCpTransports
+  std::vector<TransportPrediction> predictions;  // of all cp_transports(), in their order
   std::string reason;
+  const TransportPrediction& of(CpTransport one) const;
 };
 
 // Throws ConfigError as make_transport_plan does.
 TransportPrediction predict_transport(CpTransport transport, const ChoiceInput& input);
 
-// The least predicted time. Of transports within 2% of it the one that holds least: p2p, a2a, a2a+p2p,
-// all_gather.
+// The least predicted time. Of transports within 2% of it the one that holds least (TransportRow::memory_order).
 TransportChoice choose_transport(const ChoiceInput& input);
 
 // p2p (predicted 1.92 ms a layer, forward and backward; all_gather 2.10, a2a 2.31): ring hop hides behind attention

@@ -171,7 +171,7 @@ class ContextTraffic {
     if (layout_.sequence_length() % ranks != 0)
       return "no closed form: the ranks hold unequal parts of the sequence";
     if (shape_.heads % a != 0 || shape_.groups % a != 0) return fmt::format("no closed form: {} query and {} key/value heads do not both divide by {} ranks", shape_.heads, shape_.groups, a);
-    const TransportBytes closed = closed_form_bytes(transport, ranks, a, layout_.sequence_length(), shape_);
+    const TransportBytes closed = closed_form_bytes(ranks, a, layout_.sequence_length(), shape_);
     return fmt::format("{} and {} bytes by plan, {} and {} by the closed form{}", most.forward, most.backward,
                        closed.forward, closed.backward, closed == most ? "" : ": they DIFFER");
   }

@@ -167,7 +167,7 @@ class Profiler {
     profile.one_rank = profile_one_rank();
     for (const CpTransport transport : transports_) {
       TransportProfile& p = profile.transports.emplace_back(profile_transport(transport));
-      p.predicted_seconds = choice.predictions[static_cast<std::size_t>(transport)].seconds;
+      p.predicted_seconds = choice.of(transport).seconds;
       p.tflops = tflops(layer_.cells() / group_.size(), p.step.p50);
       p.against_one_rank = p.tflops / profile.one_rank.tflops;
     }
@@ -196,15 +196,15 @@ class Profiler {
 
  private:
   std::vector<CpTransport> chosen_transports() const {
-    std::vector<CpTransport> chosen = options_.transports;
-    if (chosen.empty()) chosen.assign(std::begin(kCpTransports), std::end(kCpTransports));
-    if (hierarchical_a_ == 0) {
-      if (std::count(options_.transports.begin(), options_.transports.end(), CpTransport::hierarchical) > 0) {
-        throw ConfigError(
-            "--transports a2a+p2p: expected --hierarchical-context-parallel-sizes A P as well, got none");
-      }
-      std::erase(chosen, CpTransport::hierarchical);
+    const auto refused = [&](CpTransport transport) { return !refusal_of(transport, hierarchical_a_).empty(); };
+    for (const CpTransport transport : options_.transports) {
+      if (!refused(transport)) continue;
+      throw ConfigError(fmt::format("--transports {}: expected --hierarchical-context-parallel-sizes A P as well, got none",
+                                    ringtron::to_text(transport)));
     }
+    if (!options_.transports.empty()) return options_.transports;
+    std::vector<CpTransport> chosen = cp_transports();
+    std::erase_if(chosen, refused);
     return chosen;
   }
 

@@ -33,9 +33,7 @@ std::vector<CpTransport> transports_in(const std::string& list) {
       transports.push_back(transport_of(word));
     } catch (const ConfigError&) {
       throw ConfigError(
-          fmt::format("--transports: expected p2p, all_gather, a2a or a2a+p2p, with a comma between two of "
-                      "them, got '{}'. See --help",
-                      excerpt(list)));
+          fmt::format("--transports: expected {}, with a comma between two of them, got '{}'. See --help", transports_text(), excerpt(list)));
     }
   }
   return transports;

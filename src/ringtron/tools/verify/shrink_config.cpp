@@ -10,6 +10,7 @@
 #include "ringtron/base/text.h"
 #include "ringtron/config/option.h"
 #include "ringtron/config/validate.h"
+#include "ringtron/context_parallel/plan/transport.h"
 #include "ringtron/tokenizer/tokenizer.h"
 
 namespace ringtron {
@@ -21,6 +22,11 @@ constexpr int kLayers = 2, kHidden = 32, kFfn = 48, kReplicas = 2, kMicroBatch =
 constexpr int kShortest = 64;      // tokens of a sequence
 constexpr int kTokensOfChunk = 4;  // of which zigzag has two a rank
 
+int hierarchical_a(const ParallelConfig& parallel) {
+  const std::vector<int>& sizes = parallel.hierarchical_context_parallel_sizes;
+  return sizes.empty() ? 0 : sizes.front();
+}
+
 std::vector<std::string> transports_of(const ParallelConfig& parallel) {
   std::vector<std::string> out;
   const auto add = [&](const std::string& type) {
@@ -31,8 +37,9 @@ std::vector<std::string> transports_of(const ParallelConfig& parallel) {
       add(type);
       continue;
     }
-    for (const char* choice : {"p2p", "all_gather", "a2a"}) add(choice);
-    if (!parallel.hierarchical_context_parallel_sizes.empty()) add("a2a+p2p");
+    for (const CpTransport choice : cp_transports()) {
+      if (refusal_of(choice, hierarchical_a(parallel)).empty()) add(std::string(to_text(choice)));
+    }
   }
   return out;
 }
@@ -53,8 +60,9 @@ bool divide_alike(int small, int large, int ranks) {
 }
 
 bool exchanges_heads(const ParallelConfig& parallel) {
-  return std::any_of(parallel.cp_comm_type.begin(), parallel.cp_comm_type.end(),
-                     [](const std::string& type) { return type == "a2a" || type == "a2a+p2p"; });
+  return std::ranges::any_of(parallel.cp_comm_type, [&](const std::string& type) {
+    return head_ranks_of(transport_of(type), parallel.context_parallel_size, hierarchical_a(parallel)) > 1;
+  });
 }
 
 // Key/value heads of a rank that shares `groups` heads, as far as it matters: several travel in two parts.

@@ -16,31 +16,26 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-// Each block goes to both neighbours and on, so that it is everywhere after half of a ring's hops. Gradients
-// go straight home.
+// Each block goes to both neighbours and on: half of a ring's hops. Gradients go straight home.
 ExchangePlan both_ways(const PlanRequest& request, int rank, bool backward) {
   const int n = request.layout.ranks();
   const auto at = [&](int distance) { return ((rank + distance) % n + n) % n; };
   ExchangePlan plan{rank, n, {}};
   for (int i = 0; i <= n / 2 + (backward && n > 1 ? 1 : 0); ++i) {
     Step step;
+    const auto exchange = [&](Payload payload, int to, int sent, int received) {
+      append_block(step.sends, at(to), payload, at(sent), request.layout);
+      append_block(step.receives, at(-to), payload, at(received), request.layout);
+      step.communicates = true;
+    };
     for (const int way : {1, -1}) {
       // Where the ranks are even, the farthest block comes one way only.
       const auto comes = [&](int hops) { return hops > 0 && (way > 0 ? 2 * hops <= n : 2 * hops < n); };
       if (comes(i) || (i == 0 && way > 0)) {
         for (const BlockTask& task : tasks_between(request, rank, at(-way * i))) step.tasks.push_back(task);
       }
-      if (comes(i + 1)) {
-        append_block(step.sends, at(way), Payload::key_value, at(-way * i), request.layout);
-        append_block(step.receives, at(-way), Payload::key_value, at(-way * (i + 1)), request.layout);
-      }
-      const bool goes_home = backward && comes(i - 1);
-      if (goes_home) {
-        const int owner = at(-way * (i - 1));
-        append_block(step.sends, owner, Payload::key_value_gradient, owner, request.layout);
-        append_block(step.receives, at(way * (i - 1)), Payload::key_value_gradient, rank, request.layout);
-      }
-      step.communicates = step.communicates || comes(i + 1) || goes_home;
+      if (comes(i + 1)) exchange(Payload::key_value, way, -way * i, -way * (i + 1));
+      if (backward && comes(i - 1)) exchange(Payload::key_value_gradient, -way * (i - 1), -way * (i - 1), 0);
     }
     plan.steps.push_back(std::move(step));
   }
@@ -53,7 +48,7 @@ PlanOfRank plan_both_ways(const PlanRequest& request, int rank) {
 
 const CpTransport kBothWays = add_transport({.name = {"both_ways", {"two-way"}},
                                              .plan = plan_both_ways,
-                                             .held = HeldBlocks{.key_value = 4, .gradient = 7},
+                                             .held = HeldBlocks{4, 7},
                                              .memory_order = 5});
 
 using Masks = std::vector<AttentionMask>;
@@ -69,9 +64,9 @@ TEST(NewTransport, ItsSchedulesAreProven) {
           ASSERT_THAT(check_transport({layout, masks}, kBothWays, 0, 2 * ranks, ranks), IsEmpty())
               << ranks << " " << length << " " << name;
           auto damaged = make_schedules({layout, masks}, kBothWays, 0, {2, 2});
+          if (layout.local_length(0) == 0) continue;
           damaged[0].forward.operations.clear();
-          if (layout.local_length(0) > 0)
-            ASSERT_THAT(check_schedules(damaged, {layout, masks}), Not(IsEmpty()));
+          ASSERT_THAT(check_schedules(damaged, {layout, masks}), Not(IsEmpty()));
         }
       }
     }

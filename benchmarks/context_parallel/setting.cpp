@@ -18,6 +18,7 @@
 #include "ringtron/tools/take_flag.h"
 #include "ringtron/train/cuda_runtime.h"
 #include "ringtron/train/memory/memory_check.h"
+#include "ringtron/train/start_up/before_meeting.h"
 
 namespace ringtron::benchmark {
 
@@ -84,18 +85,6 @@ Options parse(std::vector<std::string> words, bool gpu) {
   o.help = std::erase(words, "--help") > 0;
   if (!words.empty()) throw ConfigError(fmt::format("expected no other flag, got {}. See --help", words[0]));
   return o;
-}
-
-RendezvousOptions rendezvous_options(const LaunchEnvironment& environment, bool peer_copies) {
-  RendezvousOptions options;
-  options.peer_copies = peer_copies;
-  options.host = environment.master_addr;
-  options.port = environment.master_port;
-  options.rank = environment.rank;
-  options.world_size = environment.world_size;
-  options.one_machine = environment.local_world_size == environment.world_size;
-  options.token = environment.job_token;
-  return with_launcher_store(options);
 }
 
 // Query, key, value and output of the longest shard, with their gradients: less than that is of no use.
@@ -173,7 +162,9 @@ Setting make_setting(std::vector<std::string> words, const LaunchEnvironment& en
   setting.options = parse(std::move(words), gpu);
   if (setting.options.help) return setting;
   demand_memory_for(setting);
-  setting.rendezvous = std::make_unique<Rendezvous>(rendezvous_options(environment, setting.options.peer_copies));
+  RendezvousOptions meeting = rendezvous_options(environment);
+  meeting.peer_copies = setting.options.peer_copies;
+  setting.rendezvous = std::make_unique<Rendezvous>(meeting);
   std::vector<int> members;
   for (int rank = 0; rank < environment.world_size; ++rank) members.push_back(rank);
   setting.group = make_communicator(gpu ? Backend::nccl : Backend::gloo, "context-parallel", members,

@@ -25,6 +25,30 @@ TEST(Transport, HasTheWordsOfTheFlag) {
                                                HasSubstr("a2a+p2p"), HasSubstr("got ring"))));
 }
 
+TEST(Transport, TheTableHasTheWordsThatTheFlagTakes) {
+  std::vector<std::string_view> words;
+  for (const CpTransport transport : cp_transports()) {
+    words.push_back(transport.row().name.word);
+    for (const std::string& other : transport.row().name.spellings) {
+      EXPECT_EQ(transport_of(other), transport);
+      words.push_back(other);
+    }
+  }
+  words.emplace_back("auto");
+  EXPECT_EQ(words, cp_comm_types());
+  EXPECT_EQ(transports_text(), "p2p, all_gather, a2a or a2a+p2p");
+}
+
+TEST(Transport, AWordIsTakenOnce) {
+  for (const char* word : {"p2p", "allgather", "auto"}) {
+    EXPECT_THROW(add_transport({.name = {word}, .plan = plan_p2p}), InternalError) << word;
+    EXPECT_THROW(add_transport({.name = {"new", {word}}, .plan = plan_p2p}), InternalError) << word;
+  }
+  EXPECT_THROW(add_transport({.name = {"new"}}), InternalError);
+  EXPECT_EQ(cp_transports().size(), 4u);
+  EXPECT_EQ(find_transport_word("new"), nullptr);
+}
+
 TEST(Transport, RanksThatShareHeads) {
   EXPECT_EQ(head_ranks_of(CpTransport::p2p, 6, 3), 1);
   EXPECT_EQ(head_ranks_of(CpTransport::all_gather, 6, 3), 1);

@@ -333,27 +333,6 @@ TEST(ScheduleCheck, ThePeersOfHeadSlicesAreApart) {
   EXPECT_EQ(exchanges.at(0).receives.at(0).peer, 1);
 }
 
-TEST(ScheduleCheck, WithoutMessagesHasTheSameLaunches) {
-  const int ranks = 6;
-  const std::int64_t length = 5 * ranks + 2;
-  for (const MaskKind& kind : mask_kinds()) {
-    const Masks masks = kind.make(length);
-    const SequenceLayout layout = zigzag_layout(length, ranks);
-    for (const auto& [transport, a] : transports_for(ranks)) {
-      for (const SchedulesOfRank& schedules : make_schedules({layout, masks}, transport, a, {ranks, ranks})) {
-        const Schedule silent = without_messages(schedules.forward);
-        EXPECT_THAT(all_of<Exchange>(silent), IsEmpty());
-        EXPECT_THAT(all_of<Wait>(silent), IsEmpty());
-        EXPECT_THAT(all_of<MoveRows>(silent), IsEmpty());
-        EXPECT_THAT(all_of<HeadExchange>(silent), IsEmpty());
-        EXPECT_EQ(all_of<Launch>(silent), all_of<Launch>(schedules.forward));
-        EXPECT_EQ(all_of<Merge>(silent).size(), all_of<Merge>(schedules.forward).size());
-        EXPECT_EQ(silent.buffers, schedules.forward.buffers);
-      }
-    }
-  }
-}
-
 TEST(HeadShareCheck, ProvesTheSharesOfAnyCounts) {
   for (std::int64_t groups = 1; groups <= 8; ++groups) {
     for (std::int64_t per_group = 1; per_group <= 6; ++per_group) {

@@ -19,16 +19,6 @@ void map_peers(ExchangePlan& plan, int head_ranks, int head_rank) {
   }
 }
 
-// Bytes of one row (one position, all samples) of some heads.
-struct RowBytes {
-  const AttentionShape& shape;
-  std::int64_t q(std::int64_t heads) const { return heads * shape.samples * shape.key_size * shape.element_bytes; }
-  std::int64_t out(std::int64_t heads) const { return heads * shape.samples * shape.value_size * shape.element_bytes; }
-  std::int64_t kv(std::int64_t heads, std::int64_t element_bytes) const {
-    return heads * shape.samples * (shape.key_size + shape.value_size) * element_bytes;
-  }
-};
-
 }  // namespace
 
 std::string_view to_text(CpTransport transport) { return transport.row().name.word; }
@@ -90,13 +80,12 @@ std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanReq
 }
 
 TransportBytes closed_form_bytes(int ranks, int head_ranks, std::int64_t sequence_length, const AttentionShape& shape) {
-  const RowBytes row{shape};
-  const std::int64_t local = sequence_length / ranks;
-  const std::int64_t q = local * row.q(shape.heads), out = local * row.out(shape.heads);
-  const std::int64_t kv = local * row.kv(shape.groups, shape.element_bytes);
-  const std::int64_t sum = local * row.kv(shape.groups, shape.sum_bytes);
+  const std::int64_t rows = sequence_length / ranks * shape.samples, size = shape.key_size + shape.value_size;
+  const std::int64_t q_and_out = shape.heads * rows * size * shape.element_bytes;
+  const std::int64_t kv = shape.groups * rows * size * shape.element_bytes;
+  const std::int64_t sum = shape.groups * rows * size * shape.sum_bytes;
   const std::int64_t others = ranks / head_ranks - 1;
-  const std::int64_t heads = (head_ranks - 1) * (q + out + kv) / head_ranks;
+  const std::int64_t heads = (head_ranks - 1) * (q_and_out + kv) / head_ranks;
   return {heads + others * kv, heads + others * (kv + sum)};
 }
 

@@ -57,14 +57,14 @@ struct TransportRow {
   bool needs_sizes = false;  // is no candidate without --hierarchical-context-parallel-sizes
   // The most blocks that a group holds at once: keys and values of others, sums of gradients. None: the whole sequence.
   std::optional<HeldBlocks> held = HeldBlocks{};
-  // Of transports that are equally fast `auto` takes the one that holds least, the one with the least number here.
-  int memory_order = 0;
+  // Of transports that are equally fast `auto` takes the one that holds least: the one with the least number here.
+  int memory_order = 5;  // behind the four
   // Why `auto` takes it where it is the fastest.
   std::string (*reason)(const TransportMerit& merit) = [](const TransportMerit&) { return std::string("the least predicted time"); };
 };
 
 // Adds a row. From then on flags take its word, and all that takes a transport takes it. Before flags are parsed and anything is
-// planned, on all ranks the same rows in the same order; not thread-safe. Throws ConfigError when a word is taken.
+// planned, on all ranks the same rows in the same order; not thread-safe. Throws InternalError when a word is taken.
 CpTransport add_transport(TransportRow row);
 
 // All rows: the four that are named above, and those that were added.

@@ -29,8 +29,9 @@ class PassRun {
 
  protected:
   template <class Run>
-  void run_all(Run& pass) {
+  void run_all(Run& pass, bool with_messages = true) {
     for (const Operation& operation : schedule_.operations) {
+      if (!with_messages && is_of_messages(operation)) continue;
       step_ = operation.step;
       std::visit([&](const auto& what) { pass.run(what); }, operation.what);
     }

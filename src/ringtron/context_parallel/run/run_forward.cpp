@@ -33,10 +33,11 @@ class ForwardRun : PassRun {
       buffer(number) = block;
     }
     if (saved.q.defined()) q_ = saved.q;
+    with_messages_ = false;
   }
 
   ForwardResult run() {
-    run_all(*this);
+    run_all(*this, with_messages_);
     finish();
     const KeyValue& last = buffer(schedule_.saved);
     // No message comes for a block without rows.
@@ -147,7 +148,7 @@ class ForwardRun : PassRun {
   std::vector<std::pair<const Launch*, BlockResult>> results_;  // by number of the launch, until they are merged
   std::optional<RowAccumulator> accumulator_;
   at::Tensor out_, lse_, exchanged_out_;
-  bool keeps_ = false;
+  bool keeps_ = false, with_messages_ = true;
   std::vector<int> received_;
   std::map<int, KeyValue> kept_;
 };
@@ -161,8 +162,7 @@ ForwardResult run_forward(const Schedule& schedule, const PassContext& context, 
            q.size(0), k.size(0), v.size(0));
   RT_CHECK_EQ(q.size(1), k.size(1), "samples of q and k");
   if (saved_kv != nullptr && saved_kv->filled) {
-    const Schedule second = without_messages(schedule);
-    ForwardRun run(second, context, q, k, v);
+    ForwardRun run(schedule, context, q, k, v);
     run.use(*saved_kv);
     ForwardResult result = run.run();
     if (saved_kv->out.defined()) result.out = saved_kv->out;

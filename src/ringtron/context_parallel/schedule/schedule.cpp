@@ -150,13 +150,9 @@ std::vector<PositionRange> positions_of(const Schedule& schedule, int buffer, co
   return positions;
 }
 
-Schedule without_messages(const Schedule& schedule) {
-  Schedule result = schedule;
-  std::erase_if(result.operations, [](const Operation& operation) {
-    return std::holds_alternative<Exchange>(operation.what) || std::holds_alternative<Wait>(operation.what) ||
-           std::holds_alternative<MoveRows>(operation.what) || std::holds_alternative<HeadExchange>(operation.what);
-  });
-  return result;
+bool is_of_messages(const Operation& operation) {
+  return std::holds_alternative<Exchange>(operation.what) || std::holds_alternative<Wait>(operation.what) ||
+         std::holds_alternative<MoveRows>(operation.what) || std::holds_alternative<HeadExchange>(operation.what);
 }
 
 std::string to_string(const Schedule& schedule) {

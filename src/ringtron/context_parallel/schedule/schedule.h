@@ -155,9 +155,9 @@ std::int64_t cells_of(const Launch& launch, std::int64_t samples);
 // The positions of rows of a buffer.
 std::vector<PositionRange> positions_of(const Schedule& schedule, int buffer, const PositionRange& rows);
 
-// The schedule of a forward that finds in memory what the given one received: no messages, the buffers that they filled are
-// there from the beginning.
-Schedule without_messages(const Schedule& schedule);
+// Whether it belongs to messages. A forward that finds in memory what another one received leaves these out: the buffers that they
+// fill are there from the beginning.
+bool is_of_messages(const Operation& operation);
 
 // A line for each operation:
 //   1 exchange: send kv of 0 [0-5 18-23] to 1 | receive kv of 3 [...] from 3

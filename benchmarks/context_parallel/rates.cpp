@@ -245,7 +245,7 @@ void print_auto(const Setting& setting) {
     const DeviceSpeeds speeds = measure_speeds(*setting.group, layer.shape, use, layer.type, layer.device);
     const std::vector<AttentionMask> masks = layer.masks();
     const TransportChoice choice =
-        choose_transport({{layer.layout(), masks}, layer.shape, 0, speeds.link, speeds.attention, speeds.host});
+        choose_transport({{layer.layout(), masks}, layer.shape, 0, speeds});
     const std::map<CpTransport, Rate> rates = rates_of(setting, layer, kChoices);
     const auto fastest = std::min_element(rates.begin(), rates.end(), [](const auto& a, const auto& b) {
       return a.second.median < b.second.median;

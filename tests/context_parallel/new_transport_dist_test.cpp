@@ -77,7 +77,7 @@ TEST(NewTransport, AutoPricesIt) {
   DeviceSpeeds speeds = default_gpu_speeds();
   speeds.link.seconds_per_exchange = 1e-3;  // of which it has fewer than a ring
   const TransportChoice choice =
-      choose_transport({{layout, masks}, {1, 32, 8, 128, 128, 2, 4}, 0, speeds.link, speeds.attention});
+      choose_transport({{layout, masks}, {1, 32, 8, 128, 128, 2, 4}, 0, speeds});
   EXPECT_EQ(choice.of(kBothWays).bytes, choice.of(CpTransport::p2p).bytes);
   EXPECT_LT(choice.of(kBothWays).seconds, choice.of(CpTransport::p2p).seconds);
   EXPECT_NE(to_string(choice).find("both_ways"), std::string::npos);

@@ -15,7 +15,7 @@ std::string refusal(const CaseSizes& sizes, const SequenceLayout& layout, int hi
   const DeviceSpeeds speeds = default_cpu_speeds();
   const AttentionShape shape{sizes.batch, sizes.heads, sizes.groups, sizes.head_size, sizes.head_size};
   const std::vector masks = {AttentionMask(sizes.sequence, /*causal=*/true, {})};
-  return predict_transport(sizes.transport, {{layout, masks}, shape, hierarchical_a, speeds.link, speeds.attention, speeds.host}).refusal;
+  return predict_transport(sizes.transport, {{layout, masks}, shape, hierarchical_a, speeds}).refusal;
 }
 
 // Whether all ranks get the right numbers.

@@ -50,9 +50,7 @@ TransportChoice choose(const Job& job, const DocumentStarts& documents) {
   return choose_transport({{shape->sequence->layout, masks},
                            sizes,
                            levels.empty() ? 0 : levels[0],
-                           speeds.link,
-                           speeds.attention,
-                           speeds.host});
+                           speeds});
 }
 
 // Groups of context ranks may have measured other speeds: rank 0's word counts for all.

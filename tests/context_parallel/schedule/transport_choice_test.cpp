@@ -29,8 +29,10 @@ struct Case {
   TransportChoice choose() const {
     const std::vector<AttentionMask> masks = {AttentionMask(length, causal, window, document_starts)};
     const SequenceLayout cut = make_layout(layout, masks, ranks);
-    return choose_transport({{cut, masks}, shape(), hierarchical_a, speeds.link, speeds.attention,
-                             host_is_fast ? HostSpeed{} : speeds.host});
+    return choose_transport({{cut, masks},
+                             shape(),
+                             hierarchical_a,
+                             {speeds.link, speeds.attention, host_is_fast ? HostSpeed{} : speeds.host}});
   }
   AttentionShape shape() const { return {1, heads, groups, 128, 128, 2, 4}; }
 };

@@ -55,17 +55,17 @@ class RankPrices {
       const double sum = forward ? 0.0 : static_cast<double>(in_.shape.sum_bytes);
       bytes += 2.0 * rows * key_value_size() * (element + sum);
     }
-    return bytes / in_.attention.copy_bytes_per_second;
+    return bytes / in_.speeds.attention.copy_bytes_per_second;
   }
 
   // The exchange of heads before and after attention.
   double heads_seconds(bool forward) const {
     if (schedules_.forward.heads.size() < 2) return 0.0;
-    return 2 * in_.link.seconds_per_exchange + head_bytes(forward) / in_.link.bytes_per_second;
+    return 2 * in_.speeds.link.seconds_per_exchange + head_bytes(forward) / in_.speeds.link.bytes_per_second;
   }
 
   double host_seconds(bool forward) const {
-    const HostSpeed& host = in_.host;
+    const HostSpeed& host = in_.speeds.host;
     const Steps& steps = steps_[forward ? 0 : 1];
     return host.seconds_per_pass + static_cast<double>(steps.launches) * host.seconds_per_block +
            static_cast<double>(steps.exchanges) * host.seconds_per_exchange;
@@ -80,7 +80,7 @@ class RankPrices {
 
   static bool batches_tiles(const ChoiceInput& input) {
     const bool dense = std::ranges::all_of(input.request.masks, [](const AttentionMask& mask) { return mask.dense(); });
-    return input.attention.varlen && !dense;
+    return input.speeds.attention.varlen && !dense;
   }
   double key_value_size() const {
     return static_cast<double>(share_.kv.length() * (in_.shape.key_size + in_.shape.value_size));
@@ -105,7 +105,7 @@ class RankPrices {
   double attend_seconds(const Launch& launch, bool forward) const {
     const double samples = launch.sample == kEverySample ? static_cast<double>(in_.shape.samples) : 1.0;
     const double cells = static_cast<double>(cells_of(launch, in_.shape.samples) * share_.q.length());
-    const AttentionSpeed& speed = in_.attention;
+    const AttentionSpeed& speed = in_.speeds.attention;
     const double seconds = forward ? forward_flops(cells, in_.shape) / speed.forward_flops_per_second
                                    : backward_flops(cells, in_.shape) / speed.backward_flops_per_second;
     return seconds + merged_share_ * samples * added_bytes(launch, forward) / speed.copy_bytes_per_second + speed.seconds_per_block;
@@ -125,7 +125,7 @@ class RankPrices {
       } else if (const auto* exchange = std::get_if<Exchange>(&operation.what)) {
         const double sent = transfer_bytes(schedule, exchange->sends);
         const double bytes = std::max(sent, transfer_bytes(schedule, exchange->receives));
-        price.transfer += bytes > 0 ? in_.link.seconds_per_exchange + bytes / in_.link.bytes_per_second : 0.0;
+        price.transfer += bytes > 0 ? in_.speeds.link.seconds_per_exchange + bytes / in_.speeds.link.bytes_per_second : 0.0;
         ++steps.exchanges;
         steps.message_bytes += sent;
       }
@@ -173,7 +173,7 @@ void add_pass(const ChoiceInput& input, std::span<const RankPrices> ranks, bool 
     for (const RankPrices& rank : ranks) {
       if (i < rank.steps(forward).size()) slowest.keep_larger(rank.steps(forward)[i]);
     }
-    seconds += slowest.attend + slowest.transfer - input.link.hidden_share * std::min(slowest.attend, slowest.transfer);
+    seconds += slowest.attend + slowest.transfer - input.speeds.link.hidden_share * std::min(slowest.attend, slowest.transfer);
     pass.attend += slowest.attend;
     pass.transfer += slowest.transfer;
   }

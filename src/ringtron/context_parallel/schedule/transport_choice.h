@@ -5,8 +5,8 @@
 // layouts, heads that do not divide and replicated key/value heads are in the prediction as they are in the
 // plan, and nothing is said twice.
 //
-//   const TransportChoice choice = choose_transport({{layout, masks}, shape, 0, speeds.link,
-//   speeds.attention, speeds.host}); print_line("--cp-comm-type auto: {}", to_string(choice));
+//   const TransportChoice choice = choose_transport({{layout, masks}, shape, 0, speeds});
+//   print_line("--cp-comm-type auto: {}", to_string(choice));
 //
 // Pure: equal input gives an equal choice. All ranks must give equal input, so speeds that were measured come
 // from one rank (transport_measure.h).
@@ -24,8 +24,7 @@ namespace ringtron {
 struct LinkSpeed {
   double bytes_per_second = 1e9;
   double seconds_per_exchange = 1e-4;  // of a grouped exchange, however many messages are in it
-  double hidden_share =
-      1.0;  // of a transfer that costs no time beside attention that takes as long; 0: none is hidden
+  double hidden_share = 1.0;  // of a transfer that costs no time beside attention that takes as long; 0: none is hidden
 };
 
 struct AttentionSpeed {
@@ -57,11 +56,8 @@ DeviceSpeeds default_cpu_speeds();
 struct ChoiceInput {
   PlanRequest request;
   AttentionShape shape;
-  int hierarchical_a =
-      0;  // ranks that share heads under a2a+p2p; 0: no sizes were given, so it is not a candidate
-  LinkSpeed link;
-  AttentionSpeed attention;
-  HostSpeed host = {};
+  int hierarchical_a = 0;  // ranks that share heads under a2a+p2p; 0: no sizes were given, so it is not a candidate
+  DeviceSpeeds speeds;
 };
 
 // Of one layer, forward and backward, of the slowest rank.

@@ -83,7 +83,7 @@ bool on_gpu(const Config& config) { return config.parallel.distributed_backend !
 // What auto chooses with assumed speeds.
 TransportChoice choice_of_auto(const Config& config, const PlanRequest& request, const AttentionShape& shape) {
   const DeviceSpeeds speeds = on_gpu(config) ? default_gpu_speeds() : default_cpu_speeds();
-  return choose_transport({request, shape, hierarchical_a(config), speeds.link, speeds.attention, speeds.host});
+  return choose_transport({request, shape, hierarchical_a(config), speeds});
 }
 
 class ContextTraffic {

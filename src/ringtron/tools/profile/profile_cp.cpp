@@ -162,7 +162,7 @@ class Profiler {
                            !layer_.call.shape->document_starts.empty(), layer_.call.dropout.has_value()};
     const DeviceSpeeds speeds = measure_speeds(group_, layer_.shape, use, layer_.type, layer_.device);
     const TransportChoice choice = choose_transport(
-        {{layer_.layout(), masks_}, layer_.shape, hierarchical_a_, speeds.link, speeds.attention, speeds.host});
+        {{layer_.layout(), masks_}, layer_.shape, hierarchical_a_, speeds});
     profile.choice = to_string(choice);
     profile.one_rank = profile_one_rank();
     for (const CpTransport transport : transports_) {

@@ -13,7 +13,7 @@
 #include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/context_parallel/context_parallel.h"
 #include "ringtron/tools/faults/faulty_attention.h"
-#include "ringtron/context_parallel/block/reference_attention.h"
+#include "tests/context_parallel/reference_attention.h"
 
 namespace ringtron::testing {
 

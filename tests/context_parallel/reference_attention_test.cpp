@@ -1,5 +1,5 @@
 // The reference against the composed block attention over the tiles of the mask, which share no code with it.
-#include "ringtron/context_parallel/block/reference_attention.h"
+#include "tests/context_parallel/reference_attention.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -55,42 +55,6 @@ void check_saved(std::span<const SchedulesOfRank> ranks, FaultList& faults) {
   }
 }
 
-// Whether what a rank does is what another does, whose peers' numbers are larger by `shift`.
-bool same(const Exchange& a, Exchange b, int shift) {
-  for (Transfer& transfer : b.sends) transfer.peer -= shift;
-  for (Transfer& transfer : b.receives) transfer.peer -= shift;
-  return a == b;
-}
-bool same(const Launch& a, Launch b, int) {
-  const bool same_tiles = a.batch && b.batch && a.batch->causal == b.batch->causal && a.batch->tiles == b.batch->tiles;
-  if (same_tiles) b.batch = a.batch;
-  return a == b;
-}
-template <class What>
-bool same(const What& a, const What& b, int) {
-  return a == b;
-}
-bool same(const Schedule& a, const Schedule& b, int shift) {
-  if (a.buffers != b.buffers || a.given != b.given || a.saved != b.saved || a.result != b.result || a.peak != b.peak) return false;
-  return std::ranges::equal(a.operations, b.operations, [&](const Operation& x, const Operation& y) {
-    const auto same_kind = [&](const auto& what) {
-      const auto* other = std::get_if<std::decay_t<decltype(what)>>(&y.what);
-      return other != nullptr && same(what, *other, shift);
-    };
-    return x.step == y.step && std::visit(same_kind, x.what);
-  });
-}
-
-// Whether the ranks that hold the member's share of the heads do what those of the first share do, so that one proof is of both.
-bool same_as_first_share(std::span<const SchedulesOfRank> ranks, std::size_t member, std::size_t members) {
-  const int shift = static_cast<int>(member);
-  for (std::size_t rank = 0; rank < ranks.size(); rank += members) {
-    const SchedulesOfRank &first = ranks[rank], &other = ranks[rank + member];
-    if (!same(first.forward, other.forward, shift) || !same(first.backward, other.backward, shift)) return false;
-  }
-  return true;
-}
-
 bool has_closed_form(const PlanRequest& request, int head_ranks, std::int64_t heads, std::int64_t groups) {
   bool has = heads % head_ranks == 0 && groups % head_ranks == 0;
   has = has && request.masks.size() == 1 && request.masks.front().dense();
@@ -129,23 +93,15 @@ void check_memory(std::span<const SchedulesOfRank> ranks, const HeldBlocks& held
   }
 }
 
-std::vector<TransportPlan> make_plans(const PlanRequest& request, CpTransport transport, int hierarchical_a) {
-  std::vector<TransportPlan> plans;
-  for (int rank = 0; rank < request.layout.ranks(); ++rank) plans.push_back(make_transport_plan(transport, hierarchical_a, request, rank));
-  return plans;
-}
-
-std::vector<SchedulesOfRank> lowered(const std::vector<TransportPlan>& plans, const SequenceLayout& whole, const LoweringFacts& facts) {
-  std::vector<SchedulesOfRank> ranks;
-  for (const TransportPlan& plan : plans) ranks.push_back(lower(plan, whole, facts));
-  return ranks;
-}
-
 }  // namespace
 
 std::vector<SchedulesOfRank> make_schedules(const PlanRequest& request, CpTransport transport, int hierarchical_a,
                                             const LoweringFacts& facts) {
-  return lowered(make_plans(request, transport, hierarchical_a), request.layout, facts);
+  std::vector<SchedulesOfRank> ranks;
+  for (int rank = 0; rank < request.layout.ranks(); ++rank) {
+    ranks.push_back(lower(make_transport_plan(transport, hierarchical_a, request, rank), request.layout, facts));
+  }
+  return ranks;
 }
 
 std::vector<std::string> check_schedules(std::span<const SchedulesOfRank> ranks, const PlanRequest& request) {
@@ -155,7 +111,6 @@ std::vector<std::string> check_schedules(std::span<const SchedulesOfRank> ranks,
   check_saved(ranks, faults);
   const std::size_t members = ranks.front().forward.heads.size();
   for (std::size_t member = 0; member < members; ++member) {
-    if (member > 0 && same_as_first_share(ranks, member, members)) continue;
     std::vector<const Schedule*> forward, backward;
     for (std::size_t rank = member; rank < ranks.size(); rank += members) {
       forward.push_back(&ranks[rank].forward);
@@ -172,9 +127,8 @@ std::vector<std::string> check_transport(const PlanRequest& request, CpTransport
                                          std::int64_t groups) {
   std::vector<std::string> faults;
   const auto keep = [&](std::vector<std::string> more) { faults.insert(faults.end(), more.begin(), more.end()); };
-  const std::vector<TransportPlan> plans = make_plans(request, transport, hierarchical_a);
   for (const bool varlen : {false, true}) {
-    const std::vector<SchedulesOfRank> ranks = lowered(plans, request.layout, {heads, groups, varlen, varlen});
+    const std::vector<SchedulesOfRank> ranks = make_schedules(request, transport, hierarchical_a, {heads, groups, varlen, varlen});
     keep(check_schedules(ranks, request));
     if (const auto& held = transport.row().held) check_memory(ranks, *held, faults);
     const std::vector<HeadShare>& shares = ranks.front().forward.heads;

@@ -1,4 +1,9 @@
-#include "ringtron/context_parallel/block/reference_attention.h"
+// Attention of a whole sequence in one process, written to be read: the truth of every test.
+//
+// Quadratic in memory; every type is computed in fp64. Shares no code with the block attention, the masks or the
+// transports: the mask is a matrix of booleans made from the definitions, gradients come from autograd, dropout from
+// one random word per probability.
+#pragma once
 
 #include <ATen/ATen.h>
 
@@ -8,12 +13,13 @@
 
 #include "ringtron/base/check.h"
 #include "ringtron/base/random.h"
+#include "ringtron/context_parallel/context_parallel.h"
 
-namespace ringtron {
-namespace {
+namespace ringtron::testing {
+namespace reference {
 
 // The number of the document of each position.
-std::vector<std::int64_t> documents_of_positions(const std::vector<std::int64_t>& starts, std::int64_t s) {
+inline std::vector<std::int64_t> documents_of_positions(const std::vector<std::int64_t>& starts, std::int64_t s) {
   std::vector<std::int64_t> documents(static_cast<std::size_t>(s), 0);
   for (std::int64_t position = 0; position < s; ++position) {
     for (const std::int64_t start : starts) {
@@ -24,14 +30,14 @@ std::vector<std::int64_t> documents_of_positions(const std::vector<std::int64_t>
 }
 
 // Apart from documents.
-bool in_reach(std::int64_t query, std::int64_t key, const AttentionCall& call) {
+inline bool in_reach(std::int64_t query, std::int64_t key, const AttentionCall& call) {
   if (call.window.left >= 0 && key < query - call.window.left) return false;
   if (call.causal) return key <= query;
   return call.window.right < 0 || key <= query + call.window.right;
 }
 
 // [b, 1, s, s]: true where the query does not see the key.
-at::Tensor hidden_keys(const AttentionCall& call, std::int64_t batch, std::int64_t s) {
+inline at::Tensor hidden_keys(const AttentionCall& call, std::int64_t batch, std::int64_t s) {
   const bool documents = call.shape && !call.shape->document_starts.empty();
   if (documents) {
     RT_CHECK_EQ(static_cast<std::int64_t>(call.shape->document_starts.size()), batch, "samples with documents");
@@ -53,7 +59,7 @@ at::Tensor hidden_keys(const AttentionCall& call, std::int64_t batch, std::int64
 }
 
 // [b, n, s, s]; each row sums to 1, or to less where the softmax has one more term.
-at::Tensor softmax_of(const at::Tensor& scores, const AttentionCall& call) {
+inline at::Tensor softmax_of(const at::Tensor& scores, const AttentionCall& call) {
   if (call.softmax == SoftmaxKind::vanilla) return at::softmax(scores, -1);
   const std::int64_t b = scores.size(0), n = scores.size(1), s = scores.size(2);
   at::Tensor term = at::zeros({n}, at::kDouble);
@@ -66,7 +72,7 @@ at::Tensor softmax_of(const at::Tensor& scores, const AttentionCall& call) {
 }
 
 // [b, n, s, s]
-at::Tensor dropout_factors(const AttentionDropout& dropout, std::int64_t heads, std::int64_t s) {
+inline at::Tensor dropout_factors(const AttentionDropout& dropout, std::int64_t heads, std::int64_t s) {
   const std::int64_t batch = static_cast<std::int64_t>(dropout.sample_numbers.size());
   at::Tensor factors = at::zeros({batch, heads, s, s}, at::kDouble);
   auto at = factors.accessor<double, 4>();
@@ -88,19 +94,21 @@ at::Tensor dropout_factors(const AttentionDropout& dropout, std::int64_t heads, 
   return factors;
 }
 
-}  // namespace
+}  // namespace reference
 
-at::Tensor reference_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+// q: [s, b, n, d]; k: [s, b, g, d]; v: [s, b, g, d_v]; rows in sequence order. Returns [s, b, n, d_v] in fp64, with
+// autograd, also for call.sink. Of call.shape only the documents count: layout and transport change nothing. CPU.
+inline at::Tensor reference_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionCall& call) {
   const std::int64_t s = q.size(0), b = q.size(1), n = q.size(2), per_group = n / k.size(2);
   const at::Tensor qh = q.to(at::kDouble).permute({1, 2, 0, 3});
   const at::Tensor kh = k.to(at::kDouble).repeat_interleave(per_group, 2).permute({1, 2, 0, 3});
   const at::Tensor vh = v.to(at::kDouble).repeat_interleave(per_group, 2).permute({1, 2, 0, 3});
   at::Tensor scores = at::matmul(qh, kh.transpose(2, 3)) * call.scale;
-  scores = scores.masked_fill(hidden_keys(call, b, s), -std::numeric_limits<double>::infinity());
-  at::Tensor p = softmax_of(scores, call);
-  if (call.dropout) p = p * dropout_factors(*call.dropout, n, s);
+  scores = scores.masked_fill(reference::hidden_keys(call, b, s), -std::numeric_limits<double>::infinity());
+  at::Tensor p = reference::softmax_of(scores, call);
+  if (call.dropout) p = p * reference::dropout_factors(*call.dropout, n, s);
   return at::matmul(p, vh).permute({2, 0, 1, 3});
 }
 
-}  // namespace ringtron
+}  // namespace ringtron::testing

@@ -43,7 +43,7 @@ inline void append(Schedule& schedule, Operation operation) { schedule.operation
 // A causal ring of four ranks, whose rank 1 is printed in schedule_check_test.cpp. Rank r is given its own block as buffer 0 and
 // receives those of r-1, r-2 and r-3 as 1, 2 and 3. Its backward is given the block of r+1; buffer 1 is its result.
 class ScheduleDamage : public ::testing::Test {
- protected:
+ public:
   void use(CpTransport transport, int a, Masks masks, bool varlen = false) {
     masks_ = std::move(masks);
     all_ = make_schedules({layout_, masks_}, transport, a, {4, 4, varlen, varlen});

@@ -16,7 +16,7 @@
 #include "ringtron/context_parallel/context_parallel.h"
 
 namespace ringtron::testing {
-namespace reference {
+namespace internal {
 
 // The number of the document of each position.
 inline std::vector<std::int64_t> documents_of_positions(const std::vector<std::int64_t>& starts, std::int64_t s) {
@@ -94,7 +94,7 @@ inline at::Tensor dropout_factors(const AttentionDropout& dropout, std::int64_t 
   return factors;
 }
 
-}  // namespace reference
+}  // namespace internal
 
 // q: [s, b, n, d]; k: [s, b, g, d]; v: [s, b, g, d_v]; rows in sequence order. Returns [s, b, n, d_v] in fp64, with
 // autograd, also for call.sink. Of call.shape only the documents count: layout and transport change nothing. CPU.
@@ -105,9 +105,9 @@ inline at::Tensor reference_attention(const at::Tensor& q, const at::Tensor& k, 
   const at::Tensor kh = k.to(at::kDouble).repeat_interleave(per_group, 2).permute({1, 2, 0, 3});
   const at::Tensor vh = v.to(at::kDouble).repeat_interleave(per_group, 2).permute({1, 2, 0, 3});
   at::Tensor scores = at::matmul(qh, kh.transpose(2, 3)) * call.scale;
-  scores = scores.masked_fill(reference::hidden_keys(call, b, s), -std::numeric_limits<double>::infinity());
-  at::Tensor p = reference::softmax_of(scores, call);
-  if (call.dropout) p = p * reference::dropout_factors(*call.dropout, n, s);
+  scores = scores.masked_fill(internal::hidden_keys(call, b, s), -std::numeric_limits<double>::infinity());
+  at::Tensor p = internal::softmax_of(scores, call);
+  if (call.dropout) p = p * internal::dropout_factors(*call.dropout, n, s);
   return at::matmul(p, vh).permute({2, 0, 1, 3});
 }
 

@@ -76,8 +76,7 @@ TEST(NewTransport, AutoPricesIt) {
   const SequenceLayout layout = zigzag_layout(16384, 8);
   DeviceSpeeds speeds = default_gpu_speeds();
   speeds.link.seconds_per_exchange = 1e-3;  // of which it has fewer than a ring
-  const TransportChoice choice =
-      choose_transport({{layout, masks}, {1, 32, 8, 128, 128, 2, 4}, 0, speeds});
+  const TransportChoice choice = choose_transport({{layout, masks}, {1, 32, 8, 128, 128, 2, 4}, 0, speeds});
   EXPECT_EQ(choice.of(kBothWays).bytes, choice.of(CpTransport::p2p).bytes);
   EXPECT_LT(choice.of(kBothWays).seconds, choice.of(CpTransport::p2p).seconds);
   EXPECT_NE(to_string(choice).find("both_ways"), std::string::npos);
@@ -95,14 +94,14 @@ TEST(NewTransport, AttentionIsThatOfOneProcess) {
   }
 }
 
-DIST_TEST(NewTransport, TrainsAsOneProcess, 4) {
+DIST_TEST(NewTransportOverRanks, TrainsAsOneProcess, 4) {
   const std::vector<Way> ways = {{{1, 4, 1, false, 4}, "--cp-comm-type both_ways"},
                                  {{2, 2, 1, true, 4}, "--cp-comm-type two-way p2p"}};
   expect_parity_of_ways(ranks, {"both ways", fmt::format("{} --reset-attention-mask", kLlamaLike)}, ways, 0);
 }
 
 // What verify_cp does with such a command line, and with --inject.
-DIST_TEST(NewTransport, VerifyCpAcceptsIt, 4) {
+DIST_TEST(NewTransportOverRanks, VerifyCpAcceptsIt, 4) {
   const std::string flags = fmt::format("{} --cp-comm-type two-way", kLlamaLike);
   const Config small = shrink_config(toy_config({1, 4, 1, false, 4}, "none", flags), 4, false).config;
   EXPECT_EQ(small.parallel.cp_comm_type.front(), "both_ways");

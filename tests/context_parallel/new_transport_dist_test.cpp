@@ -57,10 +57,10 @@ TEST(NewTransport, ItsSchedulesAreProven) {
       const Masks window = {{length, true, {length / 5, -1}}};
       const Masks documents = {{length, true, {}, {length / 3}}, {length, true, {}, {length / 2}}};
       for (const Masks& masks : {Masks{{length, true}}, Masks{{length, false}}, window, documents}) {
-        for (const char* name : {"zigzag", "contiguous", "balanced"}) {
-          const SequenceLayout layout = make_layout(name, masks, ranks);
+        for (const CpLayout division : {CpLayout::zigzag, CpLayout::contiguous, CpLayout::balanced}) {
+          const SequenceLayout layout = make_layout(division, masks, ranks);
           ASSERT_THAT(check_transport({layout, masks}, kBothWays, 0, 2 * ranks, ranks), IsEmpty())
-              << ranks << " " << length << " " << name;
+              << ranks << " " << length << " " << layout.name();
           auto damaged = make_schedules({layout, masks}, kBothWays, 0, {2, 2});
           if (layout.local_length(0) == 0) continue;
           damaged[0].forward.operations.clear();

@@ -18,7 +18,8 @@ std::deque<TransportWord>& words() {
 
 const TransportWord* find_transport_word(std::string_view text) {
   for (const TransportWord& known : words()) {
-    if (known.word == text || std::ranges::find(known.spellings, text) != known.spellings.end()) return &known;
+    if (known.word == text || std::ranges::find(known.spellings, text) != known.spellings.end())
+      return &known;
   }
   return nullptr;
 }

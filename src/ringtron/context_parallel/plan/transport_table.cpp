@@ -101,7 +101,8 @@ CpTransport add_transport(TransportRow row) {
   std::vector<std::string> words = row.name.spellings;
   words.push_back(row.name.word);
   for (const std::string& word : words) {
-    RT_CHECK(std::ranges::find(taken, word) == taken.end(), "--cp-comm-type has a transport {} already", word);
+    RT_CHECK(std::ranges::find(taken, word) == taken.end(), "--cp-comm-type has a transport {} already",
+             word);
   }
   add_transport_word(row.name);
   table().push_back(std::move(row));

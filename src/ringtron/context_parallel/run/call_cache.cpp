@@ -65,7 +65,9 @@ LoweringFacts CallCache::facts_of(const AttentionCall& call, const at::Tensor& q
   const HeadShare share = share_heads(facts.heads, facts.groups, head_ranks).at(static_cast<std::size_t>(group_.rank() % head_ranks));
   if (share.q.empty()) return facts;
   const std::int64_t groups = is_regular(share, facts.heads / facts.groups) ? share.kv.length() : share.q.length();
-  const auto with_heads = [](const at::Tensor& x, std::int64_t heads) { return x.narrow(0, 0, 0).new_empty({0, x.size(1), heads, x.size(3)}); };
+  const auto with_heads = [](const at::Tensor& x, std::int64_t heads) {
+    return x.size(2) == heads ? x : x.new_empty({0, x.size(1), heads, x.size(3)});
+  };
   const at::Tensor mine_q = with_heads(q, share.q.length()), mine_k = with_heads(k, groups), mine_v = with_heads(v, groups);
   facts.varlen_forward = varlen->supports(mine_q, mine_k, mine_v, Pass::forward);
   facts.varlen_backward = varlen->supports(mine_q, mine_k, mine_v, Pass::backward);

@@ -125,7 +125,8 @@ CpAttentionOptions Setting::attention_options() const {
 }
 
 void Setting::say(const std::string& line) const {
-  if (speaks()) print_line(line);
+  if (!speaks()) return;
+  for (const std::string& one : split(line, '\n')) print_line(one);
 }
 
 LayerSetup Setting::layer(const Heads& heads, std::int64_t length, CpLayout layout,

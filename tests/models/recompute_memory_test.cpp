@@ -48,7 +48,7 @@ Memory memory_of_step(const std::string& flags) {
   input.position_ids = at::arange(kRows, at::kLong).expand({kSamples, kRows}).contiguous();
   input.positions = at::arange(kRows, at::kLong);
   input.sample_numbers = {0, 1};
-  const auto forward = [&] { return parts.model().forward(input, 0, true); };
+  const auto forward = [&] { return parts.model().forward(input, {0, /*training=*/true}); };
   torch::autograd::backward({forward().sum()});  // whatever is made once
   const testing::AllocationPeak counted;
   const at::Tensor loss = forward().sum();

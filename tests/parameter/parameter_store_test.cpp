@@ -4,22 +4,24 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "ringtron/base/error.h"
 #include "tests/support/unwritten_is_nan.h"
 
 namespace ringtron {
 namespace {
 
 void add_some(ParameterStore& store) {
-  store.add("normal", ShardSpec{{8, 6}, 0}, Initial::normal(0.5));
-  store.add("uniform", ShardSpec{{4, 6}, 1}, Initial{Initial::Kind::xavier_uniform});
-  store.add("padded", ShardSpec{{8, 3}, 0}, Initial::normal(0.5), 5);
-  store.add("ones", ShardSpec{{7}}, Initial::constant(1.0));
+  store.add({{"normal", {{8, 6}, 0}, Initial::normal(0.5)},
+             {"uniform", {{4, 6}, 1}, {Initial::Kind::xavier_uniform}},
+             {"padded", {{8, 3}, 0}, Initial::normal(0.5), kDataContextAxes, 5},
+             {"ones", {{7}}, Initial::constant(1.0)}});
 }
 
 TEST(ParameterStore, WaitsForValuesAndDrawsTheSameOnes) {
   const testing::UnwrittenIsNan nan;
   for (const int rank : {0, 1}) {
-    ParameterStore drawn({.tp_rank = rank, .tp_size = 2}), waiting({.tp_rank = rank, .tp_size = 2, .values = InitialValues::waited_for});
+    ParameterStore drawn({.tp_rank = rank, .tp_size = 2}),
+        waiting({.tp_rank = rank, .tp_size = 2, .values = InitialValues::waited_for});
     add_some(drawn);
     add_some(waiting);
     const ParameterList expected = drawn.all(), got = waiting.all();
@@ -30,8 +32,19 @@ TEST(ParameterStore, WaitsForValuesAndDrawsTheSameOnes) {
       EXPECT_EQ(written, padding * 3) << parameter->name << ": zeros of the padding";
     }
     waiting.draw();
-    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(got[i]->value.equal(expected[i]->value)) << got[i]->name;
+    for (std::size_t i = 0; i < got.size(); ++i)
+      EXPECT_TRUE(got[i]->value.equal(expected[i]->value)) << got[i]->name;
   }
+}
+
+TEST(ParameterStore, FindsParametersByName) {
+  ParameterStore store({});
+  const NamedParameters all = store.add({{"layer.mlp.weight", {{2}}}, {"layer.norm.weight", {{3}}}});
+  const NamedParameters mlp = all.within("layer.").within("mlp.");
+  EXPECT_EQ(mlp.at("weight").name, "layer.mlp.weight");
+  EXPECT_EQ(&mlp.at("weight"), all.find("layer.mlp.weight"));
+  EXPECT_EQ(mlp.find("bias"), nullptr);
+  EXPECT_THROW(mlp.at("bias"), InternalError);
 }
 
 }  // namespace

@@ -24,6 +24,10 @@ Config small_model() {
   return config;
 }
 
+SentBytes tensor_layer_bytes(const Config& config, std::int64_t rows) {
+  return tensor_module_bytes(config, costs_of(transformer_options(config), rank_sizes(config)), rows);
+}
+
 TEST(StepCost, ParametersByHand) {
   Config config = small_model();
   const std::int64_t embeddings = 32 * 8 + 16 * 8;

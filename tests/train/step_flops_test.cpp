@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <torch/library.h>
 
-#include "ringtron/modules/attention_config.h"
+#include "ringtron/modules/layer_options.h"
 #include "ringtron/train/batch_shape.h"
 #include "tests/train/toy_training.h"
 

@@ -1,8 +1,9 @@
 // What a micro-batch leaves in memory for its backward pass, as closed forms of a configuration.
 //
-// Source: docs/concepts/recompute.md; tests/models/recompute_memory_test.cpp counts the bytes of all tensors of a process on
-// a CPU and finds these (of a layer to the byte in fp32 and fp64, of the loss within 1%). Gradients inside the layer at work,
-// workspaces of kernels, buffers of messages and the allocator's fragmentation come on top.
+// Source: docs/concepts/recompute.md; tests/models/recompute_memory_test.cpp counts the bytes of all tensors
+// of a process on a CPU and finds these (of a layer to the byte in fp32 and fp64, of the loss within 1%).
+// Gradients inside the layer at work, workspaces of kernels, buffers of messages and the allocator's
+// fragmentation come on top.
 #pragma once
 
 #include <algorithm>
@@ -14,11 +15,13 @@ namespace ringtron {
 
 // On one rank, of one micro-batch.
 struct ActivationBytes {
-  std::int64_t layer = 0;   // that one layer keeps when nothing is recomputed
-  std::int64_t layers = 0;  // that all layers keep, as the recompute flags say; what --cp-keep-kv keeps is not in it
-  std::int64_t piece = 0;   // beside these, while the largest recomputed piece runs again
-  std::int64_t ends = 0;    // that the final norm keeps
-  std::int64_t loss = 0;    // logits, their probabilities and gradients, for a moment before the layers' backward
+  std::int64_t layer = 0;  // that one layer keeps when nothing is recomputed: the largest
+  std::int64_t layers =
+      0;  // that all layers keep, as the recompute flags say; what --cp-keep-kv keeps is not in it
+  std::int64_t piece = 0;  // beside these, while the largest recomputed piece runs again
+  std::int64_t ends = 0;   // that the final norm keeps
+  std::int64_t loss =
+      0;  // logits, their probabilities and gradients, for a moment before the layers' backward
 
   // The most at a time.
   std::int64_t peak() const { return layers + ends + std::max(piece, loss); }

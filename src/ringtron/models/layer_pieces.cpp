@@ -1,23 +1,20 @@
 #include "ringtron/models/layer_pieces.h"
 
-#include <algorithm>
-
-#include "ringtron/base/check.h"
-
 namespace ringtron {
 
-std::vector<LayerPiece> layer_pieces(const RecomputeConfig& recompute, int layers) {
-  const bool full = recompute.granularity == RecomputeGranularity::full;
-  const bool selective = recompute.granularity == RecomputeGranularity::selective;
-  if (!full) return {{0, layers, false, selective}};
-  RT_CHECK(recompute.num_layers >= 1, "recomputation of whole layers wants a number of layers");
+std::vector<LayerPiece> layer_pieces(std::span<const LayerSpec> layers) {
   std::vector<LayerPiece> pieces;
-  const bool block = recompute.method == RecomputeMethod::block;
-  const int end = block ? std::min(recompute.num_layers, layers) : layers;
-  const int length = block ? 1 : recompute.num_layers;
-  for (int first = 0; first < end; first += length)
-    pieces.push_back({first, std::min(length, end - first), true, true});
-  if (end < layers) pieces.push_back({end, layers - end, false, false});
+  for (int i = 0; i < static_cast<int>(layers.size()); ++i) {
+    const LayerSpec& layer = layers[static_cast<std::size_t>(i)];
+    const bool recomputed = layer.recompute == LayerRecompute::whole;
+    const bool joins =
+        !pieces.empty() && pieces.back().recomputed == recomputed && (!recomputed || layer.joins_previous);
+    if (joins) {
+      ++pieces.back().count;
+    } else {
+      pieces.push_back({i, 1, recomputed});
+    }
+  }
   return pieces;
 }
 

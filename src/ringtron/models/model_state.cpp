@@ -2,8 +2,8 @@
 
 #include <vector>
 
+#include "ringtron/models/model_spec.h"
 #include "ringtron/parameter/bucket_plan.h"
-#include "ringtron/models/parameter_shapes.h"
 
 namespace ringtron {
 
@@ -21,12 +21,17 @@ std::int64_t state_element_bytes(const Config& config) {
   return config.precision.fp64 ? 8 : 4;
 }
 
+RankSizes rank_sizes(const Config& config) {
+  return {config.parallel.tensor_model_parallel_size, model_element_bytes(config),
+          state_element_bytes(config)};
+}
+
 ParameterCount count_parameters(const Config& config, int replicas) {
   ParameterCount count;
   std::vector<std::int64_t> local;
-  for (const ParameterShape& shape : gpt_parameter_shapes(config.model)) {
-    count.whole += shape.elements();
-    local.push_back(shape.local_elements(config.parallel.tensor_model_parallel_size));
+  for (const ParameterSpec& parameter : model_parameters(model_spec(config))) {
+    count.whole += parameter.elements();
+    local.push_back(parameter.local_elements(config.parallel.tensor_model_parallel_size));
     count.of_rank += local.back();
   }
   BucketOptions options;

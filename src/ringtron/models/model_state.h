@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "ringtron/config/config.h"
+#include "ringtron/modules/module_spec.h"
 
 namespace ringtron {
 
@@ -14,6 +15,8 @@ namespace ringtron {
 std::string_view model_type(const Config& config);
 std::int64_t model_element_bytes(const Config& config);
 std::int64_t state_element_bytes(const Config& config);
+// These and --tensor-model-parallel-size, for the costs of modules.
+RankSizes rank_sizes(const Config& config);
 
 struct ParameterCount {
   std::int64_t whole = 0;            // of the whole model, with the padding rows of the vocabulary

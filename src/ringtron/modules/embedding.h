@@ -2,13 +2,15 @@
 #pragma once
 
 #include "ringtron/modules/build_context.h"
+#include "ringtron/modules/layer_options.h"
 #include "ringtron/modules/step_context.h"
 
 namespace ringtron {
 
 class Embedding {
  public:
-  explicit Embedding(const BuildContext& build);
+  // Registers its parameters.
+  Embedding(const BuildContext& build, const EmbeddingOptions& options);
 
   // tokens, position_ids: int64 [b, s_cp]. Returns [s, b, h] in the sequence region.
   at::Tensor forward(const at::Tensor& tokens, const at::Tensor& position_ids, const StepContext& step) const;
@@ -17,9 +19,10 @@ class Embedding {
   const Parameter& word_weight() const { return *word_weight_; }
 
  private:
-  const BuildContext build_;
-  Parameter* word_weight_;
-  Parameter* position_weight_ = nullptr;
+  Communicator& tensor_group_;
+  EmbeddingOptions options_;
+  const Parameter* word_weight_;
+  const Parameter* position_weight_;
 };
 
 }  // namespace ringtron

@@ -1,25 +1,23 @@
 // The feed-forward half of a transformer layer.
 #pragma once
 
-#include <string>
-
-#include "ringtron/kernels/activation/activation.h"
 #include "ringtron/modules/build_context.h"
+#include "ringtron/modules/layer_options.h"
 
 namespace ringtron {
 
 class Mlp {
  public:
-  // `prefix`: "decoder.layers.3.mlp.".
-  Mlp(const BuildContext& build, const std::string& prefix);
+  // `parameters`: those within "decoder.layers.3.mlp.".
+  Mlp(const BuildContext& build, const MlpOptions& options, const NamedParameters& parameters);
 
   // x: [s, b, h] in the sequence region; the result too, without dropout and residual.
   at::Tensor forward(const at::Tensor& x) const;
 
  private:
-  const BuildContext build_;
-  Activation activation_;
-  Parameter *fc1_weight_, *fc1_bias_ = nullptr, *fc2_weight_, *fc2_bias_ = nullptr;
+  Communicator& tensor_group_;
+  MlpOptions options_;
+  const Parameter *fc1_weight_, *fc1_bias_, *fc2_weight_, *fc2_bias_;
 };
 
 }  // namespace ringtron

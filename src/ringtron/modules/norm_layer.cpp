@@ -4,21 +4,14 @@
 
 namespace ringtron {
 
-NormLayer::NormLayer(const BuildContext& build, const Names& names, int width, bool gradient_is_partial)
-    : epsilon_(build.config.model.norm_epsilon),
-      zero_centred_(build.config.model.apply_layernorm_1p),
-      rms_(build.config.model.normalization == Normalization::rms_norm) {
-  weight_ = &build.store.add(names.weight, ShardSpec{{width}}, Initial::constant(zero_centred_ ? 0.0 : 1.0));
-  if (gradient_is_partial) weight_->gradient_axes = weight_->gradient_axes | Axis::tensor;
-  if (!rms_) {
-    bias_ = &build.store.add(names.bias, ShardSpec{{width}}, Initial::constant(0.0));
-    if (gradient_is_partial) bias_->gradient_axes = bias_->gradient_axes | Axis::tensor;
-  }
-}
+NormLayer::NormLayer(const NormOptions& options, const NamedParameters& parameters, const Names& names)
+    : options_(options),
+      weight_(&parameters.at(names.weight)),
+      bias_(options.rms ? nullptr : &parameters.at(names.bias)) {}
 
 at::Tensor NormLayer::forward(const at::Tensor& x) const {
-  if (rms_) return rms_norm(x, weight_->value, epsilon_, zero_centred_);
-  return layer_norm(x, weight_->value, bias_->value, epsilon_, zero_centred_);
+  if (options_.rms) return rms_norm(x, weight_->value, options_.epsilon, options_.zero_centred);
+  return layer_norm(x, weight_->value, bias_->value, options_.epsilon, options_.zero_centred);
 }
 
 }  // namespace ringtron

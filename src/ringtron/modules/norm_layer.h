@@ -1,30 +1,28 @@
-// A norm with its parameters, as the configuration asks for it.
+// A norm with its parameters.
 #pragma once
 
-#include <string>
+#include <string_view>
 
-#include "ringtron/modules/build_context.h"
+#include "ringtron/modules/layer_options.h"
+#include "ringtron/parameter/named_parameters.h"
 
 namespace ringtron {
 
 class NormLayer {
  public:
-  // Parameters `weight_name` and, for LayerNorm, `bias_name`, each [width]. In the sequence region their gradients
-  // cover a part of the sequence and are summed over the tensor group.
+  // Names of the parameters, each [width]; LayerNorm alone has a bias.
   struct Names {
-    std::string weight, bias;
+    std::string_view weight, bias;
   };
-  NormLayer(const BuildContext& build, const Names& names, int width, bool gradient_is_partial);
+  NormLayer(const NormOptions& options, const NamedParameters& parameters, const Names& names);
 
   // x: [..., width]
   at::Tensor forward(const at::Tensor& x) const;
 
  private:
-  Parameter* weight_;
-  Parameter* bias_ = nullptr;
-  double epsilon_;
-  bool zero_centred_;
-  bool rms_;
+  NormOptions options_;
+  const Parameter* weight_;
+  const Parameter* bias_;
 };
 
 }  // namespace ringtron

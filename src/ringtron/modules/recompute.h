@@ -2,9 +2,9 @@
 // one.
 //
 // Only a piece's inputs are saved. Nothing random has to be: dropout is a function of seed, step, layer and
-// position (kernels/dropout, context_parallel/block/attention_dropout), so the second run drops the same elements,
-// and on a CPU the result has the same bits as without recomputation. docs/concepts/recompute.md says what it
-// saves and costs.
+// position (kernels/dropout, context_parallel/block/attention_dropout), so the second run drops the same
+// elements, and on a CPU the result has the same bits as without recomputation. docs/concepts/recompute.md
+// says what it saves and costs.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -2,20 +2,23 @@
 #pragma once
 
 #include "ringtron/modules/attention.h"
+#include "ringtron/modules/layer.h"
 #include "ringtron/modules/mlp.h"
 
 namespace ringtron {
 
-class TransformerLayer {
+class TransformerLayer : public Layer {
  public:
-  // `layer` counts from 0 over the whole model and is part of the parameters' names.
-  TransformerLayer(const BuildContext& build, int layer);
+  // Registers its parameters.
+  TransformerLayer(const BuildContext& build, const TransformerOptions& options, const LayerSpec& layer);
 
-  // x: [s, b, h] in the sequence region.
-  at::Tensor forward(const at::Tensor& x, const StepContext& step) const;
+  at::Tensor forward(const at::Tensor& x, const StepContext& step) const override;
 
  private:
-  int layer_;
+  TransformerLayer(const BuildContext& build, const TransformerOptions& options, const LayerSpec& layer,
+                   const NamedParameters& parameters);
+
+  std::uint64_t number_;
   double dropout_;
   NormLayer attention_norm_;
   SelfAttention attention_;

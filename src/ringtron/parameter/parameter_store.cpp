@@ -9,22 +9,20 @@
 
 namespace ringtron {
 
-Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initial, std::int64_t real_rows) {
-  for (const Parameter& other : parameters_) RT_CHECK(other.name != name, "two parameters named {}", name);
-  Parameter& parameter = parameters_.emplace_back();
-  parameter.name = std::move(name);
-  parameter.shard = std::move(shard);
-  parameter.real_rows = real_rows;
+Parameter& ParameterStore::add(ParameterSpec spec) {
+  for (const Parameter& other : parameters_)
+    RT_CHECK(other.name != spec.name, "two parameters named {}", spec.name);
+  Parameter& parameter = parameters_.emplace_back(std::move(spec));
   parameter.value = at::empty(parameter.shard.local_shape(options_.tp_size),
                               at::TensorOptions().dtype(options_.type).device(options_.device));
-  initials_.push_back(initial);
-  if (real_rows >= 0) {
+  if (parameter.real_rows >= 0) {
     RT_CHECK_EQ(parameter.shard.dim, 0, "the dim of a parameter with padding rows");
     const std::int64_t rows = parameter.value.size(0);
-    parameter.padding_rows_here = rows - std::clamp<std::int64_t>(real_rows - rows * options_.tp_rank, 0, rows);
+    parameter.padding_rows_here =
+        rows - std::clamp<std::int64_t>(parameter.real_rows - rows * options_.tp_rank, 0, rows);
   }
   if (options_.values == InitialValues::drawn) {
-    draw(parameter, initial);
+    draw(parameter);
   } else {
     zero_padding(parameter, parameter.value);
   }
@@ -32,11 +30,19 @@ Parameter& ParameterStore::add(std::string name, ShardSpec shard, Initial initia
   return parameter;
 }
 
-void ParameterStore::draw(Parameter& parameter, const Initial& initial) const {
-  switch (initial.kind) {
-    case Initial::Kind::constant: fill_constant(parameter, initial.value); break;
+NamedParameters ParameterStore::add(ParameterSpecs specs) {
+  ParameterList list;
+  for (ParameterSpec& spec : specs) list.push_back(&add(std::move(spec)));
+  return NamedParameters(std::move(list));
+}
+
+void ParameterStore::draw(Parameter& parameter) const {
+  switch (parameter.initial.kind) {
+    case Initial::Kind::constant:
+      fill_constant(parameter, parameter.initial.value);
+      break;
     case Initial::Kind::normal:
-      fill_normal(parameter, options_.seed, initial.value, options_.tp_rank, options_.tp_size);
+      fill_normal(parameter, options_.seed, parameter.initial.value, options_.tp_rank, options_.tp_size);
       break;
     case Initial::Kind::xavier_uniform:
       fill_xavier_uniform(parameter, options_.seed, options_.tp_rank, options_.tp_size);
@@ -46,7 +52,7 @@ void ParameterStore::draw(Parameter& parameter, const Initial& initial) const {
 }
 
 void ParameterStore::draw() {
-  for (std::size_t i = 0; i < parameters_.size(); ++i) draw(parameters_[i], initials_[i]);
+  for (Parameter& parameter : parameters_) draw(parameter);
 }
 
 ParameterList ParameterStore::all() {

@@ -1,6 +1,6 @@
 #include "ringtron/train/assembly.h"
 
-#include "ringtron/modules/attention_config.h"
+#include "ringtron/models/model_spec.h"
 #include "ringtron/train/batch_shape.h"
 #include "ringtron/train/layer_transports.h"
 
@@ -59,12 +59,21 @@ std::int64_t iterations_of(const BatchConfig& batch) {
   return batch.train_iters > 0 ? batch.train_iters : batch.train_samples / batch.global_batch_size;
 }
 
+CpAttentionOptions cp_attention_options(const Config& config) {
+  CpAttentionOptions options;
+  options.deterministic = config.precision.deterministic_mode;
+  const auto& sizes = config.parallel.hierarchical_context_parallel_sizes;
+  options.hierarchical_a = sizes.empty() ? 1 : sizes[0];
+  return options;
+}
+
 Assembly::Assembly(const Job& job, const MakeAttention& make_attention, InitialValues values)
     : store_(store_options(job, values)),
       transports_(layer_transports(job)),
       attention_(make_attention(job.parallel().context(), make_batch_shape(job.config(), {}, {})->sequence->layout,
                                    cp_attention_options(job.config()))),
-      model_(BuildContext{job.config(), job.parallel(), store_, job.tokenizer().vocab_size(), *attention_, transports_}),
+      model_(BuildContext{job.parallel(), store_, *attention_},
+             model_spec(job.config(), transports_, job.tokenizer().vocab_size())),
       schedule_(make_schedule(job.config(), iterations_of(job.config().batch))),
       reducer_(store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); }, bucket_options(job.config())),
       optimizer_(store_.all(), reducer_.buffer().plan(), adam_options(job.config().optimizer), values),

@@ -3,25 +3,9 @@
 #include <vector>
 
 #include "ringtron/context_parallel/plan/balanced_layout.h"
-#include "ringtron/modules/attention_config.h"
-#include "ringtron/telemetry/flops.h"
+#include "ringtron/models/model_spec.h"
 
 namespace ringtron {
-namespace {
-
-DenseGptSizes sizes_of(const ModelConfig& m) {
-  DenseGptSizes sizes;
-  sizes.layers = m.num_layers;
-  sizes.hidden = m.hidden_size;
-  sizes.ffn_hidden = m.ffn_hidden_size;
-  sizes.query_projection = static_cast<std::int64_t>(m.num_attention_heads) * m.kv_channels;
-  sizes.key_value_projection = static_cast<std::int64_t>(m.num_query_groups) * m.kv_channels;
-  sizes.padded_vocab = m.padded_vocab_size;
-  sizes.swiglu = m.swiglu;
-  return sizes;
-}
-
-}  // namespace
 
 std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const DocumentStarts& documents,
                                                    std::span<const CpTransport> transports) {
@@ -50,7 +34,7 @@ std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const D
 
 double step_flops(const Config& config, double attention_cells) {
   const double tokens = static_cast<double>(config.batch.global_batch_size) * config.model.seq_length;
-  return gpt_step_flops(sizes_of(config.model), tokens, attention_cells);
+  return step_flops(model_spec(config), tokens, attention_cells);
 }
 
 double step_flops(const Config& config) {

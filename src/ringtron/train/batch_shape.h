@@ -29,7 +29,8 @@ struct BatchShape {
 std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const DocumentStarts& documents,
                                                    std::span<const CpTransport> transports);
 
-// Operations (telemetry/flops.h) of a training step: of one global batch whose samples' masks have `attention_cells` pairs in all (BatchShape). `config` is a Job's.
+// Operations (models/model_spec.h) of a training step: of one global batch whose samples' masks have `attention_cells` pairs in
+// all (BatchShape). `config` is a Job's.
 double step_flops(const Config& config, double attention_cells);
 
 // The same of a global batch without document masks.

@@ -7,7 +7,7 @@
 #include "ringtron/context_parallel/transport_measure.h"
 #include "ringtron/data/loader.h"
 #include "ringtron/models/attention_shape.h"
-#include "ringtron/modules/attention_config.h"
+#include "ringtron/modules/layer_options.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
 #include "ringtron/train/data_config.h"

@@ -4,9 +4,11 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <map>
 
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/exchange_check.h"
+#include "ringtron/train/pipeline/pipeline_schedule.h"
 #include "ringtron/train/training_data.h"
 
 namespace ringtron {
@@ -16,7 +18,8 @@ struct TrainStep::Totals {
   std::int64_t tokens = 0;
   double attention_cells = 0.0, area_imbalance = 0.0;
 
-  explicit Totals(at::Device device) : loss_sum(at::zeros({}, at::TensorOptions().dtype(at::kDouble).device(device))) {}
+  explicit Totals(at::Device device)
+      : loss_sum(at::zeros({}, at::TensorOptions().dtype(at::kDouble).device(device))) {}
 
   void add(const at::Tensor& losses, const DeviceBatch& batch) {
     loss_sum += (losses.to(at::kDouble) * batch.loss_mask).sum();
@@ -27,17 +30,34 @@ struct TrainStep::Totals {
   }
 };
 
+struct TrainStep::InFlight {
+  DeviceBatch batch;
+  // By chunk: hidden states as they come in, a leaf whose gradient goes to the chunk before; and what the
+  // chunk returned, which holds its graph until its backward. Of the last chunk that is the loss of each
+  // token.
+  std::vector<at::Tensor> inputs, outputs;
+
+  InFlight(DeviceBatch taken, int chunks)
+      : batch(std::move(taken)), inputs(static_cast<std::size_t>(chunks)), outputs(inputs) {}
+};
+
 TrainStep::TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer,
                      CpAttention& attention)
-    : job_(job), model_(model), state_(state), reducer_(reducer), attention_(attention), guard_(job.device()) {}
+    : job_(job),
+      model_(model),
+      state_(state),
+      reducer_(reducer),
+      attention_(attention),
+      guard_(job.device()) {}
 
 std::int64_t TrainStep::micro_batches() const {
   const BatchConfig& batch = job_.config().batch;
-  return batch.global_batch_size / (static_cast<std::int64_t>(batch.micro_batch_size) * job_.parallel().dp_size());
+  return batch.global_batch_size /
+         (static_cast<std::int64_t>(batch.micro_batch_size) * job_.parallel().dp_size());
 }
 
-// [sum of losses, unmasked tokens] over the whole global batch, and with document masks [attention cells, imbalance] of
-// its micro-batches. fp64 holds counts exactly up to 2^53.
+// [sum of losses, unmasked tokens] over the whole global batch, and with document masks [attention cells,
+// imbalance] of its micro-batches. fp64 holds counts exactly up to 2^53.
 at::Tensor TrainStep::reduced(const Totals& totals) const {
   const auto number = [&](double value) { return at::full_like(totals.loss_sum, value); };
   std::vector<at::Tensor> parts = {totals.loss_sum, number(static_cast<double>(totals.tokens))};
@@ -52,23 +72,51 @@ at::Tensor TrainStep::reduced(const Totals& totals) const {
   return all;
 }
 
-ModelGroup TrainStep::model_group() const { return {job_.parallel().model(), job_.parallel().tp_rank()}; }
+ModelGroup TrainStep::model_group() const {
+  return {job_.parallel().model(), job_.parallel().tp_rank()};
+}
 
 std::int64_t TrainStep::prepare_unless(const Reason& reason, Loader& loader) const {
   return together_unless(job_.world(), reason, [&] { loader.prepare(micro_batches()); });
+}
+
+void TrainStep::forward(int chunk, InFlight& micro_batch, Totals& totals) const {
+  const std::size_t c = static_cast<std::size_t>(chunk);
+  const ForwardPass pass{static_cast<std::uint64_t>(state_.progress.iteration), /*training=*/true};
+  if (chunk > 0) micro_batch.inputs[c] = micro_batch.outputs[c - 1].detach().requires_grad_();
+  at::Tensor out = model_.chunk(chunk).forward(micro_batch.inputs[c], micro_batch.batch.input, pass);
+  if (chunk + 1 == model_.chunks()) {
+    out = model_.loss().forward(out, micro_batch.batch.input.labels);
+    totals.add(out.detach(), micro_batch.batch);
+  }
+  micro_batch.outputs[c] = std::move(out);
+}
+
+void TrainStep::backward(int chunk, InFlight& micro_batch) const {
+  const std::size_t c = static_cast<std::size_t>(chunk);
+  const bool is_last = chunk + 1 == model_.chunks();
+  const at::Tensor gradient = is_last ? micro_batch.batch.loss_mask : micro_batch.inputs[c + 1].grad();
+  torch::autograd::backward({micro_batch.outputs[c]}, {gradient});
+  micro_batch.outputs[c].reset();
 }
 
 TrainStep::Gradients TrainStep::compute_gradients(Loader& loader) {
   reducer_.zero();
   Totals own(job_.device());
   const std::int64_t count = micro_batches();
-  for (std::int64_t i = 0; i < count; ++i) {
-    const DeviceBatch batch = to_device(loader.next(), job_);
-    reducer_.begin_micro_batch(/*is_last=*/i + 1 == count);
-    const at::Tensor losses =
-        model_.forward(batch.input, static_cast<std::uint64_t>(state_.progress.iteration), /*training=*/true);
-    own.add(losses.detach(), batch);
-    torch::autograd::backward({losses}, {batch.loss_mask});
+  const int chunks = model_.chunks();
+  std::map<int, InFlight> in_flight;  // by number
+  for (const Instruction& next : one_forward_one_backward({1, chunks, static_cast<int>(count)}, /*rank=*/0)) {
+    if (next.kind == Instruction::Kind::forward) {
+      if (next.chunk == 0)
+        in_flight.emplace(next.micro_batch, InFlight(to_device(loader.next(), job_), chunks));
+      forward(next.chunk, in_flight.at(next.micro_batch), own);
+      continue;
+    }
+    // The backwards of a micro-batch follow each other, so those of all chunks are its.
+    if (next.chunk + 1 == chunks) reducer_.begin_micro_batch(/*is_last=*/next.micro_batch + 1 == count);
+    backward(next.chunk, in_flight.at(next.micro_batch));
+    if (next.chunk == 0) in_flight.erase(next.micro_batch);
   }
   reducer_.finish();
   const at::Tensor totals = reduced(own);
@@ -102,11 +150,13 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   at::Tensor scale = gradients.scale, skip;
   const bool clips = config.optimizer.clip_grad > 0.0;
   if (clips || checks_finite()) {
-    const ClippedScale clipped = clip_gradients(parameters, model_group(), gradients.scale, config.optimizer.clip_grad);
+    const ClippedScale clipped =
+        clip_gradients(parameters, model_group(), gradients.scale, config.optimizer.clip_grad);
     if (clips) result.grad_norm = clipped.norm;
     scale = clipped.scale;
     if (checks_finite()) {
-      skip = guard_.note(state_.progress.iteration + 1, state_.progress.consumed_train_samples, gradients.loss, clipped.norm);
+      skip = guard_.note(state_.progress.iteration + 1, state_.progress.consumed_train_samples,
+                         gradients.loss, clipped.norm);
       // On a GPU reading the answer would stall the step.
       if (job_.device().is_cpu()) guard_.demand();
       result.skipped = skip;
@@ -120,7 +170,9 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   return result;
 }
 
-bool TrainStep::checks_finite() const { return job_.config().precision.check_for_nan_in_loss_and_grad; }
+bool TrainStep::checks_finite() const {
+  return job_.config().precision.check_for_nan_in_loss_and_grad;
+}
 
 void TrainStep::demand_finite() const {
   if (checks_finite()) guard_.demand();
@@ -130,7 +182,8 @@ double TrainStep::evaluate(Loader& loader, std::int64_t global_batches) {
   return evaluate_unless([] { return std::int64_t{0}; }, loader, global_batches).loss;
 }
 
-TrainStep::Evaluation TrainStep::evaluate_unless(const Reason& reason, Loader& loader, std::int64_t global_batches) {
+TrainStep::Evaluation TrainStep::evaluate_unless(const Reason& reason, Loader& loader,
+                                                 std::int64_t global_batches) {
   const at::NoGradGuard no_grad;
   state_.progress.consumed_valid_samples += global_batches * job_.config().batch.global_batch_size;
   Totals own(job_.device());
@@ -138,7 +191,7 @@ TrainStep::Evaluation TrainStep::evaluate_unless(const Reason& reason, Loader& l
     if (const std::int64_t agreed = prepare_unless(reason, loader); agreed != 0) return {0.0, agreed};
     for (std::int64_t i = 0; i < micro_batches(); ++i) {
       const DeviceBatch micro_batch = to_device(loader.next(), job_);
-      own.add(model_.forward(micro_batch.input, 0, /*training=*/false), micro_batch);
+      own.add(model_.forward(micro_batch.input, {0, /*training=*/false}), micro_batch);
     }
   }
   const at::Tensor totals = reduced(own).cpu();

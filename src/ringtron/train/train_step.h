@@ -1,8 +1,8 @@
 // One optimizer step, and one evaluation: the same loss path for both.
 //
-// The objective is the sum of the losses of all unmasked tokens of the global batch divided by their exact number,
-// whatever the layout and however masks fall: gradients are summed over micro-batches and over the data-context group
-// without any division and scaled once, by 1 / count, in the optimizer.
+// The objective is the sum of the losses of all unmasked tokens of the global batch divided by their exact
+// number, whatever the layout and however masks fall: gradients are summed over micro-batches and over the
+// data-context group without any division and scaled once, by 1 / count, in the optimizer.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -24,9 +24,10 @@ struct StepResult {
   at::Tensor loss;       // 0-dim fp64: mean over the global batch's unmasked tokens; the same on all ranks
   at::Tensor grad_norm;  // 0-dim: before clipping; undefined with --clip-grad 0
   at::Tensor zeros;      // 0-dim, with --log-num-zeros-in-grad
-  at::Tensor skipped;    // fp32 [1]: 1 if the weights stayed as they were (FiniteGuard); undefined where none can
-  // With --reset-attention-mask, 0-dim fp64, see BatchShape: the sum over the global batch, and the mean over its
-  // micro-batches.
+  at::Tensor
+      skipped;  // fp32 [1]: 1 if the weights stayed as they were (FiniteGuard); undefined where none can
+  // With --reset-attention-mask, 0-dim fp64, see BatchShape: the sum over the global batch, and the mean over
+  // its micro-batches.
   at::Tensor attention_cells;
   at::Tensor area_imbalance;
 };
@@ -34,30 +35,32 @@ struct StepResult {
 class TrainStep {
  public:
   // `attention` is the model's.
-  TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer, CpAttention& attention);
+  TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer,
+            CpAttention& attention);
 
   // Why a rank wants no further step: 0 for no reason. See together_unless() (agreement.h).
   using Reason = std::function<std::int64_t()>;
 
-  // Waits until all ranks have the data of the next step, or of one batch of an evaluation, and returns 0. If a rank has a
-  // reason to stop, returns the largest. Throws on all ranks what reading threw on any, so that no rank starts a step that
-  // another cannot take. One agreement. Collective.
+  // Waits until all ranks have the data of the next step, or of one batch of an evaluation, and returns 0. If
+  // a rank has a reason to stop, returns the largest. Throws on all ranks what reading threw on any, so that
+  // no rank starts a step that another cannot take. One agreement. Collective.
   std::int64_t prepare_unless(const Reason& reason, Loader& loader) const;
 
-  // Forward and backward of all micro-batches, reduction, clipping, Adam, schedule, progress. Collective. The first time
-  // it also proves the exchange, before the weights change: see exchange_check.h.
+  // Forward and backward of all micro-batches, reduction, clipping, Adam, schedule, progress. Collective. The
+  // first time it also proves the exchange, before the weights change: see exchange_check.h.
   StepResult run(Loader& loader);
 
-  // Throws NumericError, on all ranks, if the loss or the gradient of a step so far was not finite; the weights are as before
-  // it. Waits for the device. On a CPU each step asks itself, before the weights change. Not with
+  // Throws NumericError, on all ranks, if the loss or the gradient of a step so far was not finite; the
+  // weights are as before it. Waits for the device. On a CPU each step asks itself, before the weights
+  // change. Not with
   // --no-check-for-nan-in-loss-and-grad.
   void demand_finite() const;
 
-  // Its first half: leaves the gradients of the objective times the token count in the parameters. What parity proofs
-  // compare. Collective.
+  // Its first half: leaves the gradients of the objective times the token count in the parameters. What
+  // parity proofs compare. Collective.
   struct Gradients {
-    at::Tensor loss;   // 0-dim fp64
-    at::Tensor scale;  // 0-dim fp64: 1 / unmasked tokens
+    at::Tensor loss;                             // 0-dim fp64
+    at::Tensor scale;                            // 0-dim fp64: 1 / unmasked tokens
     at::Tensor attention_cells, area_imbalance;  // as in StepResult
   };
   Gradients compute_gradients(Loader& loader);
@@ -65,21 +68,25 @@ class TrainStep {
   // Its second half, from clipping on. The gradients are of no use afterwards. Collective.
   StepResult apply(const Gradients& gradients);
 
-  // Mean loss over `global_batches` batches, forward only, without dropout. Throws as prepare_unless() does. Collective.
+  // Mean loss over `global_batches` batches, forward only, without dropout. Throws as prepare_unless() does.
+  // Collective.
   double evaluate(Loader& loader, std::int64_t global_batches);
   struct Evaluation {
     double loss = 0.0;
     std::int64_t reason = 0;  // otherwise it was given up, and there is no loss
   };
-  // The same, but gives up before a batch for which a rank has a reason; the reason is the same on all ranks. The samples count
-  // as consumed all the same, so that a resumed run evaluates what the unbroken one does.
+  // The same, but gives up before a batch for which a rank has a reason; the reason is the same on all ranks.
+  // The samples count as consumed all the same, so that a resumed run evaluates what the unbroken one does.
   Evaluation evaluate_unless(const Reason& reason, Loader& loader, std::int64_t global_batches);
 
  private:
   std::int64_t micro_batches() const;
   ModelGroup model_group() const;
   bool checks_finite() const;
-  struct Totals;  // of this rank
+  struct Totals;    // of this rank
+  struct InFlight;  // a micro-batch between its first forward and its last backward
+  void forward(int chunk, InFlight& micro_batch, Totals& totals) const;
+  void backward(int chunk, InFlight& micro_batch) const;
   at::Tensor reduced(const Totals& totals) const;
 
   const Job& job_;

@@ -3,17 +3,9 @@
 
 #include <ATen/core/Tensor.h>
 
-namespace ringtron {
+#include "ringtron/kernels/rotary/rotary_options.h"
 
-struct RotaryOptions {
-  int head_dim = 0;
-  double percent = 1.0;  // share of the head's channels that turn, from the first
-  double base = 10000.0;
-  bool interleaved = false;     // pairs are (2i, 2i+1) instead of (i, i + dim/2)
-  double interpolation = 0.0;   // positions are divided by it; 0: not
-  bool llama3_scaling = false;  // low 1, high 4, original length 8192
-  double llama3_factor = 8.0;
-};
+namespace ringtron {
 
 // Cosines and sines for positions: int64 [s, b], or [s, 1] when all samples of the batch share them.
 struct RotaryTable {

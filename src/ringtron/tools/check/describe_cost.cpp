@@ -17,9 +17,8 @@
 #include "ringtron/context_parallel/schedule/transport_choice.h"
 #include "ringtron/models/activation_bytes.h"
 #include "ringtron/models/attention_shape.h"
-#include "ringtron/models/layer_pieces.h"
 #include "ringtron/models/memory_estimate.h"
-#include "ringtron/modules/sample_mask.h"
+#include "ringtron/models/model_spec.h"
 #include "ringtron/tools/check/step_cost.h"
 
 namespace ringtron {
@@ -118,14 +117,10 @@ class ContextTraffic {
   // How many of these layers send again what their forward sends, in the backward.
   std::int64_t recomputed(const std::vector<int>& layers) const {
     if (config_.recompute.cp_keep_kv) return 0;
-    std::int64_t count = 0;
-    for (const LayerPiece& piece : layer_pieces(config_.recompute, config_.model.num_layers)) {
-      if (!piece.recomputes_attention) continue;
-      count += std::count_if(layers.begin(), layers.end(), [&](int layer) {
-        return layer >= piece.first && layer < piece.first + piece.count;
-      });
-    }
-    return count;
+    const std::vector<LayerSpec> specs = layer_specs(config_, {});
+    return std::ranges::count_if(layers, [&](int layer) {
+      return specs[static_cast<std::size_t>(layer)].recompute != LayerRecompute::none;
+    });
   }
 
   std::string recomputed_text() const {
@@ -205,17 +200,22 @@ Lines describe_tensor_traffic(const Config& config, std::int64_t micro_batches) 
   if (config.parallel.tensor_model_parallel_size == 1)
     return {"tensor parallelism: one rank, nothing is sent"};
   const std::int64_t rows = longest_shard(config);
-  const SentBytes layer = tensor_layer_bytes(config, rows), ends = tensor_ends_bytes(config, rows);
-  const std::int64_t layers = config.model.num_layers;
+  const ModelSpec model = model_spec(config);
+  const SentBytes ends = tensor_ends_bytes(config, rows);
+  SentBytes most, step = ends;
   std::int64_t again = 0;  // layers that run their forward in the backward too
-  for (const LayerPiece& piece : layer_pieces(config.recompute, config.model.num_layers)) {
-    if (piece.recomputed) again += piece.count;
+  for (const LayerSpec& spec : model.layers) {
+    const SentBytes layer = tensor_module_bytes(config, layer_costs(model, spec, rank_sizes(config)), rows);
+    const bool twice = spec.recompute == LayerRecompute::whole;
+    most = {std::max(most.forward, layer.forward), std::max(most.backward, layer.backward)};
+    step.forward += layer.forward;
+    step.backward += layer.backward + (twice ? layer.forward : 0);
+    again += twice ? 1 : 0;
   }
-  Lines lines = {sent_line("tensor, each layer", layer.forward, layer.backward),
-          sent_line("tensor, embedding, output layer and loss", ends.forward, ends.backward),
-          sent_line(fmt::format("tensor, per step of {} micro-batches", micro_batches),
-                    times(micro_batches, layers * layer.forward + ends.forward),
-                    times(micro_batches, layers * layer.backward + again * layer.forward + ends.backward))};
+  Lines lines = {sent_line("tensor, each layer", most.forward, most.backward),
+                 sent_line("tensor, embedding, output layer and loss", ends.forward, ends.backward),
+                 sent_line(fmt::format("tensor, per step of {} micro-batches", micro_batches),
+                           times(micro_batches, step.forward), times(micro_batches, step.backward))};
   if (again > 0) lines.push_back(fmt::format("  the backward of {} layers sends what their recomputed forward sends once more", again));
   return lines;
 }

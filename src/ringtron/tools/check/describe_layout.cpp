@@ -7,7 +7,7 @@
 #include "ringtron/base/text.h"
 #include "ringtron/config/size_limits.h"
 #include "ringtron/context_parallel/plan/balanced_layout.h"
-#include "ringtron/modules/sample_mask.h"
+#include "ringtron/modules/layer_options.h"
 
 namespace ringtron {
 namespace {

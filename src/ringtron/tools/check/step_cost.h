@@ -1,5 +1,5 @@
-// What a training step costs one rank in bytes sent, computed from the configuration alone. What it holds in memory:
-// models/memory_estimate.h.
+// What a training step costs one rank in bytes sent, computed from the configuration alone. What it holds in
+// memory: models/memory_estimate.h.
 //
 // Nothing here is measured. Bytes of collectives are those that a ring algorithm sends from one rank: a
 // gather or a scattered sum of S bytes over t ranks costs (t-1)/t S, a sum that all get twice that. `config`
@@ -18,12 +18,10 @@ struct SentBytes {
   std::int64_t backward = 0;
 };
 
-// One layer, one micro-batch of `rows` positions of this context rank: the two pairs of column- and
-// row-parallel linear layers. With sequence parallelism the backward gathers the input of the column-parallel
-// layers once more.
-SentBytes tensor_layer_bytes(const Config& config, std::int64_t rows);
+// A module whose costs are given, one micro-batch of `rows` positions of this context rank.
+SentBytes tensor_module_bytes(const Config& config, const ModuleCosts& costs, std::int64_t rows);
 
-// The same for what stands around the layers: word embedding, output layer, cross entropy.
+// Of what stands around the layers: word embedding, output layer, cross entropy.
 SentBytes tensor_ends_bytes(const Config& config, std::int64_t rows);
 
 // Sum of the gradient buffer over the replicas, once per step.

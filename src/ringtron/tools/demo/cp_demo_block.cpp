@@ -11,8 +11,7 @@
 #include "ringtron/context_parallel/plan/batch_slice.h"
 #include "ringtron/data_parallel/gradient_reducer.h"
 #include "ringtron/models/memory_estimate.h"
-#include "ringtron/modules/attention_config.h"
-#include "ringtron/modules/transformer_layer.h"
+#include "ringtron/models/stage.h"
 #include "ringtron/tools/demo/block_run.h"
 #include "ringtron/tools/demo/cp_demo_parts.h"
 #include "ringtron/tools/verify/shrink_config.h"
@@ -39,13 +38,12 @@ class Block {
         transports_(layer_transports(job)),
         layout_(make_demo_layout(job)),
         attention_(make_cp_attention(job.parallel().context(), layout_, cp_attention_options(job.config()))),
-        build_{job.config(), job.parallel(), store_, 1, *attention_, transports_} {
-    for (int i = 0; i < job.config().model.num_layers; ++i) {
-      layers_.push_back(std::make_unique<TransformerLayer>(build_, i));
-    }
-    final_norm_ = std::make_unique<NormLayer>(
-        build_, NormLayer::Names{"decoder.final_layernorm.weight", "decoder.final_layernorm.bias"},
-        job.config().model.hidden_size, build_.sequence_parallel());
+        model_(model_spec(job.config(), transports_)) {
+    const BuildContext build{job.parallel(), store_, *attention_};
+    for (const LayerSpec& layer : model_.layers) layers_.push_back(make_layer(build, model_, layer));
+    model_.output.tied = true;  // of the output layer the block has the norm alone
+    const NamedParameters norm = store_.add(parameters_of(model_.output)).within("decoder.final_layernorm.");
+    final_norm_ = std::make_unique<NormLayer>(model_.output.norm, norm, NormLayer::Names{"weight", "bias"});
     // All data-parallel ranks have the same rows.
     for (Parameter* parameter : store_.all()) parameter->gradient_axes = parameter->gradient_axes - Axis::data;
     reducer_ = std::make_unique<GradientReducer>(
@@ -83,6 +81,8 @@ class Block {
   }
 
  private:
+  bool sequence_parallel() const { return job_.config().parallel.sequence_parallel; }
+
   static SequenceLayout make_demo_layout(const Job& job) {
     const Config& config = job.config();
     const AttentionMask mask(config.model.seq_length, /*causal=*/true, attention_window(config.model));
@@ -97,21 +97,20 @@ class Block {
   // Global positions of the hidden states of this rank.
   at::Tensor sequence_rows() const {
     const at::Tensor rows = context_rows();
-    if (!build_.sequence_parallel()) return rows;
+    if (!sequence_parallel()) return rows;
     const std::int64_t share = rows.size(0) / job_.parallel().tp_size();
     return rows.narrow(0, share * job_.parallel().tp_rank(), share).contiguous();
   }
 
   StepContext step_context(const at::Tensor& rows, std::int64_t samples) const {
-    const ModelConfig& m = job_.config().model;
     StepContext step;
-    step.seed = static_cast<std::uint64_t>(job_.config().precision.seed);
+    step.seed = model_.seed;
     for (std::int64_t b = 0; b < samples; ++b) step.sample_numbers.push_back(b);
     step.region.positions = rows;
     step.region.sample_numbers = at::tensor(step.sample_numbers, at::kLong).to(job_.device());
-    if (m.position_embedding_type == PositionEmbedding::rope) {
+    if (model_.rotary) {
       const auto type = store_.options().type == at::kDouble ? at::kDouble : at::kFloat;
-      step.rotary = rotary_table(context_rows().unsqueeze(1), rotary_options(m), type);
+      step.rotary = rotary_table(context_rows().unsqueeze(1), *model_.rotary, type);
     }
     return step;
   }
@@ -122,7 +121,7 @@ class Block {
     at::Tensor whole = at::zeros({m.seq_length, local.size(1), m.hidden_size}, local.options());
     whole.index_copy_(0, rows, local);
     job_.parallel().context().all_reduce(whole).wait();
-    if (build_.sequence_parallel()) job_.parallel().tensor().all_reduce(whole).wait();
+    if (sequence_parallel()) job_.parallel().tensor().all_reduce(whole).wait();
     return whole.cpu();
   }
 
@@ -131,8 +130,8 @@ class Block {
   const std::vector<CpTransport> transports_;  // of each layer
   SequenceLayout layout_;
   std::unique_ptr<CpAttention> attention_;
-  const BuildContext build_;
-  std::vector<std::unique_ptr<TransformerLayer>> layers_;
+  ModelSpec model_;
+  std::vector<std::unique_ptr<Layer>> layers_;
   std::unique_ptr<NormLayer> final_norm_;
   std::unique_ptr<GradientReducer> reducer_;
 };

@@ -20,7 +20,7 @@
 #include "ringtron/context_parallel/schedule/lower.h"
 #include "ringtron/context_parallel/transport_measure.h"
 #include "ringtron/models/attention_shape.h"
-#include "ringtron/modules/attention_config.h"
+#include "ringtron/modules/layer_options.h"
 #include "ringtron/tools/faults/silent_communicator.h"
 #include "ringtron/tools/profile/chrome_trace.h"
 #include "ringtron/tools/profile/layer_bench.h"

@@ -1,0 +1,60 @@
+#include "ringtron/models/model_spec.h"
+
+#include <iterator>
+
+#include "ringtron/base/check.h"
+
+namespace ringtron {
+
+ModelSpec model_spec(const Config& config, std::span<const CpTransport> transports, std::int64_t vocabulary) {
+  ModelSpec model;
+  model.embedding = embedding_options(config, vocabulary);
+  model.transformer = transformer_options(config);
+  model.rotary = rotary_options(config.model);
+  model.layers = layer_specs(config, transports);
+  model.output = output_options(config, vocabulary);
+  model.seed = static_cast<std::uint64_t>(config.precision.seed);
+  model.keeps_kv = config.recompute.cp_keep_kv;
+  return model;
+}
+
+ParameterSpecs layer_parameters(const ModelSpec& model, const LayerSpec& layer) {
+  switch (layer.kind) {
+    case LayerKind::transformer:
+      return parameters_of(model.transformer, layer.number);
+  }
+  RT_CHECK(false, "layer {} is of an unknown kind", layer.number);
+}
+
+ModuleCosts layer_costs(const ModelSpec& model, const LayerSpec& layer, const RankSizes& sizes) {
+  switch (layer.kind) {
+    case LayerKind::transformer:
+      return costs_of(model.transformer, sizes);
+  }
+  RT_CHECK(false, "layer {} is of an unknown kind", layer.number);
+}
+
+ParameterSpecs model_parameters(const ModelSpec& model) {
+  ParameterSpecs all = parameters_of(model.embedding);
+  const auto append = [&all](ParameterSpecs&& more) {
+    all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  };
+  for (const LayerSpec& layer : model.layers) append(layer_parameters(model, layer));
+  append(parameters_of(model.output));
+  return all;
+}
+
+double step_flops(const ModelSpec& model, double tokens, double attention_cells) {
+  RT_CHECK(model.output.padded_vocabulary > 0, "operations of a model without a vocabulary");
+  constexpr double kPerWeight = 6;  // multiply and add, once forward and twice backward
+  constexpr double kPerCell = 12;   // of a score and of its product with a value, the same
+  double weights = static_cast<double>(costs_of(model.output, {}).multiplied_weights), widths = 0;
+  for (const LayerSpec& layer : model.layers) {
+    const ModuleCosts costs = layer_costs(model, layer, {});
+    weights += static_cast<double>(costs.multiplied_weights);
+    widths += static_cast<double>(costs.cell_width);
+  }
+  return tokens * kPerWeight * weights + widths * kPerCell * attention_cells;
+}
+
+}  // namespace ringtron

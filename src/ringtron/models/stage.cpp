@@ -1,0 +1,81 @@
+#include "ringtron/models/stage.h"
+
+#include <ATen/ATen.h>
+
+#include "ringtron/base/check.h"
+#include "ringtron/modules/recompute.h"
+#include "ringtron/modules/transformer_layer.h"
+
+namespace ringtron {
+
+std::unique_ptr<Layer> make_layer(const BuildContext& build, const ModelSpec& model, const LayerSpec& layer) {
+  switch (layer.kind) {
+    case LayerKind::transformer:
+      return std::make_unique<TransformerLayer>(build, model.transformer, layer);
+  }
+  RT_CHECK(false, "layer {} is of an unknown kind", layer.number);
+}
+
+Stage::Stage(const BuildContext& build, const ModelSpec& model, const StageRange& range)
+    : build_(build),
+      specs_(model.layers.begin() + range.first, model.layers.begin() + range.first + range.count),
+      pieces_(layer_pieces(specs_)),
+      rotary_(model.rotary),
+      seed_(model.seed),
+      keeps_kv_(model.keeps_kv),
+      sequence_parallel_(model.embedding.sequence_parallel) {
+  if (range.embedding) embedding_.emplace(build, model.embedding);
+  for (const LayerSpec& layer : specs_) layers_.push_back(make_layer(build, model, layer));
+  if (range.output) output_.emplace(build, model.output, embedding_ ? &embedding_->word_weight() : nullptr);
+}
+
+StepContext Stage::step_context(const GptInput& input, const ForwardPass& pass) const {
+  StepContext context;
+  context.training = pass.training;
+  context.seed = seed_;
+  context.step = pass.step;
+  context.sample_numbers = input.sample_numbers;
+  context.shape = input.shape;
+  at::Tensor rows = input.positions;
+  if (sequence_parallel_) {
+    const std::int64_t share = rows.size(0) / build_.tensor_group().size();
+    rows = rows.narrow(0, share * build_.tensor_group().rank(), share);
+  }
+  context.region.positions = rows.contiguous();
+  context.region.sample_numbers = at::tensor(input.sample_numbers, at::kLong).to(rows.device());
+  if (rotary_) {
+    const auto type = build_.store.options().type == at::kDouble ? at::kDouble : at::kFloat;
+    context.rotary = rotary_table(input.position_ids.t(), *rotary_, type);
+  }
+  if (keeps_kv_ && at::GradMode::is_enabled()) {
+    for (const LayerSpec& layer : specs_) {
+      if (layer.recompute != LayerRecompute::none)
+        context.saved_kv[layer.number] = std::make_shared<SavedKv>();
+    }
+  }
+  return context;
+}
+
+// The context is shared with the graph: what is run again in backward needs it then.
+at::Tensor Stage::through_layers(at::Tensor x, const std::shared_ptr<const StepContext>& context) const {
+  for (const LayerPiece& piece : pieces_) {
+    const auto run = [this, piece, context](std::span<const at::Tensor> inputs) {
+      at::Tensor hidden = inputs[0];
+      for (int i = piece.first; i < piece.first + piece.count; ++i) {
+        hidden = layers_[static_cast<std::size_t>(i)]->forward(hidden, *context);
+      }
+      return hidden;
+    };
+    x = piece.recomputed ? recomputed(run, {x}) : run({&x, 1});
+  }
+  return x;
+}
+
+at::Tensor Stage::forward(const at::Tensor& hidden, const GptInput& input, const ForwardPass& pass) const {
+  const auto context = std::make_shared<const StepContext>(step_context(input, pass));
+  const at::Tensor x = through_layers(
+      embedding_ ? embedding_->forward(input.tokens, input.position_ids, *context) : hidden, context);
+  return output_ ? output_->forward(x) : x;
+}
+
+}  // namespace ringtron

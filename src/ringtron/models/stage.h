@@ -1,0 +1,75 @@
+// A stage: a run of a model's layers, with or without the embedding before them and the output layer after
+// them.
+//
+// One object is this rank's part of it under tensor, sequence and context parallelism. What passes from one
+// stage to the next are hidden states.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "ringtron/models/layer_pieces.h"
+#include "ringtron/models/model_spec.h"
+#include "ringtron/modules/build_context.h"
+#include "ringtron/modules/embedding.h"
+#include "ringtron/modules/layer.h"
+#include "ringtron/modules/output_layer.h"
+
+namespace ringtron {
+
+// One micro-batch as this rank sees it, on the model's device.
+struct GptInput {
+  at::Tensor tokens;                         // int64 [b, s_cp]
+  at::Tensor labels;                         // int64 [b, s_cp]
+  at::Tensor position_ids;                   // int64 [b, s_cp]: what positional embeddings see
+  at::Tensor positions;                      // int64 [s_cp]: place in the global sequence, in local order
+  std::vector<std::int64_t> sample_numbers;  // [b]: number of each sample in the whole run
+  // Layout and documents of the samples, the same on all ranks of the context group; null: those that the
+  // attention was made with.
+  std::shared_ptr<const SequenceShape> shape = nullptr;
+};
+
+// Which pass of the run a forward belongs to.
+struct ForwardPass {
+  std::uint64_t step = 0;
+  bool training = true;  // false: no dropout
+};
+
+// Layers [first, first + count) of a model, and the ends that stand with them.
+struct StageRange {
+  int first = 0;
+  int count = 0;
+  bool embedding = true;
+  bool output = true;
+};
+
+// Registers the layer's parameters.
+std::unique_ptr<Layer> make_layer(const BuildContext& build, const ModelSpec& model, const LayerSpec& layer);
+
+class Stage {
+ public:
+  // Registers its parameters in the order of model_parameters().
+  Stage(const BuildContext& build, const ModelSpec& model, const StageRange& range);
+
+  // `hidden`: [s, b, h] in the sequence region, what the stage before returned; of a stage with the
+  // embedding, which begins with input.tokens, it is not used. Returns hidden states, or with the output
+  // layer logits [s_cp, b, V/tp]. With recomputed activations the stage must outlive the graph, which runs
+  // its layers again, so all ranks of the tensor and context groups go backward together, as forward.
+  at::Tensor forward(const at::Tensor& hidden, const GptInput& input, const ForwardPass& pass) const;
+
+ private:
+  StepContext step_context(const GptInput& input, const ForwardPass& pass) const;
+  at::Tensor through_layers(at::Tensor x, const std::shared_ptr<const StepContext>& context) const;
+
+  const BuildContext build_;
+  std::vector<LayerSpec> specs_;
+  std::vector<LayerPiece> pieces_;
+  std::optional<RotaryOptions> rotary_;
+  std::uint64_t seed_;
+  bool keeps_kv_, sequence_parallel_;
+  std::optional<Embedding> embedding_;
+  std::vector<std::unique_ptr<Layer>> layers_;
+  std::optional<OutputLayer> output_;
+};
+
+}  // namespace ringtron

@@ -1,0 +1,91 @@
+// What each module is told, as small structs, and how they follow from the configuration. Without LibTorch.
+//
+// Modules see these and not the whole Config. Here alone the flags of a model become options of its layers.
+// `config` is resolved and has its padded vocabulary.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "ringtron/choices/choices.h"
+#include "ringtron/config/config.h"
+#include "ringtron/kernels/activation/activation_kind.h"
+#include "ringtron/kernels/rotary/rotary_options.h"
+#include "ringtron/modules/layer_spec.h"
+#include "ringtron/parameter/parameter_spec.h"
+
+namespace ringtron {
+
+struct NormOptions {
+  std::int64_t width = 0;
+  double epsilon = 1e-5;
+  bool rms = false;                  // RMSNorm instead of LayerNorm: no bias
+  bool zero_centred = false;         // --apply-layernorm-1p
+  bool gradient_is_partial = false;  // each tensor rank sees a part of the rows, or of the heads
+};
+
+struct AttentionOptions {
+  std::int64_t hidden = 0, heads = 0, groups = 0, head_size = 0;  // groups: key/value heads
+  bool qkv_bias = false, output_bias = false;
+  std::optional<NormOptions> qk_norm;
+  SoftmaxKind softmax = SoftmaxKind::vanilla;
+  bool rotary_interleaved = false;
+  double dropout = 0.0;  // of the scores
+  Initial qkv_weight, output_weight;
+  bool sequence_parallel = false;
+};
+
+struct MlpOptions {
+  std::int64_t hidden = 0, ffn = 0;
+  Activation activation = Activation::gelu_erf;
+  bool bias = false;
+  Initial up_weight, down_weight;
+  bool sequence_parallel = false;
+
+  bool gated() const { return activation == Activation::swiglu; }
+};
+
+struct TransformerOptions {
+  NormOptions norm;  // of both norms
+  AttentionOptions attention;
+  MlpOptions mlp;
+  double dropout = 0.0;  // of what is added to the residual stream
+};
+
+struct EmbeddingOptions {
+  std::int64_t hidden = 0, padded_vocabulary = 0;
+  std::int64_t vocabulary = -1;  // without padding; -1: not known, or not asked for
+  std::int64_t positions = 0;    // learned ones; 0: none
+  double dropout = 0.0;
+  Initial weight;
+  bool sequence_parallel = false;
+};
+
+struct OutputOptions {
+  NormOptions norm;
+  std::int64_t padded_vocabulary = 0, vocabulary = -1;
+  bool tied = true;  // its weight is the word embedding's
+  Initial weight;
+  bool sequence_parallel = false;
+};
+
+TransformerOptions transformer_options(const Config& config);
+EmbeddingOptions embedding_options(const Config& config, std::int64_t vocabulary = -1);
+OutputOptions output_options(const Config& config, std::int64_t vocabulary = -1);
+
+// None where positions are not rotary.
+std::optional<RotaryOptions> rotary_options(const ModelConfig& model);
+
+// All layers in order. `transports`: of each layer (train/layer_transports.h); empty: p2p in all, for
+// questions that do not depend on it.
+std::vector<LayerSpec> layer_specs(const Config& config, std::span<const CpTransport> transports);
+
+// --window-size.
+AttentionWindow attention_window(const ModelConfig& model);
+
+// The mask of one sample of a run that is one document, and its window.
+AttentionMask sample_mask(const Config& config);
+
+}  // namespace ringtron

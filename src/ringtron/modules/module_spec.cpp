@@ -1,0 +1,153 @@
+#include "ringtron/modules/module_spec.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace ringtron {
+namespace {
+
+void append(ParameterSpecs& list, const ParameterSpecs& more) {
+  list.insert(list.end(), more.begin(), more.end());
+}
+
+AxisSet axes_of(bool gradient_is_partial) {
+  return gradient_is_partial ? kDataContextAxes | Axis::tensor : kDataContextAxes;
+}
+
+// `weight` and, of LayerNorm, `bias`: each [width].
+ParameterSpecs norm_parameters(const NormOptions& norm, const std::string& weight, const std::string& bias) {
+  const AxisSet axes = axes_of(norm.gradient_is_partial);
+  ParameterSpecs list = {{weight, {{norm.width}}, Initial::constant(norm.zero_centred ? 0.0 : 1.0), axes}};
+  if (!norm.rms) list.push_back({bias, {{norm.width}}, Initial::constant(0.0), axes});
+  return list;
+}
+
+// Megatron's names: the norm belongs to the linear layer that follows it.
+ParameterSpecs norm_before(const NormOptions& norm, const std::string& linear) {
+  return norm_parameters(norm, linear + ".layer_norm_weight", linear + ".layer_norm_bias");
+}
+
+// Of a row-parallel linear layer: added once, to the sum over the tensor ranks.
+ParameterSpec row_bias(const std::string& name, std::int64_t width, bool sequence_parallel) {
+  return {name, {{width}}, Initial::constant(0.0), axes_of(sequence_parallel)};
+}
+
+ParameterSpecs attention_parameters(const AttentionOptions& o, const std::string& prefix) {
+  const std::int64_t rows = (o.heads + 2 * o.groups) * o.head_size;
+  ParameterSpecs list = {{prefix + "linear_qkv.weight", {{rows, o.hidden}, 0}, o.qkv_weight}};
+  if (o.qkv_bias) list.push_back({prefix + "linear_qkv.bias", {{rows}, 0}, Initial::constant(0.0)});
+  if (o.qk_norm) {
+    append(list, norm_parameters(*o.qk_norm, prefix + "q_layernorm.weight", prefix + "q_layernorm.bias"));
+    append(list, norm_parameters(*o.qk_norm, prefix + "k_layernorm.weight", prefix + "k_layernorm.bias"));
+  }
+  if (o.softmax == SoftmaxKind::learnable) {
+    list.push_back({prefix + "core_attention.softmax_offset", {{o.heads}, 0}, Initial::constant(0.0)});
+  }
+  list.push_back({prefix + "linear_proj.weight", {{o.hidden, o.heads * o.head_size}, 1}, o.output_weight});
+  if (o.output_bias) list.push_back(row_bias(prefix + "linear_proj.bias", o.hidden, o.sequence_parallel));
+  return list;
+}
+
+ParameterSpecs mlp_parameters(const MlpOptions& o, const std::string& prefix) {
+  const std::int64_t rows = o.gated() ? 2 * o.ffn : o.ffn;
+  const auto parts = o.gated() ? std::vector<std::int64_t>{o.ffn, o.ffn} : std::vector<std::int64_t>{};
+  ParameterSpecs list = {{prefix + "linear_fc1.weight", {{rows, o.hidden}, 0, parts}, o.up_weight}};
+  if (o.bias) list.push_back({prefix + "linear_fc1.bias", {{rows}, 0, parts}, Initial::constant(0.0)});
+  list.push_back({prefix + "linear_fc2.weight", {{o.hidden, o.ffn}, 1}, o.down_weight});
+  if (o.bias) list.push_back(row_bias(prefix + "linear_fc2.bias", o.hidden, o.sequence_parallel));
+  return list;
+}
+
+// The residual stream's width on one rank.
+std::int64_t stream(std::int64_t hidden, bool sequence_parallel, const RankSizes& sizes) {
+  return sequence_parallel ? hidden / sizes.tensor_ranks : hidden;
+}
+
+// LayerNorm keeps its input and output. RMSNorm keeps the normalised input too; in bf16 it keeps that in
+// fp32, and its input also, both instead of the input in bf16.
+std::int64_t norm_bytes(const NormOptions& norm, const RankSizes& sizes) {
+  const std::int64_t width = stream(norm.width, norm.gradient_is_partial, sizes),
+                     element = sizes.element_bytes;
+  if (!norm.rms) return 2 * width * element + 2 * sizes.statistic_bytes;
+  return width * (element == 2 ? 10 : 3 * element) + sizes.statistic_bytes;
+}
+
+}  // namespace
+
+ParameterSpecs parameters_of(const TransformerOptions& options, int number) {
+  const std::string prefix = fmt::format("decoder.layers.{}.", number);
+  ParameterSpecs list = norm_before(options.norm, prefix + "self_attention.linear_qkv");
+  append(list, attention_parameters(options.attention, prefix + "self_attention."));
+  append(list, norm_before(options.norm, prefix + "mlp.linear_fc1"));
+  append(list, mlp_parameters(options.mlp, prefix + "mlp."));
+  return list;
+}
+
+ModuleCosts costs_of(const TransformerOptions& options, const RankSizes& sizes) {
+  const AttentionOptions& a = options.attention;
+  const MlpOptions& m = options.mlp;
+  ModuleCosts costs;
+  costs.cell_width = a.heads * a.head_size;
+  costs.multiplied_weights = a.hidden * (a.heads + 2 * a.groups) * a.head_size + costs.cell_width * a.hidden +
+                             a.hidden * m.ffn * (m.gated() ? 3 : 2);
+  costs.kept_bytes = 2 * norm_bytes(options.norm, sizes) +
+                     (2 * a.heads + 2 * a.groups) * a.head_size / sizes.tensor_ranks * sizes.element_bytes +
+                     a.heads / sizes.tensor_ranks * sizes.statistic_bytes +
+                     (m.gated() ? 4 : 2) * m.ffn / sizes.tensor_ranks * sizes.element_bytes;
+  // Forward: gather and scattered sum, or one sum for all, of each pair of linear layers. Backward: a sum for
+  // the column-parallel layer; with sequence parallelism its input and the row-parallel layer's gradient are
+  // gathered as well.
+  costs.forward_passes = 4;
+  costs.backward_passes = a.sequence_parallel ? 6 : 4;
+  return costs;
+}
+
+ParameterSpecs parameters_of(const EmbeddingOptions& o) {
+  ParameterSpecs list = {{"embedding.word_embeddings.weight",
+                          {{o.padded_vocabulary, o.hidden}, 0},
+                          o.weight,
+                          kDataContextAxes,
+                          o.vocabulary}};
+  if (o.positions > 0)
+    list.push_back({"embedding.position_embeddings.weight", {{o.positions, o.hidden}}, o.weight});
+  return list;
+}
+
+ModuleCosts costs_of(const EmbeddingOptions& options, const RankSizes&) {
+  ModuleCosts costs;
+  // A sum over the ranks' shares of the vocabulary, for all; under sequence parallelism a scattered one,
+  // unless learned positions are added to whole rows.
+  costs.forward_passes = options.sequence_parallel && options.positions == 0 ? 1 : 2;
+  costs.backward_passes = options.sequence_parallel ? 1 : 0;
+  return costs;
+}
+
+ParameterSpecs parameters_of(const OutputOptions& o) {
+  ParameterSpecs list =
+      norm_parameters(o.norm, "decoder.final_layernorm.weight", "decoder.final_layernorm.bias");
+  if (!o.tied) {
+    list.push_back({"output_layer.weight",
+                    {{o.padded_vocabulary, o.norm.width}, 0},
+                    o.weight,
+                    kDataContextAxes,
+                    o.vocabulary});
+  }
+  return list;
+}
+
+ModuleCosts costs_of(const OutputOptions& options, const RankSizes& sizes) {
+  ModuleCosts costs;
+  costs.multiplied_weights = options.norm.width * options.padded_vocabulary;
+  costs.kept_bytes = norm_bytes(options.norm, sizes);
+  // Probabilities and their gradient in the wide type, and that in the model's.
+  const std::int64_t element = sizes.element_bytes, wide = std::max<std::int64_t>(element, 4);
+  costs.passing_bytes =
+      options.padded_vocabulary / sizes.tensor_ranks * (2 * wide + (element == wide ? 0 : element));
+  // Under sequence parallelism the input is gathered in both directions; its gradient is summed.
+  costs.forward_passes = options.sequence_parallel ? 1 : 0;
+  costs.backward_passes = 2;
+  return costs;
+}
+
+}  // namespace ringtron

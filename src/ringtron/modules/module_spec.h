@@ -1,0 +1,52 @@
+// What each module is: its parameters and its costs, declared once, without LibTorch.
+//
+// Constructors register exactly these parameters, in this order. Checkpoints, parameter counts, the memory
+// estimate, check_cp_config and the throughput line read the same declarations, so a new kind of layer is
+// known to all of them.
+#pragma once
+
+#include <cstdint>
+
+#include "ringtron/modules/layer_options.h"
+#include "ringtron/parameter/parameter_spec.h"
+
+namespace ringtron {
+
+// What the costs of one rank depend on besides the module's options.
+struct RankSizes {
+  std::int64_t tensor_ranks = 1;
+  std::int64_t element_bytes = 4;    // of the model's type
+  std::int64_t statistic_bytes = 4;  // of a log-sum-exp or a statistic of a norm
+};
+
+// Of one token, forward and backward.
+struct ModuleCosts {
+  // Operations, of the whole model: elements of the weight matrices that the token is multiplied with, and
+  // the width of what attention multiplies for each cell of its mask.
+  std::int64_t multiplied_weights = 0;
+  std::int64_t cell_width = 0;
+  // Memory of one rank: what is kept from the forward for the backward, and what is there only for a moment
+  // between them.
+  std::int64_t kept_bytes = 0;
+  std::int64_t passing_bytes = 0;
+  // Messages of one tensor rank: ring passes over the residual stream, each an all-gather or a
+  // reduce-scatter.
+  std::int64_t forward_passes = 0, backward_passes = 0;
+
+  bool operator==(const ModuleCosts&) const = default;
+};
+
+// Layer `number` of the model: "decoder.layers.3.".
+ParameterSpecs parameters_of(const TransformerOptions& options, int number);
+ModuleCosts costs_of(const TransformerOptions& options, const RankSizes& sizes);
+
+// Word embedding and learned positions.
+ParameterSpecs parameters_of(const EmbeddingOptions& options);
+ModuleCosts costs_of(const EmbeddingOptions& options, const RankSizes& sizes);
+
+// The final norm, and the output layer's weight unless it is tied. Its passing bytes are those of logits,
+// probabilities and their gradients, which the loss makes.
+ParameterSpecs parameters_of(const OutputOptions& options);
+ModuleCosts costs_of(const OutputOptions& options, const RankSizes& sizes);
+
+}  // namespace ringtron

@@ -62,7 +62,7 @@ TEST_P(ModelChunks, ComputeWhatOneDoes) {
   TempDir folder;
   const std::string corpus = (folder / "corpus").string();
   write_toy_corpus(corpus);
-  ToyTraining run(toy_config({}, corpus, std::string(kLlamaLike) + " --num-layers 3 " + GetParam()));
+  ToyTraining run(toy_config({}, corpus, fmt::format("{} --num-layers 3 {}", kLlamaLike, GetParam())));
   const Outcome whole = outcome(run, std::vector<StageRange>{{0, 3, true, true}});
   const Outcome divided =
       outcome(run, std::vector<StageRange>{{0, 1, true, false}, {1, 1, false, false}, {2, 1, false, true}});

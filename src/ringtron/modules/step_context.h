@@ -21,12 +21,7 @@
 namespace ringtron {
 
 // Places where a layer draws dropout; each has a stream of its own.
-enum class DropoutPlace : std::uint64_t {
-  embedding = 1,
-  attention = 2,
-  attention_output = 3,
-  mlp_output = 4
-};
+enum class DropoutPlace : std::uint64_t { embedding = 1, attention = 2, attention_output = 3, mlp_output = 4 };
 
 struct StepContext {
   bool training = true;  // false: no dropout
@@ -36,8 +31,8 @@ struct StepContext {
   std::vector<std::int64_t> sample_numbers;    // [b], on the host
   RotaryTable rotary;                          // of the context region; undefined without rotary positions
   std::shared_ptr<const SequenceShape> shape;  // of the samples; null: what the attention was made with
-  std::map<int, std::shared_ptr<SavedKv>>
-      saved_kv;  // by layer, where recomputed attention keeps what it received (--cp-keep-kv)
+  // By layer, where recomputed attention keeps what it received (--cp-keep-kv).
+  std::map<int, std::shared_ptr<SavedKv>> saved_kv;
 
   std::uint64_t key(std::uint64_t layer, DropoutPlace place) const {
     return random_key(seed, step, layer, static_cast<std::uint64_t>(place));

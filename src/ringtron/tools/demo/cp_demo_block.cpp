@@ -16,6 +16,7 @@
 #include "ringtron/tools/demo/cp_demo_parts.h"
 #include "ringtron/tools/verify/shrink_config.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/assembly.h"
 #include "ringtron/train/layer_transports.h"
 #include "ringtron/train/memory/memory_check.h"
 #include "ringtron/train/whole_tensor.h"

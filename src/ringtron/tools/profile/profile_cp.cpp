@@ -28,6 +28,7 @@
 #include "ringtron/tools/profile/profile_report.h"
 #include "ringtron/tools/profile/trace_recorder.h"
 #include "ringtron/tools/progress_line.h"
+#include "ringtron/train/assembly.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
 #include "ringtron/train/start_up/before_meeting.h"

@@ -46,7 +46,7 @@ TEST(Advice, WhatEveryRestartWouldDoAgainIsTold) {
     }
     for (const std::string& word : split(flags, ' ')) words.push_back(word);
     int count = 0;
-    for (const Notice& notice : restart_notices(resolve(config_of(words), kExample1Ranks).config)) {
+    for (const Notice& notice : restart_notices(fill_defaults(config_of(words), kExample1Ranks).config)) {
       count += notice.text.find("with --load equal to --save") != std::string::npos;
     }
     return count;

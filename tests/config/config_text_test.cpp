@@ -50,7 +50,7 @@ TEST(Fingerprint, NamesEachDifference) {
 TEST(ArgumentDump, HasMegatronsForm) {
   Config config;
   config.optimizer.min_lr = 1e-5;
-  const std::vector<std::string> lines = argument_dump(config, 8);
+  const std::vector<std::string> lines = argument_dump(resolve(config, 8, 100).despite_faults());
   EXPECT_EQ(lines.front(), "------------------------ arguments ------------------------");
   EXPECT_EQ(lines.back(), "-------------------- end of arguments ---------------------");
   EXPECT_THAT(lines, Contains("  adam_beta1 ...................................... 0.9"));

@@ -20,7 +20,7 @@ std::vector<std::string> told(const std::vector<std::string>& words) {
   const ParsedFlags parsed = parse_flags(words);
   EXPECT_THAT(parsed.faults, IsEmpty());
   std::vector<std::string> texts;
-  for (const Notice& notice : flags_without_effect(parsed.line, resolve(parsed.line.config, kExample1Ranks).config)) {
+  for (const Notice& notice : flags_without_effect(parsed.line, fill_defaults(parsed.line.config, kExample1Ranks).config)) {
     EXPECT_EQ(notice.kind, Notice::Kind::warning);
     texts.push_back(notice.text);
   }

@@ -37,13 +37,13 @@ Config base() {
   config.data.vocab_size = 100;
   config.data.data_path = {"corpus"};
   config.data.split = "99,1,0";
-  return resolve(config, 1).config;
+  return fill_defaults(config, 1).config;
 }
 
 json stored(const Config& config) { return json::parse(config_to_json(config)); }
 
 StoredDifferences compare(const json& there, const Config& here) {
-  return compare_stored_config(read_stored_config(there), here, {});
+  return internal::compare_configurations(read_stored_config(there), here, {});
 }
 
 // Another legal value of a member that is no choice.
@@ -224,7 +224,7 @@ TEST(StoredConfig, AVocabularyOfOtherContentIsRefused) {
   Config here = base();
   json there = stored(here);
   const DerivedValues first = {{kVocabularyKey, "GPT2BPETokenizer content=1"}}, second = {{kVocabularyKey, "GPT2BPETokenizer content=2"}};
-  const auto compared = [&](const DerivedValues& derived) { return compare_stored_config(read_stored_config(there), here, derived); };
+  const auto compared = [&](const DerivedValues& derived) { return internal::compare_configurations(read_stored_config(there), here, derived); };
   EXPECT_THAT(compared(second).told, ElementsAre("not recorded in the checkpoint and not compared: content of --vocab-file and "
                                                  "--merge-file")) << "an older checkpoint";
   EXPECT_THAT(compared(second).refused, IsEmpty());

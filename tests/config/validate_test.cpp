@@ -50,8 +50,8 @@ TEST(Validate, EveryRuleHasACase) {
       bool fired = false;
       for (const RuleCase& c : kRuleCases) {
         const Config config = config_of(words_of(c));
-        const Config resolved = resolve(config, kExample1Ranks).config;
-        fired = fired || rule.broken({config, resolved, kExample1Ranks,
+        const Config filled = fill_defaults(config, kExample1Ranks).config;
+        fired = fired || rule.broken({config, filled, kExample1Ranks,
                                       data_parallel_size(config.parallel, kExample1Ranks)});
       }
       EXPECT_TRUE(fired) << "no case for the rule over " << rule.flags;
@@ -94,8 +94,8 @@ TEST(Validate, GoodLinesHaveNoFault) {
       if (word == "969,_30,_1") word = "969, 30, 1";
     }
     EXPECT_THAT(faults_of(words), IsEmpty()) << with;
-    const Config resolved = resolve(config_of(words), kExample1Ranks).config;
-    EXPECT_THAT(validate(resolved, kExample1Ranks), IsEmpty()) << "resolved: " << with;
+    const Config filled = fill_defaults(config_of(words), kExample1Ranks).config;
+    EXPECT_THAT(validate(filled, kExample1Ranks), IsEmpty()) << "filled: " << with;
   }
   EXPECT_THAT(faults_of(example_1(), 64), IsEmpty());
 }
@@ -124,7 +124,7 @@ TEST(Validate, AnEmptyConfigListsWhatIsRequired) {
   }
 }
 
-TEST(Resolve, FillsWhatFollows) {
+TEST(FillDefaults, FillsWhatFollows) {
   Config config;
   config.model.hidden_size = 4096;
   config.model.num_attention_heads = 32;
@@ -132,7 +132,7 @@ TEST(Resolve, FillsWhatFollows) {
   config.batch.train_iters = 100;
   config.parallel.tensor_model_parallel_size = 2;
   config.data.data_path = {"a"};
-  const Resolved plain = resolve(config, 8);
+  const FilledConfig plain = fill_defaults(config, 8);
   EXPECT_EQ(plain.config.model.ffn_hidden_size, 16384);
   EXPECT_EQ(plain.config.model.kv_channels, 128);
   EXPECT_EQ(plain.config.model.num_query_groups, 32);
@@ -144,43 +144,43 @@ TEST(Resolve, FillsWhatFollows) {
   config.model.swiglu = true;
   config.model.add_bias_linear = false;
   config.model.use_rotary_position_embeddings = true;
-  const Config gated = resolve(config, 8).config;
+  const Config gated = fill_defaults(config, 8).config;
   EXPECT_EQ(gated.model.ffn_hidden_size, 10880);
   EXPECT_FALSE(gated.model.add_qkv_bias);
   EXPECT_EQ(gated.model.position_embedding_type, PositionEmbedding::rope);
 }
 
-TEST(Resolve, SwitchesSequenceParallelismOffWithoutTensorParallelism) {
+TEST(FillDefaults, SwitchesSequenceParallelismOffWithoutTensorParallelism) {
   Config config;
   config.parallel.sequence_parallel = true;
-  const Resolved out = resolve(config, 1);
+  const FilledConfig out = fill_defaults(config, 1);
   EXPECT_FALSE(out.config.parallel.sequence_parallel);
   ASSERT_EQ(out.notices.size(), 1u);
   EXPECT_EQ(out.notices[0].kind, Notice::Kind::warning);
 }
 
-TEST(Resolve, TwiceIsOnce) {
+TEST(FillDefaults, TwiceIsOnce) {
   for (const char* with : {"--mock-data", "--ckpt-activations", "--cp-keep-kv", "--recompute-method block"}) {
-    const Resolved once = resolve(config_of(example_1_with(with)), kExample1Ranks);
-    const Resolved twice = resolve(once.config, kExample1Ranks);
+    const FilledConfig once = fill_defaults(config_of(example_1_with(with)), kExample1Ranks);
+    const FilledConfig twice = fill_defaults(once.config, kExample1Ranks);
     EXPECT_EQ(fingerprint_text(once.config), fingerprint_text(twice.config));
     EXPECT_THAT(twice.notices, IsEmpty()) << with;
   }
 }
 
-TEST(Resolve, RecomputeActivationsIsSelective) {
+TEST(FillDefaults, RecomputeActivationsIsSelective) {
   for (const char* with : {"--recompute-activations", "--ckpt_activations", "--recompute-granularity selective"}) {
-    const RecomputeConfig recompute = resolve(config_of(example_1_with(with)), kExample1Ranks).config.recompute;
+    const RecomputeConfig recompute = fill_defaults(config_of(example_1_with(with)), kExample1Ranks).config.recompute;
     EXPECT_EQ(recompute.granularity, RecomputeGranularity::selective) << with;
     EXPECT_THAT(recompute.modules, ElementsAre("core_attn"));
     EXPECT_FALSE(recompute.cp_keep_kv);
   }
 }
 
-TEST(Resolve, TellsOfWhatIsNotDone) {
+TEST(FillDefaults, TellsOfWhatIsNotDone) {
   const auto told = [](const std::vector<std::string>& words) {
     std::vector<std::string> texts;
-    for (const Notice& notice : resolve(config_of(words), kExample1Ranks).notices) {
+    for (const Notice& notice : fill_defaults(config_of(words), kExample1Ranks).notices) {
       if (notice.kind == Notice::Kind::warning) texts.push_back(notice.text);
     }
     return texts;
@@ -197,11 +197,11 @@ TEST(Resolve, TellsOfWhatIsNotDone) {
   EXPECT_THAT(told(fresh), ElementsAre(HasSubstr("--skip-train without --load evaluates weights that are drawn")));
 }
 
-TEST(Resolve, TellsOfStepsThatTrainNothing) {
+TEST(FillDefaults, TellsOfStepsThatTrainNothing) {
   const auto told = [](const std::string& with, const std::string& without = "") {
     std::vector<std::string> texts, words = without.empty() ? example_1() : example_1_without(without);
     for (std::string& word : split(with, ' ')) words.push_back(std::move(word));
-    for (const Notice& notice : resolve(config_of(words), kExample1Ranks).notices) texts.push_back(notice.text);
+    for (const Notice& notice : fill_defaults(config_of(words), kExample1Ranks).notices) texts.push_back(notice.text);
     return texts;
   };
   EXPECT_THAT(told("--lr-decay-iters 400000"), IsEmpty()) << "--min-lr is not 0";
@@ -217,10 +217,10 @@ TEST(Resolve, TellsOfStepsThatTrainNothing) {
               ElementsAre(HasSubstr("--train-samples 130: the last 2 fill no global batch of 64 and are not trained on")));
 }
 
-TEST(Resolve, TellsOfACorpusNamedTwice) {
+TEST(FillDefaults, TellsOfACorpusNamedTwice) {
   const auto told = [](const std::string& with) {
     std::vector<std::string> texts;
-    for (const Notice& notice : resolve(config_of(example_1_with(with)), kExample1Ranks).notices) texts.push_back(notice.text);
+    for (const Notice& notice : fill_defaults(config_of(example_1_with(with)), kExample1Ranks).notices) texts.push_back(notice.text);
     return texts;
   };
   EXPECT_THAT(told("--data-path 1 a 1 b"), IsEmpty());
@@ -228,10 +228,10 @@ TEST(Resolve, TellsOfACorpusNamedTwice) {
   EXPECT_THAT(told("--data-path a a"), ElementsAre(HasSubstr("--data-path names a more than once")));
 }
 
-TEST(Resolve, SaysWhatOfRecomputeHasNoEffect) {
+TEST(FillDefaults, SaysWhatOfRecomputeHasNoEffect) {
   const auto warning = [](const char* with) {
     std::vector<std::string> texts;
-    for (const Notice& notice : resolve(config_of(example_1_with(with)), kExample1Ranks).notices) {
+    for (const Notice& notice : fill_defaults(config_of(example_1_with(with)), kExample1Ranks).notices) {
       if (notice.kind == Notice::Kind::warning && notice.text.find("--split") == std::string::npos)
         texts.push_back(notice.text);
     }

@@ -27,15 +27,5 @@ TEST(Tokenizer, OptionsThatCannotWork) {
   EXPECT_THROW(make_tokenizer({.vocab_file = "no/vocab.json", .merge_file = "no/merges.txt"}), ConfigError);
 }
 
-TEST(Tokenizer, PaddedSizesOfGpt2) {
-  EXPECT_EQ(pad_vocab_size(50257, 128, 1), 50304);
-  EXPECT_EQ(pad_vocab_size(50257, 128, 2), 50432);
-  EXPECT_EQ(pad_vocab_size(50257, 128, 4), 50688);
-  EXPECT_EQ(pad_vocab_size(50257, 128, 8), 51200);
-  EXPECT_EQ(pad_vocab_size(256, 128, 2), 256);
-  EXPECT_THROW(pad_vocab_size(0, 128, 1), ConfigError);
-  EXPECT_THROW(pad_vocab_size(50257, 0, 1), ConfigError);
-}
-
 }  // namespace
 }  // namespace ringtron

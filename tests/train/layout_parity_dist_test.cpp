@@ -45,10 +45,10 @@ DIST_TEST(LayoutParity, MasksAreUneven, 1) {
 // Reads chunk numbers `chunks` of the four of each sample, in that order.
 std::unique_ptr<Loader> loader_of_chunks(const ToyTraining& run, const Dataset& dataset,
                                          const std::vector<int>& chunks) {
-  const std::int64_t length = run.job().config().model.seq_length / 4;
+  const std::int64_t length = run.job().config()->model.seq_length / 4;
   Sampler sampler;
   sampler.dataset_size = dataset.size();
-  sampler.micro_batch_size = run.job().config().batch.micro_batch_size;
+  sampler.micro_batch_size = run.job().config()->batch.micro_batch_size;
   LoaderOptions options;
   options.ranges.emplace();
   for (const int chunk : chunks) options.ranges->push_back({chunk * length, (chunk + 1) * length});

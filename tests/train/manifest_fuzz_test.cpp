@@ -197,7 +197,7 @@ class ManifestFuzz : public ::testing::Test {
 // Counts that are each within their bounds, and cannot be together.
 TEST_F(ManifestFuzz, CountsThatCannotBeTogetherAreRefused) {
   const json right = json::parse(read_file(manifest_));
-  const std::int64_t batch = run_->job().config().batch.global_batch_size;
+  const std::int64_t batch = run_->job().config()->batch.global_batch_size;
   std::string told;
   const auto loads = [&](const json& change) {
     json forged = right;

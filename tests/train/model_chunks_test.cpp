@@ -12,7 +12,7 @@ namespace {
 class Chunks {
  public:
   Chunks(const Job& job, const ModelSpec& spec, std::span<const StageRange> ranges)
-      : store_({job.compute_type(), job.device(), job.config().precision.seed}),
+      : store_({job.compute_type(), job.device(), job.config()->precision.seed}),
         attention_(make_cp_attention(job.parallel().context(),
                                      make_batch_shape(job.config(), {}, {})->sequence->layout)),
         model_({job.parallel(), store_, *attention_}, spec, ranges),

@@ -2,7 +2,7 @@
 //
 // The default of an option is its member initialiser here. Its flag, help, range and compatibility verdict stand in one
 // record of the tables in options_<group>.cpp; rules between fields stand in validate.cpp. Values that follow from
-// others (ffn size, head size, global batch) are 0 or empty here and filled by resolve() in validate.h.
+// others (ffn size, head size, global batch) are 0 or empty here and filled by fill_defaults() in validate.h.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,7 @@ struct ModelConfig {
   int ffn_hidden_size = 0;  // 0: 4 h, or int(8h/3/64)*64 with swiglu
   int kv_channels = 0;      // 0: hidden_size / num_attention_heads
   bool group_query_attention = false;
-  int num_query_groups = 1;  // after resolve(): num_attention_heads unless group_query_attention
+  int num_query_groups = 1;  // filled in: num_attention_heads unless group_query_attention
   int max_position_embeddings = 0;
   int seq_length = 0;
   PositionEmbedding position_embedding_type = PositionEmbedding::learned_absolute;
@@ -58,7 +58,7 @@ struct ModelConfig {
   bool openai_gelu = false;
   bool bias_gelu_fusion = true;  // --no-bias-gelu-fusion; with biases on it selects the tanh form, as in Megatron
   bool add_bias_linear = true;   // --disable-bias-linear
-  bool add_qkv_bias = false;     // after resolve(): true when add_bias_linear
+  bool add_qkv_bias = false;     // filled in: true when add_bias_linear
   bool untie_embeddings_and_output_weights = false;
   bool qk_layernorm = false;
   std::vector<int> window_size;  // keys to the left and right that a query sees, -1: all; empty: no window
@@ -123,9 +123,9 @@ struct RecomputeConfig {
   std::optional<RecomputeGranularity> granularity;
   std::optional<RecomputeMethod> method;  // of full
   int num_layers = 0;  // of full: per piece with uniform, in all with block; 0: not given
-  std::vector<std::string> modules;  // of selective; after resolve(): core_attn where none was given
+  std::vector<std::string> modules;  // of selective; filled in: core_attn where none was given
   bool activations = false;       // --recompute-activations
-  bool ckpt_activations = false;  // a common mistake for it; after resolve(): false
+  bool ckpt_activations = false;  // a common mistake for it; filled in: false
   bool cp_keep_kv = false;
 };
 

@@ -8,7 +8,6 @@
 
 #include "ringtron/base/text.h"
 #include "ringtron/config/option.h"
-#include "ringtron/config/validate.h"
 
 namespace ringtron {
 namespace {
@@ -77,12 +76,11 @@ std::vector<std::string> diff_fingerprints(std::string_view here, std::string_vi
   return out;
 }
 
-std::vector<std::string> argument_dump(const Config& config, int world_size) {
+std::vector<std::string> argument_dump(const ResolvedConfig& config) {
   constexpr std::size_t kNameColumns = 48;
   Pairs pairs = list_options(config);
-  pairs.emplace_back("world_size", fmt::format("{}", world_size));
-  pairs.emplace_back("data_parallel_size",
-                     fmt::format("{}", data_parallel_size(config.parallel, world_size)));
+  pairs.emplace_back("world_size", fmt::format("{}", config.world_size()));
+  pairs.emplace_back("data_parallel_size", fmt::format("{}", config.data_parallel_size()));
   sort_by_name(pairs);
   std::vector<std::string> lines = {"------------------------ arguments ------------------------"};
   for (const auto& [name, value] : pairs) {

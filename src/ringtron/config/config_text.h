@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ringtron/config/config.h"
+#include "ringtron/config/resolved_config.h"
 
 namespace ringtron {
 
@@ -27,6 +28,6 @@ std::vector<std::string> diff_fingerprints(std::string_view here, std::string_vi
 std::string config_to_json(const Config& config);
 
 // Megatron's start-up listing of all arguments: header, "  name ........ value" lines, footer.
-std::vector<std::string> argument_dump(const Config& config, int world_size);
+std::vector<std::string> argument_dump(const ResolvedConfig& config);
 
 }  // namespace ringtron

@@ -36,9 +36,9 @@ struct Term {
     if (negated) word.erase(0, 1);
   }
 
-  bool holds(const std::string& own_value, const Config& resolved) const {
+  bool holds(const std::string& own_value, const Config& filled) const {
     const Option& option = declared(flag);
-    const std::string value = option_value(option, resolved);
+    const std::string value = option_value(option, filled);
     if (same_value) return value == own_value;
     const bool is_there = word.empty() ? value != option_value(option, Config{})
                                        : value == word || value.find("'" + word + "'") != std::string::npos;
@@ -71,14 +71,14 @@ bool is_given(const CommandLine& line, std::string_view name) {
 }
 
 // What a flag needs beyond other flags' words.
-void tell_of_values(const CommandLine& given, const Config& resolved, std::vector<Notice>& notices) {
-  const ModelConfig &asked = given.config.model, &model = resolved.model;
+void tell_of_values(const CommandLine& given, const Config& filled, std::vector<Notice>& notices) {
+  const ModelConfig &asked = given.config.model, &model = filled.model;
   if (is_given(given, "--position-embedding-type") && asked.position_embedding_type != model.position_embedding_type) {
     notices.push_back({Notice::Kind::warning,
                        fmt::format("--position-embedding-type {} has no effect with --use-rotary-position-embeddings: {} counts, "
                                    "as in Megatron-LM",
                                    option_value(declared("--position-embedding-type"), given.config),
-                                   option_value(declared("--position-embedding-type"), resolved))});
+                                   option_value(declared("--position-embedding-type"), filled))});
   }
   if (model.window_size.size() == 2 && model.seq_length > 0 && model.window_size[0] >= model.seq_length - 1) {
     notices.push_back({Notice::Kind::warning,
@@ -89,20 +89,20 @@ void tell_of_values(const CommandLine& given, const Config& resolved, std::vecto
 
 }  // namespace
 
-std::vector<Notice> flags_without_effect(const CommandLine& given, const Config& resolved) {
+std::vector<Notice> flags_without_effect(const CommandLine& given, const Config& filled) {
   std::vector<Notice> notices;
   for (const std::string& name : given.set_names) {
     const Option& option = declared(name);
     if (option.detail.needs.empty()) continue;
     const std::string value = option_value(option, given.config);
     const std::vector<Term> terms = terms_of(option.detail.needs);
-    const bool holds = std::any_of(terms.begin(), terms.end(), [&](const Term& term) { return term.holds(value, resolved); });
+    const bool holds = std::any_of(terms.begin(), terms.end(), [&](const Term& term) { return term.holds(value, filled); });
     if (holds || value == option_value(option, Config{})) continue;
     const std::string_view otherwise = option.detail.otherwise;
     notices.push_back({Notice::Kind::warning, fmt::format("{} has no effect {}{}{}", name, what_is_missing(terms),
                                                           otherwise.empty() ? "" : ": ", otherwise)});
   }
-  tell_of_values(given, resolved, notices);
+  tell_of_values(given, filled, notices);
   return notices;
 }
 

@@ -1,7 +1,7 @@
 // Flags that were given but have no effect, because something that they need was not.
 //
-// A flag declares it in its record (Detail::needs): terms with " | " between them, of which one must hold in the resolved
-// Config:
+// A flag declares it in its record (Detail::needs): terms with " | " between them, of which one must hold in the
+// Config with its defaults filled in:
 //
 //   --save                          that flag has another value than its default: it was given, or switched on
 //   !--mock-data                    it has not
@@ -18,7 +18,7 @@
 namespace ringtron {
 
 // One warning for each flag of `given` that has no effect. A value that equals the flag's default is passed over: what was
-// asked for is what happens. `resolved` is given.config after resolve().
-std::vector<Notice> flags_without_effect(const CommandLine& given, const Config& resolved);
+// asked for is what happens. `filled` is given.config after fill_defaults().
+std::vector<Notice> flags_without_effect(const CommandLine& given, const Config& filled);
 
 }  // namespace ringtron

@@ -148,12 +148,6 @@ class Walk {
   std::map<std::string, std::string> given_;  // option name -> last value
 };
 
-void throw_faults(const std::vector<std::string>& faults) {
-  if (faults.empty()) return;
-  if (faults.size() == 1) throw ConfigError(faults[0]);
-  throw ConfigError(fmt::format("{} faults in the command line:{}", faults.size(), numbered(faults)));
-}
-
 std::vector<std::string> messages(const ParsedFlags& parsed) {
   std::vector<std::string> out;
   for (const FlagFault& fault : parsed.faults) out.push_back(fault.message);
@@ -186,10 +180,10 @@ ParseResult parse_command_line(std::span<const std::string> arguments, int world
   for (std::string& fault : validate(parsed.line.config, world_size, reported))
     faults.push_back(std::move(fault));
   throw_faults(faults);
-  Resolved resolved = resolve(parsed.line.config, world_size);
-  for (Notice& notice : flags_without_effect(parsed.line, resolved.config)) resolved.notices.push_back(std::move(notice));
-  parsed.line.config = std::move(resolved.config);
-  for (Notice& notice : resolved.notices) parsed.line.notices.push_back(std::move(notice));
+  FilledConfig filled = fill_defaults(parsed.line.config, world_size);
+  for (Notice& notice : flags_without_effect(parsed.line, filled.config)) filled.notices.push_back(std::move(notice));
+  parsed.line.config = std::move(filled.config);
+  for (Notice& notice : filled.notices) parsed.line.notices.push_back(std::move(notice));
   return std::move(parsed.line);
 }
 

@@ -5,7 +5,7 @@
 //
 //   const ParseResult result = parse_command_line(arguments(argc, argv), world_size);
 //   if (const auto* help = std::get_if<HelpText>(&result)) { print and return kExitOk; }
-//   const auto& line = std::get<CommandLine>(result);   // line.config is valid and resolved
+//   const auto& line = std::get<CommandLine>(result);   // line.config is valid, defaults filled in
 //   if (rank == 0) for (const Notice& notice : line.notices) ...
 //
 // Pure: nothing is printed, no file is opened, the process does not end. Equal arguments give equal results
@@ -57,7 +57,8 @@ ParsedFlags parse_flags(std::span<const std::string> arguments);
 // Flags alone: Config as written, not validated. Throws ConfigError with all faults.
 ParseResult parse(std::span<const std::string> arguments);
 
-// What a program calls: parses, checks every rule of validate.h for `world_size` ranks, resolves.
+// What a program calls: parses, checks every rule of validate.h for `world_size` ranks, fills in what follows. The
+// vocabulary is still open: resolve() (resolved_config.h) completes it.
 // Throws ConfigError with the faults of both, numbered.
 ParseResult parse_command_line(std::span<const std::string> arguments, int world_size);
 

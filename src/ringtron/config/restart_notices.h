@@ -9,7 +9,7 @@
 
 namespace ringtron {
 
-// Of a resolved configuration. Looks at the disk, to know links to one folder.
+// Looks at the disk, to know links to one folder.
 std::vector<Notice> restart_notices(const Config& config);
 
 }  // namespace ringtron

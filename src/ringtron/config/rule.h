@@ -9,11 +9,11 @@
 
 namespace ringtron::internal {
 
-// What rules look at. In `resolved` derived values are filled as far as the given ones allow; a rule must not
+// What rules look at. In `filled` derived values are filled as far as the given ones allow; a rule must not
 // divide by a value that may still be 0.
 struct RuleInput {
   const Config& given;
-  const Config& resolved;
+  const Config& filled;
   int world_size;
   int data_parallel_size;  // 0: the world does not divide
 };

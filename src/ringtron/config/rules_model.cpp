@@ -18,7 +18,7 @@ int tp(In in) {
   return in.given.parallel.tensor_model_parallel_size;
 }
 const ModelConfig& model(In in) {
-  return in.resolved.model;
+  return in.filled.model;
 }
 
 int lowest(const std::vector<int>& numbers) {
@@ -211,8 +211,8 @@ struct Size {
 };
 
 // "--global-batch-size", or what it is made of. Beyond an int it is not counted further.
-Size batch_size(const Config& given, const Config& resolved, std::int64_t limit) {
-  const int value = resolved.batch.global_batch_size;
+Size batch_size(const Config& given, const Config& filled, std::int64_t limit) {
+  const int value = filled.batch.global_batch_size;
   if (given.batch.global_batch_size > 0) return {"--global-batch-size", value, limit};
   return {value == std::numeric_limits<int>::max() ? "--micro-batch-size x data-parallel ranks, at least"
                                                    : "--micro-batch-size x data-parallel ranks",
@@ -221,10 +221,10 @@ Size batch_size(const Config& given, const Config& resolved, std::int64_t limit)
 
 }  // namespace
 
-std::vector<std::string> sizes_beyond_limits(const Config& given, const Config& resolved) {
+std::vector<std::string> sizes_beyond_limits(const Config& given, const Config& filled) {
   constexpr std::int64_t kLayers = 1 << 14, kWidth = 1 << 20, kTokens = 1 << 28;
   constexpr std::int64_t kSteps = std::int64_t{1} << 34;  // times a batch of any size they are samples in 64 bits
-  const ModelConfig& m = resolved.model;
+  const ModelConfig& m = filled.model;
   const bool padded = given.model.padded_vocab_size > 0;
   const Size sizes[] = {
       {"--num-layers", m.num_layers, kLayers},
@@ -234,18 +234,18 @@ std::vector<std::string> sizes_beyond_limits(const Config& given, const Config& 
        given.model.kv_channels == 0},
       {"--num-query-groups x --kv-channels", std::int64_t{m.num_query_groups} * m.kv_channels, kWidth,
        m.num_query_groups <= m.num_attention_heads},
-      {"--vocab-size", resolved.data.vocab_size, kTokens},
+      {"--vocab-size", filled.data.vocab_size, kTokens},
       {padded ? "--padded-vocab-size" : "the padded vocabulary", m.padded_vocab_size, kTokens,
-       !padded && resolved.data.vocab_size > kTokens},
+       !padded && filled.data.vocab_size > kTokens},
       {"--make-vocab-size-divisible-by x --tensor-model-parallel-size",
-       std::int64_t{m.make_vocab_size_divisible_by} * resolved.parallel.tensor_model_parallel_size, kTokens},
+       std::int64_t{m.make_vocab_size_divisible_by} * filled.parallel.tensor_model_parallel_size, kTokens},
       {"--max-position-embeddings", m.max_position_embeddings, kTokens},
-      {"--seq-length x --micro-batch-size", std::int64_t{m.seq_length} * resolved.batch.micro_batch_size, kTokens},
-      batch_size(given, resolved, kTokens),
-      {"--train-iters", resolved.batch.train_iters, kSteps},
-      {"--train-samples", resolved.batch.train_samples, kSteps * kTokens},
-      {"--lr-decay-iters", resolved.optimizer.lr_decay_iters, kSteps, given.optimizer.lr_decay_iters == 0},
-      {"--lr-warmup-iters", resolved.optimizer.lr_warmup_iters, kSteps},
+      {"--seq-length x --micro-batch-size", std::int64_t{m.seq_length} * filled.batch.micro_batch_size, kTokens},
+      batch_size(given, filled, kTokens),
+      {"--train-iters", filled.batch.train_iters, kSteps},
+      {"--train-samples", filled.batch.train_samples, kSteps * kTokens},
+      {"--lr-decay-iters", filled.optimizer.lr_decay_iters, kSteps, given.optimizer.lr_decay_iters == 0},
+      {"--lr-warmup-iters", filled.optimizer.lr_warmup_iters, kSteps},
   };
   std::vector<std::string> beyond;
   for (const Size& size : sizes) {
@@ -262,9 +262,9 @@ constexpr Rule kSizeRules[] = {
     {"--num-layers --hidden-size --ffn-hidden-size --num-attention-heads --kv-channels --num-query-groups --vocab-size "
      "--padded-vocab-size --make-vocab-size-divisible-by --max-position-embeddings --seq-length --micro-batch-size "
      "--global-batch-size --train-iters --train-samples --lr-decay-iters --lr-warmup-iters",
-     [](const RuleInput& in) { return !sizes_beyond_limits(in.given, in.resolved).empty(); },
+     [](const RuleInput& in) { return !sizes_beyond_limits(in.given, in.filled).empty(); },
      [](const RuleInput& in) {
-       return fmt::format("too large for any machine: {}", join(sizes_beyond_limits(in.given, in.resolved), ", "));
+       return fmt::format("too large for any machine: {}", join(sizes_beyond_limits(in.given, in.filled), ", "));
      },
      "give smaller sizes"},
 };

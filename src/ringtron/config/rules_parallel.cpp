@@ -98,11 +98,11 @@ constexpr Rule kRules[] = {
      "A x P is --context-parallel-size; A neighbouring ranks share heads"},
     {"--sequence-parallel --seq-length --tensor-model-parallel-size",
      [](In in) {
-       const ParallelConfig& p = in.resolved.parallel;
+       const ParallelConfig& p = in.filled.parallel;
        return p.sequence_parallel && in.given.model.seq_length % p.tensor_model_parallel_size != 0;
      },
      [](In in) {
-       const int tp = in.resolved.parallel.tensor_model_parallel_size;
+       const int tp = in.filled.parallel.tensor_model_parallel_size;
        return fmt::format("--sequence-parallel: expected a --seq-length that TP {} divides, got {}; use {}",
                           tp, in.given.model.seq_length, multiples_near(in.given.model.seq_length, tp));
      },

@@ -13,7 +13,7 @@ using In = const RuleInput&;
 constexpr std::string_view kCoreAttention = "core_attn";
 
 const RecomputeConfig& recompute(In in) {
-  return in.resolved.recompute;
+  return in.filled.recompute;
 }
 
 std::string other_module(In in) {

@@ -18,7 +18,7 @@ bool strict(In in) {
 // The first layer's word that `refused` holds for; empty if there is none.
 template <class Refused>
 std::string first_type(In in, Refused refused) {
-  const auto& types = in.resolved.parallel.cp_comm_type;
+  const auto& types = in.filled.parallel.cp_comm_type;
   const auto found = std::find_if(types.begin(), types.end(), refused);
   return found == types.end() ? std::string() : *found;
 }
@@ -39,8 +39,8 @@ int local_heads(In in, int heads) {
 std::string type_with_odd_heads(In in) {
   return first_type(in, [&](const std::string& type) {
     const int ranks = head_ranks(in, type);
-    return local_heads(in, in.resolved.model.num_attention_heads) % ranks != 0 ||
-           local_heads(in, in.resolved.model.num_query_groups) % ranks != 0;
+    return local_heads(in, in.filled.model.num_attention_heads) % ranks != 0 ||
+           local_heads(in, in.filled.model.num_query_groups) % ranks != 0;
   });
 }
 
@@ -81,8 +81,8 @@ constexpr Rule kRules[] = {
        return fmt::format(
            "cp_comm_type='{}' requires num_heads % cp_size == 0 for Q, K, V. Found num_heads_q = {}, "
            "num_heads_kv = {}, cp_size = {}.",
-           type, local_heads(in, in.resolved.model.num_attention_heads),
-           local_heads(in, in.resolved.model.num_query_groups), head_ranks(in, type));
+           type, local_heads(in, in.filled.model.num_attention_heads),
+           local_heads(in, in.filled.model.num_query_groups), head_ranks(in, type));
      },
      kFix},
     {"--strict-megatron --window-size --cp-comm-type",

@@ -35,7 +35,7 @@ struct Lengths {
 };
 
 Lengths lengths(In in) {
-  const OptimizerConfig& o = in.resolved.optimizer;
+  const OptimizerConfig& o = in.filled.optimizer;
   const bool samples = trains_by_samples(in);
   const double decay = static_cast<double>(samples ? o.lr_decay_samples : o.lr_decay_iters);
   const double given = static_cast<double>(samples ? o.lr_warmup_samples : o.lr_warmup_iters);
@@ -96,11 +96,11 @@ constexpr Rule kRules[] = {
     {"--train-samples --global-batch-size",
      [](In in) {
        return trains_by_samples(in) && !batch(in).skip_train &&
-              batch(in).train_samples < in.resolved.batch.global_batch_size;
+              batch(in).train_samples < in.filled.batch.global_batch_size;
      },
      [](In in) {
        return fmt::format("--train-samples: expected at least one global batch of {}, got {}: no step would be made",
-                          in.resolved.batch.global_batch_size, batch(in).train_samples);
+                          in.filled.batch.global_batch_size, batch(in).train_samples);
      },
      "raise it, or lower --global-batch-size"},
 

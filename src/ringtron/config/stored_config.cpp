@@ -269,8 +269,11 @@ StoredConfig read_stored_config(const Json& stored) {
   return out;
 }
 
-StoredDifferences compare_stored_config(const StoredConfig& stored, const Config& current,
-                                        const DerivedValues& derived) {
+StoredDifferences compare_stored_config(const StoredConfig& stored, const ResolvedConfig& current, const DerivedValues& derived) {
+  return internal::compare_configurations(stored, current, derived);
+}
+
+StoredDifferences internal::compare_configurations(const StoredConfig& stored, const Config& current, const DerivedValues& derived) {
   Comparison comparison(stored, current, derived);
   for (const OptionGroup& group : option_groups()) {
     for (const Option& option : group.options) comparison.compare(group, option);

@@ -11,6 +11,7 @@
 
 #include "ringtron/config/config.h"
 #include "ringtron/config/option.h"
+#include "ringtron/config/resolved_config.h"
 
 namespace ringtron {
 
@@ -47,10 +48,17 @@ struct StoredDifferences {
   std::vector<std::string> told;     // it may be, and the user is to be told
 };
 
-// `current` is resolved, its vocabulary filled in, and `derived` belongs to it; its --finetune, --skip-train and schedule flags count. A member
+// `derived` belongs to `current`; its --finetune, --skip-train and schedule flags count. A member
 // that is absent stands for the flag's default, or, where a flag has none, is not compared and told. What has no
 // effect (--rotary-base without rotary positions) is not compared.
-StoredDifferences compare_stored_config(const StoredConfig& stored, const Config& current,
+StoredDifferences compare_stored_config(const StoredConfig& stored, const ResolvedConfig& current,
                                         const DerivedValues& derived);
+
+namespace internal {
+
+// The same of any two configurations: for tests that change one field of many.
+StoredDifferences compare_configurations(const StoredConfig& stored, const Config& current, const DerivedValues& derived);
+
+}  // namespace internal
 
 }  // namespace ringtron

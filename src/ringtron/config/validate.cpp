@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "ringtron/base/error.h"
+#include "ringtron/base/shown_message.h"
 #include "ringtron/base/text.h"
 #include "ringtron/config/option.h"
 #include "ringtron/config/rule.h"
@@ -39,8 +41,8 @@ std::vector<std::string> validate(const Config& config, int world_size,
                                   std::span<const std::string> already_reported) {
   std::vector<std::string> faults = check_single_values(config);
   if (!faults.empty()) return faults;  // rules may rely on sizes being positive or 0
-  const Config resolved = resolve(config, world_size).config;
-  const internal::RuleInput input{config, resolved, world_size,
+  const Config filled = fill_defaults(config, world_size).config;
+  const internal::RuleInput input{config, filled, world_size,
                                   data_parallel_size(config.parallel, world_size)};
   for (const auto rules : {internal::parallel_rules(), internal::training_rules(), internal::model_rules(),
                            internal::recompute_rules(), internal::data_rules(), internal::size_rules(),
@@ -53,6 +55,12 @@ std::vector<std::string> validate(const Config& config, int world_size,
     }
   }
   return faults;
+}
+
+void throw_faults(const std::vector<std::string>& faults) {
+  if (faults.empty()) return;
+  if (faults.size() == 1) throw ConfigError(faults[0]);
+  throw ConfigError(fmt::format("{} faults in the command line:{}", faults.size(), numbered(faults)));
 }
 
 int data_parallel_size(const ParallelConfig& parallel, int world_size) {

@@ -33,16 +33,4 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
   return std::make_unique<NullTokenizer>(options.vocab_size);
 }
 
-std::int64_t pad_vocab_size(std::int64_t vocab_size, std::int64_t divisible_by,
-                            std::int64_t tensor_parallel_size) {
-  if (vocab_size <= 0 || divisible_by <= 0 || tensor_parallel_size <= 0) {
-    throw ConfigError(
-        fmt::format("vocabulary padding: expected positive numbers, got vocabulary size {}, "
-                    "--make-vocab-size-divisible-by {}, --tensor-model-parallel-size {}",
-                    vocab_size, divisible_by, tensor_parallel_size));
-  }
-  const std::int64_t multiple = divisible_by * tensor_parallel_size;
-  return (vocab_size + multiple - 1) / multiple * multiple;
-}
-
 }  // namespace ringtron

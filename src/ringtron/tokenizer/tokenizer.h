@@ -52,9 +52,4 @@ TokenizerType tokenizer_type(std::string_view word);
 // Throws ConfigError: missing option or file, files that are damaged or do not belong together.
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options);
 
-// Rows of the embedding: `vocab_size` rounded up to a multiple of `divisible_by` * `tensor_parallel_size`, so
-// that all ranks hold equally many. Throws ConfigError unless all three are positive.
-std::int64_t pad_vocab_size(std::int64_t vocab_size, std::int64_t divisible_by,
-                            std::int64_t tensor_parallel_size);
-
 }  // namespace ringtron

@@ -38,7 +38,7 @@ LrSchedule make_schedule(const Config& config, std::int64_t train_iterations) {
 }
 
 ParameterStore::Options store_options(const Job& job, InitialValues values) {
-  return {job.compute_type(), job.device(), job.config().precision.seed, job.parallel().tp_rank(),
+  return {job.compute_type(), job.device(), job.config()->precision.seed, job.parallel().tp_rank(),
           job.parallel().tp_size(), values};
 }
 
@@ -74,9 +74,9 @@ Assembly::Assembly(const Job& job, const MakeAttention& make_attention, InitialV
                                    cp_attention_options(job.config()))),
       model_(BuildContext{job.parallel(), store_, *attention_},
              model_spec(job.config(), transports_, job.tokenizer().vocab_size())),
-      schedule_(make_schedule(job.config(), iterations_of(job.config().batch))),
+      schedule_(make_schedule(job.config(), iterations_of(job.config()->batch))),
       reducer_(store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); }, bucket_options(job.config())),
-      optimizer_(store_.all(), reducer_.buffer().plan(), adam_options(job.config().optimizer), values),
+      optimizer_(store_.all(), reducer_.buffer().plan(), adam_options(job.config()->optimizer), values),
       state_{store_, optimizer_, schedule_, job.config(), {}, {}},
       step_(job, model_, state_, reducer_, *attention_) {}
 

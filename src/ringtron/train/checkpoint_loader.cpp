@@ -231,7 +231,7 @@ RunMetadata demand_same_model(const Job& job, const CheckpointReader& reader, co
 }  // namespace
 
 bool load_checkpoint(const Job& job, TrainingState& state) {
-  const CheckpointConfig& config = job.config().checkpoint;
+  const CheckpointConfig& config = job.config()->checkpoint;
   const CheckpointCandidate found = find_together(job);
   if (found.folder.empty()) return false;
   const bool with_optimizer = !config.finetune && !config.no_load_optim;
@@ -260,7 +260,7 @@ bool load_checkpoint(const Job& job, TrainingState& state) {
     if (!config.finetune) restore_progress(job.config(), metadata, state, with_optimizer);
   });
   if (job.is_first_rank()) {
-    if (config.no_load_optim && !config.finetune && !job.config().batch.skip_train) {
+    if (config.no_load_optim && !config.finetune && !job.config()->batch.skip_train) {
       print_line(" --no-load-optim: Adam's moments start at zero; iteration, consumed samples and the learning-rate "
                  "schedule go on where they were (Megatron-LM restarts the schedule)");
     }

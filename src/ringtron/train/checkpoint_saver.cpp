@@ -45,7 +45,7 @@ struct HostSlices {
 HostSlices slices_to_write(const Job& job, const TrainingState& state) {
   HostSlices out;
   const Communicator& replicas = job.parallel().data_context();
-  const bool with_optimizer = !job.config().checkpoint.no_save_optim;
+  const bool with_optimizer = !job.config()->checkpoint.no_save_optim;
   int number = 0;
   for (OptimizerState& s : state.optimizer.states()) {
     require_whole(s);
@@ -81,12 +81,12 @@ std::uint64_t stored_width(const OptimizerState& s, bool with_optimizer) {
 }  // namespace
 
 bool CheckpointSaver::saves() const {
-  return !job_.config().checkpoint.save.empty() && !job_.config().batch.skip_train;
+  return !job_.config()->checkpoint.save.empty() && !job_.config()->batch.skip_train;
 }
 
 void CheckpointSaver::demand_folder() {
   if (!saves()) return;
-  const std::filesystem::path folder = job_.config().checkpoint.save;
+  const std::filesystem::path folder = job_.config()->checkpoint.save;
   together(job_.world(), [&] {
     if (!job_.is_first_rank()) return;
     demand_writable("--save", folder);
@@ -109,19 +109,19 @@ void CheckpointSaver::warn_of_space(const TrainingState& state, std::int64_t tra
   const Communicator& replicas = job_.parallel().data_context();
   int number = 0;
   for (const OptimizerState& s : state.optimizer.states()) {
-    const std::uint64_t width = stored_width(s, !job_.config().checkpoint.no_save_optim);
+    const std::uint64_t width = stored_width(s, !job_.config()->checkpoint.no_save_optim);
     whole += width * static_cast<std::uint64_t>(element_count(logical_shape(*s.parameter)).value_or(0));
     if (number++ % replicas.size() != replicas.rank()) continue;
     own += width * static_cast<std::uint64_t>(s.parameter->value.numel());
   }
-  const CheckpointConfig& config = job_.config().checkpoint;
+  const CheckpointConfig& config = job_.config()->checkpoint;
   const std::int64_t left = train_iterations - state.progress.iteration;
   const std::int64_t saves = (left + config.save_interval - 1) / config.save_interval;
   for (const std::string& line : space_warnings({config.save, whole, own, saves, job_.is_first_rank()})) warn_line(line);
 }
 
 std::string CheckpointSaver::where_to_go_on() const {
-  const std::string& folder = job_.config().checkpoint.save;
+  const std::string& folder = job_.config()->checkpoint.save;
   try {
     if (const auto newest = find_newest_checkpoint(folder).newest) {
       return fmt::format("The newest complete checkpoint is {}: mend the cause and go on from it with --load {}",
@@ -137,16 +137,16 @@ void CheckpointSaver::tell_other_runs(const TrainingState& state, std::int64_t t
   if (!saves()) return;
   together(job_.world(), [&] {
     if (!job_.is_first_rank()) return;
-    for (const std::string& line : name_warnings(job_.config().checkpoint.save, state.progress.iteration, train_iterations)) {
+    for (const std::string& line : name_warnings(job_.config()->checkpoint.save, state.progress.iteration, train_iterations)) {
       warn_line(line);
     }
-    const auto notice = save_notice(job_.config().checkpoint.save, state.line);
+    const auto notice = save_notice(job_.config()->checkpoint.save, state.line);
     if (!notice.empty()) warn_line(notice);
   });
 }
 
 void CheckpointSaver::save(const TrainingState& state) {
-  const CheckpointConfig& config = job_.config().checkpoint;
+  const CheckpointConfig& config = job_.config()->checkpoint;
   const std::int64_t iteration = state.progress.iteration;
   if (job_.is_first_rank()) {
     print_line("saving checkpoint at iteration {:7d} to {} in ringtron format", iteration, config.save);

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <limits>
 #include <optional>
 
 #include "ringtron/base/error.h"
@@ -48,57 +47,37 @@ std::unique_ptr<Rendezvous> meet(const Config& config, const LaunchEnvironment& 
   }
 }
 
-// Rows of the embedding.
-int padded_vocabulary(const Config& config, std::int64_t vocabulary) {
-  const std::int64_t given = config.model.padded_vocab_size;
-  const std::int64_t padded =
-      given > 0 ? given
-                : pad_vocab_size(vocabulary, config.model.make_vocab_size_divisible_by,
-                                 config.parallel.tensor_model_parallel_size);
-  if (padded < vocabulary) {
-    throw ConfigError(fmt::format("--padded-vocab-size {} is below the tokenizer's vocabulary of {}", padded, vocabulary));
-  }
-  if (padded > std::numeric_limits<int>::max()) {
-    throw ConfigError(fmt::format("expected a padded vocabulary below 2^31, got {}: {} tokens padded to a multiple of "
-                                  "--make-vocab-size-divisible-by {} times TP",
-                                  padded, vocabulary, config.model.make_vocab_size_divisible_by));
-  }
-  return static_cast<int>(padded);
-}
-
 }  // namespace
 
-Job::Job(Config config, LaunchEnvironment environment) : Job(std::move(config), std::move(environment), nullptr) {}
+Job::Job(const Config& config, LaunchEnvironment environment) : Job(config, std::move(environment), nullptr) {}
 
-Job::Job(Config config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous)
-    : config_(std::move(config)),
-      environment_(std::move(environment)),
+Job::Job(const Config& config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous)
+    : environment_(std::move(environment)),
       device_(at::kCPU),
       rendezvous_(std::move(rendezvous)) {
   // What one rank alone can find wrong comes before it meets the others.
   std::optional<ProcessGrid> grid;
   const auto look = [&] {
-    grid.emplace(process_grid_of(config_.parallel, environment_.world_size));
-    device_ = choose_device(config_.parallel.distributed_backend, environment_.local_rank);
+    grid.emplace(process_grid_of(config.parallel, environment_.world_size));
+    device_ = choose_device(config.parallel.distributed_backend, environment_.local_rank);
   };
   if (rendezvous_) {
     look();
   } else {
     before_meeting(environment_, look);
     announce_environment(environment_);
-    rendezvous_ = meet(config_, environment_);
+    rendezvous_ = meet(config, environment_);
   }
-  parallel_ = std::make_unique<ParallelState>(*grid, choose_backend(config_, device_), *rendezvous_);
-  demand_same_options(world(), fingerprint_text(config_));
+  parallel_ = std::make_unique<ParallelState>(*grid, choose_backend(config, device_), *rendezvous_);
+  demand_same_options(world(), fingerprint_text(config));
   share_cores(world());
-  open_tokenizer();
+  open_tokenizer(config);
 }
 
-void Job::open_tokenizer() {
+void Job::open_tokenizer(const Config& given) {
   together(world(), [&] {
-    tokenizer_ = tokenizer_of(config_.data);
-    config_.model.padded_vocab_size = padded_vocabulary(config_, tokenizer_->vocab_size());
-    config_.data.vocab_size = static_cast<int>(tokenizer_->vocab_size());
+    tokenizer_ = tokenizer_of(given.data);
+    config_ = resolve(given, environment_.world_size, tokenizer_->vocab_size()).valid();
   });
   // Files of the same name may have other content on another machine.
   demand_same_facts(world(), fmt::format("vocabulary={}\n", tokenizer_->description()),
@@ -107,8 +86,8 @@ void Job::open_tokenizer() {
 }
 
 at::ScalarType Job::compute_type() const {
-  if (config_.precision.fp64) return at::kDouble;
-  return config_.precision.bf16 ? at::kBFloat16 : at::kFloat;
+  if ((*config_)->precision.fp64) return at::kDouble;
+  return (*config_)->precision.bf16 ? at::kBFloat16 : at::kFloat;
 }
 
 }  // namespace ringtron

@@ -5,10 +5,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <optional>
 
 #include "ringtron/comm/parallel_state.h"
 #include "ringtron/comm/rendezvous.h"
-#include "ringtron/config/config.h"
+#include "ringtron/config/resolved_config.h"
 #include "ringtron/grid/process_grid.h"
 #include "ringtron/launch/launch_environment.h"
 #include "ringtron/tokenizer/tokenizer.h"
@@ -17,16 +18,15 @@ namespace ringtron {
 
 class Job {
  public:
-  // `config` is valid and resolved for environment.world_size. Meets the other ranks: throws CommError if they do not
-  // come, and ConfigError, on all ranks, if one was started with other options. Then opens the tokenizer of the data flags:
-  // throws ConfigError, on all ranks, if one cannot, or has another vocabulary. Collective.
-  Job(Config config, LaunchEnvironment environment);
+  // `config` may have its defaults filled in or not. Meets the other ranks: throws CommError if they do not come, and
+  // ConfigError, on all ranks, if one was started with other options. Then opens the tokenizer of the data flags and
+  // resolves: throws ConfigError, on all ranks, if one cannot, has another vocabulary, or finds `config` invalid. Collective.
+  Job(const Config& config, LaunchEnvironment environment);
 
   // For processes that have met already: `environment` counts for rank and local rank only.
-  Job(Config config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous);
+  Job(const Config& config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous);
 
-  // Complete: what only the tokenizer knows (the vocabulary and its padding) is filled in. There is no other copy.
-  const Config& config() const { return config_; }
+  const ResolvedConfig& config() const { return *config_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const LaunchEnvironment& environment() const { return environment_; }
   const ParallelState& parallel() const { return *parallel_; }
@@ -40,14 +40,14 @@ class Job {
   bool is_last_rank() const { return rank() == environment_.world_size - 1; }  // prints the log, as in Megatron
 
  private:
-  void open_tokenizer();
+  void open_tokenizer(const Config& given);
 
-  Config config_;
   LaunchEnvironment environment_;
   at::Device device_;
   std::unique_ptr<Rendezvous> rendezvous_;
   std::unique_ptr<ParallelState> parallel_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  std::optional<ResolvedConfig> config_;
 };
 
 }  // namespace ringtron

@@ -65,7 +65,7 @@ CpTransport choose_for_all(const Job& job) {
       std::size_t count = 0;
       for (const auto& starts : documents) count += starts.size() + 1;
       print_line("--cp-comm-type auto: priced with the {} documents of the first micro-batch", count);
-    } else if (job.config().data.reset_attention_mask) {
+    } else if (job.config()->data.reset_attention_mask) {
       print_line("--cp-comm-type auto: no documents are known, the choice is that of one document a sample");
     }
   }

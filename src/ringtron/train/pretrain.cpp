@@ -34,7 +34,7 @@ void announce(const Job& job) {
                                             : config.precision.bf16 ? "torch.bfloat16"
                                                                     : "torch.float32");
   if (config.precision.bf16) print_line("accumulate and all-reduce gradients in fp32 for bfloat16 data type.");
-  for (const std::string& line : argument_dump(config, job.environment().world_size)) print_line(line);
+  for (const std::string& line : argument_dump(job.config())) print_line(line);
 }
 
 // The exit code if a signal has come on any rank while start-up was at `stage`; says so. Collective.

@@ -46,7 +46,7 @@ Reporter::Reporter(const Job& job, std::int64_t train_iterations, const Progress
       train_iterations_(train_iterations),
       step_flops_(step_flops(job.config())),
       since_(SteadyClock::now()) {
-  const LoggingConfig& logging = job.config().logging;
+  const LoggingConfig& logging = job.config()->logging;
   if (logging.tensorboard_dir.empty()) return;
   together(job.world(), [&] {
     if (!job.is_last_rank()) return;
@@ -62,7 +62,7 @@ Reporter::Reporter(const Job& job, std::int64_t train_iterations, const Progress
 
 // The first line of a run comes early, to show what the start cost; if it is out of turn, it ends no interval.
 bool Reporter::ends_interval(std::int64_t iteration) const {
-  return iteration % job_.config().logging.log_interval == 0 || iteration == train_iterations_;
+  return iteration % job_.config()->logging.log_interval == 0 || iteration == train_iterations_;
 }
 
 bool Reporter::step_done(const StepResult& result, const Progress& progress, double lr, std::optional<double> params_norm) {
@@ -76,7 +76,7 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
     add_to(nan_sum_, is_bad(result));
   }
   ++losses_;
-  if (events_ != nullptr && progress.iteration % job_.config().logging.tensorboard_log_interval == 0) {
+  if (events_ != nullptr && progress.iteration % job_.config()->logging.tensorboard_log_interval == 0) {
     points_.push_back({result, progress, lr, params_norm});
   }
   if (steps_done_ != 1 && !ends_interval(progress.iteration)) return false;
@@ -89,9 +89,9 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
   line.consumed_samples = progress.consumed_train_samples;
   line.milliseconds_per_iteration = seconds * 1000.0;
   const double tflops = tflops_per_device(mean_step_flops(), seconds, job_.environment().world_size);
-  if (job_.config().logging.log_throughput) line.tflops_per_gpu = tflops;
+  if (job_.config()->logging.log_throughput) line.tflops_per_gpu = tflops;
   line.learning_rate = lr;
-  line.global_batch_size = job_.config().batch.global_batch_size;
+  line.global_batch_size = job_.config()->batch.global_batch_size;
   line.losses = {{"lm loss", loss_sum_.item<double>() / static_cast<double>(losses_)}};
   if (result.grad_norm.defined()) line.grad_norm = result.grad_norm.item<double>();
   if (result.zeros.defined()) line.zeros_in_grad = result.zeros.item<std::int64_t>();
@@ -127,7 +127,7 @@ double Reporter::mean_step_flops() const {
 }
 
 void Reporter::demand_possible(double tflops) const {
-  if (!job_.device().is_cuda() || !job_.config().parallel.proof_of_exchange) return;
+  if (!job_.device().is_cuda() || !job_.config()->parallel.proof_of_exchange) return;
   together(job_.world(), [&] { demand_below_peak(tflops, device_name(job_.device())); });
 }
 
@@ -151,7 +151,7 @@ void Reporter::write_points() {
       events_->add_scalar(tag + " vs samples", value, progress.consumed_train_samples);
     };
     both("learning-rate", lr);
-    both("batch-size", static_cast<double>(job_.config().batch.global_batch_size));
+    both("batch-size", static_cast<double>(job_.config()->batch.global_batch_size));
     both("lm loss", result.loss.item<double>());
     both("loss-scale", 1.0);
     if (result.grad_norm.defined()) both("grad-norm", result.grad_norm.item<double>());
@@ -170,7 +170,7 @@ void Reporter::evaluated(Evaluated what, const std::string& where, double loss, 
   const std::string tag = tag_of(what);
   events_->add_scalar(tag, loss, progress.iteration);
   events_->add_scalar(tag + " vs samples", loss, progress.consumed_train_samples);
-  if (job_.config().logging.log_validation_ppl_to_tensorboard) {
+  if (job_.config()->logging.log_validation_ppl_to_tensorboard) {
     events_->add_scalar(tag + " ppl", perplexity(loss), progress.iteration);
     events_->add_scalar(tag + " ppl vs samples", perplexity(loss), progress.consumed_train_samples);
   }

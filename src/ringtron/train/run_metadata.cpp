@@ -110,7 +110,7 @@ json run_metadata_of(const TrainingState& state, const DerivedValues& derived, c
           {"consumed_train_samples", state.progress.consumed_train_samples},
           {"consumed_valid_samples", state.progress.consumed_valid_samples},
           {"optimizer_step_count", state.optimizer.step_count()},
-          {"has_optimizer", !state.config.checkpoint.no_save_optim},
+          {"has_optimizer", !state.config->checkpoint.no_save_optim},
           {"opt_param_scheduler", schedule},
           {"configuration", std::move(configuration)},
           {"lineage", lineage_to_json(lineage)},

@@ -51,7 +51,7 @@ TrainStep::TrainStep(const Job& job, const GptModel& model, TrainingState& state
       guard_(job.device()) {}
 
 std::int64_t TrainStep::micro_batches() const {
-  const BatchConfig& batch = job_.config().batch;
+  const BatchConfig& batch = job_.config()->batch;
   return batch.global_batch_size /
          (static_cast<std::int64_t>(batch.micro_batch_size) * job_.parallel().dp_size());
 }
@@ -61,7 +61,7 @@ std::int64_t TrainStep::micro_batches() const {
 at::Tensor TrainStep::reduced(const Totals& totals) const {
   const auto number = [&](double value) { return at::full_like(totals.loss_sum, value); };
   std::vector<at::Tensor> parts = {totals.loss_sum, number(static_cast<double>(totals.tokens))};
-  if (job_.config().data.reset_attention_mask) {
+  if (job_.config()->data.reset_attention_mask) {
     // All context ranks count the same whole samples.
     const double context_ranks = job_.parallel().cp_size();
     parts.push_back(number(totals.attention_cells / context_ranks));
@@ -130,7 +130,7 @@ TrainStep::Gradients TrainStep::compute_gradients(Loader& loader) {
 }
 
 StepResult TrainStep::run(Loader& loader) {
-  const bool prove = !exchange_is_proven_ && job_.config().parallel.proof_of_exchange;
+  const bool prove = !exchange_is_proven_ && job_.config()->parallel.proof_of_exchange;
   if (prove) attention_.proof().reset();
   const Gradients gradients = compute_gradients(loader);
   if (prove) demand_exchange(job_, attention_.proof());
@@ -171,7 +171,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
 }
 
 bool TrainStep::checks_finite() const {
-  return job_.config().precision.check_for_nan_in_loss_and_grad;
+  return job_.config()->precision.check_for_nan_in_loss_and_grad;
 }
 
 void TrainStep::demand_finite() const {
@@ -185,7 +185,7 @@ double TrainStep::evaluate(Loader& loader, std::int64_t global_batches) {
 TrainStep::Evaluation TrainStep::evaluate_unless(const Reason& reason, Loader& loader,
                                                  std::int64_t global_batches) {
   const at::NoGradGuard no_grad;
-  state_.progress.consumed_valid_samples += global_batches * job_.config().batch.global_batch_size;
+  state_.progress.consumed_valid_samples += global_batches * job_.config()->batch.global_batch_size;
   Totals own(job_.device());
   for (std::int64_t batch = 0; batch < global_batches; ++batch) {
     if (const std::int64_t agreed = prepare_unless(reason, loader); agreed != 0) return {0.0, agreed};

@@ -28,7 +28,7 @@ Trainer::Trainer(const Parts& parts, std::int64_t train_iterations)
       train_iterations_(train_iterations),
       first_iteration_(parts.state.progress.iteration),
       reporter_(parts.job, train_iterations, parts.state.progress),
-      save_schedule_(parts.job.config().checkpoint.save.empty() ? 0 : parts.job.config().checkpoint.save_interval,
+      save_schedule_(parts.job.config()->checkpoint.save.empty() ? 0 : parts.job.config()->checkpoint.save_interval,
                      first_iteration_),
       started_(SteadyClock::now()) {}
 
@@ -112,7 +112,7 @@ bool Trainer::evaluate(Evaluated what, std::int64_t first_sample, const std::str
   TrainStep::Evaluation result;
   reading([&] {
     result = parts_.step.evaluate_unless([this] { return parts_.signals.received(); }, *loader,
-                                         parts_.job.config().evaluation.eval_iters);
+                                         parts_.job.config()->evaluation.eval_iters);
   });
   const bool stopped = stop_for(static_cast<int>(result.reason));
   if (!stopped) {
@@ -163,7 +163,7 @@ bool Trainer::stop_for(int signal) {
 }
 
 void Trainer::prepare_or_stop(Loader& loader) {
-  const BatchConfig& batch = parts_.job.config().batch;
+  const BatchConfig& batch = parts_.job.config()->batch;
   const std::int64_t iteration = parts_.state.progress.iteration;
   const bool has_trained = iteration > first_iteration_;  // clock and interval let a run make one step at least
   const auto reason = [&] {

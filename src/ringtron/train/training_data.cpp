@@ -103,7 +103,7 @@ TrainingData::TrainingData(const Job& job, std::vector<CpTransport> transports, 
 }
 
 SplitObserver TrainingData::observer(Split split) {
-  const std::string resets = reset_flags(job_.config().data);
+  const std::string resets = reset_flags(job_.config()->data);
   SplitObserver out;
   if (job_.is_first_rank()) out.left_out = [](const std::string& sentence) { warn_line(sentence); };
   out.opened = [this, split, resets](const std::string& prefix, const GptDataset& dataset) {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "ringtron/checkpoint/lineage.h"
-#include "ringtron/config/config.h"
+#include "ringtron/config/resolved_config.h"
 #include "ringtron/optim/lr_schedule.h"
 #include "ringtron/optim/optimizer.h"
 #include "ringtron/parameter/parameter_store.h"
@@ -17,7 +17,7 @@ struct TrainingState {
   ParameterStore& store;
   Optimizer& optimizer;
   LrSchedule& schedule;
-  const Config& config;  // of the run, resolved, with the vocabulary and its padding: what a checkpoint keeps and is compared with
+  const ResolvedConfig& config;  // of the run: what a checkpoint keeps and is compared with
   Progress progress;
   std::vector<Ancestor> line = {};  // of the checkpoint that was loaded; empty for a run that began afresh
   DataFacts data = {};              // of this run, once its data is open

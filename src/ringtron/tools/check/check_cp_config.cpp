@@ -15,6 +15,7 @@
 #include "ringtron/config/help.h"
 #include "ringtron/config/parse.h"
 #include "ringtron/config/needs.h"
+#include "ringtron/config/resolved_config.h"
 #include "ringtron/config/restart_notices.h"
 #include "ringtron/config/validate.h"
 #include "ringtron/tokenizer/tokenizer.h"
@@ -69,15 +70,15 @@ class Check {
       : parsed_(std::move(parsed)), faults_(own.faults), world_size_(choose_world(own, launched_ranks)) {}
 
   CheckOutcome run() {
-    collect_faults();
-    Resolved resolved = resolve(parsed_.line.config, world_size_);
-    config_ = std::move(resolved.config);
+    const std::string vocabulary_note = find_vocabulary();
+    const Resolution resolution = resolve_flags();
+    config_ = resolution.despite_faults();
     for (const Notice& notice : parsed_.line.notices) notices_.push_back(notice.text);
-    for (const Notice& notice : resolved.notices) notices_.push_back(notice.text);
+    for (const Notice& notice : resolution.notices()) notices_.push_back(notice.text);
     for (const Notice& notice : flags_without_effect(parsed_.line, config_)) notices_.push_back(notice.text);
     for (const Notice& notice : restart_notices(config_)) notices_.push_back(notice.text);
     note_what_is_not_there();
-    settle_vocabulary();
+    if (!vocabulary_note.empty()) note(vocabulary_note);
     print_sections();
     print_list("Notices", notices_);
     print_faults();
@@ -94,15 +95,16 @@ class Check {
     return static_cast<int>(std::clamp<double>(product, 1, std::numeric_limits<int>::max()));
   }
 
-  // As parse_command_line() of training collects them.
-  void collect_faults() {
+  // With the faults that parse_command_line() of training collects.
+  Resolution resolve_flags() {
     std::vector<std::string> reported;
     for (const FlagFault& fault : parsed_.faults) {
       faults_.push_back(fault.message);
       reported.push_back(fault.flag);
     }
-    for (std::string& fault : validate(parsed_.line.config, world_size_, reported))
-      faults_.push_back(std::move(fault));
+    Resolution resolution = resolve(parsed_.line.config, world_size_, vocabulary_, reported);
+    faults_.insert(faults_.end(), resolution.faults().begin(), resolution.faults().end());
+    return resolution;
   }
 
   void note(std::string text) { notices_.push_back(std::move(text)); }
@@ -147,36 +149,23 @@ class Check {
     }
   }
 
-  // Fills vocabulary_ and the padded size; where the tokenizer's files are missing it assumes, and says so.
-  void settle_vocabulary() {
-    const DataConfig& data = config_.data;
+  // Fills vocabulary_; where the tokenizer's files are missing it assumes, and returns a line that says so.
+  std::string find_vocabulary() {
+    const DataConfig& data = parsed_.line.config.data;
     try {
       vocabulary_ = make_tokenizer({data.tokenizer_type, data.vocab_file, data.merge_file, data.vocab_size})
                         ->vocab_size();
     } catch (const std::exception& e) {
       if (data.vocab_size > 0) {
         vocabulary_ = data.vocab_size;
-        note(fmt::format("vocabulary: {} by --vocab-size, since the tokenizer is not there ({})", vocabulary_,
-                         e.what()));
-      } else if (data.tokenizer_type == TokenizerType::gpt2_bpe) {
+        return fmt::format("vocabulary: {} by --vocab-size, since the tokenizer is not there ({})", vocabulary_, e.what());
+      }
+      if (data.tokenizer_type == TokenizerType::gpt2_bpe) {
         vocabulary_ = kGpt2Vocabulary;
-        note(fmt::format("vocabulary: {} assumed, GPT-2's, since the tokenizer is not there ({})",
-                         vocabulary_, e.what()));
-      } else {
-        return;  // a fault, which the rules report
+        return fmt::format("vocabulary: {} assumed, GPT-2's, since the tokenizer is not there ({})", vocabulary_, e.what());
       }
     }
-    ModelConfig& model = config_.model;
-    if (model.padded_vocab_size == 0) {
-      const std::int64_t padded = pad_vocab_size(vocabulary_, model.make_vocab_size_divisible_by,
-                                                 config_.parallel.tensor_model_parallel_size);
-      model.padded_vocab_size =
-          static_cast<int>(std::min<std::int64_t>(padded, std::numeric_limits<int>::max()));
-    } else if (model.padded_vocab_size < vocabulary_ && data.vocab_size == 0) {
-      faults_.push_back(fmt::format(
-          "--padded-vocab-size {} is below the tokenizer's vocabulary of {}; raise it, or leave it out",
-          model.padded_vocab_size, vocabulary_));
-    }
+    return "";  // of NullTokenizer without a size the rules report
   }
 
   // What sections need beyond what their functions refuse themselves. Empty: all is there.

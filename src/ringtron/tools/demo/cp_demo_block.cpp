@@ -34,7 +34,7 @@ class Block {
  public:
   explicit Block(const Job& job)
       : job_(job),
-        store_({job.compute_type(), job.device(), job.config().precision.seed, job.parallel().tp_rank(),
+        store_({job.compute_type(), job.device(), job.config()->precision.seed, job.parallel().tp_rank(),
                 job.parallel().tp_size()}),
         transports_(layer_transports(job)),
         layout_(make_demo_layout(job)),
@@ -82,7 +82,7 @@ class Block {
   }
 
  private:
-  bool sequence_parallel() const { return job_.config().parallel.sequence_parallel; }
+  bool sequence_parallel() const { return job_.config()->parallel.sequence_parallel; }
 
   static SequenceLayout make_demo_layout(const Job& job) {
     const Config& config = job.config();
@@ -118,7 +118,7 @@ class Block {
 
   // Every rank puts its rows in their places; where no other rank has any, the sum changes nothing.
   at::Tensor whole_sequence(const at::Tensor& local, const at::Tensor& rows) const {
-    const ModelConfig& m = job_.config().model;
+    const ModelConfig& m = job_.config()->model;
     at::Tensor whole = at::zeros({m.seq_length, local.size(1), m.hidden_size}, local.options());
     whole.index_copy_(0, rows, local);
     job_.parallel().context().all_reduce(whole).wait();

@@ -117,13 +117,13 @@ class Profiler {
         options_(options),
         progress_(progress),
         group_(job.parallel().context()),
-        batch_(make_batch_shape(job.config(), job.config().data.reset_attention_mask
+        batch_(make_batch_shape(job.config(), job.config()->data.reset_attention_mask
                                                   ? made_up_documents(job.config())
                                                   : DocumentStarts(), {})),
         layer_(layer_of(job, *batch_)),
         masks_(layer_.masks()),
         attention_(cp_attention_options(job.config())) {
-    const auto& sizes = job.config().parallel.hierarchical_context_parallel_sizes;
+    const auto& sizes = job.config()->parallel.hierarchical_context_parallel_sizes;
     if (!sizes.empty()) hierarchical_a_ = sizes[0];
     demand_bytes(job, layer_bytes(), "attention of one layer, with its gradients,");
     transports_ = chosen_transports();
@@ -139,7 +139,7 @@ class Profiler {
 
   // What is to be measured.
   CpProfile describe() const {
-    const ParallelConfig& p = job_.config().parallel;
+    const ParallelConfig& p = job_.config()->parallel;
     const AttentionShape& s = layer_.shape;
     CpProfile profile;
     profile.machine = fmt::format("{} processes on {}, TP {} x CP {}, {}", job_.environment().world_size,

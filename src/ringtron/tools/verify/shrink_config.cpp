@@ -9,9 +9,9 @@
 #include "ringtron/base/check.h"
 #include "ringtron/base/text.h"
 #include "ringtron/config/option.h"
+#include "ringtron/config/resolved_config.h"
 #include "ringtron/config/validate.h"
 #include "ringtron/context_parallel/plan/transport.h"
-#include "ringtron/tokenizer/tokenizer.h"
 
 namespace ringtron {
 namespace {
@@ -107,7 +107,7 @@ void shrink_widths(Config& config) {
   m.hidden_size = hidden;
   m.ffn_hidden_size = tp * std::min(m.ffn_hidden_size / tp, std::max(1, kFfn / tp));
   m.make_vocab_size_divisible_by = 2;
-  m.padded_vocab_size = static_cast<int>(pad_vocab_size(kVocabulary, m.make_vocab_size_divisible_by, tp));
+  m.padded_vocab_size = 0;
 }
 
 void shrink_sequence(Config& config) {
@@ -179,15 +179,17 @@ std::vector<std::string> changes_between(const Config& given, const Config& smal
   return out;
 }
 
-void demand_valid(const Config& config, int world_size) {
-  const std::vector<std::string> faults = validate(config, world_size);
-  RT_CHECK(faults.empty(), "the smaller configuration breaks rules that the given one keeps: {}",
-           join(faults, "; "));
+Config resolved(const Config& config, int world_size) {
+  const Resolution out = resolve(config, world_size, config.data.vocab_size);
+  RT_CHECK(out.faults().empty(), "the smaller configuration breaks rules that the given one keeps: {}",
+           join(out.faults(), "; "));
+  return out.valid();
 }
 
 }  // namespace
 
-ShrunkConfig shrink_config(const Config& config, int world_size, bool drop_replicas) {
+ShrunkConfig shrink_config(const Config& given, int world_size, bool drop_replicas) {
+  const Config config = fill_defaults(given, world_size).config;
   const int replicas_before = data_parallel_size(config.parallel, world_size);
   const int replicas = drop_replicas ? std::min(replicas_before, kReplicas) : replicas_before;
   ShrunkConfig out{config, world_size / replicas_before * replicas, {}};
@@ -197,8 +199,7 @@ ShrunkConfig shrink_config(const Config& config, int world_size, bool drop_repli
   shrink_sequence(out.config);
   shrink_batch(out.config, replicas_before, replicas);
   simplify(out.config);
-  demand_valid(out.config, out.world_size);
-  out.config = resolve(out.config, out.world_size).config;
+  out.config = resolved(out.config, out.world_size);
   out.changes = changes_between(config, out.config);
   if (replicas != replicas_before) {
     out.changes.push_back(fmt::format("{:<24} {} -> {}", "data-parallel ranks", replicas_before, replicas));
@@ -213,10 +214,8 @@ Config one_process(const Config& shrunk) {
   out.recompute = {};  // so that the comparison is with a run that keeps everything
   out.parallel.distributed_backend = given.distributed_backend;
   out.parallel.proof_of_exchange = given.proof_of_exchange;
-  out.model.padded_vocab_size =
-      static_cast<int>(pad_vocab_size(out.data.vocab_size, out.model.make_vocab_size_divisible_by, 1));
-  demand_valid(out, 1);
-  return resolve(out, 1).config;
+  out.model.padded_vocab_size = 0;
+  return resolved(out, 1);
 }
 
 }  // namespace ringtron

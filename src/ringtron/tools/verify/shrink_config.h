@@ -10,12 +10,12 @@
 namespace ringtron {
 
 struct ShrunkConfig {
-  Config config;                     // valid and resolved for `world_size`
+  Config config;                     // valid for `world_size`, with nothing left to fill in
   int world_size = 1;                // less than given only by data-parallel replicas
   std::vector<std::string> changes;  // one a line: "--seq-length          8192 -> 64"
 };
 
-// `config` is valid and resolved for `world_size`. Kept: the layout (TP, CP, SP, rank order, --cp-layout),
+// `config` is valid for `world_size`. Kept: the layout (TP, CP, SP, rank order, --cp-layout),
 // every transport that some layer uses (`auto` stands for all that it may choose), heads per key/value head,
 // how heads per tensor rank divide over the ranks that share heads and whether one of these has several
 // key/value heads, how the length divides over all ranks, the window as a share of the sequence, documents,

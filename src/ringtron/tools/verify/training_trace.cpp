@@ -102,7 +102,7 @@ TrainingTrace trace_training(const Job& job, CpFault fault,
   const TrainingData data(job, assembly.transports());
   const auto loader = data.loader(Split::train, 0);
   TrainingTrace out;
-  for (int i = 1; i <= job.config().batch.train_iters; ++i) {
+  for (int i = 1; i <= job.config()->batch.train_iters; ++i) {
     before_step(i);
     const TrainStep::Gradients gradients = assembly.step().compute_gradients(*loader);
     TracedStep step;

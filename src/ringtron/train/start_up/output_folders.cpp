@@ -71,8 +71,8 @@ void demand_writable(const std::string& flag, const std::filesystem::path& folde
 }
 
 void demand_output_folders(const Job& job) {
-  const std::string& events = job.config().logging.tensorboard_dir;
-  const std::string& cache = job.config().data.data_cache_path;
+  const std::string& events = job.config()->logging.tensorboard_dir;
+  const std::string& cache = job.config()->data.data_cache_path;
   together(job.world(), [&] {
     if (job.is_last_rank() && !events.empty()) demand_writable("--tensorboard-dir", events);
     if (cache.empty() || job.environment().local_rank != 0) return;

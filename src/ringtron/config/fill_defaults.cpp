@@ -22,7 +22,7 @@ int saturate(std::int64_t value) {
   return static_cast<int>(std::min<std::int64_t>(value, std::numeric_limits<int>::max()));
 }
 
-void resolve_parallel(ParallelConfig& parallel, std::vector<Notice>& notices) {
+void fill_parallel(ParallelConfig& parallel, std::vector<Notice>& notices) {
   for (std::string& type : parallel.cp_comm_type) {
     if (const TransportWord* known = find_transport_word(type)) type = known->word;
   }
@@ -35,7 +35,7 @@ void resolve_parallel(ParallelConfig& parallel, std::vector<Notice>& notices) {
   }
 }
 
-void resolve_model(ModelConfig& model) {
+void fill_model(ModelConfig& model) {
   if (model.ffn_hidden_size == 0) {
     const std::int64_t h = model.hidden_size;
     model.ffn_hidden_size = saturate(model.swiglu ? h * 8 / 3 / 64 * 64 : 4 * h);
@@ -48,7 +48,7 @@ void resolve_model(ModelConfig& model) {
   if (model.add_bias_linear) model.add_qkv_bias = true;
 }
 
-void resolve_training(Config& config, int world_size, std::vector<Notice>& notices) {
+void fill_training(Config& config, int world_size, std::vector<Notice>& notices) {
   BatchConfig& batch = config.batch;
   if (batch.global_batch_size == 0) {
     const std::int64_t replicas = data_parallel_size(config.parallel, world_size);
@@ -71,7 +71,7 @@ void resolve_training(Config& config, int world_size, std::vector<Notice>& notic
 }
 
 // What was given but does nothing is set back, so that listings show what runs; needs.h tells of it.
-void resolve_recompute(RecomputeConfig& recompute, int context_ranks, std::vector<Notice>& notices) {
+void fill_recompute(RecomputeConfig& recompute, int context_ranks, std::vector<Notice>& notices) {
   const auto warn = [&](std::string_view text) { notices.push_back({Notice::Kind::warning, std::string(text)}); };
   if (recompute.ckpt_activations) {
     warn("--ckpt-activations is no flag of Megatron-LM; it is read as --recompute-activations");
@@ -94,7 +94,7 @@ void resolve_recompute(RecomputeConfig& recompute, int context_ranks, std::vecto
   }
 }
 
-void resolve_data(DataConfig& data, std::vector<Notice>& notices) {
+void fill_data(DataConfig& data, std::vector<Notice>& notices) {
   if (!data.split.empty() || data.data_path.empty()) return;
   data.split = "969, 30, 1";
   notices.push_back({Notice::Kind::warning, "--split is not given; the data is cut 969, 30, 1"});
@@ -113,9 +113,9 @@ void tell_of_nothing_to_do(const Config& given, std::vector<Notice>& notices) {
 }
 
 // A decay that ends before the run does, with nothing left: such steps train nothing.
-void tell_of_no_learning_rate(const Config& resolved, std::vector<Notice>& notices) {
-  const OptimizerConfig& o = resolved.optimizer;
-  const BatchConfig& batch = resolved.batch;
+void tell_of_no_learning_rate(const Config& filled, std::vector<Notice>& notices) {
+  const OptimizerConfig& o = filled.optimizer;
+  const BatchConfig& batch = filled.batch;
   if (batch.skip_train || o.min_lr > 0 || o.lr_decay_style == LrDecayStyle::constant || o.use_checkpoint_opt_param_scheduler) return;
   if (batch.global_batch_size < 1) return;
   const bool samples = batch.train_samples > 0;
@@ -160,13 +160,13 @@ void tell_of_incomplete_batch(const BatchConfig& batch, std::vector<Notice>& not
 
 }  // namespace
 
-Resolved resolve(const Config& config, int world_size) {
-  Resolved out{config, {}};
-  resolve_parallel(out.config.parallel, out.notices);
-  resolve_model(out.config.model);
-  resolve_training(out.config, world_size, out.notices);
-  resolve_recompute(out.config.recompute, out.config.parallel.context_parallel_size, out.notices);
-  resolve_data(out.config.data, out.notices);
+FilledConfig fill_defaults(const Config& config, int world_size) {
+  FilledConfig out{config, {}};
+  fill_parallel(out.config.parallel, out.notices);
+  fill_model(out.config.model);
+  fill_training(out.config, world_size, out.notices);
+  fill_recompute(out.config.recompute, out.config.parallel.context_parallel_size, out.notices);
+  fill_data(out.config.data, out.notices);
   tell_of_nothing_to_do(config, out.notices);
   tell_of_no_learning_rate(out.config, out.notices);
   tell_of_incomplete_batch(out.config.batch, out.notices);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "ringtron/base/text.h"
 #include "ringtron/config/option.h"
@@ -41,6 +42,17 @@ std::map<std::string, std::string> read_lines(std::string_view text) {
   return out;
 }
 
+using Json = nlohmann::ordered_json;
+
+template <class T>
+Json json_of(const T* field) {
+  return *field;
+}
+
+Json json_of(const std::optional<double>* field) { return *field ? Json(**field) : Json(nullptr); }
+
+Json json_of(const ChoiceRef& field) { return std::string(field.word()); }
+
 }  // namespace
 
 Pairs list_options(const Config& config) {
@@ -74,6 +86,18 @@ std::vector<std::string> diff_fingerprints(std::string_view here, std::string_vi
     out.push_back(fmt::format("{}: absent here, {} there", name, value));
   std::sort(out.begin(), out.end());
   return out;
+}
+
+std::string config_to_json(const Config& config) {
+  Config copy = config;  // a Field hands out mutable members
+  Json json = Json::object();
+  for (const OptionGroup& group : option_groups()) {
+    for (const Option& option : group.options) {
+      json[option_key(option)] =
+          std::visit([](auto field) { return json_of(field); }, option.field(copy));
+    }
+  }
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);  // a path need not be UTF-8
 }
 
 std::vector<std::string> argument_dump(const ResolvedConfig& config) {

@@ -6,15 +6,18 @@
 namespace ringtron {
 namespace {
 
+AttentionShape shape_of(const Config& config) { return attention_shape(resolve(config, 2, 100).despite_faults()); }
+
 TEST(AttentionShape, IsThatOfOneTensorParallelRank) {
   Config config;
   config.model.num_attention_heads = 8;
+  config.model.group_query_attention = true;
   config.model.num_query_groups = 4;
   config.model.kv_channels = 64;
   config.batch.micro_batch_size = 2;
   config.precision.bf16 = true;
   config.parallel.tensor_model_parallel_size = 2;
-  const AttentionShape shape = attention_shape(config);
+  const AttentionShape shape = shape_of(config);
   EXPECT_EQ(shape.samples, 2);
   EXPECT_EQ(shape.heads, 4);
   EXPECT_EQ(shape.groups, 2);
@@ -26,11 +29,11 @@ TEST(AttentionShape, IsThatOfOneTensorParallelRank) {
 
 TEST(AttentionShape, SumsAreWide) {
   Config config;
-  EXPECT_EQ(attention_shape(config).element_bytes, 4);
-  EXPECT_EQ(attention_shape(config).sum_bytes, 4);
+  EXPECT_EQ(shape_of(config).element_bytes, 4);
+  EXPECT_EQ(shape_of(config).sum_bytes, 4);
   config.precision.fp64 = true;
-  EXPECT_EQ(attention_shape(config).element_bytes, 8);
-  EXPECT_EQ(attention_shape(config).sum_bytes, 8);
+  EXPECT_EQ(shape_of(config).element_bytes, 8);
+  EXPECT_EQ(shape_of(config).sum_bytes, 8);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ std::vector<LayerSpec> layers_of(const RecomputeConfig& recompute, int layers) {
   Config config;
   config.model.num_layers = layers;
   config.recompute = recompute;
-  return layer_specs(config, {});
+  return layer_specs(resolve(config, 1, 1).despite_faults(), {});
 }
 
 TEST(LayerPieces, FollowTheFlags) {

@@ -7,6 +7,7 @@
 
 #include "ringtron/base/text.h"
 #include "ringtron/config/parse.h"
+#include "ringtron/config/resolved_config.h"
 
 namespace ringtron {
 namespace {
@@ -14,19 +15,19 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-Config config_of(const std::string& flags, int world_size) {
+ResolvedConfig config_of(const std::string& flags, int world_size) {
   std::vector<std::string> words;
   for (std::string& word : split("--num-layers 4 --hidden-size 256 --num-attention-heads 8 --seq-length 2048 --max-position-embeddings 2048 "
                                  "--mock-data --tokenizer-type NullTokenizer --vocab-size 1000 --padded-vocab-size 1024 --train-iters 1 "
                                  "--lr 0.01 --micro-batch-size 4 " + flags, ' ')) {
     if (!word.empty()) words.push_back(std::move(word));
   }
-  return std::get<CommandLine>(parse_command_line(words, world_size)).config;
+  return resolve(std::get<CommandLine>(parse_command_line(words, world_size)).config, world_size, 1000).valid();
 }
 
 TEST(MemoryEstimate, IsStateAndActivations) {
-  const Config config = config_of("", 1);
-  const MemoryEstimate estimate = estimate_memory(config, 1);
+  const ResolvedConfig config = config_of("", 1);
+  const MemoryEstimate estimate = estimate_memory(config);
   EXPECT_EQ(estimate.state.sum(), state_bytes(config, count_parameters(config, 1)).sum());
   EXPECT_EQ(estimate.activations.peak(), activation_bytes(config, 2048).peak());
   EXPECT_EQ(estimate.peak(), estimate.state.sum() + estimate.activations.peak());
@@ -39,28 +40,28 @@ TEST(MemoryEstimate, SavingsAreFlagsThatWork) {
                                      {"--context-parallel-size 2 --bf16 --normalization RMSNorm --swiglu --ffn-hidden-size 512", 2},
                                      {"--tensor-model-parallel-size 2 --context-parallel-size 2 --sequence-parallel", 4},
                                      {"--recompute-granularity full --recompute-method uniform --recompute-num-layers 2", 1}}) {
-    const Config now = config_of(flags, ranks);
-    const std::vector<MemorySaving> savings = memory_savings(now, ranks);
+    const ResolvedConfig now = config_of(flags, ranks);
+    const std::vector<MemorySaving> savings = memory_savings(now);
     EXPECT_FALSE(savings.empty()) << flags;
     for (const MemorySaving& saving : savings) {
-      EXPECT_LT(saving.estimate.peak(), estimate_memory(now, ranks).peak()) << saving.flags;
+      EXPECT_LT(saving.estimate.peak(), estimate_memory(now).peak()) << saving.flags;
       std::string changed = std::string(flags) + " " + saving.flags;
       if (const auto instead = changed.find("--bf16 instead of --fp64"); instead != std::string::npos) changed = "--bf16";
       const int world = ranks * saving.times_ranks;
-      EXPECT_EQ(estimate_memory(config_of(changed, world), world).peak(), saving.estimate.peak()) << changed;
+      EXPECT_EQ(estimate_memory(config_of(changed, world)).peak(), saving.estimate.peak()) << changed;
     }
   }
 }
 
 TEST(MemoryEstimate, TheCheapestThatFitsIsNamedFirst) {
-  const Config config = config_of("", 1);
-  const std::int64_t peak = estimate_memory(config, 1).peak();
-  EXPECT_THAT(memory_advice(config, 1, peak - 1), ::testing::StartsWith("--recompute-granularity full"));
-  EXPECT_THAT(memory_advice(config, 1, peak - 1), HasSubstr("--micro-batch-size 1 ("));
-  EXPECT_THAT(memory_advice(config, 1, 1), HasSubstr("is not enough"));
+  const ResolvedConfig config = config_of("", 1);
+  const std::int64_t peak = estimate_memory(config).peak();
+  EXPECT_THAT(memory_advice(config, peak - 1), ::testing::StartsWith("--recompute-granularity full"));
+  EXPECT_THAT(memory_advice(config, peak - 1), HasSubstr("--micro-batch-size 1 ("));
+  EXPECT_THAT(memory_advice(config, 1), HasSubstr("is not enough"));
   // Weights that are too large are not made smaller by shorter sequences.
-  const std::int64_t state = estimate_memory(config, 1).state.sum();
-  const std::string less_state = memory_advice(config, 1, state - 1);
+  const std::int64_t state = estimate_memory(config).state.sum();
+  const std::string less_state = memory_advice(config, state - 1);
   EXPECT_THAT(less_state, HasSubstr("--tensor-model-parallel-size"));
   EXPECT_THAT(less_state, Not(HasSubstr("--context-parallel-size")));
 }
@@ -77,7 +78,7 @@ TEST(MemoryEstimate, OfTheLargestSizesIsPositive) {
   m.kv_channels = 1 << 7;
   m.seq_length = m.max_position_embeddings = m.padded_vocab_size = 1 << 28;
   m.untie_embeddings_and_output_weights = true;
-  const MemoryEstimate estimate = estimate_memory(config, 1);
+  const MemoryEstimate estimate = estimate_memory(resolve(config, 1, 1000).despite_faults());
   EXPECT_GT(estimate.state.sum(), std::int64_t{1} << 60);
   EXPECT_GT(estimate.activations.peak(), std::int64_t{1} << 59);
   EXPECT_GT(estimate.peak(), estimate.state.sum());

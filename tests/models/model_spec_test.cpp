@@ -9,6 +9,7 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
 #include "ringtron/config/parse.h"
+#include "ringtron/config/resolved_config.h"
 #include "ringtron/train/assembly.h"
 
 namespace ringtron {
@@ -41,7 +42,7 @@ ParameterSpecs registered(const Config& config) {
 }
 
 ParameterSpecs declared(const Config& config) {
-  return model_parameters(model_spec(config, {}, 61));
+  return model_parameters(model_spec(resolve(config, 1, 61).valid(), {}, 61));
 }
 
 void expect_same(const ParameterSpecs& expected, const ParameterSpecs& got) {
@@ -82,13 +83,14 @@ TEST(ModelSpecTest, NormsAndRowBiasesSumOverTheTensorAxisUnderSequenceParallelis
   Config config = config_of("");
   const auto names_summed_over_tensor = [&] {
     std::set<std::string> names;
-    for (const ParameterSpec& spec : layer_parameters(model_spec(config), {})) {
+    for (const ParameterSpec& spec : layer_parameters(model_spec(resolve(config, 2, 61).despite_faults()), {})) {
       if (spec.gradient_axes.contains(Axis::tensor))
         names.insert(spec.name.substr(std::string("decoder.layers.0.").size()));
     }
     return names;
   };
   EXPECT_THAT(names_summed_over_tensor(), IsEmpty());
+  config.parallel.tensor_model_parallel_size = 2;
   config.parallel.sequence_parallel = true;
   EXPECT_THAT(names_summed_over_tensor(),
               UnorderedElementsAre("self_attention.linear_qkv.layer_norm_weight",

@@ -8,6 +8,7 @@
 #include "ringtron/base/log.h"
 #include "ringtron/base/text.h"
 #include "ringtron/config/parse.h"
+#include "ringtron/config/resolved_config.h"
 #include "ringtron/models/activation_bytes.h"
 #include "ringtron/train/assembly.h"
 #include "tests/support/allocation_peak.h"
@@ -98,7 +99,7 @@ TEST(RecomputeMemory, ALayerKeepsWhatTheClosedFormSays) {
 // What check_cp_config tells, against what is allocated.
 class ActivationBytesTest : public ::testing::TestWithParam<std::string> {
  protected:
-  ActivationBytes told(const std::string& flags) const { return activation_bytes(config_of(flags), kRows); }
+  ActivationBytes told(const std::string& flags) const { return activation_bytes(resolve(config_of(flags), 1, kVocabulary).valid(), kRows); }
   std::string of(int count, const std::string& more) const { return layers(count, GetParam() + " " + more); }
   bool in_bf16() const { return GetParam().find("--bf16") != std::string::npos; }
   bool is_rms() const { return GetParam().find("RMSNorm") != std::string::npos; }

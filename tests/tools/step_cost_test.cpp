@@ -24,7 +24,12 @@ Config small_model() {
   return config;
 }
 
-SentBytes tensor_layer_bytes(const Config& config, std::int64_t rows) {
+ResolvedConfig resolved(const Config& config) {
+  return resolve(config, config.parallel.tensor_model_parallel_size, 32).despite_faults();
+}
+
+SentBytes tensor_layer_bytes(const Config& given, std::int64_t rows) {
+  const ResolvedConfig config = resolved(given);
   return tensor_module_bytes(config, costs_of(transformer_options(config), rank_sizes(config)), rows);
 }
 
@@ -34,34 +39,34 @@ TEST(StepCost, ParametersByHand) {
   const std::int64_t norms = 3 * 2 * 8;
   const std::int64_t attention = 24 * 8 + 24 + 8 * 8 + 8;
   const std::int64_t mlp = 16 * 8 + 16 + 8 * 16 + 8;
-  EXPECT_EQ(count_parameters(config, 1).whole, embeddings + norms + attention + mlp);
-  EXPECT_EQ(count_parameters(config, 1).of_rank, embeddings + norms + attention + mlp);
+  EXPECT_EQ(count_parameters(resolved(config), 1).whole, embeddings + norms + attention + mlp);
+  EXPECT_EQ(count_parameters(resolved(config), 1).of_rank, embeddings + norms + attention + mlp);
   config.parallel.tensor_model_parallel_size = 2;
   const std::int64_t local = 16 * 8 + 16 * 8 + norms + 12 * 8 + 12 + 8 * 4 + 8 + 8 * 8 + 8 + 8 * 8 + 8;
-  const ParameterCount count = count_parameters(config, 3);
+  const ParameterCount count = count_parameters(resolved(config), 3);
   EXPECT_EQ(count.of_rank, local);
   EXPECT_GE(count.gradient_buffer, local);
   EXPECT_EQ(count.gradient_buffer % 3, 0);
   config.parallel.tensor_model_parallel_size = 5;
-  EXPECT_THROW(count_parameters(config, 1), ConfigError);
+  EXPECT_THROW(count_parameters(resolved(config), 1), ConfigError);
 }
 
 TEST(StepCost, BytesOfStateByType) {
   Config config = small_model();
   const ParameterCount count{.whole = 100, .of_rank = 100, .gradient_buffer = 128};
-  const StateBytes fp32 = state_bytes(config, count);
+  const StateBytes fp32 = state_bytes(resolved(config), count);
   EXPECT_EQ(fp32.weights, 400);
   EXPECT_EQ(fp32.gradients, 512);
   EXPECT_EQ(fp32.main_weights, 0);
   EXPECT_EQ(fp32.moments, 800);
   config.precision.bf16 = true;
-  const StateBytes bf16 = state_bytes(config, count);
+  const StateBytes bf16 = state_bytes(resolved(config), count);
   EXPECT_EQ(bf16.weights, 200);
   EXPECT_EQ(bf16.main_weights, 400);
   EXPECT_EQ(bf16.sum(), 200 + 512 + 400 + 800);
   config.precision.bf16 = false;
   config.precision.fp64 = true;
-  EXPECT_EQ(state_bytes(config, count).sum(), 800 + 1024 + 1600);
+  EXPECT_EQ(state_bytes(resolved(config), count).sum(), 800 + 1024 + 1600);
 }
 
 TEST(StepCost, TensorTrafficByHand) {
@@ -71,24 +76,24 @@ TEST(StepCost, TensorTrafficByHand) {
   const std::int64_t loss = 3 * 2 * (8 * 2 * 4 * 3 / 4);
   EXPECT_EQ(tensor_layer_bytes(config, rows).forward, 4 * pass);
   EXPECT_EQ(tensor_layer_bytes(config, rows).backward, 4 * pass);
-  EXPECT_EQ(tensor_ends_bytes(config, rows).forward, 2 * pass + loss);
-  EXPECT_EQ(tensor_ends_bytes(config, rows).backward, 2 * pass);
+  EXPECT_EQ(tensor_ends_bytes(resolved(config), rows).forward, 2 * pass + loss);
+  EXPECT_EQ(tensor_ends_bytes(resolved(config), rows).backward, 2 * pass);
   config.parallel.sequence_parallel = true;
   EXPECT_EQ(tensor_layer_bytes(config, rows).forward, 4 * pass);
   EXPECT_EQ(tensor_layer_bytes(config, rows).backward, 6 * pass);
-  EXPECT_EQ(tensor_ends_bytes(config, rows).forward, 3 * pass + loss);
-  EXPECT_EQ(tensor_ends_bytes(config, rows).backward, 3 * pass);
+  EXPECT_EQ(tensor_ends_bytes(resolved(config), rows).forward, 3 * pass + loss);
+  EXPECT_EQ(tensor_ends_bytes(resolved(config), rows).backward, 3 * pass);
   config.model.position_embedding_type = PositionEmbedding::rope;
-  EXPECT_EQ(tensor_ends_bytes(config, rows).forward, 2 * pass + loss);
+  EXPECT_EQ(tensor_ends_bytes(resolved(config), rows).forward, 2 * pass + loss);
   config.parallel.tensor_model_parallel_size = 1;
   EXPECT_EQ(tensor_layer_bytes(config, rows).forward, 0);
-  EXPECT_EQ(tensor_ends_bytes(config, rows).forward, 0);
+  EXPECT_EQ(tensor_ends_bytes(resolved(config), rows).forward, 0);
 }
 
 TEST(StepCost, GradientsAreSummedOverTheReplicas) {
   const ParameterCount count{.whole = 0, .of_rank = 0, .gradient_buffer = 128};
-  EXPECT_EQ(gradient_sum_bytes(small_model(), count, 1), 0);
-  EXPECT_EQ(gradient_sum_bytes(small_model(), count, 4), 2 * 128 * 4 * 3 / 4);
+  EXPECT_EQ(gradient_sum_bytes(resolved(small_model()), count, 1), 0);
+  EXPECT_EQ(gradient_sum_bytes(resolved(small_model()), count, 4), 2 * 128 * 4 * 3 / 4);
 }
 
 }  // namespace

@@ -11,9 +11,15 @@ Config config_of(const std::string& flags, const Layout& layout = {1, 4, 1, fals
   return toy_config(layout, "corpus", fmt::format("{} {}", kLlamaLike, flags));
 }
 
-std::shared_ptr<const BatchShape> shape_of(const Config& config, const DocumentStarts& documents = {}) {
+ResolvedConfig resolved(const Config& config) {
+  const ParallelConfig& p = config.parallel;
+  return resolve(config, p.tensor_model_parallel_size * p.context_parallel_size, config.data.vocab_size).valid();
+}
+
+std::shared_ptr<const BatchShape> shape_of(const Config& given, const DocumentStarts& documents = {}) {
+  const ResolvedConfig config = resolved(given);
   std::vector<CpTransport> transports;
-  for (const std::string& word : config.parallel.cp_comm_type) transports.push_back(transport_of(word));
+  for (const std::string& word : config->parallel.cp_comm_type) transports.push_back(transport_of(word));
   return make_batch_shape(config, documents, transports);
 }
 
@@ -59,7 +65,7 @@ TEST(BatchShape, RanksThatShareHeadsShareTheirPositions) {
 }
 
 TEST(BatchShape, AutoCountsAsWhatItHasChosen) {
-  const Config config = config_of("--cp-layout contiguous --cp-comm-type auto");
+  const ResolvedConfig config = resolved(config_of("--cp-layout contiguous --cp-comm-type auto"));
   const auto imbalance = [&](std::vector<CpTransport> chosen) { return make_batch_shape(config, {}, chosen)->area_imbalance; };
   EXPECT_EQ(imbalance({CpTransport::a2a}), 1.0);
   EXPECT_NEAR(imbalance({CpTransport::p2p}), 228.0 / (528.0 / 4), 1e-12);

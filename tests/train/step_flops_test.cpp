@@ -98,8 +98,8 @@ TEST_P(StepFlops, AreTheOperationsOfAStep) {
     products = counted.operations();
   }
   const double executed = products + attention_operations(config.model, static_cast<std::int64_t>(cells));
-  const double told = result.attention_cells.defined() ? step_flops(config, result.attention_cells.item<double>())
-                                                       : step_flops(config);
+  const double told = result.attention_cells.defined() ? step_flops(run.job().config(), result.attention_cells.item<double>())
+                                                       : step_flops(run.job().config());
   EXPECT_DOUBLE_EQ(told, executed);
   // What the kernels of attention were given: forward and backward, over heads and layers.
   std::int64_t attended = 0;

@@ -24,10 +24,10 @@ std::int64_t plus(std::int64_t a, std::int64_t b) {
 
 }  // namespace
 
-ActivationBytes activation_bytes(const Config& config, std::int64_t rows) {
+ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows) {
   const ModelSpec model = model_spec(config);
   const RankSizes sizes = rank_sizes(config);
-  const std::int64_t tokens = rows * config.batch.micro_batch_size;
+  const std::int64_t tokens = rows * config->batch.micro_batch_size;
   // What a recomputed piece keeps: the residual stream.
   const std::int64_t stream = model.embedding.hidden /
                               (model.embedding.sequence_parallel ? sizes.tensor_ranks : 1) *

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "ringtron/config/config.h"
+#include "ringtron/config/resolved_config.h"
 
 namespace ringtron {
 
@@ -27,7 +27,7 @@ struct ActivationBytes {
   std::int64_t peak() const { return layers + ends + std::max(piece, loss); }
 };
 
-// `rows`: tokens of a sample that the rank holds. `config` is resolved and valid.
-ActivationBytes activation_bytes(const Config& config, std::int64_t rows);
+// `rows`: tokens of a sample that the rank holds.
+ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows);
 
 }  // namespace ringtron

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "ringtron/base/text.h"
-#include "ringtron/config/validate.h"
 
 namespace ringtron {
 namespace {
@@ -13,19 +12,19 @@ namespace {
 std::string amount(std::int64_t bytes) { return human_bytes(static_cast<std::uint64_t>(bytes)); }
 
 // Positions of a sample on the rank that has most.
-std::int64_t rows_of(const Config& config) {
-  const std::int64_t ranks = config.parallel.context_parallel_size;
-  return (config.model.seq_length + ranks - 1) / ranks;
+std::int64_t rows_of(const ResolvedConfig& config) {
+  const std::int64_t ranks = config->parallel.context_parallel_size;
+  return (config->model.seq_length + ranks - 1) / ranks;
 }
 
 class Savings {
  public:
-  Savings(const Config& config, int world_size) : config_(config), world_size_(world_size), now_(estimate_memory(config, world_size)) {}
+  explicit Savings(const ResolvedConfig& config) : config_(config), now_(estimate_memory(config)) {}
 
   std::vector<MemorySaving> all() {
-    const ParallelConfig& p = config_.parallel;
-    const ModelConfig& m = config_.model;
-    if (config_.recompute.granularity != RecomputeGranularity::full) {
+    const ParallelConfig& p = config_->parallel;
+    const ModelConfig& m = config_->model;
+    if (config_->recompute.granularity != RecomputeGranularity::full) {
       add("--recompute-granularity full --recompute-method uniform --recompute-num-layers 1", 1, [](Config& c) {
         c.recompute = {};
         c.recompute.granularity = RecomputeGranularity::full;
@@ -33,14 +32,14 @@ class Savings {
         c.recompute.num_layers = 1;
       });
     }
-    if (config_.batch.micro_batch_size > 1) {
+    if (config_->batch.micro_batch_size > 1) {
       add("--micro-batch-size 1", 1, [](Config& c) { c.batch.micro_batch_size = 1; });
     }
     if (p.tensor_model_parallel_size > 1 && !p.sequence_parallel) {
       add("--sequence-parallel", 1, [](Config& c) { c.parallel.sequence_parallel = true; });
     }
-    if (!config_.precision.bf16) {
-      add(config_.precision.fp64 ? "--bf16 instead of --fp64" : "--bf16", 1, [](Config& c) {
+    if (!config_->precision.bf16) {
+      add(config_->precision.fp64 ? "--bf16 instead of --fp64" : "--bf16", 1, [](Config& c) {
         c.precision.fp64 = false;
         c.precision.bf16 = true;
       });
@@ -70,14 +69,14 @@ class Savings {
   void add(std::string flags, int times_ranks, Change change) {
     Config changed = config_;
     change(changed);
-    const std::int64_t ranks = std::int64_t{world_size_} * times_ranks;
+    const std::int64_t ranks = std::int64_t{config_.world_size()} * times_ranks;
     if (ranks > (1 << 20)) return;
-    const MemoryEstimate estimate = estimate_memory(changed, static_cast<int>(ranks));
+    const MemoryEstimate estimate =
+        estimate_memory(resolve(changed, static_cast<int>(ranks), config_->data.vocab_size).despite_faults());
     if (estimate.peak() < now_.peak()) savings_.push_back({std::move(flags), times_ranks, estimate});
   }
 
-  const Config& config_;
-  int world_size_;
+  const ResolvedConfig& config_;
   MemoryEstimate now_;
   std::vector<MemorySaving> savings_;
 };
@@ -92,8 +91,8 @@ std::string flag_of(const MemorySaving& saving) { return saving.flags.substr(0, 
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const Config& config, int world_size) {
-  const int replicas = std::max(1, data_parallel_size(config.parallel, world_size)) * config.parallel.context_parallel_size;
+MemoryEstimate estimate_memory(const ResolvedConfig& config) {
+  const int replicas = std::max(1, config.data_parallel_size()) * config->parallel.context_parallel_size;
   return {state_bytes(config, count_parameters(config, replicas)), activation_bytes(config, rows_of(config))};
 }
 
@@ -103,12 +102,12 @@ std::string to_string(const MemoryEstimate& estimate) {
                      amount(s.main_weights + s.moments), amount(estimate.activations.peak()));
 }
 
-std::vector<MemorySaving> memory_savings(const Config& config, int world_size) { return Savings(config, world_size).all(); }
+std::vector<MemorySaving> memory_savings(const ResolvedConfig& config) { return Savings(config).all(); }
 
-std::string memory_advice(const Config& config, int world_size, std::int64_t available) {
-  std::vector<MemorySaving> savings = memory_savings(config, world_size);
+std::string memory_advice(const ResolvedConfig& config, std::int64_t available) {
+  std::vector<MemorySaving> savings = memory_savings(config);
   // Weights that are too large are not made smaller by shorter sequences.
-  const std::int64_t state = estimate_memory(config, world_size).state.sum();
+  const std::int64_t state = estimate_memory(config).state.sum();
   if (state > available) std::erase_if(savings, [&](const MemorySaving& s) { return s.estimate.state.sum() >= state; });
   std::vector<std::string> fitting, flags;
   for (const MemorySaving& saving : savings) {

@@ -1,13 +1,13 @@
 // The memory that a rank needs, told before anything is allocated, and which flags would make it less.
 //
-// Workspaces of kernels, buffers of messages and fragmentation come on top. `config` is resolved and has its padded vocabulary.
+// Workspaces of kernels, buffers of messages and fragmentation come on top.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "ringtron/config/config.h"
+#include "ringtron/config/resolved_config.h"
 #include "ringtron/models/activation_bytes.h"
 #include "ringtron/models/model_state.h"
 
@@ -21,7 +21,7 @@ struct MemoryEstimate {
 };
 
 // ConfigError where a shape does not divide by TP. No closed form overflows within the limits of config/size_limits.h.
-MemoryEstimate estimate_memory(const Config& config, int world_size);
+MemoryEstimate estimate_memory(const ResolvedConfig& config);
 
 // "weights 1.0 GiB, gradients 2.0 GiB, optimizer 6.0 GiB, activations 3.1 GiB".
 std::string to_string(const MemoryEstimate& estimate);
@@ -35,10 +35,10 @@ struct MemorySaving {
 
 // What would make a rank need less, cheapest first: what costs time, then what costs ranks. Only flags that exist and that the
 // model's shape allows; each alone.
-std::vector<MemorySaving> memory_savings(const Config& config, int world_size);
+std::vector<MemorySaving> memory_savings(const ResolvedConfig& config);
 
 // "--micro-batch-size 1 (1.2 GiB), or --tensor-model-parallel-size 2 (0.9 GiB, on 2 times as many ranks)": the savings that
 // bring the peak to at most `available`; if none does, those that save most, and that they are not enough.
-std::string memory_advice(const Config& config, int world_size, std::int64_t available);
+std::string memory_advice(const ResolvedConfig& config, std::int64_t available);
 
 }  // namespace ringtron

@@ -6,15 +6,15 @@
 
 namespace ringtron {
 
-ModelSpec model_spec(const Config& config, std::span<const CpTransport> transports, std::int64_t vocabulary) {
+ModelSpec model_spec(const ResolvedConfig& config, std::span<const CpTransport> transports, std::int64_t vocabulary) {
   ModelSpec model;
   model.embedding = embedding_options(config, vocabulary);
   model.transformer = transformer_options(config);
-  model.rotary = rotary_options(config.model);
+  model.rotary = rotary_options(config->model);
   model.layers = layer_specs(config, transports);
   model.output = output_options(config, vocabulary);
-  model.seed = static_cast<std::uint64_t>(config.precision.seed);
-  model.keeps_kv = config.recompute.cp_keep_kv;
+  model.seed = static_cast<std::uint64_t>(config->precision.seed);
+  model.keeps_kv = config->recompute.cp_keep_kv;
   return model;
 }
 

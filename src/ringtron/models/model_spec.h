@@ -4,6 +4,7 @@
 // GptModel is built from it; parameter counts, memory estimates, messages and operations are sums over it.
 #pragma once
 
+#include "ringtron/config/resolved_config.h"
 #include "ringtron/modules/module_spec.h"
 
 namespace ringtron {
@@ -19,9 +20,8 @@ struct ModelSpec {
 };
 
 // `transports`: of each layer; empty: p2p in all, for questions that do not depend on it. `vocabulary`:
-// without padding; -1: not known, and then no parameter has padding rows. `config` is resolved and has its
-// padded vocabulary.
-ModelSpec model_spec(const Config& config, std::span<const CpTransport> transports = {},
+// without padding; -1: not known, and then no parameter has padding rows.
+ModelSpec model_spec(const ResolvedConfig& config, std::span<const CpTransport> transports = {},
                      std::int64_t vocabulary = -1);
 
 // Of one layer of any kind.

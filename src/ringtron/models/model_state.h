@@ -1,22 +1,20 @@
 // What of a model stays in memory for the whole run: weights, gradients, optimizer state, from the configuration alone.
-//
-// `config` is resolved and has its padded vocabulary.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
-#include "ringtron/config/config.h"
+#include "ringtron/config/resolved_config.h"
 #include "ringtron/modules/module_spec.h"
 
 namespace ringtron {
 
 // "bf16", "fp32", "fp64"; and bytes of one element of the model, and of gradients and optimizer state.
-std::string_view model_type(const Config& config);
-std::int64_t model_element_bytes(const Config& config);
-std::int64_t state_element_bytes(const Config& config);
+std::string_view model_type(const ResolvedConfig& config);
+std::int64_t model_element_bytes(const ResolvedConfig& config);
+std::int64_t state_element_bytes(const ResolvedConfig& config);
 // These and --tensor-model-parallel-size, for the costs of modules.
-RankSizes rank_sizes(const Config& config);
+RankSizes rank_sizes(const ResolvedConfig& config);
 
 struct ParameterCount {
   std::int64_t whole = 0;            // of the whole model, with the padding rows of the vocabulary
@@ -25,7 +23,7 @@ struct ParameterCount {
 };
 
 // `replicas`: DP x CP, the ranks that sum gradients. ConfigError where a shape does not divide by TP.
-ParameterCount count_parameters(const Config& config, int replicas);
+ParameterCount count_parameters(const ResolvedConfig& config, int replicas);
 
 // Bytes on one rank that stay for the whole run; activations come on top.
 struct StateBytes {
@@ -35,6 +33,6 @@ struct StateBytes {
   std::int64_t moments = 0;       // Adam's two
   std::int64_t sum() const { return weights + gradients + main_weights + moments; }
 };
-StateBytes state_bytes(const Config& config, const ParameterCount& count);
+StateBytes state_bytes(const ResolvedConfig& config, const ParameterCount& count);
 
 }  // namespace ringtron

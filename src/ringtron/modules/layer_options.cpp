@@ -9,37 +9,37 @@ namespace ringtron {
 namespace {
 
 // Of a weight matrix: N(0, std), or --init-method-xavier-uniform, which replaces both standard deviations.
-Initial weight_initial(const Config& config, double std) {
-  if (config.precision.init_method_xavier_uniform) return {Initial::Kind::xavier_uniform};
+Initial weight_initial(const ResolvedConfig& config, double std) {
+  if (config->precision.init_method_xavier_uniform) return {Initial::Kind::xavier_uniform};
   return Initial::normal(std);
 }
 
-Initial weight_initial(const Config& config) {
-  return weight_initial(config, config.precision.init_method_std);
+Initial weight_initial(const ResolvedConfig& config) {
+  return weight_initial(config, config->precision.init_method_std);
 }
 
 // Of a matrix whose result is added to the residual stream, two of which stand in each layer.
-Initial residual_weight_initial(const Config& config) {
-  return weight_initial(config, config.precision.init_method_std / std::sqrt(2.0 * config.model.num_layers));
+Initial residual_weight_initial(const ResolvedConfig& config) {
+  return weight_initial(config, config->precision.init_method_std / std::sqrt(2.0 * config->model.num_layers));
 }
 
-NormOptions norm_options(const Config& config, std::int64_t width, bool gradient_is_partial) {
+NormOptions norm_options(const ResolvedConfig& config, std::int64_t width, bool gradient_is_partial) {
   NormOptions norm;
   norm.width = width;
-  norm.epsilon = config.model.norm_epsilon;
-  norm.rms = config.model.normalization == Normalization::rms_norm;
-  norm.zero_centred = config.model.apply_layernorm_1p;
+  norm.epsilon = config->model.norm_epsilon;
+  norm.rms = config->model.normalization == Normalization::rms_norm;
+  norm.zero_centred = config->model.apply_layernorm_1p;
   norm.gradient_is_partial = gradient_is_partial;
   return norm;
 }
 
 // Of hidden states.
-NormOptions norm_options(const Config& config) {
-  return norm_options(config, config.model.hidden_size, config.parallel.sequence_parallel);
+NormOptions norm_options(const ResolvedConfig& config) {
+  return norm_options(config, config->model.hidden_size, config->parallel.sequence_parallel);
 }
 
-AttentionOptions attention_options(const Config& config) {
-  const ModelConfig& m = config.model;
+AttentionOptions attention_options(const ResolvedConfig& config) {
+  const ModelConfig& m = config->model;
   AttentionOptions attention;
   attention.hidden = m.hidden_size;
   attention.heads = m.num_attention_heads;
@@ -51,10 +51,10 @@ AttentionOptions attention_options(const Config& config) {
   if (m.qk_layernorm) attention.qk_norm = norm_options(config, m.kv_channels, /*gradient_is_partial=*/true);
   attention.softmax = m.softmax_type;
   attention.rotary_interleaved = m.rotary_interleaved;
-  attention.dropout = config.precision.attention_dropout;
+  attention.dropout = config->precision.attention_dropout;
   attention.qkv_weight = weight_initial(config);
   attention.output_weight = residual_weight_initial(config);
-  attention.sequence_parallel = config.parallel.sequence_parallel;
+  attention.sequence_parallel = config->parallel.sequence_parallel;
   return attention;
 }
 
@@ -67,8 +67,8 @@ Activation activation(const ModelConfig& m) {
   return Activation::gelu_erf;
 }
 
-MlpOptions mlp_options(const Config& config) {
-  const ModelConfig& m = config.model;
+MlpOptions mlp_options(const ResolvedConfig& config) {
+  const ModelConfig& m = config->model;
   MlpOptions mlp;
   mlp.hidden = m.hidden_size;
   mlp.ffn = m.ffn_hidden_size;
@@ -76,7 +76,7 @@ MlpOptions mlp_options(const Config& config) {
   mlp.bias = m.add_bias_linear;
   mlp.up_weight = weight_initial(config);
   mlp.down_weight = residual_weight_initial(config);
-  mlp.sequence_parallel = config.parallel.sequence_parallel;
+  mlp.sequence_parallel = config->parallel.sequence_parallel;
   return mlp;
 }
 
@@ -98,33 +98,33 @@ void set_recompute(const RecomputeConfig& recompute, std::vector<LayerSpec>& lay
 
 }  // namespace
 
-TransformerOptions transformer_options(const Config& config) {
+TransformerOptions transformer_options(const ResolvedConfig& config) {
   return {norm_options(config), attention_options(config), mlp_options(config),
-          config.precision.hidden_dropout};
+          config->precision.hidden_dropout};
 }
 
-EmbeddingOptions embedding_options(const Config& config, std::int64_t vocabulary) {
-  const ModelConfig& m = config.model;
+EmbeddingOptions embedding_options(const ResolvedConfig& config, std::int64_t vocabulary) {
+  const ModelConfig& m = config->model;
   EmbeddingOptions embedding;
   embedding.hidden = m.hidden_size;
   embedding.padded_vocabulary = m.padded_vocab_size;
   embedding.vocabulary = vocabulary;
   embedding.positions =
       m.position_embedding_type == PositionEmbedding::learned_absolute ? m.max_position_embeddings : 0;
-  embedding.dropout = config.precision.hidden_dropout;
+  embedding.dropout = config->precision.hidden_dropout;
   embedding.weight = weight_initial(config);
-  embedding.sequence_parallel = config.parallel.sequence_parallel;
+  embedding.sequence_parallel = config->parallel.sequence_parallel;
   return embedding;
 }
 
-OutputOptions output_options(const Config& config, std::int64_t vocabulary) {
+OutputOptions output_options(const ResolvedConfig& config, std::int64_t vocabulary) {
   OutputOptions output;
   output.norm = norm_options(config);
-  output.padded_vocabulary = config.model.padded_vocab_size;
+  output.padded_vocabulary = config->model.padded_vocab_size;
   output.vocabulary = vocabulary;
-  output.tied = !config.model.untie_embeddings_and_output_weights;
+  output.tied = !config->model.untie_embeddings_and_output_weights;
   output.weight = weight_initial(config);
-  output.sequence_parallel = config.parallel.sequence_parallel;
+  output.sequence_parallel = config->parallel.sequence_parallel;
   return output;
 }
 
@@ -141,14 +141,14 @@ std::optional<RotaryOptions> rotary_options(const ModelConfig& model) {
   return options;
 }
 
-std::vector<LayerSpec> layer_specs(const Config& config, std::span<const CpTransport> transports) {
-  std::vector<LayerSpec> layers(static_cast<std::size_t>(config.model.num_layers));
+std::vector<LayerSpec> layer_specs(const ResolvedConfig& config, std::span<const CpTransport> transports) {
+  std::vector<LayerSpec> layers(static_cast<std::size_t>(config->model.num_layers));
   for (std::size_t i = 0; i < layers.size(); ++i) {
     layers[i].number = static_cast<int>(i);
     if (!transports.empty()) layers[i].transport = transports[i];
-    layers[i].window = attention_window(config.model);
+    layers[i].window = attention_window(config->model);
   }
-  set_recompute(config.recompute, layers);
+  set_recompute(config->recompute, layers);
   return layers;
 }
 
@@ -157,8 +157,8 @@ AttentionWindow attention_window(const ModelConfig& model) {
                                        : AttentionWindow{};
 }
 
-AttentionMask sample_mask(const Config& config) {
-  return AttentionMask(config.model.seq_length, /*causal=*/true, attention_window(config.model));
+AttentionMask sample_mask(const ResolvedConfig& config) {
+  return AttentionMask(config->model.seq_length, /*causal=*/true, attention_window(config->model));
 }
 
 }  // namespace ringtron

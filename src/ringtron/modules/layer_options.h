@@ -1,7 +1,6 @@
 // What each module is told, as small structs, and how they follow from the configuration. Without LibTorch.
 //
 // Modules see these and not the whole Config. Here alone the flags of a model become options of its layers.
-// `config` is resolved and has its padded vocabulary.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +9,7 @@
 #include <vector>
 
 #include "ringtron/choices/choices.h"
-#include "ringtron/config/config.h"
+#include "ringtron/config/resolved_config.h"
 #include "ringtron/kernels/activation/activation_kind.h"
 #include "ringtron/kernels/rotary/rotary_options.h"
 #include "ringtron/modules/layer_spec.h"
@@ -71,21 +70,21 @@ struct OutputOptions {
   bool sequence_parallel = false;
 };
 
-TransformerOptions transformer_options(const Config& config);
-EmbeddingOptions embedding_options(const Config& config, std::int64_t vocabulary = -1);
-OutputOptions output_options(const Config& config, std::int64_t vocabulary = -1);
+TransformerOptions transformer_options(const ResolvedConfig& config);
+EmbeddingOptions embedding_options(const ResolvedConfig& config, std::int64_t vocabulary = -1);
+OutputOptions output_options(const ResolvedConfig& config, std::int64_t vocabulary = -1);
 
 // None where positions are not rotary.
 std::optional<RotaryOptions> rotary_options(const ModelConfig& model);
 
 // All layers in order. `transports`: of each layer (train/layer_transports.h); empty: p2p in all, for
 // questions that do not depend on it.
-std::vector<LayerSpec> layer_specs(const Config& config, std::span<const CpTransport> transports);
+std::vector<LayerSpec> layer_specs(const ResolvedConfig& config, std::span<const CpTransport> transports);
 
 // --window-size.
 AttentionWindow attention_window(const ModelConfig& model);
 
 // The mask of one sample of a run that is one document, and its window.
-AttentionMask sample_mask(const Config& config);
+AttentionMask sample_mask(const ResolvedConfig& config);
 
 }  // namespace ringtron

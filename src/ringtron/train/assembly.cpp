@@ -7,14 +7,14 @@
 namespace ringtron {
 namespace {
 
-LrSchedule make_schedule(const Config& config, std::int64_t train_iterations) {
-  const OptimizerConfig& o = config.optimizer;
-  const std::int64_t batch = config.batch.global_batch_size;
+LrSchedule make_schedule(const ResolvedConfig& config, std::int64_t train_iterations) {
+  const OptimizerConfig& o = config->optimizer;
+  const std::int64_t batch = config->batch.global_batch_size;
   const auto samples = [&](std::int64_t iters, std::int64_t in_samples) {
     return in_samples > 0 ? in_samples : iters * batch;
   };
   LrScheduleOptions options;
-  if (config.batch.skip_train) {  // nobody asks it for a rate, so nothing has to be given for it
+  if (config->batch.skip_train) {  // nobody asks it for a rate, so nothing has to be given for it
     options.max_lr = 1.0;
     options.decay_samples = 1;
     return LrSchedule(options);
@@ -42,10 +42,10 @@ ParameterStore::Options store_options(const Job& job, InitialValues values) {
           job.parallel().tp_size(), values};
 }
 
-BucketOptions bucket_options(const Config& config) {
+BucketOptions bucket_options(const ResolvedConfig& config) {
   BucketOptions options;
-  options.overlap = config.parallel.overlap_grad_reduce;
-  options.bucket_size = config.parallel.ddp_bucket_size;
+  options.overlap = config->parallel.overlap_grad_reduce;
+  options.bucket_size = config->parallel.ddp_bucket_size;
   return options;
 }
 
@@ -59,10 +59,10 @@ std::int64_t iterations_of(const BatchConfig& batch) {
   return batch.train_iters > 0 ? batch.train_iters : batch.train_samples / batch.global_batch_size;
 }
 
-CpAttentionOptions cp_attention_options(const Config& config) {
+CpAttentionOptions cp_attention_options(const ResolvedConfig& config) {
   CpAttentionOptions options;
-  options.deterministic = config.precision.deterministic_mode;
-  const auto& sizes = config.parallel.hierarchical_context_parallel_sizes;
+  options.deterministic = config->precision.deterministic_mode;
+  const auto& sizes = config->parallel.hierarchical_context_parallel_sizes;
   options.hierarchical_a = sizes.empty() ? 1 : sizes[0];
   return options;
 }

@@ -20,7 +20,7 @@ namespace ringtron {
 std::int64_t iterations_of(const BatchConfig& batch);
 
 // --deterministic-mode and --hierarchical-context-parallel-sizes.
-CpAttentionOptions cp_attention_options(const Config& config);
+CpAttentionOptions cp_attention_options(const ResolvedConfig& config);
 
 // Makes the attention of a group; tests and tools give one that is wrong on purpose.
 using MakeAttention = std::function<std::unique_ptr<CpAttention>(Communicator&, SequenceLayout, const CpAttentionOptions&)>;

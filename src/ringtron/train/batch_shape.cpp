@@ -7,14 +7,14 @@
 
 namespace ringtron {
 
-std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const DocumentStarts& documents,
+std::shared_ptr<const BatchShape> make_batch_shape(const ResolvedConfig& config, const DocumentStarts& documents,
                                                    std::span<const CpTransport> transports) {
-  const ParallelConfig& parallel = config.parallel;
-  const std::int64_t length = config.model.seq_length;
-  const AttentionWindow window = attention_window(config.model);
+  const ParallelConfig& parallel = config->parallel;
+  const std::int64_t length = config->model.seq_length;
+  const AttentionWindow window = attention_window(config->model);
   std::vector<AttentionMask> masks;
   for (const auto& starts : documents) masks.emplace_back(length, /*causal=*/true, window, starts);
-  const double repeats = masks.empty() ? config.batch.micro_batch_size : 1;
+  const double repeats = masks.empty() ? config->batch.micro_batch_size : 1;
   if (masks.empty()) masks.emplace_back(length, /*causal=*/true, window);
 
   // Sequence parallelism cuts each shard once more.
@@ -32,13 +32,13 @@ std::shared_ptr<const BatchShape> make_batch_shape(const Config& config, const D
   return shape;
 }
 
-double step_flops(const Config& config, double attention_cells) {
-  const double tokens = static_cast<double>(config.batch.global_batch_size) * config.model.seq_length;
+double step_flops(const ResolvedConfig& config, double attention_cells) {
+  const double tokens = static_cast<double>(config->batch.global_batch_size) * config->model.seq_length;
   return step_flops(model_spec(config), tokens, attention_cells);
 }
 
-double step_flops(const Config& config) {
-  const double micro_batches = static_cast<double>(config.batch.global_batch_size) / config.batch.micro_batch_size;
+double step_flops(const ResolvedConfig& config) {
+  const double micro_batches = static_cast<double>(config->batch.global_batch_size) / config->batch.micro_batch_size;
   return step_flops(config, make_batch_shape(config, {}, {})->attention_cells * micro_batches);
 }
 

@@ -17,12 +17,12 @@ namespace {
 
 // The documents of the first micro-batch, as a guess at those of all; empty where none are known.
 DocumentStarts first_documents(const Job& job) {
-  const Config& config = job.config();
-  const bool has_data = !config.data.data_path.empty() || !config.data.train_data_path.empty();
-  if (!config.data.reset_attention_mask || config.data.mock_data || !has_data) return {};
+  const ResolvedConfig& config = job.config();
+  const bool has_data = !config->data.data_path.empty() || !config->data.train_data_path.empty();
+  if (!config->data.reset_attention_mask || config->data.mock_data || !has_data) return {};
   const auto dataset = open_split(sources_of(config), Split::train, wanted_samples(config)[static_cast<std::size_t>(Split::train)], {});
   DocumentStarts documents;
-  for (std::int64_t i = 0; dataset != nullptr && i < std::min<std::int64_t>(config.batch.micro_batch_size, dataset->size()); ++i) {
+  for (std::int64_t i = 0; dataset != nullptr && i < std::min<std::int64_t>(config->batch.micro_batch_size, dataset->size()); ++i) {
     std::vector<std::int32_t> tokens = dataset->sample(i);
     tokens.pop_back();  // the last label
     documents.push_back(document_starts_in(tokens, job.tokenizer().eod()));
@@ -31,22 +31,22 @@ DocumentStarts first_documents(const Job& job) {
 }
 
 TransportChoice choose(const Job& job, const DocumentStarts& documents) {
-  const Config& config = job.config();
+  const ResolvedConfig& config = job.config();
   const auto shape = make_batch_shape(config, documents, {});
   std::vector<AttentionMask> masks;
   for (const auto& starts : documents) {
-    masks.emplace_back(config.model.seq_length, /*causal=*/true, attention_window(config.model), starts);
+    masks.emplace_back(config->model.seq_length, /*causal=*/true, attention_window(config->model), starts);
   }
   if (masks.empty()) masks.push_back(sample_mask(config));
   const AttentionShape sizes = attention_shape(config);
-  const AttentionUse use{config.model.seq_length, attention_window(config.model),
-                         config.data.reset_attention_mask, config.precision.attention_dropout > 0.0};
+  const AttentionUse use{config->model.seq_length, attention_window(config->model),
+                         config->data.reset_attention_mask, config->precision.attention_dropout > 0.0};
   // Measured speeds may choose otherwise in the next run, and sum in another order.
   const DeviceSpeeds speeds =
-      config.precision.deterministic_mode
+      config->precision.deterministic_mode
           ? default_speeds(job.device())
           : measure_speeds(job.parallel().context(), sizes, use, job.compute_type(), job.device());
-  const auto& levels = config.parallel.hierarchical_context_parallel_sizes;
+  const auto& levels = config->parallel.hierarchical_context_parallel_sizes;
   return choose_transport({{shape->sequence->layout, masks},
                            sizes,
                            levels.empty() ? 0 : levels[0],
@@ -75,11 +75,11 @@ CpTransport choose_for_all(const Job& job) {
 }  // namespace
 
 std::vector<CpTransport> layer_transports(const Job& job) {
-  const Config& config = job.config();
-  const auto& words = config.parallel.cp_comm_type;
+  const ResolvedConfig& config = job.config();
+  const auto& words = config->parallel.cp_comm_type;
   std::vector<CpTransport> transports;
   std::optional<CpTransport> chosen;
-  for (int layer = 0; layer < config.model.num_layers; ++layer) {
+  for (int layer = 0; layer < config->model.num_layers; ++layer) {
     const std::string& word = words.size() == 1 ? words[0] : words[static_cast<std::size_t>(layer)];
     if (word == "auto" && !chosen) chosen = choose_for_all(job);
     transports.push_back(word == "auto" ? *chosen : transport_of(word));

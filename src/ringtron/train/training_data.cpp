@@ -61,11 +61,11 @@ std::string reset_flags(const DataConfig& data) {
 
 // As Megatron-LM counts them. A run that goes on with a smaller global batch has consumed more than its iterations say, and needs
 // as many more.
-std::array<std::int64_t, kSplitCount> wanted_from(const Config& config, const Progress& progress) {
+std::array<std::int64_t, kSplitCount> wanted_from(const ResolvedConfig& config, const Progress& progress) {
   auto wanted = wanted_samples(config);
-  const std::int64_t to_come = std::max<std::int64_t>(iterations_of(config.batch) - progress.iteration, 0);
-  if (!config.batch.skip_train) {
-    wanted[0] = std::max(wanted[0], progress.consumed_train_samples + to_come * config.batch.global_batch_size);
+  const std::int64_t to_come = std::max<std::int64_t>(iterations_of(config->batch) - progress.iteration, 0);
+  if (!config->batch.skip_train) {
+    wanted[0] = std::max(wanted[0], progress.consumed_train_samples + to_come * config->batch.global_batch_size);
   }
   return wanted;
 }
@@ -74,7 +74,7 @@ std::array<std::int64_t, kSplitCount> wanted_from(const Config& config, const Pr
 
 TrainingData::TrainingData(const Job& job, std::vector<CpTransport> transports, const Progress& progress)
     : job_(job), transports_(std::move(transports)), vocab_size_(job.tokenizer().vocab_size()), end_of_document_(job.tokenizer().eod()) {
-  const Config& config = job.config();
+  const ResolvedConfig& config = job.config();
   const auto wanted = wanted_from(config, progress);
   if (job.is_first_rank()) {
     print_line("> building train, validation, and test datasets ...");
@@ -86,9 +86,9 @@ TrainingData::TrainingData(const Job& job, std::vector<CpTransport> transports, 
   const auto open_all = [&] {
     for (int i = 0; i < kSplitCount; ++i) {
       const Split split = static_cast<Split>(i);
-      if (config.data.mock_data) {
-        datasets_[i] = std::make_unique<MockDataset>(std::max<std::int64_t>(wanted[i], 1), config.model.seq_length,
-                                                     vocab_size_, static_cast<std::uint64_t>(config.precision.seed) + i);
+      if (config->data.mock_data) {
+        datasets_[i] = std::make_unique<MockDataset>(std::max<std::int64_t>(wanted[i], 1), config->model.seq_length,
+                                                     vocab_size_, static_cast<std::uint64_t>(config->precision.seed) + i);
       } else {
         datasets_[i] = open_split(sources_of(config), split, wanted[i], observer(split));
       }
@@ -125,14 +125,14 @@ SplitObserver TrainingData::observer(Split split) {
 }
 
 void TrainingData::demand_training_data(std::int64_t wanted) const {
-  const Config& config = job_.config();
-  if (config.batch.skip_train) return;
+  const ResolvedConfig& config = job_.config();
+  if (config->batch.skip_train) return;
   if (datasets_[0] == nullptr) {
-    throw ConfigError(fmt::format("there is no training data: {}", config.data.data_path.empty()
+    throw ConfigError(fmt::format("there is no training data: {}", config->data.data_path.empty()
                                                                        ? "give --train-data-path"
                                                                        : "give --split a share for training"));
   }
-  if (config.data.dataloader_type != DataloaderType::cyclic && datasets_[0]->size() < wanted) {
+  if (config->data.dataloader_type != DataloaderType::cyclic && datasets_[0]->size() < wanted) {
     throw ConfigError(fmt::format("data: training wants {} samples, and several corpora without weights are read once: {} "
                                   "samples. Give weights (\"1 A 1 B\": each corpus is then read as often as needed), "
                                   "--dataloader-type cyclic, or fewer samples (--train-samples {})",
@@ -141,43 +141,43 @@ void TrainingData::demand_training_data(std::int64_t wanted) const {
 }
 
 void TrainingData::tell_of_evaluation(std::int64_t consumed_valid_samples, std::int64_t samples_to_come) const {
-  const Config& config = job_.config();
+  const ResolvedConfig& config = job_.config();
   if (!job_.is_first_rank() || samples_to_come == 0) return;
   const Dataset* valid = datasets_[index(Split::valid)].get();
   if (valid == nullptr) {
     if (has_share(sources_of(config), Split::valid)) {
       warn_line("there is no validation: no corpus has data for it, see above");
     } else {
-      print_line("no validation: {}", config.data.data_path.empty() ? "--valid-data-path is not given" : "--split gives it no share");
+      print_line("no validation: {}", config->data.data_path.empty() ? "--valid-data-path is not given" : "--split gives it no share");
     }
     return;
   }
   const std::int64_t last = consumed_valid_samples + samples_to_come;
-  if (config.data.dataloader_type == DataloaderType::cyclic || last <= valid->size()) return;
+  if (config->data.dataloader_type == DataloaderType::cyclic || last <= valid->size()) return;
   warn_line("validation has {} samples; {} are consumed and up to {} are to come. It starts over each time it reaches the "
             "end, now at sample {} (another --eval-interval or --eval-iters than before, or corpora without weights)",
             valid->size(), consumed_valid_samples, samples_to_come, consumed_valid_samples % valid->size());
 }
 
 std::unique_ptr<Loader> TrainingData::loader(Split split, std::int64_t consumed_samples) const {
-  const Config& config = job_.config();
+  const ResolvedConfig& config = job_.config();
   const ParallelState& parallel = job_.parallel();
   const Dataset& dataset = *datasets_[index(split)];
   Sampler sampler;
-  sampler.order = config.data.dataloader_type == DataloaderType::cyclic ? SampleOrder::cyclic
+  sampler.order = config->data.dataloader_type == DataloaderType::cyclic ? SampleOrder::cyclic
                   : split == Split::train                 ? SampleOrder::single
                                                           : SampleOrder::repeated;
   sampler.dataset_size = dataset.size();
-  sampler.micro_batch_size = config.batch.micro_batch_size;
+  sampler.micro_batch_size = config->batch.micro_batch_size;
   sampler.data_parallel_size = parallel.dp_size();
   sampler.data_parallel_rank = parallel.dp_rank();
-  sampler.seed = static_cast<std::uint64_t>(config.precision.seed);
+  sampler.seed = static_cast<std::uint64_t>(config->precision.seed);
   LoaderOptions options;
   options.vocab_size = vocab_size_;
   options.end_of_document = end_of_document_;
-  options.mask_end_of_document = config.data.eod_mask_loss;
-  options.reset_position_ids = config.data.reset_position_ids;
-  options.find_documents = config.data.reset_attention_mask;
+  options.mask_end_of_document = config->data.eod_mask_loss;
+  options.reset_position_ids = config->data.reset_position_ids;
+  options.find_documents = config->data.reset_attention_mask;
   // Without document masks all micro-batches share one shape.
   const auto fixed = options.find_documents ? nullptr : make_batch_shape(config, {}, transports_);
   options.plan = [this, &config, fixed, rank = parallel.cp_rank()](const DocumentStarts& documents) {

@@ -72,11 +72,11 @@ class Check {
   CheckOutcome run() {
     const std::string vocabulary_note = find_vocabulary();
     const Resolution resolution = resolve_flags();
-    config_ = resolution.despite_faults();
+    config_.emplace(resolution.despite_faults());
     for (const Notice& notice : parsed_.line.notices) notices_.push_back(notice.text);
     for (const Notice& notice : resolution.notices()) notices_.push_back(notice.text);
-    for (const Notice& notice : flags_without_effect(parsed_.line, config_)) notices_.push_back(notice.text);
-    for (const Notice& notice : restart_notices(config_)) notices_.push_back(notice.text);
+    for (const Notice& notice : flags_without_effect(parsed_.line, config())) notices_.push_back(notice.text);
+    for (const Notice& notice : restart_notices(config())) notices_.push_back(notice.text);
     note_what_is_not_there();
     if (!vocabulary_note.empty()) note(vocabulary_note);
     print_sections();
@@ -86,6 +86,8 @@ class Check {
   }
 
  private:
+  const ResolvedConfig& config() const { return *config_; }
+
   int choose_world(const OwnFlags& own, int launched_ranks) const {
     if (own.world_size > 0) return own.world_size;
     if (launched_ranks > 0) return launched_ranks;
@@ -114,17 +116,17 @@ class Check {
     if (std::find(words.begin(), words.end(), "allgather") != words.end()) {
       note("--cp-comm-type allgather is read as all_gather, its name in TransformerEngine");
     }
-    if (config_.data.reset_attention_mask) {
+    if (config()->data.reset_attention_mask) {
       note(
           "--reset-attention-mask: where documents end is known from the data only; positions, shares of "
           "attention and "
           "bytes are those of samples that are one document");
     }
-    for (const auto* paths : {&config_.data.data_path, &config_.data.train_data_path,
-                              &config_.data.valid_data_path, &config_.data.test_data_path}) {
+    for (const auto* paths : {&config()->data.data_path, &config()->data.train_data_path,
+                              &config()->data.valid_data_path, &config()->data.test_data_path}) {
       for (const std::string& path : *paths) note_data(path);
     }
-    note_checkpoints(config_.checkpoint);
+    note_checkpoints(config()->checkpoint);
   }
 
   void note_checkpoints(const CheckpointConfig& checkpoint) {
@@ -170,7 +172,7 @@ class Check {
 
   // What sections need beyond what their functions refuse themselves. Empty: all is there.
   std::string missing_sizes() const {
-    const ModelConfig& m = config_.model;
+    const ModelConfig& m = config()->model;
     std::string missing;
     const auto need = [&](bool there, const char* flag) {
       if (!there) missing += missing.empty() ? flag : std::string(", ") + flag;
@@ -184,37 +186,37 @@ class Check {
 
   void print_sections() {
     text_ += fmt::format("{} rank{}\n\n", world_size_, world_size_ == 1 ? "" : "s");
-    const int dp = data_parallel_size(config_.parallel, world_size_);
-    const auto& levels = config_.parallel.hierarchical_context_parallel_sizes;
-    if (dp > 0) text_ += start_up_line(process_grid_of(config_.parallel, world_size_), levels) + "\n\n";
+    const int dp = config().data_parallel_size();
+    const auto& levels = config()->parallel.hierarchical_context_parallel_sizes;
+    if (dp > 0) text_ += start_up_line(process_grid_of(config()->parallel, world_size_), levels) + "\n\n";
     print_section("Sizes", [&] { return describe_sizes(dp); });
-    print_section("Batch", [&] { return describe_batch(config_, dp); });
+    print_section("Batch", [&] { return describe_batch(config(), dp); });
     print_section("Vocabulary", [&] { return describe_vocabulary(); });
-    const std::string beyond = beyond_counting(parsed_.line.config, config_, world_size_);
+    const std::string beyond = beyond_counting(parsed_.line.config, config());
     if (!beyond.empty()) {
       print_list("Not counted, since sizes are beyond the limits in brackets", {beyond});
       not_counted_ = beyond;
       return;
     }
     print_section("Groups of ranks", [&]() -> Lines {
-      return dp > 0 ? describe_groups(process_grid_of(config_.parallel, world_size_), levels)
+      return dp > 0 ? describe_groups(process_grid_of(config()->parallel, world_size_), levels)
                     : Lines{"not known: the world does not divide"};
     });
     print_section("Sequence", [&] {
-      return config_.model.seq_length > 0 ? describe_positions() : Lines{"not known without --seq-length"};
+      return config()->model.seq_length > 0 ? describe_positions() : Lines{"not known without --seq-length"};
     });
     print_costs(dp);
   }
 
   Lines describe_positions() const {
-    Lines lines = describe_sequence(config_);
-    const auto& words = config_.parallel.cp_comm_type;
+    Lines lines = describe_sequence(config());
+    const auto& words = config()->parallel.cp_comm_type;
     const bool chooses = std::find(words.begin(), words.end(), "auto") != words.end();
     std::string missing = chooses ? missing_sizes() : "";
-    if (chooses && missing.empty() && config_.batch.micro_batch_size == 0) missing = "--micro-batch-size";
+    if (chooses && missing.empty() && config()->batch.micro_batch_size == 0) missing = "--micro-batch-size";
     try {
       if (!missing.empty()) throw ConfigError("auto does not choose without " + missing);
-      lines.push_back(describe_balance(config_));
+      lines.push_back(describe_balance(config()));
     } catch (const ConfigError& e) {  // a fault, which the rules report
       lines.push_back(fmt::format("largest share of attention / mean: not known: {}", e.what()));
     }
@@ -222,29 +224,29 @@ class Check {
   }
 
   void print_costs(int dp) {
-    const int replicas = dp * config_.parallel.context_parallel_size;
+    const int replicas = dp * config()->parallel.context_parallel_size;
     const std::string missing = missing_sizes();
     print_section("Parameters", [&]() -> Lines {
       if (dp == 0) return {"not known: the world does not divide"};
       return missing.empty() ? describe_model_state(replicas) : Lines{"not known without " + missing};
     });
     print_section("Memory", [&]() -> Lines {
-      if (dp == 0 || !missing.empty() || config_.model.seq_length == 0 || config_.batch.micro_batch_size == 0) {
+      if (dp == 0 || !missing.empty() || config()->model.seq_length == 0 || config()->batch.micro_batch_size == 0) {
         return {"not known: see the faults"};
       }
-      return describe_memory(config_, replicas);
+      return describe_memory(config(), replicas);
     });
-    const std::int64_t at_once = 1LL * config_.batch.micro_batch_size * dp;
+    const std::int64_t at_once = 1LL * config()->batch.micro_batch_size * dp;
     print_section("Traffic", [&] {
-      if (!missing.empty() || config_.model.seq_length == 0 || at_once == 0)
+      if (!missing.empty() || config()->model.seq_length == 0 || at_once == 0)
         return Lines{"not known: see the faults"};
-      const std::int64_t micro_batches = std::max<std::int64_t>(1, config_.batch.global_batch_size / at_once);
-      return describe_traffic(config_, replicas, micro_batches);
+      const std::int64_t micro_batches = std::max<std::int64_t>(1, config()->batch.global_batch_size / at_once);
+      return describe_traffic(config(), replicas, micro_batches);
     });
   }
 
   Lines describe_sizes(int dp) const {
-    const ParallelConfig& p = config_.parallel;
+    const ParallelConfig& p = config()->parallel;
     return {fmt::format("TP {} x CP {} x PP {} x DP {} = {} ranks, order {}", p.tensor_model_parallel_size,
                         p.context_parallel_size, p.pipeline_model_parallel_size,
                         dp > 0 ? std::to_string(dp) : "?", world_size_,
@@ -253,19 +255,19 @@ class Check {
 
   Lines describe_vocabulary() const {
     if (vocabulary_ == 0) return {"not known: see the faults"};
-    const int padded = config_.model.padded_vocab_size;
+    const int padded = config()->model.padded_vocab_size;
     return {fmt::format("{} ids, padded to {} ({} dummy tokens)", vocabulary_, padded, padded - vocabulary_)};
   }
 
   Lines describe_model_state(int replicas) {
-    Config config = config_;
+    Config counted = config();
     Lines lines;
-    if (config.model.position_embedding_type == PositionEmbedding::learned_absolute &&
-        config.model.max_position_embeddings == 0) {
-      config.model.max_position_embeddings = config.model.seq_length;
+    if (counted.model.position_embedding_type == PositionEmbedding::learned_absolute &&
+        counted.model.max_position_embeddings == 0) {
+      counted.model.max_position_embeddings = counted.model.seq_length;
       lines.push_back("counted as if --max-position-embeddings were --seq-length");
     }
-    for (std::string& line : describe_parameters(config, replicas)) lines.push_back(std::move(line));
+    for (std::string& line : describe_parameters(resolve(counted, world_size_, vocabulary_).despite_faults(), replicas)) lines.push_back(std::move(line));
     return lines;
   }
 
@@ -305,7 +307,7 @@ class Check {
   std::vector<std::string> faults_;
   int world_size_;
   std::vector<std::string> notices_;
-  Config config_;
+  std::optional<ResolvedConfig> config_;
   std::int64_t vocabulary_ = 0;  // 0: not known
   std::string not_counted_;      // sizes that are beyond counting; empty: all sections are there
   std::string text_;

@@ -59,35 +59,35 @@ std::string layers_text(const std::vector<int>& layers) {
 }
 
 // The configuration's layers by their word of --cp-comm-type.
-std::map<std::string, std::vector<int>> layers_by_word(const Config& config) {
-  const auto& words = config.parallel.cp_comm_type;
-  if (words.size() != 1 && std::ssize(words) != config.model.num_layers) {
+std::map<std::string, std::vector<int>> layers_by_word(const ResolvedConfig& config) {
+  const auto& words = config->parallel.cp_comm_type;
+  if (words.size() != 1 && std::ssize(words) != config->model.num_layers) {
     throw ConfigError("expected one --cp-comm-type, or one for each layer; correct the list");
   }
   std::map<std::string, std::vector<int>> layers;
-  for (int i = 0; i < config.model.num_layers; ++i) {
+  for (int i = 0; i < config->model.num_layers; ++i) {
     layers[words.at(words.size() == 1 ? 0 : static_cast<std::size_t>(i))].push_back(i);
   }
   return layers;
 }
 
-int hierarchical_a(const Config& config) {
-  const auto& sizes = config.parallel.hierarchical_context_parallel_sizes;
+int hierarchical_a(const ResolvedConfig& config) {
+  const auto& sizes = config->parallel.hierarchical_context_parallel_sizes;
   return sizes.empty() ? 0 : sizes.front();
 }
 
 // This machine need not have what the run will have.
-bool on_gpu(const Config& config) { return config.parallel.distributed_backend != Backend::gloo; }
+bool on_gpu(const ResolvedConfig& config) { return config->parallel.distributed_backend != Backend::gloo; }
 
 // What auto chooses with assumed speeds.
-TransportChoice choice_of_auto(const Config& config, const PlanRequest& request, const AttentionShape& shape) {
+TransportChoice choice_of_auto(const ResolvedConfig& config, const PlanRequest& request, const AttentionShape& shape) {
   const DeviceSpeeds speeds = on_gpu(config) ? default_gpu_speeds() : default_cpu_speeds();
   return choose_transport({request, shape, hierarchical_a(config), speeds});
 }
 
 class ContextTraffic {
  public:
-  explicit ContextTraffic(const Config& config)
+  explicit ContextTraffic(const ResolvedConfig& config)
       : config_(config),
         masks_{sample_mask(config)},
         layout_(sample_layout(config)),
@@ -116,7 +116,7 @@ class ContextTraffic {
  private:
   // How many of these layers send again what their forward sends, in the backward.
   std::int64_t recomputed(const std::vector<int>& layers) const {
-    if (config_.recompute.cp_keep_kv) return 0;
+    if (config_->recompute.cp_keep_kv) return 0;
     const std::vector<LayerSpec> specs = layer_specs(config_, {});
     return std::ranges::count_if(layers, [&](int layer) {
       return specs[static_cast<std::size_t>(layer)].recompute != LayerRecompute::none;
@@ -124,8 +124,8 @@ class ContextTraffic {
   }
 
   std::string recomputed_text() const {
-    if (!config_.recompute.granularity) return "";
-    return config_.recompute.cp_keep_kv ? "recomputed attention sends nothing: --cp-keep-kv"
+    if (!config_->recompute.granularity) return "";
+    return config_->recompute.cp_keep_kv ? "recomputed attention sends nothing: --cp-keep-kv"
                                         : "the backward sends what recomputed attention's forward sends once more";
   }
 
@@ -171,15 +171,15 @@ class ContextTraffic {
                        closed.forward, closed.backward, closed == most ? "" : ": they DIFFER");
   }
 
-  const Config& config_;
+  const ResolvedConfig& config_;
   const std::vector<AttentionMask> masks_;
   const SequenceLayout layout_;
   const AttentionShape shape_;
 };
 
-void check_heads(const Config& config) {
-  const ModelConfig& m = config.model;
-  const int tp = config.parallel.tensor_model_parallel_size;
+void check_heads(const ResolvedConfig& config) {
+  const ModelConfig& m = config->model;
+  const int tp = config->parallel.tensor_model_parallel_size;
   if (m.num_query_groups > 0 && m.num_attention_heads % m.num_query_groups == 0 &&
       m.num_attention_heads % tp == 0 && m.num_query_groups % tp == 0) {
     return;
@@ -189,15 +189,15 @@ void check_heads(const Config& config) {
                   m.num_attention_heads, m.num_query_groups));
 }
 
-std::int64_t longest_shard(const Config& config) {
+std::int64_t longest_shard(const ResolvedConfig& config) {
   const SequenceLayout layout = sample_layout(config);
   std::int64_t rows = 0;
   for (int rank = 0; rank < layout.ranks(); ++rank) rows = std::max(rows, layout.local_length(rank));
   return rows;
 }
 
-Lines describe_tensor_traffic(const Config& config, std::int64_t micro_batches) {
-  if (config.parallel.tensor_model_parallel_size == 1)
+Lines describe_tensor_traffic(const ResolvedConfig& config, std::int64_t micro_batches) {
+  if (config->parallel.tensor_model_parallel_size == 1)
     return {"tensor parallelism: one rank, nothing is sent"};
   const std::int64_t rows = longest_shard(config);
   const ModelSpec model = model_spec(config);
@@ -225,10 +225,10 @@ Lines describe_tensor_traffic(const Config& config, std::int64_t micro_batches) 
 // Of one GPU that is sold: 288 GB.
 constexpr std::int64_t kLargestGpu = 288'000'000'000;
 
-Lines describe_parameters(const Config& config, int replicas) {
+Lines describe_parameters(const ResolvedConfig& config, int replicas) {
   const ParameterCount count = count_parameters(config, replicas);
   const StateBytes bytes = state_bytes(config, count);
-  const std::string_view state = config.precision.fp64 ? "fp64" : "fp32";
+  const std::string_view state = config->precision.fp64 ? "fp64" : "fp32";
   Lines lines = {
       fmt::format("{} in all ({:.2f} billion), {} on each rank", count.whole,
                   static_cast<double>(count.whole) / 1e9, count.of_rank),
@@ -246,11 +246,10 @@ Lines describe_parameters(const Config& config, int replicas) {
 }
 
 // Of this machine, which need not be the one that trains.
-void add_what_is_here(const Config& config, int replicas, std::int64_t peak, Lines& lines) {
-  const int world_size = replicas * config.parallel.tensor_model_parallel_size;
+void add_what_is_here(const ResolvedConfig& config, std::int64_t peak, Lines& lines) {
   if (on_gpu(config) && peak > kLargestGpu) {
     lines.push_back(fmt::format("NOTE: that is more than any GPU holds ({}). Flags that help: {}", amount(kLargestGpu),
-                                memory_advice(config, world_size, kLargestGpu)));
+                                memory_advice(config, kLargestGpu)));
   }
   const std::optional<std::int64_t> available = memory_available();
   if (!available) return;
@@ -259,14 +258,14 @@ void add_what_is_here(const Config& config, int replicas, std::int64_t peak, Lin
                                 *available / std::max<std::int64_t>(peak, 1)));
   } else {
     lines.push_back(fmt::format("  on CPUs: this machine has {} free, less than one rank needs. Flags that help: {}", amount(*available),
-                                memory_advice(config, world_size, *available)));
+                                memory_advice(config, *available)));
   }
 }
 
-std::string describe_balance(const Config& config) {
+std::string describe_balance(const ResolvedConfig& config) {
   const std::vector<AttentionMask> masks = {sample_mask(config)};
   const SequenceLayout layout = sample_layout(config);
-  const std::set<std::string> words(config.parallel.cp_comm_type.begin(), config.parallel.cp_comm_type.end());
+  const std::set<std::string> words(config->parallel.cp_comm_type.begin(), config->parallel.cp_comm_type.end());
   std::vector<CpTransport> transports;
   std::string text;
   for (const std::string& word : words) {
@@ -284,26 +283,26 @@ std::string describe_balance(const Config& config) {
                      shared ? "; ranks that share heads have the positions of all of them" : "");
 }
 
-Lines describe_memory(const Config& config, int replicas) {
+Lines describe_memory(const ResolvedConfig& config, int replicas) {
   check_heads(config);
   const ActivationBytes bytes = activation_bytes(config, longest_shard(config));
   const std::int64_t state = state_bytes(config, count_parameters(config, replicas)).sum();
   Lines lines = {fmt::format("activations of one micro-batch: a layer keeps {}, {} layers {}; the loss takes {} for a moment",
-                             amount(bytes.layer), config.model.num_layers, amount(bytes.layers), amount(bytes.loss))};
+                             amount(bytes.layer), config->model.num_layers, amount(bytes.layers), amount(bytes.loss))};
   if (bytes.piece > 0) {
     lines.push_back(fmt::format("  layers are recomputed: the largest piece takes {} while it runs again{}", amount(bytes.piece),
-                                config.recompute.cp_keep_kv ? "; what --cp-keep-kv keeps comes on top" : ""));
+                                config->recompute.cp_keep_kv ? "; what --cp-keep-kv keeps comes on top" : ""));
   }
   lines.push_back(fmt::format("at the peak about {} on each rank, of that {} of model state", amount(state + bytes.peak()), amount(state)));
   lines.push_back("  workspaces of kernels, buffers of messages and fragmentation come on top: leave a tenth free");
-  add_what_is_here(config, replicas, state + bytes.peak(), lines);
+  add_what_is_here(config, state + bytes.peak(), lines);
   if (bytes.piece > bytes.loss) lines.push_back("  and so do gradients inside the layer at work: leave another layer's worth or two");
   return lines;
 }
 
-Lines describe_traffic(const Config& config, int replicas, std::int64_t micro_batches) {
+Lines describe_traffic(const ResolvedConfig& config, int replicas, std::int64_t micro_batches) {
   check_heads(config);
-  const int ranks = config.parallel.context_parallel_size, planned = planned_ranks(ranks);
+  const int ranks = config->parallel.context_parallel_size, planned = planned_ranks(ranks);
   Lines lines = {
       fmt::format("bytes that one rank sends, of the rank that sends most{}; per layer: of one micro-batch",
                   planned < ranks ? fmt::format(" of {} spread over the group", planned) : "")};

@@ -78,12 +78,12 @@ std::string ranks_text(const std::vector<int>& ranks) {
   return "{" + join(parts, ",") + "}";
 }
 
-std::string beyond_counting(const Config& given, const Config& config, int world_size) {
+std::string beyond_counting(const Config& given, const ResolvedConfig& config) {
   constexpr int kRanks = 1 << 20, kContextRanks = 1 << 11;
   std::vector<std::string> beyond;
-  if (world_size > kRanks) beyond.push_back(fmt::format("ranks {} (at most {})", world_size, kRanks));
-  if (config.parallel.context_parallel_size > kContextRanks) {
-    beyond.push_back(fmt::format("--context-parallel-size {} (at most {})", config.parallel.context_parallel_size, kContextRanks));
+  if (config.world_size() > kRanks) beyond.push_back(fmt::format("ranks {} (at most {})", config.world_size(), kRanks));
+  if (config->parallel.context_parallel_size > kContextRanks) {
+    beyond.push_back(fmt::format("--context-parallel-size {} (at most {})", config->parallel.context_parallel_size, kContextRanks));
   }
   for (std::string& size : sizes_beyond_limits(given, config)) beyond.push_back(std::move(size));
   return join(beyond, ", ");
@@ -104,14 +104,14 @@ Lines describe_groups(const ProcessGrid& grid, const std::vector<int>& hierarchi
   return lines;
 }
 
-SequenceLayout sample_layout(const Config& config) {
-  const ParallelConfig& p = config.parallel;
+SequenceLayout sample_layout(const ResolvedConfig& config) {
+  const ParallelConfig& p = config->parallel;
   const AttentionMask masks[] = {sample_mask(config)};
   return make_layout(p.cp_layout, masks, p.context_parallel_size,
                      p.sequence_parallel ? p.tensor_model_parallel_size : 1);
 }
 
-Lines describe_sequence(const Config& config) {
+Lines describe_sequence(const ResolvedConfig& config) {
   const AttentionMask masks[] = {sample_mask(config)};
   const SequenceLayout layout = sample_layout(config);
   const double area = static_cast<double>(masks[0].area());
@@ -128,13 +128,13 @@ Lines describe_sequence(const Config& config) {
   return lines;
 }
 
-Lines describe_batch(const Config& config, int data_parallel_size) {
-  const std::int64_t global = config.batch.global_batch_size, micro = config.batch.micro_batch_size;
+Lines describe_batch(const ResolvedConfig& config, int data_parallel_size) {
+  const std::int64_t global = config->batch.global_batch_size, micro = config->batch.micro_batch_size;
   const std::int64_t at_once = micro * data_parallel_size;
   if (at_once == 0 || global % at_once != 0) return {"not known: see the faults"};
   return {fmt::format(
       "{} sequences a step = micro-batch {} x data-parallel {} x {} micro-batches; {} tokens a step", global,
-      micro, data_parallel_size, global / at_once, global * config.model.seq_length)};
+      micro, data_parallel_size, global / at_once, global * config->model.seq_length)};
 }
 
 }  // namespace ringtron

@@ -9,21 +9,21 @@ std::int64_t ring_pass(std::int64_t bytes, std::int64_t ranks) {
   return bytes * (ranks - 1) / ranks;
 }
 
-std::int64_t tensor_ranks(const Config& config) {
-  return config.parallel.tensor_model_parallel_size;
+std::int64_t tensor_ranks(const ResolvedConfig& config) {
+  return config->parallel.tensor_model_parallel_size;
 }
 
 }  // namespace
 
-SentBytes tensor_module_bytes(const Config& config, const ModuleCosts& costs, std::int64_t rows) {
+SentBytes tensor_module_bytes(const ResolvedConfig& config, const ModuleCosts& costs, std::int64_t rows) {
   // One pass over the residual stream of a micro-batch.
   const std::int64_t pass =
-      ring_pass(rows * config.batch.micro_batch_size * config.model.hidden_size * model_element_bytes(config),
+      ring_pass(rows * config->batch.micro_batch_size * config->model.hidden_size * model_element_bytes(config),
                 tensor_ranks(config));
   return {costs.forward_passes * pass, costs.backward_passes * pass};
 }
 
-SentBytes tensor_ends_bytes(const Config& config, std::int64_t rows) {
+SentBytes tensor_ends_bytes(const ResolvedConfig& config, std::int64_t rows) {
   const RankSizes sizes = rank_sizes(config);
   const SentBytes embedding = tensor_module_bytes(config, costs_of(embedding_options(config), sizes), rows);
   SentBytes bytes = tensor_module_bytes(config, costs_of(output_options(config), sizes), rows);
@@ -32,11 +32,11 @@ SentBytes tensor_ends_bytes(const Config& config, std::int64_t rows) {
   // Cross entropy: the largest logit of each token, then its own logit and the sum, summed for all.
   bytes.forward +=
       3 * 2 *
-      ring_pass(rows * config.batch.micro_batch_size * state_element_bytes(config), tensor_ranks(config));
+      ring_pass(rows * config->batch.micro_batch_size * state_element_bytes(config), tensor_ranks(config));
   return bytes;
 }
 
-std::int64_t gradient_sum_bytes(const Config& config, const ParameterCount& count, int replicas) {
+std::int64_t gradient_sum_bytes(const ResolvedConfig& config, const ParameterCount& count, int replicas) {
   return 2 * ring_pass(count.gradient_buffer * state_element_bytes(config), replicas);
 }
 

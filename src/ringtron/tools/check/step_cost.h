@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "ringtron/config/config.h"
+#include "ringtron/config/resolved_config.h"
 #include "ringtron/models/model_state.h"
 
 namespace ringtron {
@@ -19,12 +19,12 @@ struct SentBytes {
 };
 
 // A module whose costs are given, one micro-batch of `rows` positions of this context rank.
-SentBytes tensor_module_bytes(const Config& config, const ModuleCosts& costs, std::int64_t rows);
+SentBytes tensor_module_bytes(const ResolvedConfig& config, const ModuleCosts& costs, std::int64_t rows);
 
 // Of what stands around the layers: word embedding, output layer, cross entropy.
-SentBytes tensor_ends_bytes(const Config& config, std::int64_t rows);
+SentBytes tensor_ends_bytes(const ResolvedConfig& config, std::int64_t rows);
 
 // Sum of the gradient buffer over the replicas, once per step.
-std::int64_t gradient_sum_bytes(const Config& config, const ParameterCount& count, int replicas);
+std::int64_t gradient_sum_bytes(const ResolvedConfig& config, const ParameterCount& count, int replicas);
 
 }  // namespace ringtron

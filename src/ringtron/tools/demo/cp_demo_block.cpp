@@ -143,11 +143,17 @@ double tolerance_of(at::ScalarType type) {
 }
 
 // What one rank of the block needs: there is no embedding, no loss and no optimizer.
-void demand_block_memory(const Job& job, int world_size, const char* where) {
-  Config config = job.config();
-  config.model.padded_vocab_size = 0;
-  const MemoryEstimate estimate = estimate_memory(config, world_size);
-  demand_bytes(job, estimate.state.weights + estimate.state.gradients + estimate.activations.layers,
+void demand_block_memory(const Job& job, const char* where) {
+  const ResolvedConfig& config = job.config();
+  const ModelSpec model = model_spec(config);
+  std::int64_t elements = 0;
+  for (const LayerSpec& layer : model.layers) {
+    for (const ParameterSpec& parameter : layer_parameters(model, layer)) {
+      elements += parameter.local_elements(config->parallel.tensor_model_parallel_size);
+    }
+  }
+  const std::int64_t bytes = elements * (model_element_bytes(config) + state_element_bytes(config));
+  demand_bytes(job, bytes + estimate_memory(config).activations.layers,
                fmt::format("the block {}, with its gradients and activations,", where));
 }
 
@@ -155,12 +161,12 @@ void demand_block_memory(const Job& job, int world_size, const char* where) {
 
 bool show_block(const Job& job) {
   const Config& config = job.config();
-  demand_block_memory(job, job.environment().world_size, "of each rank");
+  demand_block_memory(job, "of each rank");
   BlockRun expected;
   together(job.world(), [&] {
     if (!job.is_first_rank()) return;
     const Job alone(one_process(config), LaunchEnvironment{});
-    demand_block_memory(alone, 1, "in one process, which the ranks are compared with");
+    demand_block_memory(alone, "in one process, which the ranks are compared with");
     expected = Block(alone).run();
   });
   const BlockRun got = Block(job).run();

@@ -59,8 +59,8 @@ DocumentStarts made_up_documents(const Config& config) {
 }
 
 LayerSetup layer_of(const Job& job, const BatchShape& batch) {
-  const Config& config = job.config();
-  const ModelConfig& m = config.model;
+  const ResolvedConfig& config = job.config();
+  const ModelConfig& m = config->model;
   LayerSetup layer;
   layer.type = job.compute_type();
   layer.device = job.device();
@@ -72,9 +72,9 @@ LayerSetup layer_of(const Job& job, const BatchShape& batch) {
   if (layer.call.softmax == SoftmaxKind::learnable) {
     layer.call.sink = at::zeros({layer.shape.heads}, at::TensorOptions(layer.device).dtype(layer.type));
   }
-  if (config.precision.attention_dropout > 0.0) {
+  if (config->precision.attention_dropout > 0.0) {
     AttentionDropout dropout;
-    dropout.p = config.precision.attention_dropout;
+    dropout.p = config->precision.attention_dropout;
     for (std::int64_t i = 0; i < layer.shape.samples; ++i) dropout.sample_numbers.push_back(i);
     layer.call.dropout = std::move(dropout);
   }

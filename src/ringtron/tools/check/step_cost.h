@@ -2,8 +2,7 @@
 // memory: models/memory_estimate.h.
 //
 // Nothing here is measured. Bytes of collectives are those that a ring algorithm sends from one rank: a
-// gather or a scattered sum of S bytes over t ranks costs (t-1)/t S, a sum that all get twice that. `config`
-// is resolved and has its padded vocabulary.
+// gather or a scattered sum of S bytes over t ranks costs (t-1)/t S, a sum that all get twice that.
 #pragma once
 
 #include <cstdint>

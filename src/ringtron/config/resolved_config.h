@@ -1,7 +1,8 @@
-// A configuration that something can be built from: every value that follows from others is filled in, the vocabulary is known
-// and padded, the number of ranks is settled.
+// A configuration that something can be built from: every value that follows from others is filled in, the
+// vocabulary is known and padded, the number of ranks is settled.
 //
-// A Config is what was asked for, by a command line or a program. Functions that need more than that take a ResolvedConfig.
+// A Config is what was asked for, by a command line or a program. Functions that need more than that take a
+// ResolvedConfig.
 #pragma once
 
 #include <cstdint>
@@ -36,12 +37,14 @@ class Resolution {
  public:
   // Throws ConfigError that lists all faults, if there are any.
   ResolvedConfig valid() const;
-  // For programs that report faults themselves and still say what they can, and for what-if sums. Of a faulty configuration
-  // some derived values may be 0.
+  // For programs that report faults themselves and still say what they can, and for what-if sums. Of a faulty
+  // configuration some derived values may be 0.
   ResolvedConfig despite_faults() const { return {values_, world_size_}; }
 
   const std::vector<std::string>& faults() const { return faults_; }  // as validate() says them
-  const std::vector<Notice>& notices() const { return notices_; }     // what was changed that the user may not expect
+  const std::vector<Notice>& notices() const {
+    return notices_;
+  }  // what was changed that the user may not expect
 
  private:
   friend Resolution resolve(const Config& config, int world_size, std::int64_t vocabulary,
@@ -54,13 +57,15 @@ class Resolution {
   std::vector<Notice> notices_;
 };
 
-// Checks `config` for a run of `world_size` ranks (validate.h), fills in what follows from what it says, and completes it
-// with the tokenizer's `vocabulary` and its padding (0: not known, a fault). `already_reported` as for validate(). Pure.
+// Checks `config` for a run of `world_size` ranks (validate.h), fills in what follows from what it says, and
+// completes it with the tokenizer's `vocabulary` and its padding (0: not known, a fault). `already_reported`
+// as for validate(). Pure.
 Resolution resolve(const Config& config, int world_size, std::int64_t vocabulary,
                    std::span<const std::string> already_reported = {});
 
 // Rows of the embedding: `vocab_size` rounded up to a multiple of `divisible_by` * `tensor_parallel_size`, so
 // that all ranks hold equally many. Throws ConfigError unless all three are positive.
-std::int64_t pad_vocab_size(std::int64_t vocab_size, std::int64_t divisible_by, std::int64_t tensor_parallel_size);
+std::int64_t pad_vocab_size(std::int64_t vocab_size, std::int64_t divisible_by,
+                            std::int64_t tensor_parallel_size);
 
 }  // namespace ringtron

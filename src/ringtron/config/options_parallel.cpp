@@ -5,7 +5,6 @@
 namespace ringtron {
 namespace {
 
-
 constexpr Option kOptions[] = {
     {"--tensor-model-parallel-size",
      FIELD(parallel.tensor_model_parallel_size), OnLoad::free,

@@ -44,7 +44,7 @@ target_link_libraries(torch INTERFACE "${gomp}")
 target_link_options(torch INTERFACE LINKER:--allow-shlib-undefined)
 
 if(RINGTRON_CUDA)
-  target_compile_definitions(torch INTERFACE USE_C10D_NCCL RINGTRON_CUDA)
+  target_compile_definitions(torch INTERFACE USE_C10D_NCCL)
   target_include_directories(torch SYSTEM INTERFACE "${TORCH_SITE}/nvidia/nccl/include"
                              "${TORCH_SITE}/nvidia/cudnn/include" "${TORCH_SITE}/include"
                              "${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES}")

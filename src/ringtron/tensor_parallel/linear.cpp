@@ -7,6 +7,7 @@
 
 #include "ringtron/base/check.h"
 #include "ringtron/tensor_parallel/mappings.h"
+#include "ringtron/tensor_parallel/saved_group.h"
 
 namespace ringtron {
 namespace {
@@ -21,14 +22,14 @@ class ColumnParallel : public Function<ColumnParallel> {
                             const std::optional<at::Tensor>& bias, Communicator* group,
                             bool sequence_parallel) {
     context->save_for_backward({x, weight});
-    context->saved_data["group"] = reinterpret_cast<std::int64_t>(group);
+    context->saved_data["group"] = save_group(*group);
     context->saved_data["sequence_parallel"] = sequence_parallel;
     context->saved_data["has_bias"] = bias.has_value();
     return at::linear(sequence_parallel ? all_gather_rows(x, *group) : x, weight, bias);
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
-    auto& group = *reinterpret_cast<Communicator*>(context->saved_data["group"].toInt());
+    Communicator& group = group_of(context->saved_data["group"]);
     const bool sequence_parallel = context->saved_data["sequence_parallel"].toBool();
     const auto saved = context->get_saved_variables();
     const at::Tensor& x = saved[0];

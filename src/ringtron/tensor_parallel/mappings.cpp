@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "ringtron/base/check.h"
+#include "ringtron/tensor_parallel/saved_group.h"
 
 namespace ringtron {
 namespace {
@@ -55,13 +56,13 @@ class Map : public Function<Map> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, std::int64_t forward,
                             std::int64_t backward, Communicator* group) {
     context->saved_data["backward"] = backward;
-    context->saved_data["group"] = reinterpret_cast<std::int64_t>(group);
+    context->saved_data["group"] = save_group(*group);
     const at::Tensor out = run(static_cast<Mapping>(forward), x, *group);
     return out.is_same(x) ? x.view_as(x) : out;
   }
   static variable_list backward(AutogradContext* context, variable_list grads) {
-    auto* group = reinterpret_cast<Communicator*>(context->saved_data["group"].toInt());
-    return {run(static_cast<Mapping>(context->saved_data["backward"].toInt()), grads[0], *group), {}, {}, {}};
+    Communicator& group = group_of(context->saved_data["group"]);
+    return {run(static_cast<Mapping>(context->saved_data["backward"].toInt()), grads[0], group), {}, {}, {}};
   }
 };
 

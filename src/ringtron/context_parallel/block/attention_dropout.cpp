@@ -2,15 +2,12 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
 
 #include "ringtron/base/check.h"
 #include "ringtron/kernels/attention_dropout/attention_dropout_params.h"
 #include "ringtron/kernels/attention_dropout/attention_dropout_words.h"
-
-#ifdef RINGTRON_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-#endif
+#include "ringtron/kernels/device/current_stream.h"
 
 namespace ringtron {
 namespace {
@@ -86,10 +83,9 @@ bool in_blocks(std::span<const PositionRange> ranges) {
   return true;
 }
 
-#ifdef RINGTRON_CUDA
 void fill_cuda(const AttentionDropout& dropout, std::span<const PositionRange> queries,
                std::span<const PositionRange> keys, at::Tensor& factors) {
-  const c10::cuda::CUDAGuard guard(factors.device());
+  const c10::DeviceGuard guard(factors.device());
   const FusedDropout here = fused_dropout(dropout, factors.size(1), queries, keys, factors.device());
   AttentionDropoutParams params{};
   params.factors = factors.mutable_data_ptr();
@@ -104,9 +100,8 @@ void fill_cuda(const AttentionDropout& dropout, std::span<const PositionRange> q
   params.key = dropout.key;
   params.threshold = dropout_threshold(dropout.p);
   params.keep = dropout_keep(params.threshold);
-  attention_dropout_cuda(params, factors.scalar_type() == at::kDouble, c10::cuda::getCurrentCUDAStream().stream());
+  attention_dropout_cuda(params, factors.scalar_type() == at::kDouble, current_cuda_stream());
 }
-#endif
 
 void check_limits(const AttentionDropout& dropout, std::int64_t heads, std::span<const PositionRange> queries) {
   RT_CHECK(dropout.p >= 0.0 && dropout.p < 1.0, "attention dropout {} is not in [0, 1)", dropout.p);
@@ -148,12 +143,10 @@ at::Tensor attention_dropout_factors(const AttentionDropout& dropout, std::int64
   const at::ScalarType type = factors.scalar_type();
   RT_CHECK(type == at::kFloat || type == at::kDouble, "attention dropout: expected fp32 or fp64, got {}",
            c10::toString(type));
-#ifdef RINGTRON_CUDA
   if (factors.is_cuda()) {
     fill_cuda(dropout, queries, keys, factors);
     return factors;
   }
-#endif
   RT_CHECK(factors.is_cpu(), "attention dropout: no kernel for this device in this build");
   fill_cpu(dropout, queries, keys, factors);
   return factors;

@@ -6,15 +6,10 @@
 
 #include "ringtron/base/check.h"
 #include "ringtron/kernels/copy_rows/copy_rows_params.h"
-
-#ifdef RINGTRON_CUDA
-#include <c10/cuda/CUDAStream.h>
-#endif
+#include "ringtron/kernels/device/current_stream.h"
 
 namespace ringtron {
 namespace {
-
-#ifdef RINGTRON_CUDA
 
 constexpr std::int64_t kUnit = 16;  // bytes that a thread moves at once
 
@@ -39,34 +34,26 @@ std::optional<RowCopyJob> job_of(const RowCopy& copy) {
 }
 
 void launch(CopyRowsParams& params) {
-  if (params.count > 0) copy_rows_cuda(params, c10::cuda::getCurrentCUDAStream().stream());
+  if (params.count > 0) copy_rows_cuda(params, current_cuda_stream());
   params.count = 0;
 }
-
-#endif
 
 }  // namespace
 
 void copy_rows(std::span<const RowCopy> copies) {
-#ifdef RINGTRON_CUDA
   CopyRowsParams params{};
-#endif
   for (const RowCopy& copy : copies) {
     RT_CHECK(copy.to.sizes() == copy.from.sizes() && copy.to.scalar_type() == copy.from.scalar_type(),
              "rows are copied between tensors of one shape and type");
     if (copy.to.numel() == 0) continue;
-#ifdef RINGTRON_CUDA
     if (const std::optional<RowCopyJob> job = job_of(copy)) {
       params.jobs[params.count++] = *job;
       if (params.count == CopyRowsParams::kMost) launch(params);
       continue;
     }
-#endif
     copy.to.copy_(copy.from);
   }
-#ifdef RINGTRON_CUDA
   launch(params);
-#endif
 }
 
 }  // namespace ringtron

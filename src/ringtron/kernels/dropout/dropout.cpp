@@ -7,11 +7,8 @@
 
 #include "ringtron/base/check.h"
 #include "ringtron/base/random.h"
+#include "ringtron/kernels/device/current_stream.h"
 #include "ringtron/kernels/dropout/dropout_params.h"
-
-#ifdef RINGTRON_CUDA
-#include <c10/cuda/CUDAStream.h>
-#endif
 
 namespace ringtron {
 namespace {
@@ -51,12 +48,10 @@ at::Tensor run(const at::Tensor& input, double p, std::uint64_t key, const at::T
   params.key = key;
   params.threshold = static_cast<std::uint32_t>(std::ldexp(p, 32));
   params.scale = 1.0 / (1.0 - p);
-#ifdef RINGTRON_CUDA
   if (x.is_cuda()) {
-    dropout_cuda(params, type_of(x), c10::cuda::getCurrentCUDAStream().stream());
+    dropout_cuda(params, type_of(x), current_cuda_stream());
     return y;
   }
-#endif
   RT_CHECK(x.is_cpu(), "dropout: no kernel for this device in this build");
   dropout_cpu(params, type_of(x));
   return y;

@@ -1,6 +1,10 @@
 #include "ringtron/kernels/fused_attention/fused_attention.h"
 
 #include <ATen/ATen.h>
+#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
 
 #include <algorithm>
 
@@ -9,16 +13,7 @@
 #include "ringtron/kernels/device/element.h"
 #include "ringtron/kernels/fused_attention/fused_attention_params.h"
 
-#ifdef RINGTRON_CUDA
-#include <ATen/cuda/CUDAContext.h>
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-#endif
-
 namespace ringtron {
-
-#ifdef RINGTRON_CUDA
 namespace {
 
 constexpr std::int64_t kLargestHead = 128, kVector = 8;
@@ -125,20 +120,5 @@ FusedAttentionGradient fused_attention_backward(const at::Tensor& q, const at::T
   check_launch(fused_attention_backward_cuda(p, c10::cuda::getCurrentCUDAStream().stream()));
   return result;
 }
-
-#else
-
-bool fused_attention_supports(const at::Tensor&, const at::Tensor&, const at::Tensor&) { return false; }
-
-FusedAttentionResult fused_attention(const at::Tensor&, const at::Tensor&, const at::Tensor&, const FusedAttentionOptions&) {
-  RT_CHECK(false, "fused attention kernels in a build without CUDA");
-}
-
-FusedAttentionGradient fused_attention_backward(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
-                                                const at::Tensor&, const FusedAttentionOptions&) {
-  RT_CHECK(false, "fused attention kernels in a build without CUDA");
-}
-
-#endif
 
 }  // namespace ringtron

@@ -6,12 +6,9 @@
 #include <limits>
 
 #include "ringtron/base/check.h"
+#include "ringtron/kernels/device/current_stream.h"
 #include "ringtron/kernels/device/element.h"
 #include "ringtron/kernels/softmax_merge/softmax_merge_params.h"
-
-#ifdef RINGTRON_CUDA
-#include <c10/cuda/CUDAStream.h>
-#endif
 
 namespace ringtron {
 namespace {
@@ -44,8 +41,6 @@ void merge_composed(SoftmaxPart& whole, std::span<const SoftmaxPart> parts) {
   if (!whole.out.is_same(out)) whole.out.copy_(out);
   if (!whole.lse.is_same(lse)) whole.lse.copy_(lse);
 }
-
-#ifdef RINGTRON_CUDA
 
 constexpr std::int64_t kVector = 8;  // elements that a thread moves at once
 
@@ -81,15 +76,9 @@ bool merged_by_kernel(SoftmaxPart& whole, std::span<const SoftmaxPart> parts) {
   params.samples = whole.out.size(1);
   params.heads = whole.out.size(2);
   params.size = whole.out.size(3);
-  softmax_merge_cuda(params, c10::cuda::getCurrentCUDAStream().stream());
+  softmax_merge_cuda(params, current_cuda_stream());
   return true;
 }
-
-#else
-
-bool merged_by_kernel(SoftmaxPart&, std::span<const SoftmaxPart>) { return false; }
-
-#endif
 
 }  // namespace
 

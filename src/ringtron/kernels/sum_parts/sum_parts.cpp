@@ -5,12 +5,9 @@
 #include <algorithm>
 
 #include "ringtron/base/check.h"
+#include "ringtron/kernels/device/current_stream.h"
 #include "ringtron/kernels/device/element.h"
 #include "ringtron/kernels/sum_parts/sum_parts_params.h"
-
-#ifdef RINGTRON_CUDA
-#include <c10/cuda/CUDAStream.h>
-#endif
 
 namespace ringtron {
 namespace {
@@ -40,8 +37,6 @@ void sum_composed(at::Tensor& sum, std::int64_t first_row, std::span<const RowPa
   if (!in_place) sum.copy_(total);
 }
 
-#ifdef RINGTRON_CUDA
-
 bool aligned(const at::Tensor& x) { return reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % 16 == 0; }
 
 bool summed_by_kernel(at::Tensor& sum, std::int64_t first_row, std::span<const RowPart> parts) {
@@ -60,15 +55,9 @@ bool summed_by_kernel(at::Tensor& sum, std::int64_t first_row, std::span<const R
   params.sum = sum.mutable_data_ptr();
   params.type = *element_of(sum);
   params.elements = sum.numel();
-  sum_parts_cuda(params, c10::cuda::getCurrentCUDAStream().stream());
+  sum_parts_cuda(params, current_cuda_stream());
   return true;
 }
-
-#else
-
-bool summed_by_kernel(at::Tensor&, std::int64_t, std::span<const RowPart>) { return false; }
-
-#endif
 
 }  // namespace
 

@@ -18,7 +18,7 @@
 #include "ringtron/tools/take_flag.h"
 #include "ringtron/train/cuda_runtime.h"
 #include "ringtron/train/memory/memory_check.h"
-#include "ringtron/train/start_up/before_meeting.h"
+#include "ringtron/train/start_up/before_rendezvous.h"
 
 namespace ringtron::benchmark {
 
@@ -88,7 +88,7 @@ Options parse(std::vector<std::string> words, bool gpu) {
 }
 
 // Query, key, value and output of the longest shard, with their gradients: less than that is of no use.
-void demand_memory_for(const Setting& setting) {
+void require_memory_for(const Setting& setting) {
   const auto available = memory_of_rank(setting.device, setting.environment.local_world_size);
   if (!available) return;
   const double longest = static_cast<double>(*std::max_element(setting.options.tokens.begin(), setting.options.tokens.end()));
@@ -162,7 +162,7 @@ Setting make_setting(std::vector<std::string> words, const LaunchEnvironment& en
   setting.type = gpu ? at::kBFloat16 : at::kFloat;
   setting.options = parse(std::move(words), gpu);
   if (setting.options.help) return setting;
-  demand_memory_for(setting);
+  require_memory_for(setting);
   RendezvousOptions meeting = rendezvous_options(environment);
   meeting.peer_copies = setting.options.peer_copies;
   setting.rendezvous = std::make_unique<Rendezvous>(meeting);

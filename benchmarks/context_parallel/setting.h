@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "ringtron/comm/communicator.h"
-#include "ringtron/comm/rendezvous.h"
+#include "ringtron/comm/rendezvous/rendezvous.h"
 #include "ringtron/launch/launch_environment.h"
 #include "ringtron/tools/profile/layer_bench.h"
 

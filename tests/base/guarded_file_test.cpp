@@ -25,7 +25,7 @@ struct Guarded {
 
 std::string message_of(const GuardedFile& file) {
   try {
-    file.demand_whole();
+    file.require_whole();
   } catch (const IoError& error) {
     return error.what();
   }

@@ -60,7 +60,7 @@ DIST_TEST(Communicator, ReduceScatter, 1, 2, 3, 4) {
   }
 }
 
-DIST_TEST(Communicator, AllToAll, 1, 2, 3, 4) {
+DIST_TEST(Communicator, UlyssesAllToAll, 1, 2, 3, 4) {
   for (const at::ScalarType type : kTypes) {
     for (const std::int64_t length : kLengths) {
       const int size = ranks.size();

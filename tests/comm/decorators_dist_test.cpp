@@ -4,9 +4,9 @@
 #include <gmock/gmock.h>
 
 #include "ringtron/base/error.h"
-#include "ringtron/comm/checked_communicator.h"
-#include "ringtron/comm/counting_communicator.h"
-#include "ringtron/comm/faulty_communicator.h"
+#include "ringtron/comm/decorators/checked_communicator.h"
+#include "ringtron/comm/decorators/counting_communicator.h"
+#include "ringtron/comm/decorators/faulty_communicator.h"
 #include "tests/support/multi_rank.h"
 #include "tests/support/tensor_near.h"
 

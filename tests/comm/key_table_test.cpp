@@ -1,9 +1,9 @@
 // The store's rules, and bytes that are no request.
-#include "ringtron/comm/key_table.h"
+#include "ringtron/comm/rendezvous/key_table.h"
 
 #include <gtest/gtest.h>
 
-#include "ringtron/comm/wire.h"
+#include "ringtron/comm/rendezvous/wire.h"
 
 namespace ringtron {
 namespace {

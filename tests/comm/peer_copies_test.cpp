@@ -1,5 +1,5 @@
 // Messages as copies, between threads that stand for ranks: a device that does at once what its stream is given.
-#include "ringtron/comm/peer_copies.h"
+#include "ringtron/comm/peer_copy/peer_copies.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -54,7 +54,7 @@ class ThreadMemory final : public PeerMemory {
 
 class Ranks {
  public:
-  explicit Ranks(int ranks) : memory_(PeerBoard::bytes_for(ranks)), board_(memory_.data(), ranks) {
+  explicit Ranks(int ranks) : memory_(SignalPad::bytes_for(ranks)), board_(memory_.data(), ranks) {
     for (int rank = 0; rank < ranks; ++rank) {
       copies_.push_back(std::make_unique<PeerCopies>(board_, rank, std::make_unique<ThreadMemory>()));
     }
@@ -83,7 +83,7 @@ class Ranks {
   };
 
   Memory memory_;
-  PeerBoard board_;
+  SignalPad board_;
   std::vector<std::unique_ptr<PeerCopies>> copies_;
 };
 
@@ -126,7 +126,7 @@ TEST(PeerCopies, EveryMessageComesOnceAndInOrder) {
 }
 
 TEST(PeerCopies, MoreMessagesThanARingHoldsGoBothWays) {
-  constexpr int kMessages = 5 * static_cast<int>(NoticeRing::kCapacity) + 3;
+  constexpr int kMessages = 5 * static_cast<int>(PostedSendRing::kCapacity) + 3;
   Ranks group(3);
   group.run([&](int rank, PeerCopies& copies) {
     for (int exchange = 0; exchange < 3; ++exchange) exchange_all(copies, rank, 3, exchange, kMessages);

@@ -9,7 +9,7 @@
 
 #include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
-#include "ringtron/comm/faulty_communicator.h"
+#include "ringtron/comm/decorators/faulty_communicator.h"
 #include "ringtron/comm/make_communicator.h"
 #include "tests/support/multi_rank.h"
 

@@ -1,5 +1,5 @@
 // Sockets listen where they are told to, and let nobody in any more once they are shut.
-#include "ringtron/comm/socket.h"
+#include "ringtron/comm/rendezvous/socket.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -27,7 +27,7 @@ TEST(Socket, ShutsOutWhoComesLater) {
   const Descriptor early = connect_to("127.0.0.1", own.port, milliseconds(5000), why);
   const Descriptor server(::accept(own.sockets[0].get(), nullptr, nullptr));
   ASSERT_TRUE(server.valid());
-  shut_out_strangers(own.sockets[0].get());
+  drop_new_connections(own.sockets[0].get());
   EXPECT_FALSE(connect_to("127.0.0.1", own.port, milliseconds(100), why).valid());
   ASSERT_EQ(::send(early.get(), "x", 1, 0), 1);
   char byte = 0;

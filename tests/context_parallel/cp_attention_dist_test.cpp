@@ -4,7 +4,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/hash.h"
-#include "ringtron/comm/counting_communicator.h"
+#include "ringtron/comm/decorators/counting_communicator.h"
 #include "tests/context_parallel/attention_case.h"
 #include "tests/support/multi_rank.h"
 #include "tests/support/tensor_near.h"

@@ -111,7 +111,7 @@ void expect_one_ranks_results(testing::RankContext& ranks, const Case& c) {
 
 DIST_TEST(CpAttentionGpu, ManyKeyValueHeads, 2, 4) { expect_one_ranks_results(ranks, {.groups = 32}); }
 DIST_TEST(CpAttentionGpu, FewKeyValueHeads, 2, 4) { expect_one_ranks_results(ranks, {}); }
-// Long and short ones, and one over all ranks: several batches of tiles, in groups.
+// Long and short ones, and one over all ranks: several varlen batches, in groups.
 DIST_TEST(CpAttentionGpu, Documents, 2, 4) { expect_one_ranks_results(ranks, {.documents = {0, 7, 8, 300, 900, 1000, 1100, 1300, 7000}}); }
 // The mask of one rank whatever the division, in chunks that begin where random blocks do and elsewhere.
 DIST_TEST(CpAttentionGpu, Dropout, 2, 4) { expect_one_ranks_results(ranks, {.dropout = 0.2, .more_rows = 0}); }

@@ -161,7 +161,7 @@ TEST_F(DocumentsGpu, TwoStepsMerge) {
     }
   }
   const SequenceLayout layout = contiguous_layout(1000, 1);
-  const SchedulesOfRank schedules =
+  const RankSchedules schedules =
       lower({1, 1, layout, {plan, plan, 0}}, layout, {c.q.size(2), c.k.size(2), true, true});
   const auto block = make_cudnn_block_attention(false);
   PassContext context{group_, layout, *block};

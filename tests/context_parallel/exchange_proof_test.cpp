@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "ringtron/comm/counting_communicator.h"
+#include "ringtron/comm/decorators/counting_communicator.h"
 #include "tests/context_parallel/attention_case.h"
 #include "tests/context_parallel/thread_ring.h"
 

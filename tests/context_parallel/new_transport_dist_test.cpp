@@ -41,7 +41,7 @@ ExchangePlan both_ways(const PlanRequest& request, int rank, bool backward) {
   return plan;
 }
 
-PlanOfRank plan_both_ways(const PlanRequest& request, int rank) {
+RankPlan plan_both_ways(const PlanRequest& request, int rank) {
   return {both_ways(request, rank, false), both_ways(request, rank, true), rank};
 }
 

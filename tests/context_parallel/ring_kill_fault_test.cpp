@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "ringtron/base/error.h"
-#include "ringtron/comm/faulty_communicator.h"
+#include "ringtron/comm/decorators/faulty_communicator.h"
 #include "ringtron/comm/make_communicator.h"
 #include "tests/context_parallel/attention_case.h"
 #include "tests/support/multi_rank.h"

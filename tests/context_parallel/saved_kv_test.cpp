@@ -6,7 +6,7 @@
 #include <map>
 #include <mutex>
 
-#include "ringtron/comm/counting_communicator.h"
+#include "ringtron/comm/decorators/counting_communicator.h"
 #include "tests/context_parallel/over_transport.h"
 
 namespace ringtron {

@@ -44,7 +44,7 @@ TEST(FailureReport, Words) {
   EXPECT_NE(describe(kKilled).find("rank 2 (pid 12) was killed by SIGKILL"), std::string::npos);
   EXPECT_EQ(shell_exit_code(kKilled), 137);
   EXPECT_EQ(shell_exit_code(kOwnFault), 1);
-  EXPECT_EQ(signal_name(1000), "signal 1000");
+  EXPECT_EQ(signal_text(1000), "signal 1000");
   EXPECT_EQ(words_of(kOwnFault), std::vector<std::string>{"its last line on stderr: pretrain_gpt: disk full"});
   EXPECT_EQ(words_of({.exit_code = 2, .words = "x: 2 faults:\n  1. this\n  2. that"}),
             (std::vector<std::string>{"its last lines on stderr:", "x: 2 faults:", "  1. this", "  2. that"}));

@@ -124,13 +124,13 @@ TEST_P(ActivationBytesTest, OfTheLoss) {
   EXPECT_NEAR(held, expected, 0.01 * expected);
 }
 
-// With a small vocabulary the piece at work decides. What the backward of a layer needs for itself is not told; it is the
-// same for pieces of any size.
-TEST_P(ActivationBytesTest, OfAPieceAtWork) {
-  const auto pieces_of = [&](int size) { return of(8, fmt::format("{} {}", kFull, size)); };
-  ASSERT_GT(told(pieces_of(2)).piece, told(pieces_of(2)).loss);
-  const double held = static_cast<double>(memory_of_step(pieces_of(4)).peak - memory_of_step(pieces_of(2)).peak);
-  const double expected = static_cast<double>(told(pieces_of(4)).peak() - told(pieces_of(2)).peak());
+// With a small vocabulary the segment at work decides. What the backward of a layer needs for itself is not told; it is the
+// same for segments of any size.
+TEST_P(ActivationBytesTest, OfASegmentAtWork) {
+  const auto segments_of = [&](int size) { return of(8, fmt::format("{} {}", kFull, size)); };
+  ASSERT_GT(told(segments_of(2)).segment, told(segments_of(2)).loss);
+  const double held = static_cast<double>(memory_of_step(segments_of(4)).peak - memory_of_step(segments_of(2)).peak);
+  const double expected = static_cast<double>(told(segments_of(4)).peak() - told(segments_of(2)).peak());
   EXPECT_NEAR(held, expected, 0.02 * expected);
 }
 
@@ -164,7 +164,7 @@ TEST(RecomputeMemory, ThePeakOfAStepFalls) {
   const std::int64_t half = memory_of_step(layers(8, kBlock)).peak;
   print_line("| peak of 8 layers in bytes: all kept {}, block 4 {}, uniform 2 {}, uniform 1 {}", all, half,
              pairs, each);
-  // While a piece runs again, its output and the gradient of that are there as well.
+  // While a segment runs again, its output and the gradient of that are there as well.
   EXPECT_LE(each, all - 7 * (layer - input) + 2 * input);
   EXPECT_LE(pairs, all - 6 * layer + 4 * input + 2 * input);
   EXPECT_LE(half, all - 4 * (layer - input));

@@ -5,7 +5,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "ringtron/base/error.h"
-#include "ringtron/comm/faulty_communicator.h"
+#include "ringtron/comm/decorators/faulty_communicator.h"
 #include "ringtron/comm/make_communicator.h"
 #include "ringtron/modules/recompute.h"
 #include "tests/context_parallel/attention_case.h"

@@ -1,4 +1,4 @@
-// A piece that is run again in backward gives the same bits, once, and keeps nothing but its inputs.
+// A segment that is run again in backward gives the same bits, once, and keeps nothing but its inputs.
 #include "ringtron/modules/recompute.h"
 
 #include <ATen/ATen.h>
@@ -26,7 +26,7 @@ DropoutRegion region(std::int64_t rows, std::int64_t samples) {
 }
 
 // Two matrices, a nonlinearity and dropout: x [s, b, h].
-struct SmallPiece {
+struct SmallSegment {
   at::Tensor first = leaf({6, 16}, 1), second = leaf({16, 6}, 2);
   std::uint64_t key = 77;
 
@@ -44,7 +44,7 @@ struct Outcome {
   }
 };
 
-Outcome outcome(const SmallPiece& layer, const std::function<at::Tensor(const at::Tensor&)>& run) {
+Outcome outcome(const SmallSegment& layer, const std::function<at::Tensor(const at::Tensor&)>& run) {
   const at::Tensor x = leaf({5, 2, 6}, 3), d_out = testing::random_tensor({5, 2, 6}, 4);
   layer.first.mutable_grad().reset();
   layer.second.mutable_grad().reset();
@@ -54,21 +54,21 @@ Outcome outcome(const SmallPiece& layer, const std::function<at::Tensor(const at
 }
 
 TEST(Recomputed, HasTheSameBits) {
-  const SmallPiece layer;
+  const SmallSegment layer;
   int runs = 0;
-  const Piece piece = [&](std::span<const at::Tensor> inputs) {
+  const SegmentFunction segment = [&](std::span<const at::Tensor> inputs) {
     ++runs;
     return layer(inputs[0]);
   };
   const Outcome kept = outcome(layer, [&](const at::Tensor& x) { return layer(x); });
-  const Outcome again = outcome(layer, [&](const at::Tensor& x) { return recomputed(piece, {x}); });
+  const Outcome again = outcome(layer, [&](const at::Tensor& x) { return recomputed(segment, {x}); });
   EXPECT_TRUE(again == kept);
   EXPECT_EQ(runs, 2);
 }
 
 TEST(Recomputed, SeveralInputs) {
-  const SmallPiece layer;
-  const Piece piece = [&](std::span<const at::Tensor> inputs) {
+  const SmallSegment layer;
+  const SegmentFunction segment = [&](std::span<const at::Tensor> inputs) {
     return layer(inputs[0]) * inputs[1] + inputs[2];
   };
   const at::Tensor constant = testing::random_tensor({5, 2, 6}, 5), other = leaf({5, 2, 6}, 6);
@@ -76,7 +76,7 @@ TEST(Recomputed, SeveralInputs) {
   const auto run = [&](bool again) {
     const Outcome result = outcome(layer, [&](const at::Tensor& x) {
       const std::vector<at::Tensor> inputs = {x, constant, other};
-      return again ? recomputed(piece, inputs) : piece(inputs);
+      return again ? recomputed(segment, inputs) : segment(inputs);
     });
     gradients.push_back(other.grad().clone());
     other.mutable_grad().reset();
@@ -87,9 +87,9 @@ TEST(Recomputed, SeveralInputs) {
   EXPECT_FALSE(constant.grad().defined());
 }
 
-// Negative control: a piece that drops other elements the second time is no recomputation.
-TEST(Recomputed, APieceThatForgetsItsDropoutIsSeen) {
-  SmallPiece layer;
+// Negative control: a segment that drops other elements the second time is no recomputation.
+TEST(Recomputed, ASegmentThatForgetsItsDropoutIsSeen) {
+  SmallSegment layer;
   const Outcome kept = outcome(layer, [&](const at::Tensor& x) { return layer(x); });
   const Outcome again = outcome(layer, [&](const at::Tensor& x) {
     const at::Tensor out =
@@ -102,13 +102,13 @@ TEST(Recomputed, APieceThatForgetsItsDropoutIsSeen) {
   EXPECT_FALSE(again.d_first.equal(kept.d_first));
 }
 
-TEST(Recomputed, WithoutGradientsThePieceJustRuns) {
-  const SmallPiece layer;
+TEST(Recomputed, WithoutGradientsTheSegmentJustRuns) {
+  const SmallSegment layer;
   const at::Tensor x = testing::random_tensor({5, 2, 6}, 3);
-  const Piece piece = [&](std::span<const at::Tensor> inputs) { return layer(inputs[0]); };
-  EXPECT_THROW(recomputed(piece, {x}), InternalError) << "the parameters would get no gradient";
+  const SegmentFunction segment = [&](std::span<const at::Tensor> inputs) { return layer(inputs[0]); };
+  EXPECT_THROW(recomputed(segment, {x}), InternalError) << "the parameters would get no gradient";
   const at::NoGradGuard off;
-  EXPECT_TRUE(recomputed(piece, {x}).equal(layer(x)));
+  EXPECT_TRUE(recomputed(segment, {x}).equal(layer(x)));
 }
 
 class Count final : public torch::autograd::PostAccumulateGradHook {
@@ -123,7 +123,7 @@ class Count final : public torch::autograd::PostAccumulateGradHook {
 
 // What GradientReducer relies on: one call for each parameter, as soon as its gradient is there.
 TEST(Recomputed, HooksOfParametersRunOnceInTheOrderOfBackward) {
-  const SmallPiece one, two;
+  const SmallSegment one, two;
   std::vector<std::string> calls;
   const auto watch = [&](const at::Tensor& parameter, const char* name) {
     torch::autograd::impl::set_post_acc_grad_hooks(parameter, std::make_unique<Count>(&calls, name));
@@ -140,10 +140,10 @@ TEST(Recomputed, HooksOfParametersRunOnceInTheOrderOfBackward) {
   EXPECT_THAT(calls, ElementsAre("two.second", "two.first", "one.second", "one.first"));
 }
 
-// Within one piece too: the gradients of its last layer are there while its first layer has not gone back
+// Within one segment too: the gradients of its last layer are there while its first layer has not gone back
 // yet, so their reduction can begin.
-TEST(Recomputed, GradientsDoNotWaitForTheEndOfThePiece) {
-  const SmallPiece one, two;
+TEST(Recomputed, GradientsDoNotWaitForTheEndOfTheSegment) {
+  const SmallSegment one, two;
   std::vector<std::string> calls;
   torch::autograd::impl::set_post_acc_grad_hooks(two.first, std::make_unique<Count>(&calls, "two.first"));
   torch::autograd::impl::set_post_acc_grad_hooks(one.first, std::make_unique<Count>(&calls, "one.first"));
@@ -176,24 +176,24 @@ TEST(Recomputed, ErrorsComeOutOfBackward) {
   EXPECT_THROW(torch::autograd::backward({out.sum()}), CommError);
 }
 
-// Ten pieces of large hidden tensors: kept they are all there at once, recomputed only one is.
+// Ten segments of large hidden tensors: kept they are all there at once, recomputed only one is.
 TEST(Recomputed, KeepsTheInputsOnly) {
-  constexpr std::int64_t kRows = 256, kHidden = 16, kWide = 512, kPieces = 10;
+  constexpr std::int64_t kRows = 256, kHidden = 16, kWide = 512, kSegments = 10;
   constexpr std::int64_t kNarrowBytes = kRows * kHidden * 8, kWideBytes = kRows * kWide * 8;
   const at::Tensor up = leaf({kHidden, kWide}, 1), down = leaf({kWide, kHidden}, 2);
-  const Piece piece = [&](std::span<const at::Tensor> inputs) {
+  const SegmentFunction segment = [&](std::span<const at::Tensor> inputs) {
     return at::matmul(at::gelu(at::matmul(inputs[0], up)), down);
   };
   const auto held_after_forward = [&](bool again) {
     const testing::AllocationPeak memory;
     at::Tensor x = leaf({kRows, kHidden}, 3);
-    for (int i = 0; i < kPieces; ++i) x = again ? recomputed(piece, {x}) : piece({&x, 1});
+    for (int i = 0; i < kSegments; ++i) x = again ? recomputed(segment, {x}) : segment({&x, 1});
     return memory.current();
   };
-  EXPECT_GE(held_after_forward(false), kPieces * 2 * kWideBytes);
+  EXPECT_GE(held_after_forward(false), kSegments * 2 * kWideBytes);
   const std::int64_t kept = held_after_forward(true);
-  EXPECT_GE(kept, (kPieces + 1) * kNarrowBytes);
-  EXPECT_LT(kept, (kPieces + 2) * kNarrowBytes);
+  EXPECT_GE(kept, (kSegments + 1) * kNarrowBytes);
+  EXPECT_LT(kept, (kSegments + 2) * kNarrowBytes);
 }
 
 }  // namespace

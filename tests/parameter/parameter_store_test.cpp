@@ -21,12 +21,12 @@ TEST(ParameterStore, WaitsForValuesAndDrawsTheSameOnes) {
   const testing::UnwrittenIsNan nan;
   for (const int rank : {0, 1}) {
     ParameterStore drawn({.tp_rank = rank, .tp_size = 2}),
-        waiting({.tp_rank = rank, .tp_size = 2, .values = InitialValues::waited_for});
+        waiting({.tp_rank = rank, .tp_size = 2, .values = InitialValues::deferred});
     add_some(drawn);
     add_some(waiting);
     const ParameterList expected = drawn.all(), got = waiting.all();
     for (const Parameter* parameter : got) {
-      const std::int64_t padding = parameter->padding_rows_here;
+      const std::int64_t padding = parameter->local_padding_rows;
       EXPECT_EQ(padding, parameter->name == "padded" ? 3 * rank : 0);
       const std::int64_t written = parameter->value.isfinite().sum().item<std::int64_t>();
       EXPECT_EQ(written, padding * 3) << parameter->name << ": zeros of the padding";

@@ -24,7 +24,7 @@
 #include <string>
 
 #include "ringtron/comm/communicator.h"
-#include "ringtron/comm/rendezvous.h"
+#include "ringtron/comm/rendezvous/rendezvous.h"
 
 namespace ringtron::testing {
 

@@ -7,9 +7,9 @@
 #include <map>
 
 #include "ringtron/base/error.h"
-#include "ringtron/telemetry/event_history.h"
-#include "ringtron/telemetry/event_reader.h"
-#include "ringtron/telemetry/event_writer.h"
+#include "ringtron/telemetry/tensorboard/event_history.h"
+#include "ringtron/telemetry/tensorboard/event_reader.h"
+#include "ringtron/telemetry/tensorboard/event_writer.h"
 #include "tests/support/temp_dir.h"
 
 namespace ringtron {

@@ -1,4 +1,4 @@
-#include "ringtron/telemetry/event_writer.h"
+#include "ringtron/telemetry/tensorboard/event_writer.h"
 
 #include <gtest/gtest.h>
 
@@ -6,8 +6,8 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/file.h"
-#include "ringtron/telemetry/crc32c.h"
-#include "ringtron/telemetry/event_record.h"
+#include "ringtron/telemetry/tensorboard/crc32c.h"
+#include "ringtron/telemetry/tensorboard/event_record.h"
 #include "tests/support/temp_dir.h"
 
 namespace ringtron {

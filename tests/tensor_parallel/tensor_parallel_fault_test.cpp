@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "ringtron/base/error.h"
-#include "ringtron/comm/faulty_communicator.h"
+#include "ringtron/comm/decorators/faulty_communicator.h"
 #include "ringtron/tensor_parallel/linear.h"
 #include "ringtron/tensor_parallel/vocab_parallel_cross_entropy.h"
 #include "ringtron/tensor_parallel/vocab_parallel_embedding.h"

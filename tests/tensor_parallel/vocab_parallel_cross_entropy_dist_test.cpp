@@ -5,8 +5,8 @@
 #include <gmock/gmock.h>
 
 #include "ringtron/base/error.h"
-#include "ringtron/comm/checked_communicator.h"
-#include "ringtron/comm/counting_communicator.h"
+#include "ringtron/comm/decorators/checked_communicator.h"
+#include "ringtron/comm/decorators/counting_communicator.h"
 #include "tests/support/multi_rank.h"
 #include "tests/support/random_tensor.h"
 #include "tests/support/tensor_near.h"

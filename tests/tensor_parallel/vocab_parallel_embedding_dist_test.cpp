@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "ringtron/base/error.h"
-#include "ringtron/comm/checked_communicator.h"
+#include "ringtron/comm/decorators/checked_communicator.h"
 #include "tests/support/multi_rank.h"
 #include "tests/support/random_tensor.h"
 #include "tests/support/tensor_near.h"

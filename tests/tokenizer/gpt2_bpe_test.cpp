@@ -44,7 +44,7 @@ int count_differences(const BpeModel& model) {
 TEST(Gpt2Bpe, IdsOfGpt2) {
   const std::filesystem::path files = kSource.parent_path() / "shared/data/gpt2";
   if (!std::filesystem::exists(files / "vocab.json")) GTEST_SKIP() << "GPT-2's files are not in " << files;
-  BpeModel model = read_gpt2_files(files / "vocab.json", files / "merges.txt");
+  BpeModel model = read_gpt2_vocab_files(files / "vocab.json", files / "merges.txt");
   EXPECT_EQ(count_differences(model), 0);
   EXPECT_EQ(Gpt2BpeTokenizer(model).vocab_size(), 50257);
   EXPECT_EQ(Gpt2BpeTokenizer(model).eod(), 50256);

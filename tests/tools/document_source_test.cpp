@@ -10,7 +10,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/file.h"
-#include "ringtron/tokenizer/pre_split.h"
+#include "ringtron/tokenizer/pre_tokenizer.h"
 #include "tests/support/temp_dir.h"
 
 namespace ringtron {

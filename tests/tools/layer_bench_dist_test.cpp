@@ -14,7 +14,7 @@
 namespace ringtron {
 namespace {
 
-SchedulesOfRank schedules_of(const LayerSetup& layer, int rank) {
+RankSchedules schedules_of(const LayerSetup& layer, int rank) {
   const auto masks = layer.masks();
   const SequenceLayout& layout = layer.layout();
   return lower(make_transport_plan(layer.call.transport, 1, {layout, masks}, rank), layout, {layer.shape.heads, layer.shape.groups});
@@ -51,7 +51,7 @@ DIST_TEST(LayerBench, SendsThePlannedBytesAndNoneWhereExchangeIsSkipped, 1, 2, 4
   for (const CpTransport transport : {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a}) {
     LayerSetup layer = small_layer(ranks.size(), 64);
     layer.call.transport = transport;
-    const SchedulesOfRank schedules = schedules_of(layer, ranks.rank());
+    const RankSchedules schedules = schedules_of(layer, ranks.rank());
     const TransportBytes planned = bytes_of(schedules, layer.layout(), ranks.rank(), layer.shape);
     EXPECT_EQ(LayerBench(comm, layer, {}).count_bytes(), planned.forward + planned.backward)
         << to_text(transport);

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "ringtron/base/error.h"
-#include "ringtron/comm/counting_communicator.h"
+#include "ringtron/comm/decorators/counting_communicator.h"
 #include "tests/train/toy_training.h"
 
 namespace ringtron::testing {
@@ -46,7 +46,7 @@ DIST_TEST(Agreement, LargestValueWins, 1, 2, 4) {
 
 DIST_TEST(Agreement, TogetherReturnsWhenAllSucceed, 1, 4) {
   int done = 0;
-  EXPECT_NO_THROW(together(ranks.world(), [&] { ++done; }));
+  EXPECT_NO_THROW(run_collectively(ranks.world(), [&] { ++done; }));
   EXPECT_EQ(done, 1);
 }
 
@@ -56,7 +56,7 @@ void expect_failure_on_all(RankContext& ranks) {
   bool reported = false;
   const std::string message = message_of<Error>(
       [&] {
-        together(ranks.world(), [&] {
+        run_collectively(ranks.world(), [&] {
           if (ranks.rank() == culprit) throw Error("the disk is on fire");
         });
       },
@@ -75,7 +75,7 @@ DIST_TEST(Agreement, TheFirstOfSeveralFailedRanksReports, 4) {
   bool reported = false;
   const std::string message = message_of<ConfigError>(
       [&] {
-        together(ranks.world(), [&] {
+        run_collectively(ranks.world(), [&] {
           if (ranks.rank() == 1) throw ConfigError("fault of one");
           if (ranks.rank() == 3) throw IoError("fault of three");
         });
@@ -92,8 +92,8 @@ DIST_TEST(Agreement, AReasonToStopWinsOverWhatFailed, 1, 2, 4) {
   const int last = ranks.size() - 1;
   const auto no_reason = [] { return std::int64_t{0}; };
   const auto nothing = [] {};
-  EXPECT_EQ(together_unless(world, no_reason, nothing), 0);
-  EXPECT_EQ(together_unless(world, [&] { return std::int64_t{ranks.rank() == last ? 31 : 5}; }, nothing), 31);
+  EXPECT_EQ(run_collectively_unless(world, no_reason, nothing), 0);
+  EXPECT_EQ(run_collectively_unless(world, [&] { return std::int64_t{ranks.rank() == last ? 31 : 5}; }, nothing), 31);
   // A reason that comes while the action runs, and one that is there before it: then it does not begin.
   std::int64_t late = 0;
   const auto fail_on_first = [&] {
@@ -101,19 +101,19 @@ DIST_TEST(Agreement, AReasonToStopWinsOverWhatFailed, 1, 2, 4) {
     if (ranks.rank() == last) late = 7;
   };
   if (last > 0) {
-    EXPECT_EQ(together_unless(world, [&] { return late; }, fail_on_first), 7);
+    EXPECT_EQ(run_collectively_unless(world, [&] { return late; }, fail_on_first), 7);
   }
   bool begun = false;
-  EXPECT_EQ(together_unless(world, [] { return std::int64_t{1} << 59; }, [&] { begun = true; }), std::int64_t{1} << 59);
+  EXPECT_EQ(run_collectively_unless(world, [] { return std::int64_t{1} << 59; }, [&] { begun = true; }), std::int64_t{1} << 59);
   EXPECT_FALSE(begun);
   const CommunicationCounts counts = world.counts();
   EXPECT_EQ(counts.all_reduce.calls, ranks.size() == 1 ? 0 : 4);
   EXPECT_EQ(counts.all_gather.calls, 0);
-  EXPECT_THROW(together_unless(world, no_reason, [] { throw IoError("the disk is on fire"); }), IoError);
+  EXPECT_THROW(run_collectively_unless(world, no_reason, [] { throw IoError("the disk is on fire"); }), IoError);
 }
 
 DIST_TEST(Agreement, EqualOptionsPass, 1, 2, 4) {
-  EXPECT_NO_THROW(demand_same_options(ranks.world(), "lr=0.1\nseed=5\n"));
+  EXPECT_NO_THROW(require_same_options(ranks.world(), "lr=0.1\nseed=5\n"));
 }
 
 DIST_TEST(Agreement, OtherOptionsOnOneRankAreNamed, 2, 4) {
@@ -121,7 +121,7 @@ DIST_TEST(Agreement, OtherOptionsOnOneRankAreNamed, 2, 4) {
   bool reported = false;
   const std::string text = ranks.rank() == odd ? "lr=0.2\nseed=5\nextra=1" : "lr=0.1\nseed=5\nlost=2";
   const std::string message =
-      message_of<ConfigError>([&] { demand_same_options(ranks.world(), text); }, reported);
+      message_of<ConfigError>([&] { require_same_options(ranks.world(), text); }, reported);
   EXPECT_THAT(message, HasSubstr(fmt::format("rank {}:", odd)));
   EXPECT_THAT(message, HasSubstr("lr: 0.1 on rank 0, 0.2 there"));
   EXPECT_THAT(message, HasSubstr("lost: 2 on rank 0, absent there"));

@@ -31,7 +31,7 @@ struct OwnCorpus {
 
 std::string message_of(RankContext& ranks, const std::map<std::string, std::string>& data) {
   try {
-    demand_same_data(ranks.world(), data);
+    require_same_data(ranks.world(), data);
   } catch (const ConfigError& error) {
     return error.what();
   }

@@ -17,10 +17,10 @@ TEST(DevicePeak, NamesOfTheRuntime) {
 }
 
 TEST(DevicePeak, WhatIsTooFastIsRefused) {
-  EXPECT_NO_THROW(demand_below_peak(988.9, "NVIDIA H200"));
-  EXPECT_NO_THROW(demand_below_peak(1e6, "Some Other Device"));
+  EXPECT_NO_THROW(require_below_peak(988.9, "NVIDIA H200"));
+  EXPECT_NO_THROW(require_below_peak(1e6, "Some Other Device"));
   try {
-    demand_below_peak(1234.5, "NVIDIA H200");
+    require_below_peak(1234.5, "NVIDIA H200");
     FAIL() << "no error";
   } catch (const InternalError& error) {
     EXPECT_THAT(error.what(), ::testing::HasSubstr(

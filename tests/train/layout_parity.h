@@ -19,7 +19,7 @@ struct Trace {
   std::vector<LogicalTensors> gradients;
 };
 
-inline Trace train(ToyTraining& run, Loader& loader) {
+inline Trace train(ToyTraining& run, DataLoader& loader) {
   TrainStep& step = run.parts().step();
   Trace out;
   for (int i = 0; i < kSteps; ++i) {

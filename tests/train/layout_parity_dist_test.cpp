@@ -43,17 +43,17 @@ DIST_TEST(LayoutParity, MasksAreUneven, 1) {
 }
 
 // Reads chunk numbers `chunks` of the four of each sample, in that order.
-std::unique_ptr<Loader> loader_of_chunks(const ToyTraining& run, const Dataset& dataset,
+std::unique_ptr<DataLoader> loader_of_chunks(const ToyTraining& run, const Dataset& dataset,
                                          const std::vector<int>& chunks) {
   const std::int64_t length = run.job().config()->model.seq_length / 4;
   Sampler sampler;
   sampler.dataset_size = dataset.size();
   sampler.micro_batch_size = run.job().config()->batch.micro_batch_size;
-  LoaderOptions options;
+  MicroBatchOptions options;
   options.ranges.emplace();
   for (const int chunk : chunks) options.ranges->push_back({chunk * length, (chunk + 1) * length});
   options.vocab_size = kVocabulary;
-  return std::make_unique<Loader>(dataset, sampler, options, 0);
+  return std::make_unique<DataLoader>(dataset, sampler, options, 0);
 }
 
 // Negative control: the comparison sees two chunks that lie on each other's rank.

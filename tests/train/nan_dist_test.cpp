@@ -12,7 +12,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-std::string message_of_step(ToyTraining& run, Loader& loader) {
+std::string message_of_step(ToyTraining& run, DataLoader& loader) {
   try {
     run.parts().step().run(loader);
   } catch (const NumericError& error) {

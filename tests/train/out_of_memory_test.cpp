@@ -24,7 +24,7 @@ std::string words_of(Action action) {
     try {
       action();
     } catch (const std::exception&) {
-      rethrow_in_words("THE MODEL HOLDS IT");
+      rethrow_readable("THE MODEL HOLDS IT");
     }
   } catch (const std::exception& e) {
     return std::string(dynamic_cast<const OutOfMemory*>(&e) != nullptr ? "memory: " : "other: ") + e.what();
@@ -59,7 +59,7 @@ TEST(OutOfMemory, OurOwnErrorsStayWhatTheyAre) {
         try {
           throw ConfigError("x");
         } catch (const std::exception&) {
-          rethrow_in_words("");
+          rethrow_readable("");
         }
       },
       ConfigError);
@@ -67,7 +67,7 @@ TEST(OutOfMemory, OurOwnErrorsStayWhatTheyAre) {
 
 TEST(OutOfMemory, IsSharedAsSuch) {
   LocalCommunicator world("world", 0);
-  EXPECT_EQ(words_of([&] { together(world, [] { at::empty({kTooMuch}, at::kFloat); }); }),
+  EXPECT_EQ(words_of([&] { run_collectively(world, [] { at::empty({kTooMuch}, at::kFloat); }); }),
             "memory: rank 0: out of memory: 4.0 PiB more were asked for");
 }
 

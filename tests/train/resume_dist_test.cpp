@@ -85,7 +85,7 @@ class Runs {
   std::unique_ptr<ToyTraining> resume(const Layout& layout, const std::string& flags = "") {
     // As training does: what the load does not write has no value, here NaN.
     const UnwrittenIsNan nan;
-    auto run = start(layout, fmt::format("--load {} {}", checkpoints(), flags), InitialValues::waited_for);
+    auto run = start(layout, fmt::format("--load {} {}", checkpoints(), flags), InitialValues::deferred);
     EXPECT_TRUE(load_checkpoint(run->job(), run->state()));
     return run;
   }

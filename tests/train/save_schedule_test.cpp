@@ -88,18 +88,18 @@ TEST(SpaceWarnings, KnowTheLimitOnFileSizes) {
   EXPECT_NE(lines[0].find("ulimit -f"), std::string::npos) << lines[0];
 }
 
-TEST(DemandWritable, MakesTheFolderAndLeavesNothing) {
+TEST(RequireWritable, MakesTheFolderAndLeavesNothing) {
   const testing::TempDir dir;
-  demand_writable("--save", dir / "a/b");
+  require_writable("--save", dir / "a/b");
   EXPECT_TRUE(std::filesystem::is_empty(dir / "a/b"));
 }
 
-TEST(DemandWritable, NamesTheFlagOfAFolderThatCannotBe) {
+TEST(RequireWritable, NamesTheFlagOfAFolderThatCannotBe) {
   const testing::TempDir dir;
   { DiskFileSystem().create(dir / "file")->close(); }
   for (const char* folder : {"file", "file/under", "/proc/nothing/here"}) {
     try {
-      demand_writable("--save", dir / folder);
+      require_writable("--save", dir / folder);
       ADD_FAILURE() << folder;
     } catch (const IoError& e) {
       EXPECT_EQ(std::string(e.what()).find("--save: "), 0u) << e.what();

@@ -125,7 +125,7 @@ class ToyTraining {
   const Job& job() const { return job_; }
   Assembly& parts() { return assembly_; }
   TrainingState& state() { return assembly_.state(); }
-  std::unique_ptr<Loader> loader() {
+  std::unique_ptr<DataLoader> loader() {
     return data_.loader(Split::train, state().progress.consumed_train_samples);
   }
 

@@ -176,7 +176,7 @@ GuardedFile& GuardedFile::operator=(GuardedFile&& other) noexcept {
   return *this;
 }
 
-void GuardedFile::demand_whole() const {
+void GuardedFile::require_whole() const {
   const char* advice = "The data must stay as it is while it is read: put the file back as it was and start again";
   if (region_ != nullptr && region_->lost.load()) {
     throw IoError(fmt::format("{} can no longer be read: it was cut off while it was in use, or its disk fails (it had {} "

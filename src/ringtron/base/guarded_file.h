@@ -1,7 +1,7 @@
 // A file mapped read-only that may be cut off, or whose disk may fail, while it is read.
 //
 // Reading a page that is gone raises SIGBUS, which would end the process without a word. Here the missing bytes read as
-// zeros, and demand_whole() says so afterwards: read, demand, use. A file that was deleted or replaced under its name is
+// zeros, and require_whole() says so afterwards: read, require, use. A file that was deleted or replaced under its name is
 // still whole, the mapping keeps the old one.
 #pragma once
 
@@ -29,7 +29,7 @@ class GuardedFile {
   const std::filesystem::path& path() const { return path_; }
 
   // Throws IoError if a read so far met missing bytes, or if the file is shorter than when it was opened. Thread-safe.
-  void demand_whole() const;
+  void require_whole() const;
 
  private:
   std::filesystem::path path_;

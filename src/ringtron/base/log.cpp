@@ -44,7 +44,7 @@ void note_lost(int error) {
 }
 
 // Once lines are taken again.
-void tell_lost() {
+void report_lost_lines() {
   if (lost_lines.load(std::memory_order_relaxed) == 0) return;
   const std::int64_t lost = lost_lines.exchange(0);
   if (lost == 0) return;
@@ -56,7 +56,7 @@ void tell_lost() {
 
 void print_line(std::string_view line) {
   std::fflush(stdout);
-  tell_lost();
+  report_lost_lines();
   const std::string text = shown_message(line) + "\n";
   if (write_line(STDOUT_FILENO, text) != text.size()) note_lost(errno);
 }

@@ -23,7 +23,7 @@ void fill(int fd, int flags) {
 
 // MKL ends a process whose working folder is gone when libraries begin, before main(); what stands in .preinit_array runs
 // before them. System calls only.
-void demand_working_folder(int, char**, char**) {
+void require_working_folder(int, char**, char**) {
   char folder[4096];
   if (::getcwd(folder, sizeof folder) != nullptr || errno != ENOENT) return;
   constexpr std::string_view kText =
@@ -32,7 +32,7 @@ void demand_working_folder(int, char**, char**) {
   ::_exit(kExitUsage);
 }
 
-[[gnu::section(".preinit_array"), gnu::used]] void (*const before_libraries)(int, char**, char**) = demand_working_folder;
+[[gnu::section(".preinit_array"), gnu::used]] void (*const before_libraries)(int, char**, char**) = require_working_folder;
 
 }  // namespace
 

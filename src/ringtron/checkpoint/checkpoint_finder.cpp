@@ -55,7 +55,7 @@ std::optional<std::int64_t> iteration_of(std::string_view name) {
 }
 
 // Throws CheckpointDamage if there is no such file, IoError if that cannot be known.
-void demand_file(const fs::path& path) {
+void require_file(const fs::path& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found) throw CheckpointDamage(fmt::format("{} is missing", path.string()));
@@ -67,7 +67,7 @@ void demand_file(const fs::path& path) {
 
 Manifest read_manifest(const fs::path& checkpoint_folder) {
   const auto path = checkpoint_folder / kManifestName;
-  demand_file(path);
+  require_file(path);
   std::error_code error;
   const auto bytes = fs::file_size(path, error);
   if (!error && bytes > kLargestManifest) {
@@ -77,7 +77,7 @@ Manifest read_manifest(const fs::path& checkpoint_folder) {
 }
 
 // Throws CheckpointDamage unless the manifest is that of this folder and its files are there with their sizes.
-void demand_complete(const Manifest& manifest, const fs::path& checkpoint_folder) {
+void require_complete(const Manifest& manifest, const fs::path& checkpoint_folder) {
   const auto named = iteration_of(checkpoint_folder.filename().string());
   if (named && *named != manifest.iteration) {
     throw CheckpointDamage(fmt::format("{} is of iteration {}, its folder is named after iteration {}",
@@ -85,7 +85,7 @@ void demand_complete(const Manifest& manifest, const fs::path& checkpoint_folder
   }
   for (const auto& [name, file] : manifest.files) {
     const auto shard = checkpoint_folder / name;
-    demand_file(shard);
+    require_file(shard);
     std::error_code error;
     const auto bytes = fs::file_size(shard, error);
     if (error) throw IoError(fmt::format("cannot read {}: {}", shard.string(), error.message()));
@@ -101,7 +101,7 @@ CheckpointCandidate examine_folder(const fs::path& folder, std::int64_t iteratio
   try {
     const Manifest manifest = read_manifest(folder);
     out.lineage = lineage_of_metadata(manifest.metadata);
-    demand_complete(manifest, folder);
+    require_complete(manifest, folder);
   } catch (const CheckpointDamage& damage) {
     out.problem = damage.what();
   }
@@ -172,7 +172,7 @@ const CheckpointCandidate* previous_of(const std::vector<CheckpointCandidate>& a
 
 Manifest read_complete_manifest(const fs::path& checkpoint_folder) {
   Manifest manifest = read_manifest(checkpoint_folder);
-  demand_complete(manifest, checkpoint_folder);
+  require_complete(manifest, checkpoint_folder);
   return manifest;
 }
 

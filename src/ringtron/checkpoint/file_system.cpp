@@ -114,7 +114,7 @@ bool is_taken(const std::filesystem::path& path) {
   return ::lstat(path.c_str(), &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
-std::string what_holds_in_place(const std::filesystem::path& path) {
+std::string why_immovable(const std::filesystem::path& path) {
   struct statx info {};
   if (::statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &info) != 0) return "";
   const auto attributes = info.stx_attributes & info.stx_attributes_mask;

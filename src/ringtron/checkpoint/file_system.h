@@ -56,6 +56,6 @@ bool is_real_folder(const std::filesystem::path& path);
 
 // Why not even the owner of the folder around it can move this, as far as the system tells: a mount point, an immutable file.
 // Empty if nothing is known against it, or nothing is there.
-std::string what_holds_in_place(const std::filesystem::path& path);
+std::string why_immovable(const std::filesystem::path& path);
 
 }  // namespace ringtron

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "ringtron/comm/group.h"
-#include "ringtron/comm/rendezvous.h"
+#include "ringtron/comm/rendezvous/rendezvous.h"
 
 namespace ringtron {
 

@@ -44,7 +44,7 @@ void check_parts(const Group& group, const at::Tensor& whole, const at::Tensor& 
 
 }  // namespace
 
-void throw_comm_error(const Group& group, const Operation& operation, const std::string& reason) {
+void throw_comm_error(const Group& group, const CommOperation& operation, const std::string& reason) {
   std::string who;
   if (group.liveness != nullptr) {
     who = describe(group.liveness->losses(is_timeout(reason) ? std::chrono::milliseconds(0) : kGrace));

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ringtron/comm/communicator.h"
-#include "ringtron/comm/liveness.h"
+#include "ringtron/comm/failure_detection/liveness.h"
 
 namespace ringtron {
 
@@ -22,7 +22,7 @@ struct Group {
 };
 
 // One operation, for messages: which, and the how-manieth of its group.
-struct Operation {
+struct CommOperation {
   const char* name;
   std::int64_t sequence;
   int peer = -1;  // the group rank waited for, where the operation waits for one alone
@@ -30,7 +30,7 @@ struct Operation {
 
 // Throws the CommError for `reason` (a back end's own text, of which the first line is kept). Asks the
 // liveness service who died and waits a moment for its answer, unless the operation ran into its timeout.
-[[noreturn]] void throw_comm_error(const Group& group, const Operation& operation, const std::string& reason);
+[[noreturn]] void throw_comm_error(const Group& group, const CommOperation& operation, const std::string& reason);
 
 // Contract checks that all back ends share; a violation is our own bug.
 void check_all_gather(const Group& group, const at::Tensor& shard, const at::Tensor& whole);

@@ -7,7 +7,7 @@
 
 #include "ringtron/choices/choices.h"
 #include "ringtron/comm/communicator.h"
-#include "ringtron/comm/rendezvous.h"
+#include "ringtron/comm/rendezvous/rendezvous.h"
 
 namespace ringtron {
 

@@ -11,7 +11,7 @@
 
 #include "ringtron/comm/communicator.h"
 #include "ringtron/comm/make_communicator.h"
-#include "ringtron/comm/rendezvous.h"
+#include "ringtron/comm/rendezvous/rendezvous.h"
 #include "ringtron/grid/process_grid.h"
 
 namespace ringtron {

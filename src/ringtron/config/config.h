@@ -122,7 +122,7 @@ struct PrecisionConfig {
 struct RecomputeConfig {
   std::optional<RecomputeGranularity> granularity;
   std::optional<RecomputeMethod> method;  // of full
-  int num_layers = 0;  // of full: per piece with uniform, in all with block; 0: not given
+  int num_layers = 0;  // of full: per segment with uniform, in all with block; 0: not given
   std::vector<std::string> modules;  // of selective; filled in: core_attn where none was given
   bool activations = false;       // --recompute-activations
   bool ckpt_activations = false;  // a common mistake for it; filled in: false

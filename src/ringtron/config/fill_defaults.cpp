@@ -102,7 +102,7 @@ void fill_data(DataConfig& data, std::vector<Notice>& notices) {
 
 // What leaves a run little or nothing to do. That the data has no part to evaluate on is known only when it is open
 // (train/trainer.cpp).
-void tell_of_nothing_to_do(const Config& given, std::vector<Notice>& notices) {
+void note_nothing_to_do(const Config& given, std::vector<Notice>& notices) {
   if (!given.batch.skip_train) return;
   if (given.checkpoint.load.empty()) {
     notices.push_back({Notice::Kind::warning, "--skip-train without --load evaluates weights that are drawn from the seed"});
@@ -113,7 +113,7 @@ void tell_of_nothing_to_do(const Config& given, std::vector<Notice>& notices) {
 }
 
 // A decay that ends before the run does, with nothing left: such steps train nothing.
-void tell_of_no_learning_rate(const Config& filled, std::vector<Notice>& notices) {
+void note_no_learning_rate(const Config& filled, std::vector<Notice>& notices) {
   const OptimizerConfig& o = filled.optimizer;
   const BatchConfig& batch = filled.batch;
   if (batch.skip_train || o.min_lr > 0 || o.lr_decay_style == LrDecayStyle::constant || o.use_checkpoint_opt_param_scheduler) return;
@@ -133,7 +133,7 @@ void tell_of_no_learning_rate(const Config& filled, std::vector<Notice>& notices
 }
 
 // A corpus that is named twice counts twice.
-void tell_of_repeated_corpora(const DataConfig& data, std::vector<Notice>& notices) {
+void note_repeated_corpora(const DataConfig& data, std::vector<Notice>& notices) {
   const std::pair<std::string_view, const std::vector<std::string>*> lists[] = {{"--data-path", &data.data_path},
                                                                                 {"--train-data-path", &data.train_data_path},
                                                                                 {"--valid-data-path", &data.valid_data_path},
@@ -150,7 +150,7 @@ void tell_of_repeated_corpora(const DataConfig& data, std::vector<Notice>& notic
   }
 }
 
-void tell_of_incomplete_batch(const BatchConfig& batch, std::vector<Notice>& notices) {
+void note_incomplete_batch(const BatchConfig& batch, std::vector<Notice>& notices) {
   if (batch.skip_train || batch.global_batch_size < 1 || batch.train_samples < batch.global_batch_size) return;
   const std::int64_t rest = batch.train_samples % batch.global_batch_size;
   if (rest == 0) return;
@@ -167,10 +167,10 @@ FilledConfig fill_defaults(const Config& config, int world_size) {
   fill_training(out.config, world_size, out.notices);
   fill_recompute(out.config.recompute, out.config.parallel.context_parallel_size, out.notices);
   fill_data(out.config.data, out.notices);
-  tell_of_nothing_to_do(config, out.notices);
-  tell_of_no_learning_rate(out.config, out.notices);
-  tell_of_incomplete_batch(out.config.batch, out.notices);
-  tell_of_repeated_corpora(config.data, out.notices);
+  note_nothing_to_do(config, out.notices);
+  note_no_learning_rate(out.config, out.notices);
+  note_incomplete_batch(out.config.batch, out.notices);
+  note_repeated_corpora(config.data, out.notices);
   return out;
 }
 

@@ -71,7 +71,7 @@ bool is_given(const CommandLine& line, std::string_view name) {
 }
 
 // What a flag needs beyond other flags' words.
-void tell_of_values(const CommandLine& given, const Config& filled, std::vector<Notice>& notices) {
+void note_values(const CommandLine& given, const Config& filled, std::vector<Notice>& notices) {
   const ModelConfig &asked = given.config.model, &model = filled.model;
   if (is_given(given, "--position-embedding-type") && asked.position_embedding_type != model.position_embedding_type) {
     notices.push_back({Notice::Kind::warning,
@@ -102,7 +102,7 @@ std::vector<Notice> flags_without_effect(const CommandLine& given, const Config&
     notices.push_back({Notice::Kind::warning, fmt::format("{} has no effect {}{}{}", name, what_is_missing(terms),
                                                           otherwise.empty() ? "" : ": ", otherwise)});
   }
-  tell_of_values(given, filled, notices);
+  note_values(given, filled, notices);
   return notices;
 }
 

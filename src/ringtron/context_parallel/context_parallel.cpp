@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "ringtron/base/check.h"
-#include "ringtron/context_parallel/run/call_cache.h"
+#include "ringtron/context_parallel/run/schedule_cache.h"
 #include "ringtron/context_parallel/run/run_schedule.h"
 
 namespace ringtron {
@@ -17,8 +17,8 @@ namespace {
 // One attention call, forward and later backward: what autograd keeps of it besides tensors.
 class CallState final : public torch::CustomClassHolder {
  public:
-  // Collective when the call is of a new kind, see CallCache::prepare.
-  CallState(std::shared_ptr<CallCache> cache, AttentionCall call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)
+  // Collective when the call is of a new kind, see ScheduleCache::prepare.
+  CallState(std::shared_ptr<ScheduleCache> cache, AttentionCall call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)
       : cache_(std::move(cache)),
         call_(std::move(call)),
         prepared_(cache_->prepare(call_, q, k, v)),
@@ -102,9 +102,9 @@ class CallState final : public torch::CustomClassHolder {
     return {};
   }
 
-  std::shared_ptr<CallCache> cache_;
+  std::shared_ptr<ScheduleCache> cache_;
   AttentionCall call_;
-  std::shared_ptr<const PreparedCall> prepared_;
+  std::shared_ptr<const PreparedSchedules> prepared_;
   std::int64_t heads_, groups_, samples_ = 0;
   at::TensorOptions sums_;  // device and accumulate type
   TransportBytes bytes_;
@@ -132,7 +132,7 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
 
 class CpAttentionOfGroup final : public CpAttention {
  public:
-  explicit CpAttentionOfGroup(std::shared_ptr<CallCache> cache) : cache_(std::move(cache)) {}
+  explicit CpAttentionOfGroup(std::shared_ptr<ScheduleCache> cache) : cache_(std::move(cache)) {}
 
   at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionCall& call) override {
     RT_CHECK(q.dim() == 4 && k.dim() == 4 && v.dim() == 4 && q.size(3) == k.size(3) && k.size(2) == v.size(2),
@@ -148,14 +148,14 @@ class CpAttentionOfGroup final : public CpAttention {
   ExchangeProof& proof() override { return cache_->proof(); }
 
  private:
-  std::shared_ptr<CallCache> cache_;
+  std::shared_ptr<ScheduleCache> cache_;
 };
 
 }  // namespace
 
 std::unique_ptr<CpAttention> make_cp_attention(Communicator& group, SequenceLayout layout, const CpAttentionOptions& options) {
   RT_CHECK_EQ(layout.ranks(), group.size(), "ranks of the sequence layout and of group " + group.name());
-  return std::make_unique<CpAttentionOfGroup>(std::make_shared<CallCache>(group, std::move(layout), options));
+  return std::make_unique<CpAttentionOfGroup>(std::make_shared<ScheduleCache>(group, std::move(layout), options));
 }
 
 }  // namespace ringtron

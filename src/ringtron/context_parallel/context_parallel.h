@@ -27,7 +27,7 @@
 namespace ringtron {
 
 struct SavedKv;  // run/saved_kv.h
-struct SchedulesOfRank;  // schedule/schedule.h
+struct RankSchedules;  // schedule/schedule.h
 
 // What the samples of one micro-batch look like; shared by all its layers, the same on all ranks.
 struct SequenceShape {
@@ -85,7 +85,7 @@ struct CpAttentionOptions {
   RunObserver* observer = nullptr;  // must outlive the CpAttention; null: nobody
   // For tests and tools that make something wrong on purpose, to see that it is found. `edit` changes every schedule before it
   // runs; `decorate` wraps the group through which messages go. Empty: nothing.
-  std::function<void(SchedulesOfRank&)> edit = {};
+  std::function<void(RankSchedules&)> edit = {};
   std::function<std::unique_ptr<Communicator>(Communicator&)> decorate = {};
 };
 

@@ -94,7 +94,7 @@ std::shared_ptr<const VarlenBatch> measured_tile(const AttentionUse& use, const 
   if (!use.documents || use.dropout || !band.is_causal() || tiles == nullptr) return nullptr;
   auto batch = std::make_shared<VarlenBatch>();
   batch->causal = true;
-  batch->tiles = {{kEverySample, {0, rows}, {0, rows}}};
+  batch->tiles = {{kAllSamples, {0, rows}, {0, rows}}};
   return batch;
 }
 

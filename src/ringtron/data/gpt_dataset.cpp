@@ -13,7 +13,7 @@ namespace ringtron {
 GptDataset::GptDataset(std::shared_ptr<const IndexedDataset> corpus, const GptDatasetOptions& options)
     : corpus_(std::move(corpus)), sequence_length_(options.index.sequence_length) {
   open_index(options);
-  demand_whole();
+  require_whole();
 }
 
 void GptDataset::open_index(const GptDatasetOptions& options) {
@@ -34,7 +34,7 @@ void GptDataset::open_index(const GptDatasetOptions& options) {
   }
   if (!found.refused.empty()) cache_refused_ = path.string() + ": " + found.refused;
   built_ = build_gpt_index(*corpus_, options.index);
-  corpus_->demand_whole();  // no index of zeros is kept
+  corpus_->require_whole();  // no index of zeros is kept
   sizes_ = built_.sizes;
   documents_ = built_.documents;
   starts_ = built_.starts;
@@ -49,13 +49,13 @@ void GptDataset::open_index(const GptDatasetOptions& options) {
   }
 }
 
-void GptDataset::demand_whole() const {
-  corpus_->demand_whole();
-  if (cached_) cached_->file.demand_whole();
+void GptDataset::require_whole() const {
+  corpus_->require_whole();
+  if (cached_) cached_->file.require_whole();
 }
 
 void GptDataset::fail_past_the_end(std::int64_t sample) const {
-  demand_whole();  // zeros in place of lengths add up to nothing
+  require_whole();  // zeros in place of lengths add up to nothing
   RT_CHECK(cached_, "sample {} of {} runs past its corpus", sample, corpus_->prefix());
   throw IoError(fmt::format("{} is damaged: its sample {} runs past the end of {}. Delete it; it is built anew",
                             cached_->file.path().string(), sample, corpus_->prefix()));
@@ -83,10 +83,10 @@ void GptDataset::read(std::int64_t sample, std::int64_t first, std::int64_t coun
   try {
     copy(sample, first, count, out);
   } catch (const InternalError&) {
-    demand_whole();  // zeros in place of lengths add up to nothing
+    require_whole();  // zeros in place of lengths add up to nothing
     throw;
   }
-  demand_whole();
+  require_whole();
 }
 
 void GptDataset::copy(std::int64_t sample, std::int64_t first, std::int64_t count, std::int32_t* out) const {

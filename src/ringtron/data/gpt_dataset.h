@@ -56,7 +56,7 @@ class GptDataset : public Dataset {
   void open_index(const GptDatasetOptions& options);
   void copy(std::int64_t sample, std::int64_t first, std::int64_t count, std::int32_t* out) const;
   // Throws IoError if what was read until now may hold zeros in place of bytes that are gone.
-  void demand_whole() const;
+  void require_whole() const;
   // Of an index that leads out of the corpus.
   [[noreturn]] void fail_past_the_end(std::int64_t sample) const;
   // Start of token `position` of `sample`.

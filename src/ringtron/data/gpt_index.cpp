@@ -64,7 +64,7 @@ std::vector<SampleStart> cut_samples(const IndexedDataset& corpus, std::span<con
 using Wide = __int128;
 
 // Throws ConfigError for an index that the format, or this machine's memory, cannot hold.
-void demand_size(const IndexedDataset& corpus, const GptIndexRequest& request, Wide epochs, Wide samples) {
+void require_size(const IndexedDataset& corpus, const GptIndexRequest& request, Wide epochs, Wide samples) {
   constexpr Wide kLargest = std::numeric_limits<std::int32_t>::max();
   if (request.sequences.end > kLargest || epochs > kLargest) {
     throw ConfigError(
@@ -105,7 +105,7 @@ GptIndexSizes gpt_index_sizes(const IndexedDataset& corpus, const GptIndexReques
   const Wide wanted_tokens = static_cast<Wide>(request.samples.value_or(0)) * s + 1;
   const Wide epochs = std::max<Wide>(1, (wanted_tokens + sizes.tokens_per_epoch - 1) / sizes.tokens_per_epoch);
   const Wide samples = (epochs * sizes.tokens_per_epoch - 1) / s;
-  demand_size(corpus, request, epochs, samples);
+  require_size(corpus, request, epochs, samples);
   sizes.epochs = static_cast<std::int64_t>(epochs);
   sizes.samples = static_cast<std::int64_t>(samples);
   sizes.samples_before_final_epoch = sizes.samples;

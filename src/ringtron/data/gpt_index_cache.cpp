@@ -137,7 +137,7 @@ CacheLookup load_gpt_index(const std::filesystem::path& path, const std::string&
     CachedGptIndex index{GuardedFile(path), {}, 0, {}, {}, {}};
     std::string refused = read_index(index, description);
     if (refused.empty()) refused = fault_in(index, corpus, request);
-    index.file.demand_whole();
+    index.file.require_whole();
     if (!refused.empty()) return {std::nullopt, std::move(refused)};
     return {std::move(index), ""};
   } catch (const IoError& e) {

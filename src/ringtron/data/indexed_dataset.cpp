@@ -236,9 +236,9 @@ std::uint64_t IndexedDataset::content_hash(std::size_t most_bytes) const {
   return hash;
 }
 
-void IndexedDataset::demand_whole() const {
-  data_.demand_whole();
-  index_.demand_whole();
+void IndexedDataset::require_whole() const {
+  data_.require_whole();
+  index_.require_whole();
 }
 
 void fail_token_outside(const TokenPlace& place, std::int64_t vocab_size) {

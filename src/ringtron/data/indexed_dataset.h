@@ -3,7 +3,7 @@
 //
 // Both files are mapped, not loaded; all ranks of a machine share the pages. The whole index is checked when
 // it is opened, so that later reads need no checks. A corpus must not change while it is open; what is cut off reads as
-// zeros, and demand_whole() throws. Const functions may be called from several threads.
+// zeros, and require_whole() throws. Const functions may be called from several threads.
 #pragma once
 
 #include <cstdint>
@@ -62,7 +62,7 @@ class IndexedDataset {
   std::uint64_t content_hash(std::size_t most_bytes) const;
 
   // Throws IoError if a file has become shorter, or could not be read, since it was opened: what was read may be zeros.
-  void demand_whole() const;
+  void require_whole() const;
 
  private:
   void check_header() const;

@@ -19,7 +19,7 @@ namespace {
 
 class MicroBatchReader {
  public:
-  MicroBatchReader(const Dataset& dataset, const LoaderOptions& options, std::vector<std::int64_t> samples)
+  MicroBatchReader(const Dataset& dataset, const MicroBatchOptions& options, std::vector<std::int64_t> samples)
       : dataset_(dataset), options_(options), samples_(std::move(samples)) {}
 
   MicroBatch read() {
@@ -93,7 +93,7 @@ class MicroBatchReader {
   }
 
   const Dataset& dataset_;
-  const LoaderOptions& options_;
+  const MicroBatchOptions& options_;
   const std::vector<std::int64_t> samples_;
   DocumentStarts starts_;
   std::vector<ReadRange> ranges_;
@@ -103,7 +103,7 @@ class MicroBatchReader {
 
 }  // namespace
 
-MicroBatch read_micro_batch(const Dataset& dataset, const Sampler& sampler, const LoaderOptions& options,
+MicroBatch read_micro_batch(const Dataset& dataset, const Sampler& sampler, const MicroBatchOptions& options,
                             const std::vector<std::int64_t>& sample_numbers) {
   std::vector<std::int64_t> samples;
   for (const std::int64_t number : sample_numbers) samples.push_back(sampler.dataset_sample(number));

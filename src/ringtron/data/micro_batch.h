@@ -50,7 +50,7 @@ struct MicroBatch {
   std::shared_ptr<const void> made_from;  // ReadPlan's
 };
 
-struct LoaderOptions {
+struct MicroBatchOptions {
   // This rank's positions, in the order of the batch; not given: the whole sample.
   std::optional<std::vector<ReadRange>> ranges;
   // In place of `ranges`: asked for each micro-batch, on the loader's thread, with
@@ -61,12 +61,12 @@ struct LoaderOptions {
   bool mask_end_of_document = false;  // --eod-mask-loss: no loss where the input is the end of a document
   bool reset_position_ids = false;  // --reset-position-ids: positions start at 0 after the end of a document
   bool find_documents = false;      // --reset-attention-mask: fill MicroBatch::document_starts
-  int prefetch = 4;                 // micro-batches that a Loader holds ready
+  int prefetch = 4;                 // micro-batches that a DataLoader holds ready
 };
 
 // One micro-batch of the samples with these global numbers. Throws ConfigError for a token outside the
 // vocabulary, naming prefix, document and position.
-MicroBatch read_micro_batch(const Dataset& dataset, const Sampler& sampler, const LoaderOptions& options,
+MicroBatch read_micro_batch(const Dataset& dataset, const Sampler& sampler, const MicroBatchOptions& options,
                             const std::vector<std::int64_t>& sample_numbers);
 
 }  // namespace ringtron

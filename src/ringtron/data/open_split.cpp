@@ -128,12 +128,12 @@ class SplitOpener {
       size += wanted_of_corpus(wanted, weights[i], 0);
     }
     auto blended = std::make_unique<BlendedDataset>(std::move(datasets), weights, size);
-    if (split_ == Split::train) tell_of_small_weights(parts, weights, wanted, *blended);
+    if (split_ == Split::train) note_small_weights(parts, weights, wanted, *blended);
     return blended;
   }
 
   // The order is Megatron's all the same: it may take one sample, or none.
-  void tell_of_small_weights(const std::vector<Part>& parts, const std::vector<double>& weights, std::int64_t wanted,
+  void note_small_weights(const std::vector<Part>& parts, const std::vector<double>& weights, std::int64_t wanted,
                              const BlendedDataset& blended) const {
     if (!observer_.left_out) return;
     for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -184,7 +184,7 @@ std::unique_ptr<Dataset> open_split(const DataSources& sources, Split split, std
   return SplitOpener(sources, split, observer).open(*source, wanted);
 }
 
-void demand_corpus_files(const DataSources& sources, Split split, std::int64_t wanted) {
+void require_corpus_files(const DataSources& sources, Split split, std::int64_t wanted) {
   const auto source = source_of(sources, split);
   if (!source || wanted == 0) return;
   for (const std::string& prefix : source->blend.prefixes) {

@@ -43,7 +43,7 @@ std::unique_ptr<Dataset> open_split(const DataSources& sources, Split split, std
                                     const SplitObserver& observer);
 
 // Throws what open_split() would throw for a corpus of which a file is absent, and looks at nothing else.
-void demand_corpus_files(const DataSources& sources, Split split, std::int64_t wanted);
+void require_corpus_files(const DataSources& sources, Split split, std::int64_t wanted);
 
 // Whether the data flags give `split` a share at all.
 bool has_share(const DataSources& sources, Split split);

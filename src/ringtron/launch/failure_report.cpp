@@ -7,7 +7,7 @@
 
 #include "ringtron/base/check.h"
 #include "ringtron/base/text.h"
-#include "ringtron/launch/last_words.h"
+#include "ringtron/launch/stderr_tail.h"
 
 namespace ringtron {
 namespace {
@@ -64,7 +64,7 @@ std::size_t first_cause(std::span<const RankFailure> failures) {
 std::string describe(const RankFailure& failure) {
   if (failure.signal != 0) {
     return fmt::format("rank {} (pid {}) was killed by {}{}", failure.rank, failure.pid,
-                       signal_name(failure.signal), hint(failure.signal));
+                       signal_text(failure.signal), hint(failure.signal));
   }
   return fmt::format("rank {} (pid {}) ended with exit code {}", failure.rank, failure.pid,
                      failure.exit_code);
@@ -79,7 +79,7 @@ std::vector<std::string> words_of(const RankFailure& failure) {
 }
 
 std::string describe_stop(int signal, std::span<const int> ended_of_it, bool killed) {
-  const std::string by = "stopped by " + signal_name(signal);
+  const std::string by = "stopped by " + signal_text(signal);
   if (killed) return by + "; ranks that did not end by themselves were killed";
   if (ended_of_it.empty()) return by + "; all ranks ended by themselves, with exit code 0";
   return fmt::format("{}; {} {} ended of it", by, ended_of_it.size() == 1 ? "rank" : "ranks", fmt::join(ended_of_it, ", "));
@@ -89,7 +89,7 @@ int shell_exit_code(const RankFailure& failure) {
   return failure.signal != 0 ? 128 + failure.signal : failure.exit_code;
 }
 
-std::string signal_name(int signal) {
+std::string signal_text(int signal) {
   const char* name = ::sigabbrev_np(signal);
   return name != nullptr ? fmt::format("SIG{}", name) : fmt::format("signal {}", signal);
 }

@@ -12,7 +12,7 @@ struct RankFailure {
   int pid = 0;
   int exit_code = 0;      // if it ended by itself
   int signal = 0;         // if not 0, the signal that killed it
-  std::string words = {};  // what it said last on stderr (LastWords); may be empty
+  std::string words = {};  // what it said last on stderr (StderrTail); may be empty
 };
 
 // True if the rank says that it failed because another one did (CommError); then that other one is to blame.
@@ -45,6 +45,6 @@ std::string describe_stop(int signal, std::span<const int> ended_of_it, bool kil
 int shell_exit_code(const RankFailure& failure);
 
 // "SIGTERM"; "signal 99" for one without a name.
-std::string signal_name(int signal);
+std::string signal_text(int signal);
 
 }  // namespace ringtron

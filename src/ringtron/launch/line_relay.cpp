@@ -70,7 +70,7 @@ void LineRelay::take(std::string_view bytes) {
 
 void LineRelay::forward(std::string_view line) {
   if (!trim(line).empty()) last_line_ = line;
-  words_.hear(line);
+  words_.add_line(line);
   std::string text = prefix_;
   text.append(line);
   text.push_back('\n');

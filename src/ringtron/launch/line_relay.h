@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "ringtron/launch/last_words.h"
+#include "ringtron/launch/stderr_tail.h"
 #include "ringtron/launch/output_queue.h"
 
 namespace ringtron {
@@ -27,7 +27,7 @@ class LineRelay {
   int fd() const { return from_; }  // to poll; -1 once the writer has closed
   // True if our own output is behind: what the rank writes may wait in its pipe for a moment.
   bool is_busy() const { return to_->is_busy(); }
-  std::string last_words() const { return words_.text(); }
+  std::string stderr_tail() const { return words_.text(); }
   const std::string& last_line() const { return last_line_; }  // that was not blank, without the prefix
 
  private:
@@ -40,7 +40,7 @@ class LineRelay {
   std::string prefix_;
   std::string partial_;
   std::string last_line_;
-  LastWords words_;
+  StderrTail words_;
 };
 
 }  // namespace ringtron

@@ -82,7 +82,7 @@ std::string too_many_processes(int count, const std::filesystem::path& root) {
   return fmt::format("{} allows {}", least.get()->name, least.get()->most);
 }
 
-void demand_room_for(int ranks) {
+void require_process_limits(int ranks) {
   const std::string why = too_many_processes(ranks);
   if (why.empty()) return;
   throw ConfigError(fmt::format("expected a number of ranks that this machine can run, got {} (on {} cores): {}", ranks, usable_cores(), why));

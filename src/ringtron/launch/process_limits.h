@@ -11,6 +11,6 @@ namespace ringtron {
 std::string too_many_processes(int count, const std::filesystem::path& root = "/");
 
 // Throws ConfigError with that reason.
-void demand_room_for(int ranks);
+void require_process_limits(int ranks);
 
 }  // namespace ringtron

@@ -17,7 +17,7 @@
 #include "ringtron/base/clock.h"
 #include "ringtron/base/text.h"
 #include "ringtron/launch/failure_report.h"
-#include "ringtron/launch/freeze_report.h"
+#include "ringtron/launch/hang_report.h"
 #include "ringtron/launch/line_relay.h"
 #include "ringtron/launch/orphan_guard.h"
 #include "ringtron/launch/output_queue.h"
@@ -172,7 +172,7 @@ class Supervisor {
              .pid = rank.pid(),
              .exit_code = by_itself ? info.si_status : 0,
              .signal = by_itself ? 0 : info.si_status,
-             .words = rank.error->last_words()});
+             .words = rank.error->stderr_tail()});
     }
     if (phase_ == Phase::finding_cause && cause_is_known()) end_others();
   }
@@ -198,7 +198,7 @@ class Supervisor {
         say(fmt::format("rank {} (pid {}) goes on", rank.number, rank.pid()));
       } else {
         say(fmt::format("rank {} (pid {}) is stopped ({}), and the others will wait for it; kill -CONT {} lets it go on", rank.number,
-                        rank.pid(), signal_name(info.si_status), rank.pid()));
+                        rank.pid(), signal_text(info.si_status), rank.pid()));
       }
     }
   }
@@ -246,7 +246,7 @@ class Supervisor {
     if (phase_ == Phase::finding_cause || phase_ == Phase::ending) take_back_stopped();
     if (phase_ != Phase::running) return;
     say(fmt::format("{} received and passed to all ranks; waiting up to {:.0f} s for them to save and end",
-                    signal_name(signal), std::chrono::duration<double>(options_.stop_grace).count()));
+                    signal_text(signal), std::chrono::duration<double>(options_.stop_grace).count()));
     enter(Phase::stopping, options_.stop_grace);
   }
 
@@ -341,7 +341,7 @@ class Supervisor {
     const std::size_t first = first_cause(failures_);
     const RankFailure& cause = failures_[first];
     exit_code_ = shell_exit_code(cause);
-    const std::optional<std::string> frozen = who_froze();
+    const std::optional<std::string> frozen = find_hung_rank();
     if (!frozen) say(fmt::format("{}; it failed first, all other ranks were ended", describe(cause)));
     for (const std::string& line : words_of(cause)) say(line);
     for (std::size_t i = 0; i < failures_.size(); ++i) {
@@ -350,13 +350,13 @@ class Supervisor {
     if (frozen) say(*frozen);
   }
 
-  std::optional<std::string> who_froze() {
+  std::optional<std::string> find_hung_rank() {
     std::vector<RankFailure> waited = failures_;
     waited.insert(waited.end(), late_words_.begin(), late_words_.end());
     std::erase_if(silent_, [&](const SilentRank& rank) {
       return !rank.stopped && std::ranges::any_of(waited, [&](const RankFailure& failure) { return failure.rank == rank.rank; });
     });
-    return describe_frozen(waited, silent_, last_of_log());
+    return describe_hang(waited, silent_, last_of_log());
   }
 
   // Training's log line comes from the last rank, what is before training from rank 0.
@@ -391,7 +391,7 @@ class Supervisor {
 int supervise(const RankCommand& command, const SupervisorOptions& options) {
   RT_CHECK(options.ranks_per_node >= 1 && options.node_rank < options.nodes,
            "expected at least one rank and node rank {} below {}", options.node_rank, options.nodes);
-  demand_room_for(options.ranks_per_node);
+  require_process_limits(options.ranks_per_node);
   Supervisor supervisor(options);
   supervisor.start(command);
   return supervisor.run();

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <limits>
 
-#include "ringtron/models/layer_pieces.h"
+#include "ringtron/models/recompute_segments.h"
 #include "ringtron/models/model_spec.h"
-#include "ringtron/models/model_state.h"
+#include "ringtron/models/state_bytes.h"
 
 namespace ringtron {
 namespace {
@@ -28,21 +28,21 @@ ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows
   const ModelSpec model = model_spec(config);
   const RankSizes sizes = rank_sizes(config);
   const std::int64_t tokens = rows * config->batch.micro_batch_size;
-  // What a recomputed piece keeps: the residual stream.
+  // What a recomputed segment keeps: the residual stream.
   const std::int64_t stream = model.embedding.hidden /
                               (model.embedding.sequence_parallel ? sizes.tensor_ranks : 1) *
                               sizes.element_bytes;
   ActivationBytes bytes;
-  for (const LayerPiece& piece : layer_pieces(model.layers)) {
+  for (const RecomputeSegment& segment : recompute_segments(model.layers)) {
     std::int64_t inside = 0;
-    for (int i = piece.first; i < piece.first + piece.count; ++i) {
+    for (int i = segment.first; i < segment.first + segment.count; ++i) {
       const ModuleCosts costs = layer_costs(model, model.layers[static_cast<std::size_t>(i)], sizes);
       const std::int64_t layer = times(tokens, costs.kept_bytes);
       bytes.layer = std::max(bytes.layer, layer);
       inside = plus(inside, layer);
     }
-    bytes.layers = plus(bytes.layers, piece.recomputed ? times(tokens, stream) : inside);
-    if (piece.recomputed) bytes.piece = std::max(bytes.piece, inside);
+    bytes.layers = plus(bytes.layers, segment.recomputed ? times(tokens, stream) : inside);
+    if (segment.recomputed) bytes.segment = std::max(bytes.segment, inside);
   }
   const ModuleCosts output = costs_of(model.output, sizes);
   bytes.ends = times(tokens, output.kept_bytes);

@@ -9,7 +9,7 @@
 
 #include "ringtron/config/resolved_config.h"
 #include "ringtron/models/activation_bytes.h"
-#include "ringtron/models/model_state.h"
+#include "ringtron/models/state_bytes.h"
 
 namespace ringtron {
 

@@ -19,7 +19,7 @@ std::unique_ptr<Layer> make_layer(const BuildContext& build, const ModelSpec& mo
 Stage::Stage(const BuildContext& build, const ModelSpec& model, const StageRange& range)
     : build_(build),
       specs_(model.layers.begin() + range.first, model.layers.begin() + range.first + range.count),
-      pieces_(layer_pieces(specs_)),
+      segments_(recompute_segments(specs_)),
       rotary_(model.rotary),
       seed_(model.seed),
       keeps_kv_(model.keeps_kv),
@@ -58,15 +58,15 @@ StepContext Stage::step_context(const GptInput& input, const ForwardPass& pass) 
 
 // The context is shared with the graph: what is run again in backward needs it then.
 at::Tensor Stage::through_layers(at::Tensor x, const std::shared_ptr<const StepContext>& context) const {
-  for (const LayerPiece& piece : pieces_) {
-    const auto run = [this, piece, context](std::span<const at::Tensor> inputs) {
+  for (const RecomputeSegment& segment : segments_) {
+    const auto run = [this, segment, context](std::span<const at::Tensor> inputs) {
       at::Tensor hidden = inputs[0];
-      for (int i = piece.first; i < piece.first + piece.count; ++i) {
+      for (int i = segment.first; i < segment.first + segment.count; ++i) {
         hidden = layers_[static_cast<std::size_t>(i)]->forward(hidden, *context);
       }
       return hidden;
     };
-    x = piece.recomputed ? recomputed(run, {x}) : run({&x, 1});
+    x = segment.recomputed ? recomputed(run, {x}) : run({&x, 1});
   }
   return x;
 }

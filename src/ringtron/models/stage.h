@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "ringtron/models/layer_pieces.h"
+#include "ringtron/models/recompute_segments.h"
 #include "ringtron/models/model_spec.h"
 #include "ringtron/modules/build_context.h"
 #include "ringtron/modules/embedding.h"
@@ -63,7 +63,7 @@ class Stage {
 
   const BuildContext build_;
   std::vector<LayerSpec> specs_;
-  std::vector<LayerPiece> pieces_;
+  std::vector<RecomputeSegment> segments_;
   std::optional<RotaryOptions> rotary_;
   std::uint64_t seed_;
   bool keeps_kv_, sequence_parallel_;

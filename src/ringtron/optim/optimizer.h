@@ -39,7 +39,7 @@ struct OptimizerState {
 class Optimizer {
  public:
   // The parameters hold their initial values, and outlive the optimizer; all are of one type and on one device. With
-  // InitialValues::waited_for they have none yet, and main weights and moments have no values but in padding rows, until a loader
+  // InitialValues::deferred they have none yet, and main weights and moments have no values but in padding rows, until a loader
   // writes them all or restart_from_parameters() is called. `plan` is that of the gradients' buffer; `owned` are bucket_shards
   // of it, or empty: this rank owns all.
   Optimizer(const ParameterList& parameters, const BucketPlan& plan, AdamOptions options,

@@ -135,9 +135,9 @@ void fill_constant(Parameter& parameter, double value) {
 }
 
 void zero_padding(const Parameter& parameter, const at::Tensor& tensor) {
-  if (parameter.padding_rows_here == 0) return;
+  if (parameter.local_padding_rows == 0) return;
   const at::NoGradGuard no_grad;
-  tensor.narrow(0, tensor.size(0) - parameter.padding_rows_here, parameter.padding_rows_here).zero_();
+  tensor.narrow(0, tensor.size(0) - parameter.local_padding_rows, parameter.local_padding_rows).zero_();
 }
 
 }  // namespace ringtron

@@ -20,7 +20,7 @@ struct Parameter : ParameterSpec {
 
   at::Tensor value;     // this rank's slice, in the compute type; requires_grad
   at::Tensor gradient;  // same shape, in the gradient type (fp32, or fp64); a view into the gradient buffer
-  std::int64_t padding_rows_here = 0;  // how many padding rows this rank has: the last ones of `value`
+  std::int64_t local_padding_rows = 0;  // how many padding rows this rank has: the last ones of `value`
 };
 
 using ParameterList = std::vector<Parameter*>;

@@ -18,7 +18,7 @@ Parameter& ParameterStore::add(ParameterSpec spec) {
   if (parameter.real_rows >= 0) {
     RT_CHECK_EQ(parameter.shard.dim, 0, "the dim of a parameter with padding rows");
     const std::int64_t rows = parameter.value.size(0);
-    parameter.padding_rows_here =
+    parameter.local_padding_rows =
         rows - std::clamp<std::int64_t>(parameter.real_rows - rows * options_.tp_rank, 0, rows);
   }
   if (options_.values == InitialValues::drawn) {

@@ -12,7 +12,7 @@
 namespace ringtron {
 
 // Whether a model draws its initial values when it is made, or waits for somebody who has others.
-enum class InitialValues { drawn, waited_for };
+enum class InitialValues { drawn, deferred };
 
 class ParameterStore {
  public:
@@ -26,7 +26,7 @@ class ParameterStore {
   };
   explicit ParameterStore(Options options) : options_(options) {}
 
-  // Makes, fills and keeps a parameter (with InitialValues::waited_for only its padding rows are filled); the
+  // Makes, fills and keeps a parameter (with InitialValues::deferred only its padding rows are filled); the
   // reference stays valid as long as the store. Throws ConfigError when the shape cannot be divided over the
   // tensor-parallel group, InternalError when the name is taken.
   Parameter& add(ParameterSpec spec);

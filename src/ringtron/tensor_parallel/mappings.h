@@ -1,4 +1,4 @@
-// The autograd collectives between regions of a tensor-parallel network (Shoeybi et al., arXiv:1909.08053,
+// The autograd collectives of tensor and sequence parallelism, between the regions of a network (Shoeybi et al., arXiv:1909.08053,
 // figure 3; Korthikanti et al., arXiv:2205.05198, figure 5, for sequence parallelism).
 //
 // Activations are sequence-first [s, b, h]; dim 0 is what sequence parallelism divides. In the

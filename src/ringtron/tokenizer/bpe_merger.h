@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ringtron/tokenizer/gpt2_files.h"
+#include "ringtron/tokenizer/gpt2_vocab_files.h"
 
 namespace ringtron {
 

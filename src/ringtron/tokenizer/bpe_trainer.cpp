@@ -9,8 +9,8 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/hash.h"
-#include "ringtron/tokenizer/byte_alphabet.h"
-#include "ringtron/tokenizer/pre_split.h"
+#include "ringtron/tokenizer/byte_to_unicode.h"
+#include "ringtron/tokenizer/pre_tokenizer.h"
 
 namespace ringtron {
 namespace {

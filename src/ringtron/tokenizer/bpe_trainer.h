@@ -2,7 +2,7 @@
 //
 //   BpeTrainer trainer;
 //   for (text : documents) trainer.add(text);
-//   write_gpt2_files(trainer.train({.vocab_size = 8000}), "vocab.json", "merges.txt");
+//   write_gpt2_vocab_files(trainer.train({.vocab_size = 8000}), "vocab.json", "merges.txt");
 //
 // The result is a function of the words and their counts only, not of the order in which they came. Ids: the
 // 256 bytes in GPT-2's order, the merged tokens in order of rank, <|endoftext|> last.
@@ -14,7 +14,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "ringtron/tokenizer/gpt2_files.h"
+#include "ringtron/tokenizer/gpt2_vocab_files.h"
 
 namespace ringtron {
 

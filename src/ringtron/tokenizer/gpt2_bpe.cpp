@@ -6,7 +6,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/hash.h"
-#include "ringtron/tokenizer/pre_split.h"
+#include "ringtron/tokenizer/pre_tokenizer.h"
 
 namespace ringtron {
 namespace {

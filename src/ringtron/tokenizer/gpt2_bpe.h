@@ -1,4 +1,4 @@
-// GPT-2's byte-level BPE: cut into words (pre_split.h), then merge each word's bytes (bpe_merger.h).
+// GPT-2's byte-level BPE: cut into words (pre_tokenizer.h), then merge each word's bytes (bpe_merger.h).
 //
 // Takes any bytes, and decode(encode(text)) == text for all of them. On valid UTF-8 the ids are GPT-2's;
 // bytes that are not are kept, where GPT-2's own program would have replaced them before it saw them.
@@ -8,7 +8,7 @@
 #include <mutex>
 
 #include "ringtron/tokenizer/bpe_merger.h"
-#include "ringtron/tokenizer/gpt2_files.h"
+#include "ringtron/tokenizer/gpt2_vocab_files.h"
 #include "ringtron/tokenizer/tokenizer.h"
 #include "ringtron/tokenizer/word_cache.h"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes unicode_ranges.h: which code points are letters and which are numbers, for pre_split.cpp.
+"""Writes unicode_ranges.h: which code points are letters and which are numbers, for pre_tokenizer.cpp.
 
   pip install unicodedata2==16.0.0
   python make_unicode_ranges.py > unicode_ranges.h

@@ -28,7 +28,7 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
           : options.vocab_file.empty()                             ? "only --merge-file was"
                                                                    : "only --vocab-file was"));
     }
-    return std::make_unique<Gpt2BpeTokenizer>(read_gpt2_files(options.vocab_file, options.merge_file));
+    return std::make_unique<Gpt2BpeTokenizer>(read_gpt2_vocab_files(options.vocab_file, options.merge_file));
   }
   return std::make_unique<NullTokenizer>(options.vocab_size);
 }

@@ -59,7 +59,7 @@ Kind kind_of(const std::string& path, std::string_view head) {
 bool is_graphic(char c) { return c > ' ' && c <= '~'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-// The end of the first piece of `text`, at least kPiece long, where pre_split.h cuts in any case: behind a newline alone
+// The end of the first piece of `text`, at least kPiece long, where pre_tokenizer.h cuts in any case: behind a newline alone
 // between visible characters, or before a blank alone between letters. Looks from `begin` on; npos if there is no such place.
 std::size_t piece_end(std::string_view text, std::size_t begin) {
   for (std::size_t i = std::max(kPiece, begin); i + 1 < text.size(); ++i) {

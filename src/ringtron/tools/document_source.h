@@ -28,7 +28,7 @@ struct RawDocument {
 std::string place_of(const RawDocument& document);
 
 struct SourceOptions {
-  // Whether a long text may come in pieces of a few MiB. They cut no word of pre_split.h, so that the tokens of the pieces
+  // Whether a long text may come in pieces of a few MiB. They cut no word of pre_tokenizer.h, so that the tokens of the pieces
   // are those of the whole.
   bool pieces = false;
 };

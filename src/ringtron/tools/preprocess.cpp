@@ -159,7 +159,7 @@ void check_options(const PreprocessOptions& options) {
 }
 
 // What is allowed, but seldom meant.
-void tell_doubtful_options(const PreprocessOptions& options, const Tokenizer& tokenizer,
+void warn_of_doubtful_options(const PreprocessOptions& options, const Tokenizer& tokenizer,
                            const std::function<void(const std::string&)>& notice) {
   const EncoderOptions& encoder = options.encoder;
   const bool null = options.tokenizer.type == TokenizerType::null;
@@ -179,7 +179,7 @@ void tell_doubtful_options(const PreprocessOptions& options, const Tokenizer& to
   }
 }
 
-void tell_doubtful_text(const PreprocessSummary& summary, const std::function<void(const std::string&)>& notice) {
+void warn_of_doubtful_text(const PreprocessSummary& summary, const std::function<void(const std::string&)>& notice) {
   if (summary.lone_surrogates > 0) {
     notice(describe_lone_surrogates(summary.lone_surrogates));
   }
@@ -265,7 +265,7 @@ PreprocessSummary preprocess(const PreprocessOptions& options, const PreprocessR
   const PreprocessReport report{guarded(told.progress), guarded(told.bad_line), guarded(told.notice)};
   check_options(options);
   const auto tokenizer = make_tokenizer(options.tokenizer);
-  tell_doubtful_options(options, *tokenizer, report.notice);
+  warn_of_doubtful_options(options, *tokenizer, report.notice);
   auto files = find_input_files(options.inputs, report.notice);
   Writers writers(options, token_type_for_vocab(tokenizer->vocab_size()), files);
   const ReadContext context{interrupted, report.notice};
@@ -286,7 +286,7 @@ PreprocessSummary preprocess(const PreprocessOptions& options, const PreprocessR
   }
   PreprocessSummary summary = writers.finish();
   summary.passed_over = source.passed_over();
-  tell_doubtful_text(summary, report.notice);
+  warn_of_doubtful_text(summary, report.notice);
   return summary;
 }
 

@@ -21,7 +21,7 @@ ProgressLine::ProgressLine(std::string program, bool speaks)
 
 ProgressLine::ProgressLine(std::string program, int fd, std::chrono::milliseconds period)
     : program_(std::move(program)), fd_(fd), terminal_(fd >= 0 && ::isatty(fd) == 1), period_(period) {
-  if (fd_ >= 0) speaker_ = std::thread([this] { keep_saying(); });
+  if (fd_ >= 0) speaker_ = std::thread([this] { print_until_stopped(); });
 }
 
 ProgressLine::~ProgressLine() {
@@ -70,7 +70,7 @@ void ProgressLine::say() {
   said_ = SteadyClock::now();
 }
 
-void ProgressLine::keep_saying() {
+void ProgressLine::print_until_stopped() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (what_.empty()) {

@@ -39,7 +39,7 @@ class ProgressLine {
 
  private:
   void say();  // with the lock
-  void keep_saying();
+  void print_until_stopped();
 
   const std::string program_;
   const int fd_;  // -1: silent

@@ -133,12 +133,12 @@ std::vector<std::string> gather_texts(Communicator& world, const std::string& te
   return out;
 }
 
-void demand_same_options(Communicator& world, const std::string& text) {
-  demand_same_facts(world, text,
+void require_same_options(Communicator& world, const std::string& text) {
+  require_same_facts(world, text,
                     "the ranks were started with different options. Start all of them with the same command line.");
 }
 
-void demand_same_facts(Communicator& world, const std::string& text, const std::string& fault) {
+void require_same_facts(Communicator& world, const std::string& text, const std::string& fault) {
   const auto texts = gather_texts(world, text);
   std::string faults;
   int listed = 0;
@@ -150,7 +150,7 @@ void demand_same_facts(Communicator& world, const std::string& text, const std::
   if (!faults.empty()) raise<ConfigError>(fault + faults, world.rank() != 0);
 }
 
-void demand_same_data(Communicator& world, const std::map<std::string, std::string>& data) {
+void require_same_data(Communicator& world, const std::map<std::string, std::string>& data) {
   // One number of each rank, as long as all is well.
   const auto own = static_cast<std::int64_t>(hash_of(data) >> 1);
   if (agree_max(world, own) == -agree_max(world, -own)) return;
@@ -167,7 +167,7 @@ void demand_same_data(Communicator& world, const std::map<std::string, std::stri
   const std::string message = fmt::format(
       "data: not all ranks have the same data; the files differ in content or in the order made of them. Copy the corpus "
       "anew to the hosts named (and delete its cache folder there).{}", faults);
-  together(world, [&] { if (world.rank() == 0) throw ConfigError(message); });
+  run_collectively(world, [&] { if (world.rank() == 0) throw ConfigError(message); });
 }
 
 namespace internal {

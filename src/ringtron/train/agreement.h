@@ -21,26 +21,26 @@ std::vector<std::string> gather_texts(Communicator& world, const std::string& te
 
 // Throws ConfigError, the same on all ranks, if a rank was started with other options than rank 0: the first ranks that
 // differ and each option with both values. `text` holds one "name=value" a line. Collective.
-void demand_same_options(Communicator& world, const std::string& text);
+void require_same_options(Communicator& world, const std::string& text);
 
 // All ranks read the same data: the same tokens in the same order, not only files of one name and size. `data`: for each
 // corpus, by its prefix, a line that is equal where its content and order are. Throws ConfigError, the same on all ranks,
 // where the lines of a rank are not those that most ranks have: the rank, its host, the file, and both lines. Collective.
-void demand_same_data(Communicator& world, const std::map<std::string, std::string>& data);
+void require_same_data(Communicator& world, const std::map<std::string, std::string>& data);
 
 // The same of other facts; `fault` says what is wrong and what to do when they differ.
-void demand_same_facts(Communicator& world, const std::string& text, const std::string& fault);
+void require_same_facts(Communicator& world, const std::string& text, const std::string& fault);
 
 // Runs `action` on this rank and returns when all ranks have done theirs. If it throws on any rank, all ranks throw: the
 // rank itself its own error, the others an error of the same kind that carries the first such rank's message. Collective.
 template <class Action>
-void together(Communicator& world, Action&& action);
+void run_collectively(Communicator& world, Action&& action);
 
 // The same unless some rank has a reason to stop: `reason` returns it, 0 for none, at most 2^59. A rank that has one does not
 // begin the action. Returns the largest reason of all ranks; where there is one, what has failed counts no more, since nobody
-// will use it. One agreement, as together() has. Collective.
+// will use it. One agreement, as run_collectively() has. Collective.
 template <class Reason, class Action>
-std::int64_t together_unless(Communicator& world, Reason&& reason, Action&& action);
+std::int64_t run_collectively_unless(Communicator& world, Reason&& reason, Action&& action);
 
 // An error that some other rank has reported in full: the same kind and message, nothing to print twice.
 struct ReportedElsewhere {
@@ -55,7 +55,7 @@ std::string describe_current_exception(Failure& failure);
 }  // namespace internal
 
 template <class Reason, class Action>
-std::int64_t together_unless(Communicator& world, Reason&& reason, Action&& action) {
+std::int64_t run_collectively_unless(Communicator& world, Reason&& reason, Action&& action) {
   auto failure = internal::Failure::none;
   std::string message;
   std::int64_t own = reason();
@@ -72,8 +72,8 @@ std::int64_t together_unless(Communicator& world, Reason&& reason, Action&& acti
 }
 
 template <class Action>
-void together(Communicator& world, Action&& action) {
-  together_unless(world, [] { return std::int64_t{0}; }, action);
+void run_collectively(Communicator& world, Action&& action) {
+  run_collectively_unless(world, [] { return std::int64_t{0}; }, action);
 }
 
 }  // namespace ringtron

@@ -27,7 +27,7 @@ using MakeAttention = std::function<std::unique_ptr<CpAttention>(Communicator&, 
 
 class Assembly {
  public:
-  // Weights are the initial ones; with InitialValues::waited_for there are none, until load_checkpoint() has returned true
+  // Weights are the initial ones; with InitialValues::deferred there are none, until load_checkpoint() has returned true
   // or start_from_initial_values() is called. `job` outlives the assembly. Collective.
   explicit Assembly(const Job& job, const MakeAttention& make_attention = make_cp_attention, InitialValues values = InitialValues::drawn);
   Assembly(const Assembly&) = delete;  // the parts refer to each other

@@ -9,7 +9,7 @@
 #include "ringtron/config/resolved_config.h"
 #include "ringtron/context_parallel/context_parallel.h"
 #include "ringtron/context_parallel/plan/transport.h"
-#include "ringtron/data/loader.h"
+#include "ringtron/data/micro_batch.h"
 
 namespace ringtron {
 

@@ -97,7 +97,7 @@ void read_into(CheckpointReader& reader, const std::string& name, const Paramete
     target.narrow(local.slab.dim, local.local_offset, local.slab.length).copy_(host);
     filled += host.numel();
   }
-  const std::int64_t padding = parameter.padding_rows_here == 0 ? 0 : parameter.padding_rows_here * (target.numel() / target.size(0));
+  const std::int64_t padding = parameter.local_padding_rows == 0 ? 0 : parameter.local_padding_rows * (target.numel() / target.size(0));
   RT_CHECK_EQ(filled + padding, target.numel(), fmt::format("elements of {} that a checkpoint fills, and its padding", name));
 }
 
@@ -155,7 +155,7 @@ std::optional<CheckpointCandidate> find(const Config& config) {
 }
 
 // A fresh start, unless something was asked for that needs a checkpoint.
-void demand_fresh_start(const Config& config) {
+void require_fresh_start(const Config& config) {
   const CheckpointConfig& checkpoint = config.checkpoint;
   const char* reason = checkpoint.exit_on_missing_checkpoint ? "--exit-on-missing-checkpoint was given"
                        : checkpoint.ckpt_step > 0            ? "--ckpt-step names one"
@@ -171,14 +171,14 @@ void demand_fresh_start(const Config& config) {
 }
 
 // The folder and iteration that rank 0 has found, on all ranks; an empty folder: none.
-CheckpointCandidate find_together(const Job& job) {
+CheckpointCandidate find_collectively(const Job& job) {
   CheckpointCandidate found;
-  together(job.world(), [&] {
+  run_collectively(job.world(), [&] {
     if (!job.is_first_rank()) return;
     if (auto candidate = find(job.config())) {
       found = std::move(*candidate);
     } else {
-      demand_fresh_start(job.config());
+      require_fresh_start(job.config());
     }
   });
   const std::string text =
@@ -190,9 +190,9 @@ CheckpointCandidate find_together(const Job& job) {
 }
 
 // A folder that the machines do not share may hold other checkpoints under the same names.
-void demand_same_manifest(const Job& job, const CheckpointReader& reader) {
+void require_same_manifest(const Job& job, const CheckpointReader& reader) {
   const auto hashes = gather_texts(job.world(), hex64(hash64(manifest_to_text(reader.manifest()))));
-  together(job.world(), [&] {
+  run_collectively(job.world(), [&] {
     if (hashes[static_cast<std::size_t>(job.rank())] == hashes[0]) return;
     throw IoError(fmt::format("{} is another checkpoint on this machine than on that of rank 0. --load must be a folder that all "
                               "ranks share",
@@ -201,7 +201,7 @@ void demand_same_manifest(const Job& job, const CheckpointReader& reader) {
 }
 
 // What the checkpoint says, compared with this run. Says on rank 0 what may differ and does.
-RunMetadata demand_same_model(const Job& job, const CheckpointReader& reader, const TrainingState& state, bool with_optimizer) {
+RunMetadata require_same_model(const Job& job, const CheckpointReader& reader, const TrainingState& state, bool with_optimizer) {
   RunMetadata metadata;
   try {
     metadata = read_run_metadata(reader.manifest());
@@ -232,12 +232,12 @@ RunMetadata demand_same_model(const Job& job, const CheckpointReader& reader, co
 
 bool load_checkpoint(const Job& job, TrainingState& state) {
   const CheckpointConfig& config = job.config()->checkpoint;
-  const CheckpointCandidate found = find_together(job);
+  const CheckpointCandidate found = find_collectively(job);
   if (found.folder.empty()) return false;
   const bool with_optimizer = !config.finetune && !config.no_load_optim;
   // Adds to damage what to load instead.
   const auto with_advice = [&](auto&& action) {
-    together(job.world(), [&] {
+    run_collectively(job.world(), [&] {
       try {
         action();
       } catch (const IoError& e) {
@@ -250,9 +250,9 @@ bool load_checkpoint(const Job& job, TrainingState& state) {
   }
   std::optional<CheckpointReader> reader;
   with_advice([&] { reader.emplace(found.folder); });
-  demand_same_manifest(job, *reader);
+  require_same_manifest(job, *reader);
   with_advice([&] {
-    const RunMetadata metadata = demand_same_model(job, *reader, state, with_optimizer);
+    const RunMetadata metadata = require_same_model(job, *reader, state, with_optimizer);
     // Each byte of the checkpoint is checked once, by one of the ranks, whether this layout reads it or not.
     reader->verify(static_cast<std::size_t>(job.rank()), static_cast<std::size_t>(job.environment().world_size));
     read_tensors(job, *reader, state, with_optimizer);

@@ -84,22 +84,22 @@ bool CheckpointSaver::saves() const {
   return !job_.config()->checkpoint.save.empty() && !job_.config()->batch.skip_train;
 }
 
-void CheckpointSaver::demand_folder() {
+void CheckpointSaver::require_folder() {
   if (!saves()) return;
   const std::filesystem::path folder = job_.config()->checkpoint.save;
-  together(job_.world(), [&] {
+  run_collectively(job_.world(), [&] {
     if (!job_.is_first_rank()) return;
-    demand_writable("--save", folder);
+    require_writable("--save", folder);
     lease_ = std::make_unique<SaveLease>(folder);
   });
-  together(job_.world(), [&] {
+  run_collectively(job_.world(), [&] {
     if (job_.is_first_rank() || job_.environment().local_rank != 0) return;
     if (!is_taken(folder / ".lease")) {
       throw IoError(fmt::format("--save {}: rank 0 has made it, and it is absent or another folder on this machine. Give a "
                                 "folder that all ranks share",
                                 folder.string()));
     }
-    demand_writable("--save", folder);
+    require_writable("--save", folder);
   });
 }
 
@@ -120,7 +120,7 @@ void CheckpointSaver::warn_of_space(const TrainingState& state, std::int64_t tra
   for (const std::string& line : space_warnings({config.save, whole, own, saves, job_.is_first_rank()})) warn_line(line);
 }
 
-std::string CheckpointSaver::where_to_go_on() const {
+std::string CheckpointSaver::resume_advice() const {
   const std::string& folder = job_.config()->checkpoint.save;
   try {
     if (const auto newest = find_newest_checkpoint(folder).newest) {
@@ -133,9 +133,9 @@ std::string CheckpointSaver::where_to_go_on() const {
   }
 }
 
-void CheckpointSaver::tell_other_runs(const TrainingState& state, std::int64_t train_iterations) {
+void CheckpointSaver::report_other_runs(const TrainingState& state, std::int64_t train_iterations) {
   if (!saves()) return;
-  together(job_.world(), [&] {
+  run_collectively(job_.world(), [&] {
     if (!job_.is_first_rank()) return;
     for (const std::string& line : name_warnings(job_.config()->checkpoint.save, state.progress.iteration, train_iterations)) {
       warn_line(line);
@@ -154,15 +154,15 @@ void CheckpointSaver::save(const TrainingState& state) {
   CheckpointWriter writer(files_, config.save, iteration);
   std::string name, part;
   try {
-    together(job_.world(), [&] {
+    run_collectively(job_.world(), [&] {
       if (!job_.is_first_rank()) return;
       if (!lease_ || !lease_->is_held()) lease_ = std::make_unique<SaveLease>(config.save);
       name = writer.prepare(*lease_);
     });
     writer.write_into(gather_texts(job_.world(), name)[0]);
-    together(job_.world(), [&] { part = write_own_shard(writer, job_, state); });
+    run_collectively(job_.world(), [&] { part = write_own_shard(writer, job_, state); });
     const auto parts = gather_texts(job_.world(), part);
-    together(job_.world(), [&] {
+    run_collectively(job_.world(), [&] {
       if (!job_.is_first_rank()) return;
       const std::int64_t number = save_number_ > 0 ? save_number_ + 1 : next_save_number(config.save);
       writer.publish(parts, run_metadata_of(state, {{kVocabularyKey, job_.tokenizer().description()}}, {run_, number, state.line}));

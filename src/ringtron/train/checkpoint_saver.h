@@ -21,12 +21,12 @@ class CheckpointSaver {
   // Before any work: takes the lease on --save, and sees that all machines can write there. Collective; throws on all ranks:
   // ConfigError if another run saves there, IoError if the folder cannot be made, written or is not shared. Does nothing if
   // the run will save nothing (no --save, or --skip-train).
-  void demand_folder();
+  void require_folder();
 
   // Says on rank 0, after --load and before the first step, which checkpoints the folder of --save holds that this run does not
   // go on from, and which names of coming saves are taken by something that cannot be moved. Collective; throws IoError on all
   // ranks if the folder cannot be read.
-  void tell_other_runs(const TrainingState& state, std::int64_t train_iterations);
+  void report_other_runs(const TrainingState& state, std::int64_t train_iterations);
 
   // Warns on rank 0 if the free space is less than the run's checkpoints take, and on a rank whose file would be above the
   // limit on file sizes.
@@ -38,7 +38,7 @@ class CheckpointSaver {
   void save(const TrainingState& state);
 
   // For a message: the newest complete checkpoint in --save, or that there is none.
-  std::string where_to_go_on() const;
+  std::string resume_advice() const;
 
  private:
   bool saves() const;

@@ -22,7 +22,7 @@ constexpr const char* kConnections = "CUDA_DEVICE_MAX_CONNECTIONS";
 // the host gave them. Here order comes from events and priorities, and with one queue attention kernels that could run
 // beside each other do not. The driver reads it when it starts.
 // True if it was 1.
-bool let_streams_be_apart() {
+bool separate_stream_queues() {
   const char* set = std::getenv(kConnections);
   if (set == nullptr || std::string_view(set) != "1") return false;
   ::setenv(kConnections, "8", 1);
@@ -33,7 +33,7 @@ bool let_streams_be_apart() {
 
 at::Device choose_device(std::optional<Backend> backend, int local_rank) {
   if (backend == Backend::gloo) return at::kCPU;
-  const bool were_in_one_queue = let_streams_be_apart();
+  const bool were_in_one_queue = separate_stream_queues();
   const int count = c10::cuda::device_count();
   if (count == 0) return at::kCPU;
   if (were_in_one_queue && local_rank == 0) {

@@ -27,7 +27,7 @@ std::optional<double> peak_tflops(std::string_view device) {
   return std::nullopt;
 }
 
-void demand_below_peak(double tflops, std::string_view device) {
+void require_below_peak(double tflops, std::string_view device) {
   const std::optional<double> peak = peak_tflops(device);
   if (!peak || tflops <= *peak) return;
   throw InternalError(

@@ -11,6 +11,6 @@ namespace ringtron {
 std::optional<double> peak_tflops(std::string_view device);
 
 // Throws InternalError when `tflops` is above the device's peak.
-void demand_below_peak(double tflops, std::string_view device);
+void require_below_peak(double tflops, std::string_view device);
 
 }  // namespace ringtron

@@ -35,9 +35,9 @@ std::string passed(const ExchangeProof& proof) {
 
 }  // namespace
 
-void demand_exchange(const Job& job, const ExchangeProof& proof) {
+void require_proven_exchange(const Job& job, const ExchangeProof& proof) {
   const auto tables = gather_texts(job.world(), to_bytes(proof.table()));
-  together(job.world(), [&] {
+  run_collectively(job.world(), [&] {
     const Communicator& context = job.parallel().context();
     std::vector<std::vector<std::int64_t>> of_group;
     std::vector<std::string> ranks;

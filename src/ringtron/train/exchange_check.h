@@ -9,6 +9,6 @@ namespace ringtron {
 // `proof` counts one whole step of this rank. Throws InternalError, on all ranks, that names layers and ranks
 // if attention of any context-parallel group did something else than its plans. Collective over all ranks, on
 // the host.
-void demand_exchange(const Job& job, const ExchangeProof& proof);
+void require_proven_exchange(const Job& job, const ExchangeProof& proof);
 
 }  // namespace ringtron

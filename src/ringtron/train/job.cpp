@@ -14,7 +14,7 @@
 #include "ringtron/train/cuda_runtime.h"
 #include "ringtron/train/data_config.h"
 #include "ringtron/train/rank_threads.h"
-#include "ringtron/train/start_up/before_meeting.h"
+#include "ringtron/train/start_up/before_rendezvous.h"
 
 namespace ringtron {
 namespace {
@@ -64,23 +64,23 @@ Job::Job(const Config& config, LaunchEnvironment environment, std::unique_ptr<Re
   if (rendezvous_) {
     look();
   } else {
-    before_meeting(environment_, look);
+    before_rendezvous(environment_, look);
     announce_environment(environment_);
     rendezvous_ = meet(config, environment_);
   }
   parallel_ = std::make_unique<ParallelState>(*grid, choose_backend(config, device_), *rendezvous_);
-  demand_same_options(world(), fingerprint_text(config));
+  require_same_options(world(), fingerprint_text(config));
   share_cores(world());
   open_tokenizer(config);
 }
 
 void Job::open_tokenizer(const Config& given) {
-  together(world(), [&] {
+  run_collectively(world(), [&] {
     tokenizer_ = tokenizer_of(given.data);
     config_ = resolve(given, environment_.world_size, tokenizer_->vocab_size()).valid();
   });
   // Files of the same name may have other content on another machine.
-  demand_same_facts(world(), fmt::format("vocabulary={}\n", tokenizer_->description()),
+  require_same_facts(world(), fmt::format("vocabulary={}\n", tokenizer_->description()),
                     "the ranks read different vocabularies. Give all machines the same files of the tokenizer "
                     "(--vocab-file, --merge-file).");
 }

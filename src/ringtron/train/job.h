@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "ringtron/comm/parallel_state.h"
-#include "ringtron/comm/rendezvous.h"
+#include "ringtron/comm/rendezvous/rendezvous.h"
 #include "ringtron/config/resolved_config.h"
 #include "ringtron/grid/process_grid.h"
 #include "ringtron/launch/launch_environment.h"

@@ -5,7 +5,7 @@
 
 #include "ringtron/base/log.h"
 #include "ringtron/context_parallel/transport_measure.h"
-#include "ringtron/data/loader.h"
+#include "ringtron/data/micro_batch.h"
 #include "ringtron/models/attention_shape.h"
 #include "ringtron/modules/layer_options.h"
 #include "ringtron/train/agreement.h"
@@ -57,7 +57,7 @@ TransportChoice choose(const Job& job, const DocumentStarts& documents) {
 CpTransport choose_for_all(const Job& job) {
   DocumentStarts documents;
   // The others' choice is not asked for, and rank 0 makes the index of samples that they will find.
-  together(job.world(), [&] { if (job.is_first_rank()) documents = first_documents(job); });
+  run_collectively(job.world(), [&] { if (job.is_first_rank()) documents = first_documents(job); });
   const TransportChoice choice = choose(job, documents);
   if (job.is_first_rank()) {
     print_line("--cp-comm-type auto: {}", to_string(choice));

@@ -19,7 +19,7 @@
 #include "ringtron/train/memory/memory_check.h"
 #include "ringtron/train/memory/out_of_memory.h"
 #include "ringtron/train/run_as_rank.h"
-#include "ringtron/train/start_up/before_meeting.h"
+#include "ringtron/train/start_up/before_rendezvous.h"
 #include "ringtron/train/start_up/output_folders.h"
 #include "ringtron/train/trainer.h"
 
@@ -54,9 +54,9 @@ int train(const Job& job, StopSignals& signals) {
   if (job.is_first_rank()) announce(job);
   CheckpointSaver saver(job);
   signals.enter("looking at the folders");
-  saver.demand_folder();
-  demand_output_folders(job);
-  demand_input_files(job);
+  saver.require_folder();
+  require_output_folders(job);
+  require_input_files(job);
   signals.enter("building the model");
   if (job.is_first_rank()) {
     const std::int64_t words = job.tokenizer().vocab_size(), padded = config.model.padded_vocab_size;
@@ -65,10 +65,10 @@ int train(const Job& job, StopSignals& signals) {
     print_line("building GPT model ...");
   }
   const ParallelState& parallel = job.parallel();
-  demand_memory(job);
+  require_memory(job);
   // Weights that a checkpoint is about to replace are not drawn.
   const bool loads = !config.checkpoint.load.empty();
-  Assembly assembly(job, make_cp_attention, loads ? InitialValues::waited_for : InitialValues::drawn);
+  Assembly assembly(job, make_cp_attention, loads ? InitialValues::deferred : InitialValues::drawn);
   if (parallel.dp_rank() == 0 && parallel.cp_rank() == 0) {
     print_line(" > number of parameters on (tensor, pipeline) model parallel rank ({}, {}): {}", parallel.tp_rank(),
                parallel.pp_rank(), assembly.store().local_elements());
@@ -76,7 +76,7 @@ int train(const Job& job, StopSignals& signals) {
   if (const auto code = stopped_after(job, signals, "building the model")) return *code;
   signals.enter("loading the checkpoint");
   if (loads && !load_checkpoint(job, assembly.state())) assembly.start_from_initial_values();
-  saver.tell_other_runs(assembly.state(), iterations_of(config.batch));
+  saver.report_other_runs(assembly.state(), iterations_of(config.batch));
   saver.warn_of_space(assembly.state(), iterations_of(config.batch));
   if (const auto code = stopped_after(job, signals, "loading the checkpoint")) return *code;
   signals.enter("opening the data");
@@ -98,7 +98,7 @@ int start(int argc, char** argv, StopSignals& signals) {
   signals.enter("reading the command line");
   const LaunchEnvironment environment = read_launch_environment(process_environment);
   ParseResult parsed;
-  before_meeting(environment, [&] { parsed = parse_command_line(arguments(argc, argv), environment.world_size); });
+  before_rendezvous(environment, [&] { parsed = parse_command_line(arguments(argc, argv), environment.world_size); });
   if (const auto* help = std::get_if<HelpText>(&parsed)) {
     if (environment.rank == 0) print_result(help->text);
     return kExitOk;
@@ -120,7 +120,7 @@ int start(int argc, char** argv, StopSignals& signals) {
   try {
     return train(job, signals);
   } catch (const std::exception& error) {
-    if (is_out_of_memory(error)) rethrow_in_words(what_holds_memory(job));
+    if (is_out_of_memory(error)) rethrow_readable(memory_breakdown(job));
     throw;
   }
 }

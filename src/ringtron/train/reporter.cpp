@@ -48,7 +48,7 @@ Reporter::Reporter(const Job& job, std::int64_t train_iterations, const Progress
       since_(SteadyClock::now()) {
   const LoggingConfig& logging = job.config()->logging;
   if (logging.tensorboard_dir.empty()) return;
-  together(job.world(), [&] {
+  run_collectively(job.world(), [&] {
     if (!job.is_last_rank()) return;
     try {
       events_ = std::make_unique<EventWriter>(logging.tensorboard_dir,
@@ -104,7 +104,7 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
                         area_imbalance_sum_.item<double>() / static_cast<double>(losses_));
   }
   if (job_.is_last_rank()) print_line(text + remark_);
-  demand_possible(tflops);
+  require_possible_throughput(tflops);
   if (steps_done_ <= 2) report_memory(progress.iteration);
   if (ends_interval(progress.iteration)) {
     loss_sum_ = attention_cells_sum_ = area_imbalance_sum_ = skipped_sum_ = nan_sum_ = at::Tensor();
@@ -126,9 +126,9 @@ double Reporter::mean_step_flops() const {
   return step_flops(job_.config(), attention_cells_sum_.item<double>() / static_cast<double>(losses_));
 }
 
-void Reporter::demand_possible(double tflops) const {
+void Reporter::require_possible_throughput(double tflops) const {
   if (!job_.device().is_cuda() || !job_.config()->parallel.proof_of_exchange) return;
-  together(job_.world(), [&] { demand_below_peak(tflops, device_name(job_.device())); });
+  run_collectively(job_.world(), [&] { require_below_peak(tflops, device_name(job_.device())); });
 }
 
 void Reporter::report_memory(std::int64_t iteration) const {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ringtron/base/clock.h"
-#include "ringtron/telemetry/event_writer.h"
+#include "ringtron/telemetry/tensorboard/event_writer.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/train_step.h"
 
@@ -19,7 +19,7 @@ enum class Evaluated { validation, final_validation, test };
 class Reporter {
  public:
   // `start`: where the run begins, fresh or resumed. Collective; throws IoError, on all ranks, if --tensorboard-dir cannot
-  // be written. Later nothing that goes wrong with it ends the run (telemetry/event_writer.h).
+  // be written. Later nothing that goes wrong with it ends the run (telemetry/tensorboard/event_writer.h).
   Reporter(const Job& job, std::int64_t train_iterations, const Progress& start);
 
   // Once per step. Losses are summed on the device; only a step that logs waits for it and reads them, and returns true.
@@ -54,7 +54,7 @@ class Reporter {
  private:
   bool ends_interval(std::int64_t iteration) const;
   double mean_step_flops() const;
-  void demand_possible(double tflops) const;
+  void require_possible_throughput(double tflops) const;
   void report_memory(std::int64_t iteration) const;
 
   const Job& job_;

@@ -13,12 +13,12 @@ namespace ringtron {
 template <class Body>
 int run_as_rank(Body&& body) {
   StopSignals signals;
-  leave_out_stack_frames();
+  disable_stack_traces();
   try {
     try {
       return body(signals);
     } catch (const std::exception&) {
-      rethrow_in_words("A smaller --micro-batch-size, --seq-length or --hidden-size needs less; more ranks share the work");
+      rethrow_readable("A smaller --micro-batch-size, --seq-length or --hidden-size needs less; more ranks share the work");
     }
   } catch (const ConfigError& e) {
     if (dynamic_cast<const ReportedElsewhere*>(&e) == nullptr) throw;

@@ -58,7 +58,7 @@ std::int64_t first_iteration_of(const RunMetadata& run) {
 
 // Every iteration of a run consumes one global batch. Without an ancestor there is nothing else; of earlier runs, which may have had
 // other batches, only that each iteration consumed something is known.
-void demand_samples_that_can_be(const RunMetadata& run) {
+void require_possible_samples(const RunMetadata& run) {
   const std::int64_t batch = run.configuration.config.batch.global_batch_size, iteration = run.progress.iteration;
   const std::int64_t samples = run.progress.consumed_train_samples, before = first_iteration_of(run);
   if (batch < 1) return;  // not recorded
@@ -71,7 +71,7 @@ void demand_samples_that_can_be(const RunMetadata& run) {
 
 // The optimizer counts every iteration from its own beginning on: that of the first run, or a load without its state
 // (--no-load-optim), which is a load of one of the ancestors.
-void demand_steps_that_can_be(const RunMetadata& run) {
+void require_possible_steps(const RunMetadata& run) {
   const std::int64_t began = run.progress.iteration - run.optimizer_step_count;
   if (began == 0) return;
   const auto& ancestors = run.lineage.ancestors;
@@ -88,10 +88,10 @@ void demand_steps_that_can_be(const RunMetadata& run) {
 }
 
 // What the counts of a run say about each other. Versions that kept no lineage did not say what a run had behind it.
-void demand_counts_that_can_be(const RunMetadata& run) {
+void require_possible_counts(const RunMetadata& run) {
   if (run.lineage.run.empty()) return;
-  demand_samples_that_can_be(run);
-  demand_steps_that_can_be(run);
+  require_possible_samples(run);
+  require_possible_steps(run);
   const std::string samples = fmt::format("{}", run.progress.consumed_train_samples);
   if (run.schedule.at("num_steps") != samples) {  // both go on by a batch at every iteration, and over every load
     throw IoError(fmt::format("metadata.opt_param_scheduler.num_steps: expected the {} samples that are consumed, got {}", samples,
@@ -138,7 +138,7 @@ RunMetadata read_run_metadata(const Manifest& manifest) {
   }
   out.lineage = lineage_of_metadata(metadata);
   out.data = data_facts_of_metadata(metadata);
-  demand_counts_that_can_be(out);
+  require_possible_counts(out);
   return out;
 }
 

@@ -76,8 +76,8 @@ ModelGroup TrainStep::model_group() const {
   return {job_.parallel().model(), job_.parallel().tp_rank()};
 }
 
-std::int64_t TrainStep::prepare_unless(const Reason& reason, Loader& loader) const {
-  return together_unless(job_.world(), reason, [&] { loader.prepare(micro_batches()); });
+std::int64_t TrainStep::prepare_unless(const Reason& reason, DataLoader& loader) const {
+  return run_collectively_unless(job_.world(), reason, [&] { loader.prepare(micro_batches()); });
 }
 
 void TrainStep::forward(int chunk, InFlight& micro_batch, Totals& totals) const {
@@ -100,7 +100,7 @@ void TrainStep::backward(int chunk, InFlight& micro_batch) const {
   micro_batch.outputs[c].reset();
 }
 
-TrainStep::Gradients TrainStep::compute_gradients(Loader& loader) {
+TrainStep::Gradients TrainStep::compute_gradients(DataLoader& loader) {
   reducer_.zero();
   Totals own(job_.device());
   const std::int64_t count = micro_batches();
@@ -129,11 +129,11 @@ TrainStep::Gradients TrainStep::compute_gradients(Loader& loader) {
   return out;
 }
 
-StepResult TrainStep::run(Loader& loader) {
+StepResult TrainStep::run(DataLoader& loader) {
   const bool prove = !exchange_is_proven_ && job_.config()->parallel.proof_of_exchange;
   if (prove) attention_.proof().reset();
   const Gradients gradients = compute_gradients(loader);
-  if (prove) demand_exchange(job_, attention_.proof());
+  if (prove) require_proven_exchange(job_, attention_.proof());
   exchange_is_proven_ = true;
   return apply(gradients);
 }
@@ -158,7 +158,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
       skip = guard_.note(state_.progress.iteration + 1, state_.progress.consumed_train_samples,
                          gradients.loss, clipped.norm);
       // On a GPU reading the answer would stall the step.
-      if (job_.device().is_cpu()) guard_.demand();
+      if (job_.device().is_cpu()) guard_.require_finite();
       result.skipped = skip;
     }
   }
@@ -174,15 +174,15 @@ bool TrainStep::checks_finite() const {
   return job_.config()->precision.check_for_nan_in_loss_and_grad;
 }
 
-void TrainStep::demand_finite() const {
-  if (checks_finite()) guard_.demand();
+void TrainStep::require_finite() const {
+  if (checks_finite()) guard_.require_finite();
 }
 
-double TrainStep::evaluate(Loader& loader, std::int64_t global_batches) {
+double TrainStep::evaluate(DataLoader& loader, std::int64_t global_batches) {
   return evaluate_unless([] { return std::int64_t{0}; }, loader, global_batches).loss;
 }
 
-TrainStep::Evaluation TrainStep::evaluate_unless(const Reason& reason, Loader& loader,
+TrainStep::Evaluation TrainStep::evaluate_unless(const Reason& reason, DataLoader& loader,
                                                  std::int64_t global_batches) {
   const at::NoGradGuard no_grad;
   state_.progress.consumed_valid_samples += global_batches * job_.config()->batch.global_batch_size;

@@ -1,4 +1,4 @@
-// One optimizer step, and one evaluation: the same loss path for both.
+// One optimizer step over its micro-batches, and one evaluation: the same loss path for both.
 //
 // The objective is the sum of the losses of all unmasked tokens of the global batch divided by their exact
 // number, whatever the layout and however masks fall: gradients are summed over micro-batches and over the
@@ -9,11 +9,11 @@
 
 #include <functional>
 
-#include "ringtron/data/loader.h"
+#include "ringtron/data/data_loader.h"
 #include "ringtron/data_parallel/gradient_reducer.h"
 #include "ringtron/models/gpt.h"
 #include "ringtron/optim/gradient_clip.h"
-#include "ringtron/train/finite_guard.h"
+#include "ringtron/train/nan_check.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/training_state.h"
 
@@ -25,7 +25,7 @@ struct StepResult {
   at::Tensor grad_norm;  // 0-dim: before clipping; undefined with --clip-grad 0
   at::Tensor zeros;      // 0-dim, with --log-num-zeros-in-grad
   at::Tensor
-      skipped;  // fp32 [1]: 1 if the weights stayed as they were (FiniteGuard); undefined where none can
+      skipped;  // fp32 [1]: 1 if the weights stayed as they were (NanCheck); undefined where none can
   // With --reset-attention-mask, 0-dim fp64, see BatchShape: the sum over the global batch, and the mean over
   // its micro-batches.
   at::Tensor attention_cells;
@@ -38,23 +38,23 @@ class TrainStep {
   TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer,
             CpAttention& attention);
 
-  // Why a rank wants no further step: 0 for no reason. See together_unless() (agreement.h).
+  // Why a rank wants no further step: 0 for no reason. See run_collectively_unless() (agreement.h).
   using Reason = std::function<std::int64_t()>;
 
   // Waits until all ranks have the data of the next step, or of one batch of an evaluation, and returns 0. If
   // a rank has a reason to stop, returns the largest. Throws on all ranks what reading threw on any, so that
   // no rank starts a step that another cannot take. One agreement. Collective.
-  std::int64_t prepare_unless(const Reason& reason, Loader& loader) const;
+  std::int64_t prepare_unless(const Reason& reason, DataLoader& loader) const;
 
   // Forward and backward of all micro-batches, reduction, clipping, Adam, schedule, progress. Collective. The
   // first time it also proves the exchange, before the weights change: see exchange_check.h.
-  StepResult run(Loader& loader);
+  StepResult run(DataLoader& loader);
 
   // Throws NumericError, on all ranks, if the loss or the gradient of a step so far was not finite; the
   // weights are as before it. Waits for the device. On a CPU each step asks itself, before the weights
   // change. Not with
   // --no-check-for-nan-in-loss-and-grad.
-  void demand_finite() const;
+  void require_finite() const;
 
   // Its first half: leaves the gradients of the objective times the token count in the parameters. What
   // parity proofs compare. Collective.
@@ -63,21 +63,21 @@ class TrainStep {
     at::Tensor scale;                            // 0-dim fp64: 1 / unmasked tokens
     at::Tensor attention_cells, area_imbalance;  // as in StepResult
   };
-  Gradients compute_gradients(Loader& loader);
+  Gradients compute_gradients(DataLoader& loader);
 
   // Its second half, from clipping on. The gradients are of no use afterwards. Collective.
   StepResult apply(const Gradients& gradients);
 
   // Mean loss over `global_batches` batches, forward only, without dropout. Throws as prepare_unless() does.
   // Collective.
-  double evaluate(Loader& loader, std::int64_t global_batches);
+  double evaluate(DataLoader& loader, std::int64_t global_batches);
   struct Evaluation {
     double loss = 0.0;
     std::int64_t reason = 0;  // otherwise it was given up, and there is no loss
   };
   // The same, but gives up before a batch for which a rank has a reason; the reason is the same on all ranks.
   // The samples count as consumed all the same, so that a resumed run evaluates what the unbroken one does.
-  Evaluation evaluate_unless(const Reason& reason, Loader& loader, std::int64_t global_batches);
+  Evaluation evaluate_unless(const Reason& reason, DataLoader& loader, std::int64_t global_batches);
 
  private:
   std::int64_t micro_batches() const;
@@ -94,7 +94,7 @@ class TrainStep {
   TrainingState& state_;
   GradientReducer& reducer_;
   CpAttention& attention_;
-  FiniteGuard guard_;
+  NanCheck guard_;
   bool exchange_is_proven_ = false;
 };
 

@@ -36,7 +36,7 @@ int Trainer::run() {
   const Job& job = parts_.job;
   const Config& config = job.config();
   const std::int64_t& iteration = parts_.state.progress.iteration;
-  parts_.data.tell_of_evaluation(parts_.state.progress.consumed_valid_samples, validation_to_come());
+  parts_.data.report_evaluation(parts_.state.progress.consumed_valid_samples, remaining_validation_samples());
   if (!signal_came() && !config.batch.skip_train) {
     if (iteration < train_iterations_) {
       train();
@@ -45,7 +45,7 @@ int Trainer::run() {
                 config.batch.train_iters > 0 ? "--train-iters" : "--train-samples / --global-batch-size");
     }
   }
-  if (stop_.empty()) evaluate_at_the_end();
+  if (stop_.empty()) evaluate_after_training();
   if (!stop_.empty() && job.is_first_rank()) {
     if (iteration == first_iteration_) {
       print_line("  nothing was trained{}: there is nothing to save",
@@ -55,7 +55,7 @@ int Trainer::run() {
     }
     print_line(stamped(stop_));
   }
-  demand_saved();
+  require_saved();
   return exit_code_;
 }
 
@@ -74,7 +74,7 @@ void Trainer::train() {
     if (config.logging.log_params_norm) {
       norm = parameters_norm(state.store.all(), {job.parallel().model(), job.parallel().tp_rank()}).item<double>();
     }
-    if (reporter_.step_done(result, state.progress, lr, norm)) parts_.step.demand_finite();
+    if (reporter_.step_done(result, state.progress, lr, norm)) parts_.step.require_finite();
     if (config.evaluation.eval_iters > 0 && state.progress.iteration % config.evaluation.eval_interval == 0) {
       evaluate(Evaluated::validation, state.progress.consumed_valid_samples,
                fmt::format("iteration {}", state.progress.iteration));
@@ -82,7 +82,7 @@ void Trainer::train() {
     if (stop_.empty()) prepare_or_stop(*loader);
     if (stop_.empty() && state.progress.iteration < train_iterations_) save_if_due();
   }
-  save_the_rest();
+  save_at_exit();
   reporter_.write_points();
   if (job.is_first_rank()) print_line(stamped("after training is done"));
   if (config.logging.log_progress && job.is_first_rank()) {
@@ -90,7 +90,7 @@ void Trainer::train() {
   }
 }
 
-void Trainer::evaluate_at_the_end() {
+void Trainer::evaluate_after_training() {
   const Progress& progress = parts_.state.progress;
   const Config& config = parts_.job.config();
   if (config.evaluation.eval_iters == 0) return;  // with --skip-train said at the start (config/resolve.cpp)
@@ -128,7 +128,7 @@ void Trainer::reading(const std::function<void()>& action) {
     const std::int64_t iteration = parts_.state.progress.iteration;
     if (iteration == first_iteration_ || !save_schedule_.is_unsaved(iteration)) return;
     if (parts_.job.is_first_rank()) warn_line("the data cannot be read; iteration {} is saved before the run ends", iteration);
-    save_the_rest();
+    save_at_exit();
   };
   try {
     action();
@@ -141,7 +141,7 @@ void Trainer::reading(const std::function<void()>& action) {
   }
 }
 
-std::int64_t Trainer::validation_to_come() const {
+std::int64_t Trainer::remaining_validation_samples() const {
   const Config& config = parts_.job.config();
   const std::int64_t interval = config.evaluation.eval_interval, iteration = parts_.state.progress.iteration;
   if (config.evaluation.eval_iters == 0) return 0;
@@ -162,7 +162,7 @@ bool Trainer::stop_for(int signal) {
   return true;
 }
 
-void Trainer::prepare_or_stop(Loader& loader) {
+void Trainer::prepare_or_stop(DataLoader& loader) {
   const BatchConfig& batch = parts_.job.config()->batch;
   const std::int64_t iteration = parts_.state.progress.iteration;
   const bool has_trained = iteration > first_iteration_;  // clock and interval let a run make one step at least
@@ -196,7 +196,7 @@ void Trainer::save_if_due() {
   signal_came();  // a save may take long
 }
 
-void Trainer::save_the_rest() {
+void Trainer::save_at_exit() {
   const std::int64_t iteration = parts_.state.progress.iteration;
   for (int tries = 1; tries <= kLastTries && save_schedule_.is_unsaved(iteration) && !try_to_save(); ++tries) {
     if (parts_.job.is_first_rank()) {
@@ -210,7 +210,7 @@ void Trainer::save_the_rest() {
 // worth another try.
 bool Trainer::try_to_save() {
   const Reporter::Pause pause(reporter_);
-  parts_.step.demand_finite();  // nothing is kept that a NaN has touched
+  parts_.step.require_finite();  // nothing is kept that a NaN has touched
   const std::int64_t iteration = parts_.state.progress.iteration;
   save_problem_.clear();
   try {
@@ -228,14 +228,14 @@ bool Trainer::try_to_save() {
   return save_problem_.empty();
 }
 
-void Trainer::demand_saved() {
+void Trainer::require_saved() {
   const std::int64_t iteration = parts_.state.progress.iteration;
   if (iteration == first_iteration_ || !save_schedule_.is_unsaved(iteration)) return;
   if (try_to_save()) return;  // the evaluation has taken its time: perhaps there is space now
-  together(parts_.job.world(), [&] {
+  run_collectively(parts_.job.world(), [&] {
     if (!parts_.job.is_first_rank()) return;
     throw IoError(fmt::format("iterations {} to {} are lost: the last save failed ({}). {}", save_schedule_.saved_iteration() + 1,
-                              iteration, save_problem_, parts_.saver.where_to_go_on()));
+                              iteration, save_problem_, parts_.saver.resume_advice()));
   });
 }
 

@@ -36,11 +36,11 @@ class Trainer {
 
  private:
   void train();
-  void evaluate_at_the_end();
+  void evaluate_after_training();
   // Runs `action`, which reads data. What it throws on all ranks ends the run, but not before the steps so far are saved.
   void reading(const std::function<void()>& action);
   // Samples of validation that the rest of the run reads at most.
-  std::int64_t validation_to_come() const;
+  std::int64_t remaining_validation_samples() const;
   // False: a signal came, and stop_ says so. Collective.
   bool evaluate(Evaluated what, std::int64_t first_sample, const std::string& where);
   // Whether any rank has a signal; then stop_ says so. Collective.
@@ -48,12 +48,12 @@ class Trainer {
   bool stop_for(int signal);
   // Before the first step and after each: waits for the data of the next one, or sets stop_ if a signal, the clock or
   // --exit-interval says that there is none. One agreement for all of it. Collective.
-  void prepare_or_stop(Loader& loader);
+  void prepare_or_stop(DataLoader& loader);
   void save_if_due();
   // Some tries with pauses; for the end of the run.
-  void save_the_rest();
+  void save_at_exit();
   bool try_to_save();
-  void demand_saved();
+  void require_saved();
 
   Parts parts_;
   std::int64_t train_iterations_;

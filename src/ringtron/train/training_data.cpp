@@ -93,12 +93,12 @@ TrainingData::TrainingData(const Job& job, std::vector<CpTransport> transports, 
         datasets_[i] = open_split(sources_of(config), split, wanted[i], observer(split));
       }
     }
-    demand_training_data(wanted[0]);
+    require_training_data(wanted[0]);
   };
   // Rank 0 builds and caches what is missing; then the others find it.
-  together(job.world(), [&] { if (job.is_first_rank()) open_all(); });
-  together(job.world(), [&] { if (!job.is_first_rank()) open_all(); });
-  demand_same_data(job.world(), same_data_);
+  run_collectively(job.world(), [&] { if (job.is_first_rank()) open_all(); });
+  run_collectively(job.world(), [&] { if (!job.is_first_rank()) open_all(); });
+  require_same_data(job.world(), same_data_);
   if (job.is_first_rank()) print_line("> finished creating GPT datasets ...");
 }
 
@@ -124,7 +124,7 @@ SplitObserver TrainingData::observer(Split split) {
   return out;
 }
 
-void TrainingData::demand_training_data(std::int64_t wanted) const {
+void TrainingData::require_training_data(std::int64_t wanted) const {
   const ResolvedConfig& config = job_.config();
   if (config->batch.skip_train) return;
   if (datasets_[0] == nullptr) {
@@ -140,7 +140,7 @@ void TrainingData::demand_training_data(std::int64_t wanted) const {
   }
 }
 
-void TrainingData::tell_of_evaluation(std::int64_t consumed_valid_samples, std::int64_t samples_to_come) const {
+void TrainingData::report_evaluation(std::int64_t consumed_valid_samples, std::int64_t samples_to_come) const {
   const ResolvedConfig& config = job_.config();
   if (!job_.is_first_rank() || samples_to_come == 0) return;
   const Dataset* valid = datasets_[index(Split::valid)].get();
@@ -159,7 +159,7 @@ void TrainingData::tell_of_evaluation(std::int64_t consumed_valid_samples, std::
             valid->size(), consumed_valid_samples, samples_to_come, consumed_valid_samples % valid->size());
 }
 
-std::unique_ptr<Loader> TrainingData::loader(Split split, std::int64_t consumed_samples) const {
+std::unique_ptr<DataLoader> TrainingData::loader(Split split, std::int64_t consumed_samples) const {
   const ResolvedConfig& config = job_.config();
   const ParallelState& parallel = job_.parallel();
   const Dataset& dataset = *datasets_[index(split)];
@@ -172,7 +172,7 @@ std::unique_ptr<Loader> TrainingData::loader(Split split, std::int64_t consumed_
   sampler.data_parallel_size = parallel.dp_size();
   sampler.data_parallel_rank = parallel.dp_rank();
   sampler.seed = static_cast<std::uint64_t>(config->precision.seed);
-  LoaderOptions options;
+  MicroBatchOptions options;
   options.vocab_size = vocab_size_;
   options.end_of_document = end_of_document_;
   options.mask_end_of_document = config->data.eod_mask_loss;
@@ -183,7 +183,7 @@ std::unique_ptr<Loader> TrainingData::loader(Split split, std::int64_t consumed_
   options.plan = [this, &config, fixed, rank = parallel.cp_rank()](const DocumentStarts& documents) {
     return read_plan(fixed ? fixed : make_batch_shape(config, documents, transports_), rank);
   };
-  return std::make_unique<Loader>(dataset, sampler, options, consumed_samples);
+  return std::make_unique<DataLoader>(dataset, sampler, options, consumed_samples);
 }
 
 namespace {

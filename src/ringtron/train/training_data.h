@@ -9,7 +9,7 @@
 
 #include "ringtron/data/dataset.h"
 #include "ringtron/data/dataset_split.h"
-#include "ringtron/data/loader.h"
+#include "ringtron/data/data_loader.h"
 #include "ringtron/data/open_split.h"
 #include "ringtron/models/gpt.h"
 #include "ringtron/tokenizer/tokenizer.h"
@@ -35,15 +35,15 @@ class TrainingData {
   // This rank's micro-batches from the first sample that is not consumed; each carries its BatchShape in made_from. Must end
   // before this does.
   // `split` must be there. Training ends with the data; validation and test start over.
-  std::unique_ptr<Loader> loader(Split split, std::int64_t consumed_samples) const;
+  std::unique_ptr<DataLoader> loader(Split split, std::int64_t consumed_samples) const;
 
   // Rank 0 says at the start if there is no validation, or if it will start over: `consumed_valid_samples` of it are
   // consumed, and at most `samples_to_come` follow.
-  void tell_of_evaluation(std::int64_t consumed_valid_samples, std::int64_t samples_to_come) const;
+  void report_evaluation(std::int64_t consumed_valid_samples, std::int64_t samples_to_come) const;
 
  private:
   SplitObserver observer(Split split);
-  void demand_training_data(std::int64_t wanted) const;
+  void require_training_data(std::int64_t wanted) const;
   static std::size_t index(Split split) { return static_cast<std::size_t>(split); }
 
   const Job& job_;

@@ -46,7 +46,7 @@ std::vector<std::vector<SizedExchange>> lists_of(const Case& c) {
   std::vector<std::vector<SizedExchange>> lists;
   const auto schedules = make_schedules({layout, masks}, c.transport, c.a, {c.heads, c.groups});
   for (int rank = 0; rank < c.ranks; ++rank) {
-    const SchedulesOfRank& mine = schedules[static_cast<std::size_t>(rank)];
+    const RankSchedules& mine = schedules[static_cast<std::size_t>(rank)];
     lists.push_back(exchanges_of(mine.forward, layout, rank, shape));
     for (SizedExchange& exchange : exchanges_of(mine.backward, layout, rank, shape)) lists.back().push_back(std::move(exchange));
     const TransportBytes bytes = bytes_of(mine, layout, rank, shape);

@@ -5,7 +5,7 @@
 #include <set>
 #include <vector>
 
-#include "ringtron/context_parallel/plan/head_shares.h"
+#include "ringtron/context_parallel/plan/gqa_head_shares.h"
 #include "ringtron/context_parallel/plan/transport.h"
 #include "ringtron/context_parallel/schedule/lower.h"
 #include "ringtron/context_parallel/schedule/schedule.h"
@@ -15,7 +15,7 @@ namespace {
 
 using Masks = std::vector<AttentionMask>;
 
-SchedulesOfRank schedules_of(const PlanRequest& request, CpTransport transport, int a, int rank, const AttentionShape& shape) {
+RankSchedules schedules_of(const PlanRequest& request, CpTransport transport, int a, int rank, const AttentionShape& shape) {
   return lower(make_transport_plan(transport, a, request, rank), request.layout, {shape.heads, shape.groups});
 }
 
@@ -30,7 +30,7 @@ TEST(BytesOfASchedule, AreTheClosedFormForDenseMasks) {
           for (int a = 1; a <= ranks; ++a) {
             if (ranks % a != 0 || (a > 1 && transport != CpTransport::hierarchical)) continue;
             for (int rank = 0; rank < ranks; ++rank) {
-              const SchedulesOfRank schedules = schedules_of({layout, masks}, transport, a, rank, shape);
+              const RankSchedules schedules = schedules_of({layout, masks}, transport, a, rank, shape);
               ASSERT_EQ(bytes_of(schedules, layout, rank, shape),
                         closed_form_bytes(ranks, head_ranks_of(transport, ranks, a), 4 * ranks, shape))
                   << to_text(transport) << " " << a << " on " << ranks;
@@ -90,7 +90,7 @@ TEST(BytesOfASchedule, OfAHierarchyAreOfTheHeadsOfTheRank) {
   const SequenceLayout layout = contiguous_layout(8, 4);
   const AttentionShape shape{1, 3, 3, 1, 1, 1, 2};  // one head and two
   for (int rank = 0; rank < 4; ++rank) {
-    const SchedulesOfRank schedules = schedules_of({layout, masks}, CpTransport::hierarchical, 2, rank, shape);
+    const RankSchedules schedules = schedules_of({layout, masks}, CpTransport::hierarchical, 2, rank, shape);
     const std::int64_t own = rank % 2 == 0 ? 1 : 2, other = 3 - own, rows = 2;
     const std::int64_t block = 4 * own * 2;  // K and V of the four positions of two ranks
     EXPECT_EQ(bytes_of(schedules, layout, rank, shape), (TransportBytes{rows * other * 3 + rows * own + block,

@@ -142,7 +142,7 @@ TEST_P(EverySchedule, ComputesTheAreaOfTheMasks) {
         const SequenceLayout layout = zigzag_layout(5 * ranks + 2, ranks);
         std::int64_t forward = 0, backward = 0;
         const auto all = make_schedules({layout, masks}, transport, a, {ranks, ranks, varlen, varlen});
-        for (const SchedulesOfRank& schedules : all) {
+        for (const RankSchedules& schedules : all) {
           forward += cells_of(schedules.forward, samples);
           backward += cells_of(schedules.backward, samples);
         }
@@ -167,7 +167,7 @@ TEST_P(EverySchedule, OfTheRingHoldsTwoBlocksAndOfTheGatherAll) {
       SCOPED_TRACE(std::string(kind.name) + ", " + std::string(to_text(transport)));
       const auto all = make_schedules({layout, masks}, transport, 1, {ranks, ranks});
       EXPECT_THAT(check_schedules(all, {layout, masks}), IsEmpty());
-      for (const SchedulesOfRank& schedules : all) {
+      for (const RankSchedules& schedules : all) {
         expect(schedules.forward.peak, Pass::forward);
         expect(schedules.backward.peak, Pass::backward);
       }
@@ -201,7 +201,7 @@ TEST(ScheduleCheck, OfAGatherInPiecesHoldsTheSequenceAndTheBlocksThatArrive) {
   ASSERT_FALSE(layout.few_ranges());
   const Masks masks = {{40, true}};
   EXPECT_THAT(check_transport({layout, masks}, CpTransport::all_gather, 1, 2, 2), IsEmpty());
-  for (const SchedulesOfRank& schedules : make_schedules({layout, masks}, CpTransport::all_gather, 1, {2, 2})) {
+  for (const RankSchedules& schedules : make_schedules({layout, masks}, CpTransport::all_gather, 1, {2, 2})) {
     EXPECT_EQ(schedules.forward.peak.key_value, 40 + 20);
     EXPECT_THAT(all_of<MoveRows>(schedules.forward), ::testing::Not(IsEmpty()));
   }
@@ -248,10 +248,10 @@ TEST(ScheduleCheck, ThePositionsOfACausalMaskAreTheTriangle) {
               continue;
             }
             const Band band = launch.batch->causal ? Band::causal() : Band::all();
-            for (const Tile& tile : launch.batch->tiles) mark(cells, s, some(queries, tile.q), some(keys, tile.kv), band);
+            for (const VarlenTile& tile : launch.batch->tiles) mark(cells, s, some(queries, tile.q), some(keys, tile.kv), band);
           }
         };
-        for (const SchedulesOfRank& schedules : make_schedules({layout, masks}, transport, 1, {ranks, ranks, varlen, varlen})) {
+        for (const RankSchedules& schedules : make_schedules({layout, masks}, transport, 1, {ranks, ranks, varlen, varlen})) {
           mark_all(schedules.forward, forward);
           mark_all(schedules.backward, backward);
           if (transport == CpTransport::a2a) break;  // the others have other heads
@@ -270,7 +270,7 @@ TEST(ScheduleCheck, ThePositionsOfACausalMaskAreTheTriangle) {
 TEST(ScheduleCheck, EveryRankOfTheZigzagHasTheSameWorkAtEveryStep) {
   const Masks masks = {{64, true}};
   const SequenceLayout layout = zigzag_layout(64, 8);
-  for (const SchedulesOfRank& schedules : make_schedules({layout, masks}, CpTransport::p2p, 1, {8, 8})) {
+  for (const RankSchedules& schedules : make_schedules({layout, masks}, CpTransport::p2p, 1, {8, 8})) {
     std::vector<int> launches(8, 0);
     for (const Operation& operation : schedules.forward.operations) {
       const auto* launch = std::get_if<Launch>(&operation.what);
@@ -316,7 +316,7 @@ TEST(ScheduleCheck, AWindowSendsAHaloAndDocumentsSendWhatCrosses) {
   // Documents that end where shards end: nothing to send.
   const Masks documents = {{64, true, {}, {8, 16, 24, 32, 40, 48, 56}}};
   const SequenceLayout layout = contiguous_layout(64, 8);
-  for (const SchedulesOfRank& schedules : make_schedules({layout, documents}, CpTransport::p2p, 1, {8, 8})) {
+  for (const RankSchedules& schedules : make_schedules({layout, documents}, CpTransport::p2p, 1, {8, 8})) {
     EXPECT_EQ(rows_sent(schedules.forward).key_value + rows_sent(schedules.backward).gradient, 0);
     EXPECT_THAT(all_of<Exchange>(schedules.forward), IsEmpty());
   }

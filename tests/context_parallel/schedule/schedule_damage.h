@@ -57,7 +57,7 @@ class ScheduleDamage : public ::testing::Test {
 
   SequenceLayout layout_ = zigzag_layout(16, 4);
   Masks masks_ = {{16, true}};
-  std::vector<SchedulesOfRank> all_ = make_schedules({layout_, masks_}, CpTransport::p2p, 1, {4, 4});
+  std::vector<RankSchedules> all_ = make_schedules({layout_, masks_}, CpTransport::p2p, 1, {4, 4});
 };
 
 }  // namespace ringtron::testing

@@ -157,7 +157,7 @@ TEST_F(HeadDamage, OtherShares) {
 }
 
 TEST_F(HeadDamage, NumbersOfRanksThatDoNotDivide) {
-  for (SchedulesOfRank& schedules : all_) schedules.forward.heads = schedules.backward.heads = share_heads(4, 4, 3);
+  for (RankSchedules& schedules : all_) schedules.forward.heads = schedules.backward.heads = share_heads(4, 4, 3);
   expect_fault("3 ranks that share heads do not divide 4 ranks");
 }
 
@@ -289,9 +289,9 @@ TEST_F(TileDamage, ACausalOneThatIsNoSquare) {
 TEST_F(TileDamage, OneCutIntoTwoWithTheSameQueries) {
   use(CpTransport::p2p, 1, {{16, false, {}, {4}}}, true);
   edit([](VarlenBatch& batch) {
-    Tile& first = batch.tiles.front();
+    VarlenTile& first = batch.tiles.front();
     ASSERT_GT(first.kv.length(), 1);
-    Tile second = first;
+    VarlenTile second = first;
     first.kv.end = second.kv.begin = first.kv.begin + 1;
     batch.tiles.push_back(second);
   });

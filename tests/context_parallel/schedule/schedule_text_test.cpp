@@ -19,7 +19,7 @@ using Masks = std::vector<AttentionMask>;
 TEST(ScheduleText, PrintsPositionsOfAPlan) {
   const Masks masks = {{16, true}};
   const SequenceLayout layout = zigzag_layout(16, 4);
-  const PlanOfRank plans = plan_p2p({layout, masks}, 1);
+  const RankPlan plans = plan_p2p({layout, masks}, 1);
   EXPECT_EQ(
       to_string(plans.forward, layout),
       "rank 1 of 4\n"
@@ -37,7 +37,7 @@ TEST(ScheduleText, PrintsPositionsOfAPlan) {
 TEST(ScheduleText, PrintsTheOperationsOfASchedule) {
   const Masks masks = {{16, true}};
   const SequenceLayout layout = zigzag_layout(16, 4);
-  const SchedulesOfRank ring = make_schedules({layout, masks}, CpTransport::p2p, 1, {4, 4}).at(1);
+  const RankSchedules ring = make_schedules({layout, masks}, CpTransport::p2p, 1, {4, 4}).at(1);
   EXPECT_EQ(to_string(ring.forward), R"(  0 exchange: | send kv of 1 [2-3 12-13] to 2 | receive kv of 0 [0-1 14-15] from 0
   0 launch: q 2-3 12-13 x kv of 1 [2-3 12-13] causal
   0 merge launch 0

@@ -166,8 +166,8 @@ TEST(TransportChoice, FewerHeadsThanRanksAreAPriceNoObstacle) {
   few.heads = few.groups = 2;
   const TransportChoice choice = few.choose();
   EXPECT_EQ(of(choice, CpTransport::a2a).refusal, "");
-  EXPECT_NEAR(of(choice, CpTransport::a2a).attend_seconds, of(full.choose(), CpTransport::a2a).attend_seconds,
-              0.02 * of(choice, CpTransport::a2a).attend_seconds);
+  EXPECT_NEAR(of(choice, CpTransport::a2a).attention_seconds, of(full.choose(), CpTransport::a2a).attention_seconds,
+              0.02 * of(choice, CpTransport::a2a).attention_seconds);
   EXPECT_EQ(to_string(choice).find("not a2a"), std::string::npos) << to_string(choice);
 }
 
@@ -190,7 +190,7 @@ TEST(TransportChoice, HeadsThatDoNotDivideCostTheSlowestRanksTime) {
   uneven.heads = uneven.groups = 7;
   even.speeds.attention.seconds_per_block = uneven.speeds.attention.seconds_per_block = 0;
   // Seven heads on four ranks: one has two, as all have of eight.
-  const auto a2a = [](const Case& c) { return of(c.choose(), CpTransport::a2a).attend_seconds; };
+  const auto a2a = [](const Case& c) { return of(c.choose(), CpTransport::a2a).attention_seconds; };
   EXPECT_NEAR(a2a(uneven), a2a(even), 0.02 * a2a(even));
 }
 
@@ -218,8 +218,8 @@ TEST(TransportChoice, TilesOfDocumentsAreCountedByCalls) {
   Case one{.length = 16384, .ranks = 2, .document_starts = starts}, batched = one;
   one.speeds.attention = {1e30, 1e30, 1e-3, 1e30, false};
   batched.speeds.attention = {1e30, 1e30, 1e-3, 1e30, true};
-  EXPECT_NEAR(of(one.choose(), CpTransport::p2p).attend_seconds, 2 * 64e-3, 1e-6);
-  EXPECT_NEAR(of(batched.choose(), CpTransport::p2p).attend_seconds, 2e-3, 1e-6);
+  EXPECT_NEAR(of(one.choose(), CpTransport::p2p).attention_seconds, 2 * 64e-3, 1e-6);
+  EXPECT_NEAR(of(batched.choose(), CpTransport::p2p).attention_seconds, 2e-3, 1e-6);
 }
 
 TEST(TransportChoice, SizesThatWereNotGivenAreNoCandidate) {
@@ -253,7 +253,7 @@ TEST(TransportChoice, OfManyRanksEverySecondIsPricedByItsOwnPlan) {
   for (const CpTransport transport : {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a}) {
     std::int64_t most = 0;
     for (int rank = 0; rank < c.ranks; rank += 2) {
-      const SchedulesOfRank schedules = lower(make_transport_plan(transport, 1, {layout, masks}, rank), layout, {c.heads, c.groups});
+      const RankSchedules schedules = lower(make_transport_plan(transport, 1, {layout, masks}, rank), layout, {c.heads, c.groups});
       const TransportBytes bytes = bytes_of(schedules, layout, rank, c.shape());
       most = std::max(most, bytes.forward + bytes.backward);
     }
@@ -261,7 +261,7 @@ TEST(TransportChoice, OfManyRanksEverySecondIsPricedByItsOwnPlan) {
   }
   // Under a2a every rank has two heads of all documents.
   const double cells = 2.0 * static_cast<double>(masks[0].area());
-  EXPECT_NEAR(of(choice, CpTransport::a2a).attend_seconds, cells * 2 * 128 * (2 + 5) / 1e12, 1e-12);
+  EXPECT_NEAR(of(choice, CpTransport::a2a).attention_seconds, cells * 2 * 128 * (2 + 5) / 1e12, 1e-12);
 }
 
 }  // namespace

@@ -41,7 +41,7 @@ void mark(Cells& cells, const Launch& launch) {
 }
 
 // The tile as a launch of its own.
-Launch launch_of(const Launch& whole, const Tile& tile) {
+Launch launch_of(const Launch& whole, const VarlenTile& tile) {
   const auto moved = [](const PositionRange& range, std::int64_t by) { return PositionRange{range.begin + by, range.end + by}; };
   return {moved(tile.q, whole.q.begin), whole.buffer, moved(tile.kv, whole.kv.begin), whole.batch->causal ? Band::causal() : Band::all(),
           tile.sample};
@@ -53,7 +53,7 @@ void expect_no_row_twice(const Launch& whole) {
   const auto widen = [](PositionRange& all, const PositionRange& rows) {
     all = {std::min(all.begin, rows.begin), std::max(all.end, rows.end)};
   };
-  for (const Tile& tile : whole.batch->tiles) {
+  for (const VarlenTile& tile : whole.batch->tiles) {
     EXPECT_FALSE(tile.q.empty() || tile.kv.empty());
     EXPECT_TRUE(!whole.batch->causal || tile.q.length() == tile.kv.length());
     for (auto row = tile.q.begin; row < tile.q.end; ++row) EXPECT_TRUE(q.emplace(tile.sample, row).second);
@@ -61,7 +61,7 @@ void expect_no_row_twice(const Launch& whole) {
     widen(q_of_all, tile.q);
     widen(kv_of_all, tile.kv);
   }
-  EXPECT_EQ(whole.sample, kEverySample);
+  EXPECT_EQ(whole.sample, kAllSamples);
   // Neither a row before the first tile's nor one behind the last's.
   EXPECT_EQ(q_of_all, (PositionRange{0, whole.q.length()}));
   EXPECT_EQ(kv_of_all, (PositionRange{0, whole.kv.length()}));
@@ -83,7 +83,7 @@ std::size_t expect_same_cells(const Launches& before, const Launches& after, std
     ++batches;
     expect_no_row_twice(launch);
     std::int64_t cells = 0;
-    for (const Tile& tile : launch.batch->tiles) {
+    for (const VarlenTile& tile : launch.batch->tiles) {
       const Launch part = launch_of(launch, tile);
       mark(got, part);
       cells += cells_of(part, samples);
@@ -189,7 +189,7 @@ TEST(VarlenBatches, OneRanksCausalDocumentsAreOneBatch) {
   EXPECT_THAT(launches[0].batch->tiles, SizeIs(7));
   EXPECT_EQ(launches[0].q, (PositionRange{0, 30}));
   EXPECT_EQ(launches[0].kv, (PositionRange{0, 30}));
-  EXPECT_EQ(launches[0].sample, kEverySample);
+  EXPECT_EQ(launches[0].sample, kAllSamples);
 }
 
 // Only of the pass whose kernel takes them.
@@ -197,7 +197,7 @@ TEST(VarlenBatches, ArePassByPass) {
   const std::vector<AttentionMask> masks = {{30, true, {}, {10, 20}}};
   const SequenceLayout layout = zigzag_layout(30, 2);
   for (const bool forward : {false, true}) {
-    for (const SchedulesOfRank& schedules : make_schedules({layout, masks}, CpTransport::p2p, 1, {1, 1, forward, !forward})) {
+    for (const RankSchedules& schedules : make_schedules({layout, masks}, CpTransport::p2p, 1, {1, 1, forward, !forward})) {
       const Launches with = all_of<Launch>(forward ? schedules.forward : schedules.backward);
       const Launches without = all_of<Launch>(forward ? schedules.backward : schedules.forward);
       EXPECT_THAT(with, Each(Field(&Launch::batch, Not(IsNull()))));

@@ -3,7 +3,7 @@
 // A band without a left bound is cut into at most three of these; everything else the composed one does. The kernel's
 // traps, and why they do not bite here: its causal mask is aligned to the top left and made for squares, which is all
 // that it is given; no mask tensor is ever given; a row without any key would get log-sum-exp 0 instead of -inf, and
-// pieces have no such rows.
+// rectangles have no such rows.
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -26,25 +26,25 @@ at::Tensor statistic_of(const at::Tensor& x, const PositionRange& range) {
 }
 
 // A rectangle that the kernel can do: rows of q against rows of k.
-struct Piece {
+struct Rectangle {
   PositionRange rows, keys;
   bool causal;  // then a square
 };
 
 // Row i sees keys 0 .. i + right. From the top: rows without keys; `square` rows that see some more keys each, after
 // `shared` ones that they all see; rows that see everything.
-std::vector<Piece> pieces_of(std::int64_t s_q, std::int64_t s_kv, std::int64_t right) {
+std::vector<Rectangle> rectangles_of(std::int64_t s_q, std::int64_t s_kv, std::int64_t right) {
   if (right >= s_kv - 1) right = s_kv;
   const std::int64_t first = std::clamp<std::int64_t>(-right, 0, s_q), shared = std::max<std::int64_t>(right, 0);
   const std::int64_t square = std::min(s_q - first, s_kv - shared);
-  const Piece pieces[] = {
+  const Rectangle rectangles[] = {
       {{first, first + square}, {0, shared}, false},
       {{first, first + square}, {shared, shared + square}, true},
       {{first + square, s_q}, {0, s_kv}, false},
   };
-  std::vector<Piece> result;
-  for (const Piece& piece : pieces) {
-    if (!piece.rows.empty() && !piece.keys.empty()) result.push_back(piece);
+  std::vector<Rectangle> result;
+  for (const Rectangle& rectangle : rectangles) {
+    if (!rectangle.rows.empty() && !rectangle.keys.empty()) result.push_back(rectangle);
   }
   return result;
 }
@@ -54,15 +54,15 @@ class FlashCpuBlockAttention final : public BlockAttention {
   BlockResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->forward(q, k, v, call);
-    const std::vector<Piece> pieces = pieces_of(q.size(0), k.size(0), call.band.right);
-    if (is_whole(pieces, q)) return forward_piece(q, k, v, pieces[0], call.scale);
+    const std::vector<Rectangle> rectangles = rectangles_of(q.size(0), k.size(0), call.band.right);
+    if (is_whole(rectangles, q)) return forward_rectangle(q, k, v, rectangles[0], call.scale);
     const at::TensorOptions options = q.options().dtype(accumulate_type(q.scalar_type()));
     BlockResult result;
     result.out = at::zeros(q.sizes(), options);
     result.lse = at::full({q.size(1), q.size(2), q.size(0)}, -std::numeric_limits<double>::infinity(), options);
-    for (const Piece& piece : pieces) {
-      const BlockResult part = forward_piece(q, k, v, piece, call.scale);
-      at::Tensor out = rows_of(result.out, piece.rows), lse = statistic_of(result.lse, piece.rows);
+    for (const Rectangle& rectangle : rectangles) {
+      const BlockResult part = forward_rectangle(q, k, v, rectangle, call.scale);
+      at::Tensor out = rows_of(result.out, rectangle.rows), lse = statistic_of(result.lse, rectangle.rows);
       softmax_merge(out, lse, part.out, part.lse);
     }
     return result;
@@ -79,16 +79,16 @@ class FlashCpuBlockAttention final : public BlockAttention {
   // In bf16 the kernel would add up dq, dk and dv in bf16, tile by tile, and take several times as long.
   static BlockGradient wide_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                      const OutputGradient& output, const BlockCall& call) {
-    const std::vector<Piece> pieces = pieces_of(q.size(0), k.size(0), call.band.right);
-    if (is_whole(pieces, q) && pieces[0].keys.length() == k.size(0)) {
-      return backward_piece(q, k, v, output, pieces[0], call.scale);
+    const std::vector<Rectangle> rectangles = rectangles_of(q.size(0), k.size(0), call.band.right);
+    if (is_whole(rectangles, q) && rectangles[0].keys.length() == k.size(0)) {
+      return backward_rectangle(q, k, v, output, rectangles[0], call.scale);
     }
     BlockGradient sum{at::zeros(q.sizes(), q.options()), at::zeros(k.sizes(), k.options()), at::zeros(v.sizes(), v.options())};
-    for (const Piece& piece : pieces) {
-      const BlockGradient part = backward_piece(q, k, v, output, piece, call.scale);
-      rows_of(sum.dq, piece.rows).add_(part.dq);
-      rows_of(sum.dk, piece.keys).add_(part.dk);
-      rows_of(sum.dv, piece.keys).add_(part.dv);
+    for (const Rectangle& rectangle : rectangles) {
+      const BlockGradient part = backward_rectangle(q, k, v, output, rectangle, call.scale);
+      rows_of(sum.dq, rectangle.rows).add_(part.dq);
+      rows_of(sum.dk, rectangle.keys).add_(part.dk);
+      rows_of(sum.dv, rectangle.keys).add_(part.dv);
     }
     return sum;
   }
@@ -98,25 +98,25 @@ class FlashCpuBlockAttention final : public BlockAttention {
            q.numel() > 0 && k.numel() > 0;
   }
 
-  // One piece that gives every row its result.
-  static bool is_whole(const std::vector<Piece>& pieces, const at::Tensor& q) {
-    return pieces.size() == 1 && pieces[0].rows.length() == q.size(0);
+  // One rectangle that gives every row its result.
+  static bool is_whole(const std::vector<Rectangle>& rectangles, const at::Tensor& q) {
+    return rectangles.size() == 1 && rectangles[0].rows.length() == q.size(0);
   }
 
-  static BlockResult forward_piece(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Piece& piece,
+  static BlockResult forward_rectangle(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Rectangle& rectangle,
                                    double scale) {
     auto [out, lse] = at::_scaled_dot_product_flash_attention_for_cpu(
-        heads_first(rows_of(q, piece.rows)), heads_first(rows_of(k, piece.keys)), heads_first(rows_of(v, piece.keys)),
-        0.0, piece.causal, std::nullopt, scale);
+        heads_first(rows_of(q, rectangle.rows)), heads_first(rows_of(k, rectangle.keys)), heads_first(rows_of(v, rectangle.keys)),
+        0.0, rectangle.causal, std::nullopt, scale);
     return {sequence_first(out), lse};
   }
 
-  static BlockGradient backward_piece(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                      const OutputGradient& output, const Piece& piece, double scale) {
+  static BlockGradient backward_rectangle(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                      const OutputGradient& output, const Rectangle& rectangle, double scale) {
     auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-        heads_first(rows_of(output.d_out, piece.rows)), heads_first(rows_of(q, piece.rows)),
-        heads_first(rows_of(k, piece.keys)), heads_first(rows_of(v, piece.keys)),
-        heads_first(rows_of(output.out, piece.rows)), statistic_of(output.lse, piece.rows), 0.0, piece.causal,
+        heads_first(rows_of(output.d_out, rectangle.rows)), heads_first(rows_of(q, rectangle.rows)),
+        heads_first(rows_of(k, rectangle.keys)), heads_first(rows_of(v, rectangle.keys)),
+        heads_first(rows_of(output.out, rectangle.rows)), statistic_of(output.lse, rectangle.rows), 0.0, rectangle.causal,
         std::nullopt, scale);
     return {sequence_first(dq), sequence_first(dk), sequence_first(dv)};
   }

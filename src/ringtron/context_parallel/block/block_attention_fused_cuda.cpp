@@ -12,16 +12,16 @@ namespace ringtron {
 namespace {
 
 // Refers to `call`.
-class FusedCall {
+class FusedArguments {
  public:
-  FusedCall(const at::Tensor& q, const BlockCall& call) {
+  FusedArguments(const at::Tensor& q, const BlockCall& call) {
     options_ = {call.scale, call.band.left, call.band.right, nullptr};
     if (call.dropout == nullptr) return;
     dropout_ = fused_dropout(*call.dropout, q.size(2), call.q_positions, call.kv_positions, q.device());
     options_.dropout = &*dropout_;
   }
-  FusedCall(const FusedCall&) = delete;
-  FusedCall& operator=(const FusedCall&) = delete;
+  FusedArguments(const FusedArguments&) = delete;
+  FusedArguments& operator=(const FusedArguments&) = delete;
 
   const FusedAttentionOptions& options() const { return options_; }
 
@@ -36,7 +36,7 @@ class FusedCudaBlockAttention final : public BlockAttention {
 
   BlockResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->forward(q, k, v, call);
-    const FusedCall here(q, call);
+    const FusedArguments here(q, call);
     FusedAttentionResult result = fused_attention(q, k, v, here.options());
     return {std::move(result.out), std::move(result.lse)};
   }
@@ -44,7 +44,7 @@ class FusedCudaBlockAttention final : public BlockAttention {
   BlockGradient backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const OutputGradient& output,
                          const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->backward(q, k, v, output, call);
-    const FusedCall here(q, call);
+    const FusedArguments here(q, call);
     const at::Tensor delta = output.delta.defined() ? output.delta : row_sums(output);
     FusedAttentionGradient gradient =
         fused_attention_backward(q, k, v, output.d_out.to(q.scalar_type()), output.lse, delta, here.options());

@@ -16,8 +16,8 @@ namespace {
 // A batch's tiles, those of every sample once for each.
 std::vector<RaggedTile> ragged_tiles(const VarlenBatch& batch, std::int64_t samples) {
   std::vector<RaggedTile> tiles;
-  for (const Tile& tile : batch.tiles) {
-    const bool every = tile.sample == kEverySample;
+  for (const VarlenTile& tile : batch.tiles) {
+    const bool every = tile.sample == kAllSamples;
     for (std::int64_t sample = every ? 0 : tile.sample; sample < (every ? samples : tile.sample + 1); ++sample) {
       tiles.push_back({sample, tile.q.begin, tile.q.length(), tile.kv.begin, tile.kv.length()});
     }

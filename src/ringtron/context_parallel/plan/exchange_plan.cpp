@@ -56,7 +56,7 @@ std::string to_string(const ExchangePlan& plan, const SequenceLayout& layout) {
       text += fmt::format(" | q {} x kv of {} [{}]{}", positions_text(positions_of(layout, plan.rank, task.q)),
                           owner_name(task.owner), positions_text(positions_of(layout, task.owner, task.kv)),
                           band_text(task.band));
-      if (task.sample != kEverySample) text += fmt::format(" sample {}", task.sample);
+      if (task.sample != kAllSamples) text += fmt::format(" sample {}", task.sample);
     }
     for (const Message& m : step.sends) text += text_of(m, "send", "to", layout);
     for (const Message& m : step.receives) text += text_of(m, "receive", "from", layout);

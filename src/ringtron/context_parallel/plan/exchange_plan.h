@@ -36,15 +36,15 @@ struct Message {
 // In place of an owner: all blocks, put in sequence order, so that row i is position i. Single blocks are not held after it.
 inline constexpr int kWholeSequence = -1;
 // In place of a sample: all samples of the micro-batch.
-inline constexpr int kEverySample = -1;
+inline constexpr int kAllSamples = -1;
 
-// Attention of rows `q` of this rank's queries to rows `kv` of one held block.
+// Attention of rows `q` of this rank's queries to rows `kv` of one block that it holds.
 struct BlockTask {
   PositionRange q;
   int owner = 0;
   PositionRange kv;
   Band band;  // over the rows named here
-  int sample = kEverySample;
+  int sample = kAllSamples;
   bool operator==(const BlockTask&) const = default;
 };
 
@@ -75,7 +75,7 @@ struct PlanRequest {
   std::span<const AttentionMask> masks;
 };
 
-struct PlanOfRank {
+struct RankPlan {
   ExchangePlan forward, backward;
   int saved_owner = 0;  // whose block the forward saves and the backward begins with: the rank's own, or one that it received
 };
@@ -86,12 +86,12 @@ struct PlanOfRank {
 // Windows and documents: a rank needs a part of a few blocks only, so their owners send it these rows (a halo) in
 // the step before they are read, nothing is passed on, and gradients go back the same way.
 // The order of merges is a function of positions and the number of ranks, never of arrival.
-PlanOfRank plan_p2p(const PlanRequest& request, int rank);
+RankPlan plan_p2p(const PlanRequest& request, int rank);
 
 // Every rank sends its block to all others at once and meanwhile computes on its own; then on all blocks at once, put in
 // sequence order. Backward: the first of its own ranges hides the gather, the others the way home of the gradients of the
 // others' keys.
-PlanOfRank plan_all_gather(const PlanRequest& request, int rank);
+RankPlan plan_all_gather(const PlanRequest& request, int rank);
 
 // What plans are made of: the tasks of the queries of `rank` on the block of `owner`, by the masks; and the whole block of `owner`
 // to or from `peer`, nothing when it is empty.

@@ -1,8 +1,8 @@
-// The gather strategy (all_gather) as a list of steps.
+// All-gather of keys and values (all_gather) as a list of steps.
 #include <utility>
 
 #include "ringtron/context_parallel/plan/exchange_plan.h"
-#include "ringtron/context_parallel/plan/plan_parts.h"
+#include "ringtron/context_parallel/plan/block_tasks.h"
 
 namespace ringtron {
 namespace {
@@ -93,7 +93,7 @@ ExchangePlan backward_plan(const PlanRequest& request, int rank) {
 
 }  // namespace
 
-PlanOfRank plan_all_gather(const PlanRequest& request, int rank) {
+RankPlan plan_all_gather(const PlanRequest& request, int rank) {
   return {forward_plan(request, rank), backward_plan(request, rank), rank};
 }
 

@@ -60,7 +60,7 @@ TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, con
   RT_CHECK(rank >= 0 && rank < ranks, "context-parallel rank {} of {}", rank, ranks);
   const int head_ranks = head_ranks_of(transport, ranks, hierarchical_a);
   SequenceLayout inner = request.layout.merged(head_ranks);
-  PlanOfRank plan = transport.row().plan({inner, request.masks}, rank / head_ranks);
+  RankPlan plan = transport.row().plan({inner, request.masks}, rank / head_ranks);
   map_peers(plan.forward, head_ranks, rank % head_ranks);
   map_peers(plan.backward, head_ranks, rank % head_ranks);
   return {ranks, head_ranks, std::move(inner), std::move(plan)};

@@ -53,7 +53,7 @@ struct HeldBlocks {
 struct TransportRow {
   TransportWord name;  // of --cp-comm-type
   // What group `rank` of the P does; the layout of the request is that of the groups.
-  PlanOfRank (*plan)(const PlanRequest& request, int rank) = nullptr;
+  RankPlan (*plan)(const PlanRequest& request, int rank) = nullptr;
   // A, a divisor of `ranks`. `a`: the first of --hierarchical-context-parallel-sizes, 0 without it. May throw
   // ConfigError.
   int (*head_ranks)(int ranks, int a) = [](int, int) { return 1; };
@@ -98,7 +98,7 @@ struct TransportPlan {
   int ranks = 1;
   int head_ranks = 1;    // A
   SequenceLayout inner;  // of the groups; ranks() == P
-  PlanOfRank passes;
+  RankPlan passes;
 
   int inner_rank() const { return passes.forward.rank; }
 };

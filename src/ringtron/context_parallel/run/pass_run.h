@@ -9,7 +9,7 @@
 #include <variant>
 #include <vector>
 
-#include "ringtron/context_parallel/run/all_to_all.h"
+#include "ringtron/context_parallel/run/ulysses_all_to_all.h"
 #include "ringtron/context_parallel/run/observed.h"
 #include "ringtron/context_parallel/run/run_schedule.h"
 #include "ringtron/context_parallel/schedule/varlen_batches.h"
@@ -89,7 +89,7 @@ class PassRun {
 
   // Of one launch: the rows, samples and heads that its kernel reads.
   at::Tensor of_sample(const at::Tensor& x, const Launch& launch, int dim) const {
-    return launch.sample == kEverySample ? x : x.narrow(dim, launch.sample, 1);
+    return launch.sample == kAllSamples ? x : x.narrow(dim, launch.sample, 1);
   }
   at::Tensor queries(const at::Tensor& x, const Launch& launch) const { return of_sample(narrowed(x, launch.q), launch, 1); }
   at::Tensor statistic(const at::Tensor& x, const Launch& launch) const {  // [b, n, rows]
@@ -101,18 +101,18 @@ class PassRun {
     return context_.key_head.defined() ? rows.index_select(2, context_.key_head) : rows;
   }
   // What a kernel is told of a launch; lives as long as the kernel's call.
-  struct KernelCall {
+  struct LaunchArguments {
     BlockCall call;
     std::vector<PositionRange> q_positions, kv_positions;
     std::optional<AttentionDropout> dropout;
   };
-  void prepare(KernelCall& kernel, const Launch& launch) const {
+  void prepare(LaunchArguments& kernel, const Launch& launch) const {
     kernel.call.scale = context_.scale;
     kernel.call.band = launch.band;
     kernel.call.varied_shapes = context_.varied_shapes;
     if (context_.dropout == nullptr) return;
     kernel.dropout = *context_.dropout;
-    if (launch.sample != kEverySample) kernel.dropout->sample_numbers = {context_.dropout->sample_numbers.at(static_cast<std::size_t>(launch.sample))};
+    if (launch.sample != kAllSamples) kernel.dropout->sample_numbers = {context_.dropout->sample_numbers.at(static_cast<std::size_t>(launch.sample))};
     kernel.q_positions = slice_ranges(schedule_.layout.of(schedule_.rank), launch.q.begin, launch.q.length());
     kernel.kv_positions = positions_of(schedule_, launch.buffer, launch.kv);
     kernel.call.dropout = &*kernel.dropout;
@@ -135,7 +135,7 @@ class PassRun {
 
   const Schedule& schedule_;
   const PassContext& context_;
-  AllToAll exchange_of_heads_;
+  UlyssesAllToAll exchange_of_heads_;
   std::vector<KeyValue> buffers_;
   std::vector<UnderWay> under_way_;
   int step_ = -1;

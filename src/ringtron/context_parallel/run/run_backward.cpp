@@ -67,7 +67,7 @@ class BackwardRun : PassRun {
     const at::Tensor q = queries(saved_.q, launch), k = keys(block.k, launch), v = keys(block.v, launch);
     const OutputGradient output{queries(output_.d_out, launch), queries(output_.out, launch), statistic(output_.lse, launch).contiguous(),
                                 statistic(output_.delta, launch)};
-    KernelCall kernel;
+    LaunchArguments kernel;
     prepare(kernel, launch);
     results_.back().second = launch.batch ? context_.block.varlen()->backward(q, k, v, output, launch.batch, context_.scale)
                                           : context_.block.backward(q, k, v, output, kernel.call);

@@ -75,7 +75,7 @@ class ForwardRun : PassRun {
     const Observed attending = observed("attend");
     const KeyValue& block = buffer(launch.buffer);
     const at::Tensor q = queries(q_, launch), k = keys(block.k, launch), v = keys(block.v, launch);
-    KernelCall kernel;
+    LaunchArguments kernel;
     prepare(kernel, launch);
     results_.back().second = launch.batch ? context_.block.varlen()->forward(q, k, v, launch.batch, context_.scale)
                                           : context_.block.forward(q, k, v, kernel.call);

@@ -381,7 +381,7 @@ Schedule lower_pass(const TransportPlan& plan, Pass pass, const std::vector<Head
 
 }  // namespace
 
-SchedulesOfRank lower(const TransportPlan& plan, const SequenceLayout& whole, const LoweringFacts& facts) {
+RankSchedules lower(const TransportPlan& plan, const SequenceLayout& whole, const LoweringFacts& facts) {
   RT_CHECK_EQ(whole.ranks(), plan.ranks, "ranks of the layout and of the plan");
   const std::vector<HeadShare> heads = share_heads(facts.heads, facts.groups, plan.head_ranks);
   return {lower_pass(plan, Pass::forward, heads, facts.varlen_forward), lower_pass(plan, Pass::backward, heads, facts.varlen_backward)};

@@ -9,7 +9,7 @@ namespace ringtron {
 // What of a call decides how its plan is run.
 struct LoweringFacts {
   std::int64_t heads = 1, groups = 1;  // query and key/value heads, before ranks share them
-  // Whether the kernels take batches of many tiles, see varlen_batches.h. They may read rows between tiles, so all rows of a
+  // Whether the kernels take varlen batches, see varlen_batches.h. They may read rows between tiles, so all rows of a
   // buffer are filled then.
   bool varlen_forward = false, varlen_backward = false;
   bool operator==(const LoweringFacts&) const = default;
@@ -17,6 +17,6 @@ struct LoweringFacts {
 
 // `whole`: the layout of the whole group, of which plan.inner is the merged one. Throws InternalError for a plan that reads what
 // it does not hold.
-SchedulesOfRank lower(const TransportPlan& plan, const SequenceLayout& whole, const LoweringFacts& facts);
+RankSchedules lower(const TransportPlan& plan, const SequenceLayout& whole, const LoweringFacts& facts);
 
 }  // namespace ringtron

@@ -72,7 +72,7 @@ class Words {
   std::string operator()(const Launch& launch) const {
     std::string text = fmt::format("launch: q {} x {}{}", positions_text(slice_ranges(schedule_.layout.of(schedule_.rank), launch.q.begin, launch.q.length())),
                                    rows(launch.buffer, launch.kv), launch.batch ? fmt::format(" {} tiles", launch.batch->tiles.size()) : band_text(launch.band));
-    if (launch.sample != kEverySample) text += fmt::format(" sample {}", launch.sample);
+    if (launch.sample != kAllSamples) text += fmt::format(" sample {}", launch.sample);
     return text;
   }
   std::string operator()(const Merge& merge) const {
@@ -125,7 +125,7 @@ std::vector<SizedExchange> exchanges_of(const Schedule& schedule, const Sequence
   return exchanges;
 }
 
-TransportBytes bytes_of(const SchedulesOfRank& schedules, const SequenceLayout& whole, int rank, const AttentionShape& shape) {
+TransportBytes bytes_of(const RankSchedules& schedules, const SequenceLayout& whole, int rank, const AttentionShape& shape) {
   const auto sent = [&](const Schedule& schedule) {
     std::int64_t bytes = 0;
     for (const SizedExchange& exchange : exchanges_of(schedule, whole, rank, shape)) {
@@ -138,7 +138,7 @@ TransportBytes bytes_of(const SchedulesOfRank& schedules, const SequenceLayout& 
 
 std::int64_t cells_of(const Launch& launch, std::int64_t samples) {
   if (launch.batch) return launch.batch->cells(samples);
-  return launch.band.area(launch.q.length(), launch.kv.length()) * (launch.sample == kEverySample ? samples : 1);
+  return launch.band.area(launch.q.length(), launch.kv.length()) * (launch.sample == kAllSamples ? samples : 1);
 }
 
 std::vector<PositionRange> positions_of(const Schedule& schedule, int buffer, const PositionRange& rows) {

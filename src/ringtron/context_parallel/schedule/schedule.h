@@ -14,7 +14,7 @@
 
 #include "ringtron/context_parallel/plan/attention_mask.h"
 #include "ringtron/context_parallel/plan/exchange_plan.h"
-#include "ringtron/context_parallel/plan/head_shares.h"
+#include "ringtron/context_parallel/plan/gqa_head_shares.h"
 #include "ringtron/context_parallel/plan/sequence_layout.h"
 #include "ringtron/context_parallel/plan/transport.h"
 
@@ -62,7 +62,7 @@ struct Launch {
   int buffer = 0;
   PositionRange kv;  // rows of the buffer
   Band band;         // over the rows named here; says nothing where there is a batch
-  int sample = kEverySample;
+  int sample = kAllSamples;
   std::shared_ptr<const VarlenBatch> batch = nullptr;  // many tiles in one call; null: one block
   bool operator==(const Launch&) const = default;
 };
@@ -130,7 +130,7 @@ struct Schedule {
   const Buffer& buffer(int number) const { return buffers.at(static_cast<std::size_t>(number)); }
 };
 
-struct SchedulesOfRank {
+struct RankSchedules {
   Schedule forward, backward;
 };
 
@@ -147,7 +147,7 @@ struct SizedExchange {
 std::vector<SizedExchange> exchanges_of(const Schedule& schedule, const SequenceLayout& whole, int rank, const AttentionShape& shape);
 
 // What they send, of both passes.
-TransportBytes bytes_of(const SchedulesOfRank& schedules, const SequenceLayout& whole, int rank, const AttentionShape& shape);
+TransportBytes bytes_of(const RankSchedules& schedules, const SequenceLayout& whole, int rank, const AttentionShape& shape);
 
 // The cells of the mask that a launch computes, of one head; over `samples` samples where it computes every one.
 std::int64_t cells_of(const Launch& launch, std::int64_t samples);

@@ -5,14 +5,14 @@
 
 #include "ringtron/base/check.h"
 #include "ringtron/context_parallel/schedule/fault_list.h"
-#include "ringtron/context_parallel/schedule/schedule_player.h"
+#include "ringtron/context_parallel/schedule/schedule_simulator.h"
 #include "ringtron/context_parallel/schedule/varlen_batches.h"
 
 namespace ringtron {
 namespace {
 
 // Whether the schedules are of the layout of the request, so that playing them makes sense.
-bool schedules_agree(std::span<const SchedulesOfRank> ranks, const SequenceLayout& layout, FaultList& faults) {
+bool schedules_agree(std::span<const RankSchedules> ranks, const SequenceLayout& layout, FaultList& faults) {
   if (static_cast<int>(ranks.size()) != layout.ranks()) {
     faults.add("expected {} schedules, got {}", layout.ranks(), ranks.size());
     return false;
@@ -45,7 +45,7 @@ bool hold_the_same(const Buffer& a, const Buffer& b) {
   return a.content == b.content && a.owner == b.owner && rows(a) == rows(b);
 }
 
-void check_saved(std::span<const SchedulesOfRank> ranks, FaultList& faults) {
+void check_saved(std::span<const RankSchedules> ranks, FaultList& faults) {
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
     const auto& [forward, backward] = ranks[rank];
     const Buffer& given = backward.buffer(backward.given);
@@ -64,7 +64,7 @@ bool has_closed_form(const PlanRequest& request, int head_ranks, std::int64_t he
   return has;
 }
 
-void check_bytes(std::span<const SchedulesOfRank> ranks, const PlanRequest& request, std::int64_t heads, std::int64_t groups,
+void check_bytes(std::span<const RankSchedules> ranks, const PlanRequest& request, std::int64_t heads, std::int64_t groups,
                  std::vector<std::string>& faults) {
   // Sizes without common factors, so that no mistake hides.
   const AttentionShape shape{3, heads, groups, 5, 7, 2, 4};
@@ -78,7 +78,7 @@ void check_bytes(std::span<const SchedulesOfRank> ranks, const PlanRequest& requ
   }
 }
 
-void check_memory(std::span<const SchedulesOfRank> ranks, const HeldBlocks& held, std::vector<std::string>& faults) {
+void check_memory(std::span<const RankSchedules> ranks, const HeldBlocks& held, std::vector<std::string>& faults) {
   const SequenceLayout& layout = ranks.front().forward.layout;
   std::int64_t block = 0;
   for (int rank = 0; rank < layout.ranks(); ++rank) block = std::max(block, layout.local_length(rank));
@@ -95,16 +95,16 @@ void check_memory(std::span<const SchedulesOfRank> ranks, const HeldBlocks& held
 
 }  // namespace
 
-std::vector<SchedulesOfRank> make_schedules(const PlanRequest& request, CpTransport transport, int hierarchical_a,
+std::vector<RankSchedules> make_schedules(const PlanRequest& request, CpTransport transport, int hierarchical_a,
                                             const LoweringFacts& facts) {
-  std::vector<SchedulesOfRank> ranks;
+  std::vector<RankSchedules> ranks;
   for (int rank = 0; rank < request.layout.ranks(); ++rank) {
     ranks.push_back(lower(make_transport_plan(transport, hierarchical_a, request, rank), request.layout, facts));
   }
   return ranks;
 }
 
-std::vector<std::string> check_schedules(std::span<const SchedulesOfRank> ranks, const PlanRequest& request) {
+std::vector<std::string> check_schedules(std::span<const RankSchedules> ranks, const PlanRequest& request) {
   RT_CHECK(!request.masks.empty(), "schedules without a mask");
   FaultList faults;
   if (!schedules_agree(ranks, request.layout, faults)) return faults.take();
@@ -117,7 +117,7 @@ std::vector<std::string> check_schedules(std::span<const SchedulesOfRank> ranks,
       backward.push_back(&ranks[rank].backward);
     }
     for (auto& pass : {forward, backward}) {
-      SchedulePlayer(pass, request.masks, static_cast<int>(members), static_cast<int>(member), faults).play();
+      ScheduleSimulator(pass, request.masks, static_cast<int>(members), static_cast<int>(member), faults).run();
     }
   }
   return faults.take();
@@ -128,7 +128,7 @@ std::vector<std::string> check_transport(const PlanRequest& request, CpTransport
   std::vector<std::string> faults;
   const auto keep = [&](std::vector<std::string> more) { faults.insert(faults.end(), more.begin(), more.end()); };
   for (const bool varlen : {false, true}) {
-    const std::vector<SchedulesOfRank> ranks = make_schedules(request, transport, hierarchical_a, {heads, groups, varlen, varlen});
+    const std::vector<RankSchedules> ranks = make_schedules(request, transport, hierarchical_a, {heads, groups, varlen, varlen});
     keep(check_schedules(ranks, request));
     if (const auto& held = transport.row().held) check_memory(ranks, *held, faults);
     const std::vector<HeadShare>& shares = ranks.front().forward.heads;

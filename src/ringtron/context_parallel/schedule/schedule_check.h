@@ -1,6 +1,6 @@
 // Proves that the schedules of all ranks together compute attention, without running them.
 //
-// Plays the operations of all ranks at once over names instead of tensors: which rows of which buffers are there, which launches
+// Simulates the operations of all ranks at once over names instead of tensors: which rows of which buffers are there, which launches
 // have been added to the gradient of a row, which cells of the mask were computed and merged. It knows nothing of how a schedule
 // was made, so it proves any.
 #pragma once
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "ringtron/context_parallel/plan/head_shares.h"
+#include "ringtron/context_parallel/plan/gqa_head_shares.h"
 #include "ringtron/context_parallel/plan/transport.h"
 #include "ringtron/context_parallel/schedule/lower.h"
 #include "ringtron/context_parallel/schedule/schedule.h"
@@ -18,7 +18,7 @@
 namespace ringtron {
 
 // Of all ranks of the whole context-parallel group, in rank order.
-std::vector<SchedulesOfRank> make_schedules(const PlanRequest& request, CpTransport transport, int hierarchical_a,
+std::vector<RankSchedules> make_schedules(const PlanRequest& request, CpTransport transport, int hierarchical_a,
                                             const LoweringFacts& facts);
 
 // What is wrong, one line each, with pass, operation and rank; empty when it is proven that, in both passes,
@@ -29,13 +29,13 @@ std::vector<SchedulesOfRank> make_schedules(const PlanRequest& request, CpTransp
 //  - nothing is read that is not complete: not before it was copied there, or its exchange was waited for; nothing is written while
 //    a message reads it; no buffer is used after its release, and none is released while it is sent;
 //  - every launch is merged exactly once, and every cell of every sample's mask is merged exactly once, and no other cell;
-//  - a batch of tiles is one that a kernel can compute in one call (varlen_batches.h);
+//  - a varlen batch is one that a kernel can compute in one call (varlen_batches.h);
 //  - the gradient of every row ends at its owner and holds what each launch that read the row gave exactly once;
 //  - a backward begins with the keys and values that the forward saved;
 //  - no rank holds more rows than its schedule promises (Schedule::peak).
-std::vector<std::string> check_schedules(std::span<const SchedulesOfRank> ranks, const PlanRequest& request);
+std::vector<std::string> check_schedules(std::span<const RankSchedules> ranks, const PlanRequest& request);
 
-// Makes the schedules, with batches of tiles and without, and proves them as above, and besides that
+// Makes the schedules, with varlen batches and without, and proves them as above, and besides that
 //  - the shares of the heads (check_head_shares);
 //  - that no group holds more blocks than its transport's row says (TransportRow::held): of p2p, a2a and a2a+p2p two of others, the
 //    current and the arriving one, and four of gradients, the result, the current one, the one that leaves and the arriving one;

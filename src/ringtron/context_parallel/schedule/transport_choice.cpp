@@ -102,8 +102,8 @@ class RankPrices {
     if (forward) return adding(rows * static_cast<double>(in_.shape.value_size));
     return adding(rows * static_cast<double>(in_.shape.key_size) + static_cast<double>(launch.kv.length()) * key_value_size());
   }
-  double attend_seconds(const Launch& launch, bool forward) const {
-    const double samples = launch.sample == kEverySample ? static_cast<double>(in_.shape.samples) : 1.0;
+  double attention_seconds(const Launch& launch, bool forward) const {
+    const double samples = launch.sample == kAllSamples ? static_cast<double>(in_.shape.samples) : 1.0;
     const double cells = static_cast<double>(cells_of(launch, in_.shape.samples) * share_.q.length());
     const AttentionSpeed& speed = in_.speeds.attention;
     const double seconds = forward ? forward_flops(cells, in_.shape) / speed.forward_flops_per_second
@@ -120,7 +120,7 @@ class RankPrices {
       if (static_cast<std::size_t>(operation.step) >= steps.prices.size()) steps.prices.resize(static_cast<std::size_t>(operation.step) + 1);
       Price& price = steps.prices[static_cast<std::size_t>(operation.step)];
       if (const auto* launch = std::get_if<Launch>(&operation.what); launch != nullptr && !share_.q.empty()) {
-        price.attend += attend_seconds(*launch, forward);
+        price.attend += attention_seconds(*launch, forward);
         ++steps.launches;
       } else if (const auto* exchange = std::get_if<Exchange>(&operation.what)) {
         const double sent = transfer_bytes(schedule, exchange->sends);
@@ -140,14 +140,14 @@ class RankPrices {
     double rows = 0;
     for (const Operation& operation : schedules_.forward.operations) {
       const auto* launch = std::get_if<Launch>(&operation.what);
-      if (launch != nullptr) rows += static_cast<double>(launch->q.length() * (launch->sample == kEverySample ? in_.shape.samples : 1));
+      if (launch != nullptr) rows += static_cast<double>(launch->q.length() * (launch->sample == kAllSamples ? in_.shape.samples : 1));
     }
     const double first = static_cast<double>(schedules_.forward.queries() * in_.shape.samples);
     return rows > first ? 1.0 - first / rows : 0.0;
   }
 
   const ChoiceInput& in_;
-  SchedulesOfRank schedules_;
+  RankSchedules schedules_;
   HeadShare share_;
   TransportBytes bytes_;
   double merged_share_;
@@ -182,7 +182,7 @@ void add_pass(const ChoiceInput& input, std::span<const RankPrices> ranks, bool 
     copies = std::max(copies, rank.copy_seconds(forward));
     host = std::max(host, rank.host_seconds(forward));
   }
-  sum.attend_seconds += pass.attend + copies;
+  sum.attention_seconds += pass.attend + copies;
   sum.transfer_seconds += pass.transfer + heads;
   sum.host_seconds += host;
   sum.seconds += seconds + copies + heads;

@@ -9,7 +9,7 @@ namespace {
 
 // One tile, rows as a launch has them.
 struct Part {
-  Tile tile;
+  VarlenTile tile;
   bool causal = false;
   // A cell alone is a causal square too, so it goes into either kind of batch.
   bool single() const { return tile.q.length() == 1 && tile.kv.length() == 1; }
@@ -45,7 +45,7 @@ class TakenRows {
  public:
   bool free(int sample, const PositionRange& rows) const {
     return std::all_of(taken_.begin(), taken_.end(), [&](const auto& entry) {
-      if (sample != kEverySample && entry.first != kEverySample && entry.first != sample) return true;
+      if (sample != kAllSamples && entry.first != kAllSamples && entry.first != sample) return true;
       const auto next = entry.second.lower_bound(rows.begin);
       if (next != entry.second.end() && next->first < rows.end) return false;
       return next == entry.second.begin() || std::prev(next)->second <= rows.begin;
@@ -73,15 +73,15 @@ void widen(PositionRange& whole, const PositionRange& rows) {
 struct OpenBatch {
   Launch whole;  // so far
   bool causal;
-  std::vector<Tile> tiles = {};
+  std::vector<VarlenTile> tiles = {};
   TakenRows q = {}, kv = {};
 
   bool fits(const Part& part) const {
-    const Tile& tile = part.tile;
+    const VarlenTile& tile = part.tile;
     return (part.causal == causal || part.single()) && near(whole.q, tile.q) && near(whole.kv, tile.kv) &&
            q.free(tile.sample, tile.q) && kv.free(tile.sample, tile.kv);
   }
-  void add(const Tile& tile) {
+  void add(const VarlenTile& tile) {
     tiles.push_back(tile);
     widen(whole.q, tile.q);
     widen(whole.kv, tile.kv);
@@ -95,7 +95,7 @@ PositionRange moved(const PositionRange& range, std::int64_t by) { return {range
 Launch closed(OpenBatch open) {
   auto batch = std::make_shared<VarlenBatch>();
   batch->causal = open.causal;
-  for (Tile& tile : open.tiles) {
+  for (VarlenTile& tile : open.tiles) {
     tile.q = moved(tile.q, -open.whole.q.begin);
     tile.kv = moved(tile.kv, -open.whole.kv.begin);
   }
@@ -110,9 +110,9 @@ bool comes_in_tiles(const Launch& launch) { return launch.band.left == Band::kUn
 
 std::int64_t VarlenBatch::cells(std::int64_t samples) const {
   std::int64_t sum = 0;
-  for (const Tile& tile : tiles) {
+  for (const VarlenTile& tile : tiles) {
     const Band band = causal ? Band::causal() : Band::all();
-    sum += band.area(tile.q.length(), tile.kv.length()) * (tile.sample == kEverySample ? samples : 1);
+    sum += band.area(tile.q.length(), tile.kv.length()) * (tile.sample == kAllSamples ? samples : 1);
   }
   return sum;
 }
@@ -123,7 +123,7 @@ std::vector<Launch> batched(const std::vector<Launch>& launches) {
     auto batch = std::find_if(open.begin(), open.end(), [&](const OpenBatch& candidate) {
       return candidate.whole.buffer == launch.buffer && candidate.fits(part);
     });
-    if (batch == open.end()) batch = open.insert(open.end(), OpenBatch{{{}, launch.buffer, {}, {}, kEverySample, nullptr}, part.causal});
+    if (batch == open.end()) batch = open.insert(open.end(), OpenBatch{{{}, launch.buffer, {}, {}, kAllSamples, nullptr}, part.causal});
     batch->add(part.tile);
   };
   // Cells alone come last, when there are batches of both kinds to take them.

@@ -15,18 +15,18 @@
 namespace ringtron {
 
 // Rows counted from the first of the launch's.
-struct Tile {
-  int sample = kEverySample;
+struct VarlenTile {
+  int sample = kAllSamples;
   PositionRange q;
   PositionRange kv;
-  bool operator==(const Tile&) const = default;
+  bool operator==(const VarlenTile&) const = default;
 };
 
 // No two tiles of a sample share a row of queries or of keys, and none is empty. Its launch reads from the first to the last row
 // that a tile reads, of every sample.
 struct VarlenBatch {
   bool causal = false;  // all tiles are causal squares; otherwise every cell of every tile is seen
-  std::vector<Tile> tiles;
+  std::vector<VarlenTile> tiles;
 
   // That are seen, over all samples.
   std::int64_t cells(std::int64_t samples) const;

@@ -28,7 +28,7 @@ namespace ringtron {
 bool cudnn_ragged_attention_supports(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                      std::string* reason = nullptr);
 
-// The tables of a batch of tiles, on the device. A value; made once and used by all layers.
+// The tables of a varlen batch, on the device. A value; made once and used by all layers.
 struct RaggedTileTables {
   struct Group {
     std::int64_t longest, capacity;

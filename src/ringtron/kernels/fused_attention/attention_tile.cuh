@@ -121,7 +121,7 @@ __device__ void clear(Fragment<kEights>& x) {
 
 // Scores of which sees(row, column) says no become -inf.
 template <int kEights, class Sees>
-__device__ void hide_unseen(Fragment<kEights>& scores, Sees sees) {
+__device__ void apply_mask(Fragment<kEights>& scores, Sees sees) {
 #pragma unroll
   for (int n = 0; n < kEights; ++n) {
 #pragma unroll

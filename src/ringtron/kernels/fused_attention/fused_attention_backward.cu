@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(kThreads) query_gradient_kernel(const __grid_c
     if constexpr (kDrops) dropped = DropoutOfHead(p, sample, head).by_query(positions, key);
     finish_products(scores, ds);
     if (!sees_all(p, row, row + kRowsOfWarp, key, key + kStreamed)) {
-      hide_unseen(scores, [&](int i, int j) { return sees(p, row + i, key + j); });
+      apply_mask(scores, [&](int i, int j) { return sees(p, row + i, key + j); });
     }
 #pragma unroll
     for (int n = 0; n < kEights; ++n) {
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(kThreads) key_gradient_kernel(const __grid_con
     if constexpr (kDrops) dropped = DropoutOfHead(p, sample, head_of(step)).by_key(row, query);
     finish_products(weights, ds);
     if (!sees_all(p, query, query + kStreamed, row, row + kRowsOfWarp)) {
-      hide_unseen(weights, [&](int j, int i) { return sees(p, query + i, row + j); });
+      apply_mask(weights, [&](int j, int i) { return sees(p, query + i, row + j); });
     }
     take_weights<kDrops>(weights, ds, lse + stage * kStreamed, delta + stage * kStreamed, dropped, scale, p.keep);
     Left<T, kEights> left_weights(weights), left_ds(ds);

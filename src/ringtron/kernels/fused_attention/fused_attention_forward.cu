@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
     if constexpr (kDrops) dropped = DropoutOfHead(p, sample, head).by_query(positions, key);
     finish_products(scores);
     if (!sees_all(p, row, row + kRowsOfWarp, key, key + kStreamed)) {
-      hide_unseen(scores, [&](int i, int j) { return sees(p, row + i, key + j); });
+      apply_mask(scores, [&](int i, int j) { return sees(p, row + i, key + j); });
     }
     take_exponentials<kSize>(scores, softmax, out, scale);
     if constexpr (kDrops) drop(scores, dropped);

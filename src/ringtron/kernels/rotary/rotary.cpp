@@ -11,9 +11,9 @@ namespace {
 
 // Frequencies per pair of channels, in double and made on the positions' device: a copy from the host would
 // make it wait.
-at::Tensor frequencies(const RotaryOptions& options, int turned, at::Device device) {
+at::Tensor frequencies(const RotaryOptions& options, int rotary_dim, at::Device device) {
   const at::Tensor exponent =
-      at::arange(0, turned, 2, at::TensorOptions().dtype(at::kDouble).device(device)) / turned;
+      at::arange(0, rotary_dim, 2, at::TensorOptions().dtype(at::kDouble).device(device)) / rotary_dim;
   const at::Tensor f = at::pow(options.base, exponent.neg());
   if (!options.llama3_scaling) return f;
   constexpr double kLow = 1.0, kHigh = 4.0, kOriginal = 8192.0;
@@ -36,25 +36,25 @@ at::Tensor rotate_half(const at::Tensor& x, bool interleaved) {
 }  // namespace
 
 RotaryTable rotary_table(const at::Tensor& positions, const RotaryOptions& options, at::ScalarType type) {
-  const int turned = static_cast<int>(options.head_dim * options.percent);
-  RT_CHECK(turned > 0 && turned <= options.head_dim && turned % 2 == 0,
+  const int rotary_dim = static_cast<int>(options.head_dim * options.percent);
+  RT_CHECK(rotary_dim > 0 && rotary_dim <= options.head_dim && rotary_dim % 2 == 0,
            "rotary: expected an even number of turned channels up to the head's {}, got {} ({} of it)",
-           options.head_dim, turned, options.percent);
+           options.head_dim, rotary_dim, options.percent);
   RT_CHECK_EQ(positions.dim(), 2, "rotary: dimensions of positions [s, b]");
-  const at::Tensor f = frequencies(options, turned, positions.device());
+  const at::Tensor f = frequencies(options, rotary_dim, positions.device());
   at::Tensor p = positions.to(at::kDouble);
   if (options.interpolation > 0.0) p = p / options.interpolation;
-  const at::Tensor angle = p.unsqueeze(-1) * f;  // [s, b, turned / 2]
+  const at::Tensor angle = p.unsqueeze(-1) * f;  // [s, b, rotary_dim / 2]
   const at::Tensor both = options.interleaved ? angle.repeat_interleave(2, -1) : at::cat({angle, angle}, -1);
   return {both.cos().to(type).unsqueeze(2), both.sin().to(type).unsqueeze(2)};
 }
 
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table, bool interleaved) {
-  const std::int64_t turned = table.cos.size(-1);
-  const at::Tensor head = x.narrow(-1, 0, turned).to(table.cos.scalar_type());
+  const std::int64_t rotary_dim = table.cos.size(-1);
+  const at::Tensor head = x.narrow(-1, 0, rotary_dim).to(table.cos.scalar_type());
   const at::Tensor out = (head * table.cos + rotate_half(head, interleaved) * table.sin).to(x.scalar_type());
-  if (turned == x.size(-1)) return out;
-  return at::cat({out, x.narrow(-1, turned, x.size(-1) - turned)}, -1);
+  if (rotary_dim == x.size(-1)) return out;
+  return at::cat({out, x.narrow(-1, rotary_dim, x.size(-1) - rotary_dim)}, -1);
 }
 
 }  // namespace ringtron

@@ -9,11 +9,11 @@ namespace ringtron {
 
 // Cosines and sines for positions: int64 [s, b], or [s, 1] when all samples of the batch share them.
 struct RotaryTable {
-  at::Tensor cos, sin;  // [s, b or 1, 1, turned channels], fp32 (fp64 when asked)
+  at::Tensor cos, sin;  // [s, b or 1, 1, rotated channels], fp32 (fp64 when asked)
 };
 RotaryTable rotary_table(const at::Tensor& positions, const RotaryOptions& options, at::ScalarType type);
 
-// x: [s, b, n, d]; turned in the table's type, returned in x's. Channels beyond the turned ones pass through.
+// x: [s, b, n, d]; rotated in the table's type, returned in x's. Channels beyond the rotated ones pass through.
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table, bool interleaved);
 
 }  // namespace ringtron

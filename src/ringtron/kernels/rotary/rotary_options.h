@@ -5,7 +5,7 @@ namespace ringtron {
 
 struct RotaryOptions {
   int head_dim = 0;
-  double percent = 1.0;  // share of the head's channels that turn, from the first
+  double percent = 1.0;  // share of the head's channels that are rotated, from the first
   double base = 10000.0;
   bool interleaved = false;     // pairs are (2i, 2i+1) instead of (i, i + dim/2)
   double interpolation = 0.0;   // positions are divided by it; 0: not

@@ -77,7 +77,7 @@ class Check {
     for (const Notice& notice : resolution.notices()) notices_.push_back(notice.text);
     for (const Notice& notice : flags_without_effect(parsed_.line, config())) notices_.push_back(notice.text);
     for (const Notice& notice : restart_notices(config())) notices_.push_back(notice.text);
-    note_what_is_not_there();
+    note_missing_features();
     if (!vocabulary_note.empty()) note(vocabulary_note);
     print_sections();
     print_list("Notices", notices_);
@@ -111,7 +111,7 @@ class Check {
 
   void note(std::string text) { notices_.push_back(std::move(text)); }
 
-  void note_what_is_not_there() {
+  void note_missing_features() {
     const auto& words = parsed_.line.config.parallel.cp_comm_type;
     if (std::find(words.begin(), words.end(), "allgather") != words.end()) {
       note("--cp-comm-type allgather is read as all_gather, its name in TransformerEngine");

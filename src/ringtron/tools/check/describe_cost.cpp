@@ -246,7 +246,7 @@ Lines describe_parameters(const ResolvedConfig& config, int replicas) {
 }
 
 // Of this machine, which need not be the one that trains.
-void add_what_is_here(const ResolvedConfig& config, std::int64_t peak, Lines& lines) {
+void add_local_memory(const ResolvedConfig& config, std::int64_t peak, Lines& lines) {
   if (on_gpu(config) && peak > kLargestGpu) {
     lines.push_back(fmt::format("NOTE: that is more than any GPU holds ({}). Flags that help: {}", amount(kLargestGpu),
                                 memory_advice(config, kLargestGpu)));
@@ -289,14 +289,14 @@ Lines describe_memory(const ResolvedConfig& config, int replicas) {
   const std::int64_t state = state_bytes(config, count_parameters(config, replicas)).sum();
   Lines lines = {fmt::format("activations of one micro-batch: a layer keeps {}, {} layers {}; the loss takes {} for a moment",
                              amount(bytes.layer), config->model.num_layers, amount(bytes.layers), amount(bytes.loss))};
-  if (bytes.piece > 0) {
-    lines.push_back(fmt::format("  layers are recomputed: the largest piece takes {} while it runs again{}", amount(bytes.piece),
+  if (bytes.segment > 0) {
+    lines.push_back(fmt::format("  layers are recomputed: the largest piece takes {} while it runs again{}", amount(bytes.segment),
                                 config->recompute.cp_keep_kv ? "; what --cp-keep-kv keeps comes on top" : ""));
   }
   lines.push_back(fmt::format("at the peak about {} on each rank, of that {} of model state", amount(state + bytes.peak()), amount(state)));
   lines.push_back("  workspaces of kernels, buffers of messages and fragmentation come on top: leave a tenth free");
-  add_what_is_here(config, state + bytes.peak(), lines);
-  if (bytes.piece > bytes.loss) lines.push_back("  and so do gradients inside the layer at work: leave another layer's worth or two");
+  add_local_memory(config, state + bytes.peak(), lines);
+  if (bytes.segment > bytes.loss) lines.push_back("  and so do gradients inside the layer at work: leave another layer's worth or two");
   return lines;
 }
 

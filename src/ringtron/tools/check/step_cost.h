@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "ringtron/config/resolved_config.h"
-#include "ringtron/models/model_state.h"
+#include "ringtron/models/state_bytes.h"
 
 namespace ringtron {
 

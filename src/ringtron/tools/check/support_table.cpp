@@ -27,7 +27,7 @@ constexpr SupportRow kRows[] = {
      "tests/context_parallel/plan/sequence_layout_test.cpp SequenceLayout.ZigzagIsMegatronsWhereItDivides"},
     {5, "Who reads a batch", "every context rank reads whole sequences; tensor ranks get them by broadcast",
      kBetter, "Each rank reads only its own positions, and nothing is broadcast.",
-     "tests/data/loader_test.cpp Loader.ReadsOnlyItsOwnRanges"},
+     "tests/data/data_loader_test.cpp DataLoader.ReadsOnlyItsOwnRanges"},
     {6, "Rotary positions under CP", "a slice of the table by zigzag chunk", kYes,
      "The table is indexed by position, so every layout is right.",
      "tests/kernels/rotary_test.cpp Rotary.ZigzagPositionsAreRowsOfTheWhole"},

@@ -12,7 +12,7 @@
 #include "ringtron/config/parse.h"
 #include "ringtron/tools/demo/cp_demo_parts.h"
 #include "ringtron/train/agreement.h"
-#include "ringtron/train/start_up/before_meeting.h"
+#include "ringtron/train/start_up/before_rendezvous.h"
 
 namespace ringtron {
 namespace {
@@ -91,7 +91,7 @@ std::vector<std::string> with_defaults(std::span<const std::string> arguments, i
 }
 
 // Positions here are those of the rotary table over one document, and there is no embedding.
-void refuse_what_changes_nothing(const Config& config) {
+void refuse_ineffective_flags(const Config& config) {
   std::vector<std::string> without_effect;
   if (config.data.reset_attention_mask) without_effect.emplace_back("--reset-attention-mask");
   if (config.data.reset_position_ids) without_effect.emplace_back("--reset-position-ids");
@@ -116,9 +116,9 @@ int show_all(const Job& job) {
 
 int cp_demo(std::span<const std::string> arguments, const LaunchEnvironment& environment) {
   ParseResult parsed;
-  before_meeting(environment, [&] {
+  before_rendezvous(environment, [&] {
     parsed = parse_command_line(with_defaults(arguments, environment.world_size), environment.world_size);
-    if (const auto* line = std::get_if<CommandLine>(&parsed)) refuse_what_changes_nothing(line->config);
+    if (const auto* line = std::get_if<CommandLine>(&parsed)) refuse_ineffective_flags(line->config);
   });
   if (std::holds_alternative<HelpText>(parsed)) {
     if (environment.rank == 0) print_result(kHelp);

@@ -143,7 +143,7 @@ double tolerance_of(at::ScalarType type) {
 }
 
 // What one rank of the block needs: there is no embedding, no loss and no optimizer.
-void demand_block_memory(const Job& job, const char* where) {
+void require_block_memory(const Job& job, const char* where) {
   const ResolvedConfig& config = job.config();
   const ModelSpec model = model_spec(config);
   std::int64_t elements = 0;
@@ -153,7 +153,7 @@ void demand_block_memory(const Job& job, const char* where) {
     }
   }
   const std::int64_t bytes = elements * (model_element_bytes(config) + state_element_bytes(config));
-  demand_bytes(job, bytes + estimate_memory(config).activations.layers,
+  require_bytes(job, bytes + estimate_memory(config).activations.layers,
                fmt::format("the block {}, with its gradients and activations,", where));
 }
 
@@ -161,12 +161,12 @@ void demand_block_memory(const Job& job, const char* where) {
 
 bool show_block(const Job& job) {
   const Config& config = job.config();
-  demand_block_memory(job, "of each rank");
+  require_block_memory(job, "of each rank");
   BlockRun expected;
-  together(job.world(), [&] {
+  run_collectively(job.world(), [&] {
     if (!job.is_first_rank()) return;
     const Job alone(one_process(config), LaunchEnvironment{});
-    demand_block_memory(alone, "in one process, which the ranks are compared with");
+    require_block_memory(alone, "in one process, which the ranks are compared with");
     expected = Block(alone).run();
   });
   const BlockRun got = Block(job).run();

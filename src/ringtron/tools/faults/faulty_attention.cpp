@@ -42,10 +42,10 @@ void repeat_first_launch(Schedule& schedule) {
 }
 
 CpAttentionOptions with_fault(CpAttentionOptions options, CpFault fault) {
-  if (fault == CpFault::drop_merge) options.edit = [](SchedulesOfRank& schedules) { drop_last_merge(schedules.forward); };
+  if (fault == CpFault::drop_merge) options.edit = [](RankSchedules& schedules) { drop_last_merge(schedules.forward); };
   if (fault == CpFault::double_count) {
     // Not in the backward: there the doubled sum of probabilities halves each of two equal parts.
-    options.edit = [](SchedulesOfRank& schedules) { repeat_first_launch(schedules.forward); };
+    options.edit = [](RankSchedules& schedules) { repeat_first_launch(schedules.forward); };
   }
   if (fault == CpFault::skip_exchange) options.decorate = [](Communicator& group) { return std::make_unique<SilentCommunicator>(group); };
   return options;

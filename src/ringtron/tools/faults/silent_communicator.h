@@ -1,7 +1,7 @@
 // A communicator whose exchanges send nothing: what would be received is zero. Everything else goes through.
 #pragma once
 
-#include "ringtron/comm/forwarding_communicator.h"
+#include "ringtron/comm/decorators/forwarding_communicator.h"
 
 namespace ringtron {
 

@@ -31,7 +31,7 @@
 #include "ringtron/train/assembly.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
-#include "ringtron/train/start_up/before_meeting.h"
+#include "ringtron/train/start_up/before_rendezvous.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/memory/memory_check.h"
 
@@ -125,7 +125,7 @@ class Profiler {
         attention_(cp_attention_options(job.config())) {
     const auto& sizes = job.config()->parallel.hierarchical_context_parallel_sizes;
     if (!sizes.empty()) hierarchical_a_ = sizes[0];
-    demand_bytes(job, layer_bytes(), "attention of one layer, with its gradients,");
+    require_bytes(job, layer_bytes(), "attention of one layer, with its gradients,");
     transports_ = chosen_transports();
   }
 
@@ -215,7 +215,7 @@ class Profiler {
     return layer;
   }
 
-  SchedulesOfRank schedules_of(CpTransport transport) const {
+  RankSchedules schedules_of(CpTransport transport) const {
     return lower(make_transport_plan(transport, attention_.hierarchical_a, {layer_.layout(), masks_}, group_.rank()), layer_.layout(),
                  {layer_.shape.heads, layer_.shape.groups});
   }
@@ -255,7 +255,7 @@ class Profiler {
 
   TransportProfile profile_transport(CpTransport transport) {
     const LayerSetup layer = layer_with(transport);
-    const SchedulesOfRank schedules = schedules_of(transport);
+    const RankSchedules schedules = schedules_of(transport);
     const std::string name(ringtron::to_text(transport));
     progress_.at(name + ", bytes");
     const TransportBytes bytes = bytes_of(schedules, layer.layout(), group_.rank(), layer.shape);
@@ -308,7 +308,7 @@ void check_writable(const char* flag, const std::string& file) {
 }
 
 int run(const Job& job, const ProfileOptions& options) {
-  together(job.world(), [&] {
+  run_collectively(job.world(), [&] {
     if (!job.is_first_rank()) return;
     check_writable("--json", options.json_file);
     check_writable("--trace", options.trace_file);
@@ -321,13 +321,13 @@ int run(const Job& job, const ProfileOptions& options) {
   }
   profiler.measure(profile);
   progress.clear();
-  together(job.world(), [&] {
+  run_collectively(job.world(), [&] {
     if (job.is_first_rank()) print_result(join(profile_table(profile), "\n"));
   });
   std::string trace;
   if (!options.trace_file.empty()) trace = chrome_trace(profiler.trace());
   progress.clear();
-  together(job.world(), [&] {
+  run_collectively(job.world(), [&] {
     if (!job.is_first_rank()) return;
     if (!options.json_file.empty()) write_file_atomically(options.json_file, profile_json(profile));
     if (!options.trace_file.empty()) write_file_atomically(options.trace_file, trace);
@@ -343,7 +343,7 @@ int run(const Job& job, const ProfileOptions& options) {
 
 int profile_cp(std::span<const std::string> arguments, const LaunchEnvironment& environment) {
   ProfileOptions options;
-  before_meeting(environment, [&] { options = parse_profile_options(arguments, environment.world_size); });
+  before_rendezvous(environment, [&] { options = parse_profile_options(arguments, environment.world_size); });
   if (!options.help.empty()) {
     if (environment.rank == 0) print_result(options.help);
     return kExitOk;

@@ -17,7 +17,7 @@ std::vector<int> communicating_steps(const Schedule& schedule) {
 
 }  // namespace
 
-TraceRecorder::TraceRecorder(at::Device device, const SchedulesOfRank& schedules)
+TraceRecorder::TraceRecorder(at::Device device, const RankSchedules& schedules)
     : clock_(device), forward_(communicating_steps(schedules.forward)), backward_(communicating_steps(schedules.backward)) {}
 
 std::size_t TraceRecorder::mark() {

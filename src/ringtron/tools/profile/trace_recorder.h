@@ -18,7 +18,7 @@ namespace ringtron {
 class TraceRecorder final : public RunObserver, public LayerBench::Passes {
  public:
   // Exchanges get an event from the start of their messages to the end of the wait for them.
-  TraceRecorder(at::Device device, const SchedulesOfRank& schedules);
+  TraceRecorder(at::Device device, const RankSchedules& schedules);
 
   void begin(std::string_view what, int step) override;
   void end() override;

@@ -95,7 +95,7 @@ void note_first(TraceDifference& out, const TracedStep& expected, const std::vec
 
 TrainingTrace trace_training(const Job& job, CpFault fault,
                              const std::function<void(int step)>& before_step) {
-  demand_memory(job);
+  require_memory(job);
   Assembly assembly(job, [fault](Communicator& group, SequenceLayout layout, const CpAttentionOptions& options) {
     return make_faulty_attention(group, std::move(layout), options, fault);
   });

@@ -20,7 +20,7 @@
 #include "ringtron/tools/verify/training_trace.h"
 #include "ringtron/tools/verify/verify_options.h"
 #include "ringtron/train/agreement.h"
-#include "ringtron/train/start_up/before_meeting.h"
+#include "ringtron/train/start_up/before_rendezvous.h"
 #include "ringtron/train/job.h"
 
 namespace ringtron {
@@ -129,7 +129,7 @@ Verdict compare_as_rank(const VerifyOptions& options, const LaunchEnvironment& e
   };
   TrainingTrace expected;
   if (environment.rank == 0) {  // meanwhile the others wait for it to come
-    before_meeting(environment, [&] {
+    before_rendezvous(environment, [&] {
       const Job alone(one_process(options.small.config), LaunchEnvironment{});
       expected = trace_training(alone, CpFault::none, steps_of("one process"));
     });
@@ -193,7 +193,7 @@ int start_ranks(const VerifyOptions& options, std::span<const std::string> argum
 
 int verify_cp(std::span<const std::string> arguments, const LaunchEnvironment& environment) {
   VerifyOptions options;
-  before_meeting(environment, [&] { options = parse_verify(arguments, environment); });
+  before_rendezvous(environment, [&] { options = parse_verify(arguments, environment); });
   if (options.report_fd >= 0) return run_rank(options, environment);
   if (!options.help.empty()) {
     if (environment.rank == 0) print_result(options.help);

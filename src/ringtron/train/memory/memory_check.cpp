@@ -42,10 +42,10 @@ std::optional<std::int64_t> memory_of_rank(at::Device device, int ranks_here) {
   return *machine / std::max(1, ranks_here);
 }
 
-void demand_memory(const Job& job) {
+void require_memory(const Job& job) {
   const ResolvedConfig& config = job.config();
   std::string warning;
-  together(job.world(), [&] {
+  run_collectively(job.world(), [&] {
     const std::optional<std::int64_t> available = memory_of_rank(job.device(), job.environment().local_world_size);
     if (!available) return;
     const MemoryEstimate need = estimate_memory(config);
@@ -66,8 +66,8 @@ void demand_memory(const Job& job) {
   if (job.is_first_rank() && first != warnings.end()) warn_line(*first);
 }
 
-void demand_bytes(const Job& job, std::int64_t bytes, const std::string& what) {
-  together(job.world(), [&] {
+void require_bytes(const Job& job, std::int64_t bytes, const std::string& what) {
+  run_collectively(job.world(), [&] {
     const std::optional<std::int64_t> available = memory_of_rank(job.device(), job.environment().local_world_size);
     if (!available || bytes <= *available) return;
     throw ConfigError(fmt::format("too large for this machine: {} takes {}; {}. Take a shorter --seq-length, a smaller "
@@ -76,7 +76,7 @@ void demand_bytes(const Job& job, std::int64_t bytes, const std::string& what) {
   });
 }
 
-std::string what_holds_memory(const Job& job) {
+std::string memory_breakdown(const Job& job) {
   const ResolvedConfig& config = job.config();
   const MemoryEstimate need = estimate_memory(config);
   const DeviceMemory used = device_memory(job.device());

@@ -56,20 +56,20 @@ std::string allocation_asked_for(const std::exception& error) {
   return "the system gave no more";
 }
 
-void leave_out_stack_frames() {
+void disable_stack_traces() {
   const char* wanted = std::getenv("TORCH_SHOW_CPP_STACKTRACES");
   if (wanted != nullptr && std::string_view(wanted) == "1") return;
   c10::SetStackTraceFetcher(std::function<std::string()>([] { return std::string(); }));
 }
 
-void rethrow_in_words(const std::string& what_holds_the_memory) {
+void rethrow_readable(const std::string& breakdown) {
   try {
     throw;
   } catch (const OutOfMemory&) {
     throw;
   } catch (const std::exception& error) {
     if (is_out_of_memory(error)) {
-      throw OutOfMemory(fmt::format("out of memory: {}. {}", allocation_asked_for(error), what_holds_the_memory));
+      throw OutOfMemory(fmt::format("out of memory: {}. {}", allocation_asked_for(error), breakdown));
     }
     if (dynamic_cast<const c10::Error*>(&error) != nullptr) throw std::runtime_error(plain_message(error));
     throw;

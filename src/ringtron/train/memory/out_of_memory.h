@@ -30,10 +30,10 @@ std::string allocation_asked_for(const std::exception& error);
 
 // LibTorch's errors carry no stack frames from now on, wherever they are caught; with TORCH_SHOW_CPP_STACKTRACES=1 they do. Call it once,
 // early.
-void leave_out_stack_frames();
+void disable_stack_traces();
 
 // The same error for people: OutOfMemory for memory, a runtime_error with plain_message() for another error of LibTorch; every other
 // exception goes on as it is. Called in a catch block.
-[[noreturn]] void rethrow_in_words(const std::string& what_holds_the_memory);
+[[noreturn]] void rethrow_readable(const std::string& breakdown);
 
 }  // namespace ringtron

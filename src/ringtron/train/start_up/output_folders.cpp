@@ -53,7 +53,7 @@ double gigabytes(double bytes) { return bytes / 1e9; }
 
 }  // namespace
 
-void demand_writable(const std::string& flag, const std::filesystem::path& folder) {
+void require_writable(const std::string& flag, const std::filesystem::path& folder) {
   try {
     DiskFileSystem files;
     if (const std::string dangling = dangling_link(folder); !dangling.empty()) throw IoError(dangling);
@@ -70,16 +70,16 @@ void demand_writable(const std::string& flag, const std::filesystem::path& folde
   }
 }
 
-void demand_output_folders(const Job& job) {
+void require_output_folders(const Job& job) {
   const std::string& events = job.config()->logging.tensorboard_dir;
   const std::string& cache = job.config()->data.data_cache_path;
-  together(job.world(), [&] {
-    if (job.is_last_rank() && !events.empty()) demand_writable("--tensorboard-dir", events);
+  run_collectively(job.world(), [&] {
+    if (job.is_last_rank() && !events.empty()) require_writable("--tensorboard-dir", events);
     if (cache.empty() || job.environment().local_rank != 0) return;
     std::error_code error;
     const bool was_there = std::filesystem::is_directory(cache, error);
     try {
-      demand_writable("--data-cache-path", cache);
+      require_writable("--data-cache-path", cache);
     } catch (const IoError& e) {
       if (!was_there) throw;
       warn_line("{}; indices that are not in it yet are built again at every start", e.what());
@@ -87,13 +87,13 @@ void demand_output_folders(const Job& job) {
   });
 }
 
-void demand_input_files(const Job& job) {
+void require_input_files(const Job& job) {
   const Config& config = job.config();
   if (config.data.mock_data) return;
-  together(job.world(), [&] {
+  run_collectively(job.world(), [&] {
     const auto wanted = wanted_samples(config);
     for (int i = 0; i < kSplitCount; ++i) {
-      demand_corpus_files(sources_of(config), static_cast<Split>(i), wanted[static_cast<std::size_t>(i)]);
+      require_corpus_files(sources_of(config), static_cast<Split>(i), wanted[static_cast<std::size_t>(i)]);
     }
   });
 }
@@ -131,7 +131,7 @@ std::vector<std::string> name_warnings(const std::filesystem::path& folder, std:
   for (const std::int64_t iteration : list_iterations(folder)) {
     if (iteration <= from || iteration > to) continue;
     const auto path = iteration_folder(folder, iteration);
-    const std::string why = what_holds_in_place(path);
+    const std::string why = why_immovable(path);
     if (why.empty()) continue;
     lines.push_back(fmt::format("--save {}: {} cannot be moved ({}): a save of iteration {} will go to {}, where a load finds it",
                                 folder.string(), path.string(), why, iteration, beside_path(folder, iteration, 0).string()));

@@ -12,15 +12,15 @@
 namespace ringtron {
 
 // Makes the folder and writes a file there, of which nothing stays. Throws IoError that names the flag.
-void demand_writable(const std::string& flag, const std::filesystem::path& folder);
+void require_writable(const std::string& flag, const std::filesystem::path& folder);
 
-// --tensorboard-dir on the rank that writes it: demanded. --data-cache-path on each machine: demanded if it is absent, and
+// --tensorboard-dir on the rank that writes it: required. --data-cache-path on each machine: required if it is absent, and
 // a warning if it is there and cannot be written, since indices may lie in it already. Collective; throws IoError on all
 // ranks.
-void demand_output_folders(const Job& job);
+void require_output_folders(const Job& job);
 
 // The files that the data flags name, looked for on every rank. Collective; throws ConfigError on all ranks.
-void demand_input_files(const Job& job);
+void require_input_files(const Job& job);
 
 struct SpaceNeeded {
   std::filesystem::path folder;

@@ -1,0 +1,47 @@
+// Wraps a communicator and counts what this rank sends, per kind of operation.
+//
+// exchange counts the bytes of its messages. For the collectives the count is the closed form of the least
+// that any algorithm must send per rank on average (n ranks, S bytes of the whole tensor): all_gather,
+// reduce_scatter and all_to_all S (n-1)/n, all_reduce 2 S (n-1)/n, broadcast S (n-1)/n. Fractions of a byte
+// are cut off per operation.
+#pragma once
+
+#include <cstdint>
+
+#include "ringtron/comm/decorators/forwarding_communicator.h"
+
+namespace ringtron {
+
+struct OperationCount {
+  std::int64_t calls = 0;
+  std::int64_t bytes = 0;
+};
+
+struct CommunicationCounts {
+  OperationCount all_reduce, all_gather, reduce_scatter, all_to_all, exchange, broadcast, barrier;
+  std::int64_t total_bytes() const;
+};
+
+class CountingCommunicator final : public ForwardingCommunicator {
+ public:
+  using ForwardingCommunicator::ForwardingCommunicator;
+
+  const CommunicationCounts& counts() const { return counts_; }
+  void reset() { counts_ = {}; }
+
+  Work all_reduce(at::Tensor tensor, ReduceOp op) override;
+  Work all_gather(at::Tensor shard, at::Tensor whole) override;
+  Work reduce_scatter(at::Tensor whole, at::Tensor shard, ReduceOp op) override;
+  Work all_to_all(at::Tensor in, at::Tensor out) override;
+  Work exchange(std::span<const Send> sends, std::span<const Receive> receives) override;
+  Work broadcast(at::Tensor tensor, int root) override;
+  void barrier() override;
+
+ private:
+  // `copies`: how often the average rank sends all but its own part of `whole_bytes`.
+  void count(OperationCount& count, std::int64_t whole_bytes, int copies) const;
+
+  CommunicationCounts counts_;
+};
+
+}  // namespace ringtron

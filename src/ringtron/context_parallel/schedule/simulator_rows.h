@@ -1,0 +1,47 @@
+// Rows and positions, as ScheduleSimulator reads and names them.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ringtron/context_parallel/plan/sequence_layout.h"
+
+namespace ringtron::internal {
+
+inline std::string text_of(const PositionRange& rows) { return fmt::format("[{}-{})", rows.begin, rows.end); }
+
+inline std::string text_of(const std::vector<PositionRange>& ranges) {
+  std::string text;
+  for (const PositionRange& range : ranges) text += " " + text_of(range);
+  return text.empty() ? " none" : text;
+}
+
+// Positions as ranges.
+inline std::string text_of(std::span<const std::int64_t> positions) {
+  std::vector<PositionRange> ranges;
+  for (const std::int64_t p : positions) {
+    if (!ranges.empty() && ranges.back().end == p) {
+      ++ranges.back().end;
+    } else {
+      ranges.push_back({p, p + 1});
+    }
+  }
+  return text_of(ranges);
+}
+
+inline bool rows_exist(const PositionRange& rows, std::int64_t length) { return rows.begin >= 0 && rows.begin <= rows.end && rows.end <= length; }
+
+template <class T>
+std::span<T> rows_of(std::vector<T>& all, const PositionRange& rows) {
+  return std::span<T>(all).subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.length()));
+}
+template <class T>
+std::span<const T> rows_of(const std::vector<T>& all, const PositionRange& rows) {
+  return std::span<const T>(all).subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.length()));
+}
+
+}  // namespace ringtron::internal

@@ -1,0 +1,55 @@
+#include "ringtron/models/state_bytes.h"
+
+#include <vector>
+
+#include "ringtron/models/model_spec.h"
+#include "ringtron/parameter/bucket_plan.h"
+
+namespace ringtron {
+
+std::string_view model_type(const ResolvedConfig& config) {
+  if (config->precision.fp64) return "fp64";
+  return config->precision.bf16 ? "bf16" : "fp32";
+}
+
+std::int64_t model_element_bytes(const ResolvedConfig& config) {
+  if (config->precision.fp64) return 8;
+  return config->precision.bf16 ? 2 : 4;
+}
+
+std::int64_t state_element_bytes(const ResolvedConfig& config) {
+  return config->precision.fp64 ? 8 : 4;
+}
+
+RankSizes rank_sizes(const ResolvedConfig& config) {
+  return {config->parallel.tensor_model_parallel_size, model_element_bytes(config),
+          state_element_bytes(config)};
+}
+
+ParameterCount count_parameters(const ResolvedConfig& config, int replicas) {
+  ParameterCount count;
+  std::vector<std::int64_t> local;
+  for (const ParameterSpec& parameter : model_parameters(model_spec(config))) {
+    count.whole += parameter.elements();
+    local.push_back(parameter.local_elements(config->parallel.tensor_model_parallel_size));
+    count.of_rank += local.back();
+  }
+  BucketOptions options;
+  options.overlap = config->parallel.overlap_grad_reduce;
+  options.bucket_size = config->parallel.ddp_bucket_size;
+  options.group_size = replicas;
+  count.gradient_buffer = plan_buckets(local, options).elements;
+  return count;
+}
+
+StateBytes state_bytes(const ResolvedConfig& config, const ParameterCount& count) {
+  const std::int64_t model = model_element_bytes(config), state = state_element_bytes(config);
+  StateBytes bytes;
+  bytes.weights = count.of_rank * model;
+  bytes.gradients = count.gradient_buffer * state;
+  bytes.main_weights = model == state ? 0 : count.of_rank * state;
+  bytes.moments = 2 * count.of_rank * state;
+  return bytes;
+}
+
+}  // namespace ringtron

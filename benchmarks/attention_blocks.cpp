@@ -148,7 +148,8 @@ int measure(const Sizes& z) {
   kernels.push_back({"composed, dropout", make_composed_block_attention(), true});
   if (!agree(z, kernels)) return kExitFailure;
   print_line(fmt::format("One causal block of {} rows, {}/{} heads of {}, bf16; outputs and gradients equal the composed ones\n", z.rows, z.heads, z.groups, z.size));
-  print_line("| kernel | forward, TFLOP/s | backward, TFLOP/s | both |\n|---|---|---|---|");
+  print_line("| kernel | forward, TFLOP/s | backward, TFLOP/s | both |");
+  print_line("|---|---|---|---|");
   for (const Kernel& kernel : kernels) time_kernel(z, kernel);
   return kExitOk;
 }

@@ -73,6 +73,14 @@ class Scripts(unittest.TestCase):
         self.expect_fault("check_lists.py", {"CMakeLists.txt": "set(RINGTRON_FOLDERS base)"}, "src/ringtron/top: expected")
         self.expect_fault("check_lists.py", {"apps/CMakeLists.txt": "# x.cpp\n"}, "apps/x.cpp: expected")
 
+    def test_format(self):
+        style = {".clang-format": (SCRIPTS.parent / ".clang-format").read_text()}
+        code, output = self.run_on("check_format.py", style)
+        if code == 77:
+            self.skipTest(output)
+        self.assertEqual(code, 0, output)
+        self.expect_fault("check_format.py", {**style, "src/ringtron/top/k.cu": "int  a;\n"}, "src/ringtron/top/k.cu: not as")
+
     def test_docs(self):
         self.expect_fault("check_docs.py", {"docs/page.md": "## Two words\n[x](gone.md)\n"}, "page.md:2: link to gone.md")
         self.expect_fault("check_docs.py", {"docs/page.md": "## Others\n"}, "page.md has no such heading")

@@ -88,7 +88,9 @@ struct GradientReducer::State {
     at::Tensor& fresh = parameter.value.mutable_grad();
     if (fresh.defined()) {
       const at::NoGradGuard no_grad;
-      parameter.gradient.add_(fresh);
+      if (parameter.gradient_begun) parameter.gradient.add_(fresh);
+      else parameter.gradient.copy_(fresh);
+      parameter.gradient_begun = true;
       fresh.reset();
     }
     received[index] = true;
@@ -149,7 +151,10 @@ struct GradientReducer::State {
 class GradientReducer::Hook final : public torch::autograd::PostAccumulateGradHook {
  public:
   Hook(State* state, int index) : state_(state), index_(index) {}
-  void operator()(const at::Tensor&) override { state_->accept(index_); }
+  // Autograd calls this without a gradient too, where an operation has added its share itself and told so.
+  void operator()(const at::Tensor& value) override {
+    if (value.grad().defined()) state_->accept(index_);
+  }
 
  private:
   State* state_;
@@ -166,17 +171,21 @@ GradientReducer::GradientReducer(const ParameterList& parameters, const GroupOfA
              "gradient reducer: {} already has a hook", parameters[i]->name);
     torch::autograd::impl::set_post_acc_grad_hooks(value,
                                                    std::make_unique<Hook>(state_.get(), static_cast<int>(i)));
+    parameters[i]->gradient_added = [state = state_.get(), index = static_cast<int>(i)] { state->accept(index); };
   }
 }
 
 GradientReducer::~GradientReducer() {
-  for (const Parameter* parameter : state_->parameters)
+  for (Parameter* parameter : state_->parameters) {
     torch::autograd::impl::set_post_acc_grad_hooks(parameter->value, nullptr);
+    parameter->gradient_added = {};
+  }
 }
 
 void GradientReducer::zero() {
   RT_CHECK(state_->works.empty(), "zero() while reductions are under way: finish() the step first");
-  state_->buffer.zero();
+  // Nothing is filled with zeros: the first share of each gradient is written over what is there.
+  for (Parameter* parameter : state_->parameters) parameter->gradient_begun = false;
   state_->reset();
 }
 

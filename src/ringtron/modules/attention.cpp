@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "ringtron/kernels/qkv/qkv.h"
 #include "ringtron/modules/recompute.h"
 #include "ringtron/tensor_parallel/linear.h"
 
@@ -62,24 +63,22 @@ at::Tensor SelfAttention::core(const at::Tensor& q, const at::Tensor& k, const a
 at::Tensor SelfAttention::forward(const at::Tensor& x, const StepContext& step) const {
   const at::Tensor none;
   const bool sp = options_.sequence_parallel;
-  const std::int64_t head_size = options_.head_size;
   const at::Tensor qkv =
-      column_parallel_linear(x, qkv_weight_->value, qkv_bias_ ? qkv_bias_->value : none, tensor_group_, sp);
+      column_parallel_linear(x, LinearWeight(*qkv_weight_), qkv_bias_ ? qkv_bias_->value : none, tensor_group_, sp);
   const std::int64_t s = qkv.size(0), b = qkv.size(1);
-  const at::Tensor heads = qkv.view({s, b, groups_, per_group_ + 2, head_size});
-  at::Tensor q = heads.narrow(3, 0, per_group_).reshape({s, b, groups_ * per_group_, head_size});
-  at::Tensor k = heads.select(3, per_group_).contiguous();
-  const at::Tensor v = heads.select(3, per_group_ + 1).contiguous();
+  const bool interleaved = options_.rotary_interleaved;
+  // Norms of q and k stand between the split and the rotation.
+  QkvHeads heads = split_qkv(qkv, groups_, per_group_, q_norm_ ? RotaryTable{} : step.rotary, interleaved);
   if (q_norm_) {
-    q = q_norm_->forward(q);
-    k = k_norm_->forward(k);
+    heads.q = q_norm_->forward(heads.q);
+    heads.k = k_norm_->forward(heads.k);
+    if (step.rotary.cos.defined()) {
+      heads.q = apply_rotary(heads.q, step.rotary, interleaved);
+      heads.k = apply_rotary(heads.k, step.rotary, interleaved);
+    }
   }
-  if (step.rotary.cos.defined()) {
-    q = apply_rotary(q, step.rotary, options_.rotary_interleaved);
-    k = apply_rotary(k, step.rotary, options_.rotary_interleaved);
-  }
-  const at::Tensor out = core(q, k, v, call_for(step));
-  return row_parallel_linear(out.reshape({s, b, groups_ * per_group_ * head_size}), proj_weight_->value,
+  const at::Tensor out = core(heads.q, heads.k, heads.v, call_for(step));
+  return row_parallel_linear(out.reshape({s, b, groups_ * per_group_ * options_.head_size}), LinearWeight(*proj_weight_),
                              proj_bias_ ? proj_bias_->value : none, tensor_group_, sp);
 }
 

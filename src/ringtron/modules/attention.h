@@ -31,8 +31,8 @@ class SelfAttention {
   LayerSpec layer_;
   std::int64_t groups_;     // key/value heads of this rank
   std::int64_t per_group_;  // query heads per key/value head
-  const Parameter *qkv_weight_, *qkv_bias_, *proj_weight_, *proj_bias_;
-  const Parameter* sink_;  // of a learnable softmax: [query heads of this rank]
+  Parameter *qkv_weight_, *qkv_bias_, *proj_weight_, *proj_bias_;
+  Parameter* sink_;  // of a learnable softmax: [query heads of this rank]
   std::optional<NormLayer> q_norm_, k_norm_;
 };
 

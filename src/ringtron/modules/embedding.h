@@ -16,12 +16,12 @@ class Embedding {
   at::Tensor forward(const at::Tensor& tokens, const at::Tensor& position_ids, const StepContext& step) const;
 
   // For an output layer that shares it: [V/tp, h].
-  const Parameter& word_weight() const { return *word_weight_; }
+  Parameter& word_weight() const { return *word_weight_; }
 
  private:
   Communicator& tensor_group_;
   EmbeddingOptions options_;
-  const Parameter* word_weight_;
+  Parameter* word_weight_;
   const Parameter* position_weight_;
 };
 

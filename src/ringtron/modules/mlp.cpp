@@ -19,8 +19,8 @@ at::Tensor Mlp::forward(const at::Tensor& x) const {
   const at::Tensor none;
   const bool sp = options_.sequence_parallel;
   const at::Tensor up =
-      column_parallel_linear(x, fc1_weight_->value, fc1_bias_ ? fc1_bias_->value : none, tensor_group_, sp);
-  return row_parallel_linear(activate(up, options_.activation), fc2_weight_->value,
+      column_parallel_linear(x, LinearWeight(*fc1_weight_), fc1_bias_ ? fc1_bias_->value : none, tensor_group_, sp);
+  return row_parallel_linear(activate(up, options_.activation), LinearWeight(*fc2_weight_),
                              fc2_bias_ ? fc2_bias_->value : none, tensor_group_, sp);
 }
 

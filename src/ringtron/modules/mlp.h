@@ -17,7 +17,7 @@ class Mlp {
  private:
   Communicator& tensor_group_;
   MlpOptions options_;
-  const Parameter *fc1_weight_, *fc1_bias_, *fc2_weight_, *fc2_bias_;
+  Parameter *fc1_weight_, *fc1_bias_, *fc2_weight_, *fc2_bias_;
 };
 
 }  // namespace ringtron

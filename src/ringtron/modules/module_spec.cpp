@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 namespace ringtron {
 namespace {
 
@@ -64,13 +62,12 @@ std::int64_t stream(std::int64_t hidden, bool sequence_parallel, const RankSizes
   return sequence_parallel ? hidden / sizes.tensor_ranks : hidden;
 }
 
-// LayerNorm keeps its input and output. RMSNorm keeps the normalised input too; in bf16 it keeps that in
-// fp32, and its input also, both instead of the input in bf16.
+// A norm keeps its input, the residual sum, and the linear layer behind it keeps its output. Statistics: mean
+// and deviation of LayerNorm, the latter of RMSNorm.
 std::int64_t norm_bytes(const NormOptions& norm, const RankSizes& sizes) {
   const std::int64_t width = stream(norm.width, norm.gradient_is_partial, sizes),
                      element = sizes.element_bytes;
-  if (!norm.rms) return 2 * width * element + 2 * sizes.statistic_bytes;
-  return width * (element == 2 ? 10 : 3 * element) + sizes.statistic_bytes;
+  return 2 * width * element + (norm.rms ? 1 : 2) * sizes.statistic_bytes;
 }
 
 }  // namespace
@@ -94,7 +91,7 @@ ModuleCosts costs_of(const TransformerOptions& options, const RankSizes& sizes) 
   costs.kept_bytes = 2 * norm_bytes(options.norm, sizes) +
                      (2 * a.heads + 2 * a.groups) * a.head_size / sizes.tensor_ranks * sizes.element_bytes +
                      a.heads / sizes.tensor_ranks * sizes.statistic_bytes +
-                     (m.gated() ? 4 : 2) * m.ffn / sizes.tensor_ranks * sizes.element_bytes;
+                     (m.gated() ? 3 : 2) * m.ffn / sizes.tensor_ranks * sizes.element_bytes;
   // Forward: gather and scattered sum, or one sum for all, of each pair of linear layers. Backward: a sum for
   // the column-parallel layer; with sequence parallelism its input and the row-parallel layer's gradient are
   // gathered as well.
@@ -140,10 +137,8 @@ ModuleCosts costs_of(const OutputOptions& options, const RankSizes& sizes) {
   ModuleCosts costs;
   costs.multiplied_weights = options.norm.width * options.padded_vocabulary;
   costs.kept_bytes = norm_bytes(options.norm, sizes);
-  // Probabilities and their gradient in the wide type, and that in the model's.
-  const std::int64_t element = sizes.element_bytes, wide = std::max<std::int64_t>(element, 4);
-  costs.passing_bytes =
-      options.padded_vocabulary / sizes.tensor_ranks * (2 * wide + (element == wide ? 0 : element));
+  // The logits, whose memory their gradient takes.
+  costs.passing_bytes = options.padded_vocabulary / sizes.tensor_ranks * sizes.element_bytes;
   // Under sequence parallelism the input is gathered in both directions; its gradient is summed.
   costs.forward_passes = options.sequence_parallel ? 1 : 0;
   costs.backward_passes = 2;

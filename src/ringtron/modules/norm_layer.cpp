@@ -9,9 +9,10 @@ NormLayer::NormLayer(const NormOptions& options, const NamedParameters& paramete
       weight_(&parameters.at(names.weight)),
       bias_(options.rms ? nullptr : &parameters.at(names.bias)) {}
 
-at::Tensor NormLayer::forward(const at::Tensor& x) const {
-  if (options_.rms) return rms_norm(x, weight_->value, options_.epsilon, options_.zero_centred);
-  return layer_norm(x, weight_->value, bias_->value, options_.epsilon, options_.zero_centred);
+at::Tensor NormLayer::forward(const at::Tensor& x) const { return residual_norm(x, {}, weights()).normed; }
+
+NormWeights NormLayer::weights() const {
+  return {weight_->value, bias_ != nullptr ? bias_->value : at::Tensor(), options_.epsilon, options_.zero_centred, options_.rms};
 }
 
 }  // namespace ringtron

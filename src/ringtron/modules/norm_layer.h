@@ -3,6 +3,7 @@
 
 #include <string_view>
 
+#include "ringtron/kernels/norm/norm.h"
 #include "ringtron/modules/layer_options.h"
 #include "ringtron/parameter/named_parameters.h"
 
@@ -18,11 +19,13 @@ class NormLayer {
 
   // x: [..., width]
   at::Tensor forward(const at::Tensor& x) const;
+  // For operations that take the norm with what is in front of it.
+  NormWeights weights() const;
 
  private:
   NormOptions options_;
-  const Parameter* weight_;
-  const Parameter* bias_;
+  Parameter* weight_;
+  Parameter* bias_;
 };
 
 }  // namespace ringtron

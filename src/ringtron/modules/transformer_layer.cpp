@@ -27,11 +27,12 @@ TransformerLayer::TransformerLayer(const BuildContext& build, const TransformerO
 
 at::Tensor TransformerLayer::forward(const at::Tensor& x, const StepContext& step) const {
   const double p = step.training ? dropout_ : 0.0;
-  const at::Tensor attended = attention_.forward(attention_norm_.forward(x), step);
-  const at::Tensor middle =
-      x + dropout(attended, p, step.key(number_, DropoutPlace::attention_output), step.region);
-  const at::Tensor fed = mlp_.forward(mlp_norm_.forward(middle));
-  return middle + dropout(fed, p, step.key(number_, DropoutPlace::mlp_output), step.region);
+  const auto dropout_at = [&](DropoutPlace place) { return BranchDropoutOptions{p, step.key(number_, place), step.region}; };
+  const ResidualNorm in = residual_norm(x, {}, attention_norm_.weights());
+  const at::Tensor attended = attention_.forward(in.normed, step);
+  const ResidualNorm middle =
+      residual_norm(in.sum, attended, mlp_norm_.weights(), dropout_at(DropoutPlace::attention_output));
+  return residual_sum(middle.sum, mlp_.forward(middle.normed), dropout_at(DropoutPlace::mlp_output));
 }
 
 }  // namespace ringtron

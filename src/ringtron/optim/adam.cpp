@@ -1,4 +1,4 @@
-// AdamW: one pass over each tensor on the CPU, LibTorch's fused kernel on CUDA. See adam.h.
+// AdamW: one pass over each tensor, on the CPU and on a GPU (kernels/adamw); fp64 on a GPU by LibTorch's kernel. See adam.h.
 #include "ringtron/optim/adam.h"
 
 #include <ATen/ATen.h>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ringtron/base/check.h"
+#include "ringtron/kernels/adamw/adamw.h"
 
 namespace ringtron {
 namespace {
@@ -34,11 +35,14 @@ Coefficients<T> coefficients(const AdamOptions& o, const AdamStep& s, double sca
 }
 
 template <class T>
-void update_on_cpu(const AdamTensors& tensors, const Coefficients<T> c) {
+void update_on_cpu(const AdamTensors& tensors, Coefficients<T> c) {
+  if (!tensors.decays) c.decay = T(0);
   T* const main = tensors.main.data_ptr<T>();
   const T* const gradient = tensors.gradient.data_ptr<T>();
   T* const exp_avg = tensors.exp_avg.data_ptr<T>();
   T* const exp_avg_sq = tensors.exp_avg_sq.data_ptr<T>();
+  c10::BFloat16* const narrow =
+      tensors.narrow.defined() && tensors.narrow.scalar_type() == at::kBFloat16 ? tensors.narrow.data_ptr<c10::BFloat16>() : nullptr;
   at::parallel_for(0, tensors.main.numel(), kGrain, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const T g = gradient[i] * c.scale;
@@ -48,26 +52,34 @@ void update_on_cpu(const AdamTensors& tensors, const Coefficients<T> c) {
       exp_avg_sq[i] = v;
       main[i] -= c.step_size * (m / (std::sqrt(v) / c.root_correction2 + c.eps)) + c.decay * main[i];
     }
+    if (narrow == nullptr) return;
+    for (std::int64_t i = begin; i < end; ++i) narrow[i] = c10::BFloat16(static_cast<float>(main[i]));
   });
+  if (tensors.narrow.defined() && narrow == nullptr) tensors.narrow.copy_(tensors.main);
+}
+
+bool update_by_kernel(std::span<const AdamTensors> tensors, const AdamOptions& o, const AdamStep& s, const at::Tensor& gradient_scale,
+                      const at::Tensor& skip) {
+  const Coefficients<double> c = coefficients<double>(o, s, 1.0);
+  std::vector<AdamwTensors> all;
+  for (const AdamTensors& t : tensors) all.push_back({t.main, t.gradient, t.exp_avg, t.exp_avg_sq, t.narrow, t.decays});
+  return adamw_fused(all, {c.beta1, c.beta2, c.eps, c.step_size, c.root_correction2, c.decay}, gradient_scale, skip);
 }
 
 void update_on_cuda(std::span<const AdamTensors> tensors, const AdamOptions& o, const AdamStep& s,
                     const at::Tensor& gradient_scale, const at::Tensor& skip) {
-  std::vector<at::Tensor> main, gradients, exp_avgs, exp_avg_sqs;
-  for (const AdamTensors& t : tensors) {
-    main.push_back(t.main);
-    gradients.push_back(t.gradient);
-    exp_avgs.push_back(t.exp_avg);
-    exp_avg_sqs.push_back(t.exp_avg_sq);
-  }
+  if (update_by_kernel(tensors, o, s, gradient_scale, skip)) return;
   // The kernel reads the step number on the device; one tensor serves all, since it only reads.
   const at::Tensor step = at::full({}, static_cast<double>(s.step),
-                                   main.front().options().dtype(at::kFloat).requires_grad(false));
-  const std::vector<at::Tensor> steps(main.size(), step);
-  at::_foreach_mul_(gradients, gradient_scale.reshape({}).to(main.front().scalar_type()));
-  at::_fused_adamw_(main, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, s.lr, o.beta1,
-                    o.beta2, s.weight_decay, o.eps, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{},
-                    /*found_inf=*/skip.defined() ? std::optional(skip) : std::nullopt);
+                                   tensors.front().main.options().dtype(at::kFloat).requires_grad(false));
+  const at::Tensor scale = gradient_scale.reshape({}).to(tensors.front().main.scalar_type());
+  for (const AdamTensors& t : tensors) {
+    t.gradient.mul_(scale);
+    at::_fused_adamw_({t.main}, {t.gradient}, {t.exp_avg}, {t.exp_avg_sq}, /*max_exp_avg_sqs=*/{}, {step}, s.lr, o.beta1, o.beta2,
+                      t.decays ? s.weight_decay : 0.0, o.eps, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{},
+                      /*found_inf=*/skip.defined() ? std::optional(skip) : std::nullopt);
+    if (t.narrow.defined()) t.narrow.copy_(t.main);
+  }
 }
 
 void check(const AdamTensors& t, const at::Tensor& first) {

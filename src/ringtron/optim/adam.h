@@ -19,6 +19,8 @@ struct AdamTensors {
   at::Tensor gradient;
   at::Tensor exp_avg;
   at::Tensor exp_avg_sq;
+  at::Tensor narrow = {};  // of the same shape: receives the new main weight, rounded; undefined: none
+  bool decays = true;      // whether weight decay counts
 };
 
 struct AdamOptions {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ringtron/base/check.h"
+#include "ringtron/kernels/sum_of_squares/sum_of_squares.h"
 
 namespace ringtron {
 namespace {
@@ -52,6 +53,7 @@ at::Tensor sum_of_squares(const std::vector<at::Tensor>& tensors, at::Device dev
     for (const at::Tensor& tensor : tensors) sum += sum_of_squares_on_cpu(tensor);
     return at::full({}, sum, options);
   }
+  if (const auto sum = sum_of_squares_fused(tensors)) return *sum;
   const bool half = tensors.front().scalar_type() == at::kBFloat16;
   const auto type = half ? std::optional<at::ScalarType>(at::kFloat) : std::nullopt;
   return at::stack(at::_foreach_norm(tensors, 2, type)).to(at::kDouble).square().sum();

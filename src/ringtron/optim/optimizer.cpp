@@ -73,18 +73,16 @@ Optimizer::Optimizer(const ParameterList& parameters, const BucketPlan& plan, Ad
 }
 
 void Optimizer::step(double lr, double weight_decay, const at::Tensor& gradient_scale, const at::Tensor& skip) {
+  const at::NoGradGuard no_grad;
   ++step_count_;
-  for (const bool group_decays : {true, false}) {
-    std::vector<AdamTensors> group;
-    for (const OptimizerState& s : states_) {
-      if (s.decays != group_decays) continue;
-      RT_CHECK(s.parameter->gradient.defined(), "optimizer step: parameter {} has no gradient",
-               s.parameter->name);
-      group.push_back({s.main, s.part_of(s.parameter->gradient), s.exp_avg, s.exp_avg_sq});
-    }
-    adamw(group, options_, {lr, group_decays ? weight_decay : 0.0, step_count_}, gradient_scale, skip);
+  std::vector<AdamTensors> tensors;
+  for (const OptimizerState& s : states_) {
+    RT_CHECK(s.parameter->gradient.defined(), "optimizer step: parameter {} has no gradient", s.parameter->name);
+    const bool own_main = !s.main.is_alias_of(s.parameter->value);
+    tensors.push_back({s.main, s.part_of(s.parameter->gradient), s.exp_avg, s.exp_avg_sq,
+                       own_main ? s.part_of(s.parameter->value.detach()) : at::Tensor(), s.decays});
   }
-  copy_main_to_parameters();
+  adamw(tensors, options_, {lr, weight_decay, step_count_}, gradient_scale, skip);
 }
 
 OptimizerState& Optimizer::state(std::string_view parameter_name) {

@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,12 @@ struct Parameter : ParameterSpec {
   at::Tensor value;     // this rank's slice, in the compute type; requires_grad
   at::Tensor gradient;  // same shape, in the gradient type (fp32, or fp64); a view into the gradient buffer
   std::int64_t local_padding_rows = 0;  // how many padding rows this rank has: the last ones of `value`
+
+  // `gradient` holds a sum of this step; false: nothing of use yet, and who has the first share writes over it.
+  bool gradient_begun = false;
+  // Set by who reduces gradients; empty: nobody does. An operation that adds its share to `gradient` itself, in the kernel that
+  // makes it, calls this afterwards, in backward, instead of giving the share to autograd.
+  std::function<void()> gradient_added = {};
 };
 
 using ParameterList = std::vector<Parameter*>;

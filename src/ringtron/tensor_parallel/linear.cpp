@@ -7,7 +7,6 @@
 
 #include "ringtron/base/check.h"
 #include "ringtron/tensor_parallel/mappings.h"
-#include "ringtron/tensor_parallel/saved_group.h"
 
 namespace ringtron {
 namespace {
@@ -16,67 +15,103 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-class ColumnParallel : public Function<ColumnParallel> {
+// What a backward needs beside tensors.
+struct LinearCall : torch::CustomClassHolder {
+  Communicator* group = nullptr;  // over which dx is summed; null: it is not
+  bool sequence_parallel = false;
+  bool has_bias = false;
+  Parameter* parameter = nullptr;  // null: the weight's gradient goes through autograd
+  bool tells = false;              // that the parameter's gradient of this micro-batch is whole
+};
+
+// dW = dy^T x: into the parameter's sum by the matrix product itself, then autograd gets nothing; through autograd where no
+// product adds narrow factors to a wide sum, which is so on CPUs.
+at::Tensor weight_gradient(const LinearCall& call, const at::Tensor& dy, const at::Tensor& x) {
+  Parameter* const parameter = call.parameter;
+  if (parameter == nullptr || !parameter->gradient_added) return at::matmul(dy.t(), x);
+  at::Tensor& sum = parameter->gradient;
+  const double beta = parameter->gradient_begun ? 1.0 : 0.0;
+  if (sum.scalar_type() == dy.scalar_type()) {
+    at::addmm_out(sum, sum, dy.t(), x, beta);
+  } else if (dy.is_cuda()) {
+    at::addmm_out(sum, sum, dy.t(), x, sum.scalar_type(), beta);
+  } else {
+    return at::matmul(dy.t(), x);
+  }
+  parameter->gradient_begun = true;
+  if (call.tells) parameter->gradient_added();
+  return {};
+}
+
+class Linear : public Function<Linear> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const std::optional<at::Tensor>& bias, Communicator* group,
-                            bool sequence_parallel) {
+                            const std::optional<at::Tensor>& bias, const c10::intrusive_ptr<LinearCall>& call) {
     context->save_for_backward({x, weight});
-    context->saved_data["group"] = save_group(*group);
-    context->saved_data["sequence_parallel"] = sequence_parallel;
-    context->saved_data["has_bias"] = bias.has_value();
-    return at::linear(sequence_parallel ? all_gather_rows(x, *group) : x, weight, bias);
+    context->saved_data["call"] = c10::IValue::make_capsule(call);
+    const bool gathers = call->group != nullptr && call->sequence_parallel;
+    return at::linear(gathers ? all_gather_rows(x, *call->group) : x, weight, bias);
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
-    Communicator& group = group_of(context->saved_data["group"]);
-    const bool sequence_parallel = context->saved_data["sequence_parallel"].toBool();
+    const auto call = c10::static_intrusive_pointer_cast<LinearCall>(context->saved_data["call"].toCapsule());
     const auto saved = context->get_saved_variables();
     const at::Tensor& x = saved[0];
     const at::Tensor dy = grads[0].contiguous();
+    const bool gathers = call->group != nullptr && call->sequence_parallel;
 
     at::Tensor whole = x;
     Work gathering;
-    if (sequence_parallel) {
+    if (gathers) {
       auto sizes = x.sizes().vec();
-      sizes[0] *= group.size();
+      sizes[0] *= call->group->size();
       whole = at::empty(sizes, x.options());
-      gathering = group.all_gather(x.contiguous(), whole);
+      gathering = call->group->all_gather(x.contiguous(), whole);
     }
     at::Tensor dx_partial = at::matmul(dy, saved[1]);
     gathering.wait();
     at::Tensor dx = dx_partial;
     Work reducing;
-    if (sequence_parallel) {
+    if (gathers) {
       dx = at::empty_like(x, at::MemoryFormat::Contiguous);
-      reducing = group.reduce_scatter(dx_partial, dx);
-    } else {
-      reducing = group.all_reduce(dx);
+      reducing = call->group->reduce_scatter(dx_partial, dx);
+    } else if (call->group != nullptr) {
+      reducing = call->group->all_reduce(dx);
     }
-    const at::Tensor rows_dy = dy.flatten(0, 1);
-    const at::Tensor dw = at::matmul(rows_dy.t(), whole.flatten(0, 1));
-    const at::Tensor db = context->saved_data["has_bias"].toBool() ? rows_dy.sum(0) : at::Tensor();
+    const at::Tensor rows_dy = dy.flatten(0, -2);
+    const at::Tensor dw = weight_gradient(*call, rows_dy, whole.flatten(0, -2));
+    const at::Tensor db = call->has_bias ? rows_dy.sum(0) : at::Tensor();
     reducing.wait();
-    return {dx, dw, db, {}, {}};
+    return {dx, dw, db, {}};
   }
 };
 
-}  // namespace
-
-at::Tensor column_parallel_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                                  Communicator& group, bool sequence_parallel) {
-  RT_CHECK_EQ(x.dim(), 3, "column_parallel_linear: dimensions of x [s, b, in]");
-  RT_CHECK_EQ(x.size(-1), weight.size(1), "column_parallel_linear: input channels");
-  if (group.size() == 1) return at::linear(x, weight, bias);
+at::Tensor linear(const at::Tensor& x, const LinearWeight& weight, const at::Tensor& bias, Communicator* group,
+                  bool sequence_parallel) {
+  auto call = c10::make_intrusive<LinearCall>();
+  call->group = group;
+  call->sequence_parallel = sequence_parallel;
+  call->has_bias = bias.defined();
+  call->parameter = weight.parameter;
+  call->tells = !weight.is_shared;
   // Function::apply fails on an undefined tensor, but takes an empty optional.
   const std::optional<at::Tensor> some_bias = bias.defined() ? std::optional(bias) : std::nullopt;
-  return ColumnParallel::apply(x, weight, some_bias, &group, sequence_parallel);
+  return Linear::apply(x, weight.value, some_bias, call);
 }
 
-at::Tensor row_parallel_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+}  // namespace
+
+at::Tensor column_parallel_linear(const at::Tensor& x, const LinearWeight& weight, const at::Tensor& bias,
+                                  Communicator& group, bool sequence_parallel) {
+  RT_CHECK_EQ(x.dim(), 3, "column_parallel_linear: dimensions of x [s, b, in]");
+  RT_CHECK_EQ(x.size(-1), weight.value.size(1), "column_parallel_linear: input channels");
+  return linear(x, weight, bias, group.size() == 1 ? nullptr : &group, sequence_parallel);
+}
+
+at::Tensor row_parallel_linear(const at::Tensor& x, const LinearWeight& weight, const at::Tensor& bias,
                                Communicator& group, bool sequence_parallel) {
-  RT_CHECK_EQ(x.size(-1), weight.size(1), "row_parallel_linear: input channels");
-  const at::Tensor partial = at::linear(x, weight);
+  RT_CHECK_EQ(x.size(-1), weight.value.size(1), "row_parallel_linear: input channels");
+  const at::Tensor partial = linear(x, weight, {}, nullptr, false);
   const at::Tensor y = sequence_parallel ? reduce_scatter_to_sequence_region(partial, group)
                                          : reduce_from_tensor_region(partial, group);
   return bias.defined() ? y + bias : y;

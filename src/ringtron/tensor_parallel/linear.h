@@ -2,26 +2,41 @@
 //
 // Column parallel divides the outputs, row parallel the inputs; used in that order around attention and MLP,
 // one pair costs one collective forward and one backward. The backward starts its communication first and
-// computes the weight gradient meanwhile. All ranks of `group` call in the same order, forward and backward;
+// computes the weight gradient meanwhile, on a GPU in bf16 and fp16 straight
+// into the fp32 sum of the parameter (Parameter::gradient), which saves the tensor between. All ranks of `group` call in the same order, forward and backward;
 // it must outlive the graph. A failed collective throws CommError.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include "ringtron/comm/communicator.h"
+#include "ringtron/parameter/parameter.h"
 
 namespace ringtron {
+
+// A weight, and the way its gradient takes.
+struct LinearWeight {
+  // Through autograd alone.
+  LinearWeight(at::Tensor weight) : value(std::move(weight)) {}  // NOLINT: a tensor is a weight
+  // Into the parameter's sum where a kernel can. `shared`: another operation uses the parameter earlier in the forward, so its
+  // share comes later in the backward, through autograd, which then tells that the gradient is whole.
+  explicit LinearWeight(Parameter& of, bool shared = false) : value(of.value), parameter(&of), is_shared(shared) {}
+
+  at::Tensor value;
+  Parameter* parameter = nullptr;
+  bool is_shared = false;
+};
 
 // y = x W^T + b. weight: [out/tp, in]; bias: [out/tp] or undefined; y: [s, b, out/tp].
 // x: [s, b, in], the same on all ranks; with `sequence_parallel` [s/tp, b, in], gathered here. Only the shard
 // is kept for the backward, which gathers it again.
-at::Tensor column_parallel_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+at::Tensor column_parallel_linear(const at::Tensor& x, const LinearWeight& weight, const at::Tensor& bias,
                                   Communicator& group, bool sequence_parallel);
 
 // y = x W^T summed over the group, then + b. x: [s, b, in/tp]; weight: [out, in/tp]; bias: [out], the same on
 // all ranks, added after the sum, or undefined. y: [s, b, out]; with `sequence_parallel` [s/tp, b, out], and
 // the bias gradient is that of the rank's own rows: the caller sums it over the group.
-at::Tensor row_parallel_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+at::Tensor row_parallel_linear(const at::Tensor& x, const LinearWeight& weight, const at::Tensor& bias,
                                Communicator& group, bool sequence_parallel);
 
 }  // namespace ringtron

@@ -1,12 +1,61 @@
 #include "ringtron/kernels/activation/activation.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <vector>
 
 #include "ringtron/base/check.h"
+#include "ringtron/kernels/activation/activation_params.h"
+#include "ringtron/kernels/device/fused.h"
+#include "ringtron/kernels/device/keep_inputs.h"
 
 namespace ringtron {
+namespace {
 
-at::Tensor activate(const at::Tensor& x, Activation activation) {
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+std::int64_t channels(const at::Tensor& x, Activation activation) {
+  return activation == Activation::swiglu ? x.size(-1) / 2 : x.size(-1);
+}
+
+ActivationParams params_of(const at::Tensor& x, Activation activation, const at::Tensor& out) {
+  ActivationParams params{};
+  params.x = x.const_data_ptr();
+  params.out = out.mutable_data_ptr();
+  params.width = channels(x, activation);
+  params.rows = params.width == 0 ? 0 : x.numel() / x.size(-1);
+  params.type = *element_of(x);
+  params.activation = activation;
+  return params;
+}
+
+class FusedActivation : public Function<FusedActivation> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input, std::int64_t activation) {
+    const at::Tensor x = input.contiguous();
+    context->save_for_backward({x});
+    context->saved_data["activation"] = activation;
+    std::vector<std::int64_t> sizes = x.sizes().vec();
+    sizes.back() = channels(x, static_cast<Activation>(activation));
+    const at::Tensor y = at::empty(sizes, x.options());
+    activation_forward_cuda(params_of(x, static_cast<Activation>(activation), y), current_cuda_stream());
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const at::Tensor x = context->get_saved_variables()[0], dy = grads[0].contiguous(), dx = at::empty_like(x);
+    ActivationParams params = params_of(x, static_cast<Activation>(context->saved_data["activation"].toInt()), dx);
+    params.dy = dy.const_data_ptr();
+    activation_backward_cuda(params, current_cuda_stream());
+    return {dx, {}};
+  }
+};
+
+at::Tensor composed(const at::Tensor& x, Activation activation) {
+
   switch (activation) {
     case Activation::gelu_erf:
       return at::gelu(x, "none");
@@ -22,6 +71,16 @@ at::Tensor activate(const at::Tensor& x, Activation activation) {
       return at::relu(x).square();
   }
   RT_CHECK(false, "unknown activation {}", static_cast<int>(activation));
+}
+
+}  // namespace
+
+at::Tensor activate(const at::Tensor& x, Activation activation) {
+  const bool even = activation != Activation::swiglu || x.size(-1) % 2 == 0;
+  if (even && fused_on_gpu({x}) && channels(x, activation) % 8 == 0) {
+    return FusedActivation::apply(x, static_cast<std::int64_t>(activation));
+  }
+  return keeping_inputs([activation](const std::vector<at::Tensor>& in) { return composed(in[0], activation); }, {x});
 }
 
 }  // namespace ringtron

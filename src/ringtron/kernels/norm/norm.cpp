@@ -13,6 +13,13 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
+at::ScalarType wide_type(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+
+// 1 + weight in bf16 would lose the weight's low bits, which the zero-centred form is there to keep.
+at::Tensor factor_of(const at::Tensor& weight, at::ScalarType wide, bool zero_centred) {
+  return zero_centred ? weight.to(wide) + 1 : weight.to(wide);
+}
+
 // LayerNorm whose inside is fp32 (fp64 for fp64): only its input, as it is, and the statistics are kept. ATen's CPU kernel keeps
 // the statistics of bf16 input in bf16 and sums the gradients of weight and bias in bf16, row by row.
 class WideLayerNorm : public Function<WideLayerNorm> {
@@ -41,13 +48,29 @@ class WideLayerNorm : public Function<WideLayerNorm> {
         factor_of(weight, wide, context->saved_data["zero_centred"].toBool()), shift, {true, true, has_bias});
     return {dx.to(narrow), d_weight.to(narrow), has_bias ? d_bias.to(narrow) : at::Tensor(), {}, {}};
   }
+};
 
- private:
-  static at::ScalarType wide_type(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+// As WideLayerNorm, without mean and bias.
+class WideRmsNorm : public Function<WideRmsNorm> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double epsilon,
+                            bool zero_centred) {
+    const at::ScalarType wide = wide_type(x);
+    const at::Tensor in = x.to(wide), rstd = at::rsqrt(in.square().mean(-1, /*keepdim=*/true) + epsilon);
+    context->save_for_backward({x, weight, rstd});
+    context->saved_data["zero_centred"] = zero_centred;
+    return (in * rstd * factor_of(weight, wide, zero_centred)).to(x.scalar_type());
+  }
 
-  // 1 + weight in bf16 would lose the weight's low bits, which the zero-centred form is there to keep.
-  static at::Tensor factor_of(const at::Tensor& weight, at::ScalarType wide, bool zero_centred) {
-    return zero_centred ? weight.to(wide) + 1 : weight.to(wide);
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], &weight = saved[1], &rstd = saved[2];
+    const at::ScalarType wide = wide_type(x), narrow = x.scalar_type();
+    const at::Tensor normed = x.to(wide) * rstd, dy = grads[0].to(wide);
+    const at::Tensor g = dy * factor_of(weight, wide, context->saved_data["zero_centred"].toBool());
+    const at::Tensor dx = rstd * (g - normed * (g * normed).mean(-1, /*keepdim=*/true));
+    const at::Tensor d_weight = (dy * normed).reshape({-1, x.size(-1)}).sum(0);
+    return {dx.to(narrow), d_weight.to(narrow), {}, {}};
   }
 };
 
@@ -63,10 +86,7 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::T
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon, bool zero_centred) {
-  const at::Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
-  const at::Tensor scaled = wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + epsilon);
-  const at::Tensor factor = weight.to(wide.scalar_type());
-  return (scaled * (zero_centred ? factor + 1 : factor)).to(x.scalar_type());
+  return WideRmsNorm::apply(x, weight, epsilon, zero_centred);
 }
 
 }  // namespace ringtron

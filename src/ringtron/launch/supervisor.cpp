@@ -23,22 +23,11 @@
 #include "ringtron/launch/output_queue.h"
 #include "ringtron/launch/process_limits.h"
 #include "ringtron/launch/signal_queue.h"
+#include "ringtron/launch/supervisor_times.h"
 #include "ringtron/launch/user_signals.h"
 
 namespace ringtron {
 namespace {
-
-// A rank that closes its connections while it unwinds may outlive the peers that fail because of it. So a
-// failure that is a consequence waits this long for its cause before the others are ended.
-constexpr std::chrono::milliseconds kWaitForCause(500);
-// The same for a rank that has not said why it failed: another one, most often rank 0, may still be about to.
-constexpr std::chrono::milliseconds kWaitForWords(1500);
-// The same for one whose peer hangs: the others reach their timeouts within a step of it, and the one that does not is meant.
-constexpr std::chrono::milliseconds kWaitForVictims(5000);
-// A process that hangs inside the kernel does not die of SIGKILL; we do not wait for it for ever.
-constexpr std::chrono::milliseconds kWaitForKilled(10'000);
-// How often we look whether output that is behind has caught up, and whether a rank can take a signal.
-constexpr std::chrono::milliseconds kBusyPause(20);
 
 bool ends_a_run(int signal) { return std::ranges::find(kEndingSignals, signal) != kEndingSignals.end(); }
 

@@ -55,6 +55,13 @@ Claim own_claim(int rank, int world_size) {
   return {.rank = rank, .world_size = world_size, .pid = ::getpid(), .host = host_name(), .build = build};
 }
 
+std::string same_rank_twice(const Claim& first, const Claim& second) {
+  return fmt::format(
+      "{} and another process (host {}, pid {}) both say that they are rank {}; number the ranks once each, and start one run "
+      "only at a port",
+      first.place(), second.host, second.pid, second.rank);
+}
+
 std::string conflict(const Claim& first, const Claim& claim) {
   if (claim.world_size != first.world_size) {
     return fmt::format("{} was started with a world size of {}, {} with {}; start all ranks with the same number (WORLD_SIZE)",

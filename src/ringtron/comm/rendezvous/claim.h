@@ -19,6 +19,9 @@ struct Claim {
 // This process. Reads the program's file the first time.
 Claim own_claim(int rank, int world_size);
 
+// What is wrong when both say that they are one rank.
+std::string same_rank_twice(const Claim& first, const Claim& second);
+
 // Why `claim` cannot join the run of `first` (its rank 0), in one sentence with both; empty if it can.
 std::string conflict(const Claim& first, const Claim& claim);
 

@@ -321,14 +321,11 @@ void RendezvousServer::State::note_heard(int rank) {
 
 std::string RendezvousServer::State::contradiction(const Claim& claim) const {
   std::string why = conflict(options.own, claim);
+  if (!why.empty()) return why;
   // Rank 0 is this process, also before it has come over its own connection: nobody takes its place.
   const bool poses_as_own = claim.rank == options.own.rank && (claim.pid != options.own.pid || claim.host != options.own.host);
-  if (const auto first = !why.empty() ? std::nullopt : poses_as_own ? options.own : claims[static_cast<std::size_t>(claim.rank)]) {
-    why = fmt::format("{} and another process (host {}, pid {}) both say that they are rank {}; number the ranks once each, and start "
-                      "one run only at a port",
-                      first->place(), claim.host, claim.pid, claim.rank);
-  }
-  return why;
+  const std::optional<Claim> first = poses_as_own ? options.own : claims[static_cast<std::size_t>(claim.rank)];
+  return first ? same_rank_twice(*first, claim) : "";
 }
 
 void RendezvousServer::State::join(Peer& peer, const Claim& claim, const std::string& rank_nonce) {

@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kThreads) query_gradient_kernel(const __grid_c
   const ResidentTile<kSize> q{memory}, d_out{memory + ResidentTile<kSize>::kTotal};
   const StagedTiles<kSize> staged{memory + 2 * ResidentTile<kSize>::kTotal};
   const int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kResident;
-  const int head = static_cast<int>(blockIdx.y), sample = static_cast<int>(blockIdx.z), group = head / (p.heads / p.groups);
+  const int head = blockIdx.y, sample = blockIdx.z, group = head / (p.heads / p.groups);
   const Span span = seen_by(first, min(first + kResident, p.s_q), p.left, p.right, p.s_kv);
   const int row = first + kRowsOfWarp * warp(), r = lane() / 4;
   const RowLoader<kSize> k(p.k, sample, group, p.s_kv, p.key_size), v(p.v, sample, group, p.s_kv, p.value_size);

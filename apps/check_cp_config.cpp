@@ -8,11 +8,9 @@
 
 int main(int argc, char** argv) {
   return ringtron::run_main("check_cp_config", [&] {
-    const ringtron::LaunchEnvironment environment =
-        ringtron::read_launch_environment(ringtron::process_environment);
+    const ringtron::LaunchEnvironment environment = ringtron::read_launch_environment(ringtron::process_environment);
     const int launched = environment.launcher == ringtron::Launcher::alone ? 0 : environment.world_size;
-    const ringtron::CheckOutcome outcome =
-        ringtron::check_cp_config(ringtron::arguments(argc, argv), launched);
+    const ringtron::CheckOutcome outcome = ringtron::check_cp_config(ringtron::arguments(argc, argv), launched);
     if (environment.rank == 0) ringtron::print_result(outcome.text);
     return outcome.exit_code;
   });

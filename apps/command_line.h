@@ -2,11 +2,11 @@
 // why.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <time.h>
 #include <unistd.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -44,7 +44,8 @@ inline CLI::Validator at_least(std::int64_t least) {
       [least](const std::string& given) {
         std::int64_t value = 0;
         const bool read = CLI::detail::lexical_cast(given, value);
-        return read && value >= least ? std::string() : fmt::format("expected at least {}, got {}", least, excerpt(given, 60));
+        return read && value >= least ? std::string()
+                                      : fmt::format("expected at least {}, got {}", least, excerpt(given, 60));
       },
       "");
 }
@@ -78,8 +79,8 @@ inline std::atomic<bool> interrupted = false;
 inline std::atomic<std::int64_t> interrupted_at = 0;
 static_assert(std::atomic<std::int64_t>::is_always_lock_free);
 
-// Sets `interrupted`. One that comes a second after the first, or later, ends the process at once. Launchers (timeout, Slurm)
-// signal the process and then its group, so that one wish arrives twice.
+// Sets `interrupted`. One that comes a second after the first, or later, ends the process at once. Launchers (timeout,
+// Slurm) signal the process and then its group, so that one wish arrives twice.
 inline void note_interrupt(int number) {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
@@ -91,12 +92,12 @@ inline void note_interrupt(int number) {
   std::raise(number);
 }
 
-// From now on Ctrl-C, SIGTERM and a lost terminal set `interrupted`, so that the tool can tidy up; another one a second later
-// ends it at once. A signal that is ignored, as under nohup, stays so. A closed pipe or a file over its limit is an error of
-// the write, not a death that leaves files behind.
+// From now on Ctrl-C, SIGTERM and a lost terminal set `interrupted`, so that the tool can tidy up; another one a second
+// later ends it at once. A signal that is ignored, as under nohup, stays so. A closed pipe or a file over its limit is
+// an error of the write, not a death that leaves files behind.
 inline void end_tidily() {
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
-    struct sigaction action {}, before {};
+    struct sigaction action{}, before{};
     ::sigaction(number, nullptr, &before);
     if (before.sa_handler == SIG_IGN) continue;
     action.sa_handler = note_interrupt;

@@ -41,9 +41,11 @@ void declare_data(CLI::App& app, Flags& flags) {
   app.add_option("--samples", flags.samples, "Print the first N samples of a split, as training consumes them")
       ->check(at_least(1));
   app.add_option("--which", flags.which, "train, valid or test")
-      ->check(CLI::IsMember({"train", "valid", "test"}).description(""))->capture_default_str();
+      ->check(CLI::IsMember({"train", "valid", "test"}).description(""))
+      ->capture_default_str();
   app.add_option("--format", flags.format, "text: ids and text; json: one object a line, ids only")
-      ->check(CLI::IsMember({"text", "json"}).description(""))->capture_default_str();
+      ->check(CLI::IsMember({"text", "json"}).description(""))
+      ->capture_default_str();
   app.allow_extras();
   app.footer(std::string(kDataNotes) + "\n" + kExamples);
 }

@@ -24,17 +24,14 @@ struct Flags {
 void declare(CLI::App& app, Flags& flags) {
   PreprocessOptions& o = flags.options;
   app.add_option("--input", o.inputs, kInputHelp)->required();
-  app.add_option("--json-keys", o.encoder.json_keys, "Keys to read from JSONL; one output each")
-      ->capture_default_str();
+  app.add_option("--json-keys", o.encoder.json_keys, "Keys to read from JSONL; one output each")->capture_default_str();
   app.add_flag("--split-sentences", o.encoder.split_sentences,
                "One sequence for each sentence, by rules of our own (not NLTK); outputs are named _sentence");
   app.add_flag("--keep-newlines", o.encoder.keep_newlines, "Keep white space between sentences");
   app.add_option("--lang", flags.language, "Language of --split-sentences; its rules are the same for all")
       ->capture_default_str();
-  app.add_flag("--append-eod", o.encoder.append_eod,
-               "End each document with the end-of-document token (GPT needs it)");
-  app.add_option("--tokenizer-type", flags.tokenizer, "GPT2BPETokenizer or NullTokenizer")
-      ->capture_default_str();
+  app.add_flag("--append-eod", o.encoder.append_eod, "End each document with the end-of-document token (GPT needs it)");
+  app.add_option("--tokenizer-type", flags.tokenizer, "GPT2BPETokenizer or NullTokenizer")->capture_default_str();
   app.add_option("--vocab-file", o.tokenizer.vocab_file, "vocab.json of GPT2BPETokenizer");
   app.add_option("--merge-file", o.tokenizer.merge_file, "merges.txt of GPT2BPETokenizer");
   app.add_option("--vocab-size", o.tokenizer.vocab_size, "Number of ids of NullTokenizer");
@@ -55,12 +52,14 @@ int run(const Flags& flags) {
                                 [](const std::string& line) { warn_line(line + "; skipped"); },
                                 [](const std::string& line) { warn_line(line); }};
   if (flags.language != "english") {
-    warn_line("--lang {} has no effect: the rules of --split-sentences are the same for all languages", excerpt(flags.language));
+    warn_line("--lang {} has no effect: the rules of --split-sentences are the same for all languages",
+              excerpt(flags.language));
   }
   PreprocessOptions options = flags.options;
   options.tokenizer.type = tokenizer_type(flags.tokenizer);
   const PreprocessSummary summary = preprocess(options, report, interrupted);
-  if (summary.bad > 0) warn_line("{} bad lines were skipped and are in no output; --strict stops at the first", summary.bad);
+  if (summary.bad > 0)
+    warn_line("{} bad lines were skipped and are in no output; --strict stops at the first", summary.bad);
   for (const std::string& line : describe(summary, seconds_since(start))) print_line(line);
   return kExitOk;
 }

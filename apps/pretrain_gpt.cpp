@@ -1,4 +1,5 @@
-// pretrain_gpt: pretrains a GPT model. Started once per process, by ringrun, torchrun --no-python, srun, mpirun or alone.
+// pretrain_gpt: pretrains a GPT model. Started once per process, by ringrun, torchrun --no-python, srun, mpirun or
+// alone.
 #include "ringtron/base/error.h"
 #include "ringtron/train/pretrain.h"
 

@@ -12,8 +12,7 @@
 int main(int argc, char** argv) {
   return ringtron::run_main("ringrun", [&] {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
-    const ringtron::RingrunCommandLine line =
-        ringtron::parse_ringrun(arguments, ringtron::process_environment);
+    const ringtron::RingrunCommandLine line = ringtron::parse_ringrun(arguments, ringtron::process_environment);
     if (line.help) {
       ringtron::print_result(ringtron::trim(ringtron::ringrun_help()));
       return ringtron::kExitOk;

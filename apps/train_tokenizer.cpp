@@ -22,14 +22,11 @@ struct Options {
 void declare(CLI::App& app, Options& options) {
   app.add_option("--input", options.inputs, kInputHelp)->required();
   app.add_option("--json-keys", options.json_keys, "Keys to read from JSON lines")->capture_default_str();
-  app.add_option("--vocab-size", options.trainer.vocab_size, "Tokens, <|endoftext|> included")
-      ->capture_default_str();
-  app.add_option("--min-count", options.trainer.min_count, "Merge no pair that is rarer")
-      ->capture_default_str();
-  auto* folder =
-      app.add_option("--output-dir", options.output_dir, "Write DIR/vocab.json and DIR/merges.txt");
-  auto* prefix = app.add_option("--output-prefix", options.output_prefix,
-                                "Write PREFIX-vocab.json and PREFIX-merges.txt");
+  app.add_option("--vocab-size", options.trainer.vocab_size, "Tokens, <|endoftext|> included")->capture_default_str();
+  app.add_option("--min-count", options.trainer.min_count, "Merge no pair that is rarer")->capture_default_str();
+  auto* folder = app.add_option("--output-dir", options.output_dir, "Write DIR/vocab.json and DIR/merges.txt");
+  auto* prefix =
+      app.add_option("--output-prefix", options.output_prefix, "Write PREFIX-vocab.json and PREFIX-merges.txt");
   folder->excludes(prefix);
 }
 
@@ -59,16 +56,18 @@ int run(Options options) {
   const auto start = SteadyClock::now();
   auto last = start;
   BpeTrainer trainer;
-  const auto counts = for_each_text(std::move(files), options.json_keys, {interrupted, warn}, [&](std::string_view text) {
-    trainer.add(text);
-    if (due(last)) print_line("read {:.1f} MB, {} words", trainer.bytes() / 1e6, trainer.distinct_words());
-  });
+  const auto counts =
+      for_each_text(std::move(files), options.json_keys, {interrupted, warn}, [&](std::string_view text) {
+        trainer.add(text);
+        if (due(last)) print_line("read {:.1f} MB, {} words", trainer.bytes() / 1e6, trainer.distinct_words());
+      });
   if (counts.skipped > 0) warn_line("{} bad lines were skipped: nothing was learned from them", counts.skipped);
   if (counts.lone_surrogates > 0) warn_line(describe_lone_surrogates(counts.lone_surrogates));
   if (trainer.bytes() == 0) {
-    throw ConfigError(fmt::format("--input {}: expected text to learn from, got {} documents without any and {} bad lines. "
-                                  "Look at --input and --json-keys", excerpt(join(options.inputs, ",")), counts.documents,
-                                  counts.skipped));
+    throw ConfigError(
+        fmt::format("--input {}: expected text to learn from, got {} documents without any and {} bad lines. "
+                    "Look at --input and --json-keys",
+                    excerpt(join(options.inputs, ",")), counts.documents, counts.skipped));
   }
   options.trainer.progress = [&](std::int64_t tokens) {
     if (interrupted) throw IoError("interrupted; nothing was written");
@@ -82,8 +81,8 @@ int run(Options options) {
   merge_file.write(texts.merges);
   vocab_file.publish();
   merge_file.publish();
-  print_line("{} tokens from {} documents ({:.1f} MB) in {:.1f} s: {} {}", made, counts.documents, trainer.bytes() / 1e6,
-             seconds_since(start), vocab, merges);
+  print_line("{} tokens from {} documents ({:.1f} MB) in {:.1f} s: {} {}", made, counts.documents,
+             trainer.bytes() / 1e6, seconds_since(start), vocab, merges);
   return kExitOk;
 }
 

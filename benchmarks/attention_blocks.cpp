@@ -2,8 +2,8 @@
 //
 //   build/cuda/benchmarks/attention_blocks [--rows 8192] [--heads 32] [--groups 32] [--head-size 128] [--repeats 8]
 //
-// Prints markdown. Outputs and gradients of kernels that compute the same are compared first; where they differ nothing is
-// timed. Times are of the device, medians, with fresh data each step.
+// Prints markdown. Outputs and gradients of kernels that compute the same are compared first; where they differ nothing
+// is timed. Times are of the device, medians, with fresh data each step.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAFunctions.h>
 
@@ -76,7 +76,8 @@ Results run(const BlockAttention& attention, const Block& b, const BlockCall& ca
   const BlockResult forward = attention.forward(b.q, b.k, b.v, call);
   clock.mark();
   at::Tensor delta;
-  if (attention.wants_delta()) delta = (b.d_out.to(at::kFloat) * forward.out.to(at::kFloat)).sum(-1).permute({1, 2, 0}).contiguous();
+  if (attention.wants_delta())
+    delta = (b.d_out.to(at::kFloat) * forward.out.to(at::kFloat)).sum(-1).permute({1, 2, 0}).contiguous();
   const at::Tensor out = forward.out.to(b.q.scalar_type());
   clock.mark();
   const BlockGradient back = attention.backward(b.q, b.k, b.v, {b.d_out, out, forward.lse, delta}, call);
@@ -122,8 +123,8 @@ void time_kernel(const Sizes& z, const Kernel& kernel) {
   }
   const double cells = static_cast<double>(call.block.band.area(z.rows, z.rows) * z.heads * z.size);
   const double f = median(forward), b = median(backward);
-  print_line(fmt::format("| {} | {:.2f} ms, {:.0f} | {:.2f} ms, {:.0f} | {:.2f} ms |", kernel.name, 1e3 * f, 4 * cells / f / 1e12, 1e3 * b,
-                         10 * cells / b / 1e12, 1e3 * (f + b)));
+  print_line(fmt::format("| {} | {:.2f} ms, {:.0f} | {:.2f} ms, {:.0f} | {:.2f} ms |", kernel.name, 1e3 * f,
+                         4 * cells / f / 1e12, 1e3 * b, 10 * cells / b / 1e12, 1e3 * (f + b)));
 }
 
 Sizes sizes_in(std::vector<std::string> words) {
@@ -133,7 +134,8 @@ Sizes sizes_in(std::vector<std::string> words) {
   z.groups = take_count(words, "--groups").value_or(static_cast<int>(z.heads));
   z.size = take_count(words, "--head-size").value_or(static_cast<int>(z.size));
   z.repeats = take_count(words, "--repeats").value_or(z.repeats);
-  if (!words.empty()) throw ConfigError(fmt::format("expected --rows, --heads, --groups, --head-size or --repeats, got '{}'", words[0]));
+  if (!words.empty())
+    throw ConfigError(fmt::format("expected --rows, --heads, --groups, --head-size or --repeats, got '{}'", words[0]));
   return z;
 }
 
@@ -147,7 +149,9 @@ int measure(const Sizes& z) {
   kernels.push_back({"ours, dropout", make_fused_cuda_block_attention(), true});
   kernels.push_back({"composed, dropout", make_composed_block_attention(), true});
   if (!agree(z, kernels)) return kExitFailure;
-  print_line(fmt::format("One causal block of {} rows, {}/{} heads of {}, bf16; outputs and gradients equal the composed ones\n", z.rows, z.heads, z.groups, z.size));
+  print_line(fmt::format(
+      "One causal block of {} rows, {}/{} heads of {}, bf16; outputs and gradients equal the composed ones\n", z.rows,
+      z.heads, z.groups, z.size));
   print_line("| kernel | forward, TFLOP/s | backward, TFLOP/s | both |");
   print_line("|---|---|---|---|");
   for (const Kernel& kernel : kernels) time_kernel(z, kernel);
@@ -159,5 +163,6 @@ int measure(const Sizes& z) {
 
 int main(int argc, char** argv) {
   using namespace ringtron;
-  return run_main("attention_blocks", [&] { return run_as_rank([&](StopSignals&) { return measure(sizes_in(arguments(argc, argv))); }); });
+  return run_main("attention_blocks",
+                  [&] { return run_as_rank([&](StopSignals&) { return measure(sizes_in(arguments(argc, argv))); }); });
 }

@@ -44,7 +44,8 @@ at::Tensor rows_of_rank(const at::Tensor& x, const SequenceLayout& layout, int r
   return at::cat(rows, 0);
 }
 
-// Three times without waiting in between, the last of which counts: what a call leaves on the device must not be in another's way.
+// Three times without waiting in between, the last of which counts: what a call leaves on the device must not be in
+// another's way.
 Results run(Communicator& group, const LayerSetup& layer, const Tensors& whole, CpAttentionOptions options = {}) {
   const auto mine = [&](const at::Tensor& x) {
     return rows_of_rank(x, layer.layout(), group.rank()).contiguous().detach().to(layer.type);
@@ -67,8 +68,7 @@ std::array<double, 4> errors(const Setting& setting, const LayerSetup& layer, co
                              const Results& expected) {
   std::array<double, 4> relative{};
   for (std::size_t i = 0; i < 4; ++i) {
-    const at::Tensor want =
-        rows_of_rank(expected.x[i], layer.layout(), setting.group->rank()).to(at::kDouble);
+    const at::Tensor want = rows_of_rank(expected.x[i], layer.layout(), setting.group->rank()).to(at::kDouble);
     const at::Tensor sums =
         at::stack({(got.x[i].to(at::kDouble) - want).square().sum(), want.square().sum()}).contiguous();
     setting.group->all_reduce(sums).wait();
@@ -88,7 +88,8 @@ bool outputs_agree(const Setting& setting) {
   const double tolerance = setting.type == at::kBFloat16 ? kTolerance16 : kTolerance32;
   LocalCommunicator alone("one rank", setting.environment.rank);
   CpAttentionOptions options = setting.attention_options();
-  if (setting.options.silent) options.decorate = [](Communicator& group) { return std::make_unique<SilentCommunicator>(group); };
+  if (setting.options.silent)
+    options.decorate = [](Communicator& group) { return std::make_unique<SilentCommunicator>(group); };
   bool agree = true;
   for (const Heads& heads : setting.options.heads) {
     for (const auto& starts : {std::vector<std::int64_t>{}, documents}) {
@@ -97,15 +98,13 @@ bool outputs_agree(const Setting& setting) {
       const Results expected = run(alone, of_one_rank(layer), whole);
       for (const CpTransport transport : setting.transports()) {
         layer.call.transport = transport;
-        const auto found =
-            errors(setting, layer, run(*setting.group, layer, whole, options), expected);
+        const auto found = errors(setting, layer, run(*setting.group, layer, whole, options), expected);
         const double worst = *std::max_element(found.begin(), found.end());
-        if (std::all_of(found.begin(), found.end(), [&](double e) { return e <= tolerance; }))
-          continue;  // NaN is not
+        if (std::all_of(found.begin(), found.end(), [&](double e) { return e <= tolerance; })) continue;  // NaN is not
         agree = false;
         setting.say(fmt::format("{} with {} heads{}: differs from one rank by {:.1e}, at most {:.0e} allowed",
-                                to_text(transport), heads.name(), starts.empty() ? "" : " and documents",
-                                worst, tolerance));
+                                to_text(transport), heads.name(), starts.empty() ? "" : " and documents", worst,
+                                tolerance));
       }
     }
   }
@@ -124,8 +123,8 @@ void print_errors(const Setting& setting) {
   LayerSetup exact = of_one_rank(layer);
   exact.type = at::kFloat;
   const Results reference = run(alone, exact, whole);  // of the same bf16 inputs
-  setting.say(fmt::format("\n### Relative error in bf16 against fp32, {} tokens in all, {} heads\n", length,
-                          heads.name()));
+  setting.say(
+      fmt::format("\n### Relative error in bf16 against fp32, {} tokens in all, {} heads\n", length, heads.name()));
   setting.say("| | out | dq | dk | dv |\n|---|---|---|---|---|");
   const auto print_row = [&](const std::string& name, const Results& got, const LayerSetup& of) {
     const auto e = errors(setting, of, got, reference);
@@ -134,8 +133,7 @@ void print_errors(const Setting& setting) {
   // One rank's whole result, cut to this rank's rows.
   const Results one = run(alone, of_one_rank(layer), whole);
   Results mine;
-  for (std::size_t i = 0; i < 4; ++i)
-    mine.x[i] = rows_of_rank(one.x[i], layer.layout(), setting.group->rank());
+  for (std::size_t i = 0; i < 4; ++i) mine.x[i] = rows_of_rank(one.x[i], layer.layout(), setting.group->rank());
   print_row("one rank", mine, layer);
   for (const CpTransport transport : setting.transports()) {
     layer.call.transport = transport;

@@ -54,5 +54,6 @@ int measure(const std::vector<std::string>& words) {
 
 int main(int argc, char** argv) {
   using namespace ringtron;
-  return run_main("context_parallel", [&] { return run_as_rank([&](StopSignals&) { return measure(arguments(argc, argv)); }); });
+  return run_main("context_parallel",
+                  [&] { return run_as_rank([&](StopSignals&) { return measure(arguments(argc, argv)); }); });
 }

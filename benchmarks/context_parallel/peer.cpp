@@ -18,8 +18,8 @@ namespace {
 
 PeerRate rate_from(const nlohmann::json& record) {
   PeerRate rate;
-  rate.heads = {record.at("query_heads").get<std::int64_t>(),
-                record.at("key_value_heads").get<std::int64_t>(), record.at("head_size").get<std::int64_t>()};
+  rate.heads = {record.at("query_heads").get<std::int64_t>(), record.at("key_value_heads").get<std::int64_t>(),
+                record.at("head_size").get<std::int64_t>()};
   rate.tokens = record.at("tokens_per_rank").get<std::int64_t>();
   rate.mode = record.at("mode").get<std::string>();
   rate.tflops = record.at("tflops_per_rank").get<double>();
@@ -70,8 +70,8 @@ Peer read_peer(const std::string& path) {
   try {
     peer = peer_from(nlohmann::json::parse(text));
   } catch (const nlohmann::json::exception& error) {
-    throw ConfigError(fmt::format(
-        "--peer: expected what torch_context_parallel.py --output writes, got {}: {}", path, error.what()));
+    throw ConfigError(
+        fmt::format("--peer: expected what torch_context_parallel.py --output writes, got {}: {}", path, error.what()));
   } catch (const ConfigError& error) {
     throw ConfigError(fmt::format("--peer {}: {}", path, error.what()));
   }
@@ -95,8 +95,8 @@ void check_comparable(const Peer& peer, const Setting& setting) {
 
 void print_against_peer(const Setting& setting, const Peer& peer, const std::vector<OwnRates>& own) {
   const double minutes = static_cast<double>(std::time(nullptr) - peer.unix_time) / 60;
-  setting.say(fmt::format("\n### Rate per rank ÷ best mode of {} (measured {:.0f} minutes before)\n",
-                          peer.program, minutes));
+  setting.say(
+      fmt::format("\n### Rate per rank ÷ best mode of {} (measured {:.0f} minutes before)\n", peer.program, minutes));
   setting.say(
       "| heads | tokens per rank | its best mode | its TFLOP/s | p2p | all_gather | a2a | our fastest "
       "|\n|---|---|---|---|---|---|---|---|");
@@ -118,8 +118,7 @@ void print_against_peer(const Setting& setting, const Peer& peer, const std::vec
     setting.say(row + fmt::format(" {:.2f} |", ratio));
   }
   if (compared == 0) return;
-  setting.say(
-      fmt::format("\nleast of our fastest ÷ its best, {} of {} shapes: {:.2f}", compared, own.size(), least));
+  setting.say(fmt::format("\nleast of our fastest ÷ its best, {} of {} shapes: {:.2f}", compared, own.size(), least));
 }
 
 }  // namespace ringtron::benchmark

@@ -10,8 +10,8 @@
 #include "ringtron/base/clock.h"
 #include "ringtron/base/random.h"
 #include "ringtron/comm/local_communicator.h"
-#include "ringtron/context_parallel/schedule/lower.h"
 #include "ringtron/context_parallel/plan/balanced_layout.h"
+#include "ringtron/context_parallel/schedule/lower.h"
 #include "ringtron/context_parallel/transport_measure.h"
 #include "ringtron/tools/profile/profile_report.h"
 
@@ -20,8 +20,7 @@ namespace {
 
 // Those that auto chooses from.
 constexpr CpTransport kChoices[] = {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a};
-constexpr int kRounds =
-    2;  // each measures everything once, so that a machine that slows down slows all of it
+constexpr int kRounds = 2;  // each measures everything once, so that a machine that slows down slows all of it
 
 struct Rate {
   double tflops = 0;  // per rank, at the median
@@ -70,8 +69,7 @@ std::map<CpTransport, Rate> rates_of(const Setting& setting, const LayerSetup& l
                                      std::span<const CpTransport> transports) {
   std::map<CpTransport, std::vector<double>> seconds;
   for (int round = 0; round < kRounds; ++round) {
-    for (const CpTransport transport : transports)
-      append(seconds[transport], steps_of(setting, layer, transport));
+    for (const CpTransport transport : transports) append(seconds[transport], steps_of(setting, layer, transport));
   }
   std::map<CpTransport, Rate> rates;
   for (const auto& [transport, times] : seconds) rates[transport] = rate_of(layer, times);
@@ -111,8 +109,8 @@ std::map<CpTransport, double> print_ratio_row(const Setting& setting, const std:
   for (const CpTransport transport : setting.transports()) {
     const Rate& rate = rates.at(transport);
     tflops[transport] = rate.tflops;
-    row += fmt::format(" {:.3f} ({:.2f} ms, {:.1f}%) |", rate.tflops / alone.tflops, 1e3 * rate.median,
-                       100 * rate.spread);
+    row +=
+        fmt::format(" {:.3f} ({:.2f} ms, {:.1f}%) |", rate.tflops / alone.tflops, 1e3 * rate.median, 100 * rate.spread);
   }
   setting.say(row);
   return tflops;
@@ -132,7 +130,6 @@ std::vector<std::int64_t> documents_of(std::int64_t length, std::int64_t unit) {
   }
   return starts;
 }
-
 
 // Milliseconds of the median run.
 template <class Run>
@@ -160,8 +157,7 @@ std::vector<AutoCase> auto_cases(const Options& options) {
     cases.push_back({heads, options.tokens.front() / 8, {}});
     for (const std::int64_t tokens : options.tokens) cases.push_back({heads, tokens, {}});
   }
-  for (const std::int64_t tokens : options.tokens)
-    cases.push_back({options.heads[1], tokens, {tokens / 8, 0}});
+  for (const std::int64_t tokens : options.tokens) cases.push_back({options.heads[1], tokens, {tokens / 8, 0}});
   return cases;
 }
 
@@ -176,8 +172,7 @@ std::vector<OwnRates> print_rates(const Setting& setting) {
   for (const Heads& heads : setting.options.heads) {
     for (const std::int64_t tokens : setting.options.tokens) {
       const LayerSetup layer = setting.layer(heads, tokens * setting.group->size());
-      all.push_back(
-          {heads, tokens, print_ratio_row(setting, fmt::format("{} | {}", heads.name(), tokens), layer)});
+      all.push_back({heads, tokens, print_ratio_row(setting, fmt::format("{} | {}", heads.name(), tokens), layer)});
     }
   }
   return all;
@@ -197,11 +192,9 @@ void print_documents(const Setting& setting) {
     for (const CpLayout layout : {CpLayout::zigzag, CpLayout::balanced}) {
       const LayerSetup layer = setting.layer(heads, length, layout, starts);
       std::string row = fmt::format("| {} | {} | {} | {:.3f} | {:.3f} |", word_of(layout), tokens, starts.size(),
-                                    area_imbalance(layer.layout(), layer.masks()),
-                                    alone);
+                                    area_imbalance(layer.layout(), layer.masks()), alone);
       for (const auto& [transport, rate] : rates_of(setting, layer)) {
-        row +=
-            fmt::format(" {:.3f} ({:.2f} ms) |", rate.tflops / dense.at(transport).tflops, 1e3 * rate.median);
+        row += fmt::format(" {:.3f} ({:.2f} ms) |", rate.tflops / dense.at(transport).tflops, 1e3 * rate.median);
       }
       setting.say(row);
     }
@@ -223,7 +216,8 @@ void print_planning(const Setting& setting) {
                                     milliseconds_of(setting, [&] { balanced_layout(masks, ranks); }));
       for (const CpTransport transport : kChoices) {
         row += fmt::format(" {:.2f} |", milliseconds_of(setting, [&] {
-                             lower(make_transport_plan(transport, 1, {layout, masks}, ranks / 2), layout, {ranks, ranks, true, true});
+                             lower(make_transport_plan(transport, 1, {layout, masks}, ranks / 2), layout,
+                                   {ranks, ranks, true, true});
                            }));
       }
       setting.say(row);
@@ -244,27 +238,23 @@ void print_auto(const Setting& setting) {
     const AttentionUse use{layer.layout().sequence_length(), c.window};
     const DeviceSpeeds speeds = measure_speeds(*setting.group, layer.shape, use, layer.type, layer.device);
     const std::vector<AttentionMask> masks = layer.masks();
-    const TransportChoice choice =
-        choose_transport({{layer.layout(), masks}, layer.shape, 0, speeds});
+    const TransportChoice choice = choose_transport({{layer.layout(), masks}, layer.shape, 0, speeds});
     const std::map<CpTransport, Rate> rates = rates_of(setting, layer, kChoices);
-    const auto fastest = std::min_element(rates.begin(), rates.end(), [](const auto& a, const auto& b) {
-      return a.second.median < b.second.median;
-    });
+    const auto fastest = std::min_element(
+        rates.begin(), rates.end(), [](const auto& a, const auto& b) { return a.second.median < b.second.median; });
     const double ratio = rates.at(choice.transport).median / fastest->second.median;
     worst = std::max(worst, ratio);
     std::string predicted, measured;
     for (const CpTransport transport : kChoices) {
-      predicted +=
-          fmt::format("{:.2f} ", 1e3 * choice.of(transport).seconds);
+      predicted += fmt::format("{:.2f} ", 1e3 * choice.of(transport).seconds);
       measured += fmt::format("{:.2f} ", 1e3 * rates.at(transport).median);
     }
     setting.say(fmt::format("| {} | {} | {} | {} | {} | {:.3f} | {}| {}|", c.heads.name(), c.tokens,
-                            c.window.limited() ? std::to_string(c.window.left) : "-",
-                            to_text(choice.transport), to_text(fastest->first), ratio, predicted, measured));
+                            c.window.limited() ? std::to_string(c.window.left) : "-", to_text(choice.transport),
+                            to_text(fastest->first), ratio, predicted, measured));
   }
-  setting.say(
-      fmt::format("\nworst of {} shapes: {:.3f}; predicted and measured in the order p2p, all_gather, a2a",
-                  cases.size(), worst));
+  setting.say(fmt::format("\nworst of {} shapes: {:.3f}; predicted and measured in the order p2p, all_gather, a2a",
+                          cases.size(), worst));
 }
 
 }  // namespace ringtron::benchmark

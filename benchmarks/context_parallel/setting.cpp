@@ -44,7 +44,6 @@ Prints markdown. Outputs and gradients are compared with one rank's first; where
 
 namespace {
 
-
 std::string cpu_name() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -73,8 +72,7 @@ Options parse(std::vector<std::string> words, bool gpu) {
   o.parts = split(take_flag(words, "--parts").value_or("error,rates,documents,planning,auto"), ',');
   for (const std::string& part : o.parts) {
     if (std::count(std::begin(kParts), std::end(kParts), part) > 0) continue;
-    throw ConfigError(
-        fmt::format("--parts: expected error, rates, documents, planning or auto, got {}", part));
+    throw ConfigError(fmt::format("--parts: expected error, rates, documents, planning or auto, got {}", part));
   }
   o.trace = take_flag(words, "--trace").value_or("");
   o.peer = take_flag(words, "--peer").value_or("");
@@ -91,30 +89,29 @@ Options parse(std::vector<std::string> words, bool gpu) {
 void require_memory_for(const Setting& setting) {
   const auto available = memory_of_rank(setting.device, setting.environment.local_world_size);
   if (!available) return;
-  const double longest = static_cast<double>(*std::max_element(setting.options.tokens.begin(), setting.options.tokens.end()));
+  const double longest =
+      static_cast<double>(*std::max_element(setting.options.tokens.begin(), setting.options.tokens.end()));
   const Heads& heads = setting.options.heads.front();
   const double bytes = 8.0 * longest * static_cast<double>(heads.query * heads.size) *
                        static_cast<double>(c10::elementSize(setting.type));
   if (bytes <= static_cast<double>(*available)) return;
-  throw ConfigError(fmt::format("too large for this machine: {:.0f} tokens take {:.1f} GiB on each rank, which has {}. Take "
-                                "smaller --tokens, --heads or --head-size",
-                                longest, bytes / (1 << 30), human_bytes(static_cast<std::uint64_t>(*available))));
+  throw ConfigError(
+      fmt::format("too large for this machine: {:.0f} tokens take {:.1f} GiB on each rank, which has {}. Take "
+                  "smaller --tokens, --heads or --head-size",
+                  longest, bytes / (1 << 30), human_bytes(static_cast<std::uint64_t>(*available))));
 }
 
 }  // namespace
 
-std::string Heads::name() const {
-  return fmt::format("{}/{} of {}", query, key_value, size);
-}
+std::string Heads::name() const { return fmt::format("{}/{} of {}", query, key_value, size); }
 
-std::string Setting::machine() const {
-  return device.is_cuda() ? device_name(device) : cpu_name();
-}
+std::string Setting::machine() const { return device.is_cuda() ? device_name(device) : cpu_name(); }
 
 std::vector<CpTransport> Setting::transports() const {
   const bool groups = group->size() > options.head_ranks && group->size() % options.head_ranks == 0;
   std::vector<CpTransport> transports = cp_transports();
-  std::erase_if(transports, [&](CpTransport transport) { return !refusal_of(transport, groups ? options.head_ranks : 0).empty(); });
+  std::erase_if(transports,
+                [&](CpTransport transport) { return !refusal_of(transport, groups ? options.head_ranks : 0).empty(); });
   return transports;
 }
 
@@ -134,9 +131,8 @@ LayerSetup Setting::layer(const Heads& heads, std::int64_t length, CpLayout layo
   LayerSetup layer;
   layer.type = type;
   layer.device = device;
-  layer.shape = {1,          heads.query, heads.key_value,
-                 heads.size, heads.size,  static_cast<std::int64_t>(c10::elementSize(type)),
-                 4};
+  layer.shape = {
+      1, heads.query, heads.key_value, heads.size, heads.size, static_cast<std::int64_t>(c10::elementSize(type)), 4};
   layer.call.scale = 1.0 / std::sqrt(static_cast<double>(heads.size));
   const std::vector<AttentionMask> masks = {AttentionMask(length, true, {}, documents)};
   SequenceShape shape{make_layout(layout, masks, group->size()), {}};
@@ -147,8 +143,7 @@ LayerSetup Setting::layer(const Heads& heads, std::int64_t length, CpLayout layo
 
 LayerSetup of_one_rank(const LayerSetup& layer) {
   LayerSetup one = layer;
-  SequenceShape shape{contiguous_layout(layer.layout().sequence_length(), 1),
-                      layer.call.shape->document_starts};
+  SequenceShape shape{contiguous_layout(layer.layout().sequence_length(), 1), layer.call.shape->document_starts};
   one.call.shape = std::make_shared<const SequenceShape>(std::move(shape));
   one.call.transport = CpTransport::p2p;
   return one;
@@ -168,8 +163,8 @@ Setting make_setting(std::vector<std::string> words, const LaunchEnvironment& en
   setting.rendezvous = std::make_unique<Rendezvous>(meeting);
   std::vector<int> members;
   for (int rank = 0; rank < environment.world_size; ++rank) members.push_back(rank);
-  setting.group = make_communicator(gpu ? Backend::nccl : Backend::gloo, "context-parallel", members,
-                                    *setting.rendezvous);
+  setting.group =
+      make_communicator(gpu ? Backend::nccl : Backend::gloo, "context-parallel", members, *setting.rendezvous);
   at::manual_seed(1234 + static_cast<std::uint64_t>(environment.rank));
   return setting;
 }

@@ -24,11 +24,11 @@ struct Options {
   std::vector<Heads> heads;          // multi-head, and eight query heads to one key/value head
   std::vector<std::string> parts;    // outputs always come first
   Repeats repeats;
-  int head_ranks = 2;             // A of a2a+p2p
-  std::string trace;              // where traces go, or empty
-  std::string peer;               // file of another program's rates, or empty
-  bool silent = false;            // of the comparison of outputs: no message is sent, to see that it is found
-  bool peer_copies = true;        // RendezvousOptions::peer_copies
+  int head_ranks = 2;       // A of a2a+p2p
+  std::string trace;        // where traces go, or empty
+  std::string peer;         // file of another program's rates, or empty
+  bool silent = false;      // of the comparison of outputs: no message is sent, to see that it is found
+  bool peer_copies = true;  // RendezvousOptions::peer_copies
   bool help = false;
 };
 

@@ -38,7 +38,8 @@ void write_traces(const Setting& setting) {
     }
   }
   const std::int64_t length = setting.options.tokens.front() * setting.group->size();
-  const LayerSetup documents = setting.layer(setting.options.heads.back(), length, CpLayout::zigzag, documents_of(length));
+  const LayerSetup documents =
+      setting.layer(setting.options.heads.back(), length, CpLayout::zigzag, documents_of(length));
   for (const CpTransport transport : setting.transports()) {
     const std::string path = fmt::format("{}-{}-documents", setting.options.trace, to_text(transport));
     write_trace(setting, documents, transport, path);

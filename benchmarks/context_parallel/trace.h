@@ -5,8 +5,8 @@
 
 namespace ringtron::benchmark {
 
-// For every transport and head count at the first length: each rank writes `options.trace`-<transport>-<groups>-rank<rank>.json.
-// Open the files in Perfetto or chrome://tracing.
+// For every transport and head count at the first length: each rank writes
+// `options.trace`-<transport>-<groups>-rank<rank>.json. Open the files in Perfetto or chrome://tracing.
 void write_traces(const Setting& setting);
 
 }  // namespace ringtron::benchmark

@@ -1,5 +1,5 @@
-// For launch_trials.py, by LD_PRELOAD: a process that gets SIGRTMIN computes for ever on the thread that gets it, its first one.
-// A rank that hangs without being stopped, with nothing in the program for it.
+// For launch_trials.py, by LD_PRELOAD: a process that gets SIGRTMIN computes for ever on the thread that gets it, its
+// first one. A rank that hangs without being stopped, with nothing in the program for it.
 #include <signal.h>
 
 namespace {
@@ -9,7 +9,7 @@ void spin(int) {
 }
 
 [[gnu::constructor]] void catch_signal() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = spin;
   sigaction(SIGRTMIN, &action, nullptr);
 }

@@ -26,7 +26,9 @@ class MachineMemory : public ::testing::Test {
 TEST_F(MachineMemory, IsNotKnownWithoutFiles) { EXPECT_EQ(available(), std::nullopt); }
 
 TEST_F(MachineMemory, IsWhatCanBeFreedAndSwap) {
-  file("proc/meminfo", "MemTotal:  4194304 kB\nMemFree:  1024 kB\nMemAvailable:  2097152 kB\nHugePages_Total:  0\nSwapFree:  1024 kB\n");
+  file(
+      "proc/meminfo",
+      "MemTotal:  4194304 kB\nMemFree:  1024 kB\nMemAvailable:  2097152 kB\nHugePages_Total:  0\nSwapFree:  1024 kB\n");
   EXPECT_EQ(available(), 2049 * kMib);
 }
 

@@ -49,7 +49,8 @@ TEST(Text, MessagesAreShownWithoutControlBytesAndEndlessWords) {
   EXPECT_EQ(shown_message(""), "");
   EXPECT_EQ(shown_message("two  blanks \n"), "two  blanks \\x0a");
   EXPECT_EQ(shown_message("--load a\x1b[31mb\r: absent\xff"), "--load a\\x1b[31mb\\x0d: absent\\xff");
-  EXPECT_EQ(shown_message("--load " + std::string(100000, 'b') + ": absent", 4), "--lo... (6 bytes) bbbb... (100001 bytes) abse... (6 bytes)");
+  EXPECT_EQ(shown_message("--load " + std::string(100000, 'b') + ": absent", 4),
+            "--lo... (6 bytes) bbbb... (100001 bytes) abse... (6 bytes)");
 }
 
 // A path may hold newlines and what a terminal obeys; it must not look like a line of its own.
@@ -58,7 +59,9 @@ TEST(Text, ForeignNewlinesBeginNoLine) {
   EXPECT_EQ(shown_message("\na: absent\n\n"), "\\x0aa: absent\\x0a\\x0a");
   EXPECT_EQ(shown_message("faults:\n  1. a\n  2. b\n----"), "faults:\n  1. a\n  2. b\n----");
   EXPECT_EQ(shown_message("a\n-b"), "a\\x0a-b");
-  EXPECT_EQ(shown_message("a\xc2\x9b" "2Jb \u00a0"), "a\\xc2\\x9b2Jb \u00a0");
+  EXPECT_EQ(shown_message("a\xc2\x9b"
+                          "2Jb \u00a0"),
+            "a\\xc2\\x9b2Jb \u00a0");
 }
 
 TEST(Text, LongListsOfMessagesAreCut) {
@@ -71,8 +74,8 @@ TEST(Text, Utf8Characters) {
   for (const char* good : {"a", "\u00e9", "\u20ac", "\ud7ff", "\ue000", "\U0001f600", "\U0010ffff"}) {
     EXPECT_EQ(utf8_character(good), std::string_view(good).size()) << good;
   }
-  for (const char* bad : {"", "\x80", "\xc1\x81", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
-                          "\xe2\x82", "\xe2\x82z", "\xff"}) {
+  for (const char* bad : {"", "\x80", "\xc1\x81", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
+                          "\xf4\x90\x80\x80", "\xe2\x82", "\xe2\x82z", "\xff"}) {
     EXPECT_EQ(utf8_character(bad), 0u);
   }
 }

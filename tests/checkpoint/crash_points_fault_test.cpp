@@ -26,8 +26,7 @@ std::vector<ToyTensor> small_state(std::uint64_t seed) {
   return state;
 }
 
-bool newest_is(const std::filesystem::path& folder, std::int64_t iteration,
-               const std::vector<ToyTensor>& state) {
+bool newest_is(const std::filesystem::path& folder, std::int64_t iteration, const std::vector<ToyTensor>& state) {
   const auto search = find_newest_checkpoint(folder);
   if (!search.newest || search.newest->iteration != iteration || !search.damaged.empty()) return false;
   CheckpointReader reader(search.newest->folder);
@@ -79,8 +78,7 @@ void sweep_crashes(std::int64_t iteration) {
     (is_new ? new_found : old_found) += 1;
     // A second crash at the same point, over the leftovers of the first; then a clean save.
     save_in_child(Fault::crash, k, dir.path(), iteration, after);
-    EXPECT_TRUE(newest_is(dir.path(), 10, before) || newest_is(dir.path(), iteration, after))
-        << "second crash, " << k;
+    EXPECT_TRUE(newest_is(dir.path(), 10, before) || newest_is(dir.path(), iteration, after)) << "second crash, " << k;
     save_state(disk, dir.path(), 20, last, kTp);
     EXPECT_TRUE(newest_is(dir.path(), 20, last)) << "save over the leftovers of operation " << k;
     for (const auto& entry : std::filesystem::directory_iterator(dir.path())) {
@@ -91,13 +89,9 @@ void sweep_crashes(std::int64_t iteration) {
   EXPECT_GT(new_found, 0);
 }
 
-TEST(CrashPoints, SaveOfANewIteration) {
-  sweep_crashes(15);
-}
+TEST(CrashPoints, SaveOfANewIteration) { sweep_crashes(15); }
 
-TEST(CrashPoints, SaveOfTheSameIterationAgain) {
-  sweep_crashes(10);
-}
+TEST(CrashPoints, SaveOfTheSameIterationAgain) { sweep_crashes(10); }
 
 // Disk full, or any other error, at every operation: the save either reports it or is complete.
 void sweep_errors(std::int64_t iteration) {
@@ -125,13 +119,9 @@ void sweep_errors(std::int64_t iteration) {
   EXPECT_GT(reported, operations / 2);
 }
 
-TEST(CrashPoints, ErrorsOfANewIteration) {
-  sweep_errors(15);
-}
+TEST(CrashPoints, ErrorsOfANewIteration) { sweep_errors(15); }
 
-TEST(CrashPoints, ErrorsOfTheSameIterationAgain) {
-  sweep_errors(10);
-}
+TEST(CrashPoints, ErrorsOfTheSameIterationAgain) { sweep_errors(10); }
 
 TEST(CrashPoints, APublishedHalfFileWouldBeNoticed) {  // negative control: the checks above can fail
   TempDir dir;

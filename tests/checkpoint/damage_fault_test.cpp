@@ -68,9 +68,7 @@ TEST_F(Damage, RandomFlippedBits) {
   constexpr int kTrials = 300;
   int found = 0;
   for (int trial = 0; trial < kTrials; ++trial) {
-    const auto word = [&](std::uint64_t index) {
-      return random_word(7, static_cast<std::uint64_t>(trial), index);
-    };
+    const auto word = [&](std::uint64_t index) { return random_word(7, static_cast<std::uint64_t>(trial), index); };
     const auto& path = files_[word(0) % files_.size()];
     const std::string intact = read_file(path);
     std::string flipped = intact;
@@ -78,8 +76,7 @@ TEST_F(Damage, RandomFlippedBits) {
     byte = static_cast<char>(byte ^ (1 << word(2) % 8));
     overwrite(path, flipped);
     const std::string by_load = load_error(), by_verify = verify_error();
-    found += by_load.find(path.string()) != std::string::npos &&
-             by_verify.find(path.string()) != std::string::npos;
+    found += by_load.find(path.string()) != std::string::npos && by_verify.find(path.string()) != std::string::npos;
     overwrite(path, intact);
   }
   EXPECT_EQ(found, kTrials);

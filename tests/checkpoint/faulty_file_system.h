@@ -11,8 +11,8 @@ namespace ringtron::testing {
 
 enum class Fault {
   none,
-  crash,     // exits the process; files that were not synced lose their second half, as after a power cut
-  io_error,  // throws IoError, once; a write leaves half of its bytes
+  crash,      // exits the process; files that were not synced lose their second half, as after a power cut
+  io_error,   // throws IoError, once; a write leaves half of its bytes
   disk_full,  // throws IoError from then on, at all that needs space; removing works
 };
 

@@ -1,5 +1,5 @@
-// What a save meets in its folder: leftovers and foreign things under every name that it wants. It succeeds, and touches
-// nothing outside.
+// What a save meets in its folder: leftovers and foreign things under every name that it wants. It succeeds, and
+// touches nothing outside.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
-// Which checkpoint a run goes on from when a folder holds several branches: the one saved last, never a larger iteration
-// of a branch that was left.
+// Which checkpoint a run goes on from when a folder holds several branches: the one saved last, never a larger
+// iteration of a branch that was left.
 #include "ringtron/checkpoint/lineage.h"
 
 #include <gmock/gmock.h>
@@ -50,8 +50,10 @@ TEST_F(LineageFolder, ALineOfRestartsIsTakenByItsEnd) {
 TEST_F(LineageFolder, TheLastSavedWinsOverTheLargestIteration) {
   go_back();
   EXPECT_EQ(newest(), 4);
-  EXPECT_THAT(load_notice(dir_.path(), search(), FolderUse::load), HasSubstr("of an abandoned branch or another run are iterations 6 of run " + kFirst));
-  EXPECT_THAT(load_notice(dir_.path(), search(), FolderUse::inspect), AllOf(HasSubstr("shown is iteration 4"), Not(HasSubstr("--"))));
+  EXPECT_THAT(load_notice(dir_.path(), search(), FolderUse::load),
+              HasSubstr("of an abandoned branch or another run are iterations 6 of run " + kFirst));
+  EXPECT_THAT(load_notice(dir_.path(), search(), FolderUse::inspect),
+              AllOf(HasSubstr("shown is iteration 4"), Not(HasSubstr("--"))));
   save(6, kBranch, {{kFirst, 2}});  // reached again
   EXPECT_EQ(newest(), 6);
   EXPECT_THAT(search().others, IsEmpty());
@@ -62,7 +64,8 @@ TEST_F(LineageFolder, AnotherRunInAnOldFolder) {
   EXPECT_THAT(save_notice(dir_.path(), {}), HasSubstr("iterations 2, 4, 6 of run " + kFirst));
   save(3, kStranger);
   EXPECT_EQ(newest(), 3);
-  EXPECT_THAT(load_notice(dir_.path(), search(), FolderUse::load), AllOf(HasSubstr(kStranger), HasSubstr("2, 4, 6 of run " + kFirst)));
+  EXPECT_THAT(load_notice(dir_.path(), search(), FolderUse::load),
+              AllOf(HasSubstr(kStranger), HasSubstr("2, 4, 6 of run " + kFirst)));
 }
 
 TEST_F(LineageFolder, ADamagedEndFallsBackOnItsOwnLineOnly) {
@@ -101,8 +104,9 @@ TEST_F(LineageFolder, AnEditedPointerFileIsTold) {
   };
   EXPECT_EQ(notice("6"), "");
   EXPECT_EQ(notice("6\n"), "");
-  EXPECT_THAT(notice("2\n"), AllOf(HasSubstr("names iteration 2; it does not count here: going on from 6, the last saved"),
-                                   HasSubstr("--ckpt-step 2 goes back")));
+  EXPECT_THAT(notice("2\n"),
+              AllOf(HasSubstr("names iteration 2; it does not count here: going on from 6, the last saved"),
+                    HasSubstr("--ckpt-step 2 goes back")));
   EXPECT_THAT(notice("2", FolderUse::inspect), AllOf(HasSubstr("shown is 6"), Not(HasSubstr("--"))));
   EXPECT_THAT(notice("8"), HasSubstr("names iteration 8, of which there is no checkpoint; going on from 6"));
   EXPECT_THAT(notice("release"), HasSubstr("holds \"release\", which is no iteration; going on from 6"));
@@ -145,8 +149,15 @@ TEST(Lineage, ComesBackEqualAndRefusesTheRest) {
   EXPECT_EQ(back.ancestors, lineage.ancestors);
   EXPECT_TRUE(lineage_of_metadata(nullptr).run.empty());
   for (const auto& [key, value] : std::initializer_list<std::pair<const char*, nlohmann::json>>{
-           {"run", 5}, {"run", ""}, {"run", "x"}, {"save", 0}, {"save", -1}, {"save", 1.5}, {"ancestors", nullptr},
-           {"ancestors", {{{"run", kFirst}}}}, {"ancestors", {{{"run", kFirst}, {"iteration", "2"}}}}}) {
+           {"run", 5},
+           {"run", ""},
+           {"run", "x"},
+           {"save", 0},
+           {"save", -1},
+           {"save", 1.5},
+           {"ancestors", nullptr},
+           {"ancestors", {{{"run", kFirst}}}},
+           {"ancestors", {{{"run", kFirst}, {"iteration", "2"}}}}}) {
     nlohmann::json wrong = right;
     wrong["lineage"][key] = value;
     EXPECT_THROW(lineage_of_metadata(wrong), IoError) << key << " " << value;

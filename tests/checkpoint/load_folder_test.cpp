@@ -61,8 +61,8 @@ TEST_F(LoadFolder, AllDamagedStops) {
   cut_shard(dir_.path(), 4);
   EXPECT_EQ(search_load_folder(dir_.path(), {})->newest->iteration, 2) << "an older one is enough";
   cut_shard(dir_.path(), 2);
-  EXPECT_THAT(refusal(dir_.path()), AllOf(HasSubstr("none can be loaded"), HasSubstr("iteration 2"), HasSubstr("iteration 4"),
-                                          HasSubstr("truncated"), HasSubstr("start afresh")));
+  EXPECT_THAT(refusal(dir_.path()), AllOf(HasSubstr("none can be loaded"), HasSubstr("iteration 2"),
+                                          HasSubstr("iteration 4"), HasSubstr("truncated"), HasSubstr("start afresh")));
 }
 
 TEST_F(LoadFolder, NamesOtherProgramsCheckpoints) {
@@ -72,9 +72,15 @@ TEST_F(LoadFolder, NamesOtherProgramsCheckpoints) {
     const char* named;
   };
   const Row rows[] = {
-      {"release", {"latest_checkpointed_iteration.txt", "release/mp_rank_00/model_optim_rng.pt"}, "Megatron-LM (torch format)"},
-      {"legacy", {"latest_checkpointed_iteration.txt", "iter_0000010/mp_rank_00/model_optim_rng.pt"}, "Megatron-LM (torch format)"},
-      {"dist", {"latest_checkpointed_iteration.txt", "iter_0000010/.metadata", "iter_0000010/__0_0.distcp", "iter_0000010/metadata.json"},
+      {"release",
+       {"latest_checkpointed_iteration.txt", "release/mp_rank_00/model_optim_rng.pt"},
+       "Megatron-LM (torch format)"},
+      {"legacy",
+       {"latest_checkpointed_iteration.txt", "iter_0000010/mp_rank_00/model_optim_rng.pt"},
+       "Megatron-LM (torch format)"},
+      {"dist",
+       {"latest_checkpointed_iteration.txt", "iter_0000010/.metadata", "iter_0000010/__0_0.distcp",
+        "iter_0000010/metadata.json"},
        "Megatron-LM (torch_dist format)"},
       {"common", {"iter_0000010/common.pt"}, "Megatron-LM (torch_dist format)"},
       {"iteration", {"mp_rank_00_000/model_optim_rng.pt"}, "Megatron-LM (torch format)"},
@@ -87,7 +93,8 @@ TEST_F(LoadFolder, NamesOtherProgramsCheckpoints) {
   };
   for (const Row& row : rows) {
     for (const char* file : row.files) put(std::string(row.folder) + "/" + file);
-    EXPECT_THAT(refusal(dir_ / row.folder), AllOf(HasSubstr(row.named), HasSubstr("--save of its own pretrain_gpt"))) << row.folder;
+    EXPECT_THAT(refusal(dir_ / row.folder), AllOf(HasSubstr(row.named), HasSubstr("--save of its own pretrain_gpt")))
+        << row.folder;
   }
 }
 
@@ -158,7 +165,8 @@ TEST_F(LoadFolder, OtherThingsAndOddPathsStop) {
   EXPECT_THAT(refusal(dir_ / "notes/todo.txt"), HasSubstr("is a file"));
   EXPECT_THAT(refusal(dir_ / "notes/todo.txt/below"), HasSubstr("Not a directory"));
   fs::create_symlink(dir_ / "gone", dir_ / "link");
-  EXPECT_THAT(refusal(dir_ / "link"), HasSubstr("link is a symbolic link to " + (dir_ / "gone").string() + ", which does not exist"));
+  EXPECT_THAT(refusal(dir_ / "link"),
+              HasSubstr("link is a symbolic link to " + (dir_ / "gone").string() + ", which does not exist"));
   EXPECT_THAT(refusal(dir_ / "link/deeper"), HasSubstr("which does not exist"));
   put("emptied/latest_checkpointed_iteration.txt");
   EXPECT_THAT(refusal(dir_ / "emptied"), HasSubstr("latest_checkpointed_iteration.txt"));

@@ -49,16 +49,11 @@ TEST(Manifest, FindsGapsOverlapsAndStrangers) {
     change(manifest);
     return manifest_problem(manifest).value_or("");
   };
-  EXPECT_NE(problem_after([](Manifest& m) { m.tensors["w"].pieces[1].offset = 6; }).find("outside"),
-            std::string::npos);
-  EXPECT_NE(problem_after([](Manifest& m) { m.tensors["w"].pieces[0].length = 4; }).find("gap"),
-            std::string::npos);
-  EXPECT_NE(problem_after([](Manifest& m) { m.tensors["w"].pieces[0].length = 6; }).find("overlap"),
-            std::string::npos);
-  EXPECT_NE(problem_after([](Manifest& m) { m.tensors["w"].pieces.pop_back(); }).find("expected 8"),
-            std::string::npos);
-  EXPECT_NE(problem_after([](Manifest& m) { m.tensors["w"].pieces.clear(); }).find("no pieces"),
-            std::string::npos);
+  EXPECT_NE(problem_after([](Manifest& m) { m.tensors["w"].pieces[1].offset = 6; }).find("outside"), std::string::npos);
+  EXPECT_NE(problem_after([](Manifest& m) { m.tensors["w"].pieces[0].length = 4; }).find("gap"), std::string::npos);
+  EXPECT_NE(problem_after([](Manifest& m) { m.tensors["w"].pieces[0].length = 6; }).find("overlap"), std::string::npos);
+  EXPECT_NE(problem_after([](Manifest& m) { m.tensors["w"].pieces.pop_back(); }).find("expected 8"), std::string::npos);
+  EXPECT_NE(problem_after([](Manifest& m) { m.tensors["w"].pieces.clear(); }).find("no pieces"), std::string::npos);
   EXPECT_NE(problem_after([](Manifest& m) { m.tensors["w"].dim = 2; }).find("dim 2"), std::string::npos);
   EXPECT_NE(problem_after([](Manifest& m) { m.files.erase("shard_00001.safetensors"); }).find("not listed"),
             std::string::npos);
@@ -79,9 +74,11 @@ TEST(Manifest, FindsSharedBytesAndSizesThatCannotBe) {
                          m.tensors["e"] = empty;
                        }),
                        "same bytes"));
-  EXPECT_TRUE(contains(problem_after([](Manifest& m) { std::swap(m.tensors["w"].pieces[0].tensor, m.tensors["w"].pieces[1].tensor); }),
-                       "cannot be"));
-  EXPECT_TRUE(contains(problem_after([](Manifest& m) { m.files["shard_00001.safetensors"].bytes = 10; }), "does not fit"));
+  EXPECT_TRUE(contains(
+      problem_after([](Manifest& m) { std::swap(m.tensors["w"].pieces[0].tensor, m.tensors["w"].pieces[1].tensor); }),
+      "cannot be"));
+  EXPECT_TRUE(
+      contains(problem_after([](Manifest& m) { m.files["shard_00001.safetensors"].bytes = 10; }), "does not fit"));
   const std::int64_t huge = std::int64_t{1} << 61;  // rows whose bytes do not fit into 63 bits
   EXPECT_TRUE(contains(problem_after([&](Manifest& m) {
                          m.tensors["big"] = {DType::f64, {huge}, 0, {{"shard_00000.safetensors", "big", 0, huge, 1}}};
@@ -107,14 +104,17 @@ TEST(Manifest, NamesWrongTypesDoubledKeysAndDepth) {
     return std::string();
   };
   const auto contains = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
-  EXPECT_TRUE(contains(fault_after("\"iteration\": 2000", "\"iteration\": \"2000\""), "iteration: expected a whole number"));
-  EXPECT_TRUE(contains(fault_after("\"iteration\": 2000", "\"iteration\": 2000.0"), "iteration: expected a whole number"));
+  EXPECT_TRUE(
+      contains(fault_after("\"iteration\": 2000", "\"iteration\": \"2000\""), "iteration: expected a whole number"));
+  EXPECT_TRUE(
+      contains(fault_after("\"iteration\": 2000", "\"iteration\": 2000.0"), "iteration: expected a whole number"));
   EXPECT_TRUE(contains(fault_after("\"iteration\": 2000", "\"iteration\": -1"), "got -1"));
   EXPECT_TRUE(contains(fault_after("\"iteration\": 2000", "\"iteration\": 1, \"iteration\": 2000"), "stands twice"));
   EXPECT_TRUE(contains(fault_after("\"bytes\": 400", "\"bytes\": true"), "files.shard_00000.safetensors.bytes"));
   EXPECT_TRUE(contains(fault_after("\"length\": 5", "\"length\": 18446744073709551615"), "tensors.w.pieces[0].length"));
   EXPECT_TRUE(contains(fault_after("\"lr\": 0.1", "\"lineage\": 1"), "metadata.lineage"));
-  EXPECT_TRUE(contains(fault_after("\"lr\": 0.1", "\"lr\": " + std::string(100000, '[') + std::string(100000, ']')), "deeper"));
+  EXPECT_TRUE(
+      contains(fault_after("\"lr\": 0.1", "\"lr\": " + std::string(100000, '[') + std::string(100000, ']')), "deeper"));
   EXPECT_EQ(fault_after("\"lr\": 0.1", "\"lr\": 0.2"), "") << "negative control: the checksum is right";
 }
 

@@ -30,8 +30,7 @@ std::vector<Slab> cut_every(const Shape& shape, int dim, std::int64_t step) {
   return slabs;
 }
 
-bool reshards(const ToyTensor& tensor, const std::vector<Slab>& pieces, const Slab& wanted,
-              bool swap_first_two) {
+bool reshards(const ToyTensor& tensor, const std::vector<Slab>& pieces, const Slab& wanted, bool swap_first_two) {
   std::vector<std::vector<std::byte>> stored;
   for (const Slab& piece : pieces) stored.push_back(slab_bytes(tensor, piece));
   if (swap_first_two) std::swap(stored[0], stored[1]);

@@ -23,8 +23,7 @@ TEST(RoundTrip, EveryTensorParallelSizeLoadsUnderEveryOther) {
     for (const int loaded : {1, 2, 4, 8}) {
       for (int rank = 0; rank < loaded; ++rank) {
         CheckpointReader reader(dir / "iter_0002000");
-        EXPECT_TRUE(loads_equal(reader, state, rank, loaded))
-            << saved << " to " << loaded << ", rank " << rank;
+        EXPECT_TRUE(loads_equal(reader, state, rank, loaded)) << saved << " to " << loaded << ", rank " << rank;
       }
     }
     CheckpointReader reader(dir / "iter_0002000");
@@ -43,8 +42,7 @@ TEST(RoundTrip, MetadataAndTrackerComeBack) {
   EXPECT_EQ(read_file(dir / "new/folder/latest_checkpointed_iteration.txt"), "12");
   for (const auto& entry : std::filesystem::directory_iterator(dir / "new/folder")) {
     const std::string name = entry.path().filename();
-    EXPECT_TRUE(name == ".lease" || name == "iter_0000012" || name == "latest_checkpointed_iteration.txt")
-        << name;
+    EXPECT_TRUE(name == ".lease" || name == "iter_0000012" || name == "latest_checkpointed_iteration.txt") << name;
   }
 }
 
@@ -73,8 +71,7 @@ TEST(RoundTrip, UnknownTensorNamesTheNearest) {
     reader.tensor("model.decoder.final_layernorm.weigth");
     FAIL() << "no error";
   } catch (const ConfigError& e) {
-    EXPECT_NE(std::string(e.what()).find("model.decoder.final_layernorm.weight"), std::string::npos)
-        << e.what();
+    EXPECT_NE(std::string(e.what()).find("model.decoder.final_layernorm.weight"), std::string::npos) << e.what();
   }
 }
 
@@ -110,9 +107,8 @@ TEST(RoundTrip, DescribesTensorsLayoutAndMetadata) {
   save_state(disk, dir.path(), 7, toy_state(1), 4);
   const std::string text = describe_checkpoint(dir.path());
   EXPECT_EQ(text, describe_checkpoint(dir / "iter_0000007"));
-  for (const char* part :
-       {"iteration: 7", "files: 4", "model.decoder.layers.0.mlp.linear_fc1.weight", "[32, 6]",
-        "dim 0: 4 + 4 + 4 + 4 + 4 + 4 + 4 + 4", "\"consumed_samples\": 56", "BF16", "whole"}) {
+  for (const char* part : {"iteration: 7", "files: 4", "model.decoder.layers.0.mlp.linear_fc1.weight", "[32, 6]",
+                           "dim 0: 4 + 4 + 4 + 4 + 4 + 4 + 4 + 4", "\"consumed_samples\": 56", "BF16", "whole"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " is missing in\n" << text;
   }
   EXPECT_THROW(describe_checkpoint(dir / "nothing"), IoError);

@@ -66,8 +66,8 @@ TEST(Safetensors, RefusesWhatDoesNotFitAndNamesTheFile) {
 }
 
 TEST(Safetensors, DTypeNamesAreTheirOwnInverse) {
-  for (const DType dtype : {DType::f64, DType::f32, DType::f16, DType::bf16, DType::i64, DType::i32,
-                            DType::i16, DType::i8, DType::u8, DType::boolean}) {
+  for (const DType dtype : {DType::f64, DType::f32, DType::f16, DType::bf16, DType::i64, DType::i32, DType::i16,
+                            DType::i8, DType::u8, DType::boolean}) {
     EXPECT_EQ(dtype_named(name_of(dtype)), dtype);
   }
   EXPECT_FALSE(dtype_named("F8"));

@@ -61,8 +61,7 @@ std::vector<Slab> slabs_of(const ToyTensor& tensor, int rank, int tp) {
 std::vector<std::byte> slab_bytes(const ToyTensor& tensor, const Slab& slab) {
   const std::size_t size = size_of(tensor.dtype);
   std::int64_t inner = 1;
-  for (std::size_t d = static_cast<std::size_t>(slab.dim) + 1; d < tensor.shape.size(); ++d)
-    inner *= tensor.shape[d];
+  for (std::size_t d = static_cast<std::size_t>(slab.dim) + 1; d < tensor.shape.size(); ++d) inner *= tensor.shape[d];
   const std::int64_t rows = rows_along(tensor.shape, slab.dim);
   std::vector<std::byte> out;
   for (std::int64_t element = 0; element < *element_count(tensor.shape); ++element) {
@@ -99,7 +98,8 @@ void save_state(FileSystem& files, const std::filesystem::path& save_folder, std
   }
   parts.push_back("");  // a rank that owns nothing
   const Lineage lineage{.run = "0123456789abcdef", .save = next_save_number(save_folder), .ancestors = {}};
-  writer.publish(parts, {{"consumed_samples", iteration * 8}, {"layout", {{"tp", tp}}}, {"lineage", lineage_to_json(lineage)}});
+  writer.publish(
+      parts, {{"consumed_samples", iteration * 8}, {"layout", {{"tp", tp}}}, {"lineage", lineage_to_json(lineage)}});
 }
 
 bool loads_equal(CheckpointReader& reader, const std::vector<ToyTensor>& state, int rank, int tp) {

@@ -14,9 +14,9 @@ namespace {
 template <class E>
 class WordsOf : public testing::Test {};
 
-using AllChoices = testing::Types<PositionEmbedding, Normalization, SoftmaxKind, CpLayout, Backend,
-                                  OptimizerType, LrDecayStyle, WsdDecayStyle, WeightDecayStyle,
-                                  RecomputeGranularity, RecomputeMethod, DataloaderType, TokenizerType>;
+using AllChoices = testing::Types<PositionEmbedding, Normalization, SoftmaxKind, CpLayout, Backend, OptimizerType,
+                                  LrDecayStyle, WsdDecayStyle, WeightDecayStyle, RecomputeGranularity, RecomputeMethod,
+                                  DataloaderType, TokenizerType>;
 TYPED_TEST_SUITE(WordsOf, AllChoices);
 
 TYPED_TEST(WordsOf, ReadAndPrint) {

@@ -65,9 +65,7 @@ DIST_TEST(Communicator, UlyssesAllToAll, 1, 2, 3, 4) {
     for (const std::int64_t length : kLengths) {
       const int size = ranks.size();
       // Element k of the slice from rank a to rank b is 100 a + 10 b + k % 3.
-      const auto slice = [&](int from, int to) {
-        return (at::arange(length) % 3 + 100 * from + 10 * to).to(type);
-      };
+      const auto slice = [&](int from, int to) { return (at::arange(length) % 3 + 100 * from + 10 * to).to(type); };
       std::vector<at::Tensor> out_parts, in_parts;
       for (int peer = 0; peer < size; ++peer) {
         in_parts.push_back(slice(ranks.rank(), peer));
@@ -123,9 +121,7 @@ DIST_TEST(Communicator, ExchangeOfNothingIsDoneAtOnce, 1, 2, 3) {
     at::Tensor x = at::zeros({3});
     const Send send{1, contribution(4, 3, at::kFloat)};
     const Receive receive{0, x};
-    ranks.world()
-        .exchange({&send, ranks.rank() == 0 ? 1U : 0U}, {&receive, ranks.rank() == 1 ? 1U : 0U})
-        .wait();
+    ranks.world().exchange({&send, ranks.rank() == 0 ? 1U : 0U}, {&receive, ranks.rank() == 1 ? 1U : 0U}).wait();
     EXPECT_TENSOR_EQUAL(x, ranks.rank() == 1 ? contribution(4, 3, at::kFloat) : at::zeros({3}));
   }
   EXPECT_NO_THROW(ranks.world().barrier());
@@ -190,8 +186,7 @@ DIST_TEST(Communicator, SeveralOperationsUnderWayAtOnce, 2, 4) {
   for (int i = 0; i < 8; ++i) {
     tensors.push_back(contribution(ranks.rank() + i, 3000, at::kDouble));
     works.push_back(ranks.world().all_reduce(tensors.back()));
-    works.push_back(
-        ranks.world().reduce_scatter(contribution(ranks.rank(), 5 * ranks.size(), at::kFloat), shard));
+    works.push_back(ranks.world().reduce_scatter(contribution(ranks.rank(), 5 * ranks.size(), at::kFloat), shard));
   }
   for (auto work = works.rbegin(); work != works.rend(); ++work) work->wait();
   for (int i = 0; i < 8; ++i) {

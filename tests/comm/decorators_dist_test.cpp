@@ -45,8 +45,7 @@ DIST_TEST(Checked, SeesADifferentOperationTypeOrRoot, 2) {
   CheckedCommunicator comm(ranks.world(), ranks.world());
   at::Tensor x = at::ones({4});
   EXPECT_THAT([&] { ranks.rank() == 0 ? comm.all_reduce(x, ReduceOp::sum) : comm.broadcast(x, 0); },
-              ThrowsMessage<CommError>(
-                  AllOf(HasSubstr("rank 0: all_reduce"), HasSubstr("rank 1: broadcast from 0"))));
+              ThrowsMessage<CommError>(AllOf(HasSubstr("rank 0: all_reduce"), HasSubstr("rank 1: broadcast from 0"))));
   at::Tensor y = ranks.rank() == 0 ? at::ones({4}) : at::ones({4}, at::kBFloat16);
   EXPECT_THAT([&] { comm.all_reduce(y, ReduceOp::sum); },
               ThrowsMessage<CommError>(AllOf(HasSubstr("Float[4]"), HasSubstr("BFloat16[4]"))));
@@ -58,9 +57,9 @@ DIST_TEST(Checked, SeesAMessageNobodyExpects, 2) {
   CheckedCommunicator comm(ranks.world(), ranks.world());
   const Send send{1, at::ones({3})};
   const std::span<const Send> sends = ranks.rank() == 0 ? std::span(&send, 1) : std::span<const Send>();
-  EXPECT_THAT([&] { comm.exchange(sends, {}); },
-              ThrowsMessage<CommError>(
-                  HasSubstr("rank 0 sends 1 message(s) of 3 elements to rank 1, which expects 0")));
+  EXPECT_THAT(
+      [&] { comm.exchange(sends, {}); },
+      ThrowsMessage<CommError>(HasSubstr("rank 0 sends 1 message(s) of 3 elements to rank 1, which expects 0")));
 }
 
 DIST_TEST(Checked, SeesThatOneRankSkipsAnExchange, 3) {
@@ -77,8 +76,7 @@ DIST_TEST(Checked, SeesAMessageOfNoElementsThatOneEndLacks, 2) {
   const std::vector<Send> sends = {{1, at::ones({0})}, {1, at::ones({2})}};
   const std::vector<Receive> receives = {{0, got}};
   EXPECT_THAT([&] { ranks.rank() == 0 ? comm.exchange(sends, {}) : comm.exchange({}, receives); },
-              ThrowsMessage<CommError>(
-                  HasSubstr("sends 2 message(s) of 2 elements to rank 1, which expects 1 of 2")));
+              ThrowsMessage<CommError>(HasSubstr("sends 2 message(s) of 2 elements to rank 1, which expects 1 of 2")));
 }
 
 DIST_TEST(Checked, SeesMessagesInAnotherOrder, 2) {

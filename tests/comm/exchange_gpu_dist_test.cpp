@@ -1,4 +1,5 @@
-// Messages between GPUs, by copy engines and by NCCL: the same contents, whoever is late, and an error when a peer dies.
+// Messages between GPUs, by copy engines and by NCCL: the same contents, whoever is late, and an error when a peer
+// dies.
 #include <ATen/ATen.h>
 #include <ATen/cuda/Sleep.h>
 #include <c10/cuda/CUDAFunctions.h>
@@ -20,7 +21,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-constexpr std::int64_t kLateness = 5'000'000;  // cycles: some 3 ms
+constexpr std::int64_t kLateness = 5'000'000;                          // cycles: some 3 ms
 const std::int64_t kLengths[] = {1, 7, 4096, 1'000'003, 32 << 20, 0};  // bytes
 
 std::unique_ptr<Communicator> gpu_group(testing::RankContext& ranks, bool by_copies) {
@@ -36,8 +37,8 @@ at::Tensor message(int from, int to, int round, std::int64_t length) {
   return at::arange(length, options.dtype(at::kLong)).add(13 * from + 31 * to + 7 * round).remainder(251).to(at::kByte);
 }
 
-// Ring messages of all lengths, as parts of larger tensors. Ranks are late by turns; what is sent is made late and overwritten at
-// once, and where it arrives is read until late.
+// Ring messages of all lengths, as parts of larger tensors. Ranks are late by turns; what is sent is made late and
+// overwritten at once, and where it arrives is read until late.
 void exchange_in_a_ring(Communicator& group, int round) {
   const int rank = group.rank(), next = (rank + 1) % group.size(), last = (rank + group.size() - 1) % group.size();
   std::vector<Send> sends;
@@ -56,7 +57,8 @@ void exchange_in_a_ring(Communicator& group, int round) {
   for (const Send& send : sends) send.tensor.fill_(253);
   for (std::size_t i = 0; i < receives.size(); ++i) {
     const at::Tensor& got = receives[i].tensor;
-    EXPECT_TRUE(at::equal(got, message(last, rank, round, got.size(0)))) << "round " << round << ", " << got.size(0) << " bytes";
+    EXPECT_TRUE(at::equal(got, message(last, rank, round, got.size(0))))
+        << "round " << round << ", " << got.size(0) << " bytes";
     EXPECT_TRUE(before[i].eq(254).all().item<bool>()) << "it arrived before the stream was ready";
   }
 }
@@ -105,7 +107,8 @@ void die_in_an_exchange(testing::RankContext& ranks, bool by_copies) {
   const auto go_on = [&] {
     for (int round = 0; round < 1000; ++round) exchange_in_a_ring(*group, round);
   };
-  EXPECT_THAT(go_on, ThrowsMessage<CommError>(AllOf(HasSubstr("world group"), HasSubstr("exchange"), HasSubstr("rank 1 died"))));
+  EXPECT_THAT(go_on, ThrowsMessage<CommError>(
+                         AllOf(HasSubstr("world group"), HasSubstr("exchange"), HasSubstr("rank 1 died"))));
 }
 
 DIST_TEST(ExchangeGpu, ADeathIsToldByCopies, 2) { die_in_an_exchange(ranks, true); }

@@ -56,14 +56,17 @@ TEST(KeyTable, WaitsUntilAllKeysAreThere) {
 }
 
 TEST(KeyTable, BytesAreCheckedWhole) {
-  const std::string good = StoreRequest{.id = 9, .op = Op::compare_set, .number = 3, .keys = {"key"}, .values = {"a", "b"}}.bytes();
+  const std::string good =
+      StoreRequest{.id = 9, .op = Op::compare_set, .number = 3, .keys = {"key"}, .values = {"a", "b"}}.bytes();
   EXPECT_EQ(StoreRequest::from(good).keys[0], "key");
-  for (std::size_t length = 0; length < good.size(); ++length) EXPECT_THROW(StoreRequest::from(good.substr(0, length)), wire::Malformed);
+  for (std::size_t length = 0; length < good.size(); ++length)
+    EXPECT_THROW(StoreRequest::from(good.substr(0, length)), wire::Malformed);
   EXPECT_THROW(StoreRequest::from(good + "x"), wire::Malformed);
   EXPECT_THROW(StoreRequest::from(StoreRequest{.op = Op::set, .keys = {"k"}}.bytes()), wire::Malformed);
   EXPECT_THROW(StoreRequest::from(StoreRequest{.op = Op::get}.bytes()), wire::Malformed);
   EXPECT_THROW(StoreRequest::from(StoreRequest{.op = static_cast<Op>(99), .keys = {"k"}}.bytes()), wire::Malformed);
-  const std::string many = wire::Packer().number(std::uint32_t{1}).number(Op::get).number(std::int64_t{0}).number(0xffffffffu).take();
+  const std::string many =
+      wire::Packer().number(std::uint32_t{1}).number(Op::get).number(std::int64_t{0}).number(0xffffffffu).take();
   EXPECT_THROW(StoreRequest::from(many), wire::Malformed);
 }
 

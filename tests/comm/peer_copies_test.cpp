@@ -46,7 +46,9 @@ class ThreadMemory final : public PeerMemory {
   void finish() override {}
 
  private:
-  static void write(Flag& flag, std::uint32_t value) { std::atomic_ref<Flag>(flag).store(value, std::memory_order_release); }
+  static void write(Flag& flag, std::uint32_t value) {
+    std::atomic_ref<Flag>(flag).store(value, std::memory_order_release);
+  }
   static void wait_for(const Flag& flag, std::uint32_t value) {
     while (!reached(flag, value)) std::this_thread::yield();
   }
@@ -164,7 +166,8 @@ TEST(PeerCopies, PartsOfTensorsTravelAlone) {
     const Receive receives[] = {{1 - rank, rooms.narrow(0, 70, 20)}};
     copies.wait(copies.exchange(sends, receives, go_on));
     EXPECT_TRUE(at::equal(rooms.narrow(0, 70, 20), at::arange(30, 50, at::kLong) + 1000 * (1 - rank)));
-    EXPECT_EQ(rooms.narrow(0, 0, 70).sum().item<std::int64_t>() + rooms.narrow(0, 90, 10).sum().item<std::int64_t>(), 0);
+    EXPECT_EQ(rooms.narrow(0, 0, 70).sum().item<std::int64_t>() + rooms.narrow(0, 90, 10).sum().item<std::int64_t>(),
+              0);
   });
 }
 
@@ -191,7 +194,11 @@ TEST(PeerCopies, WhoWaitsForAPeerThatNeverComesIsAskedWhetherToGoOn) {
   const at::Tensor x = at::zeros({4});
   const Receive receives[] = {{1, x}};
   int asked = 0;
-  EXPECT_THROW(group.of(0).exchange({}, receives, [&] { if (++asked == 3) throw GaveUp(); }), GaveUp);
+  EXPECT_THROW(group.of(0).exchange({}, receives,
+                                    [&] {
+                                      if (++asked == 3) throw GaveUp();
+                                    }),
+               GaveUp);
   EXPECT_EQ(asked, 3);
 }
 

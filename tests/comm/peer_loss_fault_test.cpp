@@ -48,9 +48,7 @@ void do_broadcast(Communicator& comm) {
   at::Tensor x = at::ones({1000});
   comm.broadcast(x, 0).wait();
 }
-void do_barrier(Communicator& comm) {
-  comm.barrier();
-}
+void do_barrier(Communicator& comm) { comm.barrier(); }
 
 // Rank `victim` dies in its third operation; the others go on until they notice, and say who died.
 void kill_in(testing::RankContext& ranks, int victim, const char* operation, Step step) {
@@ -62,38 +60,21 @@ void kill_in(testing::RankContext& ranks, int victim, const char* operation, Ste
   ranks.meet();
   if (ranks.rank() == victim) ranks.announce_death();
   const auto go_on = [&] {
-    for (int i = 0; i < 1000; ++i)
-      step(comm);  // a rank that needs nothing from the victim may get through a few
+    for (int i = 0; i < 1000; ++i) step(comm);  // a rank that needs nothing from the victim may get through a few
   };
-  EXPECT_THAT(go_on, ThrowsMessage<CommError>(AllOf(HasSubstr("world group"), HasSubstr(operation),
-                                                    HasSubstr("number "),
-                                                    HasSubstr(fmt::format("rank {} died", victim)))));
+  EXPECT_THAT(go_on,
+              ThrowsMessage<CommError>(AllOf(HasSubstr("world group"), HasSubstr(operation), HasSubstr("number "),
+                                             HasSubstr(fmt::format("rank {} died", victim)))));
 }
 
-DIST_TEST(PeerLoss, InAllReduce, 4) {
-  kill_in(ranks, 2, "all_reduce", do_all_reduce);
-}
-DIST_TEST(PeerLoss, InAllGather, 4) {
-  kill_in(ranks, 1, "all_gather", do_all_gather);
-}
-DIST_TEST(PeerLoss, InReduceScatter, 4) {
-  kill_in(ranks, 3, "reduce_scatter", do_reduce_scatter);
-}
-DIST_TEST(PeerLoss, InAllToAll, 4) {
-  kill_in(ranks, 2, "all_to_all", do_all_to_all);
-}
-DIST_TEST(PeerLoss, InExchange, 4) {
-  kill_in(ranks, 1, "exchange", do_exchange);
-}
-DIST_TEST(PeerLoss, InBroadcast, 4) {
-  kill_in(ranks, 2, "broadcast", do_broadcast);
-}
-DIST_TEST(PeerLoss, InBarrier, 4) {
-  kill_in(ranks, 3, "barrier", do_barrier);
-}
-DIST_TEST(PeerLoss, OfRankZero, 4) {
-  kill_in(ranks, 0, "all_reduce", do_all_reduce);
-}
+DIST_TEST(PeerLoss, InAllReduce, 4) { kill_in(ranks, 2, "all_reduce", do_all_reduce); }
+DIST_TEST(PeerLoss, InAllGather, 4) { kill_in(ranks, 1, "all_gather", do_all_gather); }
+DIST_TEST(PeerLoss, InReduceScatter, 4) { kill_in(ranks, 3, "reduce_scatter", do_reduce_scatter); }
+DIST_TEST(PeerLoss, InAllToAll, 4) { kill_in(ranks, 2, "all_to_all", do_all_to_all); }
+DIST_TEST(PeerLoss, InExchange, 4) { kill_in(ranks, 1, "exchange", do_exchange); }
+DIST_TEST(PeerLoss, InBroadcast, 4) { kill_in(ranks, 2, "broadcast", do_broadcast); }
+DIST_TEST(PeerLoss, InBarrier, 4) { kill_in(ranks, 3, "barrier", do_barrier); }
+DIST_TEST(PeerLoss, OfRankZero, 4) { kill_in(ranks, 0, "all_reduce", do_all_reduce); }
 
 DIST_TEST(PeerLoss, HangEndsWithTheTimeout, 3) {
   ranks.meet();  // the short timeout must not run while processes start
@@ -120,7 +101,8 @@ DIST_TEST(PeerLoss, LateMessageDoesNotProlongTheTimeout, 3) {
   if (ranks.rank() == 0) {
     const std::vector<Receive> receives = {{1, late}, {2, never}};
     const auto start = SteadyClock::now();
-    EXPECT_THAT([&] { comm.exchange({}, receives).wait(); }, ThrowsMessage<CommError>(HasSubstr("waiting for rank 2 (host ")));
+    EXPECT_THAT([&] { comm.exchange({}, receives).wait(); },
+                ThrowsMessage<CommError>(HasSubstr("waiting for rank 2 (host ")));
     EXPECT_LT(seconds_since(start), 9);  // 11 if the second began to count when the first had come
   } else if (ranks.rank() == 1) {
     std::this_thread::sleep_for(std::chrono::seconds(5));
@@ -153,15 +135,14 @@ DIST_TEST(PeerLoss, RankThatNeverComesIsNamed, 3) {
     EXPECT_EQ(ranks.rank(), 1);
     return;
   }
-  EXPECT_THAT([&] { ranks.rendezvous(); },
-              ThrowsMessage<CommError>(
-                  AllOf(HasSubstr("expected 3 ranks within 3 s"), HasSubstr("rank(s) 1 never came"))));
+  EXPECT_THAT([&] { ranks.rendezvous(); }, ThrowsMessage<CommError>(AllOf(HasSubstr("expected 3 ranks within 3 s"),
+                                                                          HasSubstr("rank(s) 1 never came"))));
 }
 
 // A write to a peer that has just died must be an error, not the end of the process.
 DIST_TEST(PeerLoss, BrokenPipeIsNoDeath, 2) {
   ranks.world().barrier();
-  struct sigaction action {};
+  struct sigaction action{};
   ASSERT_EQ(::sigaction(SIGPIPE, nullptr, &action), 0);
   EXPECT_NE(action.sa_handler, SIG_DFL);
 }
@@ -175,8 +156,7 @@ DIST_TEST(PeerLoss, RankThatFailsIsNamed, 3) {
     EXPECT_EQ(comm.size(), 3);
     return;  // the destructors take the rank out of the group
   }
-  EXPECT_THAT([&] { do_all_reduce(comm); },
-              ThrowsMessage<CommError>(HasSubstr("rank 2 stopped with an error")));
+  EXPECT_THAT([&] { do_all_reduce(comm); }, ThrowsMessage<CommError>(HasSubstr("rank 2 stopped with an error")));
 }
 
 }  // namespace

@@ -25,18 +25,21 @@ using std::chrono::seconds;
 inline constexpr seconds kLong(60);
 
 inline Claim claim(int rank, int world_size, std::string host = "node", std::string build = "b1") {
-  return {.rank = rank, .world_size = world_size, .pid = 1000 + rank, .host = std::move(host), .build = std::move(build)};
+  return {
+      .rank = rank, .world_size = world_size, .pid = 1000 + rank, .host = std::move(host), .build = std::move(build)};
 }
 
 inline std::unique_ptr<RendezvousServer> open(int world_size, milliseconds hello_time = kLong, int strangers = 64) {
-  return std::make_unique<RendezvousServer>(listen_at("127.0.0.1", 0, true), RendezvousServerOptions{.own = claim(0, world_size, "node0"),
-                                                                           .token = "secret",
-                                                                           .hello_time = hello_time,
-                                                                           .strangers = strangers});
+  return std::make_unique<RendezvousServer>(
+      listen_at("127.0.0.1", 0, true),
+      RendezvousServerOptions{
+          .own = claim(0, world_size, "node0"), .token = "secret", .hello_time = hello_time, .strangers = strangers});
 }
 
-inline std::unique_ptr<RendezvousClient> join(const RendezvousServer& server, Claim own, const std::string& token = "secret", milliseconds timeout = kLong) {
-  return std::make_unique<RendezvousClient>(RendezvousAddress{"127.0.0.1", server.port(), token}, std::move(own), timeout);
+inline std::unique_ptr<RendezvousClient> join(const RendezvousServer& server, Claim own,
+                                              const std::string& token = "secret", milliseconds timeout = kLong) {
+  return std::make_unique<RendezvousClient>(RendezvousAddress{"127.0.0.1", server.port(), token}, std::move(own),
+                                            timeout);
 }
 
 inline Descriptor connect_once(const RendezvousServer& server) {

@@ -47,18 +47,21 @@ TEST(RendezvousServer, MoreStrangersThanAllowedPushTheOldestOut) {
 TEST(RendezvousServer, ReplayedHelloIsRefused) {
   const auto server = open(2);
   const auto relay = listen_at("127.0.0.1", 0, true);
-  auto victim = std::async(std::launch::async, [&] { RendezvousClient({"127.0.0.1", relay.port, "secret"}, claim(1, 2), kLong); });
+  auto victim = std::async(std::launch::async,
+                           [&] { RendezvousClient({"127.0.0.1", relay.port, "secret"}, claim(1, 2), kLong); });
   // The relay shows the victim the server's challenge and keeps the answer.
   const auto next_bytes = [](const Descriptor& from) {
     std::string bytes(4096, '\0');
     ssize_t count;
-    while ((count = ::recv(from.get(), bytes.data(), bytes.size(), 0)) < 0 && errno == EAGAIN) std::this_thread::sleep_for(milliseconds(1));
+    while ((count = ::recv(from.get(), bytes.data(), bytes.size(), 0)) < 0 && errno == EAGAIN)
+      std::this_thread::sleep_for(milliseconds(1));
     bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
     return bytes;
   };
   const Descriptor first = connect_once(*server);
   int fd;
-  while ((fd = ::accept4(relay.sockets[0].get(), nullptr, nullptr, SOCK_NONBLOCK)) < 0) std::this_thread::sleep_for(milliseconds(1));
+  while ((fd = ::accept4(relay.sockets[0].get(), nullptr, nullptr, SOCK_NONBLOCK)) < 0)
+    std::this_thread::sleep_for(milliseconds(1));
   const Descriptor to_victim(fd);
   send_all(to_victim, next_bytes(first));
   const std::string hello = next_bytes(to_victim);
@@ -93,20 +96,35 @@ TEST(RendezvousServer, FuzzChangesNothing) {
   };
   const Claim own = claim(1, 2, "node1");
   const auto hello = [&](const std::string& proof) {
-    return wire::frame(wire::Kind::hello, wire::Packer().text(wire::kMagic).text(noise(16)).claim(own).text(proof).take());
+    return wire::frame(wire::Kind::hello,
+                       wire::Packer().text(wire::kMagic).text(noise(16)).claim(own).text(proof).take());
   };
   const std::string loss = wire::frame(wire::Kind::loss, wire::Packer().number(1).number(false).text("nowhere").take());
   for (int round = 0; round < 8 * scale; ++round) {
     const Descriptor stranger = connect_once(*run.server);
     if (!stranger.valid()) continue;  // more than the server takes at a time
     switch (round % 8) {
-      case 0: send_all(stranger, noise(random() % 5000)); break;
-      case 1: send_all(stranger, wire::Packer().number(std::uint32_t{0xffffffff}).take() + std::string(1000, 'x')); break;
-      case 2: send_all(stranger, hello(noise(32))); break;
-      case 3: send_all(stranger, hello("")); break;
-      case 4: send_all(stranger, loss); break;
-      case 5: send_all(stranger, wire::frame(wire::Kind::failed)); break;
-      case 6: send_all(stranger, hello(noise(32)).substr(0, random() % 60)); break;  // ends half way
+      case 0:
+        send_all(stranger, noise(random() % 5000));
+        break;
+      case 1:
+        send_all(stranger, wire::Packer().number(std::uint32_t{0xffffffff}).take() + std::string(1000, 'x'));
+        break;
+      case 2:
+        send_all(stranger, hello(noise(32)));
+        break;
+      case 3:
+        send_all(stranger, hello(""));
+        break;
+      case 4:
+        send_all(stranger, loss);
+        break;
+      case 5:
+        send_all(stranger, wire::frame(wire::Kind::failed));
+        break;
+      case 6:
+        send_all(stranger, hello(noise(32)).substr(0, random() % 60));
+        break;  // ends half way
       case 7:
         for (int part = 0; part < 100 * scale && send_all(stranger, noise(1000)); ++part) {
         }
@@ -139,7 +157,8 @@ TEST(RendezvousServer, MalformedRequestIsALoss) {
   const Claim own = claim(1, 2, "node1");
   const std::string nonce(16, 'n');
   const std::string proof = wire::rank_proof("secret", in.text(), nonce, own);
-  send_all(socket, wire::frame(wire::Kind::hello, wire::Packer().text(wire::kMagic).text(nonce).claim(own).text(proof).take()));
+  send_all(socket,
+           wire::frame(wire::Kind::hello, wire::Packer().text(wire::kMagic).text(nonce).claim(own).text(proof).take()));
   EXPECT_EQ(next().kind, wire::Kind::welcome);
   send_all(socket, wire::frame(wire::Kind::request, "nonsense"));
   EXPECT_EQ(describe(rank_0->liveness().losses(kLong)), "rank 1 died (host node1, pid 1001)");

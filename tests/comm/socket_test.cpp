@@ -39,7 +39,8 @@ TEST(Socket, ListensAtTheAddressGiven) {
   std::string why;
   const Listeners loopback = listen_at("127.0.0.1", 0, true);
   EXPECT_EQ(loopback.sockets.size(), 1u);
-  EXPECT_FALSE(connect_to("127.0.0.2", loopback.port, milliseconds(5000), why).valid());  // another address of this machine
+  EXPECT_FALSE(
+      connect_to("127.0.0.2", loopback.port, milliseconds(5000), why).valid());  // another address of this machine
   const Listeners several_machines = listen_at("127.0.0.1", 0, false);
   EXPECT_TRUE(connect_to("127.0.0.2", several_machines.port, milliseconds(5000), why).valid());
   const Listeners nobodys = listen_at("192.0.2.1", 0, true);  // reserved for documentation: no machine has it

@@ -22,8 +22,13 @@ using ::testing::ThrowsMessage;
 constexpr std::chrono::seconds kLong(60);
 
 RendezvousOptions options_of(int rank, int port, bool launcher_hosts_store) {
-  return {.port = port, .rank = rank, .world_size = 3, .timeout = kLong, .launcher_hosts_store = launcher_hosts_store,
-          .token = launcher_hosts_store ? "" : "secret", .prefix = "attempt"};
+  return {.port = port,
+          .rank = rank,
+          .world_size = 3,
+          .timeout = kLong,
+          .launcher_hosts_store = launcher_hosts_store,
+          .token = launcher_hosts_store ? "" : "secret",
+          .prefix = "attempt"};
 }
 
 // What rank 0 or rank 1 of three says is heard by the two others, which come when it has waited for them already.
@@ -35,7 +40,8 @@ void expect_late_ranks_hear(int faulty, int port, bool launcher_hosts_store) {
   });
   ASSERT_EQ(late.get_future().wait_for(kLong), std::future_status::ready) << "it does not wait";
   const auto meet = [&](int rank) {
-    EXPECT_THAT([&] { Rendezvous meeting(options(rank)); }, ThrowsMessage<CommError>(HasSubstr(fmt::format("rank {} (host", faulty))));
+    EXPECT_THAT([&] { Rendezvous meeting(options(rank)); },
+                ThrowsMessage<CommError>(HasSubstr(fmt::format("rank {} (host", faulty))));
   };
   auto other = std::async(std::launch::async, [&] { meet(1 - faulty); });
   if (faulty == 0) {

@@ -59,7 +59,8 @@ TEST(Watchdog, TellsWhenTheOldestBegan) {
 // It is started on a stream, so it has not ended before the one in front has.
 TEST(Watchdog, AnOperationBehindOneThatHangsIsNotLookedAt) {
   Watchdog watch;
-  const auto hanging = c10::make_intrusive<ToldWork>(at::Tensor()), behind = c10::make_intrusive<ToldWork>(at::Tensor());
+  const auto hanging = c10::make_intrusive<ToldWork>(at::Tensor()),
+             behind = c10::make_intrusive<ToldWork>(at::Tensor());
   watch.add(hanging);
   watch.add(behind);
   behind->ended = true;

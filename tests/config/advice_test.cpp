@@ -33,7 +33,8 @@ TEST(Advice, IsAccepted) {
       if (!skipping) words.push_back(word);
     }
     words.insert(words.end(), added.begin(), added.end());
-    EXPECT_THAT(validate(config_of(words), kExample1Ranks), IsEmpty()) << "advised: " << c.advised << " after " << c.message;
+    EXPECT_THAT(validate(config_of(words), kExample1Ranks), IsEmpty())
+        << "advised: " << c.advised << " after " << c.message;
   }
 }
 

@@ -43,8 +43,7 @@ TEST(Fingerprint, NamesEachDifference) {
   EXPECT_THAT(diff_fingerprints(fingerprint_text(Config()), fingerprint_text(other)),
               ElementsAre("lr: 0.0 here, 0.0001 there", "swiglu: False here, True there"));
   EXPECT_THAT(diff_fingerprints(fingerprint_text(unusual()), fingerprint_text(unusual())), IsEmpty());
-  EXPECT_THAT(diff_fingerprints("a=1\n", "b=2\n"),
-              ElementsAre("a: 1 here, absent there", "b: absent here, 2 there"));
+  EXPECT_THAT(diff_fingerprints("a=1\n", "b=2\n"), ElementsAre("a: 1 here, absent there", "b: absent here, 2 there"));
 }
 
 TEST(ArgumentDump, HasMegatronsForm) {

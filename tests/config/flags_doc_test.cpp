@@ -13,9 +13,7 @@ TEST(FlagsDocument, EqualsTheGeneratedText) {
 }
 
 // The program prints a line: the text and one newline.
-TEST(FlagsDocument, IsWhatTheProgramPrints) {
-  EXPECT_EQ(help_text("markdown", 80) + "\n", flags_markdown());
-}
+TEST(FlagsDocument, IsWhatTheProgramPrints) { EXPECT_EQ(help_text("markdown", 80) + "\n", flags_markdown()); }
 
 TEST(FlagsDocument, NamesRefusedFlags) {
   EXPECT_THAT(flags_markdown(), testing::HasSubstr("| `--use-distributed-optimizer` |"));

@@ -20,7 +20,8 @@ std::vector<std::string> told(const std::vector<std::string>& words) {
   const ParsedFlags parsed = parse_flags(words);
   EXPECT_THAT(parsed.faults, IsEmpty());
   std::vector<std::string> texts;
-  for (const Notice& notice : flags_without_effect(parsed.line, fill_defaults(parsed.line.config, kExample1Ranks).config)) {
+  for (const Notice& notice :
+       flags_without_effect(parsed.line, fill_defaults(parsed.line.config, kExample1Ranks).config)) {
     EXPECT_EQ(notice.kind, Notice::Kind::warning);
     texts.push_back(notice.text);
   }
@@ -43,28 +44,33 @@ const NeedCase kCases[] = {
      "--position-embedding-type rope"},
     {"", "--rope-scaling-factor 4", "--rope-scaling-factor has no effect without --use-rope-scaling",
      "--position-embedding-type rope --use-rope-scaling"},
-    {"", "--num-query-groups 8", "--num-query-groups has no effect without --group-query-attention", "--group-query-attention"},
+    {"", "--num-query-groups 8", "--num-query-groups has no effect without --group-query-attention",
+     "--group-query-attention"},
     {"", "--make-vocab-size-divisible-by 64 --padded-vocab-size 51200",
      "--make-vocab-size-divisible-by has no effect with --padded-vocab-size", ""},
     {"--min-lr", "--lr-decay-style constant --min-lr 1e-6", "--min-lr has no effect with --lr-decay-style constant",
      "--lr-decay-style cosine"},
-    {"--min-lr", "--lr-decay-style constant --lr-decay-iters 9", "--lr-decay-iters has no effect with --lr-decay-style constant",
-     "--lr-warmup-fraction 0.1"},
+    {"--min-lr", "--lr-decay-style constant --lr-decay-iters 9",
+     "--lr-decay-iters has no effect with --lr-decay-style constant", "--lr-warmup-fraction 0.1"},
     {"--min-lr", "--lr-decay-style constant --lr-decay-samples 9",
      "--lr-decay-samples has no effect with --lr-decay-style constant", "--lr-decay-style linear"},
     {"", "--lr-warmup-init 1e-6",
-     "--lr-warmup-init has no effect without --lr-warmup-iters, --lr-warmup-samples or --lr-warmup-fraction", "--lr-warmup-iters 5"},
-    {"", "--lr-wsd-decay-style linear", "--lr-wsd-decay-style has no effect without --lr-decay-style WSD", "--lr-decay-style WSD"},
-    {"", "--lr-wsd-decay-iters 2", "--lr-wsd-decay-iters has no effect without --lr-decay-style WSD", "--lr-decay-style WSD"},
-    {"", "--lr-wsd-decay-samples 2", "--lr-wsd-decay-samples has no effect without --lr-decay-style WSD", "--lr-decay-style WSD"},
+     "--lr-warmup-init has no effect without --lr-warmup-iters, --lr-warmup-samples or --lr-warmup-fraction",
+     "--lr-warmup-iters 5"},
+    {"", "--lr-wsd-decay-style linear", "--lr-wsd-decay-style has no effect without --lr-decay-style WSD",
+     "--lr-decay-style WSD"},
+    {"", "--lr-wsd-decay-iters 2", "--lr-wsd-decay-iters has no effect without --lr-decay-style WSD",
+     "--lr-decay-style WSD"},
+    {"", "--lr-wsd-decay-samples 2", "--lr-wsd-decay-samples has no effect without --lr-decay-style WSD",
+     "--lr-decay-style WSD"},
     {"", "--weight-decay-incr-style linear", "--weight-decay has no effect without --weight-decay-incr-style constant",
      "--weight-decay-incr-style constant"},
     {"--init-method-std", "--init-method-xavier-uniform --init-method-std 0.1",
      "--init-method-std has no effect with --init-method-xavier-uniform", ""},
-    {"--tensorboard-dir", "--tensorboard-log-interval 2", "--tensorboard-log-interval has no effect without --tensorboard-dir",
-     "--tensorboard-dir a"},
-    {"--tensorboard-dir", "--tensorboard-queue-size 2", "--tensorboard-queue-size has no effect without --tensorboard-dir",
-     "--tensorboard-dir a"},
+    {"--tensorboard-dir", "--tensorboard-log-interval 2",
+     "--tensorboard-log-interval has no effect without --tensorboard-dir", "--tensorboard-dir a"},
+    {"--tensorboard-dir", "--tensorboard-queue-size 2",
+     "--tensorboard-queue-size has no effect without --tensorboard-dir", "--tensorboard-dir a"},
     {"--tensorboard-dir", "--log-validation-ppl-to-tensorboard",
      "--log-validation-ppl-to-tensorboard has no effect without --tensorboard-dir", "--tensorboard-dir a"},
     {"--merge-file", "--tokenizer-type NullTokenizer --vocab-size 9",
@@ -82,7 +88,8 @@ const NeedCase kCases[] = {
     {"", "--recompute-num-layers 2", "--recompute-num-layers has no effect without --recompute-granularity",
      "--recompute-granularity full"},
     {"", "--recompute-modules core_attn --recompute-granularity full",
-     "--recompute-modules has no effect without --recompute-granularity selective", "--recompute-granularity selective"},
+     "--recompute-modules has no effect without --recompute-granularity selective",
+     "--recompute-granularity selective"},
     {"", "--position-embedding-type none --use-rotary-position-embeddings",
      "--position-embedding-type none has no effect with --use-rotary-position-embeddings: rope counts", ""},
     {"", "--position-embedding-type learned_absolute --use-rotary-position-embeddings",
@@ -126,10 +133,11 @@ TEST(Needs, LoadAndSaveThatWereForgotten) {
 
 TEST(Needs, TheExampleAndDefaultsAreNotTold) {
   EXPECT_THAT(told(example_1()), IsEmpty());
-  EXPECT_THAT(told(example_1_with("--rotary-base 10000 --rotary-percent 1.0 --rope-scaling-factor 8 --tensorboard-log-interval 1 "
-                                  "--lr-warmup-init 0.0 --lr-wsd-decay-style exponential --num-query-groups 1 "
-                                  "--make-vocab-size-divisible-by 128 --window-size -1 0 --recompute-granularity full "
-                                  "--recompute-method uniform --recompute-num-layers 1")),
+  EXPECT_THAT(told(example_1_with(
+                  "--rotary-base 10000 --rotary-percent 1.0 --rope-scaling-factor 8 --tensorboard-log-interval 1 "
+                  "--lr-warmup-init 0.0 --lr-wsd-decay-style exponential --num-query-groups 1 "
+                  "--make-vocab-size-divisible-by 128 --window-size -1 0 --recompute-granularity full "
+                  "--recompute-method uniform --recompute-num-layers 1")),
               IsEmpty());
   EXPECT_THAT(told(example_1_with("--num-query-groups 32")), IsEmpty()) << "as many as heads: what happens";
   EXPECT_THAT(told(example_1_with("--recompute-activations")), IsEmpty());
@@ -139,9 +147,9 @@ TEST(Needs, EveryDeclarationHasACase) {
   for (const OptionGroup& group : option_groups()) {
     for (const Option& option : group.options) {
       if (option.detail.needs.empty() || option.detail.needs == "--load" || option.detail.needs == "--save") continue;
-      EXPECT_TRUE(std::ranges::any_of(
-          kCases, [&](const NeedCase& c) { return c.message.starts_with(std::string(option.name) + " has no effect"); }))
-          << option.name;
+      EXPECT_TRUE(std::ranges::any_of(kCases, [&](const NeedCase& c) {
+        return c.message.starts_with(std::string(option.name) + " has no effect");
+      })) << option.name;
     }
   }
 }

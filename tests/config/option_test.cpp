@@ -16,8 +16,7 @@ namespace {
 
 std::vector<std::string> lines_of(const std::string& file) {
   std::vector<std::string> lines;
-  for (const std::string& line :
-       split(read_file(std::string(RINGTRON_SOURCE_DIR "/tests/config/") + file), '\n')) {
+  for (const std::string& line : split(read_file(std::string(RINGTRON_SOURCE_DIR "/tests/config/") + file), '\n')) {
     if (!line.empty()) lines.push_back(line);
   }
   return lines;
@@ -59,8 +58,10 @@ TEST(Option, EveryFieldIsSetByExactlyOneFlag) {
   std::set<const void*> fields;
   for (const Option* option : all_options()) {
     const auto address = [](auto member) -> const void* {
-      if constexpr (std::is_same_v<decltype(member), ChoiceRef>) return member.address();
-      else return member;
+      if constexpr (std::is_same_v<decltype(member), ChoiceRef>)
+        return member.address();
+      else
+        return member;
     };
     const void* field = std::visit(address, option->field(config));
     EXPECT_TRUE(fields.insert(field).second) << option->name;
@@ -87,9 +88,8 @@ TEST(Option, NamesAreTheFrozenOnes) {
   std::vector<std::string> names;
   for (const Option* option : all_options()) names.emplace_back(option->name);
   std::sort(names.begin(), names.end());
-  EXPECT_EQ(names, lines_of("flag_names.golden"))
-      << "a flag was renamed, added or lost; scripts depend on names, so "
-         "change flag_names.golden only on purpose";
+  EXPECT_EQ(names, lines_of("flag_names.golden")) << "a flag was renamed, added or lost; scripts depend on names, so "
+                                                     "change flag_names.golden only on purpose";
 }
 
 TEST(Option, ReadsEachTypeAndRefusesTheRest) {
@@ -147,7 +147,8 @@ TEST(Option, ChoicesReadAndPrintTheirWordsAndRefuseOthers) {
     }
     const std::string one_of = words.size() > 1 ? "one of " : "";
     for (const std::string& other : {std::string("other"), std::string(), words.back() + "x"}) {
-      EXPECT_EQ(set_option(*option, std::vector{other}, config), "expected " + one_of + join(words, ", ") + ", got '" + other + "'");
+      EXPECT_EQ(set_option(*option, std::vector{other}, config),
+                "expected " + one_of + join(words, ", ") + ", got '" + other + "'");
     }
     EXPECT_EQ(option_value(*option, config), words.back()) << "a refused word must not change the field";
   }

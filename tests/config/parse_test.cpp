@@ -12,9 +12,7 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-ParsedFlags flags(const std::string& words) {
-  return parse_flags(split(words, ' '));
-}
+ParsedFlags flags(const std::string& words) { return parse_flags(split(words, ' ')); }
 
 std::string fault_of(const std::vector<std::string>& words, int world_size = kExample1Ranks) {
   try {
@@ -60,8 +58,8 @@ TEST(Parse, Example1AsWritten) {
 }
 
 TEST(Parse, SpellingsAreEqual) {
-  for (const char* words : {"--num-layers 4 --min-lr -0", "--num_layers 4 --min_lr -0",
-                            "--num-layers=4 --min-lr=-0", "--num_layers=4 --min-lr -0"}) {
+  for (const char* words : {"--num-layers 4 --min-lr -0", "--num_layers 4 --min_lr -0", "--num-layers=4 --min-lr=-0",
+                            "--num_layers=4 --min-lr -0"}) {
     const ParsedFlags parsed = flags(words);
     EXPECT_THAT(parsed.faults, IsEmpty()) << words;
     EXPECT_EQ(parsed.line.config.model.num_layers, 4) << words;
@@ -83,17 +81,14 @@ TEST(Parse, TheLastOfTwoCountsWithANotice) {
 TEST(Parse, UnknownFlagsNameTheNearest) {
   const ParsedFlags parsed = flags("--context-paralel-size 2");
   ASSERT_EQ(parsed.faults.size(), 1u) << "the value of an unknown flag is no fault of its own";
-  EXPECT_EQ(parsed.faults[0].message,
-            "--context-paralel-size: unknown flag; did you mean --context-parallel-size?");
-  EXPECT_EQ(flags("--zzzzzzzzzzzzzzzz").faults[0].message,
-            "--zzzzzzzzzzzzzzzz: unknown flag; --help lists all");
+  EXPECT_EQ(parsed.faults[0].message, "--context-paralel-size: unknown flag; did you mean --context-parallel-size?");
+  EXPECT_EQ(flags("--zzzzzzzzzzzzzzzz").faults[0].message, "--zzzzzzzzzzzzzzzz: unknown flag; --help lists all");
   EXPECT_EQ(flags("--num-layer 4").faults.size(), 1u) << "no abbreviations";
 }
 
 TEST(Parse, MegatronFlagsThatAreRefused) {
-  for (const char* name :
-       {"--fp16", "--fp8-format hybrid", "--num-experts 8", "--moe-router-topk 2", "--batch-size 4",
-        "--use-distributed-optimizer", "--distribute-saved-activations", "--wandb-project x"}) {
+  for (const char* name : {"--fp16", "--fp8-format hybrid", "--num-experts 8", "--moe-router-topk 2", "--batch-size 4",
+                           "--use-distributed-optimizer", "--distribute-saved-activations", "--wandb-project x"}) {
     const ParsedFlags parsed = flags(name);
     ASSERT_EQ(parsed.faults.size(), 1u) << name;
     EXPECT_THAT(parsed.faults[0].message, HasSubstr("Ringtron does not take this Megatron-LM flag: "));
@@ -158,9 +153,8 @@ TEST(Parse, CpCommTypes) {
     EXPECT_THAT(config.parallel.cp_comm_type, testing::ElementsAre(expected));
   }
   const auto per_layer = example_1_with("--num-layers 3 --cp-comm-type a2a allgather p2p");
-  EXPECT_THAT(
-      std::get<CommandLine>(parse_command_line(per_layer, kExample1Ranks)).config.parallel.cp_comm_type,
-      testing::ElementsAre("a2a", "all_gather", "p2p"));
+  EXPECT_THAT(std::get<CommandLine>(parse_command_line(per_layer, kExample1Ranks)).config.parallel.cp_comm_type,
+              testing::ElementsAre("a2a", "all_gather", "p2p"));
   EXPECT_THAT(fault_of(example_1_with("--cp-comm-type ring")),
               HasSubstr("expected one of p2p, all_gather, allgather, a2a, a2a+p2p, auto, got 'ring'"));
   EXPECT_THAT(fault_of(example_1_with("--cp-layout striped")),
@@ -176,8 +170,7 @@ TEST(Parse, WindowsInMegatronsForms) {
   }
   EXPECT_THAT(flags("--window-size -1 -1").line.config.model.window_size, testing::ElementsAre(-1, -1));
   EXPECT_EQ(flags("--window-size 127,").faults[0].message, "--window-size: expected a whole number, got ''");
-  EXPECT_EQ(flags("--window-size 127:0").faults[0].message,
-            "--window-size: expected a whole number, got '127:0'");
+  EXPECT_EQ(flags("--window-size 127:0").faults[0].message, "--window-size: expected a whole number, got '127:0'");
 }
 
 TEST(Parse, HelpIsAResultAndComesBeforeFaults) {

@@ -25,9 +25,7 @@ static_assert(!std::is_convertible_v<Config, ResolvedConfig> && !std::is_default
 static_assert(!std::is_convertible_v<ResolvedConfig&, Config&>);
 static_assert(std::is_same_v<decltype(std::declval<ResolvedConfig&>().operator->()), const Config*>);
 
-Config example(const std::string& with = "") {
-  return parse_flags(example_1_with(with)).line.config;
-}
+Config example(const std::string& with = "") { return parse_flags(example_1_with(with)).line.config; }
 
 TEST(ResolvedConfig, HasTheVocabularyAndWhatFollows) {
   const Resolution resolution = resolve(example(), kExample1Ranks, 50257);
@@ -46,23 +44,20 @@ TEST(ResolvedConfig, OfAResolvedOneIsTheSame) {
 }
 
 TEST(ResolvedConfig, IsNotMadeOfFaults) {
-  const Resolution faulty =
-      resolve(example("--normalization RMSNorm --lr-decay-style WSD"), kExample1Ranks, 50257);
+  const Resolution faulty = resolve(example("--normalization RMSNorm --lr-decay-style WSD"), kExample1Ranks, 50257);
   EXPECT_THAT(faulty.faults(), ElementsAre(HasSubstr("--lr-decay-style WSD")));
   EXPECT_THROW(faulty.valid(), ConfigError);
   EXPECT_EQ(faulty.despite_faults()->model.padded_vocab_size, 50688);
 }
 
 TEST(ResolvedConfig, TheVocabularyMustFit) {
-  EXPECT_THAT(
-      resolve(example("--padded-vocab-size 1000"), kExample1Ranks, 50257).faults(),
-      ElementsAre(HasSubstr("--padded-vocab-size 1000 is below the tokenizer's vocabulary of 50257")));
+  EXPECT_THAT(resolve(example("--padded-vocab-size 1000"), kExample1Ranks, 50257).faults(),
+              ElementsAre(HasSubstr("--padded-vocab-size 1000 is below the tokenizer's vocabulary of 50257")));
   EXPECT_THAT(resolve(example("--padded-vocab-size 1000 --vocab-size 500"), kExample1Ranks, 50257).faults(),
               ElementsAre(HasSubstr("--padded-vocab-size 1000 is below")));
   EXPECT_THAT(resolve(example("--padded-vocab-size 1000 --vocab-size 1001"), kExample1Ranks, 1001).faults(),
               ElementsAre(HasSubstr("expected at least --vocab-size 1001")));
-  EXPECT_THAT(resolve(example(), kExample1Ranks, 0).faults(),
-              ElementsAre(HasSubstr("expected a vocabulary")));
+  EXPECT_THAT(resolve(example(), kExample1Ranks, 0).faults(), ElementsAre(HasSubstr("expected a vocabulary")));
   EXPECT_THAT(resolve(example(), kExample1Ranks, (std::int64_t{1} << 31) - 1).faults(),
               ElementsAre(HasSubstr("below 2^31")));
 }

@@ -159,8 +159,7 @@ TEST(StoredConfig, LearnedPositionsFixTheirNumber) {
   here.model.position_embedding_type = PositionEmbedding::learned_absolute;
   const json there = stored(here);
   here.model.max_position_embeddings = 128;
-  EXPECT_THAT(compare(there, here).refused,
-              ElementsAre("--max-position-embeddings: 64 in the checkpoint, 128 here"));
+  EXPECT_THAT(compare(there, here).refused, ElementsAre("--max-position-embeddings: 64 in the checkpoint, 128 here"));
   here.model.max_position_embeddings = 64;
   here.model.rotary_base = 5e5;  // nothing is rotated
   EXPECT_THAT(compare(there, here).refused, IsEmpty());
@@ -189,8 +188,9 @@ TEST(StoredConfig, WhatWasNotGivenIsNotZero) {
   here.batch.train_iters = 0;
   here.batch.train_samples = 32;
   here.optimizer.override_opt_param_scheduler = true;
-  EXPECT_THAT(compare(there, here).told, testing::IsSupersetOf({HasSubstr("--train-iters: 4 in the checkpoint, not given here"),
-                                                               HasSubstr("--train-samples: not given in the checkpoint, 32 here")}));
+  EXPECT_THAT(compare(there, here).told,
+              testing::IsSupersetOf({HasSubstr("--train-iters: 4 in the checkpoint, not given here"),
+                                     HasSubstr("--train-samples: not given in the checkpoint, 32 here")}));
 }
 
 TEST(StoredConfig, WhatMeansTheSameIsNoDifference) {
@@ -223,17 +223,23 @@ TEST(StoredConfig, OlderAndNewerVersions) {
 TEST(StoredConfig, AVocabularyOfOtherContentIsRefused) {
   Config here = base();
   json there = stored(here);
-  const DerivedValues first = {{kVocabularyKey, "GPT2BPETokenizer content=1"}}, second = {{kVocabularyKey, "GPT2BPETokenizer content=2"}};
-  const auto compared = [&](const DerivedValues& derived) { return internal::compare_configurations(read_stored_config(there), here, derived); };
-  EXPECT_THAT(compared(second).told, ElementsAre("not recorded in the checkpoint and not compared: content of --vocab-file and "
-                                                 "--merge-file")) << "an older checkpoint";
+  const DerivedValues first = {{kVocabularyKey, "GPT2BPETokenizer content=1"}},
+                      second = {{kVocabularyKey, "GPT2BPETokenizer content=2"}};
+  const auto compared = [&](const DerivedValues& derived) {
+    return internal::compare_configurations(read_stored_config(there), here, derived);
+  };
+  EXPECT_THAT(compared(second).told,
+              ElementsAre("not recorded in the checkpoint and not compared: content of --vocab-file and "
+                          "--merge-file"))
+      << "an older checkpoint";
   EXPECT_THAT(compared(second).refused, IsEmpty());
   there[kVocabularyKey] = first.at(kVocabularyKey);
   EXPECT_THAT(compared(first).refused, IsEmpty());
   EXPECT_THAT(compared(first).told, IsEmpty());
-  const auto expected = ElementsAre(AllOf(HasSubstr("content of --vocab-file and --merge-file (vocabulary): GPT2BPETokenizer content=1 in "
-                                                    "the checkpoint, GPT2BPETokenizer content=2 here"),
-                                          HasSubstr("Give the files")));
+  const auto expected = ElementsAre(
+      AllOf(HasSubstr("content of --vocab-file and --merge-file (vocabulary): GPT2BPETokenizer content=1 in "
+                      "the checkpoint, GPT2BPETokenizer content=2 here"),
+            HasSubstr("Give the files")));
   EXPECT_THAT(compared(second).refused, expected);
   here.checkpoint.finetune = true;
   EXPECT_THAT(compared(second).refused, expected) << "the weights are those of other ids all the same";

@@ -44,15 +44,16 @@ TEST(Validate, EachRuleFiresAlone) {
 
 TEST(Validate, EveryRuleHasACase) {
   std::vector<const internal::Rule*> silent;
-  for (const auto rules : {internal::parallel_rules(), internal::model_rules(), internal::training_rules(),
-                           internal::recompute_rules(), internal::data_rules(), internal::size_rules(), internal::strict_megatron_rules()}) {
+  for (const auto rules :
+       {internal::parallel_rules(), internal::model_rules(), internal::training_rules(), internal::recompute_rules(),
+        internal::data_rules(), internal::size_rules(), internal::strict_megatron_rules()}) {
     for (const internal::Rule& rule : rules) {
       bool fired = false;
       for (const RuleCase& c : kRuleCases) {
         const Config config = config_of(words_of(c));
         const Config filled = fill_defaults(config, kExample1Ranks).config;
-        fired = fired || rule.broken({config, filled, kExample1Ranks,
-                                      data_parallel_size(config.parallel, kExample1Ranks)});
+        fired =
+            fired || rule.broken({config, filled, kExample1Ranks, data_parallel_size(config.parallel, kExample1Ranks)});
       }
       EXPECT_TRUE(fired) << "no case for the rule over " << rule.flags;
     }
@@ -118,8 +119,8 @@ TEST(Validate, AConfigMadeInCodeIsCheckedValueByValue) {
 
 TEST(Validate, AnEmptyConfigListsWhatIsRequired) {
   const std::vector<std::string> faults = validate(Config(), 1);
-  for (const char* name : {"num_layers", "hidden_size", "num_attention_heads", "max_position_embeddings",
-                           "seq_length", "micro_batch_size", "lr argument", "--train-iters"}) {
+  for (const char* name : {"num_layers", "hidden_size", "num_attention_heads", "max_position_embeddings", "seq_length",
+                           "micro_batch_size", "lr argument", "--train-iters"}) {
     EXPECT_THAT(faults, testing::Contains(HasSubstr(name)));
   }
 }
@@ -191,7 +192,8 @@ TEST(FillDefaults, TellsOfWhatIsNotDone) {
   EXPECT_THAT(told(mock), IsEmpty()) << "flags without effect are told of elsewhere (needs_test)";
   EXPECT_THAT(told(example_1()), IsEmpty());
   EXPECT_THAT(told(example_1_with("--skip-train")), IsEmpty());
-  EXPECT_THAT(told(example_1_with("--skip-train --eval-iters 0")), ElementsAre(HasSubstr("--skip-train with --eval-iters 0: nothing")));
+  EXPECT_THAT(told(example_1_with("--skip-train --eval-iters 0")),
+              ElementsAre(HasSubstr("--skip-train with --eval-iters 0: nothing")));
   for (const std::string& word : example_1_without("--load")) fresh.push_back(word);
   fresh.push_back("--skip-train");
   EXPECT_THAT(told(fresh), ElementsAre(HasSubstr("--skip-train without --load evaluates weights that are drawn")));
@@ -212,19 +214,23 @@ TEST(FillDefaults, TellsOfStepsThatTrainNothing) {
   EXPECT_THAT(told("--min-lr 0 --lr-decay-iters 2 --lr-decay-style constant"), IsEmpty());
   EXPECT_THAT(told("--min-lr 0 --lr-decay-samples 100 --train-samples 256", "--train-iters"),
               ElementsAre(HasSubstr("from iteration 3 on the learning rate is 0")));
-  EXPECT_THAT(told("--min-lr 0 --lr-decay-samples 9223372036854775807 --train-samples 256", "--train-iters"), IsEmpty());
-  EXPECT_THAT(told("--train-samples 130", "--train-iters"),
-              ElementsAre(HasSubstr("--train-samples 130: the last 2 fill no global batch of 64 and are not trained on")));
+  EXPECT_THAT(told("--min-lr 0 --lr-decay-samples 9223372036854775807 --train-samples 256", "--train-iters"),
+              IsEmpty());
+  EXPECT_THAT(
+      told("--train-samples 130", "--train-iters"),
+      ElementsAre(HasSubstr("--train-samples 130: the last 2 fill no global batch of 64 and are not trained on")));
 }
 
 TEST(FillDefaults, TellsOfACorpusNamedTwice) {
   const auto told = [](const std::string& with) {
     std::vector<std::string> texts;
-    for (const Notice& notice : fill_defaults(config_of(example_1_with(with)), kExample1Ranks).notices) texts.push_back(notice.text);
+    for (const Notice& notice : fill_defaults(config_of(example_1_with(with)), kExample1Ranks).notices)
+      texts.push_back(notice.text);
     return texts;
   };
   EXPECT_THAT(told("--data-path 1 a 1 b"), IsEmpty());
-  EXPECT_THAT(told("--data-path 0.5 a 1e-1 b 1 ./a 1 a"), ElementsAre(HasSubstr("--data-path names ./a more than once")));
+  EXPECT_THAT(told("--data-path 0.5 a 1e-1 b 1 ./a 1 a"),
+              ElementsAre(HasSubstr("--data-path names ./a more than once")));
   EXPECT_THAT(told("--data-path a a"), ElementsAre(HasSubstr("--data-path names a more than once")));
 }
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "ringtron/base/random.h"
-#include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/context_parallel/context_parallel.h"
+#include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/tools/faults/faulty_attention.h"
 #include "tests/context_parallel/reference_attention.h"
 
@@ -23,8 +23,7 @@ struct CaseSizes {
   bool causal = true;
   double dropout = 0.0;
   AttentionWindow window = {};
-  std::vector<std::vector<std::int64_t>> documents =
-      {};  // where they begin, per sample; empty: one document each
+  std::vector<std::vector<std::int64_t>> documents = {};  // where they begin, per sample; empty: one document each
   SoftmaxKind softmax = SoftmaxKind::vanilla;
   CpTransport transport = CpTransport::p2p;
   int hierarchical_a = 1;
@@ -34,7 +33,7 @@ struct CaseSizes {
 
 struct AttentionCase {
   at::Tensor q, k, v, d_out;  // the whole sequence, fp64
-  AttentionCall call;  // `shape` is set only where there are documents; ring_results puts the layout into it
+  AttentionCall call;         // `shape` is set only where there are documents; ring_results puts the layout into it
   CpAttentionOptions options = {};
   CpFault fault = CpFault::none;
   int fault_layer = -1;  // all
@@ -73,8 +72,7 @@ inline AttentionCase make_case(const CaseSizes& z) {
   c.call.softmax = z.softmax;
   if (z.softmax == SoftmaxKind::learnable) c.call.sink = random_tensor({z.heads}, stream + 5);
   if (!z.documents.empty()) {
-    c.call.shape =
-        std::make_shared<const SequenceShape>(SequenceShape{contiguous_layout(z.sequence, 1), z.documents});
+    c.call.shape = std::make_shared<const SequenceShape>(SequenceShape{contiguous_layout(z.sequence, 1), z.documents});
   }
   if (z.dropout > 0.0) {
     AttentionDropout dropout{z.dropout, 0x1234567890abcdefull, {}, 8};
@@ -93,9 +91,7 @@ inline std::vector<AttentionMask> masks_of(const CaseSizes& z) {
   return masks;
 }
 
-inline SequenceLayout layout_of(const CaseSizes& z, int ranks) {
-  return make_layout(z.layout, masks_of(z), ranks);
-}
+inline SequenceLayout layout_of(const CaseSizes& z, int ranks) { return make_layout(z.layout, masks_of(z), ranks); }
 
 // The rows of x that a rank holds.
 inline at::Tensor shard(const at::Tensor& x, const SequenceLayout& layout, int rank) {
@@ -123,11 +119,9 @@ Results forward_backward(at::Tensor q, at::Tensor k, at::Tensor v, const at::Ten
 template <class Fn>
 Results forward_backward(const Results& inputs, AttentionCall call, Fn&& fn) {
   if (call.sink.defined()) call.sink = call.sink.detach().clone().set_requires_grad(true);
-  Results results =
-      forward_backward(inputs.at(0), inputs.at(1), inputs.at(2), inputs.at(3),
-                       [&](const auto& q, const auto& k, const auto& v) { return fn(q, k, v, call); });
-  if (call.sink.defined())
-    results.push_back(call.sink.grad().defined() ? call.sink.grad() : at::zeros_like(call.sink));
+  Results results = forward_backward(inputs.at(0), inputs.at(1), inputs.at(2), inputs.at(3),
+                                     [&](const auto& q, const auto& k, const auto& v) { return fn(q, k, v, call); });
+  if (call.sink.defined()) results.push_back(call.sink.grad().defined() ? call.sink.grad() : at::zeros_like(call.sink));
   return results;
 }
 
@@ -148,8 +142,8 @@ inline AttentionCall call_on(const AttentionCase& c, const SequenceLayout& layou
 }
 
 // This rank's part, computed in `type` by `attention`; d_sink is this rank's share of it.
-inline Results results_of_rank(CpAttention& attention, const AttentionCase& c, const SequenceLayout& layout,
-                               int rank, at::ScalarType type = at::kDouble) {
+inline Results results_of_rank(CpAttention& attention, const AttentionCase& c, const SequenceLayout& layout, int rank,
+                               at::ScalarType type = at::kDouble) {
   const auto mine = [&](const at::Tensor& x) { return shard(x, layout, rank).to(type); };
   return forward_backward({mine(c.q), mine(c.k), mine(c.v), mine(c.d_out)}, call_on(c, layout),
                           [&](const auto& q, const auto& k, const auto& v, const AttentionCall& call) {
@@ -161,7 +155,8 @@ inline Results results_of_rank(CpAttention& attention, const AttentionCase& c, c
 // with.
 inline Results ring_results(const AttentionCase& c, const SequenceLayout& layout, Communicator& comm,
                             at::ScalarType type = at::kDouble) {
-  const auto attention = c.attention(comm, c.call.shape ? contiguous_layout(layout.sequence_length(), layout.ranks()) : layout);
+  const auto attention =
+      c.attention(comm, c.call.shape ? contiguous_layout(layout.sequence_length(), layout.ranks()) : layout);
   return results_of_rank(*attention, c, layout, comm.rank(), type);
 }
 
@@ -188,17 +183,12 @@ inline std::vector<CaseSizes> masked_cases() {
       {.dropout = 0.2, .window = {.left = 5}, .documents = documents},
       {.value_size = 8, .softmax = SoftmaxKind::off_by_one},
       {.heads = 5, .groups = 1, .softmax = SoftmaxKind::learnable},
-      {.heads = 6,
-       .groups = 3,
-       .window = {.left = 4},
-       .documents = documents,
-       .softmax = SoftmaxKind::learnable},
+      {.heads = 6, .groups = 3, .window = {.left = 4}, .documents = documents, .softmax = SoftmaxKind::learnable},
   };
 }
 
 // The same cases under a transport.
-inline std::vector<CaseSizes> over(CpTransport transport, std::vector<CaseSizes> cases,
-                                   int hierarchical_a = 1) {
+inline std::vector<CaseSizes> over(CpTransport transport, std::vector<CaseSizes> cases, int hierarchical_a = 1) {
   for (CaseSizes& sizes : cases) {
     sizes.transport = transport;
     sizes.hierarchical_a = hierarchical_a;

@@ -23,7 +23,8 @@ class AttentionDropoutGpu : public ::testing::Test {
   void SetUp() override {
     if (c10::cuda::device_count() == 0) GTEST_SKIP() << "no GPU";
   }
-  const AttentionDropout dropout_{.p = 0.3, .key = 0x123456789abcdefull, .sample_numbers = {7, 1L << 40}, .head_offset = 5};
+  const AttentionDropout dropout_{
+      .p = 0.3, .key = 0x123456789abcdefull, .sample_numbers = {7, 1L << 40}, .head_offset = 5};
 };
 
 TEST_F(AttentionDropoutGpu, HasTheBitsOfTheCpu) {
@@ -63,7 +64,8 @@ Block run(const BlockAttention& attention, const std::vector<at::Tensor>& in, co
 // an fp32 one, and bf16 storage.
 void expect_truth(at::ScalarType type, const AttentionDropout* dropout, double tolerance) {
   const Ranges rows{{0, 32}, {96, 128}};
-  const BlockCall call{.scale = 0.125, .band = Band::causal(), .dropout = dropout, .q_positions = rows, .kv_positions = rows};
+  const BlockCall call{
+      .scale = 0.125, .band = Band::causal(), .dropout = dropout, .q_positions = rows, .kv_positions = rows};
   std::vector<at::Tensor> truth_in, in;
   for (const std::int64_t heads : {4, 2, 2, 4}) {
     truth_in.push_back(at::randn({64, 2, heads, 64}, at::TensorOptions(at::kDouble)).to(type).to(at::kDouble));

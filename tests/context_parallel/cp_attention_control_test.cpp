@@ -28,24 +28,15 @@ class CpAttentionControl : public testing::OverTransport {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Transports, CpAttentionControl, ::testing::ValuesIn(cp_transports()),
-                         testing::transport_name);
+INSTANTIATE_TEST_SUITE_P(Transports, CpAttentionControl, ::testing::ValuesIn(cp_transports()), testing::transport_name);
 
-TEST_P(CpAttentionControl, SwappedChunks) {
-  EXPECT_TRUE(is_seen({}, CpFault::swap_chunks));
-}
+TEST_P(CpAttentionControl, SwappedChunks) { EXPECT_TRUE(is_seen({}, CpFault::swap_chunks)); }
 
-TEST_P(CpAttentionControl, DroppedMerge) {
-  EXPECT_TRUE(is_seen({}, CpFault::drop_merge));
-}
+TEST_P(CpAttentionControl, DroppedMerge) { EXPECT_TRUE(is_seen({}, CpFault::drop_merge)); }
 
-TEST_P(CpAttentionControl, SkippedExchange) {
-  EXPECT_TRUE(is_seen({}, CpFault::skip_exchange));
-}
+TEST_P(CpAttentionControl, SkippedExchange) { EXPECT_TRUE(is_seen({}, CpFault::skip_exchange)); }
 
-TEST_P(CpAttentionControl, BlockAttendedTwice) {
-  EXPECT_TRUE(is_seen({}, CpFault::double_count));
-}
+TEST_P(CpAttentionControl, BlockAttendedTwice) { EXPECT_TRUE(is_seen({}, CpFault::double_count)); }
 
 TEST_P(CpAttentionControl, FaultOfAnotherLayerDoesNotAct) {
   AttentionCase elsewhere = testing::make_case(over({}, 4));

@@ -19,9 +19,7 @@ using ::testing::HasSubstr;
 using testing::Results;
 using ::testing::ThrowsMessage;
 
-int head_ranks(int ranks) {
-  return ranks % 2 == 0 ? 2 : ranks;
-}
+int head_ranks(int ranks) { return ranks % 2 == 0 ? 2 : ranks; }
 
 // All ranks' shares of the sink's gradient, added up.
 void add_shares(Results& results, Communicator& comm) {
@@ -55,8 +53,7 @@ DIST_TEST(CpAttentionProcesses, MatchesReference, 1, 2, 3, 4) {
 
 DIST_TEST(CpAttentionProcesses, ShortestSequences, 4) {
   for (const CpTransport transport : cp_transports()) {
-    for (const CaseSizes& sizes :
-         testing::over(transport, {{.sequence = 1}, {.sequence = 3}, {.sequence = 7}}, 2)) {
+    for (const CaseSizes& sizes : testing::over(transport, {{.sequence = 1}, {.sequence = 3}, {.sequence = 7}}, 2)) {
       expect_parity(ranks.world(), sizes);
     }
   }
@@ -97,12 +94,10 @@ DIST_TEST(CpAttentionProcesses, SendsTheBytesOfTheClosedForm, 1, 2, 4) {
                             .causal = causal,
                             .transport = transport,
                             .hierarchical_a = head_ranks(ranks.size())};
-      const AttentionShape shape{
-          sizes.batch, sizes.heads, sizes.groups, sizes.head_size, sizes.head_size, 2, 4};
+      const AttentionShape shape{sizes.batch, sizes.heads, sizes.groups, sizes.head_size, sizes.head_size, 2, 4};
       const TransportBytes expected = closed_form_bytes(
           ranks.size(), head_ranks_of(transport, ranks.size(), sizes.hierarchical_a), sizes.sequence, shape);
-      EXPECT_EQ(bytes_of_layer(ranks.world(), sizes), expected.forward + expected.backward)
-          << to_text(transport);
+      EXPECT_EQ(bytes_of_layer(ranks.world(), sizes), expected.forward + expected.backward) << to_text(transport);
     }
   }
 }
@@ -112,8 +107,7 @@ DIST_TEST(CpAttentionProcesses, SendsTheBytesOfTheClosedForm, 1, 2, 4) {
 DIST_TEST(CpAttentionProcesses, BytesOfAWindowAreThoseOfTheWindow, 2, 4) {
   for (const CpLayout layout : {CpLayout::contiguous, CpLayout::zigzag}) {
     const auto bytes = [&](std::int64_t sequence, std::int64_t left) {
-      return bytes_of_layer(ranks.world(),
-                            {.sequence = sequence, .window = {.left = left}, .layout = layout});
+      return bytes_of_layer(ranks.world(), {.sequence = sequence, .window = {.left = left}, .layout = layout});
     };
     const std::int64_t one = bytes(256, 8);
     EXPECT_EQ(bytes(512, 8), one) << word_of(layout);
@@ -125,8 +119,7 @@ DIST_TEST(CpAttentionProcesses, BytesOfAWindowAreThoseOfTheWindow, 2, 4) {
 }
 
 std::uint64_t hash_of(const CaseSizes& sizes, int ranks) {
-  return plan_hash(sizes.transport, sizes.hierarchical_a,
-                   {testing::layout_of(sizes, ranks), testing::masks_of(sizes)});
+  return plan_hash(sizes.transport, sizes.hierarchical_a, {testing::layout_of(sizes, ranks), testing::masks_of(sizes)});
 }
 
 // Rank 1 is about to do another thing than the others, which would end in wrong numbers or a hang, so it is
@@ -135,11 +128,8 @@ void expect_difference_is_found(Communicator& comm, const CaseSizes& of_rank_1, 
   const CaseSizes& mine = comm.rank() == 1 ? of_rank_1 : of_others;
   CountingCommunicator counting(comm);
   EXPECT_THAT(
-      [&] {
-        testing::ring_results(testing::make_case(mine), testing::layout_of(mine, comm.size()), counting);
-      },
-      ThrowsMessage<CommError>(AllOf(HasSubstr("world group"),
-                                     HasSubstr(hex64(hash_of(of_rank_1, comm.size()))),
+      [&] { testing::ring_results(testing::make_case(mine), testing::layout_of(mine, comm.size()), counting); },
+      ThrowsMessage<CommError>(AllOf(HasSubstr("world group"), HasSubstr(hex64(hash_of(of_rank_1, comm.size()))),
                                      HasSubstr(hex64(hash_of(of_others, comm.size()))))))
       << to_text(of_others.transport);
   EXPECT_LT(counting.counts().total_bytes(), 160) << "more than a row of keys was sent before";
@@ -147,8 +137,7 @@ void expect_difference_is_found(Communicator& comm, const CaseSizes& of_rank_1, 
 
 DIST_TEST(CpAttentionProcesses, ARankWithAnotherPlanIsFound, 2, 4) {
   for (const CpTransport transport : cp_transports()) {
-    expect_difference_is_found(ranks.world(),
-                               {.documents = {{21}, {}}, .transport = transport, .hierarchical_a = 2},
+    expect_difference_is_found(ranks.world(), {.documents = {{21}, {}}, .transport = transport, .hierarchical_a = 2},
                                {.documents = {{20}, {}}, .transport = transport, .hierarchical_a = 2});
   }
   expect_difference_is_found(ranks.world(), {.window = {.left = 8}}, {.window = {.left = 9}});
@@ -172,8 +161,7 @@ DIST_TEST(CpAttentionProcessesControl, TwoRowsSwapped, 2, 4) {
     const Results got = testing::ring_results(c, layout, ranks.world());
     at::Tensor wrong = at::zeros({1});
     for (std::size_t i = 0; i < 4; ++i) {
-      if (!testing::tensor_near(got[i], testing::shard(expected[i], layout, ranks.rank()), 1e-6))
-        wrong.fill_(1);
+      if (!testing::tensor_near(got[i], testing::shard(expected[i], layout, ranks.rank()), 1e-6)) wrong.fill_(1);
     }
     ranks.world().all_reduce(wrong).wait();
     EXPECT_GE(wrong.item<float>(), 1.0f) << to_text(transport);

@@ -44,9 +44,7 @@ struct FuzzCase {
 class Dice {
  public:
   explicit Dice(std::uint64_t seed) : seed_(seed) {}
-  std::int64_t below(std::int64_t n) {
-    return random_word(20, seed_, count_++) % static_cast<std::uint64_t>(n);
-  }
+  std::int64_t below(std::int64_t n) { return random_word(20, seed_, count_++) % static_cast<std::uint64_t>(n); }
   std::int64_t between(std::int64_t low, std::int64_t high) { return low + below(high - low + 1); }
   bool chance(int percent) { return below(100) < percent; }
   template <class Range>
@@ -138,8 +136,8 @@ std::string to_string(const FuzzCase& c) {
       "{} A {} over {} ranks, {} layout: s {} b {} n {} g {} d {} d_v {}, {}, window {} {}, "
       "softmax {}, "
       "dropout {}, documents {}",
-      to_text(z.transport), z.hierarchical_a, c.ranks, word_of(z.layout), z.sequence, z.batch, z.heads,
-      z.groups, z.head_size, z.value_size, z.causal ? "causal" : "full", z.window.left, z.window.right,
+      to_text(z.transport), z.hierarchical_a, c.ranks, word_of(z.layout), z.sequence, z.batch, z.heads, z.groups,
+      z.head_size, z.value_size, z.causal ? "causal" : "full", z.window.left, z.window.right,
       static_cast<int>(z.softmax), z.dropout, z.documents);
 }
 
@@ -149,8 +147,8 @@ std::string fault_of(const FuzzCase& c, CpFault fault = CpFault::none) {
     AttentionCase attention = testing::make_case(c.sizes);
     attention.fault = fault;
     const SequenceLayout layout = testing::layout_of(c.sizes, c.ranks);
-    return testing::differences(testing::run_ring(attention, layout), testing::reference_results(attention),
-                                layout, kTolerance);
+    return testing::differences(testing::run_ring(attention, layout), testing::reference_results(attention), layout,
+                                kTolerance);
   } catch (const std::exception& e) {
     return std::string("threw: ") + e.what();
   }
@@ -211,8 +209,8 @@ TEST(CpAttentionFuzzControl, SeesFaults) {
       const std::string text =
           fmt::format("fault {}, RINGTRON_FUZZ_SEED={}: {}", static_cast<int>(fault), seed, to_string(c));
       EXPECT_FALSE(what.starts_with("threw")) << what << text;
-      const bool acts = c.ranks > 1 && c.sizes.sequence >= 2 * c.ranks && c.sizes.documents.empty() &&
-                        !c.sizes.window.limited();
+      const bool acts =
+          c.ranks > 1 && c.sizes.sequence >= 2 * c.ranks && c.sizes.documents.empty() && !c.sizes.window.limited();
       EXPECT_TRUE(!acts || !what.empty()) << text;
     }
   }

@@ -45,8 +45,8 @@ at::Tensor rows_of(const at::Tensor& x, const SequenceLayout& layout, int rank) 
 }
 
 // Of the last of several calls that nobody waited for in between; this rank is late in every second of them.
-Results run(Communicator& group, const SequenceLayout& layout, const AttentionCall& call, const Tensors& whole, int times,
-            CpFault fault = CpFault::none) {
+Results run(Communicator& group, const SequenceLayout& layout, const AttentionCall& call, const Tensors& whole,
+            int times, CpFault fault = CpFault::none) {
   const auto mine = [&](const at::Tensor& x) { return rows_of(x, layout, group.rank()); };
   const at::Tensor q = mine(whole.q).set_requires_grad(true), k = mine(whole.k).set_requires_grad(true),
                    v = mine(whole.v).set_requires_grad(true), d_out = mine(whole.d_out);
@@ -105,17 +105,22 @@ void expect_one_ranks_results(testing::RankContext& ranks, const Case& c) {
     const Results got = run(*group, layout, call, whole, 6);
     EXPECT_LE(worst_difference(got, expected, layout, ranks.rank()), kTolerance) << to_text(transport);
     const Results wrong = run(*group, layout, call, whole, 2, CpFault::skip_exchange);
-    EXPECT_GT(worst_difference(wrong, expected, layout, ranks.rank()), 10 * kTolerance) << to_text(transport) << " without messages";
+    EXPECT_GT(worst_difference(wrong, expected, layout, ranks.rank()), 10 * kTolerance)
+        << to_text(transport) << " without messages";
   }
 }
 
 DIST_TEST(CpAttentionGpu, ManyKeyValueHeads, 2, 4) { expect_one_ranks_results(ranks, {.groups = 32}); }
 DIST_TEST(CpAttentionGpu, FewKeyValueHeads, 2, 4) { expect_one_ranks_results(ranks, {}); }
 // Long and short ones, and one over all ranks: several varlen batches, in groups.
-DIST_TEST(CpAttentionGpu, Documents, 2, 4) { expect_one_ranks_results(ranks, {.documents = {0, 7, 8, 300, 900, 1000, 1100, 1300, 7000}}); }
+DIST_TEST(CpAttentionGpu, Documents, 2, 4) {
+  expect_one_ranks_results(ranks, {.documents = {0, 7, 8, 300, 900, 1000, 1100, 1300, 7000}});
+}
 // The mask of one rank whatever the division, in chunks that begin where random blocks do and elsewhere.
 DIST_TEST(CpAttentionGpu, Dropout, 2, 4) { expect_one_ranks_results(ranks, {.dropout = 0.2, .more_rows = 0}); }
-DIST_TEST(CpAttentionGpu, DropoutOfUnevenChunks, 2, 4) { expect_one_ranks_results(ranks, {.groups = 32, .dropout = 0.2}); }
+DIST_TEST(CpAttentionGpu, DropoutOfUnevenChunks, 2, 4) {
+  expect_one_ranks_results(ranks, {.groups = 32, .dropout = 0.2});
+}
 
 }  // namespace
 }  // namespace ringtron

@@ -21,8 +21,7 @@ using testing::Results;
 
 // Everything that all transports must do.
 class CpAttentionOver : public testing::OverTransport {};
-INSTANTIATE_TEST_SUITE_P(Transports, CpAttentionOver, ::testing::ValuesIn(cp_transports()),
-                         testing::transport_name);
+INSTANTIATE_TEST_SUITE_P(Transports, CpAttentionOver, ::testing::ValuesIn(cp_transports()), testing::transport_name);
 
 TEST_P(CpAttentionOver, DenseMasks) {
   for (const CaseSizes& sizes : testing::parity_cases()) {
@@ -32,7 +31,8 @@ TEST_P(CpAttentionOver, DenseMasks) {
 
 TEST_P(CpAttentionOver, WindowsDocumentsAndSinks) {
   for (CaseSizes sizes : testing::masked_cases()) {
-    const std::pair<CpLayout, int> layouts[] = {{CpLayout::contiguous, 2}, {CpLayout::zigzag, 3}, {CpLayout::balanced, 4}};
+    const std::pair<CpLayout, int> layouts[] = {
+        {CpLayout::contiguous, 2}, {CpLayout::zigzag, 3}, {CpLayout::balanced, 4}};
     for (const auto& [layout, ranks] : layouts) {
       sizes.layout = layout;
       expect_parity(sizes, ranks);
@@ -75,8 +75,7 @@ TEST_P(CpAttentionOver, OneTokenInAll) {
       ranges[static_cast<std::size_t>(owner)].push_back({0, 1});
       const SequenceLayout layout("one token", ranges);
       expect_parity({.sequence = 1}, layout);
-      expect_parity({.sequence = 1, .causal = false, .dropout = 0.5, .softmax = SoftmaxKind::learnable},
-                    layout);
+      expect_parity({.sequence = 1, .causal = false, .dropout = 0.5, .softmax = SoftmaxKind::learnable}, layout);
     }
   }
 }
@@ -85,8 +84,7 @@ TEST_P(CpAttentionOver, HeadsThatDoNotDivide) {
   const std::pair<int, int> heads[] = {{7, 7}, {7, 1}, {8, 2}, {6, 3}, {5, 1}, {1, 1}};
   for (const auto& [n, g] : heads) {
     for (const int ranks : {4, 8}) {
-      expect_parity({.sequence = 18, .batch = 1, .heads = n, .groups = g, .value_size = 3, .dropout = 0.2},
-                    ranks);
+      expect_parity({.sequence = 18, .batch = 1, .heads = n, .groups = g, .value_size = 3, .dropout = 0.2}, ranks);
     }
   }
 }
@@ -112,9 +110,9 @@ TEST_P(CpAttentionOver, Fp32StaysNearFp64) {
   for (const CaseSizes& sizes : testing::masked_cases()) {
     const AttentionCase c = testing::make_case(over(sizes, 4));
     const SequenceLayout layout = testing::layout_of(sizes, 4);
-    EXPECT_EQ(testing::differences(testing::run_ring(c, layout, at::kFloat), testing::reference_results(c),
-                                   layout, 5e-6),
-              "");
+    EXPECT_EQ(
+        testing::differences(testing::run_ring(c, layout, at::kFloat), testing::reference_results(c), layout, 5e-6),
+        "");
   }
 }
 
@@ -159,18 +157,17 @@ TEST_P(CpAttentionOver, ManyShapesUnderWayAtOnce) {
       for (const at::Tensor& x : {c.q, c.k, c.v}) {
         leaves.back().push_back(testing::shard(x, layout, comm.rank()).set_requires_grad(true));
       }
-      outs.push_back(
-          attention->forward(leaves[i][0], leaves[i][1], leaves[i][2], testing::call_on(c, layout)));
+      outs.push_back(attention->forward(leaves[i][0], leaves[i][1], leaves[i][2], testing::call_on(c, layout)));
     }
     for (const std::size_t i : {2, 0, 4, 1, 3}) {
       outs[i].backward(testing::shard(cases[i].d_out, testing::layout_of(sizes[i], 4), comm.rank()));
-      got[i][static_cast<std::size_t>(comm.rank())] = {outs[i].detach(), leaves[i][0].grad(),
-                                                       leaves[i][1].grad(), leaves[i][2].grad()};
+      got[i][static_cast<std::size_t>(comm.rank())] = {outs[i].detach(), leaves[i][0].grad(), leaves[i][1].grad(),
+                                                       leaves[i][2].grad()};
     }
   });
   for (std::size_t i = 0; i < cases.size(); ++i) {
-    EXPECT_EQ(testing::differences(got[i], testing::reference_results(cases[i]),
-                                   testing::layout_of(sizes[i], 4), testing::kFp64ReorderTolerance),
+    EXPECT_EQ(testing::differences(got[i], testing::reference_results(cases[i]), testing::layout_of(sizes[i], 4),
+                                   testing::kFp64ReorderTolerance),
               "")
         << "case " << i;
   }
@@ -192,8 +189,7 @@ TEST_P(CpAttentionOver, MoreShapesThanPlansAreKept) {
       const SequenceLayout layout = zigzag_layout(c.q.size(0), 2);
       inputs.push_back(testing::shard(c.q, layout, comm.rank()).set_requires_grad(true));
       outs.push_back(attention->forward(inputs.back(), testing::shard(c.k, layout, comm.rank()),
-                                        testing::shard(c.v, layout, comm.rank()),
-                                        testing::call_on(c, layout)));
+                                        testing::shard(c.v, layout, comm.rank()), testing::call_on(c, layout)));
     }
     for (std::size_t i = kShapes; i-- > 0;) {
       const SequenceLayout layout = zigzag_layout(cases[i].q.size(0), 2);
@@ -219,8 +215,7 @@ TEST_P(CpAttentionOver, StridesDoNotMatter) {
   std::vector<Results> got(4);
   testing::ThreadRing(4).run([&](Communicator& comm) {
     const auto attention = make_cp_attention(comm, layout, c.options);
-    const at::Tensor fused =
-        testing::shard(at::cat({c.q, c.k, c.v}, 2), layout, comm.rank()).set_requires_grad(true);
+    const at::Tensor fused = testing::shard(at::cat({c.q, c.k, c.v}, 2), layout, comm.rank()).set_requires_grad(true);
     const at::Tensor out =
         attention->forward(fused.narrow(2, 0, 4), fused.narrow(2, 4, 2), fused.narrow(2, 6, 2), c.call);
     out.sum().backward();
@@ -258,9 +253,7 @@ void expect_error_does_not_grow(const CaseSizes& sizes) {
 }
 
 // Parts are merged and gradients added up in fp32, so bf16 costs no more on a long ring.
-TEST(CpAttentionBf16, ErrorDoesNotGrowWithTheRing) {
-  expect_error_does_not_grow({.sequence = 256, .head_size = 16});
-}
+TEST(CpAttentionBf16, ErrorDoesNotGrowWithTheRing) { expect_error_does_not_grow({.sequence = 256, .head_size = 16}); }
 
 // Values of another size: no fused kernel takes them.
 TEST(CpAttentionBf16, ErrorDoesNotGrowWithTheRingOfComposedBlocks) {

@@ -85,7 +85,11 @@ class DocumentsGpu : public ::testing::Test {
 };
 
 CaseSizes sizes_of(std::vector<std::vector<std::int64_t>> documents) {
-  return {.sequence = 1000, .batch = static_cast<std::int64_t>(documents.size()), .heads = 4, .groups = 2, .head_size = 64,
+  return {.sequence = 1000,
+          .batch = static_cast<std::int64_t>(documents.size()),
+          .heads = 4,
+          .groups = 2,
+          .head_size = 64,
           .documents = std::move(documents)};
 }
 

@@ -33,8 +33,7 @@ TEST(CheckExchange, NothingWrong) {
 
 TEST(CheckExchange, NamesLayerAndRankOfWrongBytes) {
   EXPECT_THAT(check_exchange({{0, 0, 5, 10, 7, 0, 5, 10}, {0, 0, 5, 10, 7, -64, 5, 10}}),
-              ElementsAre(::testing::AllOf(StartsWith("layer 7:"), HasSubstr("rank 1"),
-                                           HasSubstr("64 bytes fewer"))));
+              ElementsAre(::testing::AllOf(StartsWith("layer 7:"), HasSubstr("rank 1"), HasSubstr("64 bytes fewer"))));
   EXPECT_THAT(check_exchange({{2, 8, 5, 5}}), ElementsAre(HasSubstr("8 bytes more")));
 }
 
@@ -44,9 +43,7 @@ TEST(CheckExchange, CellsOfAllRanksCount) {
   EXPECT_THAT(check_exchange({{3, 0, 60, 100}, {3, 0, 41, 100}}), ElementsAre(StartsWith("layer 3:")));
 }
 
-TEST(CheckExchange, EveryFaultHasItsLine) {
-  EXPECT_EQ(check_exchange({{0, -1, 1, 4}, {0, 1, 1, 4}}).size(), 3u);
-}
+TEST(CheckExchange, EveryFaultHasItsLine) { EXPECT_EQ(check_exchange({{0, -1, 1, 4}, {0, 1, 1, 4}}).size(), 3u); }
 
 TEST(CheckExchange, RefusesTablesOfOtherLayers) {
   EXPECT_ANY_THROW(check_exchange({{0, 0, 1, 2}, {1, 0, 1, 2}}));

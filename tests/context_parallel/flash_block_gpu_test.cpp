@@ -30,7 +30,9 @@ constexpr Case kCases[] = {
     {"one query", 1, 64, 2, 2, 64, {}},
 };
 
-at::Tensor random_bf16(at::IntArrayRef shape) { return at::randn(shape, at::kDouble).to(at::kBFloat16).to(at::kDouble); }
+at::Tensor random_bf16(at::IntArrayRef shape) {
+  return at::randn(shape, at::kDouble).to(at::kBFloat16).to(at::kDouble);
+}
 
 at::Tensor on_gpu(const at::Tensor& x) { return x.to(at::kCUDA, at::kBFloat16); }
 
@@ -55,8 +57,9 @@ Errors errors_of(const Case& c, const Band& band_of_truth) {
   const BlockResult got = flash->forward(on_gpu(q), on_gpu(k), on_gpu(v), call);
   const OutputGradient output{on_gpu(d_out), got.out, got.lse, {}};
   const BlockGradient back = flash->backward(on_gpu(q), on_gpu(k), on_gpu(v), output, call);
-  return {relative_error(got.out, expected.out), relative_error(got.lse, expected.lse), relative_error(back.dq, gradient.dq),
-          relative_error(back.dk, gradient.dk), relative_error(back.dv, gradient.dv)};
+  return {relative_error(got.out, expected.out), relative_error(got.lse, expected.lse),
+          relative_error(back.dq, gradient.dq), relative_error(back.dk, gradient.dk),
+          relative_error(back.dv, gradient.dv)};
 }
 
 class FlashBlockGpu : public ::testing::TestWithParam<Case> {

@@ -1,4 +1,5 @@
-// Our own fused attention kernels on the GPU, with bands and dropout of every kind, against composed attention in fp64 on the CPU.
+// Our own fused attention kernels on the GPU, with bands and dropout of every kind, against composed attention in fp64
+// on the CPU.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <gtest/gtest.h>
@@ -24,7 +25,8 @@ struct Case {
   Ranges q_positions, kv_positions;  // empty: no dropout
 };
 
-// Sizes around the kernels' tiles of 64 and 128 rows; positions whose random blocks of eight keys lie in eight rows, and others.
+// Sizes around the kernels' tiles of 64 and 128 rows; positions whose random blocks of eight keys lie in eight rows,
+// and others.
 const Case kCases[] = {
     {"all", 96, 160, 4, 2, 64, 64, {}, {}, {}},
     {"causal square", 300, 300, 4, 4, 128, 128, {kUnbounded, 0}, {}, {}},
@@ -38,11 +40,22 @@ const Case kCases[] = {
     {"dropout, all", 200, 136, 4, 2, 128, 128, {}, {{0, 200}}, {{400, 536}}},
     {"dropout, causal", 320, 320, 4, 2, 128, 128, {kUnbounded, 0}, {{64, 224}, {800, 960}}, {{64, 224}, {800, 960}}},
     {"dropout, window", 400, 400, 4, 4, 64, 64, {50, 20}, {{8, 408}}, {{8, 408}}},
-    {"dropout, uneven chunks", 131, 207, 4, 1, 128, 128, {kUnbounded, 70}, {{3, 60}, {61, 135}}, {{1, 100}, {101, 209}}},
+    {"dropout, uneven chunks",
+     131,
+     207,
+     4,
+     1,
+     128,
+     128,
+     {kUnbounded, 70},
+     {{3, 60}, {61, 135}},
+     {{1, 100}, {101, 209}}},
     {"dropout, uneven rows of even keys", 77, 130, 2, 2, 40, 48, {}, {{5, 82}}, {{1000000, 1000130}}},
 };
 
-at::Tensor random_16(at::IntArrayRef shape, at::ScalarType type) { return at::randn(shape, at::kDouble).to(type).to(at::kDouble); }
+at::Tensor random_16(at::IntArrayRef shape, at::ScalarType type) {
+  return at::randn(shape, at::kDouble).to(type).to(at::kDouble);
+}
 
 double relative_error(const at::Tensor& got, const at::Tensor& expected) {
   return (got.to(at::kCPU, at::kDouble) - expected).norm().item<double>() / expected.norm().item<double>();
@@ -58,12 +71,16 @@ struct Block {
 
 Block made(const Case& c, at::ScalarType type) {
   at::manual_seed(5);
-  return {random_16({c.s_q, 2, c.n, c.d}, type), random_16({c.s_kv, 2, c.g, c.d}, type), random_16({c.s_kv, 2, c.g, c.d_v}, type),
-          random_16({c.s_q, 2, c.n, c.d_v}, type)};
+  return {random_16({c.s_q, 2, c.n, c.d}, type), random_16({c.s_kv, 2, c.g, c.d}, type),
+          random_16({c.s_kv, 2, c.g, c.d_v}, type), random_16({c.s_q, 2, c.n, c.d_v}, type)};
 }
 
 BlockCall call_of(const Case& c, const AttentionDropout& dropout) {
-  return {.scale = 0.1, .band = c.band, .dropout = c.q_positions.empty() ? nullptr : &dropout, .q_positions = c.q_positions, .kv_positions = c.kv_positions};
+  return {.scale = 0.1,
+          .band = c.band,
+          .dropout = c.q_positions.empty() ? nullptr : &dropout,
+          .q_positions = c.q_positions,
+          .kv_positions = c.kv_positions};
 }
 
 Results truth_of(const Block& b, const BlockCall& call) {
@@ -100,7 +117,8 @@ class FusedBlockGpu : public ::testing::Test {
   void SetUp() override {
     if (c10::cuda::device_count() == 0) GTEST_SKIP() << "no GPU";
   }
-  const AttentionDropout dropout_{.p = 0.3, .key = 0x123456789abcdefull, .sample_numbers = {7, 1L << 40}, .head_offset = 5};
+  const AttentionDropout dropout_{
+      .p = 0.3, .key = 0x123456789abcdefull, .sample_numbers = {7, 1L << 40}, .head_offset = 5};
 };
 
 class FusedBlocksGpu : public FusedBlockGpu, public ::testing::WithParamInterface<Case> {};
@@ -140,7 +158,8 @@ TEST_P(FusedBlockGpuControl, WhatIsOffByOneIsSeen) {
   Case other_case = c;
   AttentionDropout other = dropout_;
   c.q_positions.empty() ? void(other_case.band.left += 1) : void(other.head_offset += 1);
-  const Results got = run(block, at::kBFloat16, call_of(other_case, other)), expected = truth_of(block, call_of(c, dropout_));
+  const Results got = run(block, at::kBFloat16, call_of(other_case, other)),
+                expected = truth_of(block, call_of(c, dropout_));
   EXPECT_GT(relative_error(got.out, expected.out), 5 * kTolerance);
   EXPECT_GT(relative_error(got.dq, expected.dq), 5 * kTolerance);
   EXPECT_GT(relative_error(got.dk, expected.dk), 5 * kTolerance);
@@ -153,8 +172,11 @@ INSTANTIATE_TEST_SUITE_P(Blocks, FusedBlockGpuControl, ::testing::Values(kCases[
 TEST_F(FusedBlockGpu, ReadsViews) {
   const Case& c = kCases[10];
   const Block whole = made({"", 2 * c.s_q, 2 * c.s_kv, 2 * c.n, 2 * c.g, c.d, c.d_v, {}, {}, {}}, at::kBFloat16);
-  const auto part = [](const at::Tensor& x, std::int64_t rows, std::int64_t heads) { return x.narrow(0, rows, rows).narrow(2, heads, heads); };
-  const Block views{part(whole.q, c.s_q, c.n), part(whole.k, c.s_kv, c.g), part(whole.v, c.s_kv, c.g), part(whole.d_out, c.s_q, c.n)};
+  const auto part = [](const at::Tensor& x, std::int64_t rows, std::int64_t heads) {
+    return x.narrow(0, rows, rows).narrow(2, heads, heads);
+  };
+  const Block views{part(whole.q, c.s_q, c.n), part(whole.k, c.s_kv, c.g), part(whole.v, c.s_kv, c.g),
+                    part(whole.d_out, c.s_q, c.n)};
   const BlockCall call = call_of(c, dropout_);
   const auto on_gpu = [](const at::Tensor& x) { return x.to(at::kCUDA, at::kBFloat16); };
   const at::Tensor q = on_gpu(whole.q), k = on_gpu(whole.k), v = on_gpu(whole.v), d_out = on_gpu(whole.d_out);
@@ -166,7 +188,8 @@ TEST_F(FusedBlockGpu, ReadsViews) {
   expect_near({forward.out, forward.lse, back.dq, back.dk, back.dv}, truth_of(views, call));
 }
 
-// Keys in two blocks, as a ring has them: lse and delta of all keys, delta a view of another order, some rows without keys in one.
+// Keys in two blocks, as a ring has them: lse and delta of all keys, delta a view of another order, some rows without
+// keys in one.
 TEST_F(FusedBlockGpu, SharesOfTwoBlocksAddUp) {
   constexpr std::int64_t kRows = 320, kFirst = 200;
   const Case c{"", kRows, kRows, 4, 2, 128, 128, Band::causal(), {{0, kRows}}, {{0, kRows}}};
@@ -186,7 +209,8 @@ TEST_F(FusedBlockGpu, SharesOfTwoBlocksAddUp) {
     BlockCall call = whole;
     call.band = {kUnbounded, -keys.begin};  // row i sees keys up to position i
     call.kv_positions = positions;
-    const BlockGradient share = fused->backward(q, k.narrow(0, keys.begin, keys.length()), v.narrow(0, keys.begin, keys.length()), output, call);
+    const BlockGradient share = fused->backward(q, k.narrow(0, keys.begin, keys.length()),
+                                                v.narrow(0, keys.begin, keys.length()), output, call);
     dq += share.dq;
     dk.push_back(share.dk);
     dv.push_back(share.dv);
@@ -217,9 +241,11 @@ TEST_F(FusedBlockGpu, DeterministicWindowsHaveTheSameBits) {
   for (int time = 0; time < 2; ++time) {
     const BlockResult forward = attention->forward(on_gpu(block.q), on_gpu(block.k), on_gpu(block.v), call);
     EXPECT_EQ(forward.out.scalar_type(), at::kFloat) << "another kernel's";
-    gradients.push_back(attention->backward(on_gpu(block.q), on_gpu(block.k), on_gpu(block.v), {on_gpu(block.d_out), forward.out, forward.lse, {}}, call));
+    gradients.push_back(attention->backward(on_gpu(block.q), on_gpu(block.k), on_gpu(block.v),
+                                            {on_gpu(block.d_out), forward.out, forward.lse, {}}, call));
   }
-  EXPECT_TRUE(gradients[0].dq.equal(gradients[1].dq) && gradients[0].dk.equal(gradients[1].dk) && gradients[0].dv.equal(gradients[1].dv));
+  EXPECT_TRUE(gradients[0].dq.equal(gradients[1].dq) && gradients[0].dk.equal(gradients[1].dk) &&
+              gradients[0].dv.equal(gradients[1].dv));
   EXPECT_LE(relative_error(gradients[0].dq, truth_of(block, call).dq), kTolerance);
 }
 

@@ -45,8 +45,7 @@ RankPlan plan_both_ways(const PlanRequest& request, int rank) {
   return {both_ways(request, rank, false), both_ways(request, rank, true), rank};
 }
 
-const TransportRow kRow = {
-    .name = {"both_ways", {"two-way"}}, .plan = plan_both_ways, .held = HeldBlocks{4, 7}};
+const TransportRow kRow = {.name = {"both_ways", {"two-way"}}, .plan = plan_both_ways, .held = HeldBlocks{4, 7}};
 const CpTransport kBothWays = add_transport(kRow);
 
 using Masks = std::vector<AttentionMask>;

@@ -33,9 +33,7 @@ class OverTransport : public ::testing::TestWithParam<CpTransport> {
     EXPECT_EQ(differences(run_ring(c, layout), reference_results(c), layout, kFp64ReorderTolerance), "")
         << layout.ranks() << " ranks, " << layout.name() << ", length " << sizes.sequence;
   }
-  static void expect_parity(const CaseSizes& sizes, int ranks) {
-    expect_parity(sizes, layout_of(sizes, ranks));
-  }
+  static void expect_parity(const CaseSizes& sizes, int ranks) { expect_parity(sizes, layout_of(sizes, ranks)); }
 };
 
 }  // namespace ringtron::testing

@@ -78,12 +78,12 @@ inline at::Tensor dropout_factors(const AttentionDropout& dropout, std::int64_t 
   auto at = factors.accessor<double, 4>();
   for (std::int64_t b = 0; b < batch; ++b) {
     for (std::int64_t h = 0; h < heads; ++h) {
-      const auto stream =
-          static_cast<std::uint64_t>(dropout.sample_numbers[b] * (1 << 20) + dropout.head_offset + h);
+      const auto stream = static_cast<std::uint64_t>(dropout.sample_numbers[b] * (1 << 20) + dropout.head_offset + h);
       for (std::int64_t q = 0; q < s; ++q) {
         for (std::int64_t k = 0; k < s; ++k) {
           // By the definition in attention_dropout.h, word for word.
-          const PhiloxBlock words = philox4x32<7>(dropout.key, stream, (static_cast<std::uint64_t>(q) << 32) + static_cast<std::uint64_t>(k / 8));
+          const PhiloxBlock words = philox4x32<7>(
+              dropout.key, stream, (static_cast<std::uint64_t>(q) << 32) + static_cast<std::uint64_t>(k / 8));
           const std::uint32_t word = words.v[k % 8 / 2], half = k % 2 == 0 ? word % 65536 : word / 65536;
           const double p = std::min(std::round(dropout.p * 32768.0), 32767.0) / 32768.0;
           if (half % 32768 >= p * 32768.0) at[b][h][q][k] = 1.0 / (1.0 - p);
@@ -99,7 +99,7 @@ inline at::Tensor dropout_factors(const AttentionDropout& dropout, std::int64_t 
 // q: [s, b, n, d]; k: [s, b, g, d]; v: [s, b, g, d_v]; rows in sequence order. Returns [s, b, n, d_v] in fp64, with
 // autograd, also for call.sink. Of call.shape only the documents count: layout and transport change nothing. CPU.
 inline at::Tensor reference_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                               const AttentionCall& call) {
+                                      const AttentionCall& call) {
   const std::int64_t s = q.size(0), b = q.size(1), n = q.size(2), per_group = n / k.size(2);
   const at::Tensor qh = q.to(at::kDouble).permute({1, 2, 0, 3});
   const at::Tensor kh = k.to(at::kDouble).repeat_interleave(per_group, 2).permute({1, 2, 0, 3});

@@ -37,33 +37,15 @@ void kill_at(testing::RankContext& ranks, CpTransport transport, int victim, int
                                                     HasSubstr(fmt::format("rank {} died", victim)))));
 }
 
-DIST_TEST(RingKill, P2pInTheForward, 4) {
-  kill_at(ranks, CpTransport::p2p, 2, 3);
-}
-DIST_TEST(RingKill, P2pInTheBackward, 4) {
-  kill_at(ranks, CpTransport::p2p, 1, 7);
-}
-DIST_TEST(RingKill, AllGatherInTheForward, 4) {
-  kill_at(ranks, CpTransport::all_gather, 0, 2);
-}
-DIST_TEST(RingKill, AllGatherInTheBackward, 4) {
-  kill_at(ranks, CpTransport::all_gather, 3, 4);
-}
-DIST_TEST(RingKill, AllToAllInTheForward, 4) {
-  kill_at(ranks, CpTransport::a2a, 3, 3);
-}
-DIST_TEST(RingKill, AllToAllInTheBackward, 4) {
-  kill_at(ranks, CpTransport::a2a, 2, 5);
-}
-DIST_TEST(RingKill, HierarchicalInTheForward, 4) {
-  kill_at(ranks, CpTransport::hierarchical, 1, 3);
-}
-DIST_TEST(RingKill, HierarchicalInTheBackward, 4) {
-  kill_at(ranks, CpTransport::hierarchical, 0, 7);
-}
-DIST_TEST(RingKill, BeforeTheFirstMessage, 4) {
-  kill_at(ranks, CpTransport::p2p, 2, 1);
-}
+DIST_TEST(RingKill, P2pInTheForward, 4) { kill_at(ranks, CpTransport::p2p, 2, 3); }
+DIST_TEST(RingKill, P2pInTheBackward, 4) { kill_at(ranks, CpTransport::p2p, 1, 7); }
+DIST_TEST(RingKill, AllGatherInTheForward, 4) { kill_at(ranks, CpTransport::all_gather, 0, 2); }
+DIST_TEST(RingKill, AllGatherInTheBackward, 4) { kill_at(ranks, CpTransport::all_gather, 3, 4); }
+DIST_TEST(RingKill, AllToAllInTheForward, 4) { kill_at(ranks, CpTransport::a2a, 3, 3); }
+DIST_TEST(RingKill, AllToAllInTheBackward, 4) { kill_at(ranks, CpTransport::a2a, 2, 5); }
+DIST_TEST(RingKill, HierarchicalInTheForward, 4) { kill_at(ranks, CpTransport::hierarchical, 1, 3); }
+DIST_TEST(RingKill, HierarchicalInTheBackward, 4) { kill_at(ranks, CpTransport::hierarchical, 0, 7); }
+DIST_TEST(RingKill, BeforeTheFirstMessage, 4) { kill_at(ranks, CpTransport::p2p, 2, 1); }
 
 }  // namespace
 }  // namespace ringtron

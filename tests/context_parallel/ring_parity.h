@@ -59,8 +59,8 @@ inline std::string differences(const Results& got, const Results& expected, doub
   return text;
 }
 
-inline std::string differences(const std::vector<Results>& ranks, const Results& expected,
-                               const SequenceLayout& layout, double tolerance) {
+inline std::string differences(const std::vector<Results>& ranks, const Results& expected, const SequenceLayout& layout,
+                               double tolerance) {
   return differences(whole_of(ranks, layout), expected, tolerance);
 }
 

@@ -36,11 +36,13 @@ TEST(RowAccumulatorSum, AnyNumberOfPartsInTheirRows) {
     }
     EXPECT_TENSOR_NEAR(sum.result(at::kDouble).x, expected, 1e-15);
     const std::vector<PositionRange> ranges{{9, 11}, {0, 3}};
-    EXPECT_TENSOR_NEAR(sum.rows(ranges, at::kDouble), at::cat({expected.narrow(0, 9, 2), expected.narrow(0, 0, 3)}), 1e-15);
+    EXPECT_TENSOR_NEAR(sum.rows(ranges, at::kDouble), at::cat({expected.narrow(0, 9, 2), expected.narrow(0, 0, 3)}),
+                       1e-15);
   }
 }
 
-// A first part of all rows and few others is added to where it lies; the sum is the same, and stays it when asked twice.
+// A first part of all rows and few others is added to where it lies; the sum is the same, and stays it when asked
+// twice.
 TEST(RowAccumulatorSum, FewRowsAreAddedInPlace) {
   at::manual_seed(2);
   RowAccumulator sum = sum_of(kRows);
@@ -136,8 +138,7 @@ TEST(SoftmaxMerge, EmptyPartsGiveZeroAndMinusInfinityNotNan) {
   EXPECT_TENSOR_EQUAL(out, none_out);
   EXPECT_TENSOR_EQUAL(lse, none_lse);
 
-  const at::Tensor some_out = testing::random_tensor({3, 1, 2, 4}, 5),
-                   some_lse = testing::random_tensor({1, 2, 3}, 6);
+  const at::Tensor some_out = testing::random_tensor({3, 1, 2, 4}, 5), some_lse = testing::random_tensor({1, 2, 3}, 6);
   softmax_merge(out, lse, some_out, some_lse);
   EXPECT_TENSOR_EQUAL(out, some_out);
   EXPECT_TENSOR_EQUAL(lse, some_lse);

@@ -1,5 +1,5 @@
-// In bf16 the gradients of attention, sums over all rows that see a key and over the heads that share it, or over all keys that
-// a row sees, are as good as a few roundings of their terms: against fp64, with 16,384 rows.
+// In bf16 the gradients of attention, sums over all rows that see a key and over the heads that share it, or over all
+// keys that a row sees, are as good as a few roundings of their terms: against fp64, with 16,384 rows.
 #include <gtest/gtest.h>
 
 #include "ringtron/comm/local_communicator.h"
@@ -24,8 +24,8 @@ BlockCase shifted(const BlockSizes& sizes, const Band& band) {
   return c;
 }
 
-// Terms are products of rounded weights and the rounded output, and their errors average out in long sums. `short_dq`: a row sees too
-// few keys for that.
+// Terms are products of rounded weights and the rounded output, and their errors average out in long sums. `short_dq`:
+// a row sees too few keys for that.
 void expect_sums(const BlockAttention& block, const BlockCase& c, bool short_dq) {
   constexpr double kTerms = 4e-3;
   const BlockOutput got = run_block(block, c, at::kBFloat16), expected = run_block(*make_composed_block_attention(), c);
@@ -41,7 +41,8 @@ TEST(RowSums, OfKeysThatManyRowsSee) {
 }
 
 TEST(RowSums, OfARowThatSeesManyKeys) {
-  // Values without a mean: the output, which is kept in bf16, is small then, and so is what its rounding adds to each term alike.
+  // Values without a mean: the output, which is kept in bf16, is small then, and so is what its rounding adds to each
+  // term alike.
   const BlockCase c = make_block({.s_q = 32, .s_kv = 16384, .b = 1, .n = 2, .g = 2, .d = 16, .d_v = 16}, Band::all());
   expect_sums(*make_flash_cpu_block_attention(), c, false);
   expect_sums(*make_composed_block_attention(), c, false);
@@ -49,7 +50,8 @@ TEST(RowSums, OfARowThatSeesManyKeys) {
 
 // Cut into pieces: the square and what lies beside it.
 TEST(RowSums, OfCausalAttention) {
-  expect_sums(*make_flash_cpu_block_attention(), shifted({.s_q = 2048, .s_kv = 1024, .b = 1, .n = 4, .g = 2, .d = 16, .d_v = 16}, Band::causal()), true);
+  expect_sums(*make_flash_cpu_block_attention(),
+              shifted({.s_q = 2048, .s_kv = 1024, .b = 1, .n = 4, .g = 2, .d = 16, .d_v = 16}, Band::causal()), true);
 }
 
 // A sink's gradient is a sum over all rows of all samples.
@@ -57,7 +59,8 @@ TEST(RowSums, OfLearnedSinks) {
   constexpr std::int64_t kLength = 512, kSamples = 32, kHeads = 2, kSize = 8;
   LocalCommunicator alone("context", 0);
   const auto gradient = [&](at::ScalarType type) {
-    const auto attention = make_cp_attention(alone, make_layout(CpLayout::contiguous, std::vector{AttentionMask(kLength, true, {})}, 1, 1));
+    const auto attention = make_cp_attention(
+        alone, make_layout(CpLayout::contiguous, std::vector{AttentionMask(kLength, true, {})}, 1, 1));
     const auto leaf = [&](std::uint64_t key, at::IntArrayRef sizes) {
       return (testing::random_tensor(sizes, key) + 0.5).to(at::kBFloat16).to(type).requires_grad_();
     };

@@ -78,8 +78,7 @@ class SavedKvOver : public testing::OverTransport {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Transports, SavedKvOver, ::testing::ValuesIn(cp_transports()),
-                         testing::transport_name);
+INSTANTIATE_TEST_SUITE_P(Transports, SavedKvOver, ::testing::ValuesIn(cp_transports()), testing::transport_name);
 
 TEST_P(SavedKvOver, SameBitsAndNoMessage) {
   std::vector<CaseSizes> cases = testing::parity_cases();

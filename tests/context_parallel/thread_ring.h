@@ -63,8 +63,8 @@ class Mailboxes {
   void check() const {
     if (first_failure_) std::rethrow_exception(first_failure_);
     for (const auto& [ends, box] : boxes_) {
-      RT_CHECK(box.empty(), "thread ring: {} messages from rank {} to {} were never received", box.size(),
-               ends.first, ends.second);
+      RT_CHECK(box.empty(), "thread ring: {} messages from rank {} to {} were never received", box.size(), ends.first,
+               ends.second);
     }
   }
 
@@ -118,10 +118,9 @@ class ThreadCommunicator final : public Communicator {
         : boxes_(boxes), rank_(rank), sent_(std::move(sent)), receives_(std::move(receives)) {}
     void wait() override {
       for (const Sent& sent : sent_) {
-        RT_CHECK(
-            sent.tensor.nbytes() == 0 || std::memcmp(sent.tensor.const_data_ptr(), sent.copy.const_data_ptr(),
-                                                     sent.tensor.nbytes()) == 0,
-            "thread ring: rank {} changed a tensor while it was sent", rank_);
+        RT_CHECK(sent.tensor.nbytes() == 0 ||
+                     std::memcmp(sent.tensor.const_data_ptr(), sent.copy.const_data_ptr(), sent.tensor.nbytes()) == 0,
+                 "thread ring: rank {} changed a tensor while it was sent", rank_);
       }
       for (Receive& receive : receives_) {
         const at::Tensor came = boxes_.take(receive.peer, rank_);
@@ -141,8 +140,8 @@ class ThreadCommunicator final : public Communicator {
   };
 
   void check_message(const char* what, int peer, const at::Tensor& tensor) const {
-    RT_CHECK(peer >= 0 && peer < size_ && peer != rank_, "thread ring: rank {} of {}: bad peer {} to {}",
-             rank_, size_, peer, what);
+    RT_CHECK(peer >= 0 && peer < size_ && peer != rank_, "thread ring: rank {} of {}: bad peer {} to {}", rank_, size_,
+             peer, what);
     RT_CHECK(tensor.is_contiguous(), "thread ring: rank {}: a tensor to {} is not contiguous", rank_, what);
   }
   Work refuse() const { throw CommError("thread ring: only exchange() is simulated"); }

@@ -23,7 +23,9 @@ bool runs(const CaseSizes& sizes, const SequenceLayout& layout, int hierarchical
   testing::AttentionCase c = testing::make_case(sizes);
   c.options.hierarchical_a = hierarchical_a;
   try {
-    return testing::differences(testing::run_ring(c, layout), testing::reference_results(c), layout, testing::kFp64ReorderTolerance).empty();
+    return testing::differences(testing::run_ring(c, layout), testing::reference_results(c), layout,
+                                testing::kFp64ReorderTolerance)
+        .empty();
   } catch (const ConfigError&) {
     return false;
   }
@@ -33,15 +35,22 @@ TEST(TransportHints, AreWhatAttentionRefuses) {
   int refused = 0, few_heads = 0;
   for (const CpTransport transport : cp_transports()) {
     for (const int ranks : {1, 2, 3, 4, 6}) {
-      for (const std::pair<int, int>& heads : {std::pair{1, 1}, {2, 1}, {2, 2}, {3, 3}, {4, 1}, {4, 2}, {5, 5}, {8, 4}}) {
+      for (const std::pair<int, int>& heads :
+           {std::pair{1, 1}, {2, 1}, {2, 2}, {3, 3}, {4, 1}, {4, 2}, {5, 5}, {8, 4}}) {
         const bool levels = transport == CpTransport::hierarchical;
         for (const int a : levels ? std::vector{0, 1, 2, ranks} : std::vector{0}) {
           if (a != 0 && ranks % a != 0) continue;  // refused with the flags, whatever the transport
-          const CaseSizes sizes{.sequence = 4 * ranks, .batch = 1, .heads = heads.first, .groups = heads.second, .head_size = 3, .transport = transport};
+          const CaseSizes sizes{.sequence = 4 * ranks,
+                                .batch = 1,
+                                .heads = heads.first,
+                                .groups = heads.second,
+                                .head_size = 3,
+                                .transport = transport};
           const SequenceLayout layout = testing::layout_of(sizes, ranks);
           const std::string why = refusal(sizes, layout, a);
           EXPECT_EQ(why.empty(), runs(sizes, layout, a))
-              << fmt::format("{}, {} ranks, {} heads, {} groups, A {}: '{}'", to_text(transport), ranks, heads.first, heads.second, a, why);
+              << fmt::format("{}, {} ranks, {} heads, {} groups, A {}: '{}'", to_text(transport), ranks, heads.first,
+                             heads.second, a, why);
           refused += why.empty() ? 0 : 1;
           few_heads += transport == CpTransport::a2a && heads.first < ranks ? 1 : 0;
         }

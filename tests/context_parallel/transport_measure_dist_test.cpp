@@ -16,11 +16,10 @@ constexpr AttentionShape kShape{1, 4, 2, 16, 16, 4, 4};
 DIST_TEST(TransportMeasure, AllRanksGetTheNumbersOfRankZero, 1, 2, 4) {
   Communicator& comm = ranks.world();
   const DeviceSpeeds speeds = measure_speeds(comm, kShape, {.sequence_length = 512}, at::kFloat, at::kCPU);
-  const at::Tensor mine =
-      at::tensor({speeds.link.bytes_per_second, speeds.link.seconds_per_exchange,
-                  speeds.attention.forward_flops_per_second, speeds.attention.backward_flops_per_second,
-                  speeds.attention.copy_bytes_per_second},
-                 at::kDouble);
+  const at::Tensor mine = at::tensor(
+      {speeds.link.bytes_per_second, speeds.link.seconds_per_exchange, speeds.attention.forward_flops_per_second,
+       speeds.attention.backward_flops_per_second, speeds.attention.copy_bytes_per_second},
+      at::kDouble);
   EXPECT_TRUE(at::isfinite(mine).all().item<bool>());
   EXPECT_TRUE((mine > 0).all().item<bool>());
   const at::Tensor least = mine.clone(), most = mine.clone();
@@ -39,9 +38,8 @@ DIST_TEST(TransportMeasure, TheBlockHasABandLikeTheRuns, 1) {
 }
 
 DIST_TEST(TransportMeasure, DropoutWindowsAndDocumentsAreMeasuredToo, 1) {
-  for (const AttentionUse& use :
-       {AttentionUse{512, {}, false, true}, AttentionUse{512, {16, 0}, false, false},
-        AttentionUse{512, {}, true, false}, AttentionUse{512, {16, 0}, true, true}}) {
+  for (const AttentionUse& use : {AttentionUse{512, {}, false, true}, AttentionUse{512, {16, 0}, false, false},
+                                  AttentionUse{512, {}, true, false}, AttentionUse{512, {16, 0}, true, true}}) {
     const AttentionSpeed speed = measure_attention(kShape, use, at::kFloat, at::kCPU);
     EXPECT_TRUE(std::isfinite(speed.forward_flops_per_second));
     EXPECT_GT(speed.forward_flops_per_second, 0.0);

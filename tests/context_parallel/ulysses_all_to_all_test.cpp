@@ -29,8 +29,7 @@ struct Sizes {
 };
 
 std::string to_string(const Sizes& z) {
-  return fmt::format("A {} of {} ranks, n {} g {}, length {}", z.head_ranks, z.ranks, z.heads, z.groups,
-                     z.length);
+  return fmt::format("A {} of {} ranks, n {} g {}, length {}", z.head_ranks, z.ranks, z.heads, z.groups, z.length);
 }
 
 // Heads and rows that divide and that do not, ranks without heads, ranks without rows.
@@ -80,11 +79,10 @@ TEST(UlyssesAllToAll, RowsOfAllMembersForMyHeads) {
     SCOPED_TRACE(to_string(z));
     const at::Tensor q = testing::random_tensor({z.length, kBatch, z.heads, kHeadSize}, 1);
     const at::Tensor k = testing::random_tensor({z.length, kBatch, z.groups, kHeadSize + 1}, 2);
-    for (const SequenceLayout& layout :
-         {zigzag_layout(z.length, z.ranks), contiguous_layout(z.length, z.ranks)}) {
+    for (const SequenceLayout& layout : {zigzag_layout(z.length, z.ranks), contiguous_layout(z.length, z.ranks)}) {
       run(z, layout, [&](Side& side) {
-        const std::vector<at::Tensor> got =
-            side.exchange.to_heads({{side.rows_before(q), HeadKind::query}, {side.rows_before(k), HeadKind::key_value}});
+        const std::vector<at::Tensor> got = side.exchange.to_heads(
+            {{side.rows_before(q), HeadKind::query}, {side.rows_before(k), HeadKind::key_value}});
         ASSERT_EQ(got.size(), 2u);
         EXPECT_TENSOR_EQUAL(got[0], heads_of(side.rows_after(q), side.mine().q));
         EXPECT_TENSOR_EQUAL(got[1], heads_of(side.rows_after(k), side.mine().kv));
@@ -102,13 +100,11 @@ TEST(UlyssesAllToAll, BackToRowsAddsUpSharedHeads) {
     at::Tensor weights = at::zeros({z.groups}, at::kDouble);
     const std::vector<HeadShare> shares = share_heads(z.heads, z.groups, z.head_ranks);
     for (std::size_t member = 0; member < shares.size(); ++member) {
-      weights.narrow(0, shares[member].kv.begin, shares[member].kv.length())
-          .add_(1.0 + static_cast<double>(member));
+      weights.narrow(0, shares[member].kv.begin, shares[member].kv.length()).add_(1.0 + static_cast<double>(member));
     }
     const at::Tensor expected = dk * weights.view({1, 1, -1, 1});
     run(z, zigzag_layout(z.length, z.ranks), [&](Side& side) {
-      const at::Tensor my_dk =
-          heads_of(side.rows_after(dk), side.mine().kv) * (1.0 + side.member());
+      const at::Tensor my_dk = heads_of(side.rows_after(dk), side.mine().kv) * (1.0 + side.member());
       const std::vector<at::Tensor> got{at::zeros_like(side.rows_before(q)), at::zeros_like(side.rows_before(dk))};
       side.exchange.to_sequence(
           {{heads_of(side.rows_after(q), side.mine().q), HeadKind::query}, {my_dk, HeadKind::key_value}}, got);
@@ -140,7 +136,9 @@ TEST(AllToAllControl, SilentExchange) {
     CountingCommunicator counting(comm);
     SilentCommunicator silent(counting);
     const std::vector<HeadShare> shares = share_heads(z.heads, z.groups, z.head_ranks);
-    const at::Tensor got = UlyssesAllToAll(silent, layout, merged, shares).to_heads({{shard(q, layout, comm.rank()), HeadKind::query}}).at(0);
+    const at::Tensor got = UlyssesAllToAll(silent, layout, merged, shares)
+                               .to_heads({{shard(q, layout, comm.rank()), HeadKind::query}})
+                               .at(0);
     EXPECT_FALSE(testing::tensor_near(got, heads_of(q, shares[static_cast<std::size_t>(comm.rank())].q), 1e-6));
     EXPECT_EQ(counting.counts().exchange.bytes, 0);
   });

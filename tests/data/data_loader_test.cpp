@@ -19,9 +19,7 @@ namespace {
 constexpr std::int64_t kLength = 128;
 constexpr std::int64_t kVocab = 30;
 
-MicroBatchOptions options() {
-  return {.ranges = {}, .plan = {}, .vocab_size = kVocab, .end_of_document = kVocab - 1};
-}
+MicroBatchOptions options() { return {.ranges = {}, .plan = {}, .vocab_size = kVocab, .end_of_document = kVocab - 1}; }
 
 TEST(DataLoader, LabelsFollowTokens) {
   const MockDataset dataset(20, kLength, kVocab, 1);
@@ -123,8 +121,7 @@ TEST(DataLoader, RangesMayDependOnDocuments) {
   EXPECT_EQ(part.document_starts, expected);
   EXPECT_EQ(*static_cast<const int*>(part.made_from.get()), 17);
   const std::int64_t first = expected[0][0];
-  EXPECT_THAT(part.global_positions,
-              ::testing::ElementsAre(first - 1, first, first + 1, kLength - 2, kLength - 1));
+  EXPECT_THAT(part.global_positions, ::testing::ElementsAre(first - 1, first, first + 1, kLength - 2, kLength - 1));
   for (std::size_t i = 0; i < 10; ++i) {
     const std::int64_t p = part.global_positions[i % 5];
     const auto global = static_cast<std::size_t>(static_cast<std::int64_t>(i / 5) * kLength + p);
@@ -155,8 +152,7 @@ TEST(DataLoader, AStartAtTheEndOfTheSampleIsDropped) {
     ASSERT_EQ(batch.length, 4);
     const auto end = std::find(batch.tokens.begin(), batch.tokens.end(), 29) - batch.tokens.begin();
     at_the_end += end == 3;
-    EXPECT_EQ(batch.document_starts[0],
-              end == 3 ? std::vector<std::int64_t>{} : std::vector<std::int64_t>{end + 1});
+    EXPECT_EQ(batch.document_starts[0], end == 3 ? std::vector<std::int64_t>{} : std::vector<std::int64_t>{end + 1});
     EXPECT_EQ(batch.position_ids.back(), 3);  // only --reset-position-ids resets them
   }
   EXPECT_GT(at_the_end, 0);
@@ -166,8 +162,7 @@ TEST(DataLoader, ARankMayHaveNoTokens) {
   const MockDataset dataset(4, kLength, kVocab, 3);
   MicroBatchOptions nothing = options();
   nothing.ranges.emplace();
-  const MicroBatch batch =
-      read_micro_batch(dataset, {.dataset_size = 4, .micro_batch_size = 2}, nothing, {0, 1});
+  const MicroBatch batch = read_micro_batch(dataset, {.dataset_size = 4, .micro_batch_size = 2}, nothing, {0, 1});
   EXPECT_EQ(batch.batch, 2);
   EXPECT_EQ(batch.length, 0);
   EXPECT_TRUE(batch.tokens.empty());
@@ -216,7 +211,8 @@ TEST(DataLoader, TokenOutsideTheVocabularyIsNamed) {
 // More than it holds ready by itself, and in the same order.
 TEST(DataLoader, PreparesAWholeStep) {
   const MockDataset dataset(100, kLength, kVocab, 1);
-  DataLoader prepared(dataset, {.dataset_size = 100}, options(), 3), plain(dataset, {.dataset_size = 100}, options(), 3);
+  DataLoader prepared(dataset, {.dataset_size = 100}, options(), 3),
+      plain(dataset, {.dataset_size = 100}, options(), 3);
   for (int step = 0; step < 3; ++step) {
     prepared.prepare(20);
     for (int i = 0; i < 20; ++i) EXPECT_EQ(prepared.next().sample_numbers, plain.next().sample_numbers);
@@ -269,10 +265,8 @@ TEST(Sampler, RanksShareEachGlobalBatch) {
   for (const std::int64_t dp : {1, 2, 4}) {
     std::set<std::int64_t> seen;
     for (std::int64_t rank = 0; rank < dp; ++rank) {
-      const Sampler sampler{.dataset_size = 100,
-                            .micro_batch_size = 8 / dp / 2,
-                            .data_parallel_size = dp,
-                            .data_parallel_rank = rank};
+      const Sampler sampler{
+          .dataset_size = 100, .micro_batch_size = 8 / dp / 2, .data_parallel_size = dp, .data_parallel_rank = rank};
       for (int m = 0; m < 2; ++m) {
         for (const std::int64_t n : sampler.global_numbers(40, m)) seen.insert(n);
       }

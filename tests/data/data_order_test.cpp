@@ -67,7 +67,8 @@ std::vector<std::int64_t> compared(std::int64_t size) {
 std::string fingerprint(const Dataset& dataset) {
   std::uint64_t value = 0xCBF29CE484222325u;
   for (const std::int64_t n : compared(dataset.size())) {
-    for (const std::int32_t token : dataset.sample(n)) value = (value ^ static_cast<std::uint64_t>(token)) * 0x100000001B3u;
+    for (const std::int32_t token : dataset.sample(n))
+      value = (value ^ static_cast<std::uint64_t>(token)) * 0x100000001B3u;
   }
   return hex64(value);
 }
@@ -146,7 +147,8 @@ struct Blended {
   Blended() {
     write_corpora(dir, {{100, 5, 10}, {4, 5, 10}, {5, 0, 1}});  // the last has no tokens at all
   }
-  std::unique_ptr<Dataset> open(const std::vector<std::string>& path, Split split, const std::string& shares = "98,2,0") {
+  std::unique_ptr<Dataset> open(const std::vector<std::string>& path, Split split,
+                                const std::string& shares = "98,2,0") {
     DataSources from;
     from.data_path = path;
     for (std::string& word : from.data_path) {
@@ -155,7 +157,8 @@ struct Blended {
     from.split = shares;
     from.sequence_length = 8;
     left_out.clear();
-    return open_split(from, split, 10, {.opened = {}, .left_out = [&](const std::string& line) { left_out.push_back(line); }});
+    return open_split(from, split, 10,
+                      {.opened = {}, .left_out = [&](const std::string& line) { left_out.push_back(line); }});
   }
 };
 
@@ -226,10 +229,16 @@ TEST(Blend, TellsWhatIsWrongWithAWeight) {
   // Of a path of its own that flag is named, for it is the one that the user gave.
   for (const Split split : {Split::train, Split::valid, Split::test}) {
     DataSources own;
-    auto& words = split == Split::train ? own.train_data_path : split == Split::valid ? own.valid_data_path : own.test_data_path;
+    auto& words = split == Split::train   ? own.train_data_path
+                  : split == Split::valid ? own.valid_data_path
+                                          : own.test_data_path;
     own.sequence_length = 8;
-    for (const std::vector<std::string>& wrong : {std::vector<std::string>{"inf", "c0", "1", "c0"}, {"0", "c0"}, {"1", "c0", "c0", "2"},
-                                                  {"50%", "c0"}, {"1e308", "c0", "1e308", "c0"}, {"1e-320", "c0", "1e10", "c0"}}) {
+    for (const std::vector<std::string>& wrong : {std::vector<std::string>{"inf", "c0", "1", "c0"},
+                                                  {"0", "c0"},
+                                                  {"1", "c0", "c0", "2"},
+                                                  {"50%", "c0"},
+                                                  {"1e308", "c0", "1e308", "c0"},
+                                                  {"1e-320", "c0", "1e10", "c0"}}) {
       words = wrong;
       try {
         open_split(own, split, 10, {});

@@ -67,8 +67,7 @@ TEST(GptDataset, SameOrderAsTheMegatronCoreWheel) {
       EXPECT_EQ(dataset.sample_index()[i].offset, c["sample_index"][i][1].get<std::int64_t>());
     }
     for (std::size_t i = 0; i < c.at("first_samples").size(); ++i) {
-      EXPECT_EQ(dataset.sample(static_cast<std::int64_t>(i)),
-                c["first_samples"][i].get<std::vector<std::int32_t>>());
+      EXPECT_EQ(dataset.sample(static_cast<std::int64_t>(i)), c["first_samples"][i].get<std::vector<std::int32_t>>());
     }
     separate += dataset.sizes().separate_final_epoch() ? 1 : 0;
   }
@@ -81,9 +80,8 @@ TEST(GptDataset, AnotherSeedGivesAnotherOrder) {  // negative control of the tes
   c["seed"] = c["seed"].get<int>() + 1;
   const auto opened = open_case(c);
   const GptDataset dataset(opened->corpus, opened->options);
-  EXPECT_THAT(
-      dataset.shuffle_index(),
-      ::testing::Not(::testing::ElementsAreArray(c.at("shuffle_index").get<std::vector<std::int64_t>>())));
+  EXPECT_THAT(dataset.shuffle_index(),
+              ::testing::Not(::testing::ElementsAreArray(c.at("shuffle_index").get<std::vector<std::int64_t>>())));
 }
 
 TEST(GptDataset, PartsOfASampleAreThoseOfTheWhole) {
@@ -176,9 +174,9 @@ TEST(GptDataset, ForgedCachesAreNamedAndBuiltAnew) {
       [&](CacheFile& f) { f.set<std::int64_t>(80 + 16, whole.documents); },
       [&](CacheFile& f) { f.set<std::int64_t>(80 + 24, -5); },
       [&](CacheFile& f) { f.set<std::int64_t>(80 + 24, 1000); },
-      [&](CacheFile& f) { f.set<std::int64_t>(80, 3); },                               // falls afterwards
-      [&](CacheFile& f) { f.set<std::int64_t>(48 + 16, std::int64_t{1} << 40); },      // samples
-      [&](CacheFile& f) { f.set<std::int64_t>(48 + 8, 1); },                           // epochs
+      [&](CacheFile& f) { f.set<std::int64_t>(80, 3); },                           // falls afterwards
+      [&](CacheFile& f) { f.set<std::int64_t>(48 + 16, std::int64_t{1} << 40); },  // samples
+      [&](CacheFile& f) { f.set<std::int64_t>(48 + 8, 1); },                       // epochs
   };
   for (std::size_t i = 0; i < forgeries.size(); ++i) {
     CacheFile forgery(good);
@@ -219,7 +217,9 @@ TEST(GptDataset, ForgedStartsDoNotLeaveTheCorpus) {
 TEST(GptDataset, WhateverLiesAtTheCachesPlaceIsSteppedAround) {
   const auto opened = open_case(golden("datasets").at(2));
   opened->options.cache_folder = opened->dir / "cache";
-  { const GptDataset first(opened->corpus, opened->options); }
+  {
+    const GptDataset first(opened->corpus, opened->options);
+  }
   const auto path = std::filesystem::directory_iterator(opened->options.cache_folder)->path();
   const auto expect_named = [&] {
     const GptDataset again(opened->corpus, opened->options);
@@ -262,12 +262,15 @@ TEST(GptDataset, FilesThatShrinkWhileReadAreNamed) {
     for (const int part : {0, 1, 3}) {
       CutOff cut;
       const std::string path = cut.corpus + half;
-      EXPECT_THAT(cut.message_after_cutting(path, std::filesystem::file_size(path) * part / 4), ::testing::HasSubstr(path));
+      EXPECT_THAT(cut.message_after_cutting(path, std::filesystem::file_size(path) * part / 4),
+                  ::testing::HasSubstr(path));
     }
   }
   CutOff cut;
   cut.opened->options.cache_folder = cut.opened->dir / "cache";
-  { const GptDataset first(cut.opened->corpus, cut.opened->options); }
+  {
+    const GptDataset first(cut.opened->corpus, cut.opened->options);
+  }
   const auto cache = std::filesystem::directory_iterator(cut.opened->options.cache_folder)->path();
   EXPECT_THAT(cut.message_after_cutting(cache.string(), 100), ::testing::HasSubstr(cache.string()));
 }
@@ -302,7 +305,8 @@ TEST(GptDataset, EmptyPartIsAnError) {
 
 TEST(GptDataset, MoreSamplesThanAnyMachineHolds) {
   const auto opened = open_case(golden("datasets").at(0));
-  for (const std::int64_t samples : {std::int64_t{1} << 36, std::int64_t{1} << 45, std::numeric_limits<std::int64_t>::max()}) {
+  for (const std::int64_t samples :
+       {std::int64_t{1} << 36, std::int64_t{1} << 45, std::numeric_limits<std::int64_t>::max()}) {
     opened->options.index.samples = samples;
     EXPECT_THROW(GptDataset(opened->corpus, opened->options), ConfigError) << samples;
   }
@@ -315,8 +319,7 @@ TEST(DatasetSplit, Boundaries) {
   EXPECT_EQ(parts[2]->end, 1000);
   EXPECT_FALSE(split_sequences("99,1,0", 10)[2]);
   EXPECT_EQ(split_sequences("50,50", 5)[0]->end, 2);  // Python's round(2.5)
-  for (const char* bad : {"", "0,0", "1,2,3,4", "1.2.3"})
-    EXPECT_THROW(split_sequences(bad, 10), ConfigError) << bad;
+  for (const char* bad : {"", "0,0", "1,2,3,4", "1.2.3"}) EXPECT_THROW(split_sequences(bad, 10), ConfigError) << bad;
 }
 
 TEST(DatasetSplit, WantedSamples) {
@@ -355,7 +358,8 @@ TEST(BlendedDataset, ReadsFromItsDatasetsAndRefusesTooSmallOnes) {
 
 TEST(Blend, ParsesAllForms) {
   EXPECT_TRUE(parse_blend(std::vector<std::string>{"A"}, "--data-path").weights.empty());
-  EXPECT_EQ(parse_blend(std::vector<std::string>{"A", "B"}, "--data-path").prefixes, (std::vector<std::string>{"A", "B"}));
+  EXPECT_EQ(parse_blend(std::vector<std::string>{"A", "B"}, "--data-path").prefixes,
+            (std::vector<std::string>{"A", "B"}));
   const Blend blend = parse_blend(std::vector<std::string>{"30", "A", "10", "B"}, "--data-path");
   EXPECT_EQ(blend.weights, (std::vector<double>{0.75, 0.25}));
   EXPECT_THROW(parse_blend(std::vector<std::string>{"30", "A", "B", "C"}, "--data-path"), ConfigError);

@@ -20,8 +20,7 @@ int main(int argc, char** argv) {
     if (!range) throw ConfigError("this part of the split is empty; give it a share");
     GptDatasetOptions options;
     options.split = static_cast<Split>(part);
-    options.index = {*range, std::stoll(argv[2]), static_cast<std::uint32_t>(std::stoul(argv[3])),
-                     std::stoll(argv[4])};
+    options.index = {*range, std::stoll(argv[2]), static_cast<std::uint32_t>(std::stoul(argv[3])), std::stoll(argv[4])};
     const GptDataset dataset(corpus, options);
     const std::int64_t count = std::min<std::int64_t>(dataset.size(), std::stoll(argv[7]));
     for (std::int64_t i = 0; i < count; ++i) print_line("[{}]", fmt::join(dataset.sample(i), ", "));

@@ -150,8 +150,7 @@ TEST_F(IndexedDatasetFaults, TruncatedAnywhere) {
   }
   write_file_atomically(prefix_ + ".idx", index);
   EXPECT_EQ(message_of(prefix_), "");
-  EXPECT_THAT(after(".bin", [&](std::string& b) { b.resize(data.size() - 1); }),
-              HasSubstr("The .bin is cut off"));
+  EXPECT_THAT(after(".bin", [&](std::string& b) { b.resize(data.size() - 1); }), HasSubstr("The .bin is cut off"));
   EXPECT_THAT(after(".bin", [&](std::string& b) { b = data + "x"; }), HasSubstr("do not belong together"));
 }
 

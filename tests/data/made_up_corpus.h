@@ -9,8 +9,7 @@
 
 namespace ringtron::testing {
 
-inline std::vector<std::int32_t> made_up_document(std::int64_t d, std::int64_t documents,
-                                                  std::int64_t longest) {
+inline std::vector<std::int32_t> made_up_document(std::int64_t d, std::int64_t documents, std::int64_t longest) {
   std::vector<std::int32_t> tokens;
   const std::int64_t length = 1 + (d * 7919 + documents) % longest;
   for (std::int64_t p = 0; p < length; ++p) tokens.push_back(static_cast<std::int32_t>((d * 31 + p) % 997));

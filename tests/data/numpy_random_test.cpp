@@ -46,8 +46,7 @@ TEST(NumpyRandom, LongShuffle) {
   std::vector<int> values(300000);
   std::iota(values.begin(), values.end(), 0);
   NumpyRandomState(2024).shuffle(std::span(values));
-  EXPECT_EQ(std::vector<int>(values.begin(), values.begin() + 4),
-            (std::vector<int>{150658, 106585, 73409, 240583}));
+  EXPECT_EQ(std::vector<int>(values.begin(), values.begin() + 4), (std::vector<int>{150658, 106585, 73409, 240583}));
   EXPECT_EQ(std::vector<int>(values.end() - 4, values.end()), (std::vector<int>{95780, 178715, 51808, 7816}));
 }
 

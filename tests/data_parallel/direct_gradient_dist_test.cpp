@@ -36,7 +36,8 @@ struct Model {
       return way == Way::autograd ? LinearWeight(p.value) : LinearWeight(p, is_shared);
     };
     // The share of a shared parameter's earlier use goes through autograd.
-    const at::Tensor h = shared ? at::linear(x, first.value) : column_parallel_linear(x, weight(first, false), {}, alone, false);
+    const at::Tensor h =
+        shared ? at::linear(x, first.value) : column_parallel_linear(x, weight(first, false), {}, alone, false);
     return column_parallel_linear(at::tanh(h), weight(shared ? first : second, shared), {}, alone, false);
   }
 };
@@ -45,7 +46,8 @@ at::Tensor gradients(Communicator& replicas, Way way, bool shared) {
   LocalCommunicator alone("tensor-parallel", 0);
   Model model;
   const ParameterList list = shared ? ParameterList{&model.first} : ParameterList{&model.first, &model.second};
-  GradientReducer reducer(list, [&](AxisSet axes) -> Communicator& { return axes == kDataContextAxes ? replicas : alone; },
+  GradientReducer reducer(list,
+                          [&](AxisSet axes) -> Communicator& { return axes == kDataContextAxes ? replicas : alone; },
                           {.overlap = true, .bucket_size = 1});
   for (int step = 0; step < 2; ++step) {  // the second step must not see the first
     reducer.zero();

@@ -44,7 +44,8 @@ TEST(DirectGradientGpu, EqualsTheCpu) {
     const at::Tensor got = gradient(at::kCUDA, type, true);
     // Closer than through autograd, where each micro-batch's share is rounded.
     EXPECT_TENSOR_NEAR(got, expected, 1e-5);
-    EXPECT_TENSOR_NEAR(gradient(at::kCUDA, type, false), expected, type == at::kHalf ? kRoundedProducts : 8 * kRoundedProducts);
+    EXPECT_TENSOR_NEAR(gradient(at::kCUDA, type, false), expected,
+                       type == at::kHalf ? kRoundedProducts : 8 * kRoundedProducts);
     EXPECT_FALSE(testing::tensor_near(got * 1.001, expected, 1e-5));
   }
 }

@@ -32,8 +32,7 @@ struct Model {
 
   void backward(int sample) {
     const at::Tensor x = (at::arange(12, at::kDouble) + 12 * sample).cos().to(first.value.scalar_type());
-    const at::Tensor h =
-        at::mv(first.value, at::tanh(at::mv(second.value, at::tanh(at::mv(first.value, x)))));
+    const at::Tensor h = at::mv(first.value, at::tanh(at::mv(second.value, at::tanh(at::mv(first.value, x)))));
     at::mv(third.value, at::tanh(h)).square().sum().backward();
   }
 
@@ -47,8 +46,7 @@ GroupOfAxes groups(Communicator& replicas, Communicator& further) {
 }
 
 // Samples rank, rank + replicas, ...: one a micro-batch.
-at::Tensor reduced(Communicator& replicas, BucketOptions options, int shift = 0,
-                   at::ScalarType type = at::kDouble) {
+at::Tensor reduced(Communicator& replicas, BucketOptions options, int shift = 0, at::ScalarType type = at::kDouble) {
   LocalCommunicator alone("tensor-parallel", 0);
   Model model(type);
   GradientReducer reducer(model.list(), groups(replicas, alone), options);
@@ -72,8 +70,7 @@ at::Tensor one_process() {
 }
 
 const BucketOptions kTogether{.overlap = false, .bucket_size = 0, .group_size = 1};
-const BucketOptions kOverlapped{
-    .overlap = true, .bucket_size = 1, .group_size = 1};  // a bucket for each parameter
+const BucketOptions kOverlapped{.overlap = true, .bucket_size = 1, .group_size = 1};  // a bucket for each parameter
 
 DIST_TEST(GradientReducer, MatchesOneProcess, 1, 2, 4) {
   const at::Tensor expected = one_process();
@@ -89,8 +86,7 @@ DIST_TEST(GradientReducer, NegativeControlOtherSamples, 2) {
 // Two summands commute, so that the cut into buckets cannot matter.
 DIST_TEST(GradientReducer, OverlapChangesNoBit, 1, 2) {
   for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16})
-    EXPECT_TENSOR_EQUAL(reduced(ranks.world(), kOverlapped, 0, type),
-                        reduced(ranks.world(), kTogether, 0, type));
+    EXPECT_TENSOR_EQUAL(reduced(ranks.world(), kOverlapped, 0, type), reduced(ranks.world(), kTogether, 0, type));
 }
 
 // The same buckets, in flight during backward or after it.
@@ -127,7 +123,9 @@ DIST_TEST(GradientReducer, AsksForEachGroupOnceInOneOrder, 1) {
     asked.push_back(to_string(axes));
     return alone;
   };
-  { const GradientReducer reducer(model.list(), group_of, kTogether); }
+  {
+    const GradientReducer reducer(model.list(), group_of, kTogether);
+  }
   EXPECT_EQ(asked, (std::vector<std::string>{"cp-dp", "tp", "pp"}));
   model.third.gradient_axes = Axis::data;
   EXPECT_THROW(GradientReducer(model.list(), group_of, kTogether), InternalError);

@@ -57,14 +57,10 @@ std::vector<std::string> differences(const ProcessGrid& grid, const std::vector<
 const GridSizes kAllTwo = {.tensor = 2, .context = 2, .pipeline = 2, .data = 2};
 
 const std::vector<Golden> kDefaultOrder16 = {
-    {kTp, "0,1 2,3 4,5 6,7 8,9 10,11 12,13 14,15"},
-    {kCp, "0,2 1,3 4,6 5,7 8,10 9,11 12,14 13,15"},
-    {kDp, "0,4 1,5 2,6 3,7 8,12 9,13 10,14 11,15"},
-    {kPp, "0,8 1,9 2,10 3,11 4,12 5,13 6,14 7,15"},
-    {kDp | kCp, "0,2,4,6 1,3,5,7 8,10,12,14 9,11,13,15"},
-    {kTp | kCp, "0,1,2,3 4,5,6,7 8,9,10,11 12,13,14,15"},
-    {kTp | kDp, "0,1,4,5 2,3,6,7 8,9,12,13 10,11,14,15"},
-    {kTp | kDp | kCp, "0,1,2,3,4,5,6,7 8,9,10,11,12,13,14,15"},
+    {kTp, "0,1 2,3 4,5 6,7 8,9 10,11 12,13 14,15"},       {kCp, "0,2 1,3 4,6 5,7 8,10 9,11 12,14 13,15"},
+    {kDp, "0,4 1,5 2,6 3,7 8,12 9,13 10,14 11,15"},       {kPp, "0,8 1,9 2,10 3,11 4,12 5,13 6,14 7,15"},
+    {kDp | kCp, "0,2,4,6 1,3,5,7 8,10,12,14 9,11,13,15"}, {kTp | kCp, "0,1,2,3 4,5,6,7 8,9,10,11 12,13,14,15"},
+    {kTp | kDp, "0,1,4,5 2,3,6,7 8,9,12,13 10,11,14,15"}, {kTp | kDp | kCp, "0,1,2,3,4,5,6,7 8,9,10,11,12,13,14,15"},
     {kTp | kPp, "0,1,8,9 2,3,10,11 4,5,12,13 6,7,14,15"},
 };
 
@@ -92,19 +88,16 @@ TEST(ProcessGrid, GoldenDefaultOrder) {
 }
 
 TEST(ProcessGrid, GoldenPipelineBeforeData) {
-  EXPECT_THAT(differences(ProcessGrid(kAllTwo, RankOrder::tp_cp_pp_dp), kPipelineBeforeData16),
-              testing::IsEmpty());
+  EXPECT_THAT(differences(ProcessGrid(kAllTwo, RankOrder::tp_cp_pp_dp), kPipelineBeforeData16), testing::IsEmpty());
 }
 
 TEST(ProcessGrid, GoldenWithoutPipeline) {
   for (const RankOrder order : {RankOrder::tp_cp_dp_pp, RankOrder::tp_cp_pp_dp}) {
     EXPECT_THAT(differences(ProcessGrid::from_world(16, {.tensor = 4, .context = 2}, order), kFourTwoTwo),
                 testing::IsEmpty());
-    EXPECT_THAT(differences(ProcessGrid::from_world(8, {.tensor = 4, .context = 2}, order),
-                            {{kCp, "0,4 1,5 2,6 3,7"}}),
+    EXPECT_THAT(differences(ProcessGrid::from_world(8, {.tensor = 4, .context = 2}, order), {{kCp, "0,4 1,5 2,6 3,7"}}),
                 testing::IsEmpty());
-    EXPECT_THAT(differences(ProcessGrid::from_world(8, {.tensor = 2, .context = 4}, order),
-                            {{kCp, "0,2,4,6 1,3,5,7"}}),
+    EXPECT_THAT(differences(ProcessGrid::from_world(8, {.tensor = 2, .context = 4}, order), {{kCp, "0,2,4,6 1,3,5,7"}}),
                 testing::IsEmpty());
   }
 }
@@ -114,9 +107,8 @@ TEST(ProcessGrid, GoldenComparisonSeesWrongOrder) {
   EXPECT_THAT(differences(ProcessGrid(kAllTwo, RankOrder::tp_cp_pp_dp), kDefaultOrder16),
               testing::UnorderedElementsAre("dp", "pp", "cp-dp", "tp-dp", "tp-cp-dp", "tp-pp"));
   EXPECT_THAT(differences(ProcessGrid(kAllTwo), kPipelineBeforeData16), testing::Not(testing::IsEmpty()));
-  EXPECT_THAT(
-      differences(ProcessGrid::from_world(8, {.tensor = 2, .context = 4}), {{kCp, "0,4,2,6 1,3,5,7"}}),
-      testing::ElementsAre("cp"));
+  EXPECT_THAT(differences(ProcessGrid::from_world(8, {.tensor = 2, .context = 4}), {{kCp, "0,4,2,6 1,3,5,7"}}),
+              testing::ElementsAre("cp"));
 }
 
 // Megatron's rule (strides over the unmasked axes choose the group, over the masked ones the member) stated
@@ -147,8 +139,7 @@ TEST(ProcessGrid, EveryAxisSetPartitionsTheWorld) {
 TEST(ProcessGrid, RankAndCoordinatesAreInverse) {
   const ProcessGrid grid({.tensor = 2, .context = 3, .pipeline = 4, .data = 5});
   for (int rank = 0; rank < grid.world_size(); ++rank) EXPECT_EQ(grid.rank_of(grid.coordinates(rank)), rank);
-  EXPECT_EQ(grid.rank_of({.tensor = 1, .context = 2, .pipeline = 3, .data = 4}),
-            1 + 2 * (2 + 3 * (4 + 5 * 3)));
+  EXPECT_EQ(grid.rank_of({.tensor = 1, .context = 2, .pipeline = 3, .data = 4}), 1 + 2 * (2 + 3 * (4 + 5 * 3)));
   EXPECT_THROW(grid.coordinate(grid.world_size(), kTp), InternalError);
   EXPECT_THROW(grid.rank_of({.tensor = 2}), InternalError);
 }
@@ -171,8 +162,7 @@ TEST(ProcessGrid, HundredThousandRanks) {
   const ProcessGrid grid = ProcessGrid::from_world(100'000, {.tensor = 8, .context = 5, .pipeline = 10});
   EXPECT_EQ(grid.size(Axis::data), 250);
   const int rank = 98'765;
-  EXPECT_EQ(grid.group_of(rank, kDp | kCp)[static_cast<std::size_t>(grid.index_in_group(rank, kDp | kCp))],
-            rank);
+  EXPECT_EQ(grid.group_of(rank, kDp | kCp)[static_cast<std::size_t>(grid.index_in_group(rank, kDp | kCp))], rank);
   EXPECT_EQ(grid.groups(kTp).size(), 12'500u);
   EXPECT_EQ(grid.groups(kTp | kCp | kDp | kPp).front().size(), 100'000u);
 }
@@ -182,13 +172,12 @@ TEST(ProcessGrid, SizesThatDoNotFit) {
     ProcessGrid::from_world(6, {.tensor = 2, .context = 2});
     FAIL() << "expected ConfigError";
   } catch (const ConfigError& e) {
-    EXPECT_THAT(e.what(), testing::StartsWith(
-                              "world size (6) is not divisible by total_model_size (total_model_size=4)"));
+    EXPECT_THAT(e.what(),
+                testing::StartsWith("world size (6) is not divisible by total_model_size (total_model_size=4)"));
   }
   EXPECT_THROW(ProcessGrid::from_world(8, {.tensor = 0}), ConfigError);
   EXPECT_THROW(ProcessGrid::from_world(0, {}), ConfigError);
-  EXPECT_THROW(ProcessGrid({.tensor = 1 << 16, .context = 1 << 16, .pipeline = 1 << 16, .data = 1 << 16}),
-               ConfigError);
+  EXPECT_THROW(ProcessGrid({.tensor = 1 << 16, .context = 1 << 16, .pipeline = 1 << 16, .data = 1 << 16}), ConfigError);
 }
 
 TEST(ProcessGrid, StartUpLine) {
@@ -198,9 +187,8 @@ TEST(ProcessGrid, StartUpLine) {
             "context-parallel sizes: "
             "None, tensor-model-parallel size: 4, pipeline-model-parallel size: 1");
   const std::vector<int> sizes = {2, 4};
-  EXPECT_THAT(
-      start_up_line(ProcessGrid::from_world(8, {.context = 8}), sizes),
-      testing::HasSubstr("hierarchical context-parallel sizes: [2, 4], tensor-model-parallel size: 1"));
+  EXPECT_THAT(start_up_line(ProcessGrid::from_world(8, {.context = 8}), sizes),
+              testing::HasSubstr("hierarchical context-parallel sizes: [2, 4], tensor-model-parallel size: 1"));
 }
 
 }  // namespace

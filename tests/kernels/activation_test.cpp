@@ -19,18 +19,12 @@ using testing::random_tensor;
 
 constexpr double kLastBits = 1e-14;  // vectorised erf, exp and tanh against libm's
 
-double gelu_erf(double x) {
-  return 0.5 * x * (1 + std::erf(x / std::numbers::sqrt2));
-}
+double gelu_erf(double x) { return 0.5 * x * (1 + std::erf(x / std::numbers::sqrt2)); }
 double gelu_tanh(double x) {
   return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
 }
-double silu(double x) {
-  return x / (1 + std::exp(-x));
-}
-double squared_relu(double x) {
-  return x > 0 ? x * x : 0;
-}
+double silu(double x) { return x / (1 + std::exp(-x)); }
+double squared_relu(double x) { return x > 0 ? x * x : 0; }
 
 at::Tensor map(const at::Tensor& x, double (*function)(double)) {
   at::Tensor out = x.clone();
@@ -54,8 +48,7 @@ at::Tensor reference(const at::Tensor& x, Activation activation) {
   return map(halves[0].contiguous(), silu) * halves[1];
 }
 
-const Activation kAll[] = {Activation::gelu_erf, Activation::gelu_tanh, Activation::swiglu,
-                           Activation::squared_relu};
+const Activation kAll[] = {Activation::gelu_erf, Activation::gelu_tanh, Activation::swiglu, Activation::squared_relu};
 
 TEST(Activation, MatchesTheFormula) {
   for (const Activation activation : kAll) {
@@ -71,11 +64,10 @@ TEST(Activation, MatchesTheFormula) {
 
 TEST(Activation, AreToldApart) {  // negative control
   const at::Tensor x = random_tensor({5, 2, 6}, 2);
-  EXPECT_FALSE(testing::tensor_near(activate(x, Activation::gelu_erf), reference(x, Activation::gelu_tanh),
-                                    kLastBits));
+  EXPECT_FALSE(testing::tensor_near(activate(x, Activation::gelu_erf), reference(x, Activation::gelu_tanh), kLastBits));
   const at::Tensor swapped = at::cat({x.narrow(-1, 3, 3), x.narrow(-1, 0, 3)}, -1);  // up before gate
-  EXPECT_FALSE(testing::tensor_near(activate(swapped, Activation::swiglu), reference(x, Activation::swiglu),
-                                    kLastBits));
+  EXPECT_FALSE(
+      testing::tensor_near(activate(swapped, Activation::swiglu), reference(x, Activation::swiglu), kLastBits));
 }
 
 TEST(Activation, GradientsMatchDifferences) {
@@ -86,11 +78,8 @@ TEST(Activation, GradientsMatchDifferences) {
 }
 
 TEST(Activation, SwigluNeedsTwoHalves) {
-  EXPECT_THAT(
-      [] {
-        activate(at::ones({2, 2, 5}), Activation::swiglu);
-      },
-      ::testing::ThrowsMessage<InternalError>(::testing::HasSubstr("got 5 in all")));
+  EXPECT_THAT([] { activate(at::ones({2, 2, 5}), Activation::swiglu); },
+              ::testing::ThrowsMessage<InternalError>(::testing::HasSubstr("got 5 in all")));
 }
 
 }  // namespace

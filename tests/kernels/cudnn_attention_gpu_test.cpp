@@ -25,16 +25,11 @@ struct Case {
 };
 
 constexpr Case kCases[] = {
-    {"square", 256, 256, 2, 4, 4, 128, false},
-    {"causal", 256, 256, 2, 4, 4, 128, true},
-    {"causal grouped", 512, 512, 1, 8, 2, 128, true},
-    {"one kv head", 192, 192, 2, 6, 1, 64, true},
-    {"small head", 128, 128, 3, 2, 2, 64, false},
-    {"more keys", 128, 384, 2, 4, 2, 128, false},
-    {"more queries", 384, 128, 2, 4, 2, 64, false},
-    {"odd rows", 77, 131, 2, 3, 3, 64, false},
-    {"odd causal rows", 101, 101, 1, 4, 2, 128, true},
-    {"one query", 1, 64, 1, 4, 4, 64, false},
+    {"square", 256, 256, 2, 4, 4, 128, false},         {"causal", 256, 256, 2, 4, 4, 128, true},
+    {"causal grouped", 512, 512, 1, 8, 2, 128, true},  {"one kv head", 192, 192, 2, 6, 1, 64, true},
+    {"small head", 128, 128, 3, 2, 2, 64, false},      {"more keys", 128, 384, 2, 4, 2, 128, false},
+    {"more queries", 384, 128, 2, 4, 2, 64, false},    {"odd rows", 77, 131, 2, 3, 3, 64, false},
+    {"odd causal rows", 101, 101, 1, 4, 2, 128, true}, {"one query", 1, 64, 1, 4, 4, 64, false},
 };
 
 struct Inputs {
@@ -110,8 +105,7 @@ TEST_F(CudnnAttentionGpu, ForwardAndBackwardMatchTheTruth) {
     EXPECT_TRUE(got.out.is_contiguous());
     EXPECT_LE(relative_error(got.out, truth.out), kTolerance);
     EXPECT_TENSOR_NEAR(got.lse, truth.lse, kLseTolerance);
-    const CudnnAttentionGradient gradient =
-        attention.backward(q, k, v, {on_gpu(in.d_out), got.out, got.lse}, options);
+    const CudnnAttentionGradient gradient = attention.backward(q, k, v, {on_gpu(in.d_out), got.out, got.lse}, options);
     EXPECT_LE(relative_error(gradient.dq, truth.dq), kTolerance);
     EXPECT_LE(relative_error(gradient.dk, truth.dk), kTolerance);
     EXPECT_LE(relative_error(gradient.dv, truth.dv), kTolerance);
@@ -161,8 +155,8 @@ TEST_F(CudnnAttentionGpu, CausalIsSeen) {
   const Case c{"causal", 128, 128, 1, 2, 2, 64, true};
   const Inputs in = inputs_of(c);
   CudnnAttention attention;
-  const CudnnAttentionResult unmasked = attention.forward(
-      on_gpu(in.q), on_gpu(in.k), on_gpu(in.v), {.scale = in.scale, .causal = false, .deterministic = false});
+  const CudnnAttentionResult unmasked = attention.forward(on_gpu(in.q), on_gpu(in.k), on_gpu(in.v),
+                                                          {.scale = in.scale, .causal = false, .deterministic = false});
   EXPECT_GT(relative_error(unmasked.out, truth_of(c, in).out), 10 * kTolerance);
 }
 

@@ -22,8 +22,8 @@ using Tiles = std::vector<RaggedTile>;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kLseTolerance = 1e-4;  // fp32 sums of exponentials from the fast exponential unit
 
-// Norm of the error over norm of the truth. In bf16 2.0-2.4e-3 was measured for whole blocks, of which 1.6e-3 is the last
-// rounding; fp16 has three more bits.
+// Norm of the error over norm of the truth. In bf16 2.0-2.4e-3 was measured for whole blocks, of which 1.6e-3 is the
+// last rounding; fp16 has three more bits.
 double tolerance(at::ScalarType type) { return type == at::kHalf ? 1e-3 : 4e-3; }
 
 struct Case {
@@ -62,7 +62,8 @@ at::Tensor add_heads(const at::Tensor& x, std::int64_t g) {
   return x.view({g, x.size(0) / g, x.size(1), x.size(2)}).sum(1);
 }
 
-// All tiles alone: their own softmax. `whole`: the final output and log-sum-exp for the gradients; null: the tile's own.
+// All tiles alone: their own softmax. `whole`: the final output and log-sum-exp for the gradients; null: the tile's
+// own.
 Results truth_of(const Case& c, const Inputs& in, const Results* whole = nullptr) {
   Results truth{at::zeros_like(in.q), at::full({c.b, c.n, c.s_q}, -kInfinity, at::kDouble), at::zeros_like(in.q),
                 at::zeros_like(in.k), at::zeros_like(in.v)};
@@ -121,7 +122,8 @@ Tiles with_keys_turned(Tiles tiles, std::int64_t samples) {
   Tiles turned;
   for (std::int64_t sample = 0; sample < samples; ++sample) {
     Tiles mine;
-    std::copy_if(tiles.begin(), tiles.end(), std::back_inserter(mine), [&](const auto& t) { return t.sample == sample; });
+    std::copy_if(tiles.begin(), tiles.end(), std::back_inserter(mine),
+                 [&](const auto& t) { return t.sample == sample; });
     for (std::size_t i = 0; i < mine.size(); ++i) {
       const RaggedTile& other = mine[mine.size() - 1 - i];
       turned.push_back({sample, mine[i].first_q, mine[i].q_rows, other.first_kv, other.kv_rows});
@@ -185,13 +187,22 @@ TEST_F(CudnnRaggedAttentionGpu, OneSampleMatchesTheTruth) {
   expect_truth({"all cells, one kv head", 1000, 1000, 1, 6, 1, 64, false, packed});
   expect_truth({"keys of other documents", 1000, 1000, 1, 4, 2, 64, false, with_keys_turned(packed, 1)});
   expect_truth({"one tile of all", 512, 384, 1, 4, 2, 128, false, {{0, 0, 512, 0, 384}}});
-  expect_truth({"q half against more keys", 300, 700, 1, 4, 2, 128, false, {{0, 0, 100, 0, 650}, {0, 100, 200, 650, 50}}});
+  expect_truth(
+      {"q half against more keys", 300, 700, 1, 4, 2, 128, false, {{0, 0, 100, 0, 650}, {0, 100, 200, 650, 50}}});
 }
 
 TEST_F(CudnnRaggedAttentionGpu, SmallestAndLargestNumbersOfTiles) {
   expect_truth({"one token", 1, 1, 1, 4, 2, 64, false, {{0, 0, 1, 0, 1}}});
   expect_truth({"one token of many", 64, 64, 1, 4, 2, 64, true, {{0, 17, 1, 17, 1}}});
-  expect_truth({"one token between others", 260, 260, 1, 4, 2, 128, true, {{0, 0, 130, 0, 130}, {0, 130, 1, 130, 1}, {0, 131, 129, 131, 129}}});
+  expect_truth({"one token between others",
+                260,
+                260,
+                1,
+                4,
+                2,
+                128,
+                true,
+                {{0, 0, 130, 0, 130}, {0, 130, 1, 130, 1}, {0, 131, 129, 131, 129}}});
   expect_truth({"one query, many keys", 1, 500, 1, 4, 2, 128, false, {{0, 0, 1, 0, 500}}});
   expect_truth({"many queries, one key", 500, 1, 1, 4, 2, 128, false, {{0, 0, 500, 0, 1}}});
   expect_truth({"hundreds of documents", 4000, 4000, 1, 4, 2, 64, true, documents(4000, 1, 20, 0.0, 2)});

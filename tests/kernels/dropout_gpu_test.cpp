@@ -14,10 +14,12 @@ struct Case {
   std::int64_t s, b, h, first_position, first_sample;
 };
 
-// Widths that are no multiple of four make lines begin inside a block of words; the large position passes 2^32 elements.
+// Widths that are no multiple of four make lines begin inside a block of words; the large position passes 2^32
+// elements.
 constexpr Case kCases[] = {
-    {16, 2, 64, 0, 0},   {5, 3, 7, 11, 1000},        {1, 1, 1, 3, 5},          {33, 2, 30, 1, 0},
-    {3, 1, 4096, 2, 17}, {2, 2, 4099, 2097152, 1L << 40}, {0, 2, 8, 0, 0},
+    {16, 2, 64, 0, 0}, {5, 3, 7, 11, 1000}, {1, 1, 1, 3, 5},
+    {33, 2, 30, 1, 0}, {3, 1, 4096, 2, 17}, {2, 2, 4099, 2097152, 1L << 40},
+    {0, 2, 8, 0, 0},
 };
 
 class DropoutGpu : public ::testing::TestWithParam<at::ScalarType> {

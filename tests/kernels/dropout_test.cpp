@@ -22,8 +22,7 @@ using ::testing::ThrowsMessage;
 const at::ScalarType kTypes[] = {at::kDouble, at::kFloat, at::kBFloat16};
 constexpr std::uint64_t kKey = 0x123456789abcdefull;
 
-DropoutRegion region_of(const std::vector<std::int64_t>& positions,
-                        const std::vector<std::int64_t>& samples) {
+DropoutRegion region_of(const std::vector<std::int64_t>& positions, const std::vector<std::int64_t>& samples) {
   return {at::tensor(positions, at::kLong), at::tensor(samples, at::kLong)};
 }
 
@@ -33,8 +32,7 @@ DropoutRegion first_rows(std::int64_t rows, std::int64_t batch) {
 
 // Where ones are kept.
 at::Tensor mask(double p, std::uint64_t key, const DropoutRegion& region, std::int64_t width) {
-  const at::Tensor ones =
-      at::ones({region.positions.numel(), region.sample_numbers.numel(), width}, at::kDouble);
+  const at::Tensor ones = at::ones({region.positions.numel(), region.sample_numbers.numel(), width}, at::kDouble);
   return dropout(ones, p, key, region).ne(0);
 }
 
@@ -47,8 +45,7 @@ void expect_share(const at::Tensor& hits, double share) {
 TEST(Dropout, KeepsByTheWordOfTheGlobalElement) {
   constexpr double kP = 0.3;
   const std::vector<std::int64_t> positions{5, 0, 1000003}, samples{9, 2};
-  for (const std::int64_t width :
-       {1, 4, 7, 10}) {  // lines that start at every place in a block of four words
+  for (const std::int64_t width : {1, 4, 7, 10}) {  // lines that start at every place in a block of four words
     const at::Tensor x = testing::random_tensor({3, 2, width}, 1);
     at::Tensor expected = at::empty_like(x);
     for (std::int64_t s = 0; s < 3; ++s) {
@@ -100,8 +97,7 @@ TEST(Dropout, WrongPositionsAreNoticed) {  // negative control of the test above
 
 TEST(Dropout, StridedInputAndRegion) {
   const at::Tensor x = testing::random_tensor({3, 12, 7}, 3).transpose(0, 1);
-  const DropoutRegion odd{at::arange(24, at::kLong).slice(0, 1, 24, 2),
-                          at::arange(6, at::kLong).slice(0, 0, 6, 2)};
+  const DropoutRegion odd{at::arange(24, at::kLong).slice(0, 1, 24, 2), at::arange(6, at::kLong).slice(0, 0, 6, 2)};
   const DropoutRegion plain{odd.positions.contiguous(), odd.sample_numbers.contiguous()};
   EXPECT_TENSOR_EQUAL(dropout(x, 0.5, kKey, odd), dropout(x.contiguous(), 0.5, kKey, plain));
 }

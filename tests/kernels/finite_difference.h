@@ -16,8 +16,8 @@ inline constexpr double kStep = 1e-5;
 inline constexpr double kDifferenceTolerance = 1e-8;
 
 // `function` maps an fp64 tensor to another; its outputs are weighed with random numbers into one.
-inline ::testing::AssertionResult gradient_matches(
-    const std::function<at::Tensor(const at::Tensor&)>& function, const at::Tensor& at_point) {
+inline ::testing::AssertionResult gradient_matches(const std::function<at::Tensor(const at::Tensor&)>& function,
+                                                   const at::Tensor& at_point) {
   at::Tensor x = at_point.detach().clone().requires_grad_();
   const at::Tensor y = function(x);
   const at::Tensor weights = random_tensor(y.sizes(), 77);

@@ -41,7 +41,8 @@ struct Run {
 };
 
 // Results and gradients of all inputs that are not integers, with fixed random gradients of the results.
-Run run(const Operation& operation, const Tensors& inputs, at::Device device, at::ScalarType type, const Tensors& seeds) {
+Run run(const Operation& operation, const Tensors& inputs, at::Device device, at::ScalarType type,
+        const Tensors& seeds) {
   Tensors own;
   for (const at::Tensor& x : inputs) {
     if (!x.defined() || !x.is_floating_point()) {
@@ -60,7 +61,8 @@ Run run(const Operation& operation, const Tensors& inputs, at::Device device, at
   }
   torch::autograd::backward(roots, upstream);
   for (at::Tensor& x : done.results) x = x.detach().cpu().to(at::kDouble);
-  for (const at::Tensor& x : own) done.gradients.push_back(x.defined() && x.grad().defined() ? x.grad().cpu().to(at::kDouble) : at::Tensor());
+  for (const at::Tensor& x : own)
+    done.gradients.push_back(x.defined() && x.grad().defined() ? x.grad().cpu().to(at::kDouble) : at::Tensor());
   return done;
 }
 
@@ -97,8 +99,8 @@ TEST_F(FusedKernelsGpu, ResidualNorm) {
             const ResidualNorm r = residual_norm(in[0], in[1], {in[2], in[3], 1e-5, zero_centred, rms});
             return {r.normed, r.sum * 1.0};
           };
-          const Tensors inputs = {random({5, 3, width}) * 2 + 0.5, has_branch ? random({5, 3, width}) : at::Tensor(), random({width}) * 0.2 + 1,
-                                  rms ? at::Tensor() : random({width})};
+          const Tensors inputs = {random({5, 3, width}) * 2 + 0.5, has_branch ? random({5, 3, width}) : at::Tensor(),
+                                  random({width}) * 0.2 + 1, rms ? at::Tensor() : random({width})};
           expect_same(operation, inputs, {random({5, 3, width}), random({5, 3, width})}, type, 2.0);
         }
       }
@@ -109,8 +111,11 @@ TEST_F(FusedKernelsGpu, ResidualNorm) {
 // More rows than the backward has parts.
 TEST_F(FusedKernelsGpu, NormOfManyRows) {
   for (const std::int64_t width : {64, 768}) {
-    const Operation operation = [&](const Tensors& in) -> Tensors { return {residual_norm(in[0], {}, {in[1], in[2], 1e-5, false, false}).normed}; };
-    expect_same(operation, {random({3001, 2, width}), random({width}), random({width})}, {random({3001, 2, width})}, at::kFloat, 10.0);
+    const Operation operation = [&](const Tensors& in) -> Tensors {
+      return {residual_norm(in[0], {}, {in[1], in[2], 1e-5, false, false}).normed};
+    };
+    expect_same(operation, {random({3001, 2, width}), random({width}), random({width})}, {random({3001, 2, width})},
+                at::kFloat, 10.0);
   }
 }
 
@@ -119,19 +124,22 @@ TEST_F(FusedKernelsGpu, DropoutOfABranchIsThatOfTheDropoutKernel) {
     for (const bool with_norm : {true, false}) {
       const DropoutRegion region{at::arange(7, at::kLong) * 3 + 1, at::tensor({4, 9}, at::kLong)};
       const Operation operation = [&](const Tensors& in) -> Tensors {
-        const BranchDropoutOptions options{0.3, 77, {region.positions.to(in[0].device()), region.sample_numbers.to(in[0].device())}};
+        const BranchDropoutOptions options{
+            0.3, 77, {region.positions.to(in[0].device()), region.sample_numbers.to(in[0].device())}};
         if (!with_norm) return {residual_sum(in[0], in[1], options)};
         const ResidualNorm r = residual_norm(in[0], in[1], {in[2], {}, 1e-5, false, true}, options);
         return {r.normed, r.sum * 1.0};
       };
-      expect_same(operation, {random({7, 2, 96}), random({7, 2, 96}), random({96})}, {random({7, 2, 96}), random({7, 2, 96})}, type, 2.0);
+      expect_same(operation, {random({7, 2, 96}), random({7, 2, 96}), random({96})},
+                  {random({7, 2, 96}), random({7, 2, 96})}, type, 2.0);
     }
   }
 }
 
 TEST_F(FusedKernelsGpu, Activations) {
   for (const at::ScalarType type : kTypes) {
-    for (const Activation activation : {Activation::gelu_erf, Activation::gelu_tanh, Activation::swiglu, Activation::squared_relu}) {
+    for (const Activation activation :
+         {Activation::gelu_erf, Activation::gelu_tanh, Activation::swiglu, Activation::squared_relu}) {
       for (const std::int64_t width : {8, 264, 13696}) {
         const std::int64_t in = activation == Activation::swiglu ? 2 * width : width;
         const Operation operation = [&](const Tensors& x) -> Tensors { return {activate(x[0], activation)}; };
@@ -158,11 +166,13 @@ TEST_F(FusedKernelsGpu, SplitQkvWithRotary) {
     double percent;
     bool interleaved, of_samples, rotary;
   };
-  for (const Case& c : {Case{4, 1, 64, 1.0, false, false, true}, Case{2, 4, 128, 1.0, false, true, true}, Case{2, 3, 128, 0.5, false, false, true},
-                        Case{3, 2, 96, 1.0, true, true, true}, Case{1, 8, 256, 0.25, true, false, true}, Case{2, 2, 80, 1.0, false, false, false}}) {
+  for (const Case& c : {Case{4, 1, 64, 1.0, false, false, true}, Case{2, 4, 128, 1.0, false, true, true},
+                        Case{2, 3, 128, 0.5, false, false, true}, Case{3, 2, 96, 1.0, true, true, true},
+                        Case{1, 8, 256, 0.25, true, false, true}, Case{2, 2, 80, 1.0, false, false, false}}) {
     for (const at::ScalarType type : kTypes) {
       const std::int64_t s = 11, b = 2, n = c.groups * c.queries;
-      const at::Tensor positions = c.of_samples ? at::randint(0, 5000, {s, b}, at::kLong) : at::arange(s, at::kLong).unsqueeze(-1);
+      const at::Tensor positions =
+          c.of_samples ? at::randint(0, 5000, {s, b}, at::kLong) : at::arange(s, at::kLong).unsqueeze(-1);
       const Operation operation = [&](const Tensors& in) -> Tensors {
         RotaryTable table;
         if (c.rotary) {
@@ -174,7 +184,8 @@ TEST_F(FusedKernelsGpu, SplitQkvWithRotary) {
         return {heads.q, heads.k, heads.v};
       };
       expect_same(operation, {random({s, b, c.groups * (c.queries + 2) * c.size})},
-                  {random({s, b, n, c.size}), random({s, b, c.groups, c.size}), random({s, b, c.groups, c.size})}, type);
+                  {random({s, b, n, c.size}), random({s, b, c.groups, c.size}), random({s, b, c.groups, c.size})},
+                  type);
     }
   }
 }
@@ -182,9 +193,11 @@ TEST_F(FusedKernelsGpu, SplitQkvWithRotary) {
 TEST_F(FusedKernelsGpu, CrossEntropy) {
   for (const at::ScalarType type : kTypes) {
     for (const std::int64_t width : {8, 1000, 50304}) {
-      for (const VocabularyPart& part : {VocabularyPart{0, width}, VocabularyPart{width, width - 3}, VocabularyPart{0, 0}}) {
+      for (const VocabularyPart& part :
+           {VocabularyPart{0, width}, VocabularyPart{width, width - 3}, VocabularyPart{0, 0}}) {
         const at::Tensor logits = (random({7, 2, width}) * 4).to(type).to(at::kDouble);
-        const at::Tensor targets = at::randint(0, 2 * width, {7, 2}, at::kLong), d_loss = at::rand({7, 2}, at::kDouble).to(at::kFloat).to(at::kDouble);
+        const at::Tensor targets = at::randint(0, 2 * width, {7, 2}, at::kLong),
+                         d_loss = at::rand({7, 2}, at::kDouble).to(at::kFloat).to(at::kDouble);
         d_loss.select(0, 3).zero_();
         const RowStatistics expected = cross_entropy_statistics(logits, targets, part);
         const at::Tensor x = logits.to(at::kCUDA, type), ids = targets.to(at::kCUDA);
@@ -199,7 +212,8 @@ TEST_F(FusedKernelsGpu, CrossEntropy) {
         const at::Tensor log_sum = at::log(at::exp(logits).sum(-1) + 1.0);
         const at::Tensor gradient = cross_entropy_gradient(logits, targets, part, log_sum, d_loss, false);
         for (const bool in_place : {false, true}) {
-          const at::Tensor found = cross_entropy_gradient(x, ids, part, log_sum.to(at::kCUDA, at::kFloat), d_loss.to(at::kCUDA, at::kFloat), in_place);
+          const at::Tensor found = cross_entropy_gradient(x, ids, part, log_sum.to(at::kCUDA, at::kFloat),
+                                                          d_loss.to(at::kCUDA, at::kFloat), in_place);
           EXPECT_TENSOR_NEAR(found.cpu().to(at::kDouble), gradient, tolerance(type));
           EXPECT_EQ(found.is_alias_of(x), in_place);
         }
@@ -218,7 +232,8 @@ TEST_F(FusedKernelsGpu, AdamWAndSumOfSquares) {
     const Tensors t = {at::randn({elements}), at::randn({elements}) * 3, at::randn({elements}), at::rand({elements})};
     cpu.push_back({t[0].to(at::kDouble), t[1].to(at::kDouble), t[2].to(at::kDouble), t[3].to(at::kDouble)});
     squares += cpu.back()[1].square().sum().item<double>();
-    gpu.push_back({t[0].cuda(), t[1].cuda(), t[2].cuda(), t[3].cuda(), at::zeros({elements}, at::TensorOptions(at::kCUDA).dtype(at::kBFloat16)), i % 3 != 0});
+    gpu.push_back({t[0].cuda(), t[1].cuda(), t[2].cuda(), t[3].cuda(),
+                   at::zeros({elements}, at::TensorOptions(at::kCUDA).dtype(at::kBFloat16)), i % 3 != 0});
     gradients.push_back(gpu.back().gradient);
   }
   const auto sum = sum_of_squares_fused(gradients);

@@ -19,7 +19,9 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 // In [0, 1).
-double uniform(std::uint64_t seed, std::int64_t row) { return random_word(seed, 0, static_cast<std::uint64_t>(row)) * 0x1p-32; }
+double uniform(std::uint64_t seed, std::int64_t row) {
+  return random_word(seed, 0, static_cast<std::uint64_t>(row)) * 0x1p-32;
+}
 
 // Squares of random lengths, one after the other, until `rows` are full.
 std::vector<RaggedTile> random_tiles(std::int64_t rows, std::int64_t longest, std::uint64_t seed) {
@@ -49,7 +51,8 @@ TEST(RaggedGroups, HoldEveryTileOnceWithinTheirBounds) {
         }
         work += 2 * rows + group.longest * group.capacity;
       }
-      for (const RaggedTile& tile : tiles) alone += std::max<std::int64_t>(256, std::bit_ceil(static_cast<std::uint64_t>(tile.q_rows)));
+      for (const RaggedTile& tile : tiles)
+        alone += std::max<std::int64_t>(256, std::bit_ceil(static_cast<std::uint64_t>(tile.q_rows)));
       std::sort(firsts.begin(), firsts.end());
       ASSERT_EQ(firsts.size(), tiles.size());
       for (std::size_t i = 0; i < tiles.size(); ++i) EXPECT_EQ(firsts[i], tiles[i].first_q);
@@ -69,7 +72,8 @@ TEST(RaggedGroups, AreFew) {
 
 // One long tile among a few of half its length: a graph for eight long ones would start four times the rows.
 TEST(RaggedGroups, StartFewRowsThatAreEmpty) {
-  const std::vector<RaggedTile> tiles = {{0, 0, 8000, 0, 8000}, {0, 8000, 4000, 8000, 4000}, {0, 12000, 4384, 12000, 4384}};
+  const std::vector<RaggedTile> tiles = {
+      {0, 0, 8000, 0, 8000}, {0, 8000, 4000, 8000, 4000}, {0, 12000, 4384, 12000, 4384}};
   const std::vector<RaggedGroup> groups = group_by_length(tiles, 16384);
   ASSERT_THAT(groups, SizeIs(1));
   EXPECT_EQ(groups[0].longest * groups[0].capacity, 8192 * 4);

@@ -96,8 +96,7 @@ TEST(Rotary, Llama3ScalingHasAllThreeRanges) {
   options.head_dim = 128;
   options.base = 500000.0;
   options.llama3_scaling = true;
-  const at::Tensor positions = at::tensor({1, 2000}, at::kLong).unsqueeze(1),
-                   x = random_tensor({2, 1, 1, 128}, 2);
+  const at::Tensor positions = at::tensor({1, 2000}, at::kLong).unsqueeze(1), x = random_tensor({2, 1, 1, 128}, 2);
   EXPECT_TENSOR_NEAR(turn(x, positions, options), reference(x, positions, options), kFp64);
   RotaryOptions plain = options;
   plain.llama3_scaling = false;
@@ -109,22 +108,19 @@ TEST(Rotary, ZigzagPositionsAreRowsOfTheWhole) {
   const at::Tensor mine = at::tensor({2, 3, 12, 13}, at::kLong);  // rank 1 of 4 with chunks of 2
   for (const RotaryOptions& options : all_options()) {
     const at::Tensor whole = turn(x, all, options);
-    EXPECT_TENSOR_EQUAL(turn(x.index_select(0, mine), mine.unsqueeze(1), options),
-                        whole.index_select(0, mine));
+    EXPECT_TENSOR_EQUAL(turn(x.index_select(0, mine), mine.unsqueeze(1), options), whole.index_select(0, mine));
     EXPECT_FALSE(testing::tensor_near(  // negative control: the same rows taken for the first four
-        turn(x.index_select(0, mine), at::arange(4, at::kLong).unsqueeze(1), options),
-        whole.index_select(0, mine), 1e-3));
+        turn(x.index_select(0, mine), at::arange(4, at::kLong).unsqueeze(1), options), whole.index_select(0, mine),
+        1e-3));
   }
 }
 
 TEST(Rotary, EachSampleMayHaveItsOwnPositions) {
   const at::Tensor x = random_tensor({5, 3, 2, 16}, 4);
-  const at::Tensor positions =
-      at::tensor({0, 0, 0, 1, 1, 1, 2, 0, 2, 3, 1, 0, 4, 2, 1}, at::kLong).view({5, 3});
+  const at::Tensor positions = at::tensor({0, 0, 0, 1, 1, 1, 2, 0, 2, 3, 1, 0, 4, 2, 1}, at::kLong).view({5, 3});
   for (const RotaryOptions& options : all_options()) {
     EXPECT_TENSOR_NEAR(turn(x, positions, options), reference(x, positions, options), kFp64);
-    EXPECT_TENSOR_NEAR(turn(x, positions.t().contiguous().t(), options), reference(x, positions, options),
-                       kFp64);
+    EXPECT_TENSOR_NEAR(turn(x, positions.t().contiguous().t(), options), reference(x, positions, options), kFp64);
   }
 }
 
@@ -137,12 +133,11 @@ TEST(Rotary, InterleavingIsNoticed) {  // negative control
 }
 
 TEST(Rotary, GradientMatchesDifferences) {
-  const at::Tensor x = random_tensor({3, 2, 1, 16}, 6),
-                   positions = at::tensor({7, 0, 31}, at::kLong).unsqueeze(1);
+  const at::Tensor x = random_tensor({3, 2, 1, 16}, 6), positions = at::tensor({7, 0, 31}, at::kLong).unsqueeze(1);
   for (const RotaryOptions& options : all_options()) {
     const RotaryTable table = rotary_table(positions, options, at::kDouble);
-    EXPECT_TRUE(testing::gradient_matches(
-        [&](const at::Tensor& v) { return apply_rotary(v, table, options.interleaved); }, x));
+    EXPECT_TRUE(
+        testing::gradient_matches([&](const at::Tensor& v) { return apply_rotary(v, table, options.interleaved); }, x));
   }
 }
 
@@ -170,11 +165,8 @@ TEST(Rotary, RefusesAnOddNumberOfTurnedChannels) {
   for (const double percent : {0.3125, 0.0, 1.5}) {  // 5, none, more than there are
     options.percent = percent;
     EXPECT_THAT(
-        [&] {
-          rotary_table(at::zeros({1, 1}, at::kLong), options, at::kDouble);
-        },
-        ::testing::ThrowsMessage<InternalError>(
-            ::testing::HasSubstr("expected an even number of turned channels")));
+        [&] { rotary_table(at::zeros({1, 1}, at::kLong), options, at::kDouble); },
+        ::testing::ThrowsMessage<InternalError>(::testing::HasSubstr("expected an even number of turned channels")));
   }
 }
 

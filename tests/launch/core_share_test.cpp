@@ -13,7 +13,8 @@
 namespace ringtron {
 namespace {
 
-CoreClaim claim(int first, int count, const std::string& machine = "a", double quota = 0.0, const std::string& group = "g") {
+CoreClaim claim(int first, int count, const std::string& machine = "a", double quota = 0.0,
+                const std::string& group = "g") {
   CoreClaim out{machine, std::vector<int>(static_cast<std::size_t>(count)), quota, group};
   std::iota(out.cores.begin(), out.cores.end(), first);
   return out;
@@ -64,7 +65,9 @@ TEST(CoreShare, TextAndBack) {
 
 TEST(CoreShare, WhoHasSetThreads) {
   const auto set = [](const char* wanted, const char* value) {
-    return threads_are_set([=](const char* name) { return std::string(name) == wanted ? std::optional<std::string>(value) : std::nullopt; });
+    return threads_are_set([=](const char* name) {
+      return std::string(name) == wanted ? std::optional<std::string>(value) : std::nullopt;
+    });
   };
   EXPECT_TRUE(set("OMP_NUM_THREADS", "3"));
   EXPECT_TRUE(set("MKL_NUM_THREADS", "3"));
@@ -75,13 +78,17 @@ TEST(CoreShare, WhoHasSetThreads) {
 TEST(CoreShare, OddNumbersOfThreadsAreTold) {
   const auto odd = [](const char* wanted, const char* value) {
     return odd_thread_setting(
-        [=](const char* name) { return std::string(name) == wanted ? std::optional<std::string>(value) : std::nullopt; }, 2);
+        [=](const char* name) {
+          return std::string(name) == wanted ? std::optional<std::string>(value) : std::nullopt;
+        },
+        2);
   };
   for (const char* good : {"1", "2", " 2 ", "2,1", ""}) EXPECT_EQ(odd("OMP_NUM_THREADS", good), "") << good;
   for (const char* bad : {"0", "-1", "abc", "2.5", "2,", "99999999999"}) {
     EXPECT_NE(odd("OMP_NUM_THREADS", bad).find("expected a whole number of threads above 0"), std::string::npos) << bad;
   }
-  EXPECT_EQ(odd("MKL_NUM_THREADS", "1000"), "MKL_NUM_THREADS=1000: there are 2 usable cores for it, so threads wait for each other");
+  EXPECT_EQ(odd("MKL_NUM_THREADS", "1000"),
+            "MKL_NUM_THREADS=1000: there are 2 usable cores for it, so threads wait for each other");
 }
 
 class Quota : public ::testing::Test {

@@ -14,9 +14,7 @@ const RankFailure kConsequence = {
 const RankFailure kOwnFault = {.rank = 1, .pid = 11, .exit_code = 1, .words = "pretrain_gpt: disk full"};
 const RankFailure kKilled = {.rank = 2, .pid = 12, .signal = SIGKILL, .words = {}};
 
-std::size_t blamed(const std::vector<RankFailure>& failures) {
-  return first_cause(failures);
-}
+std::size_t blamed(const std::vector<RankFailure>& failures) { return first_cause(failures); }
 
 TEST(FailureReport, KilledRankIsNamedThoughSeenLast) {
   EXPECT_EQ(blamed({kConsequence, kOwnFault, kKilled}), 2u);

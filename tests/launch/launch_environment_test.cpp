@@ -96,12 +96,15 @@ TEST(LaunchEnvironment, Slurm) {
 TEST(LaunchEnvironment, ForgottenSrunIsHintedAt) {
   const Variables batch = with(with(kSlurm, "SLURM_PROCID", "0"), "SLURM_LOCALID", "0");
   EXPECT_THAT(read(batch).hint, testing::HasSubstr("start the program with srun"));
-  EXPECT_THAT(read(with(batch, "SLURM_STEP_ID", "4294967291")).hint, testing::HasSubstr("srun"));  // some versions number it
-  EXPECT_THAT(read(with(batch, "SLURM_STEP_ID", "4294967290")).hint, testing::HasSubstr("srun"));  // the shell of salloc
+  EXPECT_THAT(read(with(batch, "SLURM_STEP_ID", "4294967291")).hint,
+              testing::HasSubstr("srun"));  // some versions number it
+  EXPECT_THAT(read(with(batch, "SLURM_STEP_ID", "4294967290")).hint,
+              testing::HasSubstr("srun"));  // the shell of salloc
   EXPECT_EQ(read(with(batch, "SLURM_STEP_ID", "0")).hint, "");
   EXPECT_EQ(read(with(batch, "SLURM_STEP_NUM_TASKS", "11")).hint, "");
   EXPECT_EQ(read(kSlurm).hint, "");  // rank 5 is no batch script
-  EXPECT_EQ(read(with(with(with(batch, "SLURM_NTASKS", "1"), "SLURM_TASKS_PER_NODE", "1"), "SLURM_NODEID", "0")).hint, "");
+  EXPECT_EQ(read(with(with(with(batch, "SLURM_NTASKS", "1"), "SLURM_TASKS_PER_NODE", "1"), "SLURM_NODEID", "0")).hint,
+            "");
   EXPECT_EQ(read(kTorchrun).hint, "");
 }
 
@@ -116,10 +119,16 @@ TEST(LaunchEnvironment, AddressesOfIpv6) {
   EXPECT_EQ(read(with(kTorchrun, "MASTER_ADDR", "::1")).master_addr, "::1");
   EXPECT_EQ(read(with(kTorchrun, "MASTER_ADDR", "[::1]")).master_addr, "::1");
   EXPECT_EQ(read(with(kTorchrun, "MASTER_ADDR", "fe80::1%eth0")).master_addr, "fe80::1%eth0");
-  for (const auto& [text, host, port] : std::vector<std::tuple<std::string, std::string, std::string>>{
-           {"[::1]:29612", "::1", "29612"}, {"[::1]", "::1", ""},          {"::1", "::1", ""},       {"fe80::1%eth0", "fe80::1%eth0", ""},
-           {"[fe80::1%eth0]:7", "fe80::1%eth0", "7"}, {"node0:77", "node0", "77"}, {"node0", "node0", ""}, {"10.0.0.1:9", "10.0.0.1", "9"},
-           {":29500", "", "29500"}}) {
+  for (const auto& [text, host, port] :
+       std::vector<std::tuple<std::string, std::string, std::string>>{{"[::1]:29612", "::1", "29612"},
+                                                                      {"[::1]", "::1", ""},
+                                                                      {"::1", "::1", ""},
+                                                                      {"fe80::1%eth0", "fe80::1%eth0", ""},
+                                                                      {"[fe80::1%eth0]:7", "fe80::1%eth0", "7"},
+                                                                      {"node0:77", "node0", "77"},
+                                                                      {"node0", "node0", ""},
+                                                                      {"10.0.0.1:9", "10.0.0.1", "9"},
+                                                                      {":29500", "", "29500"}}) {
     EXPECT_EQ(split_endpoint(text).host, host) << text;
     EXPECT_EQ(split_endpoint(text).port, port) << text;
   }
@@ -146,8 +155,7 @@ TEST(LaunchEnvironment, OpenMpiAndMpich) {
   EXPECT_EQ(open_mpi.rank, 3);
   EXPECT_EQ(open_mpi.master_addr, "127.0.0.1");
   EXPECT_EQ(open_mpi.master_port, 29500);
-  const Variables mpich = {
-      {"PMI_RANK", "5"}, {"PMI_SIZE", "8"}, {"MPI_LOCALRANKID", "1"}, {"MPI_LOCALNRANKS", "4"}};
+  const Variables mpich = {{"PMI_RANK", "5"}, {"PMI_SIZE", "8"}, {"MPI_LOCALRANKID", "1"}, {"MPI_LOCALNRANKS", "4"}};
   EXPECT_THAT(complaint(mpich), testing::HasSubstr("MASTER_ADDR"));
   const LaunchEnvironment two_nodes = read(with(mpich, "MASTER_ADDR", "node0"));
   EXPECT_EQ(two_nodes.launcher, Launcher::mpich);
@@ -165,7 +173,8 @@ TEST(LaunchEnvironment, JobToken) {
   EXPECT_EQ(read(kTorchrun).job_token, "");
   EXPECT_EQ(read(with(kTorchrun, "RINGTRON_JOB_TOKEN", "t")).job_token, "t");
   EXPECT_EQ(read(with(kTorchrun, "TORCHELASTIC_RUN_ID", "none")).job_token, "");
-  EXPECT_NE(read(with(kTorchrun, "TORCHELASTIC_RUN_ID", "a")).job_token, read(with(kTorchrun, "TORCHELASTIC_RUN_ID", "b")).job_token);
+  EXPECT_NE(read(with(kTorchrun, "TORCHELASTIC_RUN_ID", "a")).job_token,
+            read(with(kTorchrun, "TORCHELASTIC_RUN_ID", "b")).job_token);
   // Slurm's names are left alone where another launcher started the ranks: not all of its ranks may have them.
   EXPECT_EQ(read(with(kTorchrun, "SLURM_JOB_ID", "7")).job_token, "");
   EXPECT_EQ(read(with(kSlurm, "SLURM_STEP_ID", "3")).job_token, "slurm 90017.3");
@@ -178,10 +187,10 @@ TEST(LaunchEnvironment, Inconsistent) {
               testing::HasSubstr("expected rank below the world size 8, got 8"));
   EXPECT_THAT(complaint(with(kTorchrun, "LOCAL_RANK", "4")), testing::HasSubstr("local rank"));
   EXPECT_THAT(complaint(with(kTorchrun, "LOCAL_WORLD_SIZE", "9")), testing::HasSubstr("local world size"));
-  EXPECT_THAT(complaint(with(kTorchrun, "RANK", "x")),
-              testing::HasSubstr("RANK: expected a whole number, got \"x\""));
+  EXPECT_THAT(complaint(with(kTorchrun, "RANK", "x")), testing::HasSubstr("RANK: expected a whole number, got \"x\""));
   EXPECT_THAT(complaint(with(kTorchrun, "RANK", "-1")), testing::HasSubstr("RANK"));
-  EXPECT_THAT(complaint(with(kTorchrun, "MASTER_PORT", "70000")), testing::HasSubstr("MASTER_PORT: expected 1 to 65535, got 70000"));
+  EXPECT_THAT(complaint(with(kTorchrun, "MASTER_PORT", "70000")),
+              testing::HasSubstr("MASTER_PORT: expected 1 to 65535, got 70000"));
   EXPECT_THAT(complaint(with(kTorchrun, "MASTER_PORT", "0")), testing::HasSubstr("MASTER_PORT"));
   for (const char* name : {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR"}) {
     EXPECT_THAT(complaint(without(kTorchrun, name)), testing::HasSubstr(name));

@@ -9,9 +9,9 @@
 namespace ringtron {
 namespace {
 
+using testing::comes_true;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using testing::comes_true;
 using testing::Ringrun;
 
 // A rank with a child of its own, both deaf to polite signals.
@@ -59,8 +59,8 @@ TEST(Ringrun, WithoutPrefix) {
   EXPECT_EQ(run.out(), "0-/bin/sh\n");
 }
 
-// The end of a rank's output wakes ringrun a moment before the rank is dead: it must not sleep over the death. That moment is
-// short, so many times.
+// The end of a rank's output wakes ringrun a moment before the rank is dead: it must not sleep over the death. That
+// moment is short, so many times.
 TEST(Ringrun, EndsWithRanksThatClosedTheirOutputBefore) {
   for (int time = 0; time < 300; ++time) {
     Ringrun run({"--nproc_per_node", "2"}, "exec >&- 2>&-");
@@ -206,7 +206,8 @@ TEST(Ringrun, AFailureWhileSavingIsNamedThoughTheRunWasToldToStop) {
 }
 
 TEST(Ringrun, RepeatsAllLinesOfAMessage) {
-  Ringrun run({}, "printf 'x: 2 faults:\\n  1. this\\n  2. that\\n[W1129 22:41:07.1 socket.cpp:7] no name\\n' >&2; exit 2");
+  Ringrun run({},
+              "printf 'x: 2 faults:\\n  1. this\\n  2. that\\n[W1129 22:41:07.1 socket.cpp:7] no name\\n' >&2; exit 2");
   EXPECT_EQ(run.wait(), 2);
   EXPECT_THAT(run.err(), HasSubstr("ringrun: x: 2 faults:\nringrun:   1. this\nringrun:   2. that\n"));
 }
@@ -256,12 +257,13 @@ TEST(Ringrun, NamesWhoFroze) {
 
 // The shell of rank 0 only waits; what it has started is stopped.
 TEST(Ringrun, NamesWhoFrozeBehindAScript) {
-  Ringrun run({"--nproc-per-node", "2"},
-              "export DIR\nif [ $RANK = 0 ]; then sh -c 'echo $$ > $DIR/stopped; kill -STOP $$'; fi\n"
-              "while ! [ -s $DIR/stopped ]; do sleep 0.01; done\n"
-              "while ! grep -qs ') T ' /proc/$(cat $DIR/stopped)/stat; do sleep 0.01; done\n"
-              "echo 'x: communication failed: world group (ranks 0,1): barrier number 1 failed on rank 1: no rank is known to have died' >&2\n"
-              "exit 1");
+  Ringrun run(
+      {"--nproc-per-node", "2"},
+      "export DIR\nif [ $RANK = 0 ]; then sh -c 'echo $$ > $DIR/stopped; kill -STOP $$'; fi\n"
+      "while ! [ -s $DIR/stopped ]; do sleep 0.01; done\n"
+      "while ! grep -qs ') T ' /proc/$(cat $DIR/stopped)/stat; do sleep 0.01; done\n"
+      "echo 'x: communication failed: world group (ranks 0,1): barrier number 1 failed on rank 1: no rank is known to have died' >&2\n"
+      "exit 1");
   EXPECT_EQ(run.wait(), 1);
   EXPECT_THAT(run.err(), HasSubstr("froze: it is stopped"));
 }

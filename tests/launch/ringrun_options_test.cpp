@@ -17,9 +17,7 @@ std::optional<std::string> environment(const char* name) {
   return std::nullopt;
 }
 
-RingrunCommandLine parse(const Words& words) {
-  return parse_ringrun(words, environment);
-}
+RingrunCommandLine parse(const Words& words) { return parse_ringrun(words, environment); }
 
 std::string complaint(const Words& words) {
   try {
@@ -76,8 +74,7 @@ TEST(RingrunOptions, AddressesOfIpv6) {
 }
 
 TEST(RingrunOptions, AllFaultsAtOnce) {
-  const std::string all =
-      complaint({"--nproc-per-node", "x", "--nnodes=2", "--master-port=99999", "no-such-program"});
+  const std::string all = complaint({"--nproc-per-node", "x", "--nnodes=2", "--master-port=99999", "no-such-program"});
   for (const char* part : {"--nproc-per-node", "--node-rank", "--master-addr", "99999", "no-such-program"}) {
     EXPECT_THAT(all, testing::HasSubstr(part));
   }
@@ -105,7 +102,8 @@ TEST(RingrunOptions, EachRunHasATokenOfItsOwn) {
   };
   EXPECT_EQ(token({"sh"}).size(), 32u);
   EXPECT_NE(token({"sh"}), token({"sh"}));
-  const std::vector<std::string> two_nodes = {"--nnodes", "2", "--node-rank", "0", "--master-addr", "a", "--rdzv-id", "job7", "sh"};
+  const std::vector<std::string> two_nodes = {"--nnodes", "2",         "--node-rank", "0", "--master-addr",
+                                              "a",        "--rdzv-id", "job7",        "sh"};
   EXPECT_EQ(token(two_nodes), "job7");
 }
 

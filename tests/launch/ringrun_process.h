@@ -56,7 +56,8 @@ class Ringrun {
     int err = -1;
   };
 
-  Ringrun(std::vector<std::string> options, const std::string& script) : Ringrun(std::move(options), script, Output()) {}
+  Ringrun(std::vector<std::string> options, const std::string& script)
+      : Ringrun(std::move(options), script, Output()) {}
   Ringrun(std::vector<std::string> options, const std::string& script, Output output) : output_(output) {
     std::vector<std::string> words = {RINGTRON_BIN_DIR "/ringrun"};
     words.insert(words.end(), options.begin(), options.end());
@@ -76,9 +77,8 @@ class Ringrun {
   // The exit code, or minus the signal that killed it.
   int wait() {
     int status = 0;
-    EXPECT_TRUE(comes_true([&] { return ::waitpid(pid_, &status, WNOHANG) == pid_; }))
-        << "ringrun did not end\n"
-        << err();
+    EXPECT_TRUE(comes_true([&] { return ::waitpid(pid_, &status, WNOHANG) == pid_; })) << "ringrun did not end\n"
+                                                                                       << err();
     ended_ = true;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   }
@@ -114,7 +114,9 @@ class Ringrun {
     if (pid_ != 0) return;
     // A test run in the background has these ignored, and ringrun would respect it.
     for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) ::signal(signal, SIG_DFL);
-    const auto file = [&](const char* name) { return ::open((folder_ / name).c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600); };
+    const auto file = [&](const char* name) {
+      return ::open((folder_ / name).c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    };
     ::dup2(output_.out >= 0 ? output_.out : file("out"), STDOUT_FILENO);
     ::dup2(output_.err >= 0 ? output_.err : file("err"), STDERR_FILENO);
     std::vector<char*> arguments;

@@ -14,9 +14,7 @@ using testing::Ringrun;
 // A pipe whose other end is read only when asked.
 class Unread {
  public:
-  Unread() {
-    EXPECT_EQ(::pipe2(ends_, O_CLOEXEC), 0);
-  }
+  Unread() { EXPECT_EQ(::pipe2(ends_, O_CLOEXEC), 0); }
   ~Unread() {
     close_reader();
     ::close(ends_[1]);
@@ -43,8 +41,8 @@ class Unread {
   int ends_[2] = {-1, -1};
 };
 
-// Ranks write 6 MB each, more than is kept, to the stream of descriptor $1; then they say that they are ready. 10 lines a write, so that
-// the shell is quick about it.
+// Ranks write 6 MB each, more than is kept, to the stream of descriptor $1; then they say that they are ready. 10 lines
+// a write, so that the shell is quick about it.
 std::string flood(int stream) {
   return "line=" + std::string(999, 'x') + "\nten=$(for i in 0 1 2 3 4 5 6 7 8 9; do echo $line; done)\n" +
          "trap 'echo >> $DIR/saved; exit 0' TERM INT HUP\n"
@@ -60,7 +58,8 @@ TEST_P(UnreadStream, RanksGoOnAndSignalsAreServed) {
   const auto& [stream, signal] = GetParam();
   const bool out = std::string(stream) != "stderr", err = std::string(stream) != "stdout";
   Unread pipe;
-  Ringrun run({"--nproc-per-node", "2"}, flood(out ? 1 : 2) + kThenWait, {out ? pipe.writer() : -1, err ? pipe.writer() : -1});
+  Ringrun run({"--nproc-per-node", "2"}, flood(out ? 1 : 2) + kThenWait,
+              {out ? pipe.writer() : -1, err ? pipe.writer() : -1});
   ASSERT_TRUE(run.wait_for("ready", 2));
   run.send(signal);
   EXPECT_EQ(run.wait(), 0);
@@ -72,18 +71,21 @@ TEST_P(UnreadStream, RanksGoOnAndSignalsAreServed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, UnreadStream,
-                         ::testing::Values(std::tuple("stdout", SIGTERM), std::tuple("stderr", SIGINT), std::tuple("both", SIGHUP)));
+                         ::testing::Values(std::tuple("stdout", SIGTERM), std::tuple("stderr", SIGINT),
+                                           std::tuple("both", SIGHUP)));
 
 TEST(RingrunUnread, AKilledRankIsNamed) {
   Unread pipe;
-  Ringrun run({"--nproc-per-node", "2"}, flood(1) + "[ $RANK = 1 ] && kill -9 $$\n" + kThenWait, {pipe.writer(), pipe.writer()});
+  Ringrun run({"--nproc-per-node", "2"}, flood(1) + "[ $RANK = 1 ] && kill -9 $$\n" + kThenWait,
+              {pipe.writer(), pipe.writer()});
   EXPECT_EQ(run.wait(), 128 + SIGKILL);
   EXPECT_THAT(pipe.rest(), HasSubstr("ringrun: rank 1 (pid"));
 }
 
 TEST(RingrunUnread, SecondInterruptKills) {
   Unread pipe;
-  Ringrun run({"--stop-grace", "1000"}, flood(1) + "trap '' INT\necho >> $DIR/deaf\n" + kThenWait, {pipe.writer(), pipe.writer()});
+  Ringrun run({"--stop-grace", "1000"}, flood(1) + "trap '' INT\necho >> $DIR/deaf\n" + kThenWait,
+              {pipe.writer(), pipe.writer()});
   ASSERT_TRUE(run.wait_for("deaf", 1));
   run.send(SIGINT);
   std::this_thread::sleep_for(std::chrono::milliseconds(100));  // else the two may arrive as one

@@ -14,17 +14,21 @@ std::string words(std::initializer_list<std::string_view> lines) {
   return out.text();
 }
 
-constexpr const char* kWarning = "[W1129 22:41:07.123456789 socket.cpp:767] [c10d] The hostname of the client socket cannot be retrieved. err=-3";
+constexpr const char* kWarning =
+    "[W1129 22:41:07.123456789 socket.cpp:767] [c10d] The hostname of the client socket cannot be retrieved. err=-3";
 
 TEST(StderrTail, TheLastMessageWithAllItsLines) {
-  EXPECT_EQ(words({"x: one", "x: 2 faults:", "  1. this", "    and that", ""}), "x: 2 faults:\n  1. this\n    and that");
+  EXPECT_EQ(words({"x: one", "x: 2 faults:", "  1. this", "    and that", ""}),
+            "x: 2 faults:\n  1. this\n    and that");
   EXPECT_EQ(words({"  indented alone"}), "  indented alone");
   EXPECT_EQ(words({}), "");
 }
 
 TEST(StderrTail, ChatterIsNoReason) {
   EXPECT_EQ(words({kWarning}), "");
-  EXPECT_EQ(words({"[rank3]:[E1129 22:41:07.1 ProcessGroupGloo.cpp:1] x", "WARNING: slow disk", "frame #7: main + 0x1 (0x2 in x)"}), "");
+  EXPECT_EQ(words({"[rank3]:[E1129 22:41:07.1 ProcessGroupGloo.cpp:1] x", "WARNING: slow disk",
+                   "frame #7: main + 0x1 (0x2 in x)"}),
+            "");
   EXPECT_EQ(words({"x: disk full", kWarning, "", "WARNING: y"}), "x: disk full");
   EXPECT_EQ(words({"x: two:", kWarning, "  1. this"}), "x: two:\n  1. this");
 }

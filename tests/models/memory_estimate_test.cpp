@@ -17,9 +17,12 @@ using ::testing::Not;
 
 ResolvedConfig config_of(const std::string& flags, int world_size) {
   std::vector<std::string> words;
-  for (std::string& word : split("--num-layers 4 --hidden-size 256 --num-attention-heads 8 --seq-length 2048 --max-position-embeddings 2048 "
-                                 "--mock-data --tokenizer-type NullTokenizer --vocab-size 1000 --padded-vocab-size 1024 --train-iters 1 "
-                                 "--lr 0.01 --micro-batch-size 4 " + flags, ' ')) {
+  for (std::string& word : split(
+           "--num-layers 4 --hidden-size 256 --num-attention-heads 8 --seq-length 2048 --max-position-embeddings 2048 "
+           "--mock-data --tokenizer-type NullTokenizer --vocab-size 1000 --padded-vocab-size 1024 --train-iters 1 "
+           "--lr 0.01 --micro-batch-size 4 " +
+               flags,
+           ' ')) {
     if (!word.empty()) words.push_back(std::move(word));
   }
   return resolve(std::get<CommandLine>(parse_command_line(words, world_size)).config, world_size, 1000).valid();
@@ -36,17 +39,22 @@ TEST(MemoryEstimate, IsStateAndActivations) {
 
 // Every advice is a command line that is valid and needs what it says.
 TEST(MemoryEstimate, SavingsAreFlagsThatWork) {
-  for (const auto& [flags, ranks] : {std::pair{"", 1}, {"--bf16", 1}, {"--fp64", 1}, {"--tensor-model-parallel-size 2", 2},
-                                     {"--context-parallel-size 2 --bf16 --normalization RMSNorm --swiglu --ffn-hidden-size 512", 2},
-                                     {"--tensor-model-parallel-size 2 --context-parallel-size 2 --sequence-parallel", 4},
-                                     {"--recompute-granularity full --recompute-method uniform --recompute-num-layers 2", 1}}) {
+  for (const auto& [flags, ranks] :
+       {std::pair{"", 1},
+        {"--bf16", 1},
+        {"--fp64", 1},
+        {"--tensor-model-parallel-size 2", 2},
+        {"--context-parallel-size 2 --bf16 --normalization RMSNorm --swiglu --ffn-hidden-size 512", 2},
+        {"--tensor-model-parallel-size 2 --context-parallel-size 2 --sequence-parallel", 4},
+        {"--recompute-granularity full --recompute-method uniform --recompute-num-layers 2", 1}}) {
     const ResolvedConfig now = config_of(flags, ranks);
     const std::vector<MemorySaving> savings = memory_savings(now);
     EXPECT_FALSE(savings.empty()) << flags;
     for (const MemorySaving& saving : savings) {
       EXPECT_LT(saving.estimate.peak(), estimate_memory(now).peak()) << saving.flags;
       std::string changed = std::string(flags) + " " + saving.flags;
-      if (const auto instead = changed.find("--bf16 instead of --fp64"); instead != std::string::npos) changed = "--bf16";
+      if (const auto instead = changed.find("--bf16 instead of --fp64"); instead != std::string::npos)
+        changed = "--bf16";
       const int world = ranks * saving.times_ranks;
       EXPECT_EQ(estimate_memory(config_of(changed, world)).peak(), saving.estimate.peak()) << changed;
     }

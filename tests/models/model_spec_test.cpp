@@ -92,11 +92,11 @@ TEST(ModelSpecTest, NormsAndRowBiasesSumOverTheTensorAxisUnderSequenceParallelis
   EXPECT_THAT(names_summed_over_tensor(), IsEmpty());
   config.parallel.tensor_model_parallel_size = 2;
   config.parallel.sequence_parallel = true;
-  EXPECT_THAT(names_summed_over_tensor(),
-              UnorderedElementsAre("self_attention.linear_qkv.layer_norm_weight",
-                                   "self_attention.linear_qkv.layer_norm_bias",
-                                   "mlp.linear_fc1.layer_norm_weight", "mlp.linear_fc1.layer_norm_bias",
-                                   "self_attention.linear_proj.bias", "mlp.linear_fc2.bias"));
+  EXPECT_THAT(
+      names_summed_over_tensor(),
+      UnorderedElementsAre("self_attention.linear_qkv.layer_norm_weight", "self_attention.linear_qkv.layer_norm_bias",
+                           "mlp.linear_fc1.layer_norm_weight", "mlp.linear_fc1.layer_norm_bias",
+                           "self_attention.linear_proj.bias", "mlp.linear_fc2.bias"));
 }
 
 TEST(ModelSpecTest, Elements) {

@@ -60,17 +60,14 @@ Memory memory_of_step(const std::string& flags) {
   return out;
 }
 
-std::string layers(int count, const std::string& flags) {
-  return fmt::format("--num-layers {} {}", count, flags);
-}
+std::string layers(int count, const std::string& flags) { return fmt::format("--num-layers {} {}", count, flags); }
 
 // Of one layer more.
 std::int64_t held_by_a_layer(const std::string& flags) {
   return (memory_of_step(layers(6, flags)).held - memory_of_step(layers(2, flags)).held) / 4;
 }
 
-constexpr const char* kFull =
-    "--recompute-granularity full --recompute-method uniform --recompute-num-layers";
+constexpr const char* kFull = "--recompute-granularity full --recompute-method uniform --recompute-num-layers";
 constexpr const char* kLlamaLike =
     "--normalization RMSNorm --swiglu --ffn-hidden-size 80 --group-query-attention --num-query-groups 2 "
     "--position-embedding-type rope --disable-bias-linear";
@@ -98,7 +95,9 @@ TEST(RecomputeMemory, ALayerKeepsWhatTheClosedFormSays) {
 // What check_cp_config tells, against what is allocated.
 class ActivationBytesTest : public ::testing::TestWithParam<std::string> {
  protected:
-  ActivationBytes told(const std::string& flags) const { return activation_bytes(resolve(config_of(flags), 1, kVocabulary).valid(), kRows); }
+  ActivationBytes told(const std::string& flags) const {
+    return activation_bytes(resolve(config_of(flags), 1, kVocabulary).valid(), kRows);
+  }
   std::string of(int count, const std::string& more) const { return layers(count, GetParam() + " " + more); }
 };
 
@@ -113,13 +112,14 @@ TEST_P(ActivationBytesTest, OfALayer) {
 // Logits of more than the rows that are copied to a wide type at a time.
 TEST_P(ActivationBytesTest, OfTheLoss) {
   const auto vocabulary = [&](int size) { return of(2, fmt::format("--padded-vocab-size {}", size)); };
-  const double held = static_cast<double>(memory_of_step(vocabulary(16384)).peak - memory_of_step(vocabulary(8192)).peak);
+  const double held =
+      static_cast<double>(memory_of_step(vocabulary(16384)).peak - memory_of_step(vocabulary(8192)).peak);
   const double expected = static_cast<double>(told(vocabulary(16384)).peak() - told(vocabulary(8192)).peak());
   EXPECT_NEAR(held, expected, 0.01 * expected);
 }
 
-// With a small vocabulary the segment at work decides. What the backward of a layer needs for itself is not told; it is the
-// same for segments of any size.
+// With a small vocabulary the segment at work decides. What the backward of a layer needs for itself is not told; it is
+// the same for segments of any size.
 TEST_P(ActivationBytesTest, OfASegmentAtWork) {
   const auto segments_of = [&](int size) { return of(8, fmt::format("{} {}", kFull, size)); };
   ASSERT_GT(told(segments_of(2)).segment, told(segments_of(2)).loss);
@@ -156,8 +156,8 @@ TEST(RecomputeMemory, ThePeakOfAStepFalls) {
   const std::int64_t each = memory_of_step(layers(8, fmt::format("--fp64 {} 1", kFull))).peak;
   const std::int64_t pairs = memory_of_step(layers(8, fmt::format("--fp64 {} 2", kFull))).peak;
   const std::int64_t half = memory_of_step(layers(8, kBlock)).peak;
-  print_line("| peak of 8 layers in bytes: all kept {}, block 4 {}, uniform 2 {}, uniform 1 {}", all, half,
-             pairs, each);
+  print_line("| peak of 8 layers in bytes: all kept {}, block 4 {}, uniform 2 {}, uniform 1 {}", all, half, pairs,
+             each);
   // While a segment runs again, its output and the gradient of that are there as well.
   EXPECT_LE(each, all - 7 * (layer - input) + 2 * input);
   EXPECT_LE(pairs, all - 6 * layer + 4 * input + 2 * input);

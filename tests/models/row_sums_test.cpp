@@ -69,7 +69,8 @@ Sums sums_of(const std::string& flags, Assembly* like, const std::function<void(
 
 void expect_sums(const std::string& flags) {
   Sums expected;
-  const Sums got = sums_of(flags + " --bf16", nullptr, [&](Assembly& narrow) { expected = sums_of(flags + " --fp64", &narrow, {}); });
+  const Sums got = sums_of(flags + " --bf16", nullptr,
+                           [&](Assembly& narrow) { expected = sums_of(flags + " --fp64", &narrow, {}); });
   EXPECT_NEAR(got.norm, expected.norm, 0.01 * expected.norm);
   // Activations are rounded on their way; what is left of that in a sum over all rows is less than one rounding or two.
   for (const auto& [name, gradient] : expected.gradients) {
@@ -81,13 +82,16 @@ void expect_sums(const std::string& flags) {
 TEST(RowSums, OfAGptLikeModel) { expect_sums("--qk-layernorm --ffn-hidden-size 64 --softmax-type learnable"); }
 
 TEST(RowSums, OfALlamaLikeModel) {
-  expect_sums("--normalization RMSNorm --swiglu --ffn-hidden-size 48 --group-query-attention --num-query-groups 2 "
-              "--position-embedding-type rope --add-qkv-bias --disable-bias-linear --untie-embeddings-and-output-weights");
+  expect_sums(
+      "--normalization RMSNorm --swiglu --ffn-hidden-size 48 --group-query-attention --num-query-groups 2 "
+      "--position-embedding-type rope --add-qkv-bias --disable-bias-linear --untie-embeddings-and-output-weights");
 }
 
-// Beside a sink, a bias of the keys' norm moves scores; without one its gradient is zero, and nothing could be held against it.
+// Beside a sink, a bias of the keys' norm moves scores; without one its gradient is zero, and nothing could be held
+// against it.
 TEST(RowSums, OfZeroCentredNorms) {
-  expect_sums("--apply-layernorm-1p --qk-layernorm --softmax-type off-by-one --attention-dropout 0.1 --window-size 40,0");
+  expect_sums(
+      "--apply-layernorm-1p --qk-layernorm --softmax-type off-by-one --attention-dropout 0.1 --window-size 40,0");
 }
 
 }  // namespace

@@ -33,24 +33,18 @@ void kill_at(testing::RankContext& ranks, int victim, int operation) {
   const auto attention = c.attention(comm, layout);
   const auto mine = [&](const at::Tensor& x) { return testing::shard(x, layout, comm.rank()); };
   const at::Tensor q = mine(c.q).set_requires_grad(true);
-  const at::Tensor out = recomputed(
-      [&](std::span<const at::Tensor> qkv) { return attention->forward(qkv[0], qkv[1], qkv[2], c.call); },
-      {q, mine(c.k), mine(c.v)});
+  const at::Tensor out =
+      recomputed([&](std::span<const at::Tensor> qkv) { return attention->forward(qkv[0], qkv[1], qkv[2], c.call); },
+                 {q, mine(c.k), mine(c.v)});
   ranks.meet();
   const auto go_back = [&] { torch::autograd::backward({out}, {mine(c.d_out)}); };
   EXPECT_THAT(go_back, ThrowsMessage<CommError>(AllOf(HasSubstr("context-parallel"), HasSubstr("exchange"),
                                                       HasSubstr(fmt::format("rank {} died", victim)))));
 }
 
-DIST_TEST(RecomputeKill, AtTheFirstHopOfTheSecondRun, 4) {
-  kill_at(ranks, 2, 5);
-}
-DIST_TEST(RecomputeKill, InTheMiddleOfTheSecondRun, 4) {
-  kill_at(ranks, 1, 6);
-}
-DIST_TEST(RecomputeKill, InTheBackwardThatFollows, 4) {
-  kill_at(ranks, 3, 8);
-}
+DIST_TEST(RecomputeKill, AtTheFirstHopOfTheSecondRun, 4) { kill_at(ranks, 2, 5); }
+DIST_TEST(RecomputeKill, InTheMiddleOfTheSecondRun, 4) { kill_at(ranks, 1, 6); }
+DIST_TEST(RecomputeKill, InTheBackwardThatFollows, 4) { kill_at(ranks, 3, 8); }
 
 }  // namespace
 }  // namespace ringtron

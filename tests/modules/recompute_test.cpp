@@ -17,9 +17,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-at::Tensor leaf(at::IntArrayRef sizes, int seed) {
-  return testing::random_tensor(sizes, seed).set_requires_grad(true);
-}
+at::Tensor leaf(at::IntArrayRef sizes, int seed) { return testing::random_tensor(sizes, seed).set_requires_grad(true); }
 
 DropoutRegion region(std::int64_t rows, std::int64_t samples) {
   return {at::arange(rows, at::kLong), at::arange(samples, at::kLong)};
@@ -39,8 +37,7 @@ struct SmallSegment {
 struct Outcome {
   at::Tensor out, dx, d_first, d_second;
   bool operator==(const Outcome& other) const {
-    return out.equal(other.out) && dx.equal(other.dx) && d_first.equal(other.d_first) &&
-           d_second.equal(other.d_second);
+    return out.equal(other.out) && dx.equal(other.dx) && d_first.equal(other.d_first) && d_second.equal(other.d_second);
   }
 };
 
@@ -92,8 +89,7 @@ TEST(Recomputed, ASegmentThatForgetsItsDropoutIsSeen) {
   SmallSegment layer;
   const Outcome kept = outcome(layer, [&](const at::Tensor& x) { return layer(x); });
   const Outcome again = outcome(layer, [&](const at::Tensor& x) {
-    const at::Tensor out =
-        recomputed([&](std::span<const at::Tensor> inputs) { return layer(inputs[0]); }, {x});
+    const at::Tensor out = recomputed([&](std::span<const at::Tensor> inputs) { return layer(inputs[0]); }, {x});
     layer.key = 78;
     return out;
   });

@@ -24,7 +24,8 @@ AdamTensors made(at::Device device) {
 void step(AdamTensors& t, int number, double factor, float skip) {
   t.gradient.copy_((at::arange(1001, at::kFloat) * number).cos() * factor);
   const at::TensorOptions on = t.main.options();
-  adamw({&t, 1}, {0.9, 0.95, 1e-8}, {1e-2, 0.1, number}, at::full({}, 0.5, on.dtype(at::kDouble)), at::full({1}, skip, on));
+  adamw({&t, 1}, {0.9, 0.95, 1e-8}, {1e-2, 0.1, number}, at::full({}, 0.5, on.dtype(at::kDouble)),
+        at::full({1}, skip, on));
 }
 
 TEST(AdamGpu, IsTheCpusAndSkipsWhatItIsToldTo) {

@@ -62,8 +62,7 @@ double worst_difference(at::ScalarType type, double weight_decay, double referen
   }
   double worst = 0.0;
   const at::Tensor got = t.main.to(at::kDouble);
-  for (int i = 0; i < kCount; ++i)
-    worst = std::max(worst, std::abs(got.data_ptr<double>()[i] - reference[i].p));
+  for (int i = 0; i < kCount; ++i) worst = std::max(worst, std::abs(got.data_ptr<double>()[i] - reference[i].p));
   return worst;
 }
 
@@ -72,9 +71,7 @@ TEST(Adam, MatchesTheFormula) {
   EXPECT_LT(worst_difference(at::kFloat, 0.1, 0.1), kFp32);
 }
 
-TEST(Adam, NegativeControlWithoutWeightDecay) {
-  EXPECT_GT(worst_difference(at::kDouble, 0.1, 0.0), 1e-4);
-}
+TEST(Adam, NegativeControlWithoutWeightDecay) { EXPECT_GT(worst_difference(at::kDouble, 0.1, 0.0), 1e-4); }
 
 TEST(Adam, RefusesMixedTypes) {
   AdamTensors t{at::zeros({3}), at::zeros({3}, at::kDouble), at::zeros({3}), at::zeros({3})};
@@ -131,7 +128,8 @@ TEST(Optimizer, LoadedStateContinuesWithTheSameBits) {
   EXPECT_EQ(loaded.step_count(), 0);
 }
 
-// What a sharded optimizer relies on: ranks that own ranges of the buckets make, between them, the step of one that owns all.
+// What a sharded optimizer relies on: ranks that own ranges of the buckets make, between them, the step of one that
+// owns all.
 TEST(Optimizer, OwnersOfRangesMakeTheSameStepTogether) {
   for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16}) {
     for (const int ranks : {2, 3}) {
@@ -139,7 +137,9 @@ TEST(Optimizer, OwnersOfRangesMakeTheSameStepTogether) {
         Parameter first, second, bias;
         ParameterList list() { return {&first, &second, &bias}; }
       };
-      const auto made = [&] { return Model{make("a.weight", {9, 11}, type), make("b.weight", {64, 5}, type), make("b.bias", {7}, type)}; };
+      const auto made = [&] {
+        return Model{make("a.weight", {9, 11}, type), make("b.weight", {64, 5}, type), make("b.bias", {7}, type)};
+      };
       Model whole = made(), shared = made();
       Optimizer one = optimizer_of(whole.list());
       const BucketPlan plan = one_bucket(shared.list(), ranks);
@@ -149,7 +149,8 @@ TEST(Optimizer, OwnersOfRangesMakeTheSameStepTogether) {
       }
       for (int step = 1; step <= 3; ++step) {
         for (Model* model : {&whole, &shared}) {
-          for (Parameter* p : model->list()) p->gradient.copy_((at::arange(p->value.numel()) * step).sin().view(p->value.sizes()));
+          for (Parameter* p : model->list())
+            p->gradient.copy_((at::arange(p->value.numel()) * step).sin().view(p->value.sizes()));
         }
         one.step(1e-2, 0.1, at::full({}, 0.7));
         for (Optimizer& owner : owners) owner.step(1e-2, 0.1, at::full({}, 0.7));

@@ -57,8 +57,7 @@ DIST_TEST(GradientClip, CountsEachParameterOnce, 1, 2, 4) {
   const ClippedScale got = clip_gradients(m.list(), {group, ranks.rank()}, mean, 1.0);
   EXPECT_NEAR(got.norm.item<double>(), 0.25 * expected, kLayoutTolerance * expected);
   EXPECT_NEAR(got.scale.item<double>(), 0.25 / (0.25 * expected + 1e-6), kLayoutTolerance);
-  EXPECT_NEAR(parameters_norm(m.list(), {group, ranks.rank()}).item<double>(), expected,
-              kLayoutTolerance * expected);
+  EXPECT_NEAR(parameters_norm(m.list(), {group, ranks.rank()}).item<double>(), expected, kLayoutTolerance * expected);
   EXPECT_EQ(count_zero_gradients(m.list(), {group, ranks.rank()}).item<std::int64_t>(), 2 * ranks.size() + 1);
   EXPECT_EQ(clip_gradients(m.list(), {group, ranks.rank()}, mean, 1e9).scale.item<double>(), 0.25);
   EXPECT_EQ(clip_gradients(m.list(), {group, ranks.rank()}, mean, 0.0).scale.item<double>(), 0.25);

@@ -42,15 +42,14 @@ TEST(LrSchedule, MatchesGoldenTable) {
   int rows = 0;
   std::string decay, last_phase, increase;
   while (table >> decay >> last_phase >> o.max_lr >> o.min_lr >> o.init_lr >> o.warmup_samples >> o.decay_samples >>
-         o.wsd_decay_samples >> o.start_weight_decay >> o.end_weight_decay >> increase >> o.weight_decay_incr_samples >> n >>
-         lr >> wd) {
+         o.wsd_decay_samples >> o.start_weight_decay >> o.end_weight_decay >> increase >> o.weight_decay_incr_samples >>
+         n >> lr >> wd) {
     o.decay_style = find_choice<LrDecayStyle>(decay).value();
     o.wsd_decay_style = find_choice<WsdDecayStyle>(last_phase).value();
     o.weight_decay_incr_style = find_choice<WeightDecayStyle>(increase).value();
     LrSchedule schedule(o);
     schedule.advance(n);
-    EXPECT_NEAR(schedule.lr(), lr, kSameFormula * o.max_lr)
-        << decay << " " << last_phase << " " << n;
+    EXPECT_NEAR(schedule.lr(), lr, kSameFormula * o.max_lr) << decay << " " << last_phase << " " << n;
     EXPECT_NEAR(schedule.weight_decay(), wd, kSameFormula) << increase << " " << n;
     ++rows;
   }

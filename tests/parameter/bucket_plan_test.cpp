@@ -42,8 +42,7 @@ TEST(BucketPlan, IsSoundForManyShapes) {
   for (int round = 0; round < 200; ++round) {
     std::vector<std::int64_t> sizes(random_word(1, round, 0) % 20);
     for (std::size_t i = 0; i < sizes.size(); ++i) sizes[i] = random_word(2, round, i) % 1000;
-    expect_sound(sizes,
-                 {.overlap = round % 3 != 0, .bucket_size = 1 + round * 10, .group_size = 1 + round % 9});
+    expect_sound(sizes, {.overlap = round % 3 != 0, .bucket_size = 1 + round * 10, .group_size = 1 + round % 9});
   }
 }
 
@@ -88,7 +87,9 @@ void expect_owned_once(const std::vector<std::int64_t>& sizes, const BucketPlan&
 TEST(BucketPlan, EveryElementHasOneOwner) {
   for (int trial = 0; trial < 100; ++trial) {
     std::uint64_t draw = 0;
-    const auto below = [&](std::uint32_t limit) { return static_cast<std::int64_t>(random_word(11, trial, draw++) % limit); };
+    const auto below = [&](std::uint32_t limit) {
+      return static_cast<std::int64_t>(random_word(11, trial, draw++) % limit);
+    };
     std::vector<std::int64_t> sizes(static_cast<std::size_t>(1 + below(12)));
     for (std::int64_t& size : sizes) size = 1 + below(3000);
     const int ranks = static_cast<int>(1 + below(8));

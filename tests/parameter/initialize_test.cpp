@@ -121,7 +121,8 @@ TEST(Initialize, ConstantAndWrongShape) {
   EXPECT_THROW(fill_normal(parameter, 1, 0.02, 0, 4), InternalError);
 }
 
-// Compiled without OpenMP, at::parallel_for is a plain loop: a model of billions of weights then takes minutes to begin.
+// Compiled without OpenMP, at::parallel_for is a plain loop: a model of billions of weights then takes minutes to
+// begin.
 TEST(Initialize, OurLoopsRunOnAllThreads) {
   const int before = at::get_num_threads();
   at::set_num_threads(2);

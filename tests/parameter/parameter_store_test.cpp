@@ -32,8 +32,7 @@ TEST(ParameterStore, WaitsForValuesAndDrawsTheSameOnes) {
       EXPECT_EQ(written, padding * 3) << parameter->name << ": zeros of the padding";
     }
     waiting.draw();
-    for (std::size_t i = 0; i < got.size(); ++i)
-      EXPECT_TRUE(got[i]->value.equal(expected[i]->value)) << got[i]->name;
+    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(got[i]->value.equal(expected[i]->value)) << got[i]->name;
   }
 }
 

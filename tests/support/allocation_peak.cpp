@@ -66,9 +66,7 @@ class CountingAllocator final : public c10::Allocator {
     return {data, data, &free_counted, at::Device(at::kCPU)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &free_counted; }
-  void copy_data(void* to, const void* from, std::size_t bytes) const override {
-    default_copy_data(to, from, bytes);
-  }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override { default_copy_data(to, from, bytes); }
 };
 
 CountingAllocator& counting() {
@@ -87,9 +85,7 @@ AllocationPeak::AllocationPeak() {
   c10::SetCPUAllocator(&counting(), /*priority=*/255);
 }
 
-AllocationPeak::~AllocationPeak() {
-  c10::SetCPUAllocator(c10::GetDefaultCPUAllocator(), /*priority=*/255);
-}
+AllocationPeak::~AllocationPeak() { c10::SetCPUAllocator(c10::GetDefaultCPUAllocator(), /*priority=*/255); }
 
 std::int64_t AllocationPeak::current() const {
   const std::lock_guard lock(counters().mutex);

@@ -77,8 +77,7 @@ std::pair<char, std::string> run_body(const DistTest& test, const RendezvousOpti
     if (part.passed()) continue;
     skipped = skipped || part.skipped();
     failed = failed || part.failed();
-    text += fmt::format("{}:{}: {}\n", part.file_name() ? part.file_name() : "?", part.line_number(),
-                        part.message());
+    text += fmt::format("{}:{}: {}\n", part.file_name() ? part.file_name() : "?", part.line_number(), part.message());
   }
   text += thrown;
   if (!failed && !skipped && assertions() == before) {
@@ -148,11 +147,9 @@ class DistTestRunner : public ::testing::Test {
     static int runs = 0;
     const DistTest& test = dist_tests()[number_];
     const DistResult result = rank_pool().run(number_, size_, fmt::format("test_{}", runs++), kDeadline);
-    if (std::getenv("RINGTRON_TEST_VERBOSE") != nullptr && result.passed)
-      std::fputs(result.message.c_str(), stdout);
+    if (std::getenv("RINGTRON_TEST_VERBOSE") != nullptr && result.passed) std::fputs(result.message.c_str(), stdout);
     if (result.skipped) GTEST_SKIP() << result.message;
-    if (!result.passed)
-      ADD_FAILURE_AT(test.file, test.line) << "on " << size_ << " ranks:\n" << result.message;
+    if (!result.passed) ADD_FAILURE_AT(test.file, test.line) << "on " << size_ << " ranks:\n" << result.message;
   }
 
  private:
@@ -180,8 +177,8 @@ bool register_dist_test(const DistTest& test, std::initializer_list<int> rank_co
     return true;
   }
   for (const int size : rank_counts) {
-    ::testing::RegisterTest(test.suite, fmt::format("{}/{}", test.name, size).c_str(), nullptr, nullptr,
-                            test.file, test.line,
+    ::testing::RegisterTest(test.suite, fmt::format("{}/{}", test.name, size).c_str(), nullptr, nullptr, test.file,
+                            test.line,
                             [number, size]() -> DistTestRunner* { return new DistTestRunner(number, size); });
   }
   return true;
@@ -219,8 +216,6 @@ void RankContext::meet() {
   ++meetings_;
 }
 
-void RankContext::announce_death() {
-  write_all(report_descriptor(), std::string_view(&kDeathAnnounced, 1));
-}
+void RankContext::announce_death() { write_all(report_descriptor(), std::string_view(&kDeathAnnounced, 1)); }
 
 }  // namespace ringtron::testing

@@ -63,16 +63,13 @@ std::string prefixed(int rank, const std::string& text) {
 }
 
 std::string describe_end(int status) {
-  if (WIFSIGNALED(status))
-    return fmt::format("died of signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  if (WIFSIGNALED(status)) return fmt::format("died of signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
   return fmt::format("ended with exit code {} in the middle of the test", WEXITSTATUS(status));
 }
 
 }  // namespace
 
-RankPool::~RankPool() {
-  kill_all();
-}
+RankPool::~RankPool() { kill_all(); }
 
 void RankPool::start(int rank) {
   const Pipe command = make_pipe();
@@ -103,8 +100,8 @@ void RankPool::start(int rank) {
   char path[4096];
   const ssize_t length = ::readlink("/proc/self/exe", path, sizeof(path) - 1);
   path[std::max<ssize_t>(length, 0)] = '\0';
-  const int error = ::posix_spawn(&entry.pid, path, &actions, nullptr, argument_pointers.data(),
-                                  environment_pointers.data());
+  const int error =
+      ::posix_spawn(&entry.pid, path, &actions, nullptr, argument_pointers.data(), environment_pointers.data());
   ::posix_spawn_file_actions_destroy(&actions);
   for (int fd : {command.read, report.write, output.write, high_command, high_report}) ::close(fd);
   entry.command = command.write;
@@ -112,8 +109,7 @@ void RankPool::start(int rank) {
   entry.output = output.read;
   ::fcntl(entry.report, F_SETFL, O_NONBLOCK);
   ::fcntl(entry.output, F_SETFL, O_NONBLOCK);
-  if (error != 0)
-    throw std::runtime_error(fmt::format("cannot start rank {}: {}", rank, std::strerror(error)));
+  if (error != 0) throw std::runtime_error(fmt::format("cannot start rank {}: {}", rank, std::strerror(error)));
 }
 
 DistResult RankPool::run(int test, int size, const std::string& prefix, std::chrono::seconds deadline) {
@@ -131,8 +127,7 @@ DistResult RankPool::run(int test, int size, const std::string& prefix, std::chr
   auto end = Clock::now() + deadline;
   bool failing = false;
   while (!all_done() && Clock::now() < end) {
-    poll_once(std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()) +
-              std::chrono::milliseconds(1));
+    poll_once(std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()) + std::chrono::milliseconds(1));
     if (!failing && any_failed()) {
       failing = true;
       end = std::min(end, Clock::now() + kLastWords);
@@ -211,8 +206,7 @@ DistResult RankPool::collect(bool timed_out, std::chrono::seconds deadline) {
   result.passed = all_done() && !any_failed();
   if (!result.passed) kill_all();
   result.skipped = result.passed;
-  if (timed_out)
-    result.message += fmt::format("not done after {} s; all ranks were killed\n", deadline.count());
+  if (timed_out) result.message += fmt::format("not done after {} s; all ranks were killed\n", deadline.count());
   for (std::size_t i = 0; i < active().size(); ++i) {
     Rank& rank = ranks_[i];
     if (rank.output >= 0) drain_output(rank);

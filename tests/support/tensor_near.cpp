@@ -49,15 +49,13 @@ AssertionResult tensor_near(const at::Tensor& got, const at::Tensor& expected, d
              "largest "
              "expected {:.6g}; {} of {} elements differ by more ",
              error, place(expected, worst), b[worst].item<double>(), a[worst].item<double>(), allowed,
-             relative_tolerance, scale, difference.le(allowed).logical_not().sum().item<std::int64_t>(),
-             a.numel());
+             relative_tolerance, scale, difference.le(allowed).logical_not().sum().item<std::int64_t>(), a.numel());
 }
 
 AssertionResult tensor_equal(const at::Tensor& got, const at::Tensor& expected) {
   if (AssertionResult shape = same_shape(got, expected); !shape) return shape;
   if (got.scalar_type() != expected.scalar_type()) {
-    return AssertionFailure() << fmt::format("expected type {}, got {}",
-                                             c10::toString(expected.scalar_type()),
+    return AssertionFailure() << fmt::format("expected type {}, got {}", c10::toString(expected.scalar_type()),
                                              c10::toString(got.scalar_type()));
   }
   const at::Tensor a = got.detach().cpu().contiguous();
@@ -67,9 +65,8 @@ AssertionResult tensor_equal(const at::Tensor& got, const at::Tensor& expected) 
   const auto* right = static_cast<const char*>(b.const_data_ptr());
   for (std::int64_t i = 0; i < a.numel(); ++i) {
     if (std::memcmp(left + i * width, right + i * width, width) == 0) continue;
-    return AssertionFailure() << fmt::format("first different bits at {}: expected {:.17g}, got {:.17g} ",
-                                             place(b, i), b.view({-1})[i].item<double>(),
-                                             a.view({-1})[i].item<double>());
+    return AssertionFailure() << fmt::format("first different bits at {}: expected {:.17g}, got {:.17g} ", place(b, i),
+                                             b.view({-1})[i].item<double>(), a.view({-1})[i].item<double>());
   }
   return AssertionSuccess();
 }

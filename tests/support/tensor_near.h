@@ -12,14 +12,12 @@
 
 namespace ringtron::testing {
 
-::testing::AssertionResult tensor_near(const at::Tensor& got, const at::Tensor& expected,
-                                       double relative_tolerance);
+::testing::AssertionResult tensor_near(const at::Tensor& got, const at::Tensor& expected, double relative_tolerance);
 ::testing::AssertionResult tensor_equal(const at::Tensor& got, const at::Tensor& expected);
 
 }  // namespace ringtron::testing
 
-#define EXPECT_TENSOR_NEAR(got, expected, relative_tolerance)                      \
-  EXPECT_TRUE(::ringtron::testing::tensor_near(got, expected, relative_tolerance)) \
-      << #got " against " #expected
+#define EXPECT_TENSOR_NEAR(got, expected, relative_tolerance) \
+  EXPECT_TRUE(::ringtron::testing::tensor_near(got, expected, relative_tolerance)) << #got " against " #expected
 #define EXPECT_TENSOR_EQUAL(got, expected) \
   EXPECT_TRUE(::ringtron::testing::tensor_equal(got, expected)) << #got " against " #expected

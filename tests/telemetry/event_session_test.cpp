@@ -21,7 +21,8 @@ using Steps = std::map<std::string, std::vector<std::int64_t>>;
 
 constexpr std::int64_t kBatch = 4;
 
-// As TensorBoard's EventAccumulator: files in the order of their names, a session start purges all tags from its step on.
+// As TensorBoard's EventAccumulator: files in the order of their names, a session start purges all tags from its step
+// on.
 Steps seen_in(const std::filesystem::path& folder) {
   Steps steps;
   for (const std::string& name : event_file_names(folder)) {
@@ -135,7 +136,9 @@ TEST(EventSession, TwoAtOnceAreTold) {
   EventWriter first(dir.path());
   write_steps(first, 1, 2);
   ::testing::internal::CaptureStderr();
-  { const EventWriter second(dir.path(), {2, 2 * kBatch}); }
+  {
+    const EventWriter second(dir.path(), {2, 2 * kBatch});
+  }
   EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("another run writes TensorBoard's events"));
 }
 
@@ -155,7 +158,7 @@ TEST(EventSession, ADeletedFolderIsMadeAgain) {
 TEST(EventSession, AFullDiskIsWaitedOut) {
   testing::TempDir dir;
   ::signal(SIGXFSZ, SIG_IGN);
-  rlimit before {};
+  rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
   EventWriter writer(dir.path());
   write_steps(writer, 1, 10);

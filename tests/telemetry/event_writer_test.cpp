@@ -64,8 +64,7 @@ TEST(EventRecord, BytesOfAText) {
   const std::string value = bytes({0x0a, 1}) + "a" + bytes({0x42, 12}) + tensor + bytes({0x4a, 8}) + metadata;
   EXPECT_EQ(take_record(record),
             bytes({0x09, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0}) +
-                bytes({0x2a, static_cast<int>(value.size()) + 2, 0x0a, static_cast<int>(value.size())}) +
-                value);
+                bytes({0x2a, static_cast<int>(value.size()) + 2, 0x0a, static_cast<int>(value.size())}) + value);
 }
 
 TEST(EventRecord, BytesOfASessionStart) {

@@ -5,9 +5,7 @@
 namespace ringtron {
 namespace {
 
-TEST(Flops, PerDevice) {
-  EXPECT_DOUBLE_EQ(tflops_per_device(8e12, 2, 4), 1.0);
-}
+TEST(Flops, PerDevice) { EXPECT_DOUBLE_EQ(tflops_per_device(8e12, 2, 4), 1.0); }
 
 }  // namespace
 }  // namespace ringtron

@@ -95,17 +95,13 @@ DIST_TEST(RowParallelLinear, EqualsOneProcess, 1, 2, 4) {
 DIST_TEST(ColumnThenRow, EqualsOneProcess, 1, 2, 4) {
   CheckedCommunicator group(ranks.world(), ranks.world());
   const at::Tensor x = leaf(random_tensor({kSequence, 2, kNarrow}, 1));
-  const at::Tensor up = leaf(random_tensor({kWide, kNarrow}, 2)),
-                   down = leaf(random_tensor({kNarrow, kWide}, 3));
+  const at::Tensor up = leaf(random_tensor({kWide, kNarrow}, 2)), down = leaf(random_tensor({kNarrow, kWide}, 3));
   const at::Tensor dy = random_tensor({kSequence, 2, kNarrow}, 4);
   const at::Tensor y = at::linear(at::gelu(at::linear(x, up)), down);
   y.backward(dy);
   for (const bool sequence_parallel : {false, true}) {
-    const auto rows = [&](const at::Tensor& t) {
-      return sequence_parallel ? share(t, 0, group) : t.detach();
-    };
-    const at::Tensor my_x = leaf(rows(x)), my_up = leaf(share(up, 0, group)),
-                     my_down = leaf(share(down, 1, group));
+    const auto rows = [&](const at::Tensor& t) { return sequence_parallel ? share(t, 0, group) : t.detach(); };
+    const at::Tensor my_x = leaf(rows(x)), my_up = leaf(share(up, 0, group)), my_down = leaf(share(down, 1, group));
     const at::Tensor middle = at::gelu(column_parallel_linear(my_x, my_up, {}, group, sequence_parallel));
     const at::Tensor got = row_parallel_linear(middle, my_down, {}, group, sequence_parallel);
     EXPECT_TENSOR_NEAR(got, rows(y), kOtherOrder);
@@ -122,8 +118,8 @@ DIST_TEST(ParallelLinear, WrongOrderOfShardsIsNoticed, 2, 4) {  // negative cont
   const at::Tensor y =
       column_parallel_linear(column.x.detach(), foreign_share(column.weight, 0, group), {}, group, false);
   EXPECT_FALSE(testing::tensor_near(y, share(column.y, 2, group), kOtherOrder));
-  const at::Tensor z = column_parallel_linear(foreign_share(column.x, 0, group),
-                                              share(column.weight, 0, group), {}, group, true);
+  const at::Tensor z =
+      column_parallel_linear(foreign_share(column.x, 0, group), share(column.weight, 0, group), {}, group, true);
   EXPECT_FALSE(testing::tensor_near(z, share(column.y, 2, group), kOtherOrder));
   const at::Tensor w =
       row_parallel_linear(share(row.x, 2, group), foreign_share(row.weight, 1, group), {}, group, false);
@@ -135,8 +131,7 @@ DIST_TEST(ParallelLinear, AChangedGradientIsNoticed, 2,
   Communicator& group = ranks.world();
   const Whole whole(3, kNarrow, kWide, false);
   const at::Tensor x = leaf(whole.x), weight = share(whole.weight, 0, group);
-  const at::Tensor dy =
-      group.rank() == 0 ? at::zeros_like(share(whole.dy, 2, group)) : share(whole.dy, 2, group);
+  const at::Tensor dy = group.rank() == 0 ? at::zeros_like(share(whole.dy, 2, group)) : share(whole.dy, 2, group);
   column_parallel_linear(x, weight, {}, group, false).backward(dy);
   EXPECT_FALSE(testing::tensor_near(x.grad(), whole.x.grad(), kOtherOrder));
 }
@@ -165,26 +160,14 @@ DIST_TEST(ParallelLinear, UsesTheCollectivesItPromises, 2) {
 DIST_TEST(ParallelLinear, RefusesShapesThatDoNotFit, 2) {
   Communicator& group = ranks.world();
   const at::Tensor weight = random_tensor({kNarrow, 6}, 1);
-  EXPECT_THAT(
-      [&] {
-        row_parallel_linear(random_tensor({7, 2, 6}, 2), weight, {}, group, true);
-      },
-      ::testing::ThrowsMessage<InternalError>(::testing::HasSubstr("group's 2 ranks divide, got 7")));
-  EXPECT_THAT(
-      [&] {
-        row_parallel_linear(random_tensor({8, 2, 7}, 2), weight, {}, group, true);
-      },
-      ::testing::ThrowsMessage<InternalError>(::testing::HasSubstr("input channels")));
-  EXPECT_THAT(
-      [&] {
-        column_parallel_linear(random_tensor({8, 2, 7}, 2), weight, {}, group, true);
-      },
-      ::testing::ThrowsMessage<InternalError>(::testing::HasSubstr("input channels")));
-  EXPECT_THAT(
-      [&] {
-        column_parallel_linear(random_tensor({8, 6}, 2), weight, {}, group, true);
-      },
-      ::testing::ThrowsMessage<InternalError>(::testing::HasSubstr("dimensions of x")));
+  EXPECT_THAT([&] { row_parallel_linear(random_tensor({7, 2, 6}, 2), weight, {}, group, true); },
+              ::testing::ThrowsMessage<InternalError>(::testing::HasSubstr("group's 2 ranks divide, got 7")));
+  EXPECT_THAT([&] { row_parallel_linear(random_tensor({8, 2, 7}, 2), weight, {}, group, true); },
+              ::testing::ThrowsMessage<InternalError>(::testing::HasSubstr("input channels")));
+  EXPECT_THAT([&] { column_parallel_linear(random_tensor({8, 2, 7}, 2), weight, {}, group, true); },
+              ::testing::ThrowsMessage<InternalError>(::testing::HasSubstr("input channels")));
+  EXPECT_THAT([&] { column_parallel_linear(random_tensor({8, 6}, 2), weight, {}, group, true); },
+              ::testing::ThrowsMessage<InternalError>(::testing::HasSubstr("dimensions of x")));
 }
 
 }  // namespace

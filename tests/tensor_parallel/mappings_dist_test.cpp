@@ -29,9 +29,7 @@ std::vector<at::Tensor> on_all_ranks(at::IntArrayRef sizes, int size, std::uint6
   return list;
 }
 
-at::Tensor sum(const std::vector<at::Tensor>& list) {
-  return at::stack(list).sum(0);
-}
+at::Tensor sum(const std::vector<at::Tensor>& list) { return at::stack(list).sum(0); }
 
 struct Result {
   at::Tensor y, dx;
@@ -50,8 +48,7 @@ constexpr std::int64_t kRows[] = {0, 8};
 DIST_TEST(Mappings, CopyToTensorRegion, 1, 2, 4) {
   CheckedCommunicator group(ranks.world(), ranks.world());
   for (const std::int64_t rows : kRows) {
-    const auto x = on_all_ranks({rows, 2, 3}, group.size(), 1),
-               dy = on_all_ranks({rows, 2, 3}, group.size(), 50);
+    const auto x = on_all_ranks({rows, 2, 3}, group.size(), 1), dy = on_all_ranks({rows, 2, 3}, group.size(), 50);
     const Result got = run(copy_to_tensor_region, x[group.rank()], dy[group.rank()], group);
     EXPECT_TENSOR_EQUAL(got.y, x[group.rank()]);
     EXPECT_TENSOR_NEAR(got.dx, sum(dy), kOtherOrder);
@@ -61,8 +58,7 @@ DIST_TEST(Mappings, CopyToTensorRegion, 1, 2, 4) {
 DIST_TEST(Mappings, ReduceFromTensorRegion, 1, 2, 4) {
   CheckedCommunicator group(ranks.world(), ranks.world());
   for (const std::int64_t rows : kRows) {
-    const auto x = on_all_ranks({rows, 2, 3}, group.size(), 1),
-               dy = on_all_ranks({rows, 2, 3}, group.size(), 50);
+    const auto x = on_all_ranks({rows, 2, 3}, group.size(), 1), dy = on_all_ranks({rows, 2, 3}, group.size(), 50);
     const Result got = run(reduce_from_tensor_region, x[group.rank()], dy[group.rank()], group);
     EXPECT_TENSOR_NEAR(got.y, sum(x), kOtherOrder);
     EXPECT_TENSOR_EQUAL(got.dx, dy[group.rank()]);
@@ -107,8 +103,8 @@ DIST_TEST(Mappings, WrongOrderOfRanksIsNoticed, 2, 4) {  // negative control
   const auto x = on_all_ranks({2, 2, 3}, group.size(), 1);
   std::vector<at::Tensor> swapped = x;
   std::swap(swapped[0], swapped[1]);
-  EXPECT_FALSE(testing::tensor_near(gather_from_sequence_region(x[group.rank()], group), at::cat(swapped),
-                                    kOtherOrder));
+  EXPECT_FALSE(
+      testing::tensor_near(gather_from_sequence_region(x[group.rank()], group), at::cat(swapped), kOtherOrder));
   const auto whole = on_all_ranks({8, 2, 3}, group.size(), 1);
   EXPECT_FALSE(testing::tensor_near(reduce_scatter_to_sequence_region(whole[group.rank()], group),
                                     testing::foreign_share(sum(whole), 0, group), kOtherOrder));
@@ -129,17 +125,15 @@ DIST_TEST(Mappings, InputStaysAsItWas, 2) {
 DIST_TEST(Mappings, GroupOfOneIsTheIdentity, 1) {
   const at::Tensor x = testing::random_tensor({3, 2, 3}, 1);
   for (const Mapping mapping :
-       {copy_to_tensor_region, reduce_from_tensor_region, scatter_to_sequence_region,
-        gather_from_sequence_region, reduce_scatter_to_sequence_region, all_gather_rows, reduce_scatter_rows})
+       {copy_to_tensor_region, reduce_from_tensor_region, scatter_to_sequence_region, gather_from_sequence_region,
+        reduce_scatter_to_sequence_region, all_gather_rows, reduce_scatter_rows})
     EXPECT_TRUE(mapping(x, ranks.world()).is_same(x));
 }
 
 DIST_TEST(Mappings, RowsThatDoNotDivide, 2, 4) {
   const at::Tensor x = testing::random_tensor({5, 2, 3}, 1);
-  const std::string sentence =
-      fmt::format("group's {} ranks divide, got 5 on rank {}", ranks.size(), ranks.rank());
-  for (const Mapping mapping :
-       {scatter_to_sequence_region, reduce_scatter_to_sequence_region, reduce_scatter_rows}) {
+  const std::string sentence = fmt::format("group's {} ranks divide, got 5 on rank {}", ranks.size(), ranks.rank());
+  for (const Mapping mapping : {scatter_to_sequence_region, reduce_scatter_to_sequence_region, reduce_scatter_rows}) {
     EXPECT_THAT([&] { mapping(x, ranks.world()); },
                 ::testing::ThrowsMessage<InternalError>(::testing::HasSubstr(sentence)));
   }

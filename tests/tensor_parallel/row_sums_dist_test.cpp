@@ -35,7 +35,8 @@ at::Tensor numbers(at::IntArrayRef sizes, std::uint64_t key, double mean = 0.0) 
 using Layer = std::function<at::Tensor(const std::vector<at::Tensor>& inputs)>;
 
 // Gradients of all inputs in `type`, as fp64.
-std::vector<at::Tensor> gradients(const Layer& layer, const std::vector<at::Tensor>& inputs, double mean, at::ScalarType type) {
+std::vector<at::Tensor> gradients(const Layer& layer, const std::vector<at::Tensor>& inputs, double mean,
+                                  at::ScalarType type) {
   std::vector<at::Tensor> leaves;
   for (const at::Tensor& input : inputs) leaves.push_back(input.to(type).detach().clone().requires_grad_());
   const at::Tensor y = layer(leaves);
@@ -48,9 +49,11 @@ std::vector<at::Tensor> gradients(const Layer& layer, const std::vector<at::Tens
 // inputs[0] has the rows; of the others the gradients are sums over them.
 void expect_sums(const std::string& name, const Layer& layer, const std::vector<at::Tensor>& inputs) {
   for (const double mean : {0.0, 1.0}) {
-    const auto got = gradients(layer, inputs, mean, at::kBFloat16), expected = gradients(layer, inputs, mean, at::kDouble);
+    const auto got = gradients(layer, inputs, mean, at::kBFloat16),
+               expected = gradients(layer, inputs, mean, at::kDouble);
     for (std::size_t i = 0; i < got.size(); ++i) {
-      EXPECT_TENSOR_NEAR(got[i], expected[i], kRoundedOnce) << name << ", input " << i << ", gradients of mean " << mean;
+      EXPECT_TENSOR_NEAR(got[i], expected[i], kRoundedOnce)
+          << name << ", input " << i << ", gradients of mean " << mean;
     }
   }
 }
@@ -60,8 +63,10 @@ TEST(RowSums, OfNorms) {
   for (const bool centred : {false, true}) {
     for (const double mean : {0.0, 1.0}) {
       const at::Tensor x = numbers({kLength, kSamples, kWidth}, 1, mean);
-      expect_sums("layer_norm", [&](const auto& in) { return layer_norm(in[0], in[1], in[2], kEpsilon, centred); }, {x, weight, bias});
-      expect_sums("layer_norm without bias", [&](const auto& in) { return layer_norm(in[0], in[1], {}, kEpsilon, centred); }, {x, weight});
+      expect_sums("layer_norm", [&](const auto& in) { return layer_norm(in[0], in[1], in[2], kEpsilon, centred); },
+                  {x, weight, bias});
+      expect_sums("layer_norm without bias",
+                  [&](const auto& in) { return layer_norm(in[0], in[1], {}, kEpsilon, centred); }, {x, weight});
       expect_sums("rms_norm", [&](const auto& in) { return rms_norm(in[0], in[1], kEpsilon, centred); }, {x, weight});
     }
     // Of heads: as many rows again for each head.
@@ -79,7 +84,8 @@ at::Tensor ids_of(at::IntArrayRef sizes) {
 TEST(RowSums, OfAnEmbedding) {
   const at::Tensor ids = ids_of({kLength, kSamples});
   ASSERT_GT(ids.eq(0).sum().item<std::int64_t>(), 10'000);
-  expect_sums("embedding", [&](const auto& in) { return embedding_lookup(in[0], ids); }, {numbers({kTable, kWidth}, 8)});
+  expect_sums("embedding", [&](const auto& in) { return embedding_lookup(in[0], ids); },
+              {numbers({kTable, kWidth}, 8)});
 }
 
 DIST_TEST(ParallelRowSums, OfAVocabularyParallelEmbedding, 1, 2) {
@@ -96,12 +102,18 @@ DIST_TEST(ParallelRowSums, OfAVocabularyParallelEmbedding, 1, 2) {
 DIST_TEST(ParallelRowSums, OfLinearLayers, 1, 2) {
   Communicator& group = ranks.world();
   for (const bool sequence_parallel : {false, true}) {
-    const at::Tensor x = numbers({kLength, kSamples, kWidth}, 10, 0.5), weight = numbers({kWidth, kWidth}, 11), bias = numbers({kWidth}, 12);
+    const at::Tensor x = numbers({kLength, kSamples, kWidth}, 10, 0.5), weight = numbers({kWidth, kWidth}, 11),
+                     bias = numbers({kWidth}, 12);
     for (const double mean : {0.0, 1.0}) {
-      const Layer column = [&](const auto& in) { return column_parallel_linear(in[0], in[1], in[2], group, sequence_parallel); };
-      const Layer row = [&](const auto& in) { return row_parallel_linear(in[0], in[1], in[2], group, sequence_parallel); };
+      const Layer column = [&](const auto& in) {
+        return column_parallel_linear(in[0], in[1], in[2], group, sequence_parallel);
+      };
+      const Layer row = [&](const auto& in) {
+        return row_parallel_linear(in[0], in[1], in[2], group, sequence_parallel);
+      };
       for (const Layer& layer : {column, row}) {
-        const auto got = gradients(layer, {x, weight, bias}, mean, at::kBFloat16), expected = gradients(layer, {x, weight, bias}, mean, at::kDouble);
+        const auto got = gradients(layer, {x, weight, bias}, mean, at::kBFloat16),
+                   expected = gradients(layer, {x, weight, bias}, mean, at::kDouble);
         EXPECT_TENSOR_NEAR(got[1], expected[1], kRoundedOnce) << "weight, gradients of mean " << mean;
         EXPECT_TENSOR_NEAR(got[2], expected[2], kRoundedOnce) << "bias, gradients of mean " << mean;
       }
@@ -112,7 +124,8 @@ DIST_TEST(ParallelRowSums, OfLinearLayers, 1, 2) {
 // The sum over a vocabulary; its result is fp32.
 DIST_TEST(ParallelRowSums, OfCrossEntropy, 1, 2) {
   Communicator& group = ranks.world();
-  const at::Tensor logits = numbers({2, 2, 16384}, 13), targets = at::tensor({0, 77, 1000, 16000}, at::kLong).view({2, 2});
+  const at::Tensor logits = numbers({2, 2, 16384}, 13),
+                   targets = at::tensor({0, 77, 1000, 16000}, at::kLong).view({2, 2});
   const auto loss = [&](at::ScalarType type) {
     return vocab_parallel_cross_entropy(logits.to(type), targets, 16384 * group.size() - 5, group).to(at::kDouble);
   };

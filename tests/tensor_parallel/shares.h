@@ -25,8 +25,6 @@ inline at::Tensor foreign_share(const at::Tensor& whole, std::int64_t dim, const
   return share_of(whole, dim, (group.rank() + 1) % group.size(), group.size());
 }
 
-inline at::Tensor leaf(const at::Tensor& value) {
-  return value.detach().clone().requires_grad_();
-}
+inline at::Tensor leaf(const at::Tensor& value) { return value.detach().clone().requires_grad_(); }
 
 }  // namespace ringtron::testing

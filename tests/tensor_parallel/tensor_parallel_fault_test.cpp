@@ -27,23 +27,19 @@ constexpr int kVictim = 2;
 using Layer = at::Tensor (*)(Communicator& group);
 
 at::Tensor column(Communicator& group) {
-  return column_parallel_linear(leaf(random_tensor({8, 2, 5}, 1)), leaf(random_tensor({3, 5}, 2)), {}, group,
-                                false);
+  return column_parallel_linear(leaf(random_tensor({8, 2, 5}, 1)), leaf(random_tensor({3, 5}, 2)), {}, group, false);
 }
 at::Tensor column_of_sequence_shards(Communicator& group) {
-  return column_parallel_linear(leaf(random_tensor({2, 2, 5}, 1)), leaf(random_tensor({3, 5}, 2)), {}, group,
-                                true);
+  return column_parallel_linear(leaf(random_tensor({2, 2, 5}, 1)), leaf(random_tensor({3, 5}, 2)), {}, group, true);
 }
 at::Tensor row_to_sequence_shards(Communicator& group) {
-  return row_parallel_linear(leaf(random_tensor({8, 2, 5}, 1)), leaf(random_tensor({3, 5}, 2)), {}, group,
-                             true);
+  return row_parallel_linear(leaf(random_tensor({8, 2, 5}, 1)), leaf(random_tensor({3, 5}, 2)), {}, group, true);
 }
 at::Tensor embedding_to_sequence_shards(Communicator& group) {
   return vocab_parallel_embedding(at::ones({2, 8}, at::kLong), leaf(random_tensor({3, 5}, 1)), group, true);
 }
 at::Tensor cross_entropy(Communicator& group) {
-  return vocab_parallel_cross_entropy(leaf(random_tensor({8, 2, 3}, 1)), at::ones({8, 2}, at::kLong), 12,
-                                      group);
+  return vocab_parallel_cross_entropy(leaf(random_tensor({8, 2, 3}, 1)), at::ones({8, 2}, at::kLong), 12, group);
 }
 
 // The victim dies when all ranks have come to their `operation`-th collective, counted over forward and
@@ -65,9 +61,7 @@ void kill_in(testing::RankContext& ranks, Layer layer, int operation, const char
 }
 
 // Forward has no collective, so the first is the backward's sum of dx.
-DIST_TEST(TensorParallelPeerLoss, InColumnBackward, 4) {
-  kill_in(ranks, column, 1, "all_reduce");
-}
+DIST_TEST(TensorParallelPeerLoss, InColumnBackward, 4) { kill_in(ranks, column, 1, "all_reduce"); }
 // 1 gathers x forward, 2 gathers it again, 3 scatters dx.
 DIST_TEST(TensorParallelPeerLoss, InColumnBackwardGather, 4) {
   kill_in(ranks, column_of_sequence_shards, 2, "all_gather");
@@ -75,15 +69,11 @@ DIST_TEST(TensorParallelPeerLoss, InColumnBackwardGather, 4) {
 DIST_TEST(TensorParallelPeerLoss, InColumnBackwardScatter, 4) {
   kill_in(ranks, column_of_sequence_shards, 3, "reduce_scatter");
 }
-DIST_TEST(TensorParallelPeerLoss, InRowBackward, 4) {
-  kill_in(ranks, row_to_sequence_shards, 2, "all_gather");
-}
+DIST_TEST(TensorParallelPeerLoss, InRowBackward, 4) { kill_in(ranks, row_to_sequence_shards, 2, "all_gather"); }
 DIST_TEST(TensorParallelPeerLoss, InEmbeddingBackward, 4) {
   kill_in(ranks, embedding_to_sequence_shards, 2, "all_gather");
 }
-DIST_TEST(TensorParallelPeerLoss, InCrossEntropyForward, 4) {
-  kill_in(ranks, cross_entropy, 2, "all_reduce");
-}
+DIST_TEST(TensorParallelPeerLoss, InCrossEntropyForward, 4) { kill_in(ranks, cross_entropy, 2, "all_reduce"); }
 
 }  // namespace
 }  // namespace ringtron

@@ -31,8 +31,7 @@ struct Whole {
   at::Tensor loss, gradient;  // [s, b]; [s, b, padded] with zeros for padding
 };
 
-Whole one_process(const at::Tensor& logits, const at::Tensor& targets, std::int64_t real,
-                  const at::Tensor& dloss) {
+Whole one_process(const at::Tensor& logits, const at::Tensor& targets, std::int64_t real, const at::Tensor& dloss) {
   const at::Tensor x = leaf(logits);
   const at::Tensor loss = at::cross_entropy_loss(x.narrow(-1, 0, real).flatten(0, 1), targets.flatten(),
                                                  /*weight=*/{}, at::Reduction::None)
@@ -110,8 +109,7 @@ DIST_TEST(VocabParallelCrossEntropy, UsesTwoCollectives, 2) {
 }
 
 DIST_TEST(VocabParallelCrossEntropy, NoTokens, 1, 2) {
-  const at::Tensor logits = at::empty({0, kBatch, 8}, at::kDouble),
-                   targets = at::empty({0, kBatch}, at::kLong);
+  const at::Tensor logits = at::empty({0, kBatch, 8}, at::kDouble), targets = at::empty({0, kBatch}, at::kLong);
   EXPECT_EQ(vocab_parallel_cross_entropy(logits, targets, 8, ranks.world()).numel(), 0);
 }
 
@@ -122,8 +120,7 @@ DIST_TEST(VocabParallelCrossEntropy, WrongOrderOfShardsIsNoticed, 2, 4) {  // ne
   const at::Tensor loss =
       vocab_parallel_cross_entropy(testing::foreign_share(logits, 2, group), targets, kPadded, group);
   EXPECT_FALSE(testing::tensor_near(loss, whole.loss, kOtherOrder));
-  const at::Tensor padding_counted =
-      vocab_parallel_cross_entropy(share(logits, 2, group), targets, kReal, group);
+  const at::Tensor padding_counted = vocab_parallel_cross_entropy(share(logits, 2, group), targets, kReal, group);
   EXPECT_FALSE(testing::tensor_near(padding_counted, whole.loss, kOtherOrder));
 }
 

@@ -32,9 +32,7 @@ DIST_TEST(VocabParallelEmbedding, EqualsOneProcess, 1, 2, 4) {
   const at::Tensor y = at::embedding(table, tokens.t()), dy = random_tensor({8, 2, kChannels}, 2);
   y.backward(dy);
   for (const bool to_sequence_region : {false, true}) {
-    const auto rows = [&](const at::Tensor& t) {
-      return to_sequence_region ? share(t, 0, group) : t.detach();
-    };
+    const auto rows = [&](const at::Tensor& t) { return to_sequence_region ? share(t, 0, group) : t.detach(); };
     const at::Tensor weight = leaf(share(table, 0, group));
     const at::Tensor got = vocab_parallel_embedding(tokens, weight, group, to_sequence_region);
     EXPECT_TENSOR_EQUAL(got, rows(y));  // each row comes from one rank, the others add zeros
@@ -59,8 +57,7 @@ DIST_TEST(VocabParallelEmbedding, WrongOrderOfShardsIsNoticed, 2, 4) {  // negat
   Communicator& group = ranks.world();
   const at::Tensor table = random_tensor({kVocabulary, kChannels}, 1), tokens = some_tokens();
   const at::Tensor expected = at::embedding(table, tokens.t());
-  const at::Tensor got =
-      vocab_parallel_embedding(tokens, testing::foreign_share(table, 0, group), group, false);
+  const at::Tensor got = vocab_parallel_embedding(tokens, testing::foreign_share(table, 0, group), group, false);
   EXPECT_FALSE(testing::tensor_near(got, expected, kOtherOrder));
 }
 

@@ -24,8 +24,7 @@ TEST(BpeTrainer, MostFrequentPairFirst) {
 TEST(BpeTrainer, TiesGoToSmallestIds) {
   BpeTrainer trainer;
   trainer.add("cd\ncd\nab\nab");
-  EXPECT_EQ(merged_tokens(trainer.train({.vocab_size = 258})),
-            (std::vector<std::string>{"ab", "<|endoftext|>"}));
+  EXPECT_EQ(merged_tokens(trainer.train({.vocab_size = 258})), (std::vector<std::string>{"ab", "<|endoftext|>"}));
 }
 
 TEST(BpeTrainer, OrderOfDocumentsDoesNotMatter) {

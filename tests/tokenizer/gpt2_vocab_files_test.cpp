@@ -73,7 +73,8 @@ TEST_F(Gpt2VocabFiles, Missing) {
 
 TEST_F(Gpt2VocabFiles, NotJson) {
   write_file_atomically(vocab_, "{\"a\": ");
-  EXPECT_THAT(error(), AllOf(HasSubstr("expected JSON"), HasSubstr("cut off or no JSON, at byte 7"), Not(HasSubstr("exception"))));
+  EXPECT_THAT(error(), AllOf(HasSubstr("expected JSON"), HasSubstr("cut off or no JSON, at byte 7"),
+                             Not(HasSubstr("exception"))));
   write_file_atomically(vocab_, "");
   EXPECT_THAT(error(), HasSubstr("the file is empty"));
   write_file_atomically(vocab_, "[1, 2]");
@@ -142,7 +143,8 @@ TEST_F(Gpt2VocabFiles, OtherFilesOfTokenizersAreNamedInShortMessages) {
   EXPECT_THAT(error(), HasSubstr("exchanged"));
   write_file_atomically(vocab_, "{\"version\": \"1.0\", \"model\": {\"vocab\": " + vocabulary + "}}");
   EXPECT_THAT(error(), HasSubstr("it is a tokenizer.json"));
-  write_file_atomically(vocab_, "{\"" + filler + "\": \"a\", \"b\": [" + std::string(100000, '[') + std::string(100000, ']') + "]}");
+  write_file_atomically(
+      vocab_, "{\"" + filler + "\": \"a\", \"b\": [" + std::string(100000, '[') + std::string(100000, ']') + "]}");
   EXPECT_THAT(error(), HasSubstr("another JSON file"));
   EXPECT_LT(error().size(), 600u);
 }

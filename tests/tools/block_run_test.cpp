@@ -17,9 +17,7 @@ BlockRun some_run() {
   return {values(1), values(2), {{"first", values(3)}, {"middle", values(4)}, {"last", values(5)}}, 3};
 }
 
-at::Tensor& gradient(BlockRun& run, std::size_t i) {
-  return run.gradients.at(i).second;
-}
+at::Tensor& gradient(BlockRun& run, std::size_t i) { return run.gradients.at(i).second; }
 
 TEST(BlockRun, EqualOnesAreTheSame) {
   EXPECT_TRUE(same_block_runs(some_run(), some_run(), kTolerance));

@@ -23,13 +23,9 @@ constexpr const char* kSlurm =
     "--seq-length 8192 --micro-batch-size 1 --global-batch-size 64 --train-iters 500000 --lr 1.0e-4 --bf16 "
     "--data-path /path/to/data --vocab-file /path/to/vocab.json --merge-file /path/to/merges.txt";
 
-CheckOutcome check(const std::vector<std::string>& words, int launched = 0) {
-  return check_cp_config(words, launched);
-}
+CheckOutcome check(const std::vector<std::string>& words, int launched = 0) { return check_cp_config(words, launched); }
 
-CheckOutcome check_example(const std::string& more) {
-  return check(example_1_with(more));
-}
+CheckOutcome check_example(const std::string& more) { return check(example_1_with(more)); }
 
 TEST(CheckCpConfig, TheUsersEightGpuLine) {
   const CheckOutcome outcome = check(example_1());
@@ -41,8 +37,7 @@ TEST(CheckCpConfig, TheUsersEightGpuLine) {
                         "pipeline-model-parallel size: 1\n"));
   EXPECT_THAT(outcome.text, HasSubstr("TP 4 x CP 2 x PP 1 x DP 1 = 8 ranks"));
   EXPECT_THAT(outcome.text, AllOf(HasSubstr("{0-3} {4-7}"), HasSubstr("{0,4} {1,5} {2,6} {3,7}")));
-  EXPECT_THAT(outcome.text,
-              AllOf(HasSubstr("0-2047 6144-8191"), HasSubstr("2048-6143"), HasSubstr("mean: 1.000")));
+  EXPECT_THAT(outcome.text, AllOf(HasSubstr("0-2047 6144-8191"), HasSubstr("2048-6143"), HasSubstr("mean: 1.000")));
   EXPECT_THAT(outcome.text, HasSubstr("x 64 micro-batches; 524288 tokens a step"));
   EXPECT_THAT(outcome.text, HasSubstr("50257 ids, padded to 50688 (431 dummy tokens)"));
   EXPECT_THAT(outcome.text, HasSubstr("50257 assumed"));
@@ -63,7 +58,8 @@ TEST(CheckCpConfig, CountsTheUnevennessOfTheTransport) {
   const std::string text = check_example("--cp-layout contiguous --cp-comm-type auto").text;
   const std::string choice = text.substr(text.find("(training measures its own): ") + 29);
   const std::string chosen = choice.substr(0, choice.find(' '));
-  EXPECT_THAT(share("--cp-comm-type auto"), HasSubstr(chosen == "a2a" ? "mean: 1.000 by a2a (auto)" : "mean: 1.500 by " + chosen + " (auto)"));
+  EXPECT_THAT(share("--cp-comm-type auto"),
+              HasSubstr(chosen == "a2a" ? "mean: 1.000 by a2a (auto)" : "mean: 1.500 by " + chosen + " (auto)"));
   EXPECT_THAT(share("--cp-comm-type auto --num-attention-heads 30"), HasSubstr("not known: "));
 }
 
@@ -112,10 +108,9 @@ TEST(CheckCpConfig, TellsAllFaultsAtOnce) {
       "--num-layers x --hidden-siz 5 --global-batch-size 63 --micro-batch-size 2 --use-distributed-optimizer "
       "--lr 0");
   EXPECT_EQ(outcome.exit_code, kExitUsage);
-  EXPECT_THAT(outcome.text,
-              AllOf(HasSubstr("--num-layers: expected"), HasSubstr("did you mean --hidden-size"),
-                    HasSubstr("global batch size (63)"), HasSubstr("--use-distributed-optimizer"),
-                    HasSubstr("--lr: expected above 0"), HasSubstr("5 faults:")));
+  EXPECT_THAT(outcome.text, AllOf(HasSubstr("--num-layers: expected"), HasSubstr("did you mean --hidden-size"),
+                                  HasSubstr("global batch size (63)"), HasSubstr("--use-distributed-optimizer"),
+                                  HasSubstr("--lr: expected above 0"), HasSubstr("5 faults:")));
 }
 
 // Exit code and faults are those of parse_command_line(), which training calls.
@@ -163,8 +158,8 @@ TEST(CheckCpConfig, WorldSizeOfFlagThenLauncherThenSizes) {
   EXPECT_THAT(check_example("--world-size").text,
               HasSubstr("1 fault:\n  1. --world-size: expected a value behind it, got nothing"));
   EXPECT_THAT(check_example("--world-size 12").text,
-              AllOf(HasSubstr("world size (12) is not divisible"),
-                    HasSubstr("not known: the world does not divide"), Not(HasSubstr("ringrun"))));
+              AllOf(HasSubstr("world size (12) is not divisible"), HasSubstr("not known: the world does not divide"),
+                    Not(HasSubstr("ringrun"))));
   EXPECT_THAT(check_example("--world-size 1").text,  // as without a launcher
               HasSubstr("; start it with: ringrun --nproc-per-node 8 PROGRAM ..."));
 }
@@ -182,10 +177,9 @@ TEST(CheckCpConfig, EveryTransportAgreesWithItsClosedForm) {
        {"p2p", "all_gather", "a2a", "a2a+p2p --hierarchical-context-parallel-sizes 2 4", "auto",
         "a2a --cp-layout contiguous", "all_gather --cp-layout balanced", "a2a --num-attention-heads 64"}) {
     SCOPED_TRACE(words);
-    const CheckOutcome outcome =
-        check_example(std::string("--tensor-model-parallel-size 2 --context-parallel-size 8 "
-                                  "--num-attention-heads 16 --cp-comm-type ") +
-                      words);
+    const CheckOutcome outcome = check_example(std::string("--tensor-model-parallel-size 2 --context-parallel-size 8 "
+                                                           "--num-attention-heads 16 --cp-comm-type ") +
+                                               words);
     EXPECT_EQ(outcome.exit_code, kExitOk) << outcome.text;
     EXPECT_THAT(outcome.text, AllOf(HasSubstr("by the closed form\n"), Not(HasSubstr("DIFFER"))));
   }
@@ -197,16 +191,15 @@ TEST(CheckCpConfig, SaysWhereThereIsNoClosedForm) {
   EXPECT_THAT(check_example("--tensor-model-parallel-size 1 --seq-length 8191").text,
               HasSubstr("no closed form: the ranks hold unequal parts"));
   EXPECT_THAT(
-      check_example(
-          "--tensor-model-parallel-size 1 --cp-comm-type a2a --group-query-attention --num-query-groups 1")
+      check_example("--tensor-model-parallel-size 1 --cp-comm-type a2a --group-query-attention --num-query-groups 1")
           .text,
       HasSubstr("no closed form: 32 query and 1 key/value heads do not both divide by 2 ranks"));
 }
 
 TEST(CheckCpConfig, LayersMayDifferInTransport) {
   const CheckOutcome outcome = check_example("--num-layers 4 --cp-comm-type p2p a2a a2a p2p");
-  EXPECT_THAT(outcome.text, AllOf(HasSubstr("context, p2p, each of layers 0 3"),
-                                  HasSubstr("context, a2a, each of layers 1-2")));
+  EXPECT_THAT(outcome.text,
+              AllOf(HasSubstr("context, p2p, each of layers 0 3"), HasSubstr("context, a2a, each of layers 1-2")));
 }
 
 TEST(CheckCpConfig, TellsThatAllgatherIsReadAsAllGather) {
@@ -222,16 +215,19 @@ TEST(CheckCpConfig, ManyRanksAreShortened) {
       "--hierarchical-context-parallel-sizes 8 8 "
       "--global-batch-size 64");
   EXPECT_EQ(outcome.exit_code, kExitOk) << outcome.text;
-  EXPECT_THAT(outcome.text,
-              AllOf(HasSubstr("hierarchical context-parallel sizes: [8, 8]"), HasSubstr("cp level 1"),
-                    HasSubstr("... 1016 more"), HasSubstr("... 48 more")));
+  EXPECT_THAT(outcome.text, AllOf(HasSubstr("hierarchical context-parallel sizes: [8, 8]"), HasSubstr("cp level 1"),
+                                  HasSubstr("... 1016 more"), HasSubstr("... 48 more")));
 }
 
 TEST(CheckCpConfig, AbsurdSizesAreNotCounted) {
   const CheckOutcome layers = check_example("--num-layers 2000000000");
   EXPECT_EQ(layers.exit_code, kExitUsage);
-  EXPECT_THAT(layers.text, AllOf(HasSubstr("  --num-layers 2000000000 (at most 16384)\n"),
-                                 EndsWith("1 fault:\n  1. too large for any machine: --num-layers 2000000000 (at most 16384); give smaller sizes")));
+  EXPECT_THAT(
+      layers.text,
+      AllOf(
+          HasSubstr("  --num-layers 2000000000 (at most 16384)\n"),
+          EndsWith(
+              "1 fault:\n  1. too large for any machine: --num-layers 2000000000 (at most 16384); give smaller sizes")));
   EXPECT_THAT(check_example("--context-parallel-size 4096 --world-size 16384").text,
               EndsWith("\nok, but not counted: --context-parallel-size 4096 (at most 2048)"));
   const std::string text =
@@ -241,16 +237,13 @@ TEST(CheckCpConfig, AbsurdSizesAreNotCounted) {
 }
 
 TEST(CheckCpConfig, Vocabulary) {
-  EXPECT_THAT(check_example("--vocab-size 1000").text,
-              HasSubstr("1000 ids, padded to 1024 (24 dummy tokens)"));
+  EXPECT_THAT(check_example("--vocab-size 1000").text, HasSubstr("1000 ids, padded to 1024 (24 dummy tokens)"));
   EXPECT_THAT(check_example("--tokenizer-type NullTokenizer --vocab-size 1024").text,
               HasSubstr("1024 ids, padded to 1024 (0"));
   EXPECT_THAT(check_example("--padded-vocab-size 50304").text,
               AllOf(HasSubstr("50257 ids, padded to 50304"), EndsWith("\nok")));
-  EXPECT_THAT(check_example("--padded-vocab-size 50000").text,
-              HasSubstr("--padded-vocab-size 50000 is below"));
-  EXPECT_THAT(check_example("--tokenizer-type NullTokenizer").text,
-              HasSubstr("not known without the vocabulary"));
+  EXPECT_THAT(check_example("--padded-vocab-size 50000").text, HasSubstr("--padded-vocab-size 50000 is below"));
+  EXPECT_THAT(check_example("--tokenizer-type NullTokenizer").text, HasSubstr("not known without the vocabulary"));
 }
 
 TEST(CheckCpConfig, HelpAndTable) {

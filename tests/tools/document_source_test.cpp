@@ -38,7 +38,9 @@ class DocumentSourceTest : public ::testing::Test {
     }
     return documents;
   }
-  std::vector<std::string> read(const std::string& name) { return read(std::vector<std::string>{(folder_ / name).string()}); }
+  std::vector<std::string> read(const std::string& name) {
+    return read(std::vector<std::string>{(folder_ / name).string()});
+  }
 
   void write(const std::string& name, std::string_view content) { write_file_atomically(folder_ / name, content); }
 
@@ -125,8 +127,9 @@ TEST_F(DocumentSourceTest, FoldersLeaveOutWhatIsNoFileWithALine) {
   std::filesystem::create_symlink(folder_ / "b.txt", folder_ / "again.txt");
   EXPECT_THAT(read("."), ElementsAre("b", "a"));
   std::sort(told_.begin(), told_.end());
-  EXPECT_THAT(told_, ElementsAre(HasSubstr("broken is left out: it is a link to nothing"), HasSubstr("pipe is left out"),
-                                 HasSubstr("loop is left out: it is a link to a folder")));
+  EXPECT_THAT(told_,
+              ElementsAre(HasSubstr("broken is left out: it is a link to nothing"), HasSubstr("pipe is left out"),
+                          HasSubstr("loop is left out: it is a link to a folder")));
 }
 
 TEST_F(DocumentSourceTest, InputsKeepTheirOrderAndComeOnce) {
@@ -166,7 +169,8 @@ TEST_F(DocumentSourceTest, WaitingForAPipeCanBeInterrupted) {
 TEST_F(DocumentSourceTest, PiecesOfALongTextCutNoWord) {
   const auto words_of = [](const std::vector<std::string>& pieces) {
     std::vector<std::string> words;
-    for (const std::string& piece : pieces) for_each_word(piece, [&](std::string_view word) { words.emplace_back(word); });
+    for (const std::string& piece : pieces)
+      for_each_word(piece, [&](std::string_view word) { words.emplace_back(word); });
     return words;
   };
   std::string lines, blanks;

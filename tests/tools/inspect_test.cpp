@@ -1,5 +1,5 @@
-#include <gmock/gmock.h>
 #include <fmt/ranges.h>
+#include <gmock/gmock.h>
 
 #include "ringtron/base/error.h"
 #include "ringtron/data/gpt_dataset.h"
@@ -88,9 +88,11 @@ TEST(DescribeLengths, OfNoneOrOneOrEmptyDocuments) {
   EXPECT_EQ(describe_lengths({}), "");
   EXPECT_THAT(describe_lengths({5}), HasSubstr("5 to 5 tokens: median 5, mean 5, 9 of 10 at most 5"));
   EXPECT_THAT(describe_lengths({0, 0}), HasSubstr("0 to 0 tokens"));
-  EXPECT_THAT(describe_lengths({4096, 1}), AllOf(HasSubstr("median 1, mean 2,049, 9 of 10 at most 4,096"),
-                                                HasSubstr("\n               1              1   50%  ██████████               0%\n"),
-                                                HasSubstr("\n           4,096              1   50%  ██████████             100%  ████████████████████")));
+  EXPECT_THAT(
+      describe_lengths({4096, 1}),
+      AllOf(HasSubstr("median 1, mean 2,049, 9 of 10 at most 4,096"),
+            HasSubstr("\n               1              1   50%  ██████████               0%\n"),
+            HasSubstr("\n           4,096              1   50%  ██████████             100%  ████████████████████")));
 }
 
 TEST_F(Inspect, SamplesAreThoseOfTheDataset) {

@@ -23,7 +23,8 @@ TEST(JsonLine, ReadsWhatPythonReads) {
   EXPECT_THAT(texts(R"({"text":"first","text":"last"})"), ElementsAre("last"));
   EXPECT_THAT(texts(R"({"te\u0078t":"a"})"), ElementsAre("a"));
   EXPECT_THAT(texts("\xef\xbb\xbf{\"text\":\"a\"}\r"), ElementsAre("a"));
-  EXPECT_THAT(texts(R"({"a":NaN,"b":-Infinity,"c":123456789012345678901234567890,"d":1e999,"text":"a"})"), ElementsAre("a"));
+  EXPECT_THAT(texts(R"({"a":NaN,"b":-Infinity,"c":123456789012345678901234567890,"d":1e999,"text":"a"})"),
+              ElementsAre("a"));
   EXPECT_THAT(texts(R"({"a":"\ud800","b":{"text":"inner"},"text":"a"})"), ElementsAre("a"));
   EXPECT_THAT(texts(R"({"text":["one",""," two"]})"), ElementsAre("one", "", " two"));
   EXPECT_THAT(texts(R"({"text":[ ]})"), IsEmpty());
@@ -51,8 +52,11 @@ TEST(JsonLine, SaysWhatIsWrong) {
   EXPECT_THAT(fault("{\"text\":\"a\tb\"}"), HasSubstr("byte 11 of the line: a control character"));
   EXPECT_THAT(fault("{\"text\":\"\xff\"}"), HasSubstr("no UTF-8"));
   EXPECT_THAT(fault("{\"text\":\"\xed\xa0\x80\"}"), HasSubstr("no UTF-8"));
-  for (const char* broken : {"01", "1.", ".5", "+1", "tru", "nan", "[1,]", "{\"a\":1,}", "\"\\x\"", "\"\\u12g4\"", "'x'", "\"", ""}) {
-    EXPECT_THAT(fault(std::string("{\"text\":\"a\",\"t\":\"b\",\"x\":") + broken + "}"), HasSubstr("expected a JSON object, but at byte")) << broken;
+  for (const char* broken :
+       {"01", "1.", ".5", "+1", "tru", "nan", "[1,]", "{\"a\":1,}", "\"\\x\"", "\"\\u12g4\"", "'x'", "\"", ""}) {
+    EXPECT_THAT(fault(std::string("{\"text\":\"a\",\"t\":\"b\",\"x\":") + broken + "}"),
+                HasSubstr("expected a JSON object, but at byte"))
+        << broken;
   }
   EXPECT_LT(fault(std::string(1 << 20, 'x')).size(), 200u);
 }
@@ -62,7 +66,8 @@ TEST(JsonLine, AnyDepth) {
   const std::string deep = std::string(depth, '[') + std::string(depth, ']');
   EXPECT_THAT(texts("{\"x\":" + deep + ",\"text\":\"a\"}"), ElementsAre("a"));
   EXPECT_THAT(texts("{\"text\":" + deep + "}"), ElementsAre("FAULT", HasSubstr("a list of other things")));
-  EXPECT_THAT(texts("{\"text\":\"a\",\"x\":" + std::string(depth, '[')), ElementsAre("FAULT", HasSubstr("expected a value")));
+  EXPECT_THAT(texts("{\"text\":\"a\",\"x\":" + std::string(depth, '[')),
+              ElementsAre("FAULT", HasSubstr("expected a value")));
 }
 
 }  // namespace

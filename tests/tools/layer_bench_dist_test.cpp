@@ -17,7 +17,8 @@ namespace {
 RankSchedules schedules_of(const LayerSetup& layer, int rank) {
   const auto masks = layer.masks();
   const SequenceLayout& layout = layer.layout();
-  return lower(make_transport_plan(layer.call.transport, 1, {layout, masks}, rank), layout, {layer.shape.heads, layer.shape.groups});
+  return lower(make_transport_plan(layer.call.transport, 1, {layout, masks}, rank), layout,
+               {layer.shape.heads, layer.shape.groups});
 }
 
 LayerSetup small_layer(int ranks, std::int64_t length, std::vector<std::int64_t> documents = {}) {
@@ -53,8 +54,7 @@ DIST_TEST(LayerBench, SendsThePlannedBytesAndNoneWhereExchangeIsSkipped, 1, 2, 4
     layer.call.transport = transport;
     const RankSchedules schedules = schedules_of(layer, ranks.rank());
     const TransportBytes planned = bytes_of(schedules, layer.layout(), ranks.rank(), layer.shape);
-    EXPECT_EQ(LayerBench(comm, layer, {}).count_bytes(), planned.forward + planned.backward)
-        << to_text(transport);
+    EXPECT_EQ(LayerBench(comm, layer, {}).count_bytes(), planned.forward + planned.backward) << to_text(transport);
     CpAttentionOptions silent;
     silent.decorate = [](Communicator& group) { return std::make_unique<SilentCommunicator>(group); };
     EXPECT_EQ(LayerBench(comm, layer, silent).count_bytes(), 0) << to_text(transport);

@@ -74,16 +74,14 @@ bool is_empty_or_missing(const std::filesystem::path& folder) {
 
 TEST(Preprocess, SeveralKeysEodAndEmptyDocuments) {
   testing::TempDir dir;
-  write_file_atomically(
-      dir / "in.jsonl",
-      "{\"a\": \"1 2\", \"b\": \"3\"}\n\n{\"a\": \"\", \"b\": \"4 5\"}\n{\"a\":\"\",\"b\":\"\"}");
+  write_file_atomically(dir / "in.jsonl",
+                        "{\"a\": \"1 2\", \"b\": \"3\"}\n\n{\"a\": \"\", \"b\": \"4 5\"}\n{\"a\":\"\",\"b\":\"\"}");
   PreprocessOptions o = options(dir, dir / "in.jsonl");
   o.encoder.json_keys = {"a", "b"};
   o.encoder.append_eod = true;
   const PreprocessSummary summary = run(o);
   const std::int32_t eod = make_tokenizer(o.tokenizer)->eod();
-  EXPECT_THAT(summary.prefixes,
-              ElementsAre(o.output_prefix + "_a_document", o.output_prefix + "_b_document"));
+  EXPECT_THAT(summary.prefixes, ElementsAre(o.output_prefix + "_a_document", o.output_prefix + "_b_document"));
   EXPECT_THAT(sequences(summary.prefixes[0]), ElementsAre(ElementsAre(1, 2, eod)));
   EXPECT_THAT(sequences(summary.prefixes[1]), ElementsAre(ElementsAre(3, eod), ElementsAre(4, 5, eod)));
   // An empty text is a document too, as in Megatron's files: both keys hold the same documents.
@@ -128,17 +126,15 @@ TEST(Preprocess, FolderOfTextPatternsAndCommas) {
 
 TEST(Preprocess, BadLinesAreCountedAndNamed) {
   testing::TempDir dir;
-  write_file_atomically(
-      dir / "in.jsonl",
-      "{\"text\": \"1\"}\nnot json\n{\"other\": \"2\"}\n{\"text\": 3}\n[4]\n{\"text\": \"5\"}\n");
+  write_file_atomically(dir / "in.jsonl",
+                        "{\"text\": \"1\"}\nnot json\n{\"other\": \"2\"}\n{\"text\": 3}\n[4]\n{\"text\": \"5\"}\n");
   PreprocessOptions o = options(dir, dir / "in.jsonl");
   Told told;
   const auto summary = preprocess(o, told.report(), kGoOn);
   EXPECT_EQ(summary.bad, 4);
   EXPECT_EQ(summary.documents, 2);
-  EXPECT_THAT(told.bad,
-              ElementsAre(HasSubstr("in.jsonl:2: expected a JSON object"), HasSubstr("in.jsonl:3: "),
-                          HasSubstr("in.jsonl:4: "), HasSubstr("in.jsonl:5: ")));
+  EXPECT_THAT(told.bad, ElementsAre(HasSubstr("in.jsonl:2: expected a JSON object"), HasSubstr("in.jsonl:3: "),
+                                    HasSubstr("in.jsonl:4: "), HasSubstr("in.jsonl:5: ")));
   EXPECT_THAT(sequences(summary.prefixes[0]), ElementsAre(ElementsAre(1), ElementsAre(5)));
 }
 
@@ -179,14 +175,15 @@ TEST(Preprocess, SentencesAreSequencesOfOneDocument) {
   const auto summary = run(o);
   EXPECT_THAT(summary.prefixes[0], ::testing::EndsWith("_text_sentence"));
   const std::int32_t eod = make_tokenizer(o.tokenizer)->eod();
-  EXPECT_THAT(sequences(summary.prefixes[0]),
-              ElementsAre(ElementsAre(1, 2), ElementsAre(3, eod), ElementsAre(4, eod)));
+  EXPECT_THAT(sequences(summary.prefixes[0]), ElementsAre(ElementsAre(1, 2), ElementsAre(3, eod), ElementsAre(4, eod)));
   EXPECT_EQ(IndexedDataset(summary.prefixes[0]).documents(), 2);
 }
 
 TEST(Preprocess, AListOfSentencesIsOneDocument) {
   testing::TempDir dir;
-  write_file_atomically(dir / "in.jsonl", "{\"text\": [\"1 2\\n\\n7\", \"\", \"3\", \"6\"]}\n{\"text\": [\"8\\n\\n9\"]}\n{\"text\": []}\n{\"text\": [4]}\n");
+  write_file_atomically(
+      dir / "in.jsonl",
+      "{\"text\": [\"1 2\\n\\n7\", \"\", \"3\", \"6\"]}\n{\"text\": [\"8\\n\\n9\"]}\n{\"text\": []}\n{\"text\": [4]}\n");
   PreprocessOptions o = options(dir, dir / "in.jsonl");
   o.encoder.append_eod = true;
   const std::int32_t eod = make_tokenizer(o.tokenizer)->eod();
@@ -195,7 +192,7 @@ TEST(Preprocess, AListOfSentencesIsOneDocument) {
     Told told;
     const auto summary = preprocess(o, told.report(), kGoOn);
     EXPECT_THAT(told.notices, ElementsAre(HasSubstr("3 documents hold 4 sequences")));
-    EXPECT_THAT(sequences(summary.prefixes[0]), 
+    EXPECT_THAT(sequences(summary.prefixes[0]),
                 ElementsAre(ElementsAre(1, 2, 7), ElementsAre(3), ElementsAre(6, eod), ElementsAre(8, 9, eod)));
     EXPECT_EQ(IndexedDataset(summary.prefixes[0]).documents(), 3);
     EXPECT_EQ(summary.empty, 1);
@@ -284,10 +281,8 @@ TEST(Preprocess, NoTextAndBadOptionsAreErrors) {
 TEST(SentenceSplitter, Rules) {
   EXPECT_THAT(split_sentences("Dr. A. Smith came. He said \"Go!\" Then e.g. rain?  Yes", false),
               ElementsAre("Dr. A. Smith came.", "He said \"Go!\"", "Then e.g. rain?", "Yes"));
-  EXPECT_THAT(split_sentences("It is 3.5 m. no. 7 is\n\nnew", false),
-              ElementsAre("It is 3.5 m. no. 7 is", "new"));
-  EXPECT_THAT(split_sentences("\u597d\u3002\u597d\u3002", false),
-              ElementsAre("\u597d\u3002", "\u597d\u3002"));
+  EXPECT_THAT(split_sentences("It is 3.5 m. no. 7 is\n\nnew", false), ElementsAre("It is 3.5 m. no. 7 is", "new"));
+  EXPECT_THAT(split_sentences("\u597d\u3002\u597d\u3002", false), ElementsAre("\u597d\u3002", "\u597d\u3002"));
   EXPECT_THAT(split_sentences("  \n ", false), ElementsAre());
   const std::string text = " One.\nTwo!  \n\n three ";
   std::string joined;

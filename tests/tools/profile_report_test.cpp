@@ -87,8 +87,7 @@ TEST(ChromeTrace, EventsOfARankSurviveTheirText) {
 }
 
 TEST(ChromeTrace, EveryRankHasATrackForWorkAndOneForMessages) {
-  const TraceEvent attend{"attend", "forward", 0, 0.5, 0.25, 0},
-      exchange{"exchange", "forward", 0, 0.5, 0.125, 1};
+  const TraceEvent attend{"attend", "forward", 0, 0.5, 0.25, 0}, exchange{"exchange", "forward", 0, 0.5, 0.125, 1};
   const json trace = json::parse(chrome_trace({{"p2p", {{attend, exchange}, {attend}}}}));
   std::vector<int> tracks;
   for (const json& event : trace.at("traceEvents")) {
@@ -103,8 +102,8 @@ TEST(ChromeTrace, MessagesThatOverlapHaveTracksOfTheirOwn) {
   const auto exchange = [](double begin, double duration) {
     return TraceEvent{"exchange", "forward", -1, begin, duration, 1};
   };
-  const json trace = json::parse(
-      chrome_trace({{"a2a", {{exchange(0, 2), exchange(1, 2), exchange(2, 1)}, {exchange(0, 1)}}}}));
+  const json trace =
+      json::parse(chrome_trace({{"a2a", {{exchange(0, 2), exchange(1, 2), exchange(2, 1)}, {exchange(0, 1)}}}}));
   std::vector<int> tracks;
   for (const json& event : trace.at("traceEvents")) {
     if (event.at("ph") == "X") tracks.push_back(event.at("tid"));

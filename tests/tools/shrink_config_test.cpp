@@ -63,21 +63,19 @@ TEST(ShrinkConfig, HeadsDivideAsBefore) {
   struct Case {
     int tp, cp, heads, groups;
   };
-  for (const Case c : {Case{1, 4, 7, 7}, Case{1, 8, 8, 2}, Case{2, 4, 64, 8}, Case{8, 2, 64, 8},
-                       Case{1, 6, 96, 96}, Case{1, 16, 32, 1}, Case{1, 3, 32, 4}}) {
-    const Config given =
-        config_of("--tensor-model-parallel-size " + std::to_string(c.tp) + " --context-parallel-size " +
-                      std::to_string(c.cp) + " --cp-comm-type a2a --kv-channels 128 --ffn-hidden-size 4096 " +
-                      "--num-attention-heads " + std::to_string(c.heads) +
-                      " --group-query-attention --num-query-groups " + std::to_string(c.groups),
-                  c.tp * c.cp);
+  for (const Case c : {Case{1, 4, 7, 7}, Case{1, 8, 8, 2}, Case{2, 4, 64, 8}, Case{8, 2, 64, 8}, Case{1, 6, 96, 96},
+                       Case{1, 16, 32, 1}, Case{1, 3, 32, 4}}) {
+    const Config given = config_of(
+        "--tensor-model-parallel-size " + std::to_string(c.tp) + " --context-parallel-size " + std::to_string(c.cp) +
+            " --cp-comm-type a2a --kv-channels 128 --ffn-hidden-size 4096 " + "--num-attention-heads " +
+            std::to_string(c.heads) + " --group-query-attention --num-query-groups " + std::to_string(c.groups),
+        c.tp * c.cp);
     const ShrunkConfig small = shrink_config(given, c.tp * c.cp, true);
     expect_valid(small);
     const ModelConfig& m = small.config.model;
     EXPECT_LE(m.num_attention_heads, c.heads);
     EXPECT_EQ(m.num_attention_heads * c.groups, c.heads * m.num_query_groups);
-    for (const auto& [little, big] :
-         {std::pair{m.num_attention_heads, c.heads}, {m.num_query_groups, c.groups}}) {
+    for (const auto& [little, big] : {std::pair{m.num_attention_heads, c.heads}, {m.num_query_groups, c.groups}}) {
       EXPECT_EQ(std::gcd(little / c.tp, c.cp), std::gcd(big / c.tp, c.cp));
       EXPECT_EQ(little / c.tp >= c.cp, big / c.tp >= c.cp);
     }
@@ -93,8 +91,7 @@ TEST(ShrinkConfig, EveryTransportOnce) {
                   .config.parallel.cp_comm_type,
               ElementsAre("p2p", "a2a"));
   const ShrunkConfig chosen = shrink_config(
-      config_of("--context-parallel-size 4 --cp-comm-type auto --hierarchical-context-parallel-sizes 2 2", 4),
-      4, true);
+      config_of("--context-parallel-size 4 --cp-comm-type auto --hierarchical-context-parallel-sizes 2 2", 4), 4, true);
   expect_valid(chosen);
   EXPECT_THAT(chosen.config.parallel.cp_comm_type, ElementsAre("p2p", "all_gather", "a2a", "a2a+p2p"));
   EXPECT_EQ(chosen.config.model.num_layers, 4);
@@ -115,8 +112,7 @@ TEST(ShrinkConfig, LengthAndWindowKeepTheirShape) {
     EXPECT_GE(small.config.model.window_size.at(0), 1);
     EXPECT_LT(small.config.model.window_size.at(0), small.config.model.seq_length / 2);
   }
-  EXPECT_EQ(shrink_config(config_of("--context-parallel-size 2 --seq-length 7", 2), 2, true)
-                .config.model.seq_length,
+  EXPECT_EQ(shrink_config(config_of("--context-parallel-size 2 --seq-length 7", 2), 2, true).config.model.seq_length,
             7);
 }
 

@@ -13,9 +13,7 @@ namespace {
 
 constexpr int kRowsOfTheParityTable = 56;
 
-std::string page() {
-  return read_file(RINGTRON_SOURCE_DIR "/docs/support.md");
-}
+std::string page() { return read_file(RINGTRON_SOURCE_DIR "/docs/support.md"); }
 
 // Whether "tests/x_test.cpp" exists and, with " Suite.Name" behind it, holds that test.
 bool is_proof(std::string_view proof) {

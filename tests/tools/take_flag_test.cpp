@@ -10,8 +10,7 @@ namespace {
 using ::testing::ElementsAre;
 
 TEST(TakeFlag, TakesEverySpellingAndLeavesTheRest) {
-  std::vector<std::string> words = {"--lr",           "1",           "--world-size", "8",
-                                    "--world_size=4", "--mock-data", "--world-sizes"};
+  std::vector<std::string> words = {"--lr", "1", "--world-size", "8", "--world_size=4", "--mock-data", "--world-sizes"};
   EXPECT_EQ(take_flag(words, "--world-size"), "4");
   EXPECT_THAT(words, ElementsAre("--lr", "1", "--mock-data", "--world-sizes"));
   EXPECT_EQ(take_flag(words, "--world-size"), std::nullopt);

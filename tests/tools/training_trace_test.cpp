@@ -9,9 +9,7 @@
 namespace ringtron {
 namespace {
 
-Seen same(const at::Tensor& tensor) {
-  return {tensor.clone(), tensor.clone()};
-}
+Seen same(const at::Tensor& tensor) { return {tensor.clone(), tensor.clone()}; }
 
 TracedStep step_of(double loss) {
   TracedStep step;
@@ -22,9 +20,7 @@ TracedStep step_of(double loss) {
   return step;
 }
 
-TrainingTrace trace() {
-  return {step_of(2.0), step_of(1.0)};
-}
+TrainingTrace trace() { return {step_of(2.0), step_of(1.0)}; }
 
 TEST(TrainingTrace, EqualTracesDoNotDiffer) {
   const TraceDifference d = compare_traces(trace(), trace(), 1e-10);

@@ -104,7 +104,9 @@ DIST_TEST(Agreement, AReasonToStopWinsOverWhatFailed, 1, 2, 4) {
     EXPECT_EQ(run_collectively_unless(world, [&] { return late; }, fail_on_first), 7);
   }
   bool begun = false;
-  EXPECT_EQ(run_collectively_unless(world, [] { return std::int64_t{1} << 59; }, [&] { begun = true; }), std::int64_t{1} << 59);
+  EXPECT_EQ(run_collectively_unless(
+                world, [] { return std::int64_t{1} << 59; }, [&] { begun = true; }),
+            std::int64_t{1} << 59);
   EXPECT_FALSE(begun);
   const CommunicationCounts counts = world.counts();
   EXPECT_EQ(counts.all_reduce.calls, ranks.size() == 1 ? 0 : 4);
@@ -120,8 +122,7 @@ DIST_TEST(Agreement, OtherOptionsOnOneRankAreNamed, 2, 4) {
   const int odd = ranks.size() - 1;
   bool reported = false;
   const std::string text = ranks.rank() == odd ? "lr=0.2\nseed=5\nextra=1" : "lr=0.1\nseed=5\nlost=2";
-  const std::string message =
-      message_of<ConfigError>([&] { require_same_options(ranks.world(), text); }, reported);
+  const std::string message = message_of<ConfigError>([&] { require_same_options(ranks.world(), text); }, reported);
   EXPECT_THAT(message, HasSubstr(fmt::format("rank {}:", odd)));
   EXPECT_THAT(message, HasSubstr("lr: 0.1 on rank 0, 0.2 there"));
   EXPECT_THAT(message, HasSubstr("lost: 2 on rank 0, absent there"));

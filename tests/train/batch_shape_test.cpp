@@ -42,8 +42,7 @@ TEST(BatchShape, DocumentsCountTheirOwnTriangles) {
 
 TEST(BatchShape, WindowsCountWhatTheySee) {
   // The first query sees 1 key, the second 2, all others 3.
-  EXPECT_EQ(shape_of(config_of("--window-size 2,0"))->attention_cells,
-            2 * (1 + 2 + 30 * 3));
+  EXPECT_EQ(shape_of(config_of("--window-size 2,0"))->attention_cells, 2 * (1 + 2 + 30 * 3));
 }
 
 TEST(BatchShape, ImbalanceIsThatOfTheLayout) {
@@ -66,7 +65,9 @@ TEST(BatchShape, RanksThatShareHeadsShareTheirPositions) {
 
 TEST(BatchShape, AutoCountsAsWhatItHasChosen) {
   const ResolvedConfig config = resolved(config_of("--cp-layout contiguous --cp-comm-type auto"));
-  const auto imbalance = [&](std::vector<CpTransport> chosen) { return make_batch_shape(config, {}, chosen)->area_imbalance; };
+  const auto imbalance = [&](std::vector<CpTransport> chosen) {
+    return make_batch_shape(config, {}, chosen)->area_imbalance;
+  };
   EXPECT_EQ(imbalance({CpTransport::a2a}), 1.0);
   EXPECT_NEAR(imbalance({CpTransport::p2p}), 228.0 / (528.0 / 4), 1e-12);
   EXPECT_NEAR(imbalance({CpTransport::all_gather}), 228.0 / (528.0 / 4), 1e-12);

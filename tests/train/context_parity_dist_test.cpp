@@ -19,23 +19,19 @@ std::vector<Way> ways_of(int ranks, int model) {
     return {{{1, 3, 1, false, 4}, "--cp-comm-type p2p" + layout(0)},
             {{1, 3, 1, false, 4}, "--cp-comm-type a2a" + layout(1)}};  // 16 heads on 3 ranks
   }
-  return {
-      {{1, 4, 1, false, 4}, "--cp-comm-type p2p" + layout(0)},
-      {{1, 4, 1, false, 4}, "--cp-comm-type all_gather" + layout(1)},
-      {{1, 4, 1, false, 4}, "--cp-comm-type a2a" + layout(2)},
-      {{1, 4, 1, false, 4}, "--cp-comm-type a2a+p2p --hierarchical-context-parallel-sizes 2 2" + layout(0)},
-      {{2, 2, 1, true, 4}, "--cp-comm-type a2a p2p" + layout(2)},
-      {{1, 2, 2, false, 2}, "--cp-comm-type all_gather p2p" + layout(2)}};
+  return {{{1, 4, 1, false, 4}, "--cp-comm-type p2p" + layout(0)},
+          {{1, 4, 1, false, 4}, "--cp-comm-type all_gather" + layout(1)},
+          {{1, 4, 1, false, 4}, "--cp-comm-type a2a" + layout(2)},
+          {{1, 4, 1, false, 4}, "--cp-comm-type a2a+p2p --hierarchical-context-parallel-sizes 2 2" + layout(0)},
+          {{2, 2, 1, true, 4}, "--cp-comm-type a2a p2p" + layout(2)},
+          {{1, 2, 2, false, 2}, "--cp-comm-type all_gather p2p" + layout(2)}};
 }
 
 void expect_all_ways(RankContext& ranks, const char* name, int number, const std::string& flags) {
-  expect_parity_of_ways(ranks, Model{name, fmt::format("{} {}", kLlamaLike, flags)},
-                        ways_of(ranks.size(), number), 0);
+  expect_parity_of_ways(ranks, Model{name, fmt::format("{} {}", kLlamaLike, flags)}, ways_of(ranks.size(), number), 0);
 }
 
-DIST_TEST(ContextParity, Causal, 2, 3, 4) {
-  expect_all_ways(ranks, "causal", 0, "");
-}
+DIST_TEST(ContextParity, Causal, 2, 3, 4) { expect_all_ways(ranks, "causal", 0, ""); }
 
 DIST_TEST(ContextParity, Documents, 2, 3, 4) {
   expect_all_ways(ranks, "documents", 1, "--reset-attention-mask --reset-position-ids");
@@ -78,8 +74,7 @@ DIST_TEST(ContextParity, EachFlagChangesTheLoss, 1) {
   const double plain = reference(folder, kLlamaLike).losses.back();
   for (const char* flags : {"--reset-attention-mask", "--reset-position-ids", "--window-size 5,0",
                             "--softmax-type off-by-one", "--softmax-type learnable"}) {
-    EXPECT_GT(std::abs(reference(folder, fmt::format("{} {}", kLlamaLike, flags)).losses.back() - plain),
-              1e-6)
+    EXPECT_GT(std::abs(reference(folder, fmt::format("{} {}", kLlamaLike, flags)).losses.back() - plain), 1e-6)
         << flags;
   }
 }
@@ -89,8 +84,8 @@ DIST_TEST(ContextParity, SeesFaults, 2) {
   const SharedFolder folder(ranks);
   const Trace expected = reference(folder, kLlamaLike);
   int number = 0;
-  for (const CpFault fault : {CpFault::none, CpFault::swap_chunks, CpFault::drop_merge,
-                              CpFault::skip_exchange, CpFault::double_count}) {
+  for (const CpFault fault :
+       {CpFault::none, CpFault::swap_chunks, CpFault::drop_merge, CpFault::skip_exchange, CpFault::double_count}) {
     ToyTraining run(ranks, number++, toy_config({1, 2, 1, false, 4}, folder.corpus(), kLlamaLike), faulty(fault, 1));
     const Difference difference = over_ranks(run.job().world(), compare(expected, train(run)));
     if (fault == CpFault::none) {

@@ -36,9 +36,10 @@ TEST(DataFacts, OtherContentIsToldWithBothNumbers) {
   grown.documents = 250;
   grown.tokens = 25250;
   grown.index_hash = "9";
-  EXPECT_THAT(changed_data({kB, kA}, {kB, grown}),
-              ElementsAre(AllOf(HasSubstr("the corpus a has other content"), HasSubstr("200 documents with 20200 tokens then"),
-                                HasSubstr("250 documents with 25250 tokens now"))));
+  EXPECT_THAT(
+      changed_data({kB, kA}, {kB, grown}),
+      ElementsAre(AllOf(HasSubstr("the corpus a has other content"), HasSubstr("200 documents with 20200 tokens then"),
+                        HasSubstr("250 documents with 25250 tokens now"))));
   CorpusFacts edited = kA;
   edited.content_hash = "9";
   EXPECT_THAT(changed_data({kA}, {edited}), ElementsAre(HasSubstr("of another checksum")));

@@ -23,8 +23,8 @@ TEST(DevicePeak, WhatIsTooFastIsRefused) {
     require_below_peak(1234.5, "NVIDIA H200");
     FAIL() << "no error";
   } catch (const InternalError& error) {
-    EXPECT_THAT(error.what(), ::testing::HasSubstr(
-                                  "measured 1234.5 TFLOP/s per GPU is above the peak of NVIDIA H200 (989)"));
+    EXPECT_THAT(error.what(),
+                ::testing::HasSubstr("measured 1234.5 TFLOP/s per GPU is above the peak of NVIDIA H200 (989)"));
   }
 }
 

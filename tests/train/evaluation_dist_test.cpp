@@ -7,9 +7,7 @@ namespace {
 constexpr double kTolerance = 1e-12;
 constexpr std::int64_t kBatches = 3;
 
-double evaluate(ToyTraining& run) {
-  return run.parts().step().evaluate(*run.loader(), kBatches);
-}
+double evaluate(ToyTraining& run) { return run.parts().step().evaluate(*run.loader(), kBatches); }
 
 double in_one_process(const SharedFolder& folder, const std::string& flags) {
   ToyTraining run(toy_config({}, folder.corpus(), flags));
@@ -35,8 +33,7 @@ DIST_TEST(Evaluation, EqualsOneProcess, 2, 4) {
 DIST_TEST(Evaluation, DropsNothing, 1) {
   const SharedFolder folder(ranks);
   const double expected = in_one_process(folder, kGptLike);
-  EXPECT_EQ(in_one_process(folder, fmt::format("{} --hidden-dropout 0 --attention-dropout 0", kGptLike)),
-            expected);
+  EXPECT_EQ(in_one_process(folder, fmt::format("{} --hidden-dropout 0 --attention-dropout 0", kGptLike)), expected);
   ToyTraining run(toy_config({}, folder.corpus(), kGptLike));
   const auto loader = run.loader();
   double trained = 0;

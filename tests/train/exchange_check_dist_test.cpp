@@ -26,10 +26,10 @@ std::string first_step(ToyTraining& run) {
 DIST_TEST(ExchangeCheck, RightRunsPass, 1, 2, 4) {
   const SharedFolder folder(ranks);
   int number = 0;
-  for (const std::string flags : {"--cp-comm-type p2p", "--cp-comm-type all_gather --window-size 5,0",
-                                  "--cp-comm-type a2a --softmax-type learnable",
-                                  "--cp-comm-type p2p --reset-attention-mask --cp-layout balanced",
-                                  "--seq-length 2 --cp-comm-type a2a p2p"}) {
+  for (const std::string flags :
+       {"--cp-comm-type p2p", "--cp-comm-type all_gather --window-size 5,0",
+        "--cp-comm-type a2a --softmax-type learnable", "--cp-comm-type p2p --reset-attention-mask --cp-layout balanced",
+        "--seq-length 2 --cp-comm-type a2a p2p"}) {
     ToyTraining run(
         ranks, number++,
         toy_config({1, ranks.size(), 1, false, 2}, folder.corpus(), fmt::format("{} {}", kLlamaLike, flags)));
@@ -68,8 +68,7 @@ DIST_TEST(ExchangeCheck, ABlockAttendedTwiceIsFound, 2) {
 DIST_TEST(ExchangeCheck, NoProofOfExchangeTurnsItOff, 2) {
   const SharedFolder folder(ranks);
   const std::string flags = fmt::format("{} --no-proof-of-exchange", kLlamaLike);
-  ToyTraining run(ranks, 0, toy_config({1, 2, 1, false, 2}, folder.corpus(), flags),
-                  faulty(CpFault::skip_exchange, 1));
+  ToyTraining run(ranks, 0, toy_config({1, 2, 1, false, 2}, folder.corpus(), flags), faulty(CpFault::skip_exchange, 1));
   EXPECT_EQ(first_step(run), "");
   EXPECT_EQ(run.state().progress.iteration, 1);
 }

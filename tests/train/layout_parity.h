@@ -31,17 +31,13 @@ inline Trace train(ToyTraining& run, DataLoader& loader) {
   return out;
 }
 
-inline Trace train(ToyTraining& run) {
-  return train(run, *run.loader());
-}
+inline Trace train(ToyTraining& run) { return train(run, *run.loader()); }
 
 struct Difference {
   double loss = 0.0, gradient = 0.0;
 };
 
-inline double largest_element(const at::Tensor& tensor) {
-  return tensor.abs().max().item<double>();
-}
+inline double largest_element(const at::Tensor& tensor) { return tensor.abs().max().item<double>(); }
 
 // A gradient that is zero but for rounding has no meaningful relative error: it counts relative to the
 // largest gradient element of the whole model instead. So it is for the bias of the keys' norm without rotary
@@ -69,8 +65,7 @@ inline double largest_difference(const LogicalTensors& expected, const LogicalTe
     const auto other = got.find(name);
     if (other == got.end() || other->second.sizes() != tensor.sizes()) return kInfinite;
     const double own = largest_element(tensor);
-    const double relative =
-        largest_element(tensor - other->second) / (own < kRoundingOnly * whole ? whole : own);
+    const double relative = largest_element(tensor - other->second) / (own < kRoundingOnly * whole ? whole : own);
     if (std::isnan(relative)) return kInfinite;
     worst = std::max(worst, relative);
   }
@@ -80,8 +75,7 @@ inline double largest_difference(const LogicalTensors& expected, const LogicalTe
 inline Difference compare(const Trace& expected, const Trace& got) {
   Difference out;
   for (int i = 0; i < kSteps; ++i) {
-    out.loss =
-        std::max(out.loss, std::abs(expected.losses[i] - got.losses[i]) / std::abs(expected.losses[i]));
+    out.loss = std::max(out.loss, std::abs(expected.losses[i] - got.losses[i]) / std::abs(expected.losses[i]));
     out.gradient = std::max(out.gradient, largest_difference(expected.gradients[i], got.gradients[i]));
   }
   return out;
@@ -132,15 +126,14 @@ inline void expect_parity_of_ways(RankContext& ranks, const Model& model, const 
   const Trace expected = reference(folder, model.flags);
   int number = first_number;
   for (const auto& [layout, flags] : ways) {
-    ToyTraining run(ranks, number++,
-                    toy_config(layout, folder.corpus(), fmt::format("{} {}", model.flags, flags)));
+    ToyTraining run(ranks, number++, toy_config(layout, folder.corpus(), fmt::format("{} {}", model.flags, flags)));
     const Difference worst = over_ranks(run.job().world(), compare(expected, train(run)));
     EXPECT_LE(worst.loss, kTolerance) << model.name << ' ' << layout.text() << ' ' << flags;
     EXPECT_LE(worst.gradient, kTolerance) << model.name << ' ' << layout.text() << ' ' << flags;
     if (ranks.rank() == 0) {
-      print_line("| {:10} | {} | {:2} | {} | {} | {} | {} | {:8.1e} | {:8.1e} | {}", model.name,
-                 layout.ranks(), layout.tp, layout.sequence_parallel ? "on " : "off", layout.cp, layout.dp,
-                 layout.micro_batch, worst.loss, worst.gradient, flags);
+      print_line("| {:10} | {} | {:2} | {} | {} | {} | {} | {:8.1e} | {:8.1e} | {}", model.name, layout.ranks(),
+                 layout.tp, layout.sequence_parallel ? "on " : "off", layout.cp, layout.dp, layout.micro_batch,
+                 worst.loss, worst.gradient, flags);
     }
     run.job().world().barrier();
   }

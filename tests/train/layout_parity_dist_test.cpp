@@ -11,9 +11,7 @@ namespace {
 
 const Model kModel = {"llama-like", kLlamaLike};
 
-DIST_TEST(LayoutParity, LlamaLike, 1, 2, 4, 8) {
-  expect_parity(ranks, kModel, layouts_of(ranks.size(), 2), 0);
-}
+DIST_TEST(LayoutParity, LlamaLike, 1, 2, 4, 8) { expect_parity(ranks, kModel, layouts_of(ranks.size(), 2), 0); }
 
 DIST_TEST(LayoutParity, LlamaLikeAnyMicroBatch, 1, 2) {
   const int dp = ranks.size();
@@ -24,8 +22,7 @@ DIST_TEST(LayoutParity, LlamaLikeAnyMicroBatch, 1, 2) {
 
 DIST_TEST(LayoutParity, LlamaLikeHasNoGradientOfRoundingOnly, 1) {
   const SharedFolder folder(ranks);
-  for (const LogicalTensors& step : reference(folder, kModel.flags).gradients)
-    EXPECT_TRUE(rounding_only(step).empty());
+  for (const LogicalTensors& step : reference(folder, kModel.flags).gradients) EXPECT_TRUE(rounding_only(step).empty());
 }
 
 // Without this the table would prove nothing about masks: some samples keep fewer tokens than others.
@@ -44,7 +41,7 @@ DIST_TEST(LayoutParity, MasksAreUneven, 1) {
 
 // Reads chunk numbers `chunks` of the four of each sample, in that order.
 std::unique_ptr<DataLoader> loader_of_chunks(const ToyTraining& run, const Dataset& dataset,
-                                         const std::vector<int>& chunks) {
+                                             const std::vector<int>& chunks) {
   const std::int64_t length = run.job().config()->model.seq_length / 4;
   Sampler sampler;
   sampler.dataset_size = dataset.size();

@@ -9,9 +9,7 @@ namespace {
 
 const Model kModel = {"gpt-like", kGptLike};
 
-DIST_TEST(LayoutParity, GptLike, 1, 2, 4, 8) {
-  expect_parity(ranks, kModel, layouts_of(ranks.size(), 1), 0);
-}
+DIST_TEST(LayoutParity, GptLike, 1, 2, 4, 8) { expect_parity(ranks, kModel, layouts_of(ranks.size(), 1), 0); }
 
 DIST_TEST(LayoutParity, GptLikeAnyMicroBatch, 1) {
   expect_parity(ranks, kModel, {{1, 1, 1, false, 1}, {1, 1, 1, false, 4}}, 0);
@@ -21,9 +19,8 @@ DIST_TEST(LayoutParity, GptLikeAnyMicroBatch, 1) {
 DIST_TEST(LayoutParity, OnlyTheBiasOfTheKeysNormHasNoGradient, 1) {
   const SharedFolder folder(ranks);
   for (const LogicalTensors& step : reference(folder, kModel.flags).gradients) {
-    EXPECT_THAT(rounding_only(step),
-                ::testing::ElementsAre("decoder.layers.0.self_attention.k_layernorm.bias",
-                                       "decoder.layers.1.self_attention.k_layernorm.bias"));
+    EXPECT_THAT(rounding_only(step), ::testing::ElementsAre("decoder.layers.0.self_attention.k_layernorm.bias",
+                                                            "decoder.layers.1.self_attention.k_layernorm.bias"));
   }
 }
 

@@ -1,5 +1,5 @@
-// Thousands of wrong manifests, each with its checksum made right again so that it is really read: every load ends with an
-// error that a user can act on, or with exactly the tensors that were saved and a line about what differs.
+// Thousands of wrong manifests, each with its checksum made right again so that it is really read: every load ends with
+// an error that a user can act on, or with exactly the tensors that were saved and a line about what differs.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -34,9 +34,25 @@ void collect(const json& value, const json::json_pointer& at, std::vector<json::
 }
 
 const std::vector<json>& strange_values() {
-  static const std::vector<json> kValues = {
-      nullptr, true, "", "x", "nan", "\u0000\n", -1, 0, 1, 1.5, 1e300, -1e300, 9223372036854775807, 18446744073709551615ull,
-      json::array(), json::object(), json::array({1}), json::object({{"a", 1}}), json::array({json::array({json::array()})})};
+  static const std::vector<json> kValues = {nullptr,
+                                            true,
+                                            "",
+                                            "x",
+                                            "nan",
+                                            "\u0000\n",
+                                            -1,
+                                            0,
+                                            1,
+                                            1.5,
+                                            1e300,
+                                            -1e300,
+                                            9223372036854775807,
+                                            18446744073709551615ull,
+                                            json::array(),
+                                            json::object(),
+                                            json::array({1}),
+                                            json::object({{"a", 1}}),
+                                            json::array({json::array({json::array()})})};
   return kValues;
 }
 
@@ -51,8 +67,8 @@ class Mutator {
   }
 
   struct Mutation {
-    std::string text;    // of the manifest
-    std::string member;  // that is changed
+    std::string text;             // of the manifest
+    std::string member;           // that is changed
     bool means_the_same = false;  // an absent member of the configuration stands for its default
   };
 
@@ -69,8 +85,12 @@ class Mutator {
     bool erased = false;
     switch (draw(6)) {
       case 0:
-      case 1: value = strange_values()[draw(strange_values().size())]; break;
-      case 2: value = right_.at(all_[draw(all_.size())]); break;  // of another member
+      case 1:
+        value = strange_values()[draw(strange_values().size())];
+        break;
+      case 2:
+        value = right_.at(all_[draw(all_.size())]);
+        break;  // of another member
       case 3:
         if (value.is_number_integer()) {
           value = value.get<std::int64_t>() + (draw(2) == 0 ? 1 : -1) * (1 + static_cast<std::int64_t>(draw(3)));
@@ -101,7 +121,8 @@ class Mutator {
     Mutation out{"", at.to_string(), erased || wrong == right_};
     std::string body = wrong.dump(1);
     body.resize(body.size() - 2);
-    if (const auto mark = body.find(kDouble); mark != std::string::npos) body.replace(mark, std::string(kDouble).size(), twice);
+    if (const auto mark = body.find(kDouble); mark != std::string::npos)
+      body.replace(mark, std::string(kDouble).size(), twice);
     out.text = body + ",\n \"xxh3\": \"" + hex64(hash64(body)) + "\"\n}\n";
     return out;
   }
@@ -149,7 +170,8 @@ class ManifestFuzz : public ::testing::Test {
     write_toy_corpus(dir_ / "corpus");
     const std::string folder = dir_ / "checkpoints";
     run_ = std::make_unique<ToyTraining>(
-        toy_config({}, dir_ / "corpus", fmt::format("{} --num-layers 1 --save {} --save-interval 2 --load {}", kLlamaLike, folder, folder)));
+        toy_config({}, dir_ / "corpus",
+                   fmt::format("{} --num-layers 1 --save {} --save-interval 2 --load {}", kLlamaLike, folder, folder)));
     const auto loader = run_->loader();
     for (int step = 0; step < kStep; ++step) run_->parts().step().run(*loader);
     CheckpointSaver(run_->job()).save(run_->state());
@@ -210,7 +232,8 @@ TEST_F(ManifestFuzz, CountsThatCannotBeTogetherAreRefused) {
   };
   const auto after = [](const std::vector<std::pair<const char*, int>>& ancestors, json change = json::object()) {
     change["lineage"]["ancestors"] = json::array();
-    for (const auto& [run, iteration] : ancestors) change["lineage"]["ancestors"].push_back({{"run", run}, {"iteration", iteration}});
+    for (const auto& [run, iteration] : ancestors)
+      change["lineage"]["ancestors"].push_back({{"run", run}, {"iteration", iteration}});
     return change;
   };
   const auto samples = [](std::int64_t count) {
@@ -220,7 +243,8 @@ TEST_F(ManifestFuzz, CountsThatCannotBeTogetherAreRefused) {
   EXPECT_TRUE(loads(json::object())) << "positive control";
   // One run: an iteration is a batch and a step of the optimizer.
   for (const int steps : {0, 1}) EXPECT_FALSE(loads({{"optimizer_step_count", steps}})) << steps;
-  for (const std::int64_t count : {2 * batch - 1, 2 * batch + 1, 3 * batch}) EXPECT_FALSE(loads(samples(count))) << count;
+  for (const std::int64_t count : {2 * batch - 1, 2 * batch + 1, 3 * batch})
+    EXPECT_FALSE(loads(samples(count))) << count;
   EXPECT_FALSE(loads({{"opt_param_scheduler", {{"num_steps", "0"}}}}));
   // A run that went on from iteration 1, perhaps without its optimizer, perhaps with another batch before.
   EXPECT_TRUE(loads(after({{kRun, 1}})));

@@ -13,8 +13,8 @@ class Chunks {
  public:
   Chunks(const Job& job, const ModelSpec& spec, std::span<const StageRange> ranges)
       : store_({job.compute_type(), job.device(), job.config()->precision.seed}),
-        attention_(make_cp_attention(job.parallel().context(),
-                                     make_batch_shape(job.config(), {}, {})->sequence->layout)),
+        attention_(
+            make_cp_attention(job.parallel().context(), make_batch_shape(job.config(), {}, {})->sequence->layout)),
         model_({job.parallel(), store_, *attention_}, spec, ranges),
         schedule_(schedule_options()),
         reducer_(store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); }, {}),
@@ -68,8 +68,7 @@ TEST_P(ModelChunks, ComputeWhatOneDoes) {
       outcome(run, std::vector<StageRange>{{0, 1, true, false}, {1, 1, false, false}, {2, 1, false, true}});
   EXPECT_EQ(divided.loss, whole.loss);
   ASSERT_EQ(divided.gradients.size(), whole.gradients.size());
-  for (const auto& [name, gradient] : whole.gradients)
-    EXPECT_TRUE(divided.gradients.at(name).equal(gradient)) << name;
+  for (const auto& [name, gradient] : whole.gradients) EXPECT_TRUE(divided.gradients.at(name).equal(gradient)) << name;
   // Negative control: layers in another order are another model.
   const Outcome swapped =
       outcome(run, std::vector<StageRange>{{1, 1, true, false}, {0, 1, false, false}, {2, 1, false, true}});
@@ -86,8 +85,7 @@ TEST(ModelChunksOf, ATiedOutputLayerNeedsTheEmbedding) {
   const std::string corpus = (folder / "corpus").string();
   write_toy_corpus(corpus);
   ToyTraining run(toy_config({}, corpus, kGptLike));
-  EXPECT_THROW(outcome(run, std::vector<StageRange>{{0, 1, true, false}, {1, 1, false, true}}),
-               InternalError);
+  EXPECT_THROW(outcome(run, std::vector<StageRange>{{0, 1, true, false}, {1, 1, false, true}}), InternalError);
 }
 
 }  // namespace

@@ -36,7 +36,8 @@ void expect_stop(RankContext& ranks, const Layout& layout, const std::string& fl
   if (ranks.rank() == ranks.size() - 1) poison(last_parameter(run));
   std::vector<at::Tensor> before;
   for (const Parameter* parameter : run.state().store.all()) before.push_back(parameter->value.detach().clone());
-  EXPECT_THAT(message_of_step(run, *loader), AllOf(HasSubstr("iteration 2: expected finite numbers"), HasSubstr("samples from")));
+  EXPECT_THAT(message_of_step(run, *loader),
+              AllOf(HasSubstr("iteration 2: expected finite numbers"), HasSubstr("samples from")));
   EXPECT_EQ(run.state().progress.iteration, 1);
   for (std::size_t i = 0; i < before.size(); ++i) {
     EXPECT_TRUE(before[i].equal(run.state().store.all()[i]->value.detach())) << run.state().store.all()[i]->name;

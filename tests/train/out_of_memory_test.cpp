@@ -38,18 +38,21 @@ TEST(OutOfMemory, OfATensorSaysHowMuchAndWhatHoldsIt) {
 }
 
 TEST(OutOfMemory, OfOurOwnContainers) {
-  EXPECT_EQ(words_of([] { throw std::bad_alloc(); }), "memory: out of memory: the system gave no more. THE MODEL HOLDS IT");
+  EXPECT_EQ(words_of([] { throw std::bad_alloc(); }),
+            "memory: out of memory: the system gave no more. THE MODEL HOLDS IT");
 }
 
 TEST(OutOfMemory, OfAGpu) {
-  const std::string text = "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which ...";
+  const std::string text =
+      "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which ...";
   EXPECT_EQ(words_of([&] { throw c10::OutOfMemoryError({"f", "file.cpp", 1}, text); }),
             "memory: out of memory: 20.00 GiB more were asked for. THE MODEL HOLDS IT");
 }
 
 TEST(OutOfMemory, OtherErrorsOfLibTorchHaveNoFrames) {
   const std::string text = words_of([] { at::zeros({2, 3}).matmul(at::zeros({2, 3})); });
-  EXPECT_THAT(text, AllOf(::testing::StartsWith("other: "), HasSubstr("2x3"), Not(HasSubstr("frame #")), Not(HasSubstr("Exception raised"))));
+  EXPECT_THAT(text, AllOf(::testing::StartsWith("other: "), HasSubstr("2x3"), Not(HasSubstr("frame #")),
+                          Not(HasSubstr("Exception raised"))));
 }
 
 TEST(OutOfMemory, OurOwnErrorsStayWhatTheyAre) {
@@ -73,7 +76,9 @@ TEST(OutOfMemory, IsSharedAsSuch) {
 
 TEST(OutOfMemory, EndsAProgramWithOneLine) {
   ::testing::internal::CaptureStderr();
-  const int code = run_main("program", [] { return run_as_rank([](StopSignals&) -> int { return static_cast<int>(at::empty({kTooMuch}, at::kFloat).numel()); }); });
+  const int code = run_main("program", [] {
+    return run_as_rank([](StopSignals&) -> int { return static_cast<int>(at::empty({kTooMuch}, at::kFloat).numel()); });
+  });
   const std::string text = ::testing::internal::GetCapturedStderr();
   EXPECT_EQ(code, kExitFailure);
   EXPECT_THAT(text, AllOf(::testing::StartsWith("program: out of memory: 4.0 PiB"), HasSubstr("--micro-batch-size")));
@@ -83,7 +88,8 @@ TEST(OutOfMemory, EndsAProgramWithOneLine) {
 TEST(OutOfMemory, WithoutLibTorchToo) {
   ::testing::internal::CaptureStderr();
   EXPECT_EQ(run_main("tool", []() -> int { throw std::bad_alloc(); }), kExitFailure);
-  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "tool: out of memory: the system gave no more. Smaller sizes need less\n");
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(),
+            "tool: out of memory: the system gave no more. Smaller sizes need less\n");
 }
 
 }  // namespace

@@ -13,12 +13,9 @@ using ::testing::IsEmpty;
 constexpr int kShortSteps = 2;
 
 const char* const kSelective = "--recompute-activations";
-const char* const kEachLayer =
-    "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1";
-const char* const kInPairs =
-    "--recompute-granularity full --recompute-method uniform --recompute-num-layers 2";
-const char* const kFirstTwo =
-    "--recompute-granularity full --recompute-method block --recompute-num-layers 2";
+const char* const kEachLayer = "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1";
+const char* const kInPairs = "--recompute-granularity full --recompute-method uniform --recompute-num-layers 2";
+const char* const kFirstTwo = "--recompute-granularity full --recompute-method block --recompute-num-layers 2";
 
 Trace short_trace(ToyTraining& run) {
   const auto loader = run.loader();
@@ -55,8 +52,7 @@ void expect_same_bits(RankContext& ranks, const std::vector<Setting>& settings,
   int number = 0;
   for (const auto& [layout, flags] : settings) {
     const auto trace = [&](const std::string& recompute) {
-      ToyTraining run(ranks, number++,
-                      toy_config(layout, folder.corpus(), fmt::format("{} {}", flags, recompute)));
+      ToyTraining run(ranks, number++, toy_config(layout, folder.corpus(), fmt::format("{} {}", flags, recompute)));
       const Trace out = short_trace(run);
       run.job().world().barrier();
       return out;
@@ -69,9 +65,7 @@ void expect_same_bits(RankContext& ranks, const std::vector<Setting>& settings,
   }
 }
 
-std::string kept(const char* recompute) {
-  return fmt::format("{} --cp-keep-kv", recompute);
-}
+std::string kept(const char* recompute) { return fmt::format("{} --cp-keep-kv", recompute); }
 
 DIST_TEST(Recompute, EveryGranularity, 1) {
   const Layout alone = {1, 1, 1, false, 4};
@@ -86,8 +80,7 @@ DIST_TEST(Recompute, EveryGranularity, 1) {
 DIST_TEST(Recompute, OverlappedReduction, 2) {
   expect_same_bits(
       ranks,
-      {{{1, 1, 2, false, 2},
-        fmt::format("{} --num-layers 3 --overlap-grad-reduce --ddp-bucket-size 500", kLlamaLike)}},
+      {{{1, 1, 2, false, 2}, fmt::format("{} --num-layers 3 --overlap-grad-reduce --ddp-bucket-size 500", kLlamaLike)}},
       {kSelective, kEachLayer, kInPairs, kFirstTwo});
 }
 
@@ -105,11 +98,10 @@ DIST_TEST(Recompute, EachTransport, 2) {
 }
 
 DIST_TEST(Recompute, Hierarchical, 4) {
-  expect_same_bits(
-      ranks,
-      {{{1, 4, 1, false, 4},
-        fmt::format("{} --cp-comm-type a2a+p2p --hierarchical-context-parallel-sizes 2 2", kLlamaLike)}},
-      {kept(kSelective), kEachLayer, kept(kEachLayer)});
+  expect_same_bits(ranks,
+                   {{{1, 4, 1, false, 4},
+                     fmt::format("{} --cp-comm-type a2a+p2p --hierarchical-context-parallel-sizes 2 2", kLlamaLike)}},
+                   {kept(kSelective), kEachLayer, kept(kEachLayer)});
 }
 
 DIST_TEST(Recompute, TensorContextAndSequenceParallelWithDocuments, 4) {
@@ -124,29 +116,25 @@ DIST_TEST(Recompute, TensorContextAndSequenceParallelWithDocuments, 4) {
 }
 
 DIST_TEST(Recompute, ContextAndDataParallelOverlapped, 4) {
-  expect_same_bits(
-      ranks,
-      {{{1, 2, 2, false, 2},
-        fmt::format("{} --cp-comm-type p2p --overlap-grad-reduce --ddp-bucket-size 500", kLlamaLike)}},
-      {kSelective, kEachLayer, kept(kInPairs)});
+  expect_same_bits(ranks,
+                   {{{1, 2, 2, false, 2},
+                     fmt::format("{} --cp-comm-type p2p --overlap-grad-reduce --ddp-bucket-size 500", kLlamaLike)}},
+                   {kSelective, kEachLayer, kept(kInPairs)});
 }
 
 // Some ranks have no rows at all.
 DIST_TEST(Recompute, EmptyShards, 4) {
-  expect_same_bits(
-      ranks, {{{1, 4, 1, false, 4}, fmt::format("{} --seq-length 2 --cp-comm-type p2p a2a", kLlamaLike)}},
-      {kSelective, kept(kEachLayer)});
+  expect_same_bits(ranks, {{{1, 4, 1, false, 4}, fmt::format("{} --seq-length 2 --cp-comm-type p2p a2a", kLlamaLike)}},
+                   {kSelective, kept(kEachLayer)});
 }
 
 // The same against one process that recomputes nothing, for all steps.
 DIST_TEST(Recompute, ParityWithOneProcess, 4) {
   std::vector<Way> ways;
   for (const char* transport : {"p2p", "all_gather", "a2a"}) {
-    ways.push_back(
-        {{2, 2, 1, true, 4}, fmt::format("--cp-comm-type {} {} --cp-keep-kv", transport, kEachLayer)});
+    ways.push_back({{2, 2, 1, true, 4}, fmt::format("--cp-comm-type {} {} --cp-keep-kv", transport, kEachLayer)});
   }
-  expect_parity_of_ways(ranks, Model{"recompute", fmt::format("{} --reset-attention-mask", kLlamaLike)}, ways,
-                        0);
+  expect_parity_of_ways(ranks, Model{"recompute", fmt::format("{} --reset-attention-mask", kLlamaLike)}, ways, 0);
 }
 
 // Negative control: keys that are kept in the wrong order change gradients, and only where they are used.
@@ -163,9 +151,7 @@ DIST_TEST(Recompute, WrongKeptKeysAreSeen, 2) {
     };
     const Trace expected = trace("", CpFault::wrong_kept);  // nothing is kept
     EXPECT_THAT(different(expected, trace(" --cp-keep-kv", CpFault::none)), IsEmpty()) << transport;
-    EXPECT_GT(
-        largest_difference(expected.gradients[0], trace(" --cp-keep-kv", CpFault::wrong_kept).gradients[0]),
-        1e-6)
+    EXPECT_GT(largest_difference(expected.gradients[0], trace(" --cp-keep-kv", CpFault::wrong_kept).gradients[0]), 1e-6)
         << transport;
   }
 }

@@ -75,7 +75,8 @@ class Runs {
 
   std::string checkpoints() const { return folder_ / "checkpoints"; }
 
-  std::unique_ptr<ToyTraining> start(const Layout& layout, const std::string& flags, InitialValues values = InitialValues::drawn) {
+  std::unique_ptr<ToyTraining> start(const Layout& layout, const std::string& flags,
+                                     InitialValues values = InitialValues::drawn) {
     const Config config = toy_config(layout, folder_.corpus(), model_flags_ + ' ' + flags);
     return std::make_unique<ToyTraining>(ranks_, number_++, config, make_cp_attention, values);
   }
@@ -127,10 +128,8 @@ void expect_bitwise_resume(Runs runs, const Layout& layout) {
 
 DIST_TEST(Resume, SameLayoutIsBitwiseTheUnbrokenRun, 1, 4) {
   const bool alone = ranks.size() == 1;
-  expect_bitwise_resume(Runs(ranks, kLlamaLike),
-                        alone ? Layout{1, 1, 1, false, 4} : Layout{2, 2, 1, true, 4});
-  expect_bitwise_resume(Runs(ranks, kGptLike, 100),
-                        alone ? Layout{1, 1, 1, false, 4} : Layout{2, 1, 2, false, 2});
+  expect_bitwise_resume(Runs(ranks, kLlamaLike), alone ? Layout{1, 1, 1, false, 4} : Layout{2, 2, 1, true, 4});
+  expect_bitwise_resume(Runs(ranks, kGptLike, 100), alone ? Layout{1, 1, 1, false, 4} : Layout{2, 1, 2, false, 2});
 }
 
 DIST_TEST(Resume, OtherLayoutsHoldTheSameBitsAndGoOn, 4) {
@@ -139,9 +138,8 @@ DIST_TEST(Resume, OtherLayoutsHoldTheSameBitsAndGoOn, 4) {
     Runs runs(ranks, model, first_number);
     first_number += 100;
     const Unbroken unbroken = run_and_save(runs, {2, 2, 1, true, 4});
-    for (const Layout& layout :
-         {Layout{4, 1, 1, true, 8}, Layout{1, 4, 1, false, 2}, Layout{1, 1, 4, false, 1},
-          Layout{1, 2, 2, false, 4}, Layout{2, 1, 2, false, 2}}) {
+    for (const Layout& layout : {Layout{4, 1, 1, true, 8}, Layout{1, 4, 1, false, 2}, Layout{1, 1, 4, false, 1},
+                                 Layout{1, 2, 2, false, 4}, Layout{2, 1, 2, false, 2}}) {
       SCOPED_TRACE(layout.text());
       const auto run = runs.resume(layout);
       expect_same_bits(unbroken.saved, snapshot(*run));
@@ -183,10 +181,8 @@ DIST_TEST(Resume, NoLoadOptimKeepsTheScheduleAndForgetsTheMoments, 2) {
   EXPECT_EQ(got.samples, kSavedStep * kGlobalBatch);
   EXPECT_EQ(got.lr, unbroken.saved.lr);
   EXPECT_EQ(got.optimizer_steps, 0);
-  for (const auto& [name, moment] : got.first_moments)
-    EXPECT_EQ(moment.abs().max().item<double>(), 0.0) << name;
-  for (const auto& [name, moment] : got.second_moments)
-    EXPECT_EQ(moment.abs().max().item<double>(), 0.0) << name;
+  for (const auto& [name, moment] : got.first_moments) EXPECT_EQ(moment.abs().max().item<double>(), 0.0) << name;
+  for (const auto& [name, moment] : got.second_moments) EXPECT_EQ(moment.abs().max().item<double>(), 0.0) << name;
 }
 
 DIST_TEST(Resume, FinetuneTakesWeightsAndStartsAtZero, 2) {

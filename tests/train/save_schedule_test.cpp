@@ -96,7 +96,9 @@ TEST(RequireWritable, MakesTheFolderAndLeavesNothing) {
 
 TEST(RequireWritable, NamesTheFlagOfAFolderThatCannotBe) {
   const testing::TempDir dir;
-  { DiskFileSystem().create(dir / "file")->close(); }
+  {
+    DiskFileSystem().create(dir / "file")->close();
+  }
   for (const char* folder : {"file", "file/under", "/proc/nothing/here"}) {
     try {
       require_writable("--save", dir / folder);

@@ -41,7 +41,9 @@ TEST(StopSignals, HangupIsIgnoredWhereItWas) {  // nohup
 TEST(StopSignals, WhatWasThereComesBack) {
   static int seen = 0;
   const auto before = ::signal(SIGUSR1, [](int) { ++seen; });
-  { const StopSignals signals; }
+  {
+    const StopSignals signals;
+  }
   ::raise(SIGUSR1);
   EXPECT_EQ(seen, 1);
   ::signal(SIGUSR1, before);
@@ -62,8 +64,10 @@ TEST(StopSignals, OneThatComesAgainLaterEndsTheProcessAlsoInsideALongStep) {
           ::raise(signal);
         },
         ::testing::KilledBySignal(signal),
-        fmt::format("^{0} received: ends after the step\n.* received: ends after the step\nexiting program at once: {0} came again. What was "
-                    "not saved is lost", signal_name(signal)));
+        fmt::format(
+            "^{0} received: ends after the step\n.* received: ends after the step\nexiting program at once: {0} came again. What was "
+            "not saved is lost",
+            signal_name(signal)));
   }
 }
 
@@ -84,13 +88,15 @@ TEST(StopSignals, WhereNobodyLooksASignalEndsTheProcessWithAWord) {
           signals.enter("waiting for the other ranks");
           ::raise(signal);
         },
-        ::testing::KilledBySignal(signal), std::string("after receiving ") + signal_name(signal) + " while waiting for the other ranks");
+        ::testing::KilledBySignal(signal),
+        std::string("after receiving ") + signal_name(signal) + " while waiting for the other ranks");
     EXPECT_EXIT(
         {
           const StopSignals signals;  // a tool, which names no stages
           ::raise(signal);
         },
-        ::testing::KilledBySignal(signal), std::string("exiting program after receiving ") + signal_name(signal) + "\n");
+        ::testing::KilledBySignal(signal),
+        std::string("exiting program after receiving ") + signal_name(signal) + "\n");
   }
 }
 
@@ -104,7 +110,8 @@ TEST(StopSignals, StartUpThatDoesNotAnswerEndsWithAWord) {
         ::raise(SIGTERM);
         ::raise(SIGALRM);
       },
-      ::testing::ExitedWithCode(128 + SIGTERM), "after receiving SIGTERM during start-up, which was still opening the data");
+      ::testing::ExitedWithCode(128 + SIGTERM),
+      "after receiving SIGTERM during start-up, which was still opening the data");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The operations that the throughput is made of are those that a step executes: its matrix products are counted as they are
-// called, its attention cells by walking the mask.
+// The operations that the throughput is made of are those that a step executes: its matrix products are counted as they
+// are called, its attention cells by walking the mask.
 #include <gmock/gmock.h>
 #include <torch/library.h>
 
@@ -12,7 +12,8 @@ namespace {
 
 std::int64_t counted_operations = 0;
 
-// 2 m n k of each product of two matrices. Attention's products are batched ("bmm" and the kernel of torch): not counted.
+// 2 m n k of each product of two matrices. Attention's products are batched ("bmm" and the kernel of torch): not
+// counted.
 void count_product(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
   const std::string& name = op.schema().name();
   const bool added = name == "aten::addmm" || name == "aten::addmm_";
@@ -98,8 +99,9 @@ TEST_P(StepFlops, AreTheOperationsOfAStep) {
     products = counted.operations();
   }
   const double executed = products + attention_operations(config.model, static_cast<std::int64_t>(cells));
-  const double told = result.attention_cells.defined() ? step_flops(run.job().config(), result.attention_cells.item<double>())
-                                                       : step_flops(run.job().config());
+  const double told = result.attention_cells.defined()
+                          ? step_flops(run.job().config(), result.attention_cells.item<double>())
+                          : step_flops(run.job().config());
   EXPECT_DOUBLE_EQ(told, executed);
   // What the kernels of attention were given: forward and backward, over heads and layers.
   std::int64_t attended = 0;

@@ -52,8 +52,8 @@ struct Layout {
 
   int ranks() const { return tp * cp * dp; }
   std::string text() const {
-    return fmt::format("TP={} SP={} CP={} DP={} micro-batch={}", tp, sequence_parallel ? "on " : "off", cp,
-                       dp, micro_batch);
+    return fmt::format("TP={} SP={} CP={} DP={} micro-batch={}", tp, sequence_parallel ? "on " : "off", cp, dp,
+                       micro_batch);
   }
 };
 
@@ -74,9 +74,8 @@ inline Config toy_config(const Layout& layout, const std::string& corpus, const 
       "--min-lr 0.001 --lr-decay-style cosine --lr-warmup-iters 2 --clip-grad 0.5 --init-method-std 0.1 "
       "--hidden-dropout 0.1 --attention-dropout 0.1 --eval-iters 0 --distributed-backend gloo "
       "--tensor-model-parallel-size {} --context-parallel-size {} --micro-batch-size {}{} {}",
-      kVocabulary, corpus, flags.find("--bf16") == std::string::npos ? "--fp64" : "", kGlobalBatch, kSteps,
-      layout.tp, layout.cp, layout.micro_batch, layout.sequence_parallel ? " --sequence-parallel" : "",
-      flags);
+      kVocabulary, corpus, flags.find("--bf16") == std::string::npos ? "--fp64" : "", kGlobalBatch, kSteps, layout.tp,
+      layout.cp, layout.micro_batch, layout.sequence_parallel ? " --sequence-parallel" : "", flags);
   std::vector<std::string> words;
   for (std::string& word : split(line, ' ')) {
     if (!word.empty()) words.push_back(std::move(word));
@@ -120,14 +119,13 @@ class ToyTraining {
       : ToyTraining(config, environment(ranks), rendezvous(ranks.options(), number), attention, values) {}
 
   // In this process alone.
-  explicit ToyTraining(const Config& config) : ToyTraining(config, LaunchEnvironment{}, nullptr, make_cp_attention, InitialValues::drawn) {}
+  explicit ToyTraining(const Config& config)
+      : ToyTraining(config, LaunchEnvironment{}, nullptr, make_cp_attention, InitialValues::drawn) {}
 
   const Job& job() const { return job_; }
   Assembly& parts() { return assembly_; }
   TrainingState& state() { return assembly_.state(); }
-  std::unique_ptr<DataLoader> loader() {
-    return data_.loader(Split::train, state().progress.consumed_train_samples);
-  }
+  std::unique_ptr<DataLoader> loader() { return data_.loader(Split::train, state().progress.consumed_train_samples); }
 
   LogicalTensors gradients(const at::Tensor& scale) {
     return gather([&](OptimizerState& s) { return s.parameter->gradient * scale; });

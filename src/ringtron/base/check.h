@@ -15,19 +15,18 @@ namespace ringtron::internal {
 [[noreturn]] void check_failed(const char* file, int line, const std::string& message);
 }  // namespace ringtron::internal
 
-#define RT_CHECK(condition, ...)                                                              \
-  do {                                                                                        \
-    if (!(condition)) [[unlikely]]                                                            \
-      ::ringtron::internal::check_failed(__FILE__, __LINE__,                                  \
-                                         ::fmt::format(__VA_ARGS__) + " [" #condition "]");   \
+#define RT_CHECK(condition, ...)                                                                                \
+  do {                                                                                                          \
+    if (!(condition)) [[unlikely]]                                                                              \
+      ::ringtron::internal::check_failed(__FILE__, __LINE__, ::fmt::format(__VA_ARGS__) + " [" #condition "]"); \
   } while (false)
 
-#define RT_CHECK_COMPARE(a, op, b, what)                                                                     \
-  do {                                                                                                       \
-    const auto& rt_a = (a);                                                                                  \
-    const auto& rt_b = (b);                                                                                  \
-    if (!(rt_a op rt_b)) [[unlikely]]                                                                        \
-      ::ringtron::internal::check_failed(                                                                    \
+#define RT_CHECK_COMPARE(a, op, b, what)                                                                             \
+  do {                                                                                                               \
+    const auto& rt_a = (a);                                                                                          \
+    const auto& rt_b = (b);                                                                                          \
+    if (!(rt_a op rt_b)) [[unlikely]]                                                                                \
+      ::ringtron::internal::check_failed(                                                                            \
           __FILE__, __LINE__, ::fmt::format("{}: expected " #a " " #op " " #b ", got {} and {}", what, rt_a, rt_b)); \
   } while (false)
 

@@ -43,7 +43,8 @@ int report_current_error() noexcept {
     return report("internal error (please report it): ", e.what(), kExitFailure);
   } catch (const std::bad_alloc& e) {
     // One that says more than its type is printed as it is.
-    const bool bare = dynamic_cast<const std::bad_array_new_length*>(&e) != nullptr || std::strcmp(e.what(), "std::bad_alloc") == 0;
+    const bool bare =
+        dynamic_cast<const std::bad_array_new_length*>(&e) != nullptr || std::strcmp(e.what(), "std::bad_alloc") == 0;
     return bare ? report("out of memory", ": the system gave no more. Smaller sizes need less", kExitFailure)
                 : report("", e.what(), kExitFailure);
   } catch (const std::exception& e) {

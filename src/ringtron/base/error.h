@@ -45,8 +45,8 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;
 inline constexpr int kExitUsage = 2;
 
-// Prepares the process (process.h), runs `body` and returns its exit code; prints an error as "program: message" on stderr and returns the code that
-// belongs to its kind (ConfigError 2, all others 1).
+// Prepares the process (process.h), runs `body` and returns its exit code; prints an error as "program: message" on
+// stderr and returns the code that belongs to its kind (ConfigError 2, all others 1).
 int run_main(const char* program, const std::function<int()>& body) noexcept;
 
 }  // namespace ringtron

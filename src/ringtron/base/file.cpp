@@ -17,9 +17,8 @@ namespace {
 
 [[noreturn]] void fail(const char* what, const std::filesystem::path& path) {
   const int code = errno;
-  const char* advice = code == ENOSPC || code == EDQUOT || code == EFBIG
-                           ? ". Free some space or choose another folder"
-                           : "";
+  const char* advice =
+      code == ENOSPC || code == EDQUOT || code == EFBIG ? ". Free some space or choose another folder" : "";
   throw IoError(fmt::format("{} {}: {}{}", what, path.string(), std::strerror(code), advice));
 }
 
@@ -109,7 +108,7 @@ void sync_folder(const std::filesystem::path& folder) {
 MappedFile::MappedFile(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) fail("cannot open", path);
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0) {
     ::close(fd);
     fail("cannot stat", path);

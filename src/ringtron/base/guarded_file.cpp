@@ -39,7 +39,7 @@ using internal::GuardedRegion;
 std::mutex g_mutex;  // of those who add and remove; the handler takes no lock
 std::atomic<GuardedRegion*> g_regions{nullptr};
 std::uintptr_t g_page = 0;
-struct sigaction g_before {};
+struct sigaction g_before{};
 
 // Only what may be done in a signal handler: atomics and system calls.
 void on_bus_error(int signal, siginfo_t* info, void*) {
@@ -49,8 +49,8 @@ void on_bus_error(int signal, siginfo_t* info, void*) {
     const std::uintptr_t begin = r->begin.load(), end = r->end.load();
     if (begin == 0 || at < begin || at >= end) continue;
     const std::uintptr_t page = at & ~(g_page - 1);
-    void* zeros = ::mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-                         -1, 0);
+    void* zeros =
+        ::mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     if (zeros == MAP_FAILED) break;
     r->lost.store(true);
     errno = code;
@@ -64,7 +64,7 @@ void on_bus_error(int signal, siginfo_t* info, void*) {
 void install_handler() {
   static const bool once = [] {
     g_page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = on_bus_error;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigemptyset(&action.sa_mask);
@@ -117,7 +117,7 @@ struct Descriptor {
 }  // namespace
 
 const char* not_a_file(const std::filesystem::path& path) {
-  struct stat info {};
+  struct stat info{};
   return ::stat(path.c_str(), &info) == 0 ? kind_of(info.st_mode) : "";
 }
 
@@ -128,7 +128,8 @@ std::string dangling_link(const std::filesystem::path& path) {
   for (const fs::path& name : path) {
     part /= name;
     if (fs::is_symlink(part, error) && fs::status(part, error).type() == fs::file_type::not_found) {
-      return fmt::format("{} is a symbolic link to {}, which does not exist", part.string(), fs::read_symlink(part, error).string());
+      return fmt::format("{} is a symbolic link to {}, which does not exist", part.string(),
+                         fs::read_symlink(part, error).string());
     }
   }
   return "";
@@ -138,7 +139,7 @@ GuardedFile::GuardedFile(std::filesystem::path path) : path_(std::move(path)) {
   // A pipe without a writer would hold a blocking open for ever.
   const Descriptor file{::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
   if (file.fd < 0) fail("cannot open", path_);
-  struct stat info {};
+  struct stat info{};
   if (::fstat(file.fd, &info) != 0) fail("cannot stat", path_);
   if (!S_ISREG(info.st_mode)) {
     throw IoError(fmt::format("cannot read {}: expected a file, it is {}", path_.string(), kind_of(info.st_mode)));
@@ -179,13 +180,15 @@ GuardedFile& GuardedFile::operator=(GuardedFile&& other) noexcept {
 void GuardedFile::require_whole() const {
   const char* advice = "The data must stay as it is while it is read: put the file back as it was and start again";
   if (region_ != nullptr && region_->lost.load()) {
-    throw IoError(fmt::format("{} can no longer be read: it was cut off while it was in use, or its disk fails (it had {} "
-                              "bytes). {}", path_.string(), size_, advice));
+    throw IoError(
+        fmt::format("{} can no longer be read: it was cut off while it was in use, or its disk fails (it had {} "
+                    "bytes). {}",
+                    path_.string(), size_, advice));
   }
   // Within the last page a cut makes zeros without a signal. What the system knows is enough: no server is asked.
-  struct statx now {};
+  struct statx now{};
   if (::statx(AT_FDCWD, path_.c_str(), AT_STATX_DONT_SYNC, STATX_SIZE | STATX_INO, &now) != 0) return;  // unlinked
-  if (now.stx_ino != inode_ || makedev(now.stx_dev_major, now.stx_dev_minor) != device_) return;         // replaced
+  if (now.stx_ino != inode_ || makedev(now.stx_dev_major, now.stx_dev_minor) != device_) return;        // replaced
   if (now.stx_size < size_) {
     throw IoError(fmt::format("{} was cut off while it was in use: it had {} bytes and now has {}. {}", path_.string(),
                               size_, static_cast<std::uint64_t>(now.stx_size), advice));

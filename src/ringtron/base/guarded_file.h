@@ -1,8 +1,8 @@
 // A file mapped read-only that may be cut off, or whose disk may fail, while it is read.
 //
 // Reading a page that is gone raises SIGBUS, which would end the process without a word. Here the missing bytes read as
-// zeros, and require_whole() says so afterwards: read, require, use. A file that was deleted or replaced under its name is
-// still whole, the mapping keeps the old one.
+// zeros, and require_whole() says so afterwards: read, require, use. A file that was deleted or replaced under its name
+// is still whole, the mapping keeps the old one.
 #pragma once
 
 #include <cstddef>
@@ -42,7 +42,8 @@ class GuardedFile {
 // "a folder", "a named pipe", "a device", ...: what lies at `path` if it is there and not a file; else empty.
 const char* not_a_file(const std::filesystem::path& path);
 
-// "A is a symbolic link to B, which does not exist" where that is so of `path` or of a folder on the way to it; else empty.
+// "A is a symbolic link to B, which does not exist" where that is so of `path` or of a folder on the way to it; else
+// empty.
 std::string dangling_link(const std::filesystem::path& path);
 
 }  // namespace ringtron

@@ -65,8 +65,9 @@ void print_result(std::string_view text) {
   std::fflush(stdout);
   const std::string whole = std::string(text) + "\n";
   if (write_line(STDOUT_FILENO, whole) == whole.size()) return;
-  throw IoError(fmt::format("standard output cannot be written ({}): what was asked for is not printed, or only in part",
-                            std::strerror(errno)));
+  throw IoError(
+      fmt::format("standard output cannot be written ({}): what was asked for is not printed, or only in part",
+                  std::strerror(errno)));
 }
 
 void warn_line(std::string_view line) { write_line(STDERR_FILENO, fmt::format("WARNING: {}\n", shown_message(line))); }

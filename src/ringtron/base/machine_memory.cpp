@@ -42,8 +42,8 @@ Bytes left_of(const std::filesystem::path& folder, const char* limit, const char
   return std::max<std::int64_t>(*most - number_in(folder / used).value_or(0), 0);
 }
 
-// The limits of all groups from this process's own up. Caches count as used: less is told than there is, never more; so what
-// of them can go is added.
+// The limits of all groups from this process's own up. Caches count as used: less is told than there is, never more; so
+// what of them can go is added.
 Bytes of_control_groups(const std::filesystem::path& root) {
   std::ifstream file(root / "proc/self/cgroup");
   Bytes left;

@@ -25,12 +25,13 @@ namespace {
 [[noreturn]] void fail(const char* what, const std::filesystem::path& path) {
   const int code = errno;
   const bool full = code == ENOSPC || code == EDQUOT || code == EFBIG;
-  throw IoError(fmt::format("cannot {} {}: {}{}", what, path.string(), std::strerror(code),
-                            full ? ". Free some space or choose another folder; what was there before is untouched" : ""));
+  throw IoError(
+      fmt::format("cannot {} {}: {}{}", what, path.string(), std::strerror(code),
+                  full ? ". Free some space or choose another folder; what was there before is untouched" : ""));
 }
 
-// The file `partial`, empty and locked. A writer that publishes or gives up takes the name away while others may just have
-// opened it; they hold a file without a name then, and look again.
+// The file `partial`, empty and locked. A writer that publishes or gives up takes the name away while others may just
+// have opened it; they hold a file without a name then, and look again.
 int open_locked(const std::filesystem::path& path, const std::filesystem::path& partial) {
   while (true) {
     // Without O_NONBLOCK a FIFO at that name would hang; O_NOFOLLOW: a link may lead to another's file.
@@ -40,7 +41,7 @@ int open_locked(const std::filesystem::path& path, const std::filesystem::path& 
       refuse(path, other ? fmt::format("{} stands in the way and is not a file of ours; remove it", partial.string())
                          : fmt::format("{}. Give a folder that can be made and written", std::strerror(errno)));
     }
-    struct stat mine {}, named {};
+    struct stat mine{}, named{};
     if (::fstat(fd, &mine) != 0 || !S_ISREG(mine.st_mode) || mine.st_nlink > 1) {
       ::close(fd);
       refuse(path, fmt::format("{} stands in the way and is not a file of ours; remove it", partial.string()));
@@ -63,7 +64,8 @@ int open_locked(const std::filesystem::path& path, const std::filesystem::path& 
 
 }  // namespace
 
-PendingFile::PendingFile(std::filesystem::path path) : path_(std::move(path)), partial_(path_.string() + ".ringtron-partial") {
+PendingFile::PendingFile(std::filesystem::path path)
+    : path_(std::move(path)), partial_(path_.string() + ".ringtron-partial") {
   std::error_code error;
   const auto status = std::filesystem::status(path_, error);
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {

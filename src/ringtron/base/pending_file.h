@@ -4,9 +4,9 @@
 //   file.write(...);
 //   file.publish();                       // synced, then renamed: a reader sees the old file or the new one
 //
-// Without publish() the destructor removes what was written. A process that is killed leaves NAME.ringtron-partial behind; it is
-// not locked any more, so the next writer of NAME takes it over. Only ever touches NAME and NAME.ringtron-partial, and of these
-// only regular files. Not thread-safe.
+// Without publish() the destructor removes what was written. A process that is killed leaves NAME.ringtron-partial
+// behind; it is not locked any more, so the next writer of NAME takes it over. Only ever touches NAME and
+// NAME.ringtron-partial, and of these only regular files. Not thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,9 @@ namespace ringtron {
 
 class PendingFile {
  public:
-  // Throws ConfigError where the name cannot be written at all: its folder is missing, forbidden or no folder, the name is
-  // that of a folder, something that is no file stands at NAME.ringtron-partial, or another process is writing it now.
+  // Throws ConfigError where the name cannot be written at all: its folder is missing, forbidden or no folder, the name
+  // is that of a folder, something that is no file stands at NAME.ringtron-partial, or another process is writing it
+  // now.
   explicit PendingFile(std::filesystem::path path);
   ~PendingFile();
   PendingFile(const PendingFile&) = delete;

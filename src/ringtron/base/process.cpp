@@ -21,8 +21,8 @@ void fill(int fd, int flags) {
   if (opened >= 0 && opened != fd) ::close(opened);
 }
 
-// MKL ends a process whose working folder is gone when libraries begin, before main(); what stands in .preinit_array runs
-// before them. System calls only.
+// MKL ends a process whose working folder is gone when libraries begin, before main(); what stands in .preinit_array
+// runs before them. System calls only.
 void require_working_folder(int, char**, char**) {
   char folder[4096];
   if (::getcwd(folder, sizeof folder) != nullptr || errno != ENOENT) return;
@@ -32,7 +32,8 @@ void require_working_folder(int, char**, char**) {
   ::_exit(kExitUsage);
 }
 
-[[gnu::section(".preinit_array"), gnu::used]] void (*const before_libraries)(int, char**, char**) = require_working_folder;
+[[gnu::section(".preinit_array"), gnu::used]] void (*const before_libraries)(int, char**,
+                                                                             char**) = require_working_folder;
 
 }  // namespace
 

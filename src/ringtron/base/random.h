@@ -2,7 +2,8 @@
 // any part of a stream and the result does not depend on how the work is divided.
 //
 // Philox4x32-10 of Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011, whose
-// least number of rounds that passes BigCrush is 7. The same code runs in CUDA kernels, so host and device give the same bits.
+// least number of rounds that passes BigCrush is 7. The same code runs in CUDA kernels, so host and device give the
+// same bits.
 #pragma once
 
 #include <array>

@@ -1,4 +1,5 @@
-// What a program was asked to print, when that is all it does: help, a report. Unlike a log line (log.h) its loss is an error.
+// What a program was asked to print, when that is all it does: help, a report. Unlike a log line (log.h) its loss is an
+// error.
 #pragma once
 
 #include <string_view>

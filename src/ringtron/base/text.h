@@ -21,8 +21,8 @@ int edit_distance(std::string_view a, std::string_view b);
 // Up to `count` of `known` nearest to `name`, best first; only those near enough to be a likely typing error.
 std::vector<std::string> nearest_names(std::string_view name, std::span<const std::string> known, int count = 3);
 
-// Bytes of the UTF-8 character that `text` begins with, 1 to 4; 0 if it begins with none (a broken or overlong sequence,
-// a surrogate, the end).
+// Bytes of the UTF-8 character that `text` begins with, 1 to 4; 0 if it begins with none (a broken or overlong
+// sequence, a surrogate, the end).
 std::size_t utf8_character(std::string_view text);
 
 // Foreign text as a message may quote it: on one line, cut after about `limit` bytes with its whole length behind it;

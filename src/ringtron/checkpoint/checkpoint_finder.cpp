@@ -30,12 +30,14 @@ std::string_view without_beside(std::string_view name) {
   const std::size_t at = name.find(kBesideSuffix);
   if (at == std::string_view::npos) return name;
   const std::string_view number = name.substr(at + std::string_view(kBesideSuffix).size());
-  const bool is_number = number.size() > 1 && number[0] == '_' && number.find_first_not_of("0123456789", 1) == std::string_view::npos;
+  const bool is_number =
+      number.size() > 1 && number[0] == '_' && number.find_first_not_of("0123456789", 1) == std::string_view::npos;
   return number.empty() || is_number ? name.substr(0, at) : name;
 }
 
-// "iter_0002000" -> 2000; also the name that a crash between two renames can leave behind, and those of saves whose own name
-// was taken by something that could not be moved (checkpoint_writer.cpp). Other spellings of a number are not ours.
+// "iter_0002000" -> 2000; also the name that a crash between two renames can leave behind, and those of saves whose own
+// name was taken by something that could not be moved (checkpoint_writer.cpp). Other spellings of a number are not
+// ours.
 std::optional<std::int64_t> iteration_of(std::string_view name) {
   const std::string_view replaced(kReplacedSuffix);
   if (name.starts_with(".") && name.ends_with(replaced)) {
@@ -62,7 +64,8 @@ void require_file(const fs::path& path) {
   if (status.type() == fs::file_type::none) {
     throw IoError(fmt::format("cannot read {}: {}", path.string(), error.message()));
   }
-  if (status.type() != fs::file_type::regular) throw CheckpointDamage(fmt::format("{} is {}, not a file", path.string(), not_a_file(path)));
+  if (status.type() != fs::file_type::regular)
+    throw CheckpointDamage(fmt::format("{} is {}, not a file", path.string(), not_a_file(path)));
 }
 
 Manifest read_manifest(const fs::path& checkpoint_folder) {
@@ -90,8 +93,8 @@ void require_complete(const Manifest& manifest, const fs::path& checkpoint_folde
     const auto bytes = fs::file_size(shard, error);
     if (error) throw IoError(fmt::format("cannot read {}: {}", shard.string(), error.message()));
     if (bytes != file.bytes) {
-      throw CheckpointDamage(fmt::format("{} is truncated or foreign: expected {} bytes, got {}", shard.string(),
-                                         file.bytes, bytes));
+      throw CheckpointDamage(
+          fmt::format("{} is truncated or foreign: expected {} bytes, got {}", shard.string(), file.bytes, bytes));
     }
   }
 }
@@ -112,8 +115,8 @@ bool saved_before(const CheckpointCandidate& a, const CheckpointCandidate& b) {
   return std::pair(a.lineage->save, a.iteration) < std::pair(b.lineage->save, b.iteration);
 }
 
-// By iteration: the folders that may hold its checkpoint, first the one of the plain name (there or not), then the one that it
-// was about to replace, then those beside.
+// By iteration: the folders that may hold its checkpoint, first the one of the plain name (there or not), then the one
+// that it was about to replace, then those beside.
 std::map<std::int64_t, std::vector<fs::path>> folders_by_iteration(const fs::path& load_folder) {
   std::map<std::int64_t, std::vector<fs::path>> found;
   std::error_code error;
@@ -121,7 +124,8 @@ std::map<std::int64_t, std::vector<fs::path>> folders_by_iteration(const fs::pat
     const auto iteration = iteration_of(at->path().filename().string());
     if (!iteration) continue;
     std::vector<fs::path>& folders = found[*iteration];
-    if (folders.empty()) folders = {iteration_folder(load_folder, *iteration), replaced_folder(load_folder, *iteration)};
+    if (folders.empty())
+      folders = {iteration_folder(load_folder, *iteration), replaced_folder(load_folder, *iteration)};
     if (std::find(folders.begin(), folders.end(), at->path()) == folders.end()) folders.push_back(at->path());
   }
   if (error && error != std::errc::no_such_file_or_directory) {
@@ -130,8 +134,8 @@ std::map<std::int64_t, std::vector<fs::path>> folders_by_iteration(const fs::pat
   return found;
 }
 
-// Of the folders of an iteration the complete one that was saved last; if none is complete, that of the plain name, or one
-// beside it that is a checkpoint at least.
+// Of the folders of an iteration the complete one that was saved last; if none is complete, that of the plain name, or
+// one beside it that is a checkpoint at least.
 CheckpointCandidate examine(const std::vector<fs::path>& folders, std::int64_t iteration) {
   std::optional<CheckpointCandidate> best;
   std::exception_ptr unreadable;
@@ -139,7 +143,9 @@ CheckpointCandidate examine(const std::vector<fs::path>& folders, std::int64_t i
     try {
       CheckpointCandidate one = examine_folder(folders[i], iteration);
       const bool complete = one.problem.empty(), best_is_complete = best && best->problem.empty();
-      const auto save_of = [](const CheckpointCandidate& candidate) { return candidate.lineage ? candidate.lineage->save : 0; };
+      const auto save_of = [](const CheckpointCandidate& candidate) {
+        return candidate.lineage ? candidate.lineage->save : 0;
+      };
       const bool better = complete ? !best_is_complete || save_of(one) > save_of(*best)
                                    : !best || (i > 1 && !best_is_complete && !best->lineage && one.lineage);
       if (better) best = std::move(one);
@@ -158,7 +164,8 @@ bool on_line_of(const CheckpointCandidate& line, const CheckpointCandidate& othe
 }
 
 // Of a damaged checkpoint: the largest complete iteration below it, on its line if that is known.
-const CheckpointCandidate* previous_of(const std::vector<CheckpointCandidate>& all, const CheckpointCandidate& damaged) {
+const CheckpointCandidate* previous_of(const std::vector<CheckpointCandidate>& all,
+                                       const CheckpointCandidate& damaged) {
   const CheckpointCandidate* best = nullptr;
   for (const CheckpointCandidate& candidate : all) {
     if (!candidate.problem.empty() || candidate.iteration >= damaged.iteration) continue;
@@ -222,8 +229,8 @@ CheckpointSearch find_newest_checkpoint(const fs::path& load_folder) {
 CheckpointCandidate find_checkpoint_of(const fs::path& load_folder, std::int64_t iteration) {
   const auto all = folders_by_iteration(load_folder);
   if (!all.contains(iteration)) {
-    throw ConfigError(fmt::format("--ckpt-step {}: {} holds no such checkpoint, it holds iterations [{}]",
-                                  iteration, load_folder.string(), fmt::join(std::views::keys(all), ", ")));
+    throw ConfigError(fmt::format("--ckpt-step {}: {} holds no such checkpoint, it holds iterations [{}]", iteration,
+                                  load_folder.string(), fmt::join(std::views::keys(all), ", ")));
   }
   CheckpointCandidate candidate = examine(all.at(iteration), iteration);
   if (!candidate.problem.empty()) {
@@ -239,9 +246,10 @@ std::string fallback_advice(const fs::path& load_folder, std::int64_t damaged_it
     if (candidate.iteration == damaged_iteration) damaged = candidate;
   }
   const CheckpointCandidate* previous = previous_of(all, damaged);
-  if (previous == nullptr) return fmt::format("{} holds no older complete checkpoint of this run", load_folder.string());
-  return fmt::format("the previous complete checkpoint is {}; load it with --ckpt-step {}",
-                     previous->folder.string(), previous->iteration);
+  if (previous == nullptr)
+    return fmt::format("{} holds no older complete checkpoint of this run", load_folder.string());
+  return fmt::format("the previous complete checkpoint is {}; load it with --ckpt-step {}", previous->folder.string(),
+                     previous->iteration);
 }
 
 std::int64_t next_save_number(const fs::path& save_folder) {

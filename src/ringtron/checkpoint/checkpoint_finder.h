@@ -3,8 +3,8 @@
 // A checkpoint is complete if its manifest is intact and every file that it lists is there with its size.
 // Flipped bits inside shards are found when they are read (checkpoint_reader.h). A run goes on from the checkpoint
 // that was saved last, by the number in its lineage, not from the one of the largest iteration: after going back,
-// the larger ones belong to the branch that was left. latest_checkpointed_iteration.txt may be missing, stale or garbage; it
-// counts only as a hint at a manifest that cannot be read (load_folder.h).
+// the larger ones belong to the branch that was left. latest_checkpointed_iteration.txt may be missing, stale or
+// garbage; it counts only as a hint at a manifest that cannot be read (load_folder.h).
 //
 // Damage is one thing, a folder or disk that cannot be read another: of the latter all functions throw IoError, since
 // nobody knows what is there. Only reads; safe while another run saves there.
@@ -31,8 +31,9 @@ struct CheckpointCandidate {
 struct CheckpointSearch {
   std::optional<CheckpointCandidate> newest;  // the complete one that was saved last
   std::vector<CheckpointCandidate> damaged;   // passed over to get there, the latest first
-  std::vector<CheckpointCandidate> unplaced;  // of a smaller iteration, damaged so that nobody knows when they were saved
-  std::vector<CheckpointCandidate> others;    // those that are not on its line: of another branch or run, by iteration
+  std::vector<CheckpointCandidate>
+      unplaced;                             // of a smaller iteration, damaged so that nobody knows when they were saved
+  std::vector<CheckpointCandidate> others;  // those that are not on its line: of another branch or run, by iteration
 };
 
 // The intact manifest of a complete checkpoint. Throws CheckpointDamage that names the file at fault; IoError if one

@@ -11,16 +11,12 @@
 namespace ringtron {
 
 inline constexpr const char* kTrackerName = "latest_checkpointed_iteration.txt";
-inline constexpr const char* kPartialSuffix = ".partial";  // being written
-inline constexpr const char* kReplacedSuffix =
-    ".replaced";  // the old one, while a new one of that iteration appears
+inline constexpr const char* kPartialSuffix = ".partial";    // being written
+inline constexpr const char* kReplacedSuffix = ".replaced";  // the old one, while a new one of that iteration appears
 
-inline std::string iteration_name(std::int64_t iteration) {
-  return fmt::format("iter_{:07d}", iteration);
-}
+inline std::string iteration_name(std::int64_t iteration) { return fmt::format("iter_{:07d}", iteration); }
 
-inline std::filesystem::path iteration_folder(const std::filesystem::path& save_folder,
-                                              std::int64_t iteration) {
+inline std::filesystem::path iteration_folder(const std::filesystem::path& save_folder, std::int64_t iteration) {
   return save_folder / iteration_name(iteration);
 }
 
@@ -31,8 +27,7 @@ inline std::filesystem::path partial_folder(const std::filesystem::path& save_fo
   return save_folder / ((number == 0 ? name : fmt::format("{}.{}", name, number)) + kPartialSuffix);
 }
 
-inline std::filesystem::path replaced_folder(const std::filesystem::path& save_folder,
-                                             std::int64_t iteration) {
+inline std::filesystem::path replaced_folder(const std::filesystem::path& save_folder, std::int64_t iteration) {
   return save_folder / ("." + iteration_name(iteration) + kReplacedSuffix);
 }
 
@@ -43,7 +38,8 @@ inline std::filesystem::path set_aside_path(const std::filesystem::path& save_fo
   return save_folder / (number == 0 ? name : fmt::format("{}_{}", name, number));
 }
 
-// Where a checkpoint is published if what has its name can be neither moved nor removed. `number` from 0 on, until one is free.
+// Where a checkpoint is published if what has its name can be neither moved nor removed. `number` from 0 on, until one
+// is free.
 inline constexpr const char* kBesideSuffix = ".beside";
 inline std::filesystem::path beside_path(const std::filesystem::path& save_folder, std::int64_t iteration, int number) {
   const std::string name = iteration_name(iteration) + kBesideSuffix;

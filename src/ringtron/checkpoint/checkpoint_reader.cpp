@@ -28,9 +28,7 @@ CheckpointReader::CheckpointReader(std::filesystem::path folder)
   }
 }
 
-bool CheckpointReader::has(std::string_view name) const {
-  return manifest_.tensors.contains(std::string(name));
-}
+bool CheckpointReader::has(std::string_view name) const { return manifest_.tensors.contains(std::string(name)); }
 
 const TensorEntry& CheckpointReader::tensor(std::string_view name) const {
   const auto at = manifest_.tensors.find(std::string(name));
@@ -84,14 +82,13 @@ CheckpointReader::Shard& CheckpointReader::shard(const std::string& file_name) {
   }
   const std::uint64_t got = hash64(bytes.first(safetensors_data_begin(bytes, path)));
   if (got != expected.header_hash) {
-    damaged(path, fmt::format("its header should hash to {}, it hashes to {}", hex64(expected.header_hash),
-                              hex64(got)));
+    damaged(path,
+            fmt::format("its header should hash to {}, it hashes to {}", hex64(expected.header_hash), hex64(got)));
   }
   opened.layout = parse_safetensors(bytes, path);
   const std::size_t listed = pieces_by_file_.at(file_name).size();
   if (opened.layout.entries.size() != listed) {
-    damaged(path, fmt::format("the manifest lists {} tensors, the file has {}", listed,
-                              opened.layout.entries.size()));
+    damaged(path, fmt::format("the manifest lists {} tensors, the file has {}", listed, opened.layout.entries.size()));
   }
   return shards_.emplace(file_name, std::move(opened)).first->second;
 }
@@ -105,13 +102,12 @@ std::span<const std::byte> CheckpointReader::verified_piece(const TensorEntry& e
                                               name_of(entry.dtype), to_string(shape)));
   }
   const SafetensorsEntry& stored = at->second;
-  const auto bytes =
-      from.file.bytes().subspan(from.layout.data_begin + stored.begin, stored.end - stored.begin);
+  const auto bytes = from.file.bytes().subspan(from.layout.data_begin + stored.begin, stored.end - stored.begin);
   if (!from.verified.contains(piece.tensor)) {
     const std::uint64_t got = hash64(bytes);
     if (got != piece.hash) {
-      damaged(folder_ / piece.file, fmt::format("tensor {} should hash to {}, it hashes to {}", piece.tensor,
-                                                hex64(piece.hash), hex64(got)));
+      damaged(folder_ / piece.file,
+              fmt::format("tensor {} should hash to {}, it hashes to {}", piece.tensor, hex64(piece.hash), hex64(got)));
     }
     from.verified.insert(piece.tensor);
   }

@@ -71,8 +71,7 @@ std::vector<SafetensorsEntry> file_entries(std::span<const TensorSlice* const> o
   return entries;
 }
 
-ManifestPart part_of(const std::string& file, std::span<const TensorSlice* const> order,
-                     std::string_view header) {
+ManifestPart part_of(const std::string& file, std::span<const TensorSlice* const> order, std::string_view header) {
   ManifestPart part;
   part.file = file;
   part.shard = {header.size(), hash64(header)};
@@ -81,11 +80,9 @@ ManifestPart part_of(const std::string& file, std::span<const TensorSlice* const
     if (entry.pieces.empty()) {
       entry = {slice->dtype, slice->global_shape, slice->slab.dim, {}};
     }
-    RT_CHECK(
-        entry.dtype == slice->dtype && entry.shape == slice->global_shape && entry.dim == slice->slab.dim,
-        "the slices of tensor {} disagree about its type, shape or dim", slice->name);
-    entry.pieces.push_back(
-        {file, name_in_shard(*slice), slice->slab.offset, slice->slab.length, hash64(slice->bytes)});
+    RT_CHECK(entry.dtype == slice->dtype && entry.shape == slice->global_shape && entry.dim == slice->slab.dim,
+             "the slices of tensor {} disagree about its type, shape or dim", slice->name);
+    entry.pieces.push_back({file, name_in_shard(*slice), slice->slab.offset, slice->slab.length, hash64(slice->bytes)});
     part.shard.bytes += slice->bytes.size();
   }
   return part;
@@ -116,8 +113,7 @@ bool holds_only_a_checkpoint(const std::filesystem::path& folder) {
 
 }  // namespace
 
-CheckpointWriter::CheckpointWriter(FileSystem& files, std::filesystem::path save_folder,
-                                   std::int64_t iteration)
+CheckpointWriter::CheckpointWriter(FileSystem& files, std::filesystem::path save_folder, std::int64_t iteration)
     : files_(files),
       save_folder_(std::move(save_folder)),
       iteration_(iteration),
@@ -126,13 +122,11 @@ CheckpointWriter::CheckpointWriter(FileSystem& files, std::filesystem::path save
   RT_CHECK_GE(iteration, 0, "iteration of a checkpoint");
 }
 
-std::filesystem::path CheckpointWriter::folder() const {
-  return published_;
-}
+std::filesystem::path CheckpointWriter::folder() const { return published_; }
 
 std::string CheckpointWriter::prepare(const SaveLease& lease) {
-  RT_CHECK(lease.save_folder() == save_folder_, "the lease is of {}, the save goes to {}",
-           lease.save_folder().string(), save_folder_.string());
+  RT_CHECK(lease.save_folder() == save_folder_, "the lease is of {}, the save goes to {}", lease.save_folder().string(),
+           save_folder_.string());
   files_.make_folder(save_folder_);
   clear_leftovers();
   constexpr int kNames = 100;
@@ -143,15 +137,12 @@ std::string CheckpointWriter::prepare(const SaveLease& lease) {
   return partial_.filename().string();
 }
 
-void CheckpointWriter::write_into(const std::string& name) {
-  partial_ = save_folder_ / name;
-}
+void CheckpointWriter::write_into(const std::string& name) { partial_ = save_folder_ / name; }
 
 void CheckpointWriter::clear_leftovers() {
   std::vector<std::filesystem::path> leftovers;
   std::error_code error;
-  for (std::filesystem::directory_iterator at(save_folder_, error), end; !error && at != end;
-       at.increment(error)) {
+  for (std::filesystem::directory_iterator at(save_folder_, error), end; !error && at != end; at.increment(error)) {
     if (at->path().filename().string().starts_with(".iter_")) leftovers.push_back(at->path());
   }
   if (error) throw IoError(fmt::format("cannot list folder {}: {}", save_folder_.string(), error.message()));
@@ -199,10 +190,10 @@ std::string CheckpointWriter::write_shard(int shard, std::span<const TensorSlice
   if (given.empty()) return "";
   const std::vector<TensorSlice> slices = plainly_named(given);
   if (!is_real_folder(partial_)) {
-    throw IoError(fmt::format(
-        "{} is absent on the machine that writes shard {}. --save must be a folder that all ranks "
-        "share",
-        partial_.string(), shard));
+    throw IoError(
+        fmt::format("{} is absent on the machine that writes shard {}. --save must be a folder that all ranks "
+                    "share",
+                    partial_.string(), shard));
   }
   const std::string file_name = fmt::format("shard_{:05d}.safetensors", shard);
   const auto order = file_order(slices);
@@ -288,8 +279,7 @@ std::filesystem::path CheckpointWriter::swap_in() {
   try {
     files_.rename(partial_, folder());
   } catch (...) {
-    std::error_code
-        ignored;  // if this fails too, the finder still sees the old one, and prepare() puts it back
+    std::error_code ignored;  // if this fails too, the finder still sees the old one, and prepare() puts it back
     if (!aside.empty()) std::filesystem::rename(aside, folder(), ignored);
     throw;
   }
@@ -302,8 +292,9 @@ void CheckpointWriter::step_beside(const std::string& why) {
   int number = 0;
   do published_ = beside_path(save_folder_, iteration_, number++);
   while (is_taken(published_));
-  warn_line("{} cannot be moved out of the way ({}): the checkpoint of iteration {} is saved as {}, where a load from {} finds it",
-            plain.string(), why, iteration_, published_.string(), save_folder_.string());
+  warn_line(
+      "{} cannot be moved out of the way ({}): the checkpoint of iteration {} is saved as {}, where a load from {} finds it",
+      plain.string(), why, iteration_, published_.string(), save_folder_.string());
 }
 
 // Older copies of this iteration, from when its name was taken. The one just published is the newer.

@@ -10,10 +10,11 @@
 //
 // Until that rename, earlier checkpoints are untouched and the new one is invisible; after it, the new one is
 // complete. An iteration that was saved before is moved aside first and removed last, so one complete copy
-// always exists. What has the checkpoint's name and is none of ours is moved to iter_N.set_aside and kept; what can be neither moved nor
-// removed (a mount point, an immutable file) stays, and the checkpoint becomes iter_N.beside, where the finder looks too. No link is
-// followed, and nothing outside the save folder is touched; a leftover that cannot be removed is stepped around, with a
-// warning. All ranks must see the same save folder. Makes no collective calls itself; not thread-safe.
+// always exists. What has the checkpoint's name and is none of ours is moved to iter_N.set_aside and kept; what can be
+// neither moved nor removed (a mount point, an immutable file) stays, and the checkpoint becomes iter_N.beside, where
+// the finder looks too. No link is followed, and nothing outside the save folder is touched; a leftover that cannot be
+// removed is stepped around, with a warning. All ranks must see the same save folder. Makes no collective calls itself;
+// not thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -45,8 +45,7 @@ void describe_tensors(const Manifest& manifest, std::string& text) {
     elements += static_cast<std::uint64_t>(element_count(entry.shape).value_or(0));
   }
   auto out = std::back_inserter(text);
-  fmt::format_to(out, "tensors: {}, {} elements, {}\n", manifest.tensors.size(), elements,
-                 human_bytes(bytes));
+  fmt::format_to(out, "tensors: {}, {} elements, {}\n", manifest.tensors.size(), elements, human_bytes(bytes));
   fmt::format_to(out, "  {:{}}  {:5}  {:{}}  {}\n", "name", name_width, "type", "shape", shape_width, "cut");
   for (const auto& [name, entry] : manifest.tensors) {
     fmt::format_to(out, "  {:{}}  {:5}  {:{}}  {}\n", excerpt(name, kLongestName), name_width, name_of(entry.dtype),
@@ -61,7 +60,8 @@ void describe_lineage(const Manifest& manifest, std::string& text) {
   fmt::format_to(out, "run: {}, save number {} in its folder", lineage.run, lineage.save);
   if (!lineage.ancestors.empty()) {
     const Ancestor& parent = lineage.ancestors.back();
-    fmt::format_to(out, ", went on from iteration {} of {}", parent.iteration, parent.run.empty() ? "a run without lineage" : parent.run);
+    fmt::format_to(out, ", went on from iteration {} of {}", parent.iteration,
+                   parent.run.empty() ? "a run without lineage" : parent.run);
   }
   text += "\n";
 }
@@ -74,8 +74,10 @@ std::filesystem::path choose(const std::filesystem::path& folder, std::string& t
   for (const auto& candidate : search->damaged) {
     text += fmt::format("iteration {} cannot be loaded: {}\n", candidate.iteration, shown_message(candidate.problem));
   }
-  if (const std::string notice = load_notice(folder, *search, FolderUse::inspect); !notice.empty()) text += shown_message(notice) + "\n";
-  if (const std::string notice = tracker_notice(folder, *search, FolderUse::inspect); !notice.empty()) text += shown_message(notice) + "\n";
+  if (const std::string notice = load_notice(folder, *search, FolderUse::inspect); !notice.empty())
+    text += shown_message(notice) + "\n";
+  if (const std::string notice = tracker_notice(folder, *search, FolderUse::inspect); !notice.empty())
+    text += shown_message(notice) + "\n";
   return search->newest->folder;
 }
 
@@ -86,8 +88,8 @@ std::string describe_checkpoint(const std::filesystem::path& folder) {
   const auto chosen = choose(folder, text);
   const Manifest manifest = read_complete_manifest(chosen);
   auto out = std::back_inserter(text);
-  fmt::format_to(out, "checkpoint: {}\niteration: {}\nfiles: {}\n", excerpt(chosen.string(), kLongestName), manifest.iteration,
-                 manifest.files.size());
+  fmt::format_to(out, "checkpoint: {}\niteration: {}\nfiles: {}\n", excerpt(chosen.string(), kLongestName),
+                 manifest.iteration, manifest.files.size());
   for (const auto& [name, file] : manifest.files)
     fmt::format_to(out, "  {}  {}\n", excerpt(name, kLongestName), human_bytes(file.bytes));
   describe_lineage(manifest, text);

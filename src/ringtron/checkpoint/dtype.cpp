@@ -27,13 +27,9 @@ const Row& row_of(DType dtype) {
 
 }  // namespace
 
-std::size_t size_of(DType dtype) {
-  return row_of(dtype).size;
-}
+std::size_t size_of(DType dtype) { return row_of(dtype).size; }
 
-std::string_view name_of(DType dtype) {
-  return row_of(dtype).name;
-}
+std::string_view name_of(DType dtype) { return row_of(dtype).name; }
 
 std::optional<DType> dtype_named(std::string_view name) {
   for (const Row& row : kRows) {

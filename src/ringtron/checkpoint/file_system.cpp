@@ -37,8 +37,7 @@ std::error_code last_error() { return {errno, std::generic_category()}; }
 std::vector<std::filesystem::path> entries_of(const std::filesystem::path& folder, const std::filesystem::path& first) {
   std::error_code error;
   std::vector<std::filesystem::path> entries;
-  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     entries.push_back(entry->path());
   }
   if (error) fail("list folder", folder, error);
@@ -51,7 +50,7 @@ std::vector<std::filesystem::path> entries_of(const std::filesystem::path& folde
 
 void sweep_on_device(FileSystem& files, const std::filesystem::path& path, const std::filesystem::path& first,
                      dev_t device) {
-  struct stat info {};
+  struct stat info{};
   if (::lstat(path.c_str(), &info) != 0) {
     if (errno == ENOENT) return;
     fail("look at", path, last_error());
@@ -95,12 +94,10 @@ void DiskFileSystem::remove(const std::filesystem::path& path) {
   if (error) fail("remove", path, error);
 }
 
-void DiskFileSystem::sync_folder(const std::filesystem::path& path) {
-  ringtron::sync_folder(path);
-}
+void DiskFileSystem::sync_folder(const std::filesystem::path& path) { ringtron::sync_folder(path); }
 
 void sweep(FileSystem& files, const std::filesystem::path& path, const std::filesystem::path& first) {
-  struct stat parent {};
+  struct stat parent{};
   const auto above = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
   if (::stat(above.c_str(), &parent) != 0) {
     if (errno == ENOENT) return;
@@ -110,12 +107,12 @@ void sweep(FileSystem& files, const std::filesystem::path& path, const std::file
 }
 
 bool is_taken(const std::filesystem::path& path) {
-  struct stat info {};
+  struct stat info{};
   return ::lstat(path.c_str(), &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 std::string why_immovable(const std::filesystem::path& path) {
-  struct statx info {};
+  struct statx info{};
   if (::statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &info) != 0) return "";
   const auto attributes = info.stx_attributes & info.stx_attributes_mask;
   if ((attributes & STATX_ATTR_MOUNT_ROOT) != 0) return "something is mounted there";
@@ -125,7 +122,7 @@ std::string why_immovable(const std::filesystem::path& path) {
 }
 
 bool is_real_folder(const std::filesystem::path& path) {
-  struct stat info {};
+  struct stat info{};
   return ::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 

@@ -45,8 +45,8 @@ class DiskFileSystem final : public FileSystem {
   void sync_folder(const std::filesystem::path& path) override;
 };
 
-// Removes what stands at `path`: a file or a link itself, a folder with all that is in it, `first` before everything else.
-// Follows no link and leaves alone what is mounted there (IoError). Fine if nothing is there.
+// Removes what stands at `path`: a file or a link itself, a folder with all that is in it, `first` before everything
+// else. Follows no link and leaves alone what is mounted there (IoError). Fine if nothing is there.
 void sweep(FileSystem& files, const std::filesystem::path& path, const std::filesystem::path& first);
 
 // Whether anything has this name, a link that leads nowhere too. Never throws: what cannot be looked at is there.
@@ -54,8 +54,8 @@ bool is_taken(const std::filesystem::path& path);
 // Whether it is a folder itself, not a link to one.
 bool is_real_folder(const std::filesystem::path& path);
 
-// Why not even the owner of the folder around it can move this, as far as the system tells: a mount point, an immutable file.
-// Empty if nothing is known against it, or nothing is there.
+// Why not even the owner of the folder around it can move this, as far as the system tells: a mount point, an immutable
+// file. Empty if nothing is known against it, or nothing is there.
 std::string why_immovable(const std::filesystem::path& path);
 
 }  // namespace ringtron

@@ -26,7 +26,9 @@ bool is_folder(const fs::path& path) {
 
 using Names = std::vector<std::string>;
 
-bool has(const Names& names, std::string_view name) { return std::find(names.begin(), names.end(), name) != names.end(); }
+bool has(const Names& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 bool has_prefix(const Names& names, std::string_view prefix) {
   return std::any_of(names.begin(), names.end(), [&](const std::string& name) { return name.starts_with(prefix); });
@@ -57,7 +59,8 @@ std::string program_of(const Names& names) {
   if (has(names, "config.json") && weights) return "Hugging Face Transformers";
   if (has(names, "params.json") && has_suffix(names, ".pth")) return "Llama's reference code";
   if (has_suffix(names, ".nemo") || has(names, "model_config.yaml")) return "NeMo";
-  if (has_suffix(names, ".pt") || has_suffix(names, ".pth") || has_suffix(names, ".ckpt") || has_suffix(names, ".bin")) {
+  if (has_suffix(names, ".pt") || has_suffix(names, ".pth") || has_suffix(names, ".ckpt") ||
+      has_suffix(names, ".bin")) {
     return "PyTorch";
   }
   return "";
@@ -77,13 +80,15 @@ std::string file_text(const fs::path& file, FolderUse use) {
   const std::string name = file.filename().string();
   const fs::path folder = above(file);
   if (name == kManifestName || name.starts_with("shard_")) {
-    return use == FolderUse::load ? fmt::format("is one file of a checkpoint. Give the folder that holds the folders iter_...: {}",
-                                                asking_for(above(folder), use))
-                                  : fmt::format("is one file of a checkpoint. Give its folder: {}", asking_for(folder, use));
+    return use == FolderUse::load
+               ? fmt::format("is one file of a checkpoint. Give the folder that holds the folders iter_...: {}",
+                             asking_for(above(folder), use))
+               : fmt::format("is one file of a checkpoint. Give its folder: {}", asking_for(folder, use));
   }
   if (name == kTrackerName) return fmt::format("is a file. Give its folder: {}", asking_for(folder, use));
   const std::string program = program_of({name});
-  return program.empty() ? "is a file, not a folder of checkpoints" : "is a file of " + program + ". " + std::string(kOwnFormatOnly);
+  return program.empty() ? "is a file, not a folder of checkpoints"
+                         : "is a file of " + program + ". " + std::string(kOwnFormatOnly);
 }
 
 // One of our checkpoints, complete or not.
@@ -121,7 +126,8 @@ std::optional<std::string> foreign_kind(const fs::path& path, FolderUse use) {
   for (const std::string& name : names) {
     if (!is_folder(path / name)) continue;
     if (name != "release" && !name.starts_with("iter_")) continue;
-    if (const std::string program = program_of(folder_names(path / name)); !program.empty()) return foreign_text(program);
+    if (const std::string program = program_of(folder_names(path / name)); !program.empty())
+      return foreign_text(program);
   }
   if (has_prefix(names, "iter_")) return std::nullopt;  // damaged ones of ours, of which the finder says more
   for (const std::string& name : names) {

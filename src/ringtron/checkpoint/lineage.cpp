@@ -20,8 +20,8 @@ constexpr std::size_t kMostAncestors = 1000;
 
 std::string run_member(const nlohmann::json& value, const std::string& where) {
   const std::string run = text_member(value, "run", where);
-  const bool hex = std::all_of(run.begin(), run.end(),
-                               [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  const bool hex =
+      std::all_of(run.begin(), run.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
   if (!hex || (run.size() != 16 && !run.empty())) {
     throw IoError(fmt::format("{}.run: expected 16 hex digits, got {}", where, shown(run)));
   }
@@ -32,7 +32,8 @@ std::string run_member(const nlohmann::json& value, const std::string& where) {
 
 bool Lineage::has_all_ancestors() const {
   return ancestors.size() < kMostAncestors &&
-         std::none_of(ancestors.begin(), ancestors.end(), [](const Ancestor& ancestor) { return ancestor.run.empty(); });
+         std::none_of(
+             ancestors.begin(), ancestors.end(), [](const Ancestor& ancestor) { return ancestor.run.empty(); });
 }
 
 bool Lineage::includes(std::int64_t iteration, const std::string& other_run, std::int64_t other_iteration) const {

@@ -23,23 +23,25 @@ struct Lineage {
   std::int64_t save = 0;            // place in the order of saving, from 1; 0: from before all that have one
   std::vector<Ancestor> ancestors;  // oldest first; the last is the checkpoint that the run loaded
 
-  // Whether `ancestors` has every checkpoint that was loaded on the way: none is of a version that kept no lineage, and none was
-  // left out of very many.
+  // Whether `ancestors` has every checkpoint that was loaded on the way: none is of a version that kept no lineage, and
+  // none was left out of very many.
   bool has_all_ancestors() const;
 
-  // Whether the checkpoint of `other_run` at `other_iteration` is this one (at `iteration`) or lies before it on its line.
+  // Whether the checkpoint of `other_run` at `other_iteration` is this one (at `iteration`) or lies before it on its
+  // line.
   bool includes(std::int64_t iteration, const std::string& other_run, std::int64_t other_iteration) const;
 };
 
 // A name that no other run has.
 std::string new_run_name();
 
-// What a run has behind it that loads the checkpoint of `loaded` at `iteration`: its ancestors and that checkpoint. Of very
-// many restarts only the latest are kept.
+// What a run has behind it that loads the checkpoint of `loaded` at `iteration`: its ancestors and that checkpoint. Of
+// very many restarts only the latest are kept.
 std::vector<Ancestor> line_through(const Lineage& loaded, std::int64_t iteration);
 
 nlohmann::json lineage_to_json(const Lineage& lineage);
-// Of a checkpoint's metadata; a Lineage without a run if it holds none. Throws IoError that names what is wrong with it.
+// Of a checkpoint's metadata; a Lineage without a run if it holds none. Throws IoError that names what is wrong with
+// it.
 Lineage lineage_of_metadata(const nlohmann::json& metadata);
 
 }  // namespace ringtron

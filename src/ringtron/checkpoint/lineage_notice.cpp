@@ -23,7 +23,8 @@ std::string listing(std::span<const CheckpointCandidate> candidates) {
     by_run[candidate.lineage->run].push_back(fmt::format("{}", candidate.iteration));
   }
   std::vector<std::string> parts;
-  for (const auto& [run, iterations] : by_run) parts.push_back(fmt::format("{} {}", join(iterations, ", "), run_text(run)));
+  for (const auto& [run, iterations] : by_run)
+    parts.push_back(fmt::format("{} {}", join(iterations, ", "), run_text(run)));
   return join(parts, "; ");
 }
 
@@ -33,11 +34,12 @@ std::string load_notice(const std::filesystem::path& load_folder, const Checkpoi
   if (search.others.empty()) return "";
   const CheckpointCandidate& loaded = *search.newest;
   const bool load = use == FolderUse::load;
-  return fmt::format("{} holds checkpoints of several branches or runs: {} iteration {} {}, whose line was saved last; of an abandoned "
-                     "branch or another run are iterations {}. {}",
-                     load_folder.string(), load ? "this run goes on from" : "shown is", loaded.iteration,
-                     run_text(loaded.lineage->run), listing(search.others),
-                     load ? "--ckpt-step names another one to go on from" : "Another one is shown by its folder, iter_...");
+  return fmt::format(
+      "{} holds checkpoints of several branches or runs: {} iteration {} {}, whose line was saved last; of an abandoned "
+      "branch or another run are iterations {}. {}",
+      load_folder.string(), load ? "this run goes on from" : "shown is", loaded.iteration,
+      run_text(loaded.lineage->run), listing(search.others),
+      load ? "--ckpt-step names another one to go on from" : "Another one is shown by its folder, iter_...");
 }
 
 std::string tracker_notice(const std::filesystem::path& load_folder, const CheckpointSearch& search, FolderUse use) {
@@ -83,9 +85,10 @@ std::string save_notice(const std::filesystem::path& save_folder, std::span<cons
     others += fmt::format("{}{} (damaged, or not of Ringtron)", others.empty() ? "" : "; ", join(unknown, ", "));
   }
   if (others.empty()) return "";
-  return fmt::format("--save {} holds checkpoints that this run does not go on from: iterations {}. Those whose iteration is saved "
-                     "again will be replaced{}, the others stay; a later --load takes what was saved last",
-                     save_folder.string(), others, unknown.empty() ? "" : " (what is not of Ringtron is moved aside and kept)");
+  return fmt::format(
+      "--save {} holds checkpoints that this run does not go on from: iterations {}. Those whose iteration is saved "
+      "again will be replaced{}, the others stay; a later --load takes what was saved last",
+      save_folder.string(), others, unknown.empty() ? "" : " (what is not of Ringtron is moved aside and kept)");
 }
 
 }  // namespace ringtron

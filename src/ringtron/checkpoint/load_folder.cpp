@@ -20,11 +20,14 @@ namespace {
 namespace fs = std::filesystem;
 
 // The folder as messages name it, and what may be given instead.
-std::string named(const fs::path& folder, FolderUse use) { return (use == FolderUse::load ? "--load " : "") + folder.string(); }
+std::string named(const fs::path& folder, FolderUse use) {
+  return (use == FolderUse::load ? "--load " : "") + folder.string();
+}
 
 std::string_view instead(FolderUse use) {
-  return use == FolderUse::load ? "To start afresh, give --load and --save a folder that is absent or empty, or leave out --load"
-                                : "`inspect checkpoint` takes the folder of --save of a run, or one folder iter_... in it";
+  return use == FolderUse::load
+             ? "To start afresh, give --load and --save a folder that is absent or empty, or leave out --load"
+             : "`inspect checkpoint` takes the folder of --save of a run, or one folder iter_... in it";
 }
 
 std::string how_to_take(const std::string& which, FolderUse use) {
@@ -81,8 +84,8 @@ std::string renamed_checkpoint(const fs::path& folder, const std::vector<std::st
     if (!fs::is_regular_file(folder / name / kManifestName, ignored)) continue;
     try {
       const std::int64_t iteration = read_complete_manifest(folder / name).iteration;
-      return fmt::format("holds no checkpoint under its name, but {} is one of iteration {}: rename it to {}", name, iteration,
-                         iteration_name(iteration));
+      return fmt::format("holds no checkpoint under its name, but {} is one of iteration {}: rename it to {}", name,
+                         iteration, iteration_name(iteration));
     } catch (const std::exception&) {  // damaged as well: it is listed with the other things
     }
   }
@@ -101,15 +104,16 @@ std::string renamed_checkpoint(const fs::path& folder, const std::vector<std::st
     if (other.problem.empty()) others.push_back(fmt::format("{}", other.iteration));
   }
   if (!others.empty()) {
-    text += fmt::format("\n  The folder also holds complete checkpoints of another branch or run: iterations {}. If one of them is "
-                        "meant, {}",
-                        join(others, ", "), how_to_take("name it", use));
+    text += fmt::format(
+        "\n  The folder also holds complete checkpoints of another branch or run: iterations {}. If one of them is "
+        "meant, {}",
+        join(others, ", "), how_to_take("name it", use));
   }
   throw IoError(fmt::format("{}\n  {}", text, instead(use)));
 }
 
-// The pointer names a checkpoint whose manifest cannot be read, although one of a larger iteration is complete: it may have
-// been saved last, on another branch.
+// The pointer names a checkpoint whose manifest cannot be read, although one of a larger iteration is complete: it may
+// have been saved last, on another branch.
 void refuse_ambiguous(const fs::path& folder, const CheckpointSearch& search, FolderUse use) {
   const fs::path tracker = folder / kTrackerName;
   std::error_code ignored;
@@ -117,15 +121,18 @@ void refuse_ambiguous(const fs::path& folder, const CheckpointSearch& search, Fo
   const std::string latest(trim(read_file(tracker)));
   for (const CheckpointCandidate& damaged : search.unplaced) {
     if (latest != fmt::format("{}", damaged.iteration)) continue;
-    throw IoError(fmt::format("{}: {}. By {} it was saved last, so iteration {} may belong to a branch that was left. {}",
-                              named(folder, use), damaged.problem, kTrackerName, search.newest->iteration,
-                              how_to_take(use == FolderUse::load ? "Name the checkpoint to go on from" : "Name the checkpoint to show", use)));
+    throw IoError(fmt::format(
+        "{}: {}. By {} it was saved last, so iteration {} may belong to a branch that was left. {}", named(folder, use),
+        damaged.problem, kTrackerName, search.newest->iteration,
+        how_to_take(use == FolderUse::load ? "Name the checkpoint to go on from" : "Name the checkpoint to show",
+                    use)));
   }
 }
 
 }  // namespace
 
-std::optional<CheckpointSearch> search_load_folder(const fs::path& load_folder, std::span<const fs::path> own, FolderUse use) {
+std::optional<CheckpointSearch> search_load_folder(const fs::path& load_folder, std::span<const fs::path> own,
+                                                   FolderUse use) {
   if (is_absent(load_folder, use)) return std::nullopt;
   std::error_code ignored;
   if (!fs::is_directory(load_folder, ignored)) {
@@ -140,11 +147,14 @@ std::optional<CheckpointSearch> search_load_folder(const fs::path& load_folder, 
   if (search.damaged.empty() && names.empty()) return std::nullopt;
   if (const auto kind = foreign_kind(load_folder, use)) refuse(load_folder, *kind, use);
   if (!search.damaged.empty()) refuse_damaged(load_folder, search, use);
-  if (const std::string renamed = renamed_checkpoint(load_folder, names); !renamed.empty()) refuse(load_folder, renamed, use);
+  if (const std::string renamed = renamed_checkpoint(load_folder, names); !renamed.empty())
+    refuse(load_folder, renamed, use);
   constexpr std::size_t kShown = 5;
-  std::vector<std::string> first(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, names.size())));
-  refuse(load_folder, fmt::format("holds no checkpoint, but other things ({}{})", join(first, ", "),
-                                  names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : ""),
+  std::vector<std::string> first(names.begin(),
+                                 names.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, names.size())));
+  refuse(load_folder,
+         fmt::format("holds no checkpoint, but other things ({}{})", join(first, ", "),
+                     names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : ""),
          use);
 }
 

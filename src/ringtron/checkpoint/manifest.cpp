@@ -11,16 +11,15 @@
 namespace ringtron {
 namespace {
 
-// The name in the file says what the piece is: the tensor's own for all of it, with the rows behind it for a part. So pieces
-// of two tensors cannot be exchanged.
+// The name in the file says what the piece is: the tensor's own for all of it, with the rows behind it for a part. So
+// pieces of two tensors cannot be exchanged.
 bool is_named_after(const std::string& name, const TensorEntry& entry, const Piece& piece) {
   const bool whole = piece.offset == 0 && piece.length == rows_along(entry.shape, entry.dim);
-  return (whole && piece.tensor == name) || piece.tensor == fmt::format("{}#dim{}[{}:{}]", name, entry.dim, piece.offset,
-                                                                        piece.offset + piece.length);
+  return (whole && piece.tensor == name) ||
+         piece.tensor == fmt::format("{}#dim{}[{}:{}]", name, entry.dim, piece.offset, piece.offset + piece.length);
 }
 
-std::optional<std::string> tensor_problem(const std::string& name, const TensorEntry& entry,
-                                          const Manifest& manifest) {
+std::optional<std::string> tensor_problem(const std::string& name, const TensorEntry& entry, const Manifest& manifest) {
   // Pieces are in order of offset, so each must begin where the one before has ended.
   std::int64_t covered = 0;
   for (const Piece& piece : entry.pieces) {
@@ -28,11 +27,10 @@ std::optional<std::string> tensor_problem(const std::string& name, const TensorE
       return fmt::format("tensor {} needs file {}, which is not listed", name, piece.file);
     }
     const Slab slab{entry.dim, piece.offset, piece.length};
-    if (const auto problem = slab_problem(entry.shape, slab))
-      return fmt::format("tensor {}: {}", name, *problem);
+    if (const auto problem = slab_problem(entry.shape, slab)) return fmt::format("tensor {}: {}", name, *problem);
     if (piece.offset != covered) {
-      return fmt::format("tensor {}: rows {} and {} of dim {} should meet, they {}", name, covered,
-                         piece.offset, entry.dim, piece.offset < covered ? "overlap" : "leave a gap");
+      return fmt::format("tensor {}: rows {} and {} of dim {} should meet, they {}", name, covered, piece.offset,
+                         entry.dim, piece.offset < covered ? "overlap" : "leave a gap");
     }
     covered += piece.length;
   }
@@ -61,12 +59,13 @@ std::optional<std::string> storage_problem(const Manifest& manifest) {
   for (const auto& [name, entry] : manifest.tensors) {
     for (const Piece& piece : entry.pieces) {
       if (!is_named_after(name, entry, piece)) {
-        return fmt::format("tensor {}: its rows {}+{} of dim {} cannot be {} of file {}", name, piece.offset, piece.length,
-                           entry.dim, piece.tensor, piece.file);
+        return fmt::format("tensor {}: its rows {}+{} of dim {} cannot be {} of file {}", name, piece.offset,
+                           piece.length, entry.dim, piece.tensor, piece.file);
       }
       if (!stored.emplace(piece.file, piece.tensor).second) {
-        return fmt::format("tensor {}: {} of file {} belongs to another piece already; two tensors cannot lie on the same bytes",
-                           name, piece.tensor, piece.file);
+        return fmt::format(
+            "tensor {}: {} of file {} belongs to another piece already; two tensors cannot lie on the same bytes", name,
+            piece.tensor, piece.file);
       }
       const auto bytes = bytes_of(entry, piece);
       std::uint64_t& rest = left.at(piece.file);

@@ -22,8 +22,8 @@ namespace ringtron {
 
 inline constexpr const char* kManifestName = "manifest.json";
 
-// A checkpoint that is there and is not whole, or not one: another may be taken in its place. A disk or a folder that cannot
-// be read is a plain IoError: nobody knows what is there.
+// A checkpoint that is there and is not whole, or not one: another may be taken in its place. A disk or a folder that
+// cannot be read is a plain IoError: nobody knows what is there.
 class CheckpointDamage : public IoError {
  public:
   using IoError::IoError;
@@ -52,8 +52,7 @@ struct ShardFile {
 
 struct Manifest {
   std::int64_t iteration = 0;
-  nlohmann::json metadata =
-      nlohmann::json::object();  // consumed samples, schedule, configuration: the caller's
+  nlohmann::json metadata = nlohmann::json::object();  // consumed samples, schedule, configuration: the caller's
   std::map<std::string, ShardFile> files;
   std::map<std::string, TensorEntry> tensors;
 };
@@ -68,14 +67,14 @@ struct ManifestPart {
 // Adds a part. Throws InternalError if two parts disagree about a tensor or name the same file.
 void merge_part(Manifest& manifest, const ManifestPart& part);
 
-// Nothing, or the first fault: every element of every tensor must be in exactly one piece of a listed file, no stored tensor
-// may belong to two pieces, and a file must be large enough for its pieces.
+// Nothing, or the first fault: every element of every tensor must be in exactly one piece of a listed file, no stored
+// tensor may belong to two pieces, and a file must be large enough for its pieces.
 std::optional<std::string> manifest_problem(const Manifest& manifest);
 
 // Text and back. The manifest's text is JSON that ends with the hash64 of all bytes before that last field.
-// manifest_from_text throws CheckpointDamage that names `path` and the member for text that is not intact or not understood,
-// and checks manifest_problem and the lineage in the metadata. part_from_text throws InternalError. Text that is not UTF-8 in the metadata is replaced,
-// numbers that are not finite become null.
+// manifest_from_text throws CheckpointDamage that names `path` and the member for text that is not intact or not
+// understood, and checks manifest_problem and the lineage in the metadata. part_from_text throws InternalError. Text
+// that is not UTF-8 in the metadata is replaced, numbers that are not finite become null.
 std::string manifest_to_text(const Manifest& manifest);
 Manifest manifest_from_text(std::string_view text, const std::filesystem::path& path);
 std::string part_to_text(const ManifestPart& part);

@@ -35,9 +35,7 @@ std::uint64_t hash_from_text(const std::string& digits) {
   return value;
 }
 
-json to_json(const ShardFile& file) {
-  return {{"bytes", file.bytes}, {"header_xxh3", hex64(file.header_hash)}};
-}
+json to_json(const ShardFile& file) { return {{"bytes", file.bytes}, {"header_xxh3", hex64(file.header_hash)}}; }
 
 ShardFile shard_from_json(const json& value, const std::string& where) {
   const std::int64_t bytes = count_member(value, "bytes", where);
@@ -109,7 +107,8 @@ Manifest manifest_from_json(const json& value) {
   const std::string format = text_member(value, "format", "");
   const std::int64_t version = count_member(value, "version", "");
   if (format != kFormat || version != kVersion) {
-    throw IoError(fmt::format("expected format {} version {}, got {} version {}", kFormat, kVersion, shown(format), version));
+    throw IoError(
+        fmt::format("expected format {} version {}, got {} version {}", kFormat, kVersion, shown(format), version));
   }
   Manifest manifest;
   manifest.iteration = count_member(value, "iteration", "");
@@ -147,8 +146,7 @@ Manifest manifest_from_text(std::string_view text, const std::filesystem::path& 
 }
 
 std::string part_to_text(const ManifestPart& part) {
-  return dump(
-      {{"file", part.file}, {"shard", to_json(part.shard)}, {"tensors", tensors_to_json(part.tensors)}}, -1);
+  return dump({{"file", part.file}, {"shard", to_json(part.shard)}, {"tensors", tensors_to_json(part.tensors)}}, -1);
 }
 
 ManifestPart part_from_text(std::string_view text) {

@@ -19,18 +19,14 @@ struct Range {
   std::int64_t size() const { return end - begin; }
 };
 
-Range range_of(const Slab& slab) {
-  return {slab.offset, slab.offset + slab.length};
-}
+Range range_of(const Slab& slab) { return {slab.offset, slab.offset + slab.length}; }
 
 // Which rows of dim `dim` the slab holds.
 Range held(const Shape& shape, const Slab& slab, int dim) {
   return slab.dim == dim ? range_of(slab) : Range{0, rows_along(shape, dim)};
 }
 
-Range intersect(Range a, Range b) {
-  return {std::max(a.begin, b.begin), std::min(a.end, b.end)};
-}
+Range intersect(Range a, Range b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
 
 std::int64_t product(const Shape& shape, std::size_t from, std::size_t to) {
   std::int64_t result = 1;
@@ -55,8 +51,7 @@ StridedCopy copy_along_one_dim(const Shape& shape, const Slab& piece, const Slab
 StridedCopy copy_across_dims(const Shape& shape, const Slab& piece, const Slab& wanted) {
   const int first = std::min(piece.dim, wanted.dim), second = std::max(piece.dim, wanted.dim);
   const std::int64_t inner = product(shape, static_cast<std::size_t>(second) + 1, shape.size());
-  const std::int64_t middle =
-      product(shape, static_cast<std::size_t>(first) + 1, static_cast<std::size_t>(second));
+  const std::int64_t middle = product(shape, static_cast<std::size_t>(first) + 1, static_cast<std::size_t>(second));
   const Range source_a = held(shape, piece, first), source_b = held(shape, piece, second);
   const Range target_a = held(shape, wanted, first), target_b = held(shape, wanted, second);
   const Range a = intersect(source_a, target_a), b = intersect(source_b, target_b);
@@ -74,15 +69,13 @@ StridedCopy copy_across_dims(const Shape& shape, const Slab& piece, const Slab& 
 
 }  // namespace
 
-std::vector<StridedCopy> plan_reshard(const Shape& global_shape, std::span<const Slab> pieces,
-                                      const Slab& wanted) {
+std::vector<StridedCopy> plan_reshard(const Shape& global_shape, std::span<const Slab> pieces, const Slab& wanted) {
   RT_CHECK(!slab_problem(global_shape, wanted), "wanted slab {} of shape {}", to_string(wanted),
            to_string(global_shape));
   std::vector<StridedCopy> plan;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const Slab& piece = pieces[i];
-    RT_CHECK(!slab_problem(global_shape, piece), "piece {} of shape {}", to_string(piece),
-             to_string(global_shape));
+    RT_CHECK(!slab_problem(global_shape, piece), "piece {} of shape {}", to_string(piece), to_string(global_shape));
     const Range common =
         piece.dim == wanted.dim ? intersect(range_of(piece), range_of(wanted)) : Range{0, piece.length};
     if (common.size() <= 0 || wanted.length == 0) continue;

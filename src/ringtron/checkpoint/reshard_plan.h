@@ -28,8 +28,7 @@ struct StridedCopy {
 // The copies that fill `wanted` from the pieces that touch it, in the order of the pieces; pieces that do not
 // touch it have none. If the pieces cover the tensor exactly once, so do the copies the wanted slab. Requires
 // slabs inside the tensor (slab_problem); any mixture of dims is fine.
-std::vector<StridedCopy> plan_reshard(const Shape& global_shape, std::span<const Slab> pieces,
-                                      const Slab& wanted);
+std::vector<StridedCopy> plan_reshard(const Shape& global_shape, std::span<const Slab> pieces, const Slab& wanted);
 
 // Runs one copy. `source` is the piece, `target` the wanted slab, both whole, elements of `element_size`
 // bytes.

@@ -17,8 +17,7 @@ constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr const char* kMetadataKey = "__metadata__";
 
 [[noreturn]] void damaged(const std::filesystem::path& path, const std::string& what) {
-  throw IoError(
-      fmt::format("{} is not an intact safetensors file: {}. Load another checkpoint", path.string(), what));
+  throw IoError(fmt::format("{} is not an intact safetensors file: {}. Load another checkpoint", path.string(), what));
 }
 
 SafetensorsEntry parse_entry(const std::string& name, const nlohmann::json& value) {
@@ -27,7 +26,8 @@ SafetensorsEntry parse_entry(const std::string& name, const nlohmann::json& valu
   SafetensorsEntry entry{name, *dtype, {}, 0, 0};
   for (const auto& size : array_member(value, "shape", name)) entry.shape.push_back(integer(size, name + ".shape", 0));
   const auto& offsets = array_member(value, "data_offsets", name);
-  if (offsets.size() != 2) throw IoError(fmt::format("{}.data_offsets: expected 2 numbers, got {}", name, offsets.size()));
+  if (offsets.size() != 2)
+    throw IoError(fmt::format("{}.data_offsets: expected 2 numbers, got {}", name, offsets.size()));
   entry.begin = static_cast<std::uint64_t>(integer(offsets[0], name + ".data_offsets", 0));
   entry.end = static_cast<std::uint64_t>(integer(offsets[1], name + ".data_offsets", 0));
   return entry;
@@ -35,13 +35,11 @@ SafetensorsEntry parse_entry(const std::string& name, const nlohmann::json& valu
 
 // Every tensor must have the bytes of its shape, and together they must be the file's data, without gap or
 // overlap.
-void check_coverage(const SafetensorsLayout& layout, std::uint64_t data_bytes,
-                    const std::filesystem::path& path) {
+void check_coverage(const SafetensorsLayout& layout, std::uint64_t data_bytes, const std::filesystem::path& path) {
   std::vector<const SafetensorsEntry*> order;
   for (const auto& [name, entry] : layout.entries) order.push_back(&entry);
-  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return a->begin != b->begin ? a->begin < b->begin : a->end < b->end;
-  });
+  std::sort(order.begin(), order.end(),
+            [](const auto* a, const auto* b) { return a->begin != b->begin ? a->begin < b->begin : a->end < b->end; });
   std::uint64_t position = 0;
   for (const SafetensorsEntry* entry : order) {
     const auto count = element_count(entry->shape);

@@ -27,16 +27,14 @@ std::string holder_of(int fd) {
   return n > 0 ? std::string(text, static_cast<std::size_t>(n)) : std::string("an unknown process");
 }
 
-std::string this_process() {
-  return fmt::format("process {} on {}", ::getpid(), host_name());
-}
+std::string this_process() { return fmt::format("process {} on {}", ::getpid(), host_name()); }
 
 // The lock file, or -1 with errno. A link is not followed: its target is not ours.
 int open_lock_file(const std::filesystem::path& path) {
   constexpr int kFlags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
   int fd = ::open(path.c_str(), O_RDWR | O_CREAT | kFlags, 0644);
   if (fd < 0 && errno == EACCES) fd = ::open(path.c_str(), O_RDONLY | kFlags);  // another user's; a lock needs no more
-  struct stat info {};
+  struct stat info{};
   if (fd >= 0 && (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))) {
     ::close(fd);
     errno = EEXIST;
@@ -47,14 +45,14 @@ int open_lock_file(const std::filesystem::path& path) {
 
 // Whether the file is still the one under this name: its last holder's friends may have removed it meanwhile.
 bool is_still_named(int fd, const std::filesystem::path& path) {
-  struct stat opened {}, named {};
+  struct stat opened{}, named{};
   return ::fstat(fd, &opened) == 0 && ::lstat(path.c_str(), &named) == 0 && opened.st_ino == named.st_ino &&
          opened.st_dev == named.st_dev;
 }
 
 // Only for the message to a second run; the lock is what counts, so a full disk does not matter here.
 void write_holder(int fd) {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink != 1) return;
   const std::string text = this_process();
   if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, text.data(), text.size(), 0) < 0) return;
@@ -84,9 +82,7 @@ SaveLease::SaveLease(std::filesystem::path save_folder) : save_folder_(std::move
   if (is_file_) write_holder(fd_);
 }
 
-bool SaveLease::is_held() const {
-  return !is_file_ || is_still_named(fd_, save_folder_ / kLockName);
-}
+bool SaveLease::is_held() const { return !is_file_ || is_still_named(fd_, save_folder_ / kLockName); }
 
 void SaveLease::lock(const std::filesystem::path& path) {
   if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
@@ -97,9 +93,8 @@ void SaveLease::lock(const std::filesystem::path& path) {
   }
   const std::string holder = holder_of(fd_);
   ::close(std::exchange(fd_, -1));
-  throw ConfigError(
-      fmt::format("--save {} is being written by another run ({}). End that run or choose another folder",
-                  save_folder_.string(), holder));
+  throw ConfigError(fmt::format("--save {} is being written by another run ({}). End that run or choose another folder",
+                                save_folder_.string(), holder));
 }
 
 SaveLease::~SaveLease() {

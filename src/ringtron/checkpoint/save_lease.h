@@ -18,7 +18,8 @@ class SaveLease {
   SaveLease& operator=(const SaveLease&) = delete;
   const std::filesystem::path& save_folder() const { return save_folder_; }
 
-  // False if someone has removed the lock file, or the folder, since: a second run would not notice this one. Take another.
+  // False if someone has removed the lock file, or the folder, since: a second run would not notice this one. Take
+  // another.
   bool is_held() const;
 
  private:

@@ -1,5 +1,5 @@
-// JSON read without forgiveness: a value of another type, a number that does not fit, a key that stands twice are errors
-// with a name, never a value that was meant otherwise.
+// JSON read without forgiveness: a value of another type, a number that does not fit, a key that stands twice are
+// errors with a name, never a value that was meant otherwise.
 //
 // All throw IoError with what was expected and what is there; `where` names the object ("tensors.w.pieces[1]"). The
 // caller adds the file.

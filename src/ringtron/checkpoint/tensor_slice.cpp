@@ -7,9 +7,7 @@
 
 namespace ringtron {
 
-Slab whole_slab(const Shape& global_shape) {
-  return {0, 0, rows_along(global_shape, 0)};
-}
+Slab whole_slab(const Shape& global_shape) { return {0, 0, rows_along(global_shape, 0)}; }
 
 std::int64_t rows_along(const Shape& global_shape, int dim) {
   return global_shape.empty() ? 1 : global_shape.at(static_cast<std::size_t>(dim));
@@ -55,12 +53,8 @@ std::optional<std::string> slab_problem(const Shape& global_shape, const Slab& s
   return std::nullopt;
 }
 
-std::string to_string(const Shape& shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
+std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
-std::string to_string(const Slab& slab) {
-  return fmt::format("dim {} rows {}+{}", slab.dim, slab.offset, slab.length);
-}
+std::string to_string(const Slab& slab) { return fmt::format("dim {} rows {}+{}", slab.dim, slab.offset, slab.length); }
 
 }  // namespace ringtron

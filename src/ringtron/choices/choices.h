@@ -21,7 +21,8 @@ struct Words<PositionEmbedding> {
 enum class Normalization { layer_norm, rms_norm };
 template <>
 struct Words<Normalization> {
-  static constexpr Word<Normalization> table[] = {{Normalization::layer_norm, "LayerNorm"}, {Normalization::rms_norm, "RMSNorm"}};
+  static constexpr Word<Normalization> table[] = {{Normalization::layer_norm, "LayerNorm"},
+                                                  {Normalization::rms_norm, "RMSNorm"}};
 };
 
 // --softmax-type: one more term in the denominator of attention's softmax, none, exp(0), or exp(sink) with a learned
@@ -29,8 +30,9 @@ struct Words<Normalization> {
 enum class SoftmaxKind { vanilla, off_by_one, learnable };
 template <>
 struct Words<SoftmaxKind> {
-  static constexpr Word<SoftmaxKind> table[] = {
-      {SoftmaxKind::vanilla, "vanilla"}, {SoftmaxKind::off_by_one, "off-by-one"}, {SoftmaxKind::learnable, "learnable"}};
+  static constexpr Word<SoftmaxKind> table[] = {{SoftmaxKind::vanilla, "vanilla"},
+                                                {SoftmaxKind::off_by_one, "off-by-one"},
+                                                {SoftmaxKind::learnable, "learnable"}};
 };
 
 // --cp-layout
@@ -80,8 +82,9 @@ struct Words<WsdDecayStyle> {
 enum class WeightDecayStyle { constant, linear, cosine };
 template <>
 struct Words<WeightDecayStyle> {
-  static constexpr Word<WeightDecayStyle> table[] = {
-      {WeightDecayStyle::constant, "constant"}, {WeightDecayStyle::linear, "linear"}, {WeightDecayStyle::cosine, "cosine"}};
+  static constexpr Word<WeightDecayStyle> table[] = {{WeightDecayStyle::constant, "constant"},
+                                                     {WeightDecayStyle::linear, "linear"},
+                                                     {WeightDecayStyle::cosine, "cosine"}};
 };
 
 // --recompute-granularity
@@ -96,14 +99,16 @@ struct Words<RecomputeGranularity> {
 enum class RecomputeMethod { uniform, block };
 template <>
 struct Words<RecomputeMethod> {
-  static constexpr Word<RecomputeMethod> table[] = {{RecomputeMethod::uniform, "uniform"}, {RecomputeMethod::block, "block"}};
+  static constexpr Word<RecomputeMethod> table[] = {{RecomputeMethod::uniform, "uniform"},
+                                                    {RecomputeMethod::block, "block"}};
 };
 
 // --dataloader-type
 enum class DataloaderType { single, cyclic };
 template <>
 struct Words<DataloaderType> {
-  static constexpr Word<DataloaderType> table[] = {{DataloaderType::single, "single"}, {DataloaderType::cyclic, "cyclic"}};
+  static constexpr Word<DataloaderType> table[] = {{DataloaderType::single, "single"},
+                                                   {DataloaderType::cyclic, "cyclic"}};
 };
 
 // --tokenizer-type

@@ -18,15 +18,12 @@ std::deque<TransportWord>& words() {
 
 const TransportWord* find_transport_word(std::string_view text) {
   for (const TransportWord& known : words()) {
-    if (known.word == text || std::ranges::find(known.spellings, text) != known.spellings.end())
-      return &known;
+    if (known.word == text || std::ranges::find(known.spellings, text) != known.spellings.end()) return &known;
   }
   return nullptr;
 }
 
-void add_transport_word(TransportWord word) {
-  words().push_back(std::move(word));
-}
+void add_transport_word(TransportWord word) { words().push_back(std::move(word)); }
 
 std::vector<std::string_view> cp_comm_types() {
   std::vector<std::string_view> types;

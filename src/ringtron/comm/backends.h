@@ -10,11 +10,9 @@
 namespace ringtron {
 
 // `key` is the group's own place in the store. Both throw CommError if a member does not come.
-std::unique_ptr<Communicator> make_gloo_communicator(Group group, const std::string& key,
-                                                     const Rendezvous& rendezvous);
+std::unique_ptr<Communicator> make_gloo_communicator(Group group, const std::string& key, const Rendezvous& rendezvous);
 
 // Throws ConfigError in a program built without CUDA.
-std::unique_ptr<Communicator> make_nccl_communicator(Group group, const std::string& key,
-                                                     const Rendezvous& rendezvous);
+std::unique_ptr<Communicator> make_nccl_communicator(Group group, const std::string& key, const Rendezvous& rendezvous);
 
 }  // namespace ringtron

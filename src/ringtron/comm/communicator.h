@@ -1,14 +1,13 @@
 // One group of ranks, and the operations they do together.
 //
 // All ranks of a group call the same operations in the same order with the same shapes and types; CheckedCommunicator
-// verifies that. Every operation returns at once with a Work, except that exchange() may first wait for its peers' hosts to come
-// to it. The result may be used after Work::wait(), and the tensors must stay alive and untouched until then. On CPU wait()
-// blocks the thread; on CUDA it makes the current stream wait, not the host: each back end communicates on streams of its own.
-// An operation or a wait throws CommError, within the group's timeout, when a peer dies, never comes or disagrees; it
-// names the group, the operation, its sequence number and, where it is known, the rank waited for. After that the
-// communicator is of no further use.
-// Not thread-safe: one thread at a time per communicator.
-// Tensors must be contiguous. A group of one (LocalCommunicator) does every operation as the identity.
+// verifies that. Every operation returns at once with a Work, except that exchange() may first wait for its peers'
+// hosts to come to it. The result may be used after Work::wait(), and the tensors must stay alive and untouched until
+// then. On CPU wait() blocks the thread; on CUDA it makes the current stream wait, not the host: each back end
+// communicates on streams of its own. An operation or a wait throws CommError, within the group's timeout, when a peer
+// dies, never comes or disagrees; it names the group, the operation, its sequence number and, where it is known, the
+// rank waited for. After that the communicator is of no further use. Not thread-safe: one thread at a time per
+// communicator. Tensors must be contiguous. A group of one (LocalCommunicator) does every operation as the identity.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -59,7 +58,8 @@ class Communicator {
   virtual int rank() const = 0;                 // within the group
   virtual int size() const = 0;
   virtual int global_rank(int group_rank) const = 0;
-  // Whether exchange() leaves a device's multiprocessors to others. May become true with the first exchange, then on all ranks.
+  // Whether exchange() leaves a device's multiprocessors to others. May become true with the first exchange, then on
+  // all ranks.
   virtual bool exchanges_without_kernels() const { return false; }
 
   // In place.

@@ -24,8 +24,8 @@ std::string who_is(const Group& group, int member) {
 }
 
 void check_contiguous(const Group& group, const at::Tensor& tensor, const char* what) {
-  RT_CHECK(tensor.is_contiguous(),
-           "{} group: {} must be contiguous, got a strided tensor; call .contiguous()", group.name, what);
+  RT_CHECK(tensor.is_contiguous(), "{} group: {} must be contiguous, got a strided tensor; call .contiguous()",
+           group.name, what);
 }
 
 void check_pair(const Group& group, const at::Tensor& a, const at::Tensor& b, const char* what) {
@@ -38,8 +38,8 @@ void check_pair(const Group& group, const at::Tensor& a, const at::Tensor& b, co
 void check_parts(const Group& group, const at::Tensor& whole, const at::Tensor& shard, const char* what) {
   check_pair(group, whole, shard, what);
   RT_CHECK(whole.numel() == shard.numel() * group.size(),
-           "{} group: {}: expected the whole to hold {} shards, got {} and {} elements", group.name, what,
-           group.size(), whole.numel(), shard.numel());
+           "{} group: {}: expected the whole to hold {} shards, got {} and {} elements", group.name, what, group.size(),
+           whole.numel(), shard.numel());
 }
 
 }  // namespace
@@ -52,8 +52,8 @@ void throw_comm_error(const Group& group, const CommOperation& operation, const 
   std::string waited;
   if (operation.peer >= 0) waited = fmt::format(", waiting for {}", who_is(group, operation.peer));
   throw CommError(fmt::format(
-      "{} group (ranks {}): {} number {} failed on {}{}: {} [{}]", group.name,
-      fmt::join(group.members, ","), operation.name, operation.sequence, who_is(group, group.rank), waited,
+      "{} group (ranks {}): {} number {} failed on {}{}: {} [{}]", group.name, fmt::join(group.members, ","),
+      operation.name, operation.sequence, who_is(group, group.rank), waited,
       who.empty() ? fmt::format("no rank is known to have died; timeout {} ms", group.timeout.count()) : who,
       reason.substr(0, reason.find('\n'))));
 }

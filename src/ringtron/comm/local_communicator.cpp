@@ -19,9 +19,7 @@ int LocalCommunicator::global_rank(int group_rank) const {
   return global_rank_;
 }
 
-Work LocalCommunicator::all_reduce(at::Tensor, ReduceOp) {
-  return {};
-}
+Work LocalCommunicator::all_reduce(at::Tensor, ReduceOp) { return {}; }
 
 Work LocalCommunicator::all_gather(at::Tensor shard, at::Tensor whole) {
   copy_all(shard, whole, "elements of shard and whole in all_gather of one rank");

@@ -14,11 +14,10 @@
 namespace ringtron {
 
 std::unique_ptr<Communicator> make_communicator(Backend backend, const std::string& name,
-                                                const std::vector<int>& members,
-                                                const Rendezvous& rendezvous) {
+                                                const std::vector<int>& members, const Rendezvous& rendezvous) {
   const auto place = std::find(members.begin(), members.end(), rendezvous.rank());
-  RT_CHECK(place != members.end(), "{} group (ranks {}): rank {} is not a member", name,
-           fmt::join(members, ","), rendezvous.rank());
+  RT_CHECK(place != members.end(), "{} group (ranks {}): rank {} is not a member", name, fmt::join(members, ","),
+           rendezvous.rank());
   if (members.size() == 1) return std::make_unique<LocalCommunicator>(name, rendezvous.rank());
   Group group{.name = name,
               .members = members,

@@ -17,7 +17,6 @@ namespace ringtron {
 // timeout, and ConfigError where this program lacks the back end. nccl: uses this thread's current CUDA
 // device.
 std::unique_ptr<Communicator> make_communicator(Backend backend, const std::string& name,
-                                                const std::vector<int>& members,
-                                                const Rendezvous& rendezvous);
+                                                const std::vector<int>& members, const Rendezvous& rendezvous);
 
 }  // namespace ringtron

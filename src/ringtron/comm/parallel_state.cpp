@@ -15,12 +15,9 @@ struct NamedGroup {
 
 // In the order in which they are connected, which is Megatron's.
 constexpr NamedGroup kNamedGroups[] = {
-    {kDataContextAxes, "data-context-parallel"},
-    {Axis::data, "data-parallel"},
-    {Axis::context, "context-parallel"},
-    {Axis::tensor | Axis::pipeline, "model-parallel"},
-    {Axis::tensor, "tensor-parallel"},
-    {Axis::tensor | Axis::context, "tensor-context-parallel"},
+    {kDataContextAxes, "data-context-parallel"}, {Axis::data, "data-parallel"},
+    {Axis::context, "context-parallel"},         {Axis::tensor | Axis::pipeline, "model-parallel"},
+    {Axis::tensor, "tensor-parallel"},           {Axis::tensor | Axis::context, "tensor-context-parallel"},
 };
 
 std::string name_of(AxisSet axes) {
@@ -45,8 +42,9 @@ const ProcessGrid& checked(const ProcessGrid& grid, const Rendezvous& rendezvous
 ParallelState::ParallelState(const ProcessGrid& grid, Backend backend, const Rendezvous& rendezvous)
     : grid_(checked(grid, rendezvous)), rank_(rendezvous.rank()), backend_(backend), rendezvous_(rendezvous) {
   for (const NamedGroup& named : kNamedGroups) group(named.axes);
-  world_ = make_communicator(Backend::gloo, "world",
-                             grid_.group_of(rank_, Axis::tensor | Axis::context | Axis::data | Axis::pipeline), rendezvous);
+  world_ =
+      make_communicator(Backend::gloo, "world",
+                        grid_.group_of(rank_, Axis::tensor | Axis::context | Axis::data | Axis::pipeline), rendezvous);
 }
 
 Communicator& ParallelState::group(AxisSet axes) const {

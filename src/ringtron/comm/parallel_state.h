@@ -1,9 +1,9 @@
 // All groups of this rank, from the grid: one for every set of axes.
 //
-// Passed by const reference; the communicators in it are live, so a layer that holds the state may communicate. Groups of one are
-// LocalCommunicators. Sets of axes with the same members still have communicators of their own, so that one may be at work
-// while another is. Not thread-safe beyond what Communicator allows: one thread at a time per group, different groups
-// independently.
+// Passed by const reference; the communicators in it are live, so a layer that holds the state may communicate. Groups
+// of one are LocalCommunicators. Sets of axes with the same members still have communicators of their own, so that one
+// may be at work while another is. Not thread-safe beyond what Communicator allows: one thread at a time per group,
+// different groups independently.
 #pragma once
 
 #include <array>
@@ -18,9 +18,9 @@ namespace ringtron {
 
 class ParallelState {
  public:
-  // All ranks of the run construct it with the same grid and back end. `rendezvous` must outlive it. Connects the groups that
-  // have a name below, in one order on all ranks. ConfigError if the grid's world size is not the rendezvous'; CommError if a
-  // peer does not come.
+  // All ranks of the run construct it with the same grid and back end. `rendezvous` must outlive it. Connects the
+  // groups that have a name below, in one order on all ranks. ConfigError if the grid's world size is not the
+  // rendezvous'; CommError if a peer does not come.
   ParallelState(const ProcessGrid& grid, Backend backend, const Rendezvous& rendezvous);
 
   const ProcessGrid& grid() const { return grid_; }
@@ -36,9 +36,9 @@ class ParallelState {
   int dp_size() const { return grid_.size(Axis::data); }
   int pp_size() const { return grid_.size(Axis::pipeline); }
 
-  // The ranks that differ from this one along `axes` only, in the grid's order; of the empty set this rank alone. A group
-  // without a name below is connected when it is first asked for: then all its ranks ask, and ask for several such groups in
-  // the same order. CommError if a peer does not come.
+  // The ranks that differ from this one along `axes` only, in the grid's order; of the empty set this rank alone. A
+  // group without a name below is connected when it is first asked for: then all its ranks ask, and ask for several
+  // such groups in the same order. CommError if a peer does not come.
   Communicator& group(AxisSet axes) const;
 
   Communicator& tensor() const { return group(Axis::tensor); }

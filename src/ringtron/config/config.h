@@ -18,7 +18,7 @@ struct ParallelConfig {
   int tensor_model_parallel_size = 1;
   int pipeline_model_parallel_size = 1;
   int context_parallel_size = 1;
-  std::vector<std::string> cp_comm_type = {"p2p"};  // one for all layers, or one per layer; may be auto
+  std::vector<std::string> cp_comm_type = {"p2p"};       // one for all layers, or one per layer; may be auto
   std::vector<int> hierarchical_context_parallel_sizes;  // A P of a2a+p2p
   CpLayout cp_layout = CpLayout::zigzag;
   bool proof_of_exchange = true;  // --no-proof-of-exchange
@@ -122,10 +122,10 @@ struct PrecisionConfig {
 struct RecomputeConfig {
   std::optional<RecomputeGranularity> granularity;
   std::optional<RecomputeMethod> method;  // of full
-  int num_layers = 0;  // of full: per segment with uniform, in all with block; 0: not given
-  std::vector<std::string> modules;  // of selective; filled in: core_attn where none was given
-  bool activations = false;       // --recompute-activations
-  bool ckpt_activations = false;  // a common mistake for it; filled in: false
+  int num_layers = 0;                     // of full: per segment with uniform, in all with block; 0: not given
+  std::vector<std::string> modules;       // of selective; filled in: core_attn where none was given
+  bool activations = false;               // --recompute-activations
+  bool ckpt_activations = false;          // a common mistake for it; filled in: false
   bool cp_keep_kv = false;
 };
 

@@ -16,8 +16,7 @@ namespace {
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
 void sort_by_name(Pairs& pairs) {
-  std::sort(pairs.begin(), pairs.end(),
-            [](const auto& a, const auto& b) { return lower(a.first) < lower(b.first); });
+  std::sort(pairs.begin(), pairs.end(), [](const auto& a, const auto& b) { return lower(a.first) < lower(b.first); });
 }
 
 std::string escape_lines(std::string_view text) {
@@ -58,8 +57,7 @@ Json json_of(const ChoiceRef& field) { return std::string(field.word()); }
 Pairs list_options(const Config& config) {
   Pairs pairs;
   for (const OptionGroup& group : option_groups()) {
-    for (const Option& option : group.options)
-      pairs.emplace_back(option_key(option), option_value(option, config));
+    for (const Option& option : group.options) pairs.emplace_back(option_key(option), option_value(option, config));
   }
   sort_by_name(pairs);
   return pairs;
@@ -67,8 +65,7 @@ Pairs list_options(const Config& config) {
 
 std::string fingerprint_text(const Config& config) {
   std::string out;
-  for (const auto& [name, value] : list_options(config))
-    out += fmt::format("{}={}\n", name, escape_lines(value));
+  for (const auto& [name, value] : list_options(config)) out += fmt::format("{}={}\n", name, escape_lines(value));
   return out;
 }
 
@@ -82,8 +79,7 @@ std::vector<std::string> diff_fingerprints(std::string_view here, std::string_vi
     if (got != value) out.push_back(fmt::format("{}: {} here, {} there", name, value, got));
     if (other != theirs.end()) theirs.erase(other);
   }
-  for (const auto& [name, value] : theirs)
-    out.push_back(fmt::format("{}: absent here, {} there", name, value));
+  for (const auto& [name, value] : theirs) out.push_back(fmt::format("{}: absent here, {} there", name, value));
   std::sort(out.begin(), out.end());
   return out;
 }
@@ -93,8 +89,7 @@ std::string config_to_json(const Config& config) {
   Json json = Json::object();
   for (const OptionGroup& group : option_groups()) {
     for (const Option& option : group.options) {
-      json[option_key(option)] =
-          std::visit([](auto field) { return json_of(field); }, option.field(copy));
+      json[option_key(option)] = std::visit([](auto field) { return json_of(field); }, option.field(copy));
     }
   }
   return json.dump(2, ' ', false, Json::error_handler_t::replace);  // a path need not be UTF-8

@@ -28,10 +28,9 @@ void fill_parallel(ParallelConfig& parallel, std::vector<Notice>& notices) {
   }
   if (parallel.sequence_parallel && parallel.tensor_model_parallel_size == 1) {
     parallel.sequence_parallel = false;
-    notices.push_back(
-        {Notice::Kind::warning,
-         "--sequence-parallel is switched off: it cuts work within a tensor-parallel group, and "
-         "--tensor-model-parallel-size is 1"});
+    notices.push_back({Notice::Kind::warning,
+                       "--sequence-parallel is switched off: it cuts work within a tensor-parallel group, and "
+                       "--tensor-model-parallel-size is 1"});
   }
 }
 
@@ -54,8 +53,7 @@ void fill_training(Config& config, int world_size, std::vector<Notice>& notices)
     const std::int64_t replicas = data_parallel_size(config.parallel, world_size);
     batch.global_batch_size = saturate(batch.micro_batch_size * replicas);
     if (batch.global_batch_size > 0) {
-      notices.push_back(
-          {Notice::Kind::note, fmt::format("setting global batch size to {}", batch.global_batch_size)});
+      notices.push_back({Notice::Kind::note, fmt::format("setting global batch size to {}", batch.global_batch_size)});
     }
   }
   OptimizerConfig& optimizer = config.optimizer;
@@ -86,7 +84,8 @@ void fill_recompute(RecomputeConfig& recompute, int context_ranks, std::vector<N
     recompute.modules.clear();
   }
   if (recompute.granularity == RecomputeGranularity::full) recompute.modules.clear();
-  if (recompute.granularity == RecomputeGranularity::selective && recompute.modules.empty()) recompute.modules = {"core_attn"};
+  if (recompute.granularity == RecomputeGranularity::selective && recompute.modules.empty())
+    recompute.modules = {"core_attn"};
   if (recompute.cp_keep_kv && (none || context_ranks == 1)) {
     warn(none ? "--cp-keep-kv is switched off: attention is recomputed with --recompute-granularity only"
               : "--cp-keep-kv is switched off: nothing comes from other ranks, --context-parallel-size is 1");
@@ -105,47 +104,56 @@ void fill_data(DataConfig& data, std::vector<Notice>& notices) {
 void note_nothing_to_do(const Config& given, std::vector<Notice>& notices) {
   if (!given.batch.skip_train) return;
   if (given.checkpoint.load.empty()) {
-    notices.push_back({Notice::Kind::warning, "--skip-train without --load evaluates weights that are drawn from the seed"});
+    notices.push_back(
+        {Notice::Kind::warning, "--skip-train without --load evaluates weights that are drawn from the seed"});
   }
   if (given.evaluation.eval_iters > 0) return;
-  notices.push_back({Notice::Kind::warning, "--skip-train with --eval-iters 0: nothing is trained and nothing is evaluated. Raise "
-                                            "--eval-iters, or leave out --skip-train"});
+  notices.push_back({Notice::Kind::warning,
+                     "--skip-train with --eval-iters 0: nothing is trained and nothing is evaluated. Raise "
+                     "--eval-iters, or leave out --skip-train"});
 }
 
 // A decay that ends before the run does, with nothing left: such steps train nothing.
 void note_no_learning_rate(const Config& filled, std::vector<Notice>& notices) {
   const OptimizerConfig& o = filled.optimizer;
   const BatchConfig& batch = filled.batch;
-  if (batch.skip_train || o.min_lr > 0 || o.lr_decay_style == LrDecayStyle::constant || o.use_checkpoint_opt_param_scheduler) return;
+  if (batch.skip_train || o.min_lr > 0 || o.lr_decay_style == LrDecayStyle::constant ||
+      o.use_checkpoint_opt_param_scheduler)
+    return;
   if (batch.global_batch_size < 1) return;
   const bool samples = batch.train_samples > 0;
   const std::int64_t steps = samples ? batch.train_samples / batch.global_batch_size : batch.train_iters;
-  // The rate of a step follows from the samples before it; at the end of the decay all shapes but this one are at their lowest.
+  // The rate of a step follows from the samples before it; at the end of the decay all shapes but this one are at their
+  // lowest.
   const std::int64_t beyond = o.lr_decay_style == LrDecayStyle::inverse_square_root ? 1 : 0;
   const std::int64_t decay = samples ? o.lr_decay_samples / batch.global_batch_size : o.lr_decay_iters;
   if (decay < 1 || decay >= steps) return;
   const std::int64_t before = decay + (samples && o.lr_decay_samples % batch.global_batch_size != 0 ? 1 : beyond);
   if (before >= steps) return;
-  notices.push_back({Notice::Kind::warning,
-                     fmt::format("from iteration {} on the learning rate is 0 (--min-lr), and the run has {}: these steps train nothing. "
-                                 "Raise {} or --min-lr",
-                                 before + 1, steps, samples ? "--lr-decay-samples" : "--lr-decay-iters")});
+  notices.push_back(
+      {Notice::Kind::warning,
+       fmt::format(
+           "from iteration {} on the learning rate is 0 (--min-lr), and the run has {}: these steps train nothing. "
+           "Raise {} or --min-lr",
+           before + 1, steps, samples ? "--lr-decay-samples" : "--lr-decay-iters")});
 }
 
 // A corpus that is named twice counts twice.
 void note_repeated_corpora(const DataConfig& data, std::vector<Notice>& notices) {
-  const std::pair<std::string_view, const std::vector<std::string>*> lists[] = {{"--data-path", &data.data_path},
-                                                                                {"--train-data-path", &data.train_data_path},
-                                                                                {"--valid-data-path", &data.valid_data_path},
-                                                                                {"--test-data-path", &data.test_data_path}};
+  const std::pair<std::string_view, const std::vector<std::string>*> lists[] = {
+      {"--data-path", &data.data_path},
+      {"--train-data-path", &data.train_data_path},
+      {"--valid-data-path", &data.valid_data_path},
+      {"--test-data-path", &data.test_data_path}};
   for (const auto& [flag, words] : lists) {
     std::set<std::filesystem::path> seen, told;
     for (const std::string& word : *words) {
       if (word.find_first_not_of("0123456789.eE+-") == std::string::npos) continue;  // a weight
       const auto prefix = std::filesystem::path(word).lexically_normal();
       if (seen.insert(prefix).second || !told.insert(prefix).second) continue;
-      notices.push_back({Notice::Kind::warning,
-                         fmt::format("{} names {} more than once: its documents are read that much more often", flag, excerpt(word))});
+      notices.push_back(
+          {Notice::Kind::warning, fmt::format("{} names {} more than once: its documents are read that much more often",
+                                              flag, excerpt(word))});
     }
   }
 }
@@ -154,8 +162,9 @@ void note_incomplete_batch(const BatchConfig& batch, std::vector<Notice>& notice
   if (batch.skip_train || batch.global_batch_size < 1 || batch.train_samples < batch.global_batch_size) return;
   const std::int64_t rest = batch.train_samples % batch.global_batch_size;
   if (rest == 0) return;
-  notices.push_back({Notice::Kind::note, fmt::format("--train-samples {}: the last {} fill no global batch of {} and are not trained on",
-                                                     batch.train_samples, rest, batch.global_batch_size)});
+  notices.push_back({Notice::Kind::note,
+                     fmt::format("--train-samples {}: the last {} fill no global batch of {} and are not trained on",
+                                 batch.train_samples, rest, batch.global_batch_size)});
 }
 
 }  // namespace

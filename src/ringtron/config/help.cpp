@@ -55,14 +55,12 @@ std::string default_text(const Option& option) {
 // The unit stands beside the default; where the default is words, it is said here.
 std::string meaning_text(const Option& option) {
   const bool unit_is_missing = !option.detail.unit.empty() && !option.detail.default_text.empty();
-  return unit_is_missing ? fmt::format("{} Unit: {}.", option.help, option.detail.unit)
-                         : std::string(option.help);
+  return unit_is_missing ? fmt::format("{} Unit: {}.", option.help, option.detail.unit) : std::string(option.help);
 }
 
 std::string option_help(const Option& option, int columns) {
   const std::string placeholder = option_placeholder(option);
-  std::string text =
-      wrap(fmt::format("{}{}{}", option.name, placeholder.empty() ? "" : " ", placeholder), 2, columns);
+  std::string text = wrap(fmt::format("{}{}{}", option.name, placeholder.empty() ? "" : " ", placeholder), 2, columns);
   std::string help = fmt::format("{} [{}]", meaning_text(option), default_text(option));
   if (option.compat == Compat::accepted_no_effect) help += fmt::format(" No effect: {}.", option.detail.note);
   return text + wrap(help, kHelpColumn, columns);
@@ -130,21 +128,21 @@ std::string help_text(std::string_view topic, int columns) {
     throw ConfigError(
         fmt::format("--help: expected one of {}, markdown or load, got '{}'", join(topics, ", "), excerpt(topic)));
   }
-  std::string out = wrap(
-                        "Pretrains a GPT model on long sequences, on one process or many, with the flags of Megatron-LM.",
-                        0, columns) +
-                    "\n" +
-                    wrap("ringrun --nproc-per-node 8 pretrain_gpt --tensor-model-parallel-size 2 --context-parallel-size 4 ...", 2,
-                         columns) +
-                    wrap("check_cp_config --world-size 8 ... tells sizes, bytes and faults of the same flags and starts nothing.", 2,
-                         columns) +
-                    "\n" +
-                    wrap(
-                        "Flags may be written --a-b or --a_b; of a flag given twice the last counts. "
-                        "Defaults stand in brackets. "
-                        "--help=GROUP prints one group.",
-                        0, columns) +
-                    "\n";
+  std::string out =
+      wrap("Pretrains a GPT model on long sequences, on one process or many, with the flags of Megatron-LM.", 0,
+           columns) +
+      "\n" +
+      wrap("ringrun --nproc-per-node 8 pretrain_gpt --tensor-model-parallel-size 2 --context-parallel-size 4 ...", 2,
+           columns) +
+      wrap("check_cp_config --world-size 8 ... tells sizes, bytes and faults of the same flags and starts nothing.", 2,
+           columns) +
+      "\n" +
+      wrap(
+          "Flags may be written --a-b or --a_b; of a flag given twice the last counts. "
+          "Defaults stand in brackets. "
+          "--help=GROUP prints one group.",
+          0, columns) +
+      "\n";
   for (const OptionGroup& group : option_groups()) out += group_help(group, columns);
   return out;
 }
@@ -161,8 +159,8 @@ std::string flags_markdown() {
     out += fmt::format("\n## {}\n\n| Flag | Default | Meaning | Verdict |\n|---|---|---|---|\n", group.title);
     for (const Option& option : group.options) {
       const std::string placeholder = option_placeholder(option);
-      out += fmt::format("| `{}{}{}` | {} | {} | {} |\n", option.name, placeholder.empty() ? "" : " ",
-                         placeholder, escape_cell(default_text(option)), escape_cell(meaning_text(option)),
+      out += fmt::format("| `{}{}{}` | {} | {} | {} |\n", option.name, placeholder.empty() ? "" : " ", placeholder,
+                         escape_cell(default_text(option)), escape_cell(meaning_text(option)),
                          escape_cell(verdict_text(option)));
     }
   }
@@ -198,8 +196,7 @@ std::string load_table_markdown() {
 int terminal_columns() {
   constexpr int kWidest = 100, kNarrowest = 60;
   winsize size{};
-  if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
-    return kWidest;
+  if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kWidest;
   return std::clamp<int>(size.ws_col, kNarrowest, kWidest);
 }
 

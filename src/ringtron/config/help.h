@@ -8,7 +8,8 @@
 namespace ringtron {
 
 // Help of one group ("parallel"), of all (empty topic), docs/flags.md (topic "markdown") or the
-// table of load_table_markdown() (topic "load"), both without their last newline, wrapped at `columns`. Throws ConfigError for another topic, with the topics there are.
+// table of load_table_markdown() (topic "load"), both without their last newline, wrapped at `columns`. Throws
+// ConfigError for another topic, with the topics there are.
 std::string help_text(std::string_view topic, int columns);
 
 // The whole of docs/flags.md: options by group, then Megatron-LM's other flags with their verdicts.

@@ -11,14 +11,12 @@ constexpr Arity kMany = Arity::many;
 
 constexpr std::string_view kOneImplementation = "Ringtron has one implementation of the model";
 constexpr std::string_view kOwnAttention = "Ringtron chooses its attention kernel by device and type";
-constexpr std::string_view kOwnFusions =
-    "Ringtron chooses fused kernels itself; they compute the same function";
+constexpr std::string_view kOwnFusions = "Ringtron chooses fused kernels itself; they compute the same function";
 constexpr std::string_view kOwnCommunication =
     "Ringtron arranges its communication itself; results do not depend on it";
 constexpr std::string_view kNoPipeline = "it concerns pipeline stages, and there is one";
 constexpr std::string_view kNoPython = "there is no Python garbage collector or allocator cache to tune";
-constexpr std::string_view kOwnCheckpoints =
-    "checkpoints are folders of safetensors shards that load into any layout";
+constexpr std::string_view kOwnCheckpoints = "checkpoints are folders of safetensors shards that load into any layout";
 constexpr std::string_view kOwnIndex = "the data index is memory-mapped and cached in Ringtron's own way";
 constexpr std::string_view kLogDetail = "it only adds or removes detail in logs";
 constexpr std::string_view kOnlyFp16 = "loss scaling belongs to fp16; bf16 and fp32 need none";
@@ -26,8 +24,8 @@ constexpr std::string_view kDeprecated = "Megatron ignores it too";
 constexpr std::string_view kGraphs = "Ringtron has no CUDA graphs; only speed may differ";
 
 constexpr ForeignFlag kFlags[] = {
-    {"--rampup-batch-size", kWarned,
-     "as in current Megatron it is ignored; the batch has its full size from the start", kMany},
+    {"--rampup-batch-size", kWarned, "as in current Megatron it is ignored; the batch has its full size from the start",
+     kMany},
     {"--transformer-impl", kAccepted, kOneImplementation, kOne},
     {"--use-mcore-models", kAccepted, kOneImplementation},
     {"--attention-backend", kAccepted, kOwnAttention, kOne},
@@ -60,8 +58,7 @@ constexpr ForeignFlag kFlags[] = {
     {"--ddp-num-buckets", kAccepted, "--ddp-bucket-size sets the size of a bucket; the number follows", kOne},
     {"--ddp-average-in-collective", kAccepted, "gradients are summed and divided by the exact token count"},
     {"--ddp-pad-buckets-for-high-nccl-busbw", kAccepted, kOwnCommunication},
-    {"--ddp-reduce-scatter-with-fp32-accumulation", kAccepted,
-     "gradients are never summed in less than fp32"},
+    {"--ddp-reduce-scatter-with-fp32-accumulation", kAccepted, "gradients are never summed in less than fp32"},
     {"--tp-comm-overlap", kAccepted, kOwnCommunication},
     {"--no-tp-comm-bulk-wgrad", kAccepted, kOwnCommunication},
     {"--high-priority-stream-groups", kAccepted, kOwnCommunication, kMany},
@@ -72,8 +69,7 @@ constexpr ForeignFlag kFlags[] = {
     {"--local-rank", kAccepted, "the rank comes from the launcher's environment variables", kOne},
     {"--exit-signal-handler-for-dataloader", kAccepted, "loader threads end with their process"},
     {"--exit-signal-handler-for-training", kAccepted, "--exit-signal-handler does this"},
-    {"--use-cpu-initialization", kAccepted,
-     "initial weights depend on the seed and the position only, not the device"},
+    {"--use-cpu-initialization", kAccepted, "initial weights depend on the seed and the position only, not the device"},
     {"--no-initialization", kAccepted, "weights are always initialised"},
     {"--te-rng-tracker", kAccepted, "random numbers depend on the seed and the position only"},
     {"--loss-scale", kAccepted, kOnlyFp16, kOne},
@@ -132,9 +128,7 @@ const ForeignFlag* find_in(std::span<const ForeignFlag> flags, std::string_view 
 
 }  // namespace
 
-std::span<const ForeignFlag> accepted_flags() {
-  return kFlags;
-}
+std::span<const ForeignFlag> accepted_flags() { return kFlags; }
 
 const ForeignFlag* find_foreign_flag(std::string_view name) {
   const ForeignFlag* accepted = find_in(accepted_flags(), name);

@@ -27,21 +27,17 @@ constexpr std::string_view kMuP = "maximal update parametrisation is not built";
 constexpr std::string_view kOneModel = "only decoder-only GPT models are built";
 constexpr std::string_view kAdamOnly = "the optimizer is AdamW";
 constexpr std::string_view kStateInFp32 = "main weights, gradients and moments are kept in fp32";
-constexpr std::string_view kWindow =
-    "clipping of scores, gates and windows in some layers only are not built";
+constexpr std::string_view kWindow = "clipping of scores, gates and windows in some layers only are not built";
 constexpr std::string_view kMtp = "multi-token prediction is not built";
 constexpr std::string_view kEvaluation =
     "evaluation uses the batch sizes of training, one validation set, --eval-iters batches";
 constexpr std::string_view kWandb = "there is no W&B client; use --tensorboard-dir, which W&B can import";
-constexpr std::string_view kProfiler =
-    "the profiler comes in a later version; run the program under nsys or perf";
+constexpr std::string_view kProfiler = "the profiler comes in a later version; run the program under nsys or perf";
 constexpr std::string_view kReplication = "there is no replication of checkpoints between nodes";
-constexpr std::string_view kRetention =
-    "checkpoints are neither temporary nor deleted; remove old ones yourself";
+constexpr std::string_view kRetention = "checkpoints are neither temporary nor deleted; remove old ones yourself";
 constexpr std::string_view kConvert = "checkpoints of other formats are not read or written";
 constexpr std::string_view kDataTool = "it belongs to the program preprocess_data";
-constexpr std::string_view kResidual =
-    "the residual stream has the type of the parameters and starts before the norm";
+constexpr std::string_view kResidual = "the residual stream has the type of the parameters and starts before the norm";
 constexpr std::string_view kChecks = "only losses and gradient norms that are not numbers are found";
 constexpr std::string_view kOneSource = "use --data-path, or --train-, --valid- and --test-data-path";
 
@@ -199,8 +195,6 @@ constexpr ForeignFlag kFlags[] = {
 
 }  // namespace
 
-std::span<const ForeignFlag> refused_flags() {
-  return kFlags;
-}
+std::span<const ForeignFlag> refused_flags() { return kFlags; }
 
 }  // namespace ringtron

@@ -74,16 +74,18 @@ bool is_given(const CommandLine& line, std::string_view name) {
 void note_values(const CommandLine& given, const Config& filled, std::vector<Notice>& notices) {
   const ModelConfig &asked = given.config.model, &model = filled.model;
   if (is_given(given, "--position-embedding-type") && asked.position_embedding_type != model.position_embedding_type) {
-    notices.push_back({Notice::Kind::warning,
-                       fmt::format("--position-embedding-type {} has no effect with --use-rotary-position-embeddings: {} counts, "
-                                   "as in Megatron-LM",
-                                   option_value(declared("--position-embedding-type"), given.config),
-                                   option_value(declared("--position-embedding-type"), filled))});
+    notices.push_back(
+        {Notice::Kind::warning,
+         fmt::format("--position-embedding-type {} has no effect with --use-rotary-position-embeddings: {} counts, "
+                     "as in Megatron-LM",
+                     option_value(declared("--position-embedding-type"), given.config),
+                     option_value(declared("--position-embedding-type"), filled))});
   }
   if (model.window_size.size() == 2 && model.seq_length > 0 && model.window_size[0] >= model.seq_length - 1) {
-    notices.push_back({Notice::Kind::warning,
-                       fmt::format("--window-size {} hides nothing: --seq-length is {}, and no query has more than {} keys before it",
-                                   model.window_size[0], model.seq_length, model.seq_length - 1)});
+    notices.push_back(
+        {Notice::Kind::warning,
+         fmt::format("--window-size {} hides nothing: --seq-length is {}, and no query has more than {} keys before it",
+                     model.window_size[0], model.seq_length, model.seq_length - 1)});
   }
 }
 
@@ -96,7 +98,8 @@ std::vector<Notice> flags_without_effect(const CommandLine& given, const Config&
     if (option.detail.needs.empty()) continue;
     const std::string value = option_value(option, given.config);
     const std::vector<Term> terms = terms_of(option.detail.needs);
-    const bool holds = std::any_of(terms.begin(), terms.end(), [&](const Term& term) { return term.holds(value, filled); });
+    const bool holds =
+        std::any_of(terms.begin(), terms.end(), [&](const Term& term) { return term.holds(value, filled); });
     if (holds || value == option_value(option, Config{})) continue;
     const std::string_view otherwise = option.detail.otherwise;
     notices.push_back({Notice::Kind::warning, fmt::format("{} has no effect {}{}{}", name, what_is_missing(terms),

@@ -17,8 +17,8 @@
 
 namespace ringtron {
 
-// One warning for each flag of `given` that has no effect. A value that equals the flag's default is passed over: what was
-// asked for is what happens. `filled` is given.config after fill_defaults().
+// One warning for each flag of `given` that has no effect. A value that equals the flag's default is passed over: what
+// was asked for is what happens. `filled` is given.config after fill_defaults().
 std::vector<Notice> flags_without_effect(const CommandLine& given, const Config& filled);
 
 }  // namespace ringtron

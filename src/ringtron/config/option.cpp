@@ -25,9 +25,7 @@ Overload(F...) -> Overload<F...>;
 
 using Fault = std::optional<std::string>;
 
-FieldRef field_of(const Option& option, Config& config) {
-  return option.field(config);
-}
+FieldRef field_of(const Option& option, Config& config) { return option.field(config); }
 
 template <class T>
 bool parse_number(const std::string& text, T& out) {
@@ -50,8 +48,7 @@ std::string limits_text(const Limits& limits) {
 }
 
 Fault check_number(const Limits& limits, double value) {
-  const bool good = (!limits.at_least || value >= *limits.at_least) &&
-                    (!limits.above || value > *limits.above) &&
+  const bool good = (!limits.at_least || value >= *limits.at_least) && (!limits.above || value > *limits.above) &&
                     (!limits.at_most || value <= *limits.at_most) && (!limits.below || value < *limits.below);
   if (good) return std::nullopt;
   return fmt::format("expected {}, got {:.12g}", limits_text(limits), value);
@@ -148,21 +145,20 @@ std::string list_text(const std::vector<T>& list, Text text) {
 }
 
 std::string value_text(FieldRef field) {
-  return std::visit(
-      Overload{
-          [](bool* v) { return std::string(*v ? "True" : "False"); },
-          [](int* v) { return fmt::format("{}", *v); },
-          [](std::int64_t* v) { return fmt::format("{}", *v); },
-          [](double* v) { return number_text(*v); },
-          [](std::string* v) { return v->empty() ? std::string("None") : *v; },
-          [](std::optional<double>* v) { return *v ? number_text(**v) : std::string("None"); },
-          [](std::vector<std::string>* v) {
-            return list_text(*v, [](const std::string& s) { return fmt::format("'{}'", s); });
-          },
-          [](std::vector<int>* v) { return list_text(*v, [](int n) { return fmt::format("{}", n); }); },
-          [](ChoiceRef v) { return std::string(v.word().empty() ? "None" : v.word()); },
-      },
-      field);
+  return std::visit(Overload{
+                        [](bool* v) { return std::string(*v ? "True" : "False"); },
+                        [](int* v) { return fmt::format("{}", *v); },
+                        [](std::int64_t* v) { return fmt::format("{}", *v); },
+                        [](double* v) { return number_text(*v); },
+                        [](std::string* v) { return v->empty() ? std::string("None") : *v; },
+                        [](std::optional<double>* v) { return *v ? number_text(**v) : std::string("None"); },
+                        [](std::vector<std::string>* v) {
+                          return list_text(*v, [](const std::string& s) { return fmt::format("'{}'", s); });
+                        },
+                        [](std::vector<int>* v) { return list_text(*v, [](int n) { return fmt::format("{}", n); }); },
+                        [](ChoiceRef v) { return std::string(v.word().empty() ? "None" : v.word()); },
+                    },
+                    field);
 }
 
 // 0 stands for "not given" where the table says that the default is derived or absent.
@@ -215,16 +211,14 @@ std::vector<std::string> option_choices(const Option& option) {
 
 Arity option_arity(const Option& option) {
   Config config;
-  return std::visit(
-      Overload{[](bool*) { return Arity::none; }, [](std::vector<std::string>*) { return Arity::many; },
-               [](std::vector<int>*) { return Arity::many; }, [](auto) { return Arity::one; }},
-      field_of(option, config));
+  return std::visit(Overload{[](bool*) { return Arity::none; }, [](std::vector<std::string>*) { return Arity::many; },
+                             [](std::vector<int>*) { return Arity::many; }, [](auto) { return Arity::one; }},
+                    field_of(option, config));
 }
 
-std::optional<std::string> set_option(const Option& option, std::span<const std::string> values,
-                                      Config& config) {
-  RT_CHECK(option_arity(option) == Arity::none ? values.empty() : !values.empty(), "{}: {} values",
-           option.name, values.size());
+std::optional<std::string> set_option(const Option& option, std::span<const std::string> values, Config& config) {
+  RT_CHECK(option_arity(option) == Arity::none ? values.empty() : !values.empty(), "{}: {} values", option.name,
+           values.size());
   const Limits& limits = option.limits;
   return std::visit(Overload{
                         [&](bool* v) -> Fault {
@@ -239,14 +233,12 @@ std::optional<std::string> set_option(const Option& option, std::span<const std:
                           return std::nullopt;
                         },
                         [&](std::vector<std::string>* v) {
-                          return set_list(values, *v, [&](const auto& text, auto& one) {
-                            return set_word(limits, text, one);
-                          });
+                          return set_list(values, *v,
+                                          [&](const auto& text, auto& one) { return set_word(limits, text, one); });
                         },
                         [&](std::vector<int>* v) {
-                          return set_list(split_tuples(values), *v, [&](const auto& text, auto& one) {
-                            return set_number(limits, text, one);
-                          });
+                          return set_list(split_tuples(values), *v,
+                                          [&](const auto& text, auto& one) { return set_number(limits, text, one); });
                         },
                         [&](ChoiceRef v) { return set_choice(v, values[0]); },
                         [&](auto* number) { return set_number(limits, values[0], *number); },
@@ -300,12 +292,12 @@ std::string option_default(const Option& option) {
 
 std::string option_placeholder(const Option& option) {
   Config config;
-  std::string one = std::visit(
-      Overload{[](bool*) { return ""; }, [](int*) { return "N"; }, [](std::int64_t*) { return "N"; },
-               [](double*) { return "X"; }, [](std::optional<double>*) { return "X"; },
-               [](std::string*) { return "TEXT"; }, [](std::vector<std::string>*) { return "TEXT"; },
-               [](std::vector<int>*) { return "N"; }, [](ChoiceRef) { return ""; }},
-      field_of(option, config));
+  std::string one =
+      std::visit(Overload{[](bool*) { return ""; }, [](int*) { return "N"; }, [](std::int64_t*) { return "N"; },
+                          [](double*) { return "X"; }, [](std::optional<double>*) { return "X"; },
+                          [](std::string*) { return "TEXT"; }, [](std::vector<std::string>*) { return "TEXT"; },
+                          [](std::vector<int>*) { return "N"; }, [](ChoiceRef) { return ""; }},
+                 field_of(option, config));
   if (const auto words = option_choices(option); !words.empty()) one = "{" + join(words, ",") + "}";
   return option_arity(option) == Arity::many ? one + " ..." : one;
 }

@@ -35,7 +35,8 @@ FieldRef field_ref(T& member) {
 }
 
 // A captureless lambda from a Config to one of its members: FIELD(parallel.context_parallel_size).
-#define FIELD(path) [](::ringtron::Config& config) -> ::ringtron::FieldRef { return ::ringtron::field_ref(config.path); }
+#define FIELD(path) \
+  [](::ringtron::Config& config) -> ::ringtron::FieldRef { return ::ringtron::field_ref(config.path); }
 
 // How a flag relates to Megatron-LM's flag of the same name.
 enum class Compat {
@@ -107,8 +108,7 @@ Arity option_arity(const Option& option);
 
 // Puts `values` into the field. Returns what is wrong (expected, got), or nothing. After a fault the field is
 // unchanged. A switch takes no values; the others take as many as option_arity() says.
-std::optional<std::string> set_option(const Option& option, std::span<const std::string> values,
-                                      Config& config);
+std::optional<std::string> set_option(const Option& option, std::span<const std::string> values, Config& config);
 
 // What is wrong with the value the field has now, by the option's limits, or nothing. Values that stand for
 // "not given" (0 of a derived size, an empty string, an empty optional) are right.

@@ -6,7 +6,8 @@ namespace {
 
 constexpr Option kOptions[] = {
     {"--recompute-granularity",
-     FIELD(recompute.granularity), OnLoad::free,
+     FIELD(recompute.granularity),
+     OnLoad::free,
      "Compute activations again in the backward pass instead of keeping them. full: whole layers, of which "
      "only the "
      "input is kept; selective: the modules of --recompute-modules. The result has the same bits on a CPU.",
@@ -14,7 +15,8 @@ constexpr Option kOptions[] = {
      Compat::same,
      {.default_text = "none"}},
     {"--recompute-method",
-     FIELD(recompute.method), OnLoad::free,
+     FIELD(recompute.method),
+     OnLoad::free,
      "Which layers --recompute-granularity full recomputes. uniform: all, in pieces of "
      "--recompute-num-layers; block: "
      "the first --recompute-num-layers, one by one.",
@@ -22,13 +24,15 @@ constexpr Option kOptions[] = {
      Compat::same,
      {.default_text = "none", .needs = "--recompute-granularity"}},
     {"--recompute-num-layers",
-     FIELD(recompute.num_layers), OnLoad::free,
+     FIELD(recompute.num_layers),
+     OnLoad::free,
      "Layers per piece (uniform; the last piece may be shorter) or layers that are recomputed (block).",
      {.at_least = 1},
      Compat::same,
      {.unit = "layers", .default_text = "none", .needs = "--recompute-granularity"}},
     {"--recompute-modules",
-     FIELD(recompute.modules), OnLoad::free,
+     FIELD(recompute.modules),
+     OnLoad::free,
      "What --recompute-granularity selective recomputes. Only core_attn, the attention without its "
      "projections.",
      {},
@@ -37,13 +41,15 @@ constexpr Option kOptions[] = {
     {"--recompute-activations", FIELD(recompute.activations), OnLoad::free,
      "The same as --recompute-granularity selective."},
     {"--ckpt-activations",
-     FIELD(recompute.ckpt_activations), OnLoad::free,
+     FIELD(recompute.ckpt_activations),
+     OnLoad::free,
      "Read as --recompute-activations, with a warning.",
      {},
      Compat::ours,
      {.note = "Megatron has no such flag, though many a text names it"}},
     {"--cp-keep-kv",
-     FIELD(recompute.cp_keep_kv), OnLoad::free,
+     FIELD(recompute.cp_keep_kv),
+     OnLoad::free,
      "Keep what attention received from other context-parallel ranks, so that recomputing it sends nothing. "
      "It costs "
      "per recomputed layer and rank, in elements, with Q = s b n d / CP and KV = 2 s b g d / CP of the "
@@ -56,8 +62,6 @@ constexpr Option kOptions[] = {
 
 }  // namespace
 
-std::span<const Option> recompute_options() {
-  return kOptions;
-}
+std::span<const Option> recompute_options() { return kOptions; }
 
 }  // namespace ringtron

@@ -46,10 +46,9 @@ class Walk {
     while (next_ < words_.size()) {
       const std::string& word = words_[next_++];
       if (!is_flag(word)) {
-        fault(word, fmt::format(
-                        "'{}': expected a flag, got a value that no flag takes; remove it, or put it behind "
-                        "its flag",
-                        excerpt(word)));
+        fault(word, fmt::format("'{}': expected a flag, got a value that no flag takes; remove it, or put it behind "
+                                "its flag",
+                                excerpt(word)));
         continue;
       }
       const Flag flag = split_flag(word);
@@ -68,9 +67,7 @@ class Walk {
   }
 
  private:
-  void fault(std::string flag, std::string message) {
-    parsed_.faults.push_back({std::move(flag), std::move(message)});
-  }
+  void fault(std::string flag, std::string message) { parsed_.faults.push_back({std::move(flag), std::move(message)}); }
 
   void note(Notice::Kind kind, std::string text) { parsed_.line.notices.push_back({kind, std::move(text)}); }
 
@@ -79,8 +76,7 @@ class Walk {
     std::vector<std::string> values;
     if (flag.value) return {*flag.value};
     const std::size_t most = arity == Arity::none ? 0 : arity == Arity::one ? 1 : words_.size();
-    while (values.size() < most && next_ < words_.size() && !is_flag(words_[next_]))
-      values.push_back(words_[next_++]);
+    while (values.size() < most && next_ < words_.size() && !is_flag(words_[next_])) values.push_back(words_[next_++]);
     return values;
   }
 
@@ -120,8 +116,7 @@ class Walk {
   void take_foreign(const ForeignFlag& foreign, const Flag& flag) {
     if (foreign.verdict == ForeignVerdict::refused) {
       take_values(flag, Arity::many);
-      fault(flag.name,
-            fmt::format("{}: Ringtron does not take this Megatron-LM flag: {}", flag.name, foreign.reason));
+      fault(flag.name, fmt::format("{}: Ringtron does not take this Megatron-LM flag: {}", flag.name, foreign.reason));
       return;
     }
     take_values(flag, foreign.arity);
@@ -137,9 +132,8 @@ class Walk {
       for (const Option& option : group.options) known.emplace_back(option.name);
     }
     const std::vector<std::string> near = nearest_names(flag.name, known);
-    fault(flag.name,
-          fmt::format("{}: unknown flag{}", excerpt(flag.name),
-                      near.empty() ? "; --help lists all" : "; did you mean " + join(near, ", ") + "?"));
+    fault(flag.name, fmt::format("{}: unknown flag{}", excerpt(flag.name),
+                                 near.empty() ? "; --help lists all" : "; did you mean " + join(near, ", ") + "?"));
   }
 
   std::span<const std::string> words_;
@@ -160,9 +154,7 @@ std::vector<std::string> arguments(int argc, const char* const* argv) {
   return argc > 1 ? std::vector<std::string>(argv + 1, argv + argc) : std::vector<std::string>();
 }
 
-ParsedFlags parse_flags(std::span<const std::string> arguments) {
-  return Walk(arguments).run();
-}
+ParsedFlags parse_flags(std::span<const std::string> arguments) { return Walk(arguments).run(); }
 
 ParseResult parse(std::span<const std::string> arguments) {
   ParsedFlags parsed = parse_flags(arguments);
@@ -177,8 +169,7 @@ ParseResult parse_command_line(std::span<const std::string> arguments, int world
   std::vector<std::string> faults = messages(parsed);
   std::vector<std::string> reported;
   for (const FlagFault& fault : parsed.faults) reported.push_back(fault.flag);
-  for (std::string& fault : validate(parsed.line.config, world_size, reported))
-    faults.push_back(std::move(fault));
+  for (std::string& fault : validate(parsed.line.config, world_size, reported)) faults.push_back(std::move(fault));
   throw_faults(faults);
   FilledConfig filled = fill_defaults(parsed.line.config, world_size);
   for (Notice& notice : flags_without_effect(parsed.line, filled.config)) filled.notices.push_back(std::move(notice));

@@ -19,8 +19,7 @@ void fill_vocabulary(Config& config, std::int64_t vocabulary, std::vector<std::s
   // Of a size that is below --vocab-size a rule has told.
   const bool is_told = model.padded_vocab_size < config.data.vocab_size;
   if (vocabulary < 1) {
-    if (faults.empty())
-      faults.push_back(fmt::format("expected a vocabulary of at least 1 token, got {}", vocabulary));
+    if (faults.empty()) faults.push_back(fmt::format("expected a vocabulary of at least 1 token, got {}", vocabulary));
     return;
   }
   if (model.padded_vocab_size == 0) {
@@ -35,18 +34,16 @@ void fill_vocabulary(Config& config, std::int64_t vocabulary, std::vector<std::s
     }
     model.padded_vocab_size = static_cast<int>(std::min(padded, kMost));
   } else if (model.padded_vocab_size < vocabulary && !is_told) {
-    faults.push_back(fmt::format(
-        "--padded-vocab-size {} is below the tokenizer's vocabulary of {}; raise it, or leave it out",
-        model.padded_vocab_size, vocabulary));
+    faults.push_back(
+        fmt::format("--padded-vocab-size {} is below the tokenizer's vocabulary of {}; raise it, or leave it out",
+                    model.padded_vocab_size, vocabulary));
   }
   config.data.vocab_size = static_cast<int>(std::min(vocabulary, kMost));
 }
 
 }  // namespace
 
-int ResolvedConfig::data_parallel_size() const {
-  return ringtron::data_parallel_size(values_.parallel, world_size_);
-}
+int ResolvedConfig::data_parallel_size() const { return ringtron::data_parallel_size(values_.parallel, world_size_); }
 
 ResolvedConfig Resolution::valid() const {
   throw_faults(faults_);
@@ -65,8 +62,7 @@ Resolution resolve(const Config& config, int world_size, std::int64_t vocabulary
   return out;
 }
 
-std::int64_t pad_vocab_size(std::int64_t vocab_size, std::int64_t divisible_by,
-                            std::int64_t tensor_parallel_size) {
+std::int64_t pad_vocab_size(std::int64_t vocab_size, std::int64_t divisible_by, std::int64_t tensor_parallel_size) {
   if (vocab_size <= 0 || divisible_by <= 0 || tensor_parallel_size <= 0) {
     throw ConfigError(
         fmt::format("vocabulary padding: expected positive numbers, got vocabulary size {}, "

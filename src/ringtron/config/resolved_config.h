@@ -42,9 +42,7 @@ class Resolution {
   ResolvedConfig despite_faults() const { return {values_, world_size_}; }
 
   const std::vector<std::string>& faults() const { return faults_; }  // as validate() says them
-  const std::vector<Notice>& notices() const {
-    return notices_;
-  }  // what was changed that the user may not expect
+  const std::vector<Notice>& notices() const { return notices_; }  // what was changed that the user may not expect
 
  private:
   friend Resolution resolve(const Config& config, int world_size, std::int64_t vocabulary,
@@ -65,7 +63,6 @@ Resolution resolve(const Config& config, int world_size, std::int64_t vocabulary
 
 // Rows of the embedding: `vocab_size` rounded up to a multiple of `divisible_by` * `tensor_parallel_size`, so
 // that all ranks hold equally many. Throws ConfigError unless all three are positive.
-std::int64_t pad_vocab_size(std::int64_t vocab_size, std::int64_t divisible_by,
-                            std::int64_t tensor_parallel_size);
+std::int64_t pad_vocab_size(std::int64_t vocab_size, std::int64_t divisible_by, std::int64_t tensor_parallel_size);
 
 }  // namespace ringtron

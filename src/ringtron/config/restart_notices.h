@@ -1,5 +1,5 @@
-// What a command line would do again at every restart: a run that loads from where it saves is started again by the same line,
-// and what is meant for the first start alone comes back.
+// What a command line would do again at every restart: a run that loads from where it saves is started again by the
+// same line, and what is meant for the first start alone comes back.
 #pragma once
 
 #include <vector>

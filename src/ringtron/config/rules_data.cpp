@@ -9,21 +9,14 @@ namespace {
 
 using In = const RuleInput&;
 
-const DataConfig& data(In in) {
-  return in.given.data;
-}
-const CheckpointConfig& checkpoint(In in) {
-  return in.given.checkpoint;
-}
+const DataConfig& data(In in) { return in.given.data; }
+const CheckpointConfig& checkpoint(In in) { return in.given.checkpoint; }
 
 bool has_split_paths(In in) {
-  return !data(in).train_data_path.empty() || !data(in).valid_data_path.empty() ||
-         !data(in).test_data_path.empty();
+  return !data(in).train_data_path.empty() || !data(in).valid_data_path.empty() || !data(in).test_data_path.empty();
 }
 
-int sources(In in) {
-  return int{!data(in).data_path.empty()} + has_split_paths(in) + data(in).mock_data;
-}
+int sources(In in) { return int{!data(in).data_path.empty()} + has_split_paths(in) + data(in).mock_data; }
 
 // One to three numbers with separators between them, not all 0. Megatron picks the numbers out of any text.
 bool is_split(const std::string& text) {
@@ -73,19 +66,17 @@ constexpr Rule kRules[] = {
               (data(in).vocab_file.empty() || data(in).merge_file.empty());
      },
      [](In in) {
-       return fmt::format(
-           "--tokenizer-type GPT2BPETokenizer: expected --vocab-file and --merge-file, {} missing",
-           !data(in).vocab_file.empty()   ? "--merge-file is"
-           : !data(in).merge_file.empty() ? "--vocab-file is"
-                                          : "both are");
+       return fmt::format("--tokenizer-type GPT2BPETokenizer: expected --vocab-file and --merge-file, {} missing",
+                          !data(in).vocab_file.empty()   ? "--merge-file is"
+                          : !data(in).merge_file.empty() ? "--vocab-file is"
+                                                         : "both are");
      },
      "give the tokenizer's files, or --tokenizer-type NullTokenizer --vocab-size N"},
     {"--tokenizer-type --vocab-size",
      [](In in) { return data(in).tokenizer_type == TokenizerType::null && data(in).vocab_size == 0; },
      [](In) { return std::string("--tokenizer-type NullTokenizer: expected --vocab-size, got none"); },
      "give the number of token ids"},
-    {"--save --save-interval",
-     [](In in) { return !checkpoint(in).save.empty() && checkpoint(in).save_interval == 0; },
+    {"--save --save-interval", [](In in) { return !checkpoint(in).save.empty() && checkpoint(in).save_interval == 0; },
      [](In) { return std::string("--save: expected --save-interval as well, got none"); },
      "give the number of steps between checkpoints"},
     {"--ckpt-step --load", [](In in) { return checkpoint(in).ckpt_step > 0 && checkpoint(in).load.empty(); },
@@ -99,8 +90,6 @@ constexpr Rule kRules[] = {
 
 }  // namespace
 
-std::span<const Rule> data_rules() {
-  return kRules;
-}
+std::span<const Rule> data_rules() { return kRules; }
 
 }  // namespace ringtron::internal

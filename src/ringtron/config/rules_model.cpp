@@ -14,26 +14,21 @@ namespace {
 
 using In = const RuleInput&;
 
-int tp(In in) {
-  return in.given.parallel.tensor_model_parallel_size;
-}
-const ModelConfig& model(In in) {
-  return in.filled.model;
-}
+int tp(In in) { return in.given.parallel.tensor_model_parallel_size; }
+const ModelConfig& model(In in) { return in.filled.model; }
 
 int lowest(const std::vector<int>& numbers) {
   return numbers.empty() ? 0 : *std::min_element(numbers.begin(), numbers.end());
 }
 
-// The MLP's width follows from a hidden size so large that it was cut to what an int holds, which divides or not by chance.
+// The MLP's width follows from a hidden size so large that it was cut to what an int holds, which divides or not by
+// chance.
 bool is_beyond_int(In in) {
   return in.given.model.ffn_hidden_size == 0 && model(in).ffn_hidden_size == std::numeric_limits<int>::max();
 }
 
 // The part of each head that is rotated must consist of pairs.
-int rotary_channels(In in) {
-  return static_cast<int>(model(in).kv_channels * model(in).rotary_percent);
-}
+int rotary_channels(In in) { return static_cast<int>(model(in).kv_channels * model(in).rotary_percent); }
 
 constexpr Rule kRules[] = {
     {"--num-layers", [](In in) { return in.given.model.num_layers == 0; },
@@ -46,9 +41,7 @@ constexpr Rule kRules[] = {
      [](In) { return std::string("num_attention_heads argument is None: expected --num-attention-heads"); },
      "give the number of query heads"},
     {"--max-position-embeddings", [](In in) { return in.given.model.max_position_embeddings == 0; },
-     [](In) {
-       return std::string("max_position_embeddings argument is None: expected --max-position-embeddings");
-     },
+     [](In) { return std::string("max_position_embeddings argument is None: expected --max-position-embeddings"); },
      "give the number of positions, usually the value of --seq-length"},
     {"--seq-length", [](In in) { return in.given.model.seq_length == 0; },
      [](In) { return std::string("seq_length argument is None: expected --seq-length"); },
@@ -78,9 +71,8 @@ constexpr Rule kRules[] = {
     {"--num-attention-heads --tensor-model-parallel-size",
      [](In in) { return in.given.model.num_attention_heads % tp(in) != 0; },
      [](In in) {
-       return fmt::format(
-           "--num-attention-heads: expected a multiple of --tensor-model-parallel-size {}, got {}", tp(in),
-           in.given.model.num_attention_heads);
+       return fmt::format("--num-attention-heads: expected a multiple of --tensor-model-parallel-size {}, got {}",
+                          tp(in), in.given.model.num_attention_heads);
      },
      "choose a tensor-parallel size that divides the heads"},
     {"--num-query-groups --num-attention-heads",
@@ -94,25 +86,23 @@ constexpr Rule kRules[] = {
      },
      "change the number of groups"},
     {"--num-query-groups --tensor-model-parallel-size",
+     [](In in) { return in.given.model.group_query_attention && in.given.model.num_query_groups % tp(in) != 0; },
      [](In in) {
-       return in.given.model.group_query_attention && in.given.model.num_query_groups % tp(in) != 0;
-     },
-     [](In in) {
-       return fmt::format(
-           "--num-query-groups: expected a multiple of --tensor-model-parallel-size {}, got {}", tp(in),
-           in.given.model.num_query_groups);
+       return fmt::format("--num-query-groups: expected a multiple of --tensor-model-parallel-size {}, got {}", tp(in),
+                          in.given.model.num_query_groups);
      },
      "choose a tensor-parallel size that divides the groups; context parallelism has no such limit"},
     {"--ffn-hidden-size --hidden-size --tensor-model-parallel-size",
      [](In in) { return model(in).ffn_hidden_size % tp(in) != 0 && !is_beyond_int(in); },
      [](In in) {
        return in.given.model.ffn_hidden_size > 0
-                  ? fmt::format("--ffn-hidden-size: expected a multiple of --tensor-model-parallel-size {}, got {}", tp(in),
-                                model(in).ffn_hidden_size)
-                  : fmt::format("the width of the MLP, {} of --hidden-size {}: expected a multiple of "
-                                "--tensor-model-parallel-size {}, got {}",
-                                model(in).swiglu ? "int(8 h / 3 / 64) * 64" : "4 h", model(in).hidden_size, tp(in),
-                                model(in).ffn_hidden_size);
+                  ? fmt::format("--ffn-hidden-size: expected a multiple of --tensor-model-parallel-size {}, got {}",
+                                tp(in), model(in).ffn_hidden_size)
+                  : fmt::format(
+                        "the width of the MLP, {} of --hidden-size {}: expected a multiple of "
+                        "--tensor-model-parallel-size {}, got {}",
+                        model(in).swiglu ? "int(8 h / 3 / 64) * 64" : "4 h", model(in).hidden_size, tp(in),
+                        model(in).ffn_hidden_size);
      },
      "give an --ffn-hidden-size that divides"},
     {"--swiglu --hidden-size --ffn-hidden-size",
@@ -126,9 +116,7 @@ constexpr Rule kRules[] = {
      "give --ffn-hidden-size"},
     {"--swiglu --squared-relu --openai-gelu",
      [](In in) { return int{model(in).swiglu} + model(in).squared_relu + model(in).openai_gelu > 1; },
-     [](In) {
-       return std::string("--swiglu, --squared-relu, --openai-gelu: expected at most one activation");
-     },
+     [](In) { return std::string("--swiglu, --squared-relu, --openai-gelu: expected at most one activation"); },
      "keep one"},
     {"--use-rotary-position-embeddings --position-embedding-type --rotary-percent --kv-channels",
      [](In in) {
@@ -162,44 +150,39 @@ constexpr Rule kRules[] = {
                           lowest(in.given.model.window_size));
      },
      "write -1 for no limit"},
-    {"--window-size",
-     [](In in) { return in.given.model.window_size.size() == 2 && in.given.model.window_size[1] > 0; },
+    {"--window-size", [](In in) { return in.given.model.window_size.size() == 2 && in.given.model.window_size[1] > 0; },
      [](In in) {
-       return fmt::format(
-           "--window-size: expected 0 keys after a query's own, got {}: the causal mask hides them",
-           in.given.model.window_size[1]);
+       return fmt::format("--window-size: expected 0 keys after a query's own, got {}: the causal mask hides them",
+                          in.given.model.window_size[1]);
      },
      "write 0 as the second number"},
     {"--padded-vocab-size --tensor-model-parallel-size",
      [](In in) { return in.given.model.padded_vocab_size % tp(in) != 0; },
      [](In in) {
-       return fmt::format(
-           "--padded-vocab-size: expected a multiple of --tensor-model-parallel-size {}, got {}; use {}",
-           tp(in), in.given.model.padded_vocab_size,
-           multiples_near(in.given.model.padded_vocab_size, tp(in)));
+       return fmt::format("--padded-vocab-size: expected a multiple of --tensor-model-parallel-size {}, got {}; use {}",
+                          tp(in), in.given.model.padded_vocab_size,
+                          multiples_near(in.given.model.padded_vocab_size, tp(in)));
      },
      ""},
     {"--padded-vocab-size --vocab-size",
      [](In in) {
-       return in.given.model.padded_vocab_size > 0 &&
-              in.given.model.padded_vocab_size < in.given.data.vocab_size;
+       return in.given.model.padded_vocab_size > 0 && in.given.model.padded_vocab_size < in.given.data.vocab_size;
      },
      [](In in) {
-       return fmt::format("--padded-vocab-size: expected at least --vocab-size {}, got {}",
-                          in.given.data.vocab_size, in.given.model.padded_vocab_size);
+       return fmt::format("--padded-vocab-size: expected at least --vocab-size {}, got {}", in.given.data.vocab_size,
+                          in.given.model.padded_vocab_size);
      },
      "raise it, or leave it out"},
 };
 
 }  // namespace
 
-std::span<const Rule> model_rules() {
-  return kRules;
-}
+std::span<const Rule> model_rules() { return kRules; }
 
 }  // namespace ringtron::internal
 
-// Sizes beyond what any machine runs: counting with them would overflow, and making them would only end in a lack of memory.
+// Sizes beyond what any machine runs: counting with them would overflow, and making them would only end in a lack of
+// memory.
 namespace ringtron {
 
 namespace {

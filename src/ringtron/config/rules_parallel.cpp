@@ -43,8 +43,7 @@ constexpr Rule kRules[] = {
        return text;
      },
      ""},
-    {"--pipeline-model-parallel-size",
-     [](In in) { return in.given.parallel.pipeline_model_parallel_size > 1; },
+    {"--pipeline-model-parallel-size", [](In in) { return in.given.parallel.pipeline_model_parallel_size > 1; },
      [](In in) {
        return fmt::format(
            "--pipeline-model-parallel-size: expected 1, got {}: pipeline parallelism comes in a later "
@@ -103,16 +102,14 @@ constexpr Rule kRules[] = {
      },
      [](In in) {
        const int tp = in.filled.parallel.tensor_model_parallel_size;
-       return fmt::format("--sequence-parallel: expected a --seq-length that TP {} divides, got {}; use {}",
-                          tp, in.given.model.seq_length, multiples_near(in.given.model.seq_length, tp));
+       return fmt::format("--sequence-parallel: expected a --seq-length that TP {} divides, got {}; use {}", tp,
+                          in.given.model.seq_length, multiples_near(in.given.model.seq_length, tp));
      },
      ""},
 };
 
 }  // namespace
 
-std::span<const Rule> parallel_rules() {
-  return kRules;
-}
+std::span<const Rule> parallel_rules() { return kRules; }
 
 }  // namespace ringtron::internal

@@ -12,14 +12,12 @@ using In = const RuleInput&;
 
 constexpr std::string_view kCoreAttention = "core_attn";
 
-const RecomputeConfig& recompute(In in) {
-  return in.filled.recompute;
-}
+const RecomputeConfig& recompute(In in) { return in.filled.recompute; }
 
 std::string other_module(In in) {
   const auto& modules = recompute(in).modules;
-  const auto found = std::find_if(modules.begin(), modules.end(),
-                                  [](const std::string& module) { return module != kCoreAttention; });
+  const auto found =
+      std::find_if(modules.begin(), modules.end(), [](const std::string& module) { return module != kCoreAttention; });
   return found == modules.end() ? std::string() : *found;
 }
 
@@ -27,8 +25,7 @@ constexpr Rule kRules[] = {
     {"--recompute-activations --ckpt-activations --recompute-granularity",
      [](In in) { return recompute(in).activations && recompute(in).granularity == RecomputeGranularity::full; },
      [](In) {
-       return std::string(
-           "--recompute-activations: expected no --recompute-granularity but selective, got full");
+       return std::string("--recompute-activations: expected no --recompute-granularity but selective, got full");
      },
      "keep one of both"},
     {"--recompute-granularity --recompute-method",
@@ -37,8 +34,7 @@ constexpr Rule kRules[] = {
        return r.granularity == RecomputeGranularity::full && !r.method && !r.activations;
      },
      [](In) {
-       return std::string(
-           "Using recompute_granularity: full so recompute_method must be \"block\" or \"uniform\"");
+       return std::string("Using recompute_granularity: full so recompute_method must be \"block\" or \"uniform\"");
      },
      "add --recompute-method uniform --recompute-num-layers 1 for the least memory"},
     {"--recompute-granularity --recompute-num-layers --num-layers",
@@ -56,7 +52,9 @@ constexpr Rule kRules[] = {
      },
      "give --recompute-num-layers in that range"},
     {"--recompute-granularity --recompute-method",
-     [](In in) { return recompute(in).granularity == RecomputeGranularity::selective && recompute(in).method.has_value(); },
+     [](In in) {
+       return recompute(in).granularity == RecomputeGranularity::selective && recompute(in).method.has_value();
+     },
      [](In in) {
        return fmt::format(
            "recompute method is not yet supported for selective recomputing granularity: expected no "
@@ -65,11 +63,12 @@ constexpr Rule kRules[] = {
      },
      "leave it out, or use --recompute-granularity full, which takes --recompute-method and --recompute-num-layers"},
     {"--recompute-granularity --recompute-num-layers",
-     [](In in) { return recompute(in).granularity == RecomputeGranularity::selective && recompute(in).num_layers != 0; },
      [](In in) {
-       return fmt::format(
-           "When using recompute_granularity: selective recompute_num_layers must be None. Got {}",
-           recompute(in).num_layers);
+       return recompute(in).granularity == RecomputeGranularity::selective && recompute(in).num_layers != 0;
+     },
+     [](In in) {
+       return fmt::format("When using recompute_granularity: selective recompute_num_layers must be None. Got {}",
+                          recompute(in).num_layers);
      },
      "leave it out, or use --recompute-granularity full, which takes --recompute-method and --recompute-num-layers"},
     {"--recompute-granularity --recompute-modules",
@@ -85,8 +84,6 @@ constexpr Rule kRules[] = {
 
 }  // namespace
 
-std::span<const Rule> recompute_rules() {
-  return kRules;
-}
+std::span<const Rule> recompute_rules() { return kRules; }
 
 }  // namespace ringtron::internal

@@ -11,9 +11,7 @@ namespace {
 
 using In = const RuleInput&;
 
-bool strict(In in) {
-  return in.given.parallel.strict_megatron && in.given.parallel.context_parallel_size > 1;
-}
+bool strict(In in) { return in.given.parallel.strict_megatron && in.given.parallel.context_parallel_size > 1; }
 
 // The first layer's word that `refused` holds for; empty if there is none.
 template <class Refused>
@@ -32,9 +30,7 @@ int head_ranks(In in, const std::string& type) {
              : 1;
 }
 
-int local_heads(In in, int heads) {
-  return heads / in.given.parallel.tensor_model_parallel_size;
-}
+int local_heads(In in, int heads) { return heads / in.given.parallel.tensor_model_parallel_size; }
 
 std::string type_with_odd_heads(In in) {
   return first_type(in, [&](const std::string& type) {
@@ -88,9 +84,8 @@ constexpr Rule kRules[] = {
     {"--strict-megatron --window-size --cp-comm-type",
      [](In in) { return strict(in) && has_window(in) && !type_without_window(in).empty(); },
      [](In in) {
-       return fmt::format(
-           "Context parallelism does not support sliding window attention with cp_comm_type='{}'!",
-           type_without_window(in));
+       return fmt::format("Context parallelism does not support sliding window attention with cp_comm_type='{}'!",
+                          type_without_window(in));
      },
      kFix},
     {"--strict-megatron --softmax-type --cp-comm-type",
@@ -98,9 +93,8 @@ constexpr Rule kRules[] = {
        return strict(in) && in.given.model.softmax_type != SoftmaxKind::vanilla && !type_without_sink(in).empty();
      },
      [](In in) {
-       return fmt::format(
-           "--softmax-type {}: Megatron-LM's context parallelism expects cp_comm_type='a2a', got '{}'",
-           word_of(in.given.model.softmax_type), type_without_sink(in));
+       return fmt::format("--softmax-type {}: Megatron-LM's context parallelism expects cp_comm_type='a2a', got '{}'",
+                          word_of(in.given.model.softmax_type), type_without_sink(in));
      },
      kFix},
     {"--strict-megatron --cp-comm-type",
@@ -112,8 +106,6 @@ constexpr Rule kRules[] = {
 
 }  // namespace
 
-std::span<const Rule> strict_megatron_rules() {
-  return kRules;
-}
+std::span<const Rule> strict_megatron_rules() { return kRules; }
 
 }  // namespace ringtron::internal

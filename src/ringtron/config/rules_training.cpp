@@ -10,24 +10,14 @@ namespace {
 
 using In = const RuleInput&;
 
-const BatchConfig& batch(In in) {
-  return in.given.batch;
-}
-const OptimizerConfig& optimizer(In in) {
-  return in.given.optimizer;
-}
+const BatchConfig& batch(In in) { return in.given.batch; }
+const OptimizerConfig& optimizer(In in) { return in.given.optimizer; }
 
 // Sequences that one step needs at least: one micro-batch on each data-parallel rank.
-long long one_micro_step(In in) {
-  return 1LL * batch(in).micro_batch_size * in.data_parallel_size;
-}
+long long one_micro_step(In in) { return 1LL * batch(in).micro_batch_size * in.data_parallel_size; }
 
-bool trains_by_samples(In in) {
-  return batch(in).train_samples > 0 && batch(in).train_iters == 0;
-}
-bool trains_by_iters(In in) {
-  return batch(in).train_iters > 0 && batch(in).train_samples == 0;
-}
+bool trains_by_samples(In in) { return batch(in).train_samples > 0 && batch(in).train_iters == 0; }
+bool trains_by_iters(In in) { return batch(in).train_iters > 0 && batch(in).train_samples == 0; }
 
 // Lengths of decay, warm-up and last phase in one unit: steps, or sequences with --train-samples.
 struct Lengths {
@@ -78,19 +68,13 @@ constexpr Rule kRules[] = {
      },
      ""},
     {"--train-iters --train-samples",
-     [](In in) {
-       return batch(in).train_iters == 0 && batch(in).train_samples == 0 && !batch(in).skip_train;
-     },
-     [](In) {
-       return std::string("length of the run: expected --train-iters or --train-samples, got neither, or 0");
-     },
+     [](In in) { return batch(in).train_iters == 0 && batch(in).train_samples == 0 && !batch(in).skip_train; },
+     [](In) { return std::string("length of the run: expected --train-iters or --train-samples, got neither, or 0"); },
      "give one of them, or --skip-train to evaluate only (which needs no --lr either)"},
-    {"--train-iters --train-samples",
-     [](In in) { return batch(in).train_iters > 0 && batch(in).train_samples > 0; },
+    {"--train-iters --train-samples", [](In in) { return batch(in).train_iters > 0 && batch(in).train_samples > 0; },
      [](In in) {
-       return fmt::format(
-           "length of the run: expected --train-iters or --train-samples, got both ({} and {})",
-           batch(in).train_iters, batch(in).train_samples);
+       return fmt::format("length of the run: expected --train-iters or --train-samples, got both ({} and {})",
+                          batch(in).train_iters, batch(in).train_samples);
      },
      "keep one"},
     {"--train-samples --global-batch-size",
@@ -108,8 +92,7 @@ constexpr Rule kRules[] = {
      [](In) { return std::string("lr argument is None: expected --lr"); }, "give the peak learning rate"},
     {"--min-lr --lr", [](In in) { return optimizer(in).lr > 0.0 && optimizer(in).min_lr > optimizer(in).lr; },
      [](In in) {
-       return fmt::format("--min-lr: expected at most --lr {}, got {}", optimizer(in).lr,
-                          optimizer(in).min_lr);
+       return fmt::format("--min-lr: expected at most --lr {}, got {}", optimizer(in).lr, optimizer(in).min_lr);
      },
      "lower --min-lr"},
     {"--lr-warmup-init --lr",
@@ -143,8 +126,7 @@ constexpr Rule kRules[] = {
      "use the flags that end in -samples"},
     {"--lr-warmup-fraction --lr-warmup-iters --lr-warmup-samples",
      [](In in) {
-       return optimizer(in).lr_warmup_fraction &&
-              optimizer(in).lr_warmup_iters + optimizer(in).lr_warmup_samples > 0;
+       return optimizer(in).lr_warmup_fraction && optimizer(in).lr_warmup_iters + optimizer(in).lr_warmup_samples > 0;
      },
      [](In) { return std::string("warm-up: expected --lr-warmup-fraction or a length, got both"); },
      "keep one of --lr-warmup-fraction, --lr-warmup-iters, --lr-warmup-samples"},
@@ -152,8 +134,8 @@ constexpr Rule kRules[] = {
      "--train-samples",
      [](In in) { return lengths(in).decay > 0 && lengths(in).warmup >= lengths(in).decay; },
      [](In in) {
-       return fmt::format("{}: expected a warm-up shorter than the decay of {:.0f} {} ({}), got {:.0f}", warmup_flag(in),
-                          lengths(in).decay, unit(in), decay_flag(in), lengths(in).warmup);
+       return fmt::format("{}: expected a warm-up shorter than the decay of {:.0f} {} ({}), got {:.0f}",
+                          warmup_flag(in), lengths(in).decay, unit(in), decay_flag(in), lengths(in).warmup);
      },
      "shorten the warm-up or lengthen the decay"},
     {"--lr-decay-style --lr-wsd-decay-iters --lr-wsd-decay-samples",
@@ -162,8 +144,9 @@ constexpr Rule kRules[] = {
               (lengths(in).wsd == 0 || lengths(in).wsd > lengths(in).decay - lengths(in).warmup);
      },
      [](In in) {
-       return fmt::format("--lr-decay-style WSD: expected a last phase of 1 to {:.0f} {} ({} less the warm-up), got {:.0f}",
-                          lengths(in).decay - lengths(in).warmup, unit(in), decay_flag(in), lengths(in).wsd);
+       return fmt::format(
+           "--lr-decay-style WSD: expected a last phase of 1 to {:.0f} {} ({} less the warm-up), got {:.0f}",
+           lengths(in).decay - lengths(in).warmup, unit(in), decay_flag(in), lengths(in).wsd);
      },
      "give --lr-wsd-decay-iters (or -samples with --train-samples)"},
 
@@ -173,8 +156,7 @@ constexpr Rule kRules[] = {
        return o.weight_decay_incr_style == WeightDecayStyle::constant && (o.start_weight_decay || o.end_weight_decay);
      },
      [](In) {
-       return std::string(
-           "--start-weight-decay, --end-weight-decay: expected none with a constant weight decay");
+       return std::string("--start-weight-decay, --end-weight-decay: expected none with a constant weight decay");
      },
      "add --weight-decay-incr-style linear or cosine, or use --weight-decay alone"},
     {"--weight-decay-incr-style --start-weight-decay --end-weight-decay",
@@ -183,9 +165,8 @@ constexpr Rule kRules[] = {
        return o.weight_decay_incr_style != WeightDecayStyle::constant && !(o.start_weight_decay && o.end_weight_decay);
      },
      [](In in) {
-       return fmt::format(
-           "--weight-decay-incr-style {}: expected --start-weight-decay and --end-weight-decay",
-           word_of(optimizer(in).weight_decay_incr_style));
+       return fmt::format("--weight-decay-incr-style {}: expected --start-weight-decay and --end-weight-decay",
+                          word_of(optimizer(in).weight_decay_incr_style));
      },
      "give both"},
     {"--start-weight-decay --end-weight-decay",
@@ -203,8 +184,7 @@ constexpr Rule kRules[] = {
        return optimizer(in).override_opt_param_scheduler && optimizer(in).use_checkpoint_opt_param_scheduler;
      },
      [](In) {
-       return std::string(
-           "--override-opt-param-scheduler, --use-checkpoint-opt-param-scheduler: expected at most one");
+       return std::string("--override-opt-param-scheduler, --use-checkpoint-opt-param-scheduler: expected at most one");
      },
      "keep the one whose schedule you want"},
     {"--bf16 --fp64", [](In in) { return in.given.precision.bf16 && in.given.precision.fp64; },
@@ -213,8 +193,6 @@ constexpr Rule kRules[] = {
 
 }  // namespace
 
-std::span<const Rule> training_rules() {
-  return kRules;
-}
+std::span<const Rule> training_rules() { return kRules; }
 
 }  // namespace ringtron::internal

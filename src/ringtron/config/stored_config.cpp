@@ -74,9 +74,10 @@ bool read_value(const Json& json, T* field) {
 bool read_value(const Json& json, const ChoiceRef&) { return json.is_string(); }  // read_member() sees to the word
 
 std::string_view type_name(const FieldRef& field) {
-  constexpr std::string_view kNames[] = {"true or false",   "a whole number",         "a whole number",
-                                         "a finite number", "text",                   "a finite number or null",
-                                         "a list of texts", "a list of whole numbers", "text"};
+  constexpr std::string_view kNames[] = {
+      "true or false", "a whole number",          "a whole number",  "a finite number",
+      "text",          "a finite number or null", "a list of texts", "a list of whole numbers",
+      "text"};
   return kNames[field.index()];
 }
 
@@ -88,11 +89,13 @@ std::string shown(const Json& json) { return shown(json.dump(-1, ' ', true, Json
 void read_member(const Option& option, const Json& json, Config& config) {
   const FieldRef field = option.field(config);
   if (!std::visit([&](auto value) { return read_value(json, value); }, field)) {
-    throw IoError(fmt::format("configuration.{}: expected {}, got {}", option_key(option), type_name(field), shown(json)));
+    throw IoError(
+        fmt::format("configuration.{}: expected {}, got {}", option_key(option), type_name(field), shown(json)));
   }
   std::optional<std::string> fault = check_option(option, config);
   const auto* choice = std::get_if<ChoiceRef>(&field);
-  if (choice != nullptr && !choice->read(json.get<std::string>())) fault = set_option(option, {{json.get<std::string>()}}, config);
+  if (choice != nullptr && !choice->read(json.get<std::string>()))
+    fault = set_option(option, {{json.get<std::string>()}}, config);
   if (option.on_load == OnLoad::free) return;  // an older version may have had other choices
   if (fault) {
     throw IoError(fmt::format("configuration.{}: {}", option_key(option), shown(*fault)));
@@ -120,7 +123,9 @@ Config effective(Config config) {
 // The model's class of a field in this run: must_equal, finetune or one of the others.
 OnLoad rule_of(const Option& option, const Config& stored, const Config& current) {
   if (option.on_load != OnLoad::positions) return option.on_load;
-  const auto learned = [](const Config& c) { return c.model.position_embedding_type == PositionEmbedding::learned_absolute; };
+  const auto learned = [](const Config& c) {
+    return c.model.position_embedding_type == PositionEmbedding::learned_absolute;
+  };
   return learned(stored) || learned(current) ? OnLoad::must_equal : OnLoad::samples;
 }
 
@@ -140,7 +145,9 @@ bool not_recorded(const Option& option, const StoredConfig& stored) {
 std::string value_or_not_given(const Option& option, const Config& config) {
   const std::string value = option_value(option, config);
   const bool stands_for_none = value == "0" || value == "None";
-  return stands_for_none && !option.detail.default_text.empty() && value == option_value(option, Config{}) ? "not given" : shown(value);
+  return stands_for_none && !option.detail.default_text.empty() && value == option_value(option, Config{})
+             ? "not given"
+             : shown(value);
 }
 
 class Comparison {
@@ -169,18 +176,21 @@ class Comparison {
   void compare(const DerivedValue& value) {
     const std::string key(value.key);
     const auto here = derived_.find(key), there = stored_.derived.find(key);
-    if (here == derived_.end() || !may_differ(value) || (current_.checkpoint.finetune && value.on_load != OnLoad::must_equal)) return;
+    if (here == derived_.end() || !may_differ(value) ||
+        (current_.checkpoint.finetune && value.on_load != OnLoad::must_equal))
+      return;
     if (there == stored_.derived.end()) {
       if (current_.data.tokenizer_type != TokenizerType::null) not_compared_.emplace_back(value.what);
     } else if (here->second != there->second) {
-      add(value.on_load, fmt::format("{} ({}): {} in the checkpoint, {} here: {}", value.what, key, shown(there->second),
-                                     shown(here->second), value.advice));
+      add(value.on_load, fmt::format("{} ({}): {} in the checkpoint, {} here: {}", value.what, key,
+                                     shown(there->second), shown(here->second), value.advice));
     }
   }
 
   StoredDifferences result() {
     if (!not_compared_.empty()) {
-      out_.told.push_back(fmt::format("not recorded in the checkpoint and not compared: {}", join(not_compared_, ", ")));
+      out_.told.push_back(
+          fmt::format("not recorded in the checkpoint and not compared: {}", join(not_compared_, ", ")));
     }
     if (!stored_.unknown.empty()) {
       out_.told.push_back(fmt::format("recorded by another version of Ringtron, unknown here and not compared: {}",
@@ -190,8 +200,8 @@ class Comparison {
   }
 
  private:
-  // Whether it can be another one although the flags beside it are equal: of the vocabulary kind and size are told under their own
-  // flags. (NullTokenizer has no more than these.)
+  // Whether it can be another one although the flags beside it are equal: of the vocabulary kind and size are told
+  // under their own flags. (NullTokenizer has no more than these.)
   bool may_differ(const DerivedValue& value) const {
     if (value.key != kVocabularyKey) return true;
     const DataConfig& there = compared_.data;
@@ -269,11 +279,13 @@ StoredConfig read_stored_config(const Json& stored) {
   return out;
 }
 
-StoredDifferences compare_stored_config(const StoredConfig& stored, const ResolvedConfig& current, const DerivedValues& derived) {
+StoredDifferences compare_stored_config(const StoredConfig& stored, const ResolvedConfig& current,
+                                        const DerivedValues& derived) {
   return internal::compare_configurations(stored, current, derived);
 }
 
-StoredDifferences internal::compare_configurations(const StoredConfig& stored, const Config& current, const DerivedValues& derived) {
+StoredDifferences internal::compare_configurations(const StoredConfig& stored, const Config& current,
+                                                   const DerivedValues& derived) {
   Comparison comparison(stored, current, derived);
   for (const OptionGroup& group : option_groups()) {
     for (const Option& option : group.options) comparison.compare(group, option);

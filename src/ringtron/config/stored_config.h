@@ -21,7 +21,7 @@ using DerivedValues = std::map<std::string, std::string>;
 
 struct DerivedValue {
   std::string_view key;
-  std::string_view what;    // for people, with the flags
+  std::string_view what;  // for people, with the flags
   OnLoad on_load;
   std::string_view advice;  // where a difference is refused
 };
@@ -57,7 +57,8 @@ StoredDifferences compare_stored_config(const StoredConfig& stored, const Resolv
 namespace internal {
 
 // The same of any two configurations: for tests that change one field of many.
-StoredDifferences compare_configurations(const StoredConfig& stored, const Config& current, const DerivedValues& derived);
+StoredDifferences compare_configurations(const StoredConfig& stored, const Config& current,
+                                         const DerivedValues& derived);
 
 }  // namespace internal
 

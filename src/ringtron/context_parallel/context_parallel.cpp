@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "ringtron/base/check.h"
-#include "ringtron/context_parallel/run/schedule_cache.h"
 #include "ringtron/context_parallel/run/run_schedule.h"
+#include "ringtron/context_parallel/run/schedule_cache.h"
 
 namespace ringtron {
 namespace {
@@ -18,14 +18,20 @@ namespace {
 class CallState final : public torch::CustomClassHolder {
  public:
   // Collective when the call is of a new kind, see ScheduleCache::prepare.
-  CallState(std::shared_ptr<ScheduleCache> cache, AttentionCall call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)
+  CallState(std::shared_ptr<ScheduleCache> cache, AttentionCall call, const at::Tensor& q, const at::Tensor& k,
+            const at::Tensor& v)
       : cache_(std::move(cache)),
         call_(std::move(call)),
         prepared_(cache_->prepare(call_, q, k, v)),
         heads_(q.size(2)),
         groups_(k.size(2)),
         sums_(q.options().dtype(accumulate_type(q.scalar_type()))) {
-    const AttentionShape shape{q.size(1), heads_, groups_, q.size(3), v.size(3), static_cast<std::int64_t>(q.element_size()),
+    const AttentionShape shape{q.size(1),
+                               heads_,
+                               groups_,
+                               q.size(3),
+                               v.size(3),
+                               static_cast<std::int64_t>(q.element_size()),
                                static_cast<std::int64_t>(sums_.dtype().itemsize())};
     bytes_ = bytes_of(prepared_->schedules, prepared_->layout, cache_->rank(), shape);
     samples_ = q.size(1);
@@ -44,7 +50,8 @@ class CallState final : public torch::CustomClassHolder {
     expect(bytes_.backward);
     const Counted counted(*this);
     Gradients gradients = run_backward(prepared_->schedules.backward, context(d_out), saved, d_out);
-    gradients.d_sink = call_.softmax == SoftmaxKind::learnable ? gradients.d_sink.to(call_.sink.scalar_type()) : at::Tensor();
+    gradients.d_sink =
+        call_.softmax == SoftmaxKind::learnable ? gradients.d_sink.to(call_.sink.scalar_type()) : at::Tensor();
     return gradients;
   }
 
@@ -113,8 +120,9 @@ class CallState final : public torch::CustomClassHolder {
 
 class CpFunction : public torch::autograd::Function<CpFunction> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const at::Tensor& /*sink*/, const c10::intrusive_ptr<CallState>& state) {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const at::Tensor& /*sink*/,
+                            const c10::intrusive_ptr<CallState>& state) {
     SavedForward saved;
     at::Tensor out = state->forward(q, k, v, saved);
     ctx->save_for_backward({saved.q, saved.k, saved.v, saved.out, saved.lse});
@@ -122,7 +130,8 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
     return out;
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, const torch::autograd::variable_list& d_out) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 const torch::autograd::variable_list& d_out) {
     const auto saved = ctx->get_saved_variables();
     const auto state = c10::static_intrusive_pointer_cast<CallState>(ctx->saved_data["state"].toCapsule());
     const Gradients g = state->backward({saved[0], saved[1], saved[2], saved[3], saved[4]}, d_out[0].contiguous());
@@ -134,10 +143,12 @@ class CpAttentionOfGroup final : public CpAttention {
  public:
   explicit CpAttentionOfGroup(std::shared_ptr<ScheduleCache> cache) : cache_(std::move(cache)) {}
 
-  at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionCall& call) override {
+  at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const AttentionCall& call) override {
     RT_CHECK(q.dim() == 4 && k.dim() == 4 && v.dim() == 4 && q.size(3) == k.size(3) && k.size(2) == v.size(2),
              "attention wants q [s, b, n, d], k [s, b, g, d] and v [s, b, g, d_v]");
-    RT_CHECK(k.size(2) > 0 && q.size(2) % k.size(2) == 0, "{} query heads do not divide into {} groups", q.size(2), k.size(2));
+    RT_CHECK(k.size(2) > 0 && q.size(2) % k.size(2) == 0, "{} query heads do not divide into {} groups", q.size(2),
+             k.size(2));
     RT_CHECK(k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type(), "q, k and v differ in type");
     const auto state = c10::make_intrusive<CallState>(cache_, call, q, k, v);
     // Autograd wants every tensor to be one.
@@ -153,7 +164,8 @@ class CpAttentionOfGroup final : public CpAttention {
 
 }  // namespace
 
-std::unique_ptr<CpAttention> make_cp_attention(Communicator& group, SequenceLayout layout, const CpAttentionOptions& options) {
+std::unique_ptr<CpAttention> make_cp_attention(Communicator& group, SequenceLayout layout,
+                                               const CpAttentionOptions& options) {
   RT_CHECK_EQ(layout.ranks(), group.size(), "ranks of the sequence layout and of group " + group.name());
   return std::make_unique<CpAttentionOfGroup>(std::make_shared<ScheduleCache>(group, std::move(layout), options));
 }

@@ -3,8 +3,9 @@
 // Each rank of the context-parallel group holds the positions that a SequenceLayout gives it; all layers but
 // attention work on these alone. How keys and values reach the other ranks is a transport (transport.h): ring,
 // gather, all-to-all, or all-to-all within a ring. The result is that of one process that holds the whole sequence,
-// for every transport, mask, layout and length. What travels and runs when is data (schedule.h), proven by schedule_check.h
-// and run by run_schedule.h. A group of one rank runs the same code without messages. README.md has the pictures.
+// for every transport, mask, layout and length. What travels and runs when is data (schedule.h), proven by
+// schedule_check.h and run by run_schedule.h. A group of one rank runs the same code without messages. README.md has
+// the pictures.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,7 +27,7 @@
 
 namespace ringtron {
 
-struct SavedKv;  // run/saved_kv.h
+struct SavedKv;        // run/saved_kv.h
 struct RankSchedules;  // schedule/schedule.h
 
 // What the samples of one micro-batch look like; shared by all its layers, the same on all ranks.
@@ -45,7 +46,7 @@ struct AttentionCall {
   at::Tensor sink = {};  // learnable: [n], this tensor rank's query heads; gets a gradient, this rank's share of it
   std::optional<AttentionDropout> dropout = std::nullopt;
   std::shared_ptr<const SequenceShape> shape = nullptr;  // null: the layout of make_cp_attention, one document each
-  int layer = 0;  // for messages and the proof of exchange
+  int layer = 0;                                         // for messages and the proof of exchange
   // For calls that are made twice: the first saves what it receives, the second sends nothing. Null: nothing is saved.
   std::shared_ptr<SavedKv> saved_kv = nullptr;
 };
@@ -82,9 +83,9 @@ struct CpAttentionOptions {
   bool deterministic = false;
   int hierarchical_a = 1;  // ranks that share heads under a2a+p2p: the first of --hierarchical-context-parallel-sizes
   std::shared_ptr<ExchangeProof> proof = nullptr;  // where calls are counted; null: one of its own
-  RunObserver* observer = nullptr;  // must outlive the CpAttention; null: nobody
-  // For tests and tools that make something wrong on purpose, to see that it is found. `edit` changes every schedule before it
-  // runs; `decorate` wraps the group through which messages go. Empty: nothing.
+  RunObserver* observer = nullptr;                 // must outlive the CpAttention; null: nobody
+  // For tests and tools that make something wrong on purpose, to see that it is found. `edit` changes every schedule
+  // before it runs; `decorate` wraps the group through which messages go. Empty: nothing.
   std::function<void(RankSchedules&)> edit = {};
   std::function<std::unique_ptr<Communicator>(Communicator&)> decorate = {};
 };

@@ -17,9 +17,7 @@ constexpr double kDropoutMeasured = 0.1;  // any share takes the same time
 constexpr int kRepeats = 3;               // after one that does not count; the least time does
 
 // Reading one element waits for all that the device was asked to do.
-void wait_for(const at::Tensor& result) {
-  result.flatten()[0].item();
-}
+void wait_for(const at::Tensor& result) { result.flatten()[0].item(); }
 
 // Seconds of run(), which returns a tensor that is ready when the work is done.
 template <class Run>
@@ -50,12 +48,7 @@ double ring_seconds(Communicator& group, std::int64_t bytes, at::Device device) 
 at::Tensor some_values(at::IntArrayRef sizes, const at::TensorOptions& options) {
   std::int64_t count = 1;
   for (const std::int64_t size : sizes) count *= size;
-  return at::arange(count, options.dtype(at::kFloat))
-      .remainder(13)
-      .div(13.0)
-      .sub(0.5)
-      .to(options.dtype())
-      .view(sizes);
+  return at::arange(count, options.dtype(at::kFloat)).remainder(13).div(13.0).sub(0.5).to(options.dtype()).view(sizes);
 }
 
 }  // namespace
@@ -67,10 +60,8 @@ DeviceSpeeds default_speeds(at::Device device) {
 LinkSpeed measure_link(Communicator& group, at::Device device) {
   LinkSpeed link = default_speeds(device).link;
   if (group.size() == 1) return link;
-  const std::int64_t small = device.is_cuda() ? 4 << 20 : 64 << 10,
-                     large = device.is_cuda() ? 64 << 20 : 4 << 20;
-  const double small_seconds = ring_seconds(group, small, device),
-               large_seconds = ring_seconds(group, large, device);
+  const std::int64_t small = device.is_cuda() ? 4 << 20 : 64 << 10, large = device.is_cuda() ? 64 << 20 : 4 << 20;
+  const double small_seconds = ring_seconds(group, small, device), large_seconds = ring_seconds(group, large, device);
   // Where noise makes the small message the slower one, all of the large one's time is its bytes'.
   const double per_byte = large_seconds > small_seconds
                               ? (large_seconds - small_seconds) / static_cast<double>(large - small)
@@ -89,8 +80,8 @@ Band measured_band(const AttentionUse& use, std::int64_t rows) {
 }
 
 // One document of all rows, where a run's documents are computed as tiles; null where they are not.
-std::shared_ptr<const VarlenBatch> measured_tile(const AttentionUse& use, const Band& band, const VarlenAttention* tiles,
-                                               std::int64_t rows) {
+std::shared_ptr<const VarlenBatch> measured_tile(const AttentionUse& use, const Band& band,
+                                                 const VarlenAttention* tiles, std::int64_t rows) {
   if (!use.documents || use.dropout || !band.is_causal() || tiles == nullptr) return nullptr;
   auto batch = std::make_shared<VarlenBatch>();
   batch->causal = true;

@@ -13,8 +13,8 @@
 namespace ringtron {
 
 BlendIndex build_blend_index(std::span<const double> weights, std::int64_t size) {
-  RT_CHECK(!weights.empty() && weights.size() <= std::numeric_limits<std::int16_t>::max(),
-           "a blend of {} datasets", weights.size());
+  RT_CHECK(!weights.empty() && weights.size() <= std::numeric_limits<std::int16_t>::max(), "a blend of {} datasets",
+           weights.size());
   BlendIndex index;
   index.dataset.reserve(static_cast<std::size_t>(size));
   index.sample.reserve(static_cast<std::size_t>(size));
@@ -46,8 +46,7 @@ BlendedDataset::BlendedDataset(std::vector<std::unique_ptr<Dataset>> datasets, s
   std::vector<std::int64_t> taken(datasets_.size(), 0);
   for (const std::int16_t dataset : index_.dataset) ++taken[static_cast<std::size_t>(dataset)];
   for (std::size_t i = 0; i < datasets_.size(); ++i) {
-    RT_CHECK_EQ(datasets_[i]->sequence_length(), datasets_[0]->sequence_length(),
-                "sequence lengths in a blend");
+    RT_CHECK_EQ(datasets_[i]->sequence_length(), datasets_[0]->sequence_length(), "sequence lengths in a blend");
     if (taken[i] > datasets_[i]->size()) {
       throw ConfigError(
           fmt::format("data: the blend takes {} samples of {} (corpus {} of {}), which gives {}. Lower its "
@@ -58,8 +57,7 @@ BlendedDataset::BlendedDataset(std::vector<std::unique_ptr<Dataset>> datasets, s
   }
 }
 
-void BlendedDataset::read(std::int64_t sample, std::int64_t first, std::int64_t count,
-                          std::int32_t* out) const {
+void BlendedDataset::read(std::int64_t sample, std::int64_t first, std::int64_t count, std::int32_t* out) const {
   RT_CHECK(sample >= 0 && sample < size(), "sample {} of {}", sample, size());
   const auto n = static_cast<std::size_t>(sample);
   datasets_[static_cast<std::size_t>(index_.dataset[n])]->read(index_.sample[n], first, count, out);

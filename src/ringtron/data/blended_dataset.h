@@ -22,8 +22,7 @@ class BlendedDataset : public Dataset {
  public:
   // Takes the datasets, all of one sequence length. Weights need not add up to 1. Throws ConfigError if a
   // dataset has fewer samples than the blend takes of it (see wanted_of_corpus()).
-  BlendedDataset(std::vector<std::unique_ptr<Dataset>> datasets, std::vector<double> weights,
-                 std::int64_t size);
+  BlendedDataset(std::vector<std::unique_ptr<Dataset>> datasets, std::vector<double> weights, std::int64_t size);
 
   std::int64_t size() const override { return static_cast<std::int64_t>(index_.dataset.size()); }
   std::int64_t sequence_length() const override { return datasets_.front()->sequence_length(); }

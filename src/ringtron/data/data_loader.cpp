@@ -7,7 +7,8 @@
 
 namespace ringtron {
 
-DataLoader::DataLoader(const Dataset& dataset, Sampler sampler, MicroBatchOptions options, std::int64_t consumed_samples)
+DataLoader::DataLoader(const Dataset& dataset, Sampler sampler, MicroBatchOptions options,
+                       std::int64_t consumed_samples)
     : dataset_(dataset), sampler_(sampler), options_(std::move(options)) {
   RT_CHECK_GE(options_.prefetch, 1, "prefetched micro-batches");
   held_ = static_cast<std::size_t>(options_.prefetch);
@@ -28,8 +29,7 @@ void DataLoader::run(std::int64_t consumed_samples) {
     for (std::int64_t micro_batch = 0;; ++micro_batch) {
       {
         std::unique_lock lock(mutex_);
-        changed_.wait(lock,
-                      [&] { return stop_ || ready_.size() < held_; });
+        changed_.wait(lock, [&] { return stop_ || ready_.size() < held_; });
         if (stop_) return;
       }
       const auto numbers = sampler_.global_numbers(consumed_samples, micro_batch);

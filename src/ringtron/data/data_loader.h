@@ -3,7 +3,8 @@
 //   DataLoader loader(dataset, sampler, options, consumed_samples);
 //   while (...) { MicroBatch batch = loader.next(); ... }
 //
-// Each rank has its own loader (micro_batch.h says what it reads). The dataset must outlive it. next() is for one thread.
+// Each rank has its own loader (micro_batch.h says what it reads). The dataset must outlive it. next() is for one
+// thread.
 #pragma once
 
 #include <condition_variable>
@@ -29,8 +30,8 @@ class DataLoader {
   // also when called again.
   MicroBatch next();
 
-  // Waits until `count` micro-batches are read, so that the next `count` calls of next() neither wait nor throw; rethrows
-  // what went wrong while reading one of them.
+  // Waits until `count` micro-batches are read, so that the next `count` calls of next() neither wait nor throw;
+  // rethrows what went wrong while reading one of them.
   void prepare(std::int64_t count);
 
   // Seconds that next() and prepare() have waited since the loader was made.

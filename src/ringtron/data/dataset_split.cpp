@@ -26,9 +26,8 @@ std::optional<double> parse_number(std::string_view text) {
   if (end != text.data() + text.size() || error == std::errc::invalid_argument) return std::nullopt;
   if (error == std::errc::result_out_of_range) {
     // Too small is 0; too large is no weight.
-    return text.find("e-") != std::string_view::npos || text.find("E-") != std::string_view::npos
-               ? std::optional(0.0)
-               : std::nullopt;
+    return text.find("e-") != std::string_view::npos || text.find("E-") != std::string_view::npos ? std::optional(0.0)
+                                                                                                  : std::nullopt;
   }
   return value;
 }
@@ -70,26 +69,27 @@ void check_weights(std::span<const std::string> words, std::span<const double> w
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const std::string& word = words[2 * i];
     if (is_beyond_numbers(word)) {
-      throw ConfigError(fmt::format("{}: the weight {} of {} is not finite. Give numbers such as 0.3 and 0.7", flag, word,
-                                    words[2 * i + 1]));
+      throw ConfigError(fmt::format("{}: the weight {} of {} is not finite. Give numbers such as 0.3 and 0.7", flag,
+                                    word, words[2 * i + 1]));
     }
     if (!(weights[i] > 0)) {
       throw ConfigError(
-          fmt::format("{}: expected weights above 0, got {} for {}. Leave out a corpus that is not to be read", flag, word,
-                      words[2 * i + 1]));
+          fmt::format("{}: expected weights above 0, got {} for {}. Leave out a corpus that is not to be read", flag,
+                      word, words[2 * i + 1]));
     }
   }
   if (std::isinf(numpy_sum(weights))) {
-    throw ConfigError(fmt::format("{}: the weights add up to more than a number of 64 bits holds, got \"{}\". Give "
-                                  "smaller ones of the same proportion", flag, fmt::join(words, " ")));
+    throw ConfigError(
+        fmt::format("{}: the weights add up to more than a number of 64 bits holds, got \"{}\". Give "
+                    "smaller ones of the same proportion",
+                    flag, fmt::join(words, " ")));
   }
 }
 
 std::array<double, kSplitCount> parse_shares(std::string_view split) {
   const auto bad = [&](std::string_view why) {
-    return ConfigError(
-        fmt::format("--split: expected up to three shares such as \"{}\" or \"99,1,0\", got \"{}\" ({})",
-                    kDefaultSplit, split, why));
+    return ConfigError(fmt::format("--split: expected up to three shares such as \"{}\" or \"99,1,0\", got \"{}\" ({})",
+                                   kDefaultSplit, split, why));
   };
   constexpr std::string_view kDigits = ".0123456789";
   std::array<double, kSplitCount> shares{};
@@ -117,8 +117,7 @@ const char* split_name(Split split) {
   return kNames[static_cast<int>(split)];
 }
 
-std::array<std::optional<IndexRange>, kSplitCount> split_sequences(std::string_view split,
-                                                                   std::int64_t sequences) {
+std::array<std::optional<IndexRange>, kSplitCount> split_sequences(std::string_view split, std::int64_t sequences) {
   const auto shares = parse_shares(split);
   std::array<std::optional<IndexRange>, kSplitCount> ranges;
   double begin = 0;
@@ -127,9 +126,8 @@ std::array<std::optional<IndexRange>, kSplitCount> split_sequences(std::string_v
     if (end > begin) {
       // nearbyint rounds halves to even, as Python's round() does.
       const double count = static_cast<double>(sequences);
-      ranges[static_cast<std::size_t>(i)] =
-          IndexRange{static_cast<std::int64_t>(std::nearbyint(begin * count)),
-                     static_cast<std::int64_t>(std::nearbyint(end * count))};
+      ranges[static_cast<std::size_t>(i)] = IndexRange{static_cast<std::int64_t>(std::nearbyint(begin * count)),
+                                                       static_cast<std::int64_t>(std::nearbyint(end * count))};
     }
     begin = end;
   }
@@ -163,8 +161,8 @@ Blend parse_blend(std::span<const std::string> words, std::string_view flag) {
   }
   if (words.empty() || (finite > 0 && numbers * 2 != static_cast<int>(words.size()))) {
     throw ConfigError(
-        fmt::format("{}: expected one prefix, prefixes, or weight and prefix in turn (\"0.3 A 0.7 B\"), got \"{}\"", flag,
-                    fmt::join(words, " ")));
+        fmt::format("{}: expected one prefix, prefixes, or weight and prefix in turn (\"0.3 A 0.7 B\"), got \"{}\"",
+                    flag, fmt::join(words, " ")));
   }
   if (finite == 0) {  // "inf A": a file may be called so
     blend = {};
@@ -175,8 +173,10 @@ Blend parse_blend(std::span<const std::string> words, std::string_view flag) {
   blend.weights = normalized(std::move(blend.weights));
   for (std::size_t i = 0; i < blend.weights.size(); ++i) {
     if (!(blend.weights[i] > 0)) {
-      throw ConfigError(fmt::format("{}: the weight {} of {} is nothing beside the others. Leave this corpus "
-                                    "out, or give weights of like size", flag, words[2 * i], blend.prefixes[i]));
+      throw ConfigError(
+          fmt::format("{}: the weight {} of {} is nothing beside the others. Leave this corpus "
+                      "out, or give weights of like size",
+                      flag, words[2 * i], blend.prefixes[i]));
     }
   }
   return blend;
@@ -195,8 +195,7 @@ std::vector<double> normalized(std::vector<double> weights) {
 }
 
 std::int64_t wanted_of_corpus(std::int64_t wanted, double weight, double surplus) {
-  return static_cast<std::int64_t>(
-      std::ceil(std::ceil(static_cast<double>(wanted) * weight) * (1 + surplus)));
+  return static_cast<std::int64_t>(std::ceil(std::ceil(static_cast<double>(wanted) * weight) * (1 + surplus)));
 }
 
 }  // namespace ringtron

@@ -29,8 +29,7 @@ inline constexpr std::string_view kDefaultSplit = "969, 30, 1";
 // Parses "99,1,0" as Megatron does (any text between the numbers, missing ones are 0) and divides `sequences`
 // in that order; a part without a share is empty (nullopt). Throws ConfigError for text without a positive
 // number or with more than three.
-std::array<std::optional<IndexRange>, kSplitCount> split_sequences(std::string_view split,
-                                                                   std::int64_t sequences);
+std::array<std::optional<IndexRange>, kSplitCount> split_sequences(std::string_view split, std::int64_t sequences);
 
 // What the sample counts depend on.
 struct TrainingLength {
@@ -46,8 +45,8 @@ struct TrainingLength {
 // give.
 std::array<std::int64_t, kSplitCount> wanted_samples(const TrainingLength& length);
 
-// The words behind a flag of data: "P", "P1 P2 P3" or "w1 P1 w2 P2". Without weights `weights` is empty: each corpus counts by
-// the samples that it gives.
+// The words behind a flag of data: "P", "P1 P2 P3" or "w1 P1 w2 P2". Without weights `weights` is empty: each corpus
+// counts by the samples that it gives.
 struct Blend {
   std::vector<std::string> prefixes;
   std::vector<double> weights;  // normalized()

@@ -17,9 +17,9 @@ GptDataset::GptDataset(std::shared_ptr<const IndexedDataset> corpus, const GptDa
 }
 
 void GptDataset::open_index(const GptDatasetOptions& options) {
-  const std::filesystem::path folder =
-      options.cache_folder.empty() ? std::filesystem::path(corpus_->prefix()) / "cache" / "GPTDataset_indices"
-                                   : options.cache_folder;
+  const std::filesystem::path folder = options.cache_folder.empty()
+                                           ? std::filesystem::path(corpus_->prefix()) / "cache" / "GPTDataset_indices"
+                                           : options.cache_folder;
   const std::string description = describe_gpt_index(*corpus_, options.index, options.split);
   const std::filesystem::path path = gpt_index_path(folder, description, options.split);
   CacheLookup found = load_gpt_index(path, description, *corpus_, options.index);
@@ -63,8 +63,7 @@ void GptDataset::fail_past_the_end(std::int64_t sample) const {
 
 SampleStart GptDataset::seek(std::int64_t sample, std::int64_t position) const {
   RT_CHECK(sample >= 0 && sample < size() && position >= 0 && position <= sequence_length_,
-           "token {} of sample {}, of {} samples of {} + 1 tokens", position, sample, size(),
-           sequence_length_);
+           "token {} of sample {}, of {} samples of {} + 1 tokens", position, sample, size(), sequence_length_);
   SampleStart at = starts_[static_cast<std::size_t>(order_[static_cast<std::size_t>(sample)])];
   at.offset += position;
   while (true) {
@@ -77,8 +76,8 @@ SampleStart GptDataset::seek(std::int64_t sample, std::int64_t position) const {
 }
 
 void GptDataset::read(std::int64_t sample, std::int64_t first, std::int64_t count, std::int32_t* out) const {
-  RT_CHECK(count >= 0 && first + count <= sequence_length_ + 1,
-           "tokens [{}, {}) of a sample of {} + 1 tokens", first, first + count, sequence_length_);
+  RT_CHECK(count >= 0 && first + count <= sequence_length_ + 1, "tokens [{}, {}) of a sample of {} + 1 tokens", first,
+           first + count, sequence_length_);
   if (count == 0) return;
   try {
     copy(sample, first, count, out);

@@ -28,8 +28,7 @@ void append_epochs(std::vector<std::int32_t>& documents, const IndexRange& seque
                    NumpyRandomState& random) {
   const std::size_t begin = documents.size();
   for (std::int64_t epoch = 0; epoch < epochs; ++epoch) {
-    for (std::int64_t s = sequences.begin; s < sequences.end; ++s)
-      documents.push_back(static_cast<std::int32_t>(s));
+    for (std::int64_t s = sequences.begin; s < sequences.end; ++s) documents.push_back(static_cast<std::int32_t>(s));
   }
   random.shuffle(std::span(documents).subspan(begin));
 }
@@ -67,19 +66,20 @@ using Wide = __int128;
 void require_size(const IndexedDataset& corpus, const GptIndexRequest& request, Wide epochs, Wide samples) {
   constexpr Wide kLargest = std::numeric_limits<std::int32_t>::max();
   if (request.sequences.end > kLargest || epochs > kLargest) {
-    throw ConfigError(
-        fmt::format("data: {} has {} sequences and {:.10g} passes over it are asked for; expected at most {} of each. Divide "
-                    "the corpus, or train fewer samples",
-                    corpus.prefix(), corpus.sequences(), static_cast<double>(epochs), static_cast<std::int64_t>(kLargest)));
+    throw ConfigError(fmt::format(
+        "data: {} has {} sequences and {:.10g} passes over it are asked for; expected at most {} of each. Divide "
+        "the corpus, or train fewer samples",
+        corpus.prefix(), corpus.sequences(), static_cast<double>(epochs), static_cast<std::int64_t>(kLargest)));
   }
   const Wide bytes = epochs * request.sequences.size() * 4 + samples * 24;
   const Wide memory = static_cast<Wide>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
   if (bytes > memory) {
-    throw ConfigError(fmt::format("data: the order of {:.3g} samples of {} ({:.3g} passes) takes {:.3g} GB of memory, and the "
-                                  "machine has {:.3g}. Train fewer samples (--train-iters, --train-samples, --eval-iters), or "
-                                  "give more data", static_cast<double>(samples), corpus.prefix(),
-                                  static_cast<double>(epochs), static_cast<double>(bytes) * 1e-9,
-                                  static_cast<double>(memory) * 1e-9));
+    throw ConfigError(
+        fmt::format("data: the order of {:.3g} samples of {} ({:.3g} passes) takes {:.3g} GB of memory, and the "
+                    "machine has {:.3g}. Train fewer samples (--train-iters, --train-samples, --eval-iters), or "
+                    "give more data",
+                    static_cast<double>(samples), corpus.prefix(), static_cast<double>(epochs),
+                    static_cast<double>(bytes) * 1e-9, static_cast<double>(memory) * 1e-9));
   }
 }
 
@@ -88,8 +88,8 @@ void require_size(const IndexedDataset& corpus, const GptIndexRequest& request, 
 GptIndexSizes gpt_index_sizes(const IndexedDataset& corpus, const GptIndexRequest& request) {
   const std::int64_t s = request.sequence_length;
   RT_CHECK(s > 0, "sequence length {}", s);
-  RT_CHECK(request.sequences.begin >= 0 && request.sequences.end <= corpus.sequences(),
-           "sequences [{}, {}) of {}", request.sequences.begin, request.sequences.end, corpus.sequences());
+  RT_CHECK(request.sequences.begin >= 0 && request.sequences.end <= corpus.sequences(), "sequences [{}, {}) of {}",
+           request.sequences.begin, request.sequences.end, corpus.sequences());
   GptIndexSizes sizes;
   sizes.tokens_per_epoch = count_tokens(corpus, request.sequences);
   const bool too_short = request.samples ? sizes.tokens_per_epoch < 1 : sizes.tokens_per_epoch < s + 1;

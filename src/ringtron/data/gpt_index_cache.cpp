@@ -30,14 +30,11 @@ static_assert(sizeof(FileHeader) == 80 && std::is_trivially_copyable_v<FileHeade
 static_assert(sizeof(SampleStart) == 16 && std::is_trivially_copyable_v<SampleStart>);
 
 // Chained, so that the writer need not hold the whole file.
-std::uint64_t extend(std::uint64_t checksum, std::span<const std::byte> bytes) {
-  return hash64(bytes, checksum);
-}
+std::uint64_t extend(std::uint64_t checksum, std::span<const std::byte> bytes) { return hash64(bytes, checksum); }
 
 template <class T>
 std::span<const T> view(std::span<const std::byte> bytes, std::size_t& at, std::int64_t count) {
-  const std::span<const T> values(reinterpret_cast<const T*>(bytes.data() + at),
-                                  static_cast<std::size_t>(count));
+  const std::span<const T> values(reinterpret_cast<const T*>(bytes.data() + at), static_cast<std::size_t>(count));
   at += values.size_bytes();
   return values;
 }
@@ -99,7 +96,8 @@ std::string fault_in(const CachedGptIndex& index, const IndexedDataset& corpus, 
   std::vector<bool> seen(index.order.size(), false);
   for (const std::int64_t row : index.order) {
     if (row < 0 || row >= expected.samples || seen[static_cast<std::size_t>(row)]) {
-      return fmt::format("its order of {} samples names sample {} twice, or one that is not there", expected.samples, row);
+      return fmt::format("its order of {} samples names sample {} twice, or one that is not there", expected.samples,
+                         row);
     }
     seen[static_cast<std::size_t>(row)] = true;
   }
@@ -114,13 +112,11 @@ std::string describe_gpt_index(const IndexedDataset& corpus, const GptIndexReque
       "{}\nseed {}\n"
       "samples {}\n",
       std::filesystem::absolute(corpus.prefix()).lexically_normal().string(), hex64(corpus.index_hash()),
-      corpus.tokens(), split_name(split), request.sequences.begin, request.sequences.end,
-      request.sequence_length, request.seed,
-      request.samples ? fmt::to_string(*request.samples) : "one epoch");
+      corpus.tokens(), split_name(split), request.sequences.begin, request.sequences.end, request.sequence_length,
+      request.seed, request.samples ? fmt::to_string(*request.samples) : "one epoch");
 }
 
-std::filesystem::path gpt_index_path(const std::filesystem::path& folder, const std::string& description,
-                                     Split split) {
+std::filesystem::path gpt_index_path(const std::filesystem::path& folder, const std::string& description, Split split) {
   return folder / fmt::format("{}-GPTDataset-{}.index", hex64(hash64(description)), split_name(split));
 }
 
@@ -145,12 +141,10 @@ CacheLookup load_gpt_index(const std::filesystem::path& path, const std::string&
   }
 }
 
-void save_gpt_index(const std::filesystem::path& path, const std::string& description,
-                    const GptIndex& index) {
+void save_gpt_index(const std::filesystem::path& path, const std::string& description, const GptIndex& index) {
   std::error_code error;
   std::filesystem::create_directories(path.parent_path(), error);
-  if (error)
-    throw IoError(fmt::format("cannot make the folder {}: {}", path.parent_path().string(), error.message()));
+  if (error) throw IoError(fmt::format("cannot make the folder {}: {}", path.parent_path().string(), error.message()));
   const std::span<const std::byte> parts[] = {
       std::as_bytes(std::span(index.starts)), std::as_bytes(std::span(index.order)),
       std::as_bytes(std::span(index.documents)), std::as_bytes(std::span(description))};
@@ -169,8 +163,7 @@ void save_gpt_index(const std::filesystem::path& path, const std::string& descri
     file.sync();
     file.close();
     std::filesystem::rename(aside, path, error);
-    if (error)
-      throw IoError(fmt::format("cannot rename {} to {}: {}", aside, path.string(), error.message()));
+    if (error) throw IoError(fmt::format("cannot rename {} to {}: {}", aside, path.string(), error.message()));
   } catch (...) {
     std::filesystem::remove(aside, error);
     throw;

@@ -4,8 +4,8 @@
 // One file per index, <hash>-GPTDataset-<split>.index; our own form, not Megatron's .npy files. The name is
 // the hash of a text that describes corpus and request; the text also stands in the file and must match on
 // load, and a checksum covers the arrays. A file that does not match is built anew. Several processes may
-// build at once: each writes aside and renames, and all write the same bytes. Whatever lies there under the file's name, no
-// value of it is used that could lead outside the corpus.
+// build at once: each writes aside and renames, and all write the same bytes. Whatever lies there under the file's
+// name, no value of it is used that could lead outside the corpus.
 #pragma once
 
 #include <filesystem>
@@ -30,17 +30,17 @@ struct CachedGptIndex {
 // What the index depends on, one fact per line.
 std::string describe_gpt_index(const IndexedDataset& corpus, const GptIndexRequest& request, Split split);
 
-std::filesystem::path gpt_index_path(const std::filesystem::path& folder, const std::string& description,
-                                     Split split);
+std::filesystem::path gpt_index_path(const std::filesystem::path& folder, const std::string& description, Split split);
 
 struct CacheLookup {
   std::optional<CachedGptIndex> index;
   std::string refused;  // why a file that is there is not used; empty if there is none
 };
 
-// Looks for the index of `request` at `path`. Every value is checked, and the sizes are compared with those of the corpus.
-CacheLookup load_gpt_index(const std::filesystem::path& path, const std::string& description, const IndexedDataset& corpus,
-                           const GptIndexRequest& request);
+// Looks for the index of `request` at `path`. Every value is checked, and the sizes are compared with those of the
+// corpus.
+CacheLookup load_gpt_index(const std::filesystem::path& path, const std::string& description,
+                           const IndexedDataset& corpus, const GptIndexRequest& request);
 
 // A checksum of the three arrays: equal for equal orders.
 std::uint64_t hash_arrays(std::span<const SampleStart> starts, std::span<const std::int64_t> order,

@@ -161,11 +161,10 @@ std::int64_t IndexedDataset::document_of(std::int64_t sequence) const {
   return low;
 }
 
-void IndexedDataset::read(std::int64_t sequence, std::int64_t first, std::int64_t count,
-                          std::int32_t* out) const {
-  RT_CHECK(sequence >= 0 && sequence < sequences_ && first >= 0 && count >= 0 &&
-               first + count <= sequence_length(sequence),
-           "tokens [{}, {}) of sequence {} of {}", first, first + count, sequence, prefix_);
+void IndexedDataset::read(std::int64_t sequence, std::int64_t first, std::int64_t count, std::int32_t* out) const {
+  RT_CHECK(
+      sequence >= 0 && sequence < sequences_ && first >= 0 && count >= 0 && first + count <= sequence_length(sequence),
+      "tokens [{}, {}) of sequence {} of {}", first, first + count, sequence, prefix_);
   const std::byte* from = data_.bytes().data() + offset(sequence) + first * item_size(type_);
   switch (type_) {
     case TokenType::u8:
@@ -192,8 +191,7 @@ TokenPlace IndexedDataset::place(std::int64_t sequence, std::int64_t position) c
   place.prefix = prefix_;
   place.document = document_of(sequence);
   place.position = position;
-  for (std::int64_t s = document_begin(place.document); s < sequence; ++s)
-    place.position += sequence_length(s);
+  for (std::int64_t s = document_begin(place.document); s < sequence; ++s) place.position += sequence_length(s);
   place.token = token(sequence, position);
   return place;
 }
@@ -217,9 +215,7 @@ std::optional<TokenPlace> IndexedDataset::find_token_outside(std::int64_t vocab_
   return std::nullopt;
 }
 
-std::uint64_t IndexedDataset::index_hash() const {
-  return hash64(index_.bytes());
-}
+std::uint64_t IndexedDataset::index_hash() const { return hash64(index_.bytes()); }
 
 std::uint64_t IndexedDataset::content_hash(std::size_t most_bytes) const {
   const auto bytes = data_.bytes();
@@ -230,7 +226,8 @@ std::uint64_t IndexedDataset::content_hash(std::size_t most_bytes) const {
   std::uint64_t hash = bytes.size();
   for (std::size_t i = 0; i < pieces; ++i) {
     // Rising from 0 to the last whole piece; 128 bits keep the product exact.
-    const auto begin = static_cast<std::size_t>(static_cast<unsigned __int128>(bytes.size() - piece) * i / (pieces - 1));
+    const auto begin =
+        static_cast<std::size_t>(static_cast<unsigned __int128>(bytes.size() - piece) * i / (pieces - 1));
     hash = hash64(bytes.subspan(begin, piece), hash);
   }
   return hash;
@@ -242,11 +239,12 @@ void IndexedDataset::require_whole() const {
 }
 
 void fail_token_outside(const TokenPlace& place, std::int64_t vocab_size) {
-  const std::string one_more =
-      place.token == vocab_size ? fmt::format(". (Up to version 0.16 Megatron-LM's NullTokenizer ends documents with the id "
-                                              "--vocab-size itself: for such data give --vocab-size {})",
-                                              vocab_size + 1)
-                                : "";
+  const std::string one_more = place.token == vocab_size
+                                   ? fmt::format(
+                                         ". (Up to version 0.16 Megatron-LM's NullTokenizer ends documents with the id "
+                                         "--vocab-size itself: for such data give --vocab-size {})",
+                                         vocab_size + 1)
+                                   : "";
   throw ConfigError(
       fmt::format("data: token {} at position {} of document {} of {} is outside the vocabulary: expected 0 "
                   "to {}. The data was "

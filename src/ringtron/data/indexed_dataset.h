@@ -57,8 +57,8 @@ class IndexedDataset {
   // A fingerprint of the index: equal lengths, boundaries and type give an equal value.
   std::uint64_t index_hash() const;
 
-  // A fingerprint of the tokens: of all of them, or where they are more than `most_bytes`, of so many, in pieces at even
-  // distances, the first and the last bytes among them.
+  // A fingerprint of the tokens: of all of them, or where they are more than `most_bytes`, of so many, in pieces at
+  // even distances, the first and the last bytes among them.
   std::uint64_t content_hash(std::size_t most_bytes) const;
 
   // Throws IoError if a file has become shorter, or could not be read, since it was opened: what was read may be zeros.
@@ -68,7 +68,7 @@ class IndexedDataset {
   void check_header() const;
   void check_sequences();
   void check_documents() const;
-  std::int64_t offset(std::int64_t sequence) const;  // in bytes
+  std::int64_t offset(std::int64_t sequence) const;                        // in bytes
   std::int64_t token(std::int64_t sequence, std::int64_t position) const;  // as it is in the file
 
   std::string prefix_;

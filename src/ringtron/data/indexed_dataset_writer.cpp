@@ -110,9 +110,7 @@ void IndexedDatasetWriter::end_sequence() {
   lengths_.push_back(static_cast<std::int32_t>(std::exchange(open_length_, 0)));
 }
 
-void IndexedDatasetWriter::end_document() {
-  boundaries_.push_back(sequences());
-}
+void IndexedDatasetWriter::end_document() { boundaries_.push_back(sequences()); }
 
 void IndexedDatasetWriter::flush() {
   bin_->write(buffer_);

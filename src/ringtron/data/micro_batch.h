@@ -1,7 +1,7 @@
 // One micro-batch as a rank reads it: tokens, labels, loss mask, position ids.
 //
-// A rank reads only the positions it owns, or, where these depend on the documents in the samples, the whole samples; nothing is
-// sent between ranks.
+// A rank reads only the positions it owns, or, where these depend on the documents in the samples, the whole samples;
+// nothing is sent between ranks.
 #pragma once
 
 #include <cstdint>
@@ -37,17 +37,16 @@ struct ReadPlan {
 
 // What one rank computes with. b samples, s_local positions each, sample after sample; s_local may be 0.
 struct MicroBatch {
-  std::int64_t batch = 0;                    // b
-  std::int64_t length = 0;                   // s_local
-  std::vector<std::int64_t> tokens;          // [b, s_local]
-  std::vector<std::int64_t> labels;          // [b, s_local]: the token after each position
-  std::vector<float> loss_mask;              // [b, s_local]: 0 or 1
-  std::vector<std::int64_t> position_ids;    // [b, s_local]
-  std::vector<std::int64_t> sample_numbers;  // [b]: global sample numbers
-  std::vector<std::int64_t>
-      global_positions;                   // [s_local]: place in the whole sample, also with reset positions
-  DocumentStarts document_starts;         // [b], with find_documents; else empty
-  std::shared_ptr<const void> made_from;  // ReadPlan's
+  std::int64_t batch = 0;                      // b
+  std::int64_t length = 0;                     // s_local
+  std::vector<std::int64_t> tokens;            // [b, s_local]
+  std::vector<std::int64_t> labels;            // [b, s_local]: the token after each position
+  std::vector<float> loss_mask;                // [b, s_local]: 0 or 1
+  std::vector<std::int64_t> position_ids;      // [b, s_local]
+  std::vector<std::int64_t> sample_numbers;    // [b]: global sample numbers
+  std::vector<std::int64_t> global_positions;  // [s_local]: place in the whole sample, also with reset positions
+  DocumentStarts document_starts;              // [b], with find_documents; else empty
+  std::shared_ptr<const void> made_from;       // ReadPlan's
 };
 
 struct MicroBatchOptions {
@@ -59,9 +58,9 @@ struct MicroBatchOptions {
   std::int64_t vocab_size = 0;  // ids must be in [0, vocab_size)
   std::int64_t end_of_document = -1;
   bool mask_end_of_document = false;  // --eod-mask-loss: no loss where the input is the end of a document
-  bool reset_position_ids = false;  // --reset-position-ids: positions start at 0 after the end of a document
-  bool find_documents = false;      // --reset-attention-mask: fill MicroBatch::document_starts
-  int prefetch = 4;                 // micro-batches that a DataLoader holds ready
+  bool reset_position_ids = false;    // --reset-position-ids: positions start at 0 after the end of a document
+  bool find_documents = false;        // --reset-attention-mask: fill MicroBatch::document_starts
+  int prefetch = 4;                   // micro-batches that a DataLoader holds ready
 };
 
 // One micro-batch of the samples with these global numbers. Throws ConfigError for a token outside the

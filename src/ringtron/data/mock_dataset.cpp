@@ -10,16 +10,15 @@
 
 namespace ringtron {
 
-MockDataset::MockDataset(std::int64_t size, std::int64_t sequence_length, std::int64_t vocab_size,
-                         std::uint64_t seed)
+MockDataset::MockDataset(std::int64_t size, std::int64_t sequence_length, std::int64_t vocab_size, std::uint64_t seed)
     : size_(size),
       sequence_length_(sequence_length),
       vocab_size_(vocab_size),
       seed_(seed),
       block_length_(std::clamp<std::int64_t>(sequence_length / 4, 2, 64)) {
   if (vocab_size < 2) {
-    throw ConfigError(fmt::format(
-        "--mock-data: expected a vocabulary of at least 2 ids, got {}. Raise --vocab-size", vocab_size));
+    throw ConfigError(
+        fmt::format("--mock-data: expected a vocabulary of at least 2 ids, got {}. Raise --vocab-size", vocab_size));
   }
 }
 
@@ -32,8 +31,7 @@ void MockDataset::read(std::int64_t sample, std::int64_t first, std::int64_t cou
     std::int64_t block = p / block_length_;
     if (end_in(sample, block) < p) ++block;
     const std::int64_t begin = block == 0 ? 0 : end_in(sample, block - 1) + 1, end = end_in(sample, block);
-    const auto words =
-        philox4x32(seed_, static_cast<std::uint64_t>(sample), static_cast<std::uint64_t>(block));
+    const auto words = philox4x32(seed_, static_cast<std::uint64_t>(sample), static_cast<std::uint64_t>(block));
     const std::int64_t token = words.v[0] % wrap, step = 1 + words.v[1] % 3;
     for (; p <= end && p < first + count; ++p) {
       *out++ = static_cast<std::int32_t>(p == end ? wrap : (token + (p - begin) * step) % wrap);

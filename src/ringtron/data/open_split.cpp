@@ -29,9 +29,10 @@ Blend blend_of(const std::vector<std::string>& words, std::string_view flag) {
   for (const std::string& prefix : blend.prefixes) {
     std::error_code error;
     if (!looks_like_weight(prefix) || std::filesystem::exists(prefix + ".idx", error)) continue;
-    throw ConfigError(fmt::format("{}: {} is read as a prefix here, and there is no file {}.idx. Weight and prefix come "
-                                  "in turn, the weight first and a plain number (\"0.3 A 0.7 B\"), got \"{}\"",
-                                  flag, excerpt(prefix), excerpt(prefix), fmt::join(words, " ")));
+    throw ConfigError(
+        fmt::format("{}: {} is read as a prefix here, and there is no file {}.idx. Weight and prefix come "
+                    "in turn, the weight first and a plain number (\"0.3 A 0.7 B\"), got \"{}\"",
+                    flag, excerpt(prefix), excerpt(prefix), fmt::join(words, " ")));
   }
   return blend;
 }
@@ -100,15 +101,18 @@ class SplitOpener {
     const std::string& prefix = part.corpus->prefix();
     std::string why;
     if (part.corpus->tokens() == 0) {
-      why = fmt::format("{} is empty: {} documents, no tokens. Make it again with preprocess_data, or leave it out", prefix,
-                        part.corpus->documents());
+      why = fmt::format("{} is empty: {} documents, no tokens. Make it again with preprocess_data, or leave it out",
+                        prefix, part.corpus->documents());
     } else if (once && part.tokens > 0) {
-      why = fmt::format("{} has {} tokens for it, less than one sample of {} + 1. Give weights, more data, or a shorter "
-                        "--seq-length", prefix, part.tokens, sources_.sequence_length);
+      why = fmt::format(
+          "{} has {} tokens for it, less than one sample of {} + 1. Give weights, more data, or a shorter "
+          "--seq-length",
+          prefix, part.tokens, sources_.sequence_length);
     } else {
-      why = fmt::format("--split {} gives it {} of the {} sequences of {}, with no tokens. Give it a larger share, more "
-                        "data, or a path of its own (--{}-data-path)", source.shares, part.sequences.size(),
-                        part.corpus->sequences(), prefix, split_name(split_));
+      why = fmt::format(
+          "--split {} gives it {} of the {} sequences of {}, with no tokens. Give it a larger share, more "
+          "data, or a path of its own (--{}-data-path)",
+          source.shares, part.sequences.size(), part.corpus->sequences(), prefix, split_name(split_));
     }
     if (split_ == Split::train && !once) throw ConfigError(fmt::format("data: nothing to train on: {}", why));
     if (observer_.left_out) {
@@ -134,14 +138,14 @@ class SplitOpener {
 
   // The order is Megatron's all the same: it may take one sample, or none.
   void note_small_weights(const std::vector<Part>& parts, const std::vector<double>& weights, std::int64_t wanted,
-                             const BlendedDataset& blended) const {
+                          const BlendedDataset& blended) const {
     if (!observer_.left_out) return;
     for (std::size_t i = 0; i < parts.size(); ++i) {
       if (weights[i] * static_cast<double>(wanted) >= 1) continue;
       const auto taken = std::ranges::count(blended.index().dataset, static_cast<std::int16_t>(i));
-      observer_.left_out(fmt::format("{}: the weight of {} ({:.4g} of 1) is worth less than one of {} samples; {} {} read of it",
-                                     split_name(split_), parts[i].corpus->prefix(), weights[i], wanted, taken,
-                                     taken == 1 ? "is" : "are"));
+      observer_.left_out(fmt::format(
+          "{}: the weight of {} ({:.4g} of 1) is worth less than one of {} samples; {} {} read of it",
+          split_name(split_), parts[i].corpus->prefix(), weights[i], wanted, taken, taken == 1 ? "is" : "are"));
     }
   }
 

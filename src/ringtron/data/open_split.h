@@ -36,8 +36,8 @@ struct SplitObserver {
 // - one corpus: at least so many, the corpus again and again;
 // - a blend with weights: a few more, each corpus as often as its weight needs;
 // - a blend without: each corpus once, and so at most as many as all of them have.
-// Null if nothing is wanted or the split has no share of the data. A corpus that has nothing for the split is left out of
-// validation and test, and of a blend without weights; for other training data it is an error. Builds and caches the
+// Null if nothing is wanted or the split has no share of the data. A corpus that has nothing for the split is left out
+// of validation and test, and of a blend without weights; for other training data it is an error. Builds and caches the
 // sample index where it is missing. Throws ConfigError for a path or a share that cannot give samples.
 std::unique_ptr<Dataset> open_split(const DataSources& sources, Split split, std::int64_t wanted,
                                     const SplitObserver& observer);

@@ -30,8 +30,7 @@ std::int64_t permuted(std::int64_t index, std::int64_t size, std::uint64_t key) 
   return static_cast<std::int64_t>(value);
 }
 
-std::vector<std::int64_t> Sampler::global_numbers(std::int64_t consumed_samples,
-                                                  std::int64_t micro_batch) const {
+std::vector<std::int64_t> Sampler::global_numbers(std::int64_t consumed_samples, std::int64_t micro_batch) const {
   RT_CHECK(data_parallel_rank >= 0 && data_parallel_rank < data_parallel_size, "data-parallel rank {} of {}",
            data_parallel_rank, data_parallel_size);
   const std::int64_t first =

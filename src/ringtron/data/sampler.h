@@ -9,9 +9,9 @@
 namespace ringtron {
 
 enum class SampleOrder {
-  single,  // the dataset's own order, once; Megatron's default
+  single,    // the dataset's own order, once; Megatron's default
   repeated,  // the dataset's own order, from the start again when it ends: validation and test
-  cyclic,  // again and again, each pass in another random order (ours, not torch.randperm's)
+  cyclic,    // again and again, each pass in another random order (ours, not torch.randperm's)
 };
 
 struct Sampler {
@@ -26,7 +26,8 @@ struct Sampler {
   // consumed: slice data_parallel_rank of the next micro_batch_size * data_parallel_size numbers.
   std::vector<std::int64_t> global_numbers(std::int64_t consumed_samples, std::int64_t micro_batch) const;
 
-  // Dataset sample at a global number. Throws ConfigError for an empty dataset, and past the end of the data in `single` order.
+  // Dataset sample at a global number. Throws ConfigError for an empty dataset, and past the end of the data in
+  // `single` order.
   std::int64_t dataset_sample(std::int64_t global_number) const;
 };
 

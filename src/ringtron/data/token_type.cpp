@@ -42,12 +42,8 @@ const char* type_name(TokenType type) {
   return "unknown";
 }
 
-bool is_integer(TokenType type) {
-  return item_size(type) > 0 && type != TokenType::f32 && type != TokenType::f64;
-}
+bool is_integer(TokenType type) { return item_size(type) > 0 && type != TokenType::f32 && type != TokenType::f64; }
 
-TokenType token_type_for_vocab(std::int64_t vocab_size) {
-  return vocab_size < 65500 ? TokenType::u16 : TokenType::i32;
-}
+TokenType token_type_for_vocab(std::int64_t vocab_size) { return vocab_size < 65500 ? TokenType::u16 : TokenType::i32; }
 
 }  // namespace ringtron

@@ -15,8 +15,7 @@ GradBuffer::GradBuffer(const ParameterList& parameters, BucketPlan plan) : plan_
     options = options.device(first.device());
     if (first.scalar_type() == at::kDouble) options = options.dtype(at::kDouble);
     for (const Parameter* parameter : parameters)
-      RT_CHECK(parameter->value.scalar_type() == first.scalar_type() &&
-                   parameter->value.device() == first.device(),
+      RT_CHECK(parameter->value.scalar_type() == first.scalar_type() && parameter->value.device() == first.device(),
                "gradient buffer: expected {} of the type and on the device of {}", parameter->name,
                parameters.front()->name);
   }
@@ -27,9 +26,7 @@ GradBuffer::GradBuffer(const ParameterList& parameters, BucketPlan plan) : plan_
   }
 }
 
-void GradBuffer::zero() {
-  flat_.zero_();
-}
+void GradBuffer::zero() { flat_.zero_(); }
 
 at::Tensor GradBuffer::bucket(int index) const {
   const Bucket& bucket = plan_.buckets.at(index);

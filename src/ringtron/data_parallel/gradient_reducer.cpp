@@ -32,8 +32,8 @@ AxisSet bucket_axes(const ParameterList& parameters) {
   const AxisSet first = parameters.front()->gradient_axes & kDataContextAxes;
   for (const Parameter* parameter : parameters) {
     RT_CHECK((parameter->gradient_axes & kDataContextAxes) == first,
-             "gradient axes of {}: expected {} of data and context, as of {}, got {}", parameter->name, to_string(first),
-             parameters.front()->name, to_string(parameter->gradient_axes));
+             "gradient axes of {}: expected {} of data and context, as of {}, got {}", parameter->name,
+             to_string(first), parameters.front()->name, to_string(parameter->gradient_axes));
   }
   return first;
 }
@@ -48,7 +48,8 @@ struct FurtherSum {
 // By the sets' index, so in one order on all ranks.
 std::vector<FurtherSum> further_sums(const ParameterList& parameters, const GroupOfAxes& group_of) {
   std::map<unsigned, ParameterList> by_axes;
-  for (Parameter* parameter : parameters) by_axes[(parameter->gradient_axes - kDataContextAxes).index()].push_back(parameter);
+  for (Parameter* parameter : parameters)
+    by_axes[(parameter->gradient_axes - kDataContextAxes).index()].push_back(parameter);
   by_axes.erase(AxisSet().index());
   std::vector<FurtherSum> sums;
   for (auto& [index, list] : by_axes) {
@@ -82,14 +83,15 @@ struct GradientReducer::State {
   void accept(int index) {
     Parameter& parameter = *parameters[index];
     const int bucket = buffer.plan().bucket_of[index];
-    RT_CHECK(bucket >= launched,
-             "gradient of {} came after its bucket {} was reduced; zero() begins the next step",
+    RT_CHECK(bucket >= launched, "gradient of {} came after its bucket {} was reduced; zero() begins the next step",
              parameter.name, bucket);
     at::Tensor& fresh = parameter.value.mutable_grad();
     if (fresh.defined()) {
       const at::NoGradGuard no_grad;
-      if (parameter.gradient_begun) parameter.gradient.add_(fresh);
-      else parameter.gradient.copy_(fresh);
+      if (parameter.gradient_begun)
+        parameter.gradient.add_(fresh);
+      else
+        parameter.gradient.copy_(fresh);
       parameter.gradient_begun = true;
       fresh.reset();
     }
@@ -165,12 +167,11 @@ GradientReducer::GradientReducer(const ParameterList& parameters, const GroupOfA
     : state_(std::make_unique<State>(parameters, group_of, options)) {
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const at::Tensor& value = parameters[i]->value;
-    RT_CHECK(value.is_leaf() && value.requires_grad(),
-             "gradient reducer: {} must be a leaf that requires a gradient", parameters[i]->name);
-    RT_CHECK(torch::autograd::impl::post_acc_grad_hooks(value) == nullptr,
-             "gradient reducer: {} already has a hook", parameters[i]->name);
-    torch::autograd::impl::set_post_acc_grad_hooks(value,
-                                                   std::make_unique<Hook>(state_.get(), static_cast<int>(i)));
+    RT_CHECK(value.is_leaf() && value.requires_grad(), "gradient reducer: {} must be a leaf that requires a gradient",
+             parameters[i]->name);
+    RT_CHECK(torch::autograd::impl::post_acc_grad_hooks(value) == nullptr, "gradient reducer: {} already has a hook",
+             parameters[i]->name);
+    torch::autograd::impl::set_post_acc_grad_hooks(value, std::make_unique<Hook>(state_.get(), static_cast<int>(i)));
     parameters[i]->gradient_added = [state = state_.get(), index = static_cast<int>(i)] { state->accept(index); };
   }
 }
@@ -206,8 +207,6 @@ void GradientReducer::finish() {
   state_->sum_further();
 }
 
-const GradBuffer& GradientReducer::buffer() const {
-  return state_->buffer;
-}
+const GradBuffer& GradientReducer::buffer() const { return state_->buffer; }
 
 }  // namespace ringtron

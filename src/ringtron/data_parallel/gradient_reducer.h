@@ -19,8 +19,8 @@
 #include <memory>
 
 #include "ringtron/comm/communicator.h"
-#include "ringtron/parameter/bucket_plan.h"
 #include "ringtron/data_parallel/grad_buffer.h"
+#include "ringtron/parameter/bucket_plan.h"
 #include "ringtron/parameter/parameter.h"
 
 namespace ringtron {
@@ -32,7 +32,8 @@ class GradientReducer {
  public:
   // Hooks itself into every parameter, of which each requires a gradient; a parameter can have one reducer
   // only. `parameters` and the communicators outlive it. Asks for the groups here, in one order on all ranks, and sets
-  // options.group_size. InternalError if the parameters' gradient_axes differ in data and context, which wants a buffer each.
+  // options.group_size. InternalError if the parameters' gradient_axes differ in data and context, which wants a buffer
+  // each.
   GradientReducer(const ParameterList& parameters, const GroupOfAxes& group_of, BucketOptions options);
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;

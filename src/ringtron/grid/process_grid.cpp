@@ -15,8 +15,7 @@ constexpr std::int64_t kMaxWorld = std::numeric_limits<int>::max();
 
 void check_size(const char* name, int size) {
   if (size < 1) {
-    throw ConfigError(
-        fmt::format("{} size: expected at least 1, got {}; use 1 to switch the axis off", name, size));
+    throw ConfigError(fmt::format("{} size: expected at least 1, got {}; use 1 to switch the axis off", name, size));
   }
 }
 
@@ -157,13 +156,9 @@ std::vector<int> ProcessGrid::group_of(int rank, AxisSet axes) const {
   return members;
 }
 
-int ProcessGrid::index_in_group(int rank, AxisSet axes) const {
-  return count_along(rank, axes);
-}
+int ProcessGrid::index_in_group(int rank, AxisSet axes) const { return count_along(rank, axes); }
 
-int ProcessGrid::group_number(int rank, AxisSet axes) const {
-  return count_along(rank, complement(axes));
-}
+int ProcessGrid::group_number(int rank, AxisSet axes) const { return count_along(rank, complement(axes)); }
 
 std::vector<std::vector<int>> ProcessGrid::groups(AxisSet axes) const {
   const std::vector<int> offsets = offsets_along(axes);
@@ -193,8 +188,7 @@ void ProcessGrid::check_hierarchy(std::span<const int> sizes, int level) const {
            sizes.size() - 1, level);
 }
 
-std::vector<int> ProcessGrid::hierarchical_context_group_of(int rank, std::span<const int> sizes,
-                                                            int level) const {
+std::vector<int> ProcessGrid::hierarchical_context_group_of(int rank, std::span<const int> sizes, int level) const {
   check_hierarchy(sizes, level);
   int inner = 1;
   for (int i = 0; i < level; ++i) inner *= sizes[static_cast<std::size_t>(i)];
@@ -206,8 +200,7 @@ std::vector<int> ProcessGrid::hierarchical_context_group_of(int rank, std::span<
   return members;
 }
 
-std::vector<std::vector<int>> ProcessGrid::hierarchical_context_groups(std::span<const int> sizes,
-                                                                       int level) const {
+std::vector<std::vector<int>> ProcessGrid::hierarchical_context_groups(std::span<const int> sizes, int level) const {
   check_hierarchy(sizes, level);
   std::vector<std::vector<int>> all;
   for (const std::vector<int>& context_group : groups(Axis::context)) {
@@ -224,8 +217,8 @@ std::string start_up_line(const ProcessGrid& grid, std::span<const int> hierarch
       "using world size: {}, data-parallel size: {}, context-parallel size: {}, hierarchical "
       "context-parallel sizes: "
       "{}, tensor-model-parallel size: {}, pipeline-model-parallel size: {}",
-      grid.world_size(), grid.size(Axis::data), grid.size(Axis::context),
-      python_list(hierarchical_context_sizes), grid.size(Axis::tensor), grid.size(Axis::pipeline));
+      grid.world_size(), grid.size(Axis::data), grid.size(Axis::context), python_list(hierarchical_context_sizes),
+      grid.size(Axis::tensor), grid.size(Axis::pipeline));
 }
 
 }  // namespace ringtron

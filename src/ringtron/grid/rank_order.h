@@ -39,9 +39,7 @@ class AxisSet {
   unsigned bits_ = 0;
 };
 
-constexpr AxisSet operator|(Axis a, Axis b) {
-  return AxisSet(a) | AxisSet(b);
-}
+constexpr AxisSet operator|(Axis a, Axis b) { return AxisSet(a) | AxisSet(b); }
 
 inline constexpr unsigned kAxisSetCount = 1u << kAxisCount;
 

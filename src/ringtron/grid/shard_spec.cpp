@@ -31,10 +31,10 @@ void check_spec(const ShardSpec& spec, int tp_size) {
   for (const std::int64_t part : parts_of(spec)) {
     RT_CHECK_GE(part, 0, "a part of the sharded dim");
     if (part % tp_size != 0) {
-      throw ConfigError(fmt::format(
-          "a tensor of shape {} is divided along dim {} in parts of {}: expected multiples of the tensor "
-          "parallel size {}; change that size or the model's",
-          spec.global_shape, spec.dim, parts_of(spec), tp_size));
+      throw ConfigError(
+          fmt::format("a tensor of shape {} is divided along dim {} in parts of {}: expected multiples of the tensor "
+                      "parallel size {}; change that size or the model's",
+                      spec.global_shape, spec.dim, parts_of(spec), tp_size));
     }
     whole += part;
   }
@@ -42,8 +42,7 @@ void check_spec(const ShardSpec& spec, int tp_size) {
 }
 
 void check_rank(int tp_rank, int tp_size) {
-  RT_CHECK(tp_rank >= 0 && tp_rank < tp_size, "expected a tensor rank from 0 to {}, got {}", tp_size - 1,
-           tp_rank);
+  RT_CHECK(tp_rank >= 0 && tp_rank < tp_size, "expected a tensor rank from 0 to {}, got {}", tp_size - 1, tp_rank);
 }
 
 // Elements in one step along the divided dim.
@@ -70,8 +69,7 @@ std::vector<ShardSlice> ShardSpec::slices(int tp_rank, int tp_size) const {
   std::int64_t local_offset = 0;
   for (const std::int64_t part : parts_of(*this)) {
     const std::int64_t length = part / tp_size;
-    result.push_back(
-        {.global_offset = part_begin + tp_rank * length, .local_offset = local_offset, .length = length});
+    result.push_back({.global_offset = part_begin + tp_rank * length, .local_offset = local_offset, .length = length});
     part_begin += part;
     local_offset += length;
   }

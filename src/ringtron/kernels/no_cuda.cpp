@@ -48,12 +48,14 @@ void sum_parts_cuda(const SumPartsParams&, void*) { refuse(); }
 
 bool fused_attention_supports(const at::Tensor&, const at::Tensor&, const at::Tensor&) { return false; }
 
-FusedAttentionResult fused_attention(const at::Tensor&, const at::Tensor&, const at::Tensor&, const FusedAttentionOptions&) {
+FusedAttentionResult fused_attention(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                     const FusedAttentionOptions&) {
   refuse();
 }
 
-FusedAttentionGradient fused_attention_backward(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
-                                                const at::Tensor&, const FusedAttentionOptions&) {
+FusedAttentionGradient fused_attention_backward(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                                const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                                const FusedAttentionOptions&) {
   refuse();
 }
 

@@ -28,7 +28,8 @@ double quota_in(const std::filesystem::path& folder) {
   std::istringstream line(content(folder / "cpu.max"));
   double quota = 0.0, period = 0.0;
   if (!(line >> quota >> period)) {
-    std::istringstream old_quota(content(folder / "cpu.cfs_quota_us")), old_period(content(folder / "cpu.cfs_period_us"));
+    std::istringstream old_quota(content(folder / "cpu.cfs_quota_us")),
+        old_period(content(folder / "cpu.cfs_period_us"));
     if (!(old_quota >> quota) || !(old_period >> period)) return 0.0;
   }
   return quota > 0.0 && period > 0.0 ? quota / period : 0.0;
@@ -58,7 +59,8 @@ std::vector<int> own_cores() {
   std::vector<int> cores;
   // The kernel refuses a set smaller than its own, which may exceed cpu_set_t's 1024.
   for (int size = CPU_SETSIZE; size <= (1 << 20); size *= 2) {
-    const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> set(CPU_ALLOC(static_cast<std::size_t>(size)), [](cpu_set_t* s) { CPU_FREE(s); });
+    const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> set(CPU_ALLOC(static_cast<std::size_t>(size)),
+                                                               [](cpu_set_t* s) { CPU_FREE(s); });
     const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(size));
     CPU_ZERO_S(bytes, set.get());
     if (::sched_getaffinity(0, bytes, set.get()) != 0) continue;
@@ -119,7 +121,8 @@ int fair_threads(std::span<const CoreClaim> ranks, std::size_t self) {
   const CoreClaim& own = ranks[self];
   double share = 0.0;
   for (const int core : own.cores) {
-    share += 1.0 / static_cast<double>(std::ranges::count_if(ranks, [&](const CoreClaim& c) { return shares_core(c, own.machine, core); }));
+    share += 1.0 / static_cast<double>(std::ranges::count_if(
+                       ranks, [&](const CoreClaim& c) { return shares_core(c, own.machine, core); }));
   }
   if (own.quota > 0.0) {
     const auto sharers = std::ranges::count_if(
@@ -129,9 +132,7 @@ int fair_threads(std::span<const CoreClaim> ranks, std::size_t self) {
   return std::max(1, static_cast<int>(share + 1e-6));
 }
 
-int usable_cores(const CoreClaim& claim) {
-  return fair_threads(std::span(&claim, 1), 0);
-}
+int usable_cores(const CoreClaim& claim) { return fair_threads(std::span(&claim, 1), 0); }
 
 std::string odd_thread_setting(const EnvironmentLookup& env, int cores) {
   for (const char* name : {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}) {
@@ -140,7 +141,8 @@ std::string odd_thread_setting(const EnvironmentLookup& env, int cores) {
     // OpenMP takes a list as well, a number for each level of nested threads.
     for (const std::string& text : split(*value, ',')) {
       const std::string number(trim(text));
-      const bool whole = !number.empty() && number.size() < 10 && number.find_first_not_of("0123456789") == std::string::npos;
+      const bool whole =
+          !number.empty() && number.size() < 10 && number.find_first_not_of("0123456789") == std::string::npos;
       if (!whole || std::stoi(number) == 0) {
         return fmt::format("{}={}: expected a whole number of threads above 0", name, excerpt(*value));
       }

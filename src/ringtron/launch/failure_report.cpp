@@ -40,9 +40,7 @@ bool is_consequence(const RankFailure& failure) {
   return failure.signal == 0 && failure.words.find(kCommErrorMark) != std::string::npos;
 }
 
-bool is_unclear(const RankFailure& failure) {
-  return failure.signal == 0 && !is_statement(failure.words);
-}
+bool is_unclear(const RankFailure& failure) { return failure.signal == 0 && !is_statement(failure.words); }
 
 bool waited_in_vain(const RankFailure& failure) {
   if (!is_consequence(failure)) return false;
@@ -63,11 +61,10 @@ std::size_t first_cause(std::span<const RankFailure> failures) {
 
 std::string describe(const RankFailure& failure) {
   if (failure.signal != 0) {
-    return fmt::format("rank {} (pid {}) was killed by {}{}", failure.rank, failure.pid,
-                       signal_text(failure.signal), hint(failure.signal));
+    return fmt::format("rank {} (pid {}) was killed by {}{}", failure.rank, failure.pid, signal_text(failure.signal),
+                       hint(failure.signal));
   }
-  return fmt::format("rank {} (pid {}) ended with exit code {}", failure.rank, failure.pid,
-                     failure.exit_code);
+  return fmt::format("rank {} (pid {}) ended with exit code {}", failure.rank, failure.pid, failure.exit_code);
 }
 
 std::vector<std::string> words_of(const RankFailure& failure) {
@@ -82,7 +79,8 @@ std::string describe_stop(int signal, std::span<const int> ended_of_it, bool kil
   const std::string by = "stopped by " + signal_text(signal);
   if (killed) return by + "; ranks that did not end by themselves were killed";
   if (ended_of_it.empty()) return by + "; all ranks ended by themselves, with exit code 0";
-  return fmt::format("{}; {} {} ended of it", by, ended_of_it.size() == 1 ? "rank" : "ranks", fmt::join(ended_of_it, ", "));
+  return fmt::format("{}; {} {} ended of it", by, ended_of_it.size() == 1 ? "rank" : "ranks",
+                     fmt::join(ended_of_it, ", "));
 }
 
 int shell_exit_code(const RankFailure& failure) {

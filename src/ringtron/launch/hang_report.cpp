@@ -32,7 +32,8 @@ std::vector<int> numbers(std::string_view text) {
   std::size_t at = 0;
   while (at < text.size() && std::isdigit(static_cast<unsigned char>(text[at])) != 0) {
     int value = 0;
-    for (; at < text.size() && std::isdigit(static_cast<unsigned char>(text[at])) != 0; ++at) value = value * 10 + (text[at] - '0');
+    for (; at < text.size() && std::isdigit(static_cast<unsigned char>(text[at])) != 0; ++at)
+      value = value * 10 + (text[at] - '0');
     out.push_back(value);
     while (at < text.size() && (text[at] == ',' || text[at] == ' ')) ++at;
   }
@@ -54,7 +55,9 @@ std::vector<std::string> stat_fields(const std::filesystem::path& path) {
 }
 
 std::string how_it_is(const SilentRank& rank) {
-  if (rank.stopped) return fmt::format("it is stopped (SIGSTOP, Ctrl-Z or a debugger; kill -CONT {} would have let it go on)", rank.pid);
+  if (rank.stopped)
+    return fmt::format("it is stopped (SIGSTOP, Ctrl-Z or a debugger; kill -CONT {} would have let it go on)",
+                       rank.pid);
   switch (rank.state) {
     case 'R':
       return "it is alive and computes";
@@ -74,7 +77,8 @@ const SilentRank* most_meant(std::span<const ReportedWait> waits, std::span<cons
   const SilentRank* best = nullptr;
   long best_votes = -1;
   for (const SilentRank& rank : silent) {
-    const long votes = (rank.stopped ? 1'000'000 : 0) + std::ranges::count_if(waits, [&](const ReportedWait& w) { return waits_for(w, rank.rank); });
+    const long votes = (rank.stopped ? 1'000'000 : 0) +
+                       std::ranges::count_if(waits, [&](const ReportedWait& w) { return waits_for(w, rank.rank); });
     if (votes > best_votes) best = &rank;
     best_votes = std::max(best_votes, votes);
   }
@@ -120,7 +124,8 @@ ReportedWait read_wait(const RankFailure& failure) {
   return wait;
 }
 
-std::optional<std::string> describe_hang(std::span<const RankFailure> waited, std::span<const SilentRank> silent, const std::string& log) {
+std::optional<std::string> describe_hang(std::span<const RankFailure> waited, std::span<const SilentRank> silent,
+                                         const std::string& log) {
   std::vector<ReportedWait> waits;
   for (const RankFailure& failure : waited) waits.push_back(read_wait(failure));
   const SilentRank* frozen = most_meant(waits, silent);
@@ -138,14 +143,18 @@ std::optional<std::string> describe_hang(std::span<const RankFailure> waited, st
   std::ranges::sort(others);
   for (auto& [operation, ranks] : places) {
     std::ranges::sort(ranks);
-    parts.push_back(fmt::format("{} {} waited for it in {}", ranks.size() == 1 ? "rank" : "ranks", fmt::join(ranks, ", "), operation));
+    parts.push_back(fmt::format("{} {} waited for it in {}", ranks.size() == 1 ? "rank" : "ranks",
+                                fmt::join(ranks, ", "), operation));
   }
   if (!others.empty() && !places.empty()) {
-    parts.push_back(fmt::format("{} {} waited for ranks that waited", others.size() == 1 ? "rank" : "ranks", fmt::join(others, ", ")));
+    parts.push_back(fmt::format("{} {} waited for ranks that waited", others.size() == 1 ? "rank" : "ranks",
+                                fmt::join(others, ", ")));
   } else if (!others.empty()) {
-    parts.push_back(fmt::format("{} {} waited in vain", others.size() == 1 ? "rank" : "ranks", fmt::join(others, ", ")));
+    parts.push_back(
+        fmt::format("{} {} waited in vain", others.size() == 1 ? "rank" : "ranks", fmt::join(others, ", ")));
   }
-  std::string text = fmt::format("rank {} (pid {}) froze: {}; {}", frozen->rank, frozen->pid, how_it_is(*frozen), join(parts, "; "));
+  std::string text =
+      fmt::format("rank {} (pid {}) froze: {}; {}", frozen->rank, frozen->pid, how_it_is(*frozen), join(parts, "; "));
   if (!log.empty()) text += fmt::format("; the log stood at \"{}\"", log);
   return text;
 }

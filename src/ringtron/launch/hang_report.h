@@ -1,7 +1,8 @@
 // Which rank hangs, when all that ended say only that they waited.
 //
-// Ranks that wait run into their timeouts one after the other and end. The one that hangs does not: it is alive and has said
-// nothing. Who waited for a rank that itself waited says so too, a little later, and is no longer among those alive.
+// Ranks that wait run into their timeouts one after the other and end. The one that hangs does not: it is alive and has
+// said nothing. Who waited for a rank that itself waited says so too, a little later, and is no longer among those
+// alive.
 #pragma once
 
 #include <optional>
@@ -29,13 +30,15 @@ bool group_is_stopped(int group);
 
 // What a rank that waited tells about it, from its last words.
 struct ReportedWait {
-  std::string operation = {};      // "all_reduce number 5 of the tensor-parallel group (ranks 0,2)"; may be empty
+  std::string operation = {};        // "all_reduce number 5 of the tensor-parallel group (ranks 0,2)"; may be empty
   std::vector<int> waited_for = {};  // ranks, itself not among them; may be empty
 };
 ReportedWait read_wait(const RankFailure& failure);
 
-// One sentence that names who hangs, how it is, and where it stood as far as those that waited know. Nothing if none of `silent` can
-// be meant. `waited`: the failures of ranks that waited; `log`: the last line of the run's log, may be empty.
-std::optional<std::string> describe_hang(std::span<const RankFailure> waited, std::span<const SilentRank> silent, const std::string& log);
+// One sentence that names who hangs, how it is, and where it stood as far as those that waited know. Nothing if none of
+// `silent` can be meant. `waited`: the failures of ranks that waited; `log`: the last line of the run's log, may be
+// empty.
+std::optional<std::string> describe_hang(std::span<const RankFailure> waited, std::span<const SilentRank> silent,
+                                         const std::string& log);
 
 }  // namespace ringtron

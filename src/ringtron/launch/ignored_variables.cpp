@@ -17,10 +17,12 @@ struct Ignored {
   const char* instead;
 };
 
-constexpr const char* kTimeout = "an operation waits as long as --distributed-timeout-minutes says, 10 minutes by default";
+constexpr const char* kTimeout =
+    "an operation waits as long as --distributed-timeout-minutes says, 10 minutes by default";
 constexpr const char* kEnds =
     "a rank that is lost, or later than --distributed-timeout-minutes, always ends the run with an error that names it";
-constexpr const char* kReport = "when a run fails, ringrun's last lines say which rank failed and where the others waited for it";
+constexpr const char* kReport =
+    "when a run fails, ringrun's last lines say which rank failed and where the others waited for it";
 
 constexpr std::array kIgnored = {
     Ignored{"NCCL_TIMEOUT", true, kTimeout},
@@ -43,7 +45,8 @@ constexpr std::array kIgnored = {
     Ignored{"NCCL_DEBUG_INFO_TEMP_FILE", true, kReport},
     Ignored{"NCCL_DEBUG_INFO_PIPE_FILE", true, kReport},
     Ignored{"NCCL_ENABLE_TIMING", true, "--log-throughput and profile_cp measure"},
-    Ignored{"NCCL_AVOID_RECORD_STREAMS", true, "memory of messages is always held until they have arrived, without recorded streams"},
+    Ignored{"NCCL_AVOID_RECORD_STREAMS", true,
+            "memory of messages is always held until they have arrived, without recorded streams"},
     Ignored{"NCCL_HIGH_PRIORITY", true, "messages always have a stream of high priority"},
     Ignored{"NCCL_NAN_CHECK", true, "--check-for-nan-in-loss-and-grad looks at loss and gradients"},
 };
@@ -65,9 +68,10 @@ std::vector<std::string> ignored_variables(std::span<const std::string> names) {
     } else if (name.starts_with("TORCH_NCCL_")) {
       lines.push_back(fmt::format("environment variable {} has no effect that Ringtron knows of: {}", name, kEnds));
     } else if (name.starts_with("NVTE_")) {
-      lines.push_back(fmt::format("environment variable {} has no effect: it is TransformerEngine's; kernels follow from device "
-                                  "and type, --deterministic-mode and --cp-comm-type",
-                                  name));
+      lines.push_back(
+          fmt::format("environment variable {} has no effect: it is TransformerEngine's; kernels follow from device "
+                      "and type, --deterministic-mode and --cp-comm-type",
+                      name));
     }
   }
   return lines;

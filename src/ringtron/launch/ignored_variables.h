@@ -1,5 +1,6 @@
-// Environment variables that users of other frameworks set and that have no effect here: each gets a line that says what governs
-// instead. Variables that NCCL itself reads (NCCL_DEBUG, NCCL_IB_HCA, NCCL_SOCKET_IFNAME, ...) do have an effect and get none.
+// Environment variables that users of other frameworks set and that have no effect here: each gets a line that says
+// what governs instead. Variables that NCCL itself reads (NCCL_DEBUG, NCCL_IB_HCA, NCCL_SOCKET_IFNAME, ...) do have an
+// effect and get none.
 #pragma once
 
 #include <span>

@@ -107,29 +107,30 @@ int slurm_tasks_on_node(const char* name, const std::string& tasks_per_node, int
 }
 
 // The variables of the step (srun) count more than those of the whole job.
-const char* step_or_job(const Reader& env, const char* step, const char* job) {
-  return env.has(step) ? step : job;
-}
+const char* step_or_job(const Reader& env, const char* step, const char* job) { return env.has(step) ? step : job; }
 
 // Steps that are no srun: the batch script itself and the shell of salloc, which Slurm numbers from the top.
 bool is_step_of_srun(const Reader& env) {
   if (env.has("SLURM_STEP_NUM_TASKS")) return true;
-  const std::optional<std::string> step = env.has("SLURM_STEP_ID") ? env.text("SLURM_STEP_ID") : env.text("SLURM_STEPID");
+  const std::optional<std::string> step =
+      env.has("SLURM_STEP_ID") ? env.text("SLURM_STEP_ID") : env.text("SLURM_STEPID");
   return step && !step->starts_with("42949672") && *step != "batch" && *step != "interactive";
 }
 
 // Inside a batch script SLURM_PROCID is 0 and SLURM_NTASKS what the job asked for, although there is one process.
 std::string forgotten_srun(const Reader& env, const LaunchEnvironment& out) {
   if (out.rank != 0 || out.world_size == 1 || is_step_of_srun(env)) return "";
-  return fmt::format("SLURM_NTASKS is {} but this looks like one process of a batch script, not a step of srun (no SLURM_STEP_ID): start "
-                     "the program with srun, or with ringrun on one node; for a single process unset SLURM_PROCID",
-                     out.world_size);
+  return fmt::format(
+      "SLURM_NTASKS is {} but this looks like one process of a batch script, not a step of srun (no SLURM_STEP_ID): start "
+      "the program with srun, or with ringrun on one node; for a single process unset SLURM_PROCID",
+      out.world_size);
 }
 
 LaunchEnvironment read_slurm(const Reader& env) {
   LaunchEnvironment out = {.launcher = Launcher::slurm};
   // Without --ntasks a batch script has no SLURM_NTASKS; srun sets it always.
-  if (!env.has("SLURM_NTASKS") && !env.has("SLURM_STEP_NUM_TASKS") && env.number("SLURM_PROCID") == 0 && !is_step_of_srun(env)) {
+  if (!env.has("SLURM_NTASKS") && !env.has("SLURM_STEP_NUM_TASKS") && env.number("SLURM_PROCID") == 0 &&
+      !is_step_of_srun(env)) {
     return {};
   }
   out.rank = env.required("SLURM_PROCID", "SLURM_NTASKS");
@@ -144,9 +145,7 @@ LaunchEnvironment read_slurm(const Reader& env) {
   return out;
 }
 
-bool on_one_node(const LaunchEnvironment& out) {
-  return out.local_world_size == out.world_size;
-}
+bool on_one_node(const LaunchEnvironment& out) { return out.local_world_size == out.world_size; }
 
 std::string default_address(const Reader& env, const LaunchEnvironment& out) {
   if (on_one_node(out)) return "127.0.0.1";
@@ -167,8 +166,7 @@ int default_port(const Reader& env, const LaunchEnvironment& out) {
   const char* id = env.has("SLURM_JOB_ID") ? "SLURM_JOB_ID" : "SLURM_JOBID";
   // The step is added so that two steps of one job do not meet.
   const int step = is_step_of_srun(env) ? env.number("SLURM_STEP_ID").value_or(0) : 0;
-  return kFirstSlurmPort +
-         (env.required(id, "SLURM_PROCID") % kSlurmPorts + step % kSlurmPorts) % kSlurmPorts;
+  return kFirstSlurmPort + (env.required(id, "SLURM_PROCID") % kSlurmPorts + step % kSlurmPorts) % kSlurmPorts;
 }
 
 // The first of `names` that is set, or nothing.
@@ -193,7 +191,8 @@ std::string job_token(const Reader& env, Launcher launcher) {
     case Launcher::mpich:
       return first_of(env, {"PMIX_NAMESPACE", "PMI_JOBID"});
     case Launcher::slurm:
-      return fmt::format("slurm {}.{}", first_of(env, {"SLURM_JOB_ID", "SLURM_JOBID"}), first_of(env, {"SLURM_STEP_ID"}));
+      return fmt::format("slurm {}.{}", first_of(env, {"SLURM_JOB_ID", "SLURM_JOBID"}),
+                         first_of(env, {"SLURM_STEP_ID"}));
     case Launcher::alone:
       return {};
   }
@@ -218,8 +217,7 @@ void check_environment(const LaunchEnvironment& out) {
     throw ConfigError(fmt::format("MASTER_PORT: expected 1 to 65535, got {}", out.master_port));
   }
   if (out.world_size > 1 && out.master_port == 0) {
-    throw ConfigError(
-        "MASTER_PORT: expected 1 to 65535 for several ranks, got 0; give all ranks the same free port");
+    throw ConfigError("MASTER_PORT: expected 1 to 65535 for several ranks, got 0; give all ranks the same free port");
   }
 }
 
@@ -234,8 +232,7 @@ std::string first_slurm_host(const std::string& node_list) {
     const std::size_t close = node_list.find(']', at);
     if (close == std::string::npos) {
       throw ConfigError(fmt::format(
-          "Slurm's node list: expected a closing bracket, got \"{}\"; set MASTER_ADDR instead",
-          excerpt(node_list)));
+          "Slurm's node list: expected a closing bracket, got \"{}\"; set MASTER_ADDR instead", excerpt(node_list)));
     }
     host += node_list.substr(at + 1, std::min(node_list.find_first_of("-,]", at), close) - at - 1);
     at = node_list.find_first_of("[,", close);

@@ -20,17 +20,17 @@ struct LaunchEnvironment {
   int node_rank = 0;
   std::string master_addr = "127.0.0.1";  // where rank 0 listens
   int master_port = 0;                    // 0 only for a process alone
-  std::string hint = {};                  // what the user has probably forgotten, for when the others do not come; most often empty
-  std::string job_token = {};             // the same for all ranks of a run, and for no other run; empty if nothing tells
+  std::string hint = {};  // what the user has probably forgotten, for when the others do not come; most often empty
+  std::string job_token = {};  // the same for all ranks of a run, and for no other run; empty if nothing tells
 };
 
 // The value of one variable, or nothing if it is not set.
 using EnvironmentLookup = std::function<std::optional<std::string>(const char* name)>;
 
-// A pure function of `lookup`. job_token is RINGTRON_JOB_TOKEN (ringrun makes one), else the launcher's own name of the job.
-// MASTER_ADDR and MASTER_PORT count under every launcher; without them Slurm's
-// first host and a port made from its job id, or on one node 127.0.0.1. ConfigError if the variables
-// contradict each other, one is no number, or one that is needed is missing.
+// A pure function of `lookup`. job_token is RINGTRON_JOB_TOKEN (ringrun makes one), else the launcher's own name of the
+// job. MASTER_ADDR and MASTER_PORT count under every launcher; without them Slurm's first host and a port made from its
+// job id, or on one node 127.0.0.1. ConfigError if the variables contradict each other, one is no number, or one that
+// is needed is missing.
 LaunchEnvironment read_launch_environment(const EnvironmentLookup& lookup);
 
 // The lookup of this process's own environment.
@@ -39,7 +39,8 @@ std::optional<std::string> process_environment(const char* name);
 // The first host of a Slurm list: "gpu[003-006,9],cpu1" -> "gpu003". ConfigError if a bracket is not closed.
 std::string first_slurm_host(const std::string& node_list);
 
-// "node0:29500" -> node0 and 29500. An IPv6 address may stand in brackets, and must before a port: "[::1]:29500", "[::1]", "::1".
+// "node0:29500" -> node0 and 29500. An IPv6 address may stand in brackets, and must before a port: "[::1]:29500",
+// "[::1]", "::1".
 struct Endpoint {
   std::string host;
   std::string port;  // empty if none is given

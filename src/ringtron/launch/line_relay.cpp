@@ -19,7 +19,8 @@ constexpr int kReadsOfFinish = 128;  // more than any pipe holds; who still writ
 
 }  // namespace
 
-LineRelay::LineRelay(int from, OutputQueue& to, std::string prefix) : from_(from), to_(&to), prefix_(std::move(prefix)) {}
+LineRelay::LineRelay(int from, OutputQueue& to, std::string prefix)
+    : from_(from), to_(&to), prefix_(std::move(prefix)) {}
 
 LineRelay::LineRelay(LineRelay&& other) noexcept
     : from_(std::exchange(other.from_, -1)),
@@ -33,9 +34,7 @@ LineRelay::~LineRelay() {
   if (from_ >= 0) ::close(from_);
 }
 
-void LineRelay::pump() {
-  pump(kReadsOfPump);
-}
+void LineRelay::pump() { pump(kReadsOfPump); }
 
 void LineRelay::pump(int reads) {
   std::array<char, kReadSize> buffer;

@@ -1,11 +1,12 @@
-// Carries one rank's output to ours, line by line, each behind the rank's prefix, so that lines of several ranks do not mix.
+// Carries one rank's output to ours, line by line, each behind the rank's prefix, so that lines of several ranks do not
+// mix.
 #pragma once
 
 #include <string>
 #include <string_view>
 
-#include "ringtron/launch/stderr_tail.h"
 #include "ringtron/launch/output_queue.h"
+#include "ringtron/launch/stderr_tail.h"
 
 namespace ringtron {
 
@@ -17,8 +18,8 @@ class LineRelay {
   LineRelay(LineRelay&& other) noexcept;
   LineRelay& operator=(LineRelay&&) = delete;
 
-  // Forwards what has arrived, up to 64 KiB: a rank that writes without end must not keep us from all else. A line without its
-  // end waits for the rest, unless it is longer than 64 KiB.
+  // Forwards what has arrived, up to 64 KiB: a rank that writes without end must not keep us from all else. A line
+  // without its end waits for the rest, unless it is longer than 64 KiB.
   void pump();
 
   // Forwards all that has arrived and the rest as a line even without its end, and closes. For when the writer is gone.

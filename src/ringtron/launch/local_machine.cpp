@@ -52,9 +52,7 @@ bool can_listen(int port) {
 
 }  // namespace
 
-int usable_cores() {
-  return usable_cores(own_core_claim());
-}
+int usable_cores() { return usable_cores(own_core_claim()); }
 
 int usable_gpus(const EnvironmentLookup& env) {
   if (const std::optional<std::string> visible = env("CUDA_VISIBLE_DEVICES")) {
@@ -73,27 +71,26 @@ int usable_gpus(const EnvironmentLookup& env) {
 }
 
 int free_port() {
-  // Below the ports from which the system serves connections that ask for any: those come and go in thousands while ranks
-  // connect, and one of them could take the port before rank 0 listens. Each process begins its search elsewhere.
+  // Below the ports from which the system serves connections that ask for any: those come and go in thousands while
+  // ranks connect, and one of them could take the port before rank 0 listens. Each process begins its search elsewhere.
   constexpr int kFirst = 20000, kCount = 12000, kTries = 200;
   static std::atomic<int> next = static_cast<int>(::getpid()) * 37;
   for (int i = 0; i < kTries; ++i) {
     const int port = kFirst + next++ % kCount;
     if (can_listen(port)) return port;
   }
-  throw IoError(fmt::format("cannot find a free port from {} on: {}; give --master-port", kFirst, std::strerror(errno)));
+  throw IoError(
+      fmt::format("cannot find a free port from {} on: {}; give --master-port", kFirst, std::strerror(errno)));
 }
 
 std::string find_program(const std::string& name, const EnvironmentLookup& env) {
   if (name.find('/') != std::string::npos) {
     if (executable(name)) return name;
-    throw ConfigError(
-        fmt::format("expected a program that can be run, got {}: {}; check the path and its permissions",
-                    name, std::strerror(::access(name.c_str(), X_OK) == 0 ? EISDIR : errno)));
+    throw ConfigError(fmt::format("expected a program that can be run, got {}: {}; check the path and its permissions",
+                                  name, std::strerror(::access(name.c_str(), X_OK) == 0 ? EISDIR : errno)));
   }
   std::error_code ignored;
-  const std::filesystem::path own_folder =
-      std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  const std::filesystem::path own_folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
   if (executable(own_folder / name)) return own_folder / name;
   for (const std::string& folder : split(env("PATH").value_or(""), ':')) {
     const std::filesystem::path candidate = std::filesystem::path(folder.empty() ? "." : folder) / name;

@@ -43,8 +43,8 @@ namespace {
 OrphanGuard::OrphanGuard() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
-    throw IoError(fmt::format("cannot make a pipe: {}; raise the limit of open files (ulimit -n)",
-                              std::strerror(errno)));
+    throw IoError(
+        fmt::format("cannot make a pipe: {}; raise the limit of open files (ulimit -n)", std::strerror(errno)));
   }
   guard_ = ::fork();
   if (guard_ == 0) {
@@ -55,8 +55,8 @@ OrphanGuard::OrphanGuard() {
   to_guard_ = ends[1];
   if (guard_ < 0) {
     ::close(to_guard_);
-    throw IoError(fmt::format("cannot start a process: {}; raise the limit of processes (ulimit -u)",
-                              std::strerror(errno)));
+    throw IoError(
+        fmt::format("cannot start a process: {}; raise the limit of processes (ulimit -u)", std::strerror(errno)));
   }
 }
 
@@ -71,11 +71,7 @@ void OrphanGuard::tell(pid_t message) {
   }
 }
 
-void OrphanGuard::watch(pid_t group) {
-  tell(group);
-}
-void OrphanGuard::forget(pid_t group) {
-  tell(-group);
-}
+void OrphanGuard::watch(pid_t group) { tell(group); }
+void OrphanGuard::forget(pid_t group) { tell(-group); }
 
 }  // namespace ringtron

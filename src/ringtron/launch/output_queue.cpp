@@ -28,8 +28,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kLastWait(3000);   // at the end, for a reader that has stopped
 constexpr milliseconds kBeforeRoom(500);  // then its pipe is enlarged
 constexpr milliseconds kLook(50);
-constexpr int kLargePipe = 1 << 20;                // what Linux allows anyone
-constexpr std::size_t kFitsLargePipe = 448 << 10;  // beside what is in it, also where each line takes two thirds of a page
+constexpr int kLargePipe = 1 << 20;  // what Linux allows anyone
+constexpr std::size_t kFitsLargePipe = 448
+                                       << 10;  // beside what is in it, also where each line takes two thirds of a page
 
 }  // namespace
 
@@ -42,12 +43,12 @@ struct OutputQueue::State {
   std::condition_variable arrived;
   mutable std::condition_variable written;
   std::deque<std::string> lines;
-  std::size_t bytes = 0;        // of `lines`
-  std::int64_t dropped = 0;     // and not told yet
-  bool writing = false;         // a line is out of the deque and not yet in the file
-  bool gone = false;            // nobody will ever read
+  std::size_t bytes = 0;     // of `lines`
+  std::int64_t dropped = 0;  // and not told yet
+  bool writing = false;      // a line is out of the deque and not yet in the file
+  bool gone = false;         // nobody will ever read
   bool closed = false;
-  bool torn = false;            // a line ended in its middle
+  bool torn = false;  // a line ended in its middle
   SteadyClock::time_point progress = SteadyClock::now();
 
   bool idle() const { return gone || (lines.empty() && !writing); }
@@ -66,7 +67,8 @@ void OutputQueue::State::drop_oldest(std::size_t limit) {
   }
 }
 
-// In pieces that a pipe takes whole, so that progress shows. False if the file does not take it now (disk full); `gone` if never.
+// In pieces that a pipe takes whole, so that progress shows. False if the file does not take it now (disk full); `gone`
+// if never.
 bool OutputQueue::State::write_all(std::string_view text) {
   while (!text.empty()) {
     const ssize_t n = ::write(fd, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
@@ -96,7 +98,8 @@ void OutputQueue::State::run() {
     if (closed) return;
     const std::int64_t missing = std::exchange(dropped, 0);
     std::string text = torn ? "\n" : "";
-    if (missing > 0) text += fmt::format("ringrun: {} lines of {} are missing here: they could not be written\n", missing, name);
+    if (missing > 0)
+      text += fmt::format("ringrun: {} lines of {} are missing here: they could not be written\n", missing, name);
     text += lines.front();
     const std::int64_t taken = std::ranges::count(lines.front(), '\n');
     bytes -= lines.front().size();
@@ -172,15 +175,14 @@ std::int64_t OutputQueue::missing() const {
   return count;
 }
 
-const std::string& OutputQueue::name() const {
-  return state_->name;
-}
+const std::string& OutputQueue::name() const { return state_->name; }
 
 namespace {
 
 bool one_file(int a, int b) {
   struct stat first = {}, second = {};
-  return ::fstat(a, &first) == 0 && ::fstat(b, &second) == 0 && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+  return ::fstat(a, &first) == 0 && ::fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
 }
 
 // Waits for both as flush() says.
@@ -189,7 +191,8 @@ void wait_for(const std::vector<OutputQueue*>& queues, milliseconds last_wait, c
   const auto waited = [start] { return std::chrono::duration_cast<milliseconds>(SteadyClock::now() - start); };
   const auto is_read = [&](const OutputQueue* queue) {
     const milliseconds stalled = queue->stalled_for();
-    return stalled.count() > 0 && std::min(stalled, waited()) < last_wait;  // a stop from before is given its chance, too
+    return stalled.count() > 0 &&
+           std::min(stalled, waited()) < last_wait;  // a stop from before is given its chance, too
   };
   while (waited() < Outputs::kLongestFlush && !hurry()) {
     const auto next = std::ranges::find_if(queues, is_read);
@@ -225,7 +228,8 @@ void Outputs::flush(const std::function<bool()>& hurry) {
   for (const auto& [lost, other] : {std::pair(out_.get(), err_.get()), std::pair(err_.get(), out_.get())}) {
     const std::int64_t missing = lost->missing();
     if (missing == 0 || other->missing() != 0) continue;
-    other->put(fmt::format("ringrun: the last {} lines of {} are lost: they could not be written\n", missing, lost->name()));
+    other->put(
+        fmt::format("ringrun: the last {} lines of {} are lost: they could not be written\n", missing, lost->name()));
     told = true;
   }
   if (told) wait_for(queues, kBeforeRoom, hurry);

@@ -1,10 +1,11 @@
 // Lines to stdout and stderr that never block who gives them: a thread for each file writes them.
 //
-// Whoever reads our output may stop to (less, Ctrl-S, a stalled tee), and a write blocks then. A supervisor that blocks hears no
-// signal and sees no death. Setting O_NONBLOCK would not do: the flag belongs to the file, which the shell and others share.
+// Whoever reads our output may stop to (less, Ctrl-S, a stalled tee), and a write blocks then. A supervisor that blocks
+// hears no signal and sees no death. Setting O_NONBLOCK would not do: the flag belongs to the file, which the shell and
+// others share.
 //
-// What cannot be written is kept up to a bound. Beyond it the oldest whole lines go, because the newest say how the run ended; a
-// line in their place says how many are missing.
+// What cannot be written is kept up to a bound. Beyond it the oldest whole lines go, because the newest say how the run
+// ended; a line in their place says how many are missing.
 #pragma once
 
 #include <chrono>
@@ -17,8 +18,8 @@ namespace ringtron {
 
 class OutputQueue {
  public:
-  static constexpr std::size_t kKept = 4 << 20;   // bytes kept for a reader that has stopped
-  static constexpr std::size_t kMost = 16 << 20;  // and for one that reads slowly
+  static constexpr std::size_t kKept = 4 << 20;        // bytes kept for a reader that has stopped
+  static constexpr std::size_t kMost = 16 << 20;       // and for one that reads slowly
   static constexpr std::chrono::seconds kPatience{2};  // without progress for so long, it has stopped
 
   // Starts the thread, with all signals blocked. `fd` stays the caller's; `name` is for messages ("stdout").
@@ -61,8 +62,8 @@ class Outputs {
   OutputQueue& out() { return out_ ? *out_ : *err_; }
   OutputQueue& err() { return *err_; }
 
-  // Waits for what is not written: as long as it is being read, at most kLongestFlush, and 3 s where it is not. Ends early when
-  // `hurry` says so (asked every 50 ms). What did not get out is told on the other stream.
+  // Waits for what is not written: as long as it is being read, at most kLongestFlush, and 3 s where it is not. Ends
+  // early when `hurry` says so (asked every 50 ms). What did not get out is told on the other stream.
   static constexpr std::chrono::seconds kLongestFlush{60};
   void flush(const std::function<bool()>& hurry);
 

@@ -16,8 +16,9 @@
 namespace ringtron {
 namespace {
 
-constexpr std::int64_t kOwnFiles = 16;                 // of the launcher, beside the pipes
-constexpr std::int64_t kLeastMemory = std::int64_t{1} << 20;  // of a process; a rank that trains takes a hundred times that
+constexpr std::int64_t kOwnFiles = 16;  // of the launcher, beside the pipes
+constexpr std::int64_t kLeastMemory = std::int64_t{1}
+                                      << 20;  // of a process; a rank that trains takes a hundred times that
 
 struct Limit {
   std::int64_t most = 0;
@@ -61,7 +62,8 @@ void of_control_groups(const std::filesystem::path& root, Least& least) {
     for (std::filesystem::path group = line.substr(second + 1); !group.empty(); group = group.parent_path()) {
       const std::filesystem::path folder = top / group.relative_path();
       if (const auto most = number_in(folder / "pids.max")) {
-        least.consider(*most - number_in(folder / "pids.current").value_or(0), "the control group's limit of processes (pids.max)");
+        least.consider(*most - number_in(folder / "pids.current").value_or(0),
+                       "the control group's limit of processes (pids.max)");
       }
       if (!group.has_relative_path()) break;
     }
@@ -75,7 +77,8 @@ std::string too_many_processes(int count, const std::filesystem::path& root) {
   least.consider(number_in(root / "proc/sys/kernel/pid_max"), "the kernel's limit of processes (kernel.pid_max)");
   least.consider(number_in(root / "proc/sys/kernel/threads-max"), "the kernel's limit of threads (kernel.threads-max)");
   if (::geteuid() != 0) least.consider(soft(RLIMIT_NPROC), "the limit of processes (ulimit -u)");
-  if (const auto files = soft(RLIMIT_NOFILE)) least.consider((*files - kOwnFiles) / 2, "the limit of open files (ulimit -n)");
+  if (const auto files = soft(RLIMIT_NOFILE))
+    least.consider((*files - kOwnFiles) / 2, "the limit of open files (ulimit -n)");
   of_control_groups(root, least);
   if (const auto memory = memory_available(root)) least.consider(*memory / kLeastMemory, "the memory, at 1 MB each,");
   if (!least.get() || least.get()->most >= count) return "";
@@ -85,7 +88,8 @@ std::string too_many_processes(int count, const std::filesystem::path& root) {
 void require_process_limits(int ranks) {
   const std::string why = too_many_processes(ranks);
   if (why.empty()) return;
-  throw ConfigError(fmt::format("expected a number of ranks that this machine can run, got {} (on {} cores): {}", ranks, usable_cores(), why));
+  throw ConfigError(fmt::format("expected a number of ranks that this machine can run, got {} (on {} cores): {}", ranks,
+                                usable_cores(), why));
 }
 
 }  // namespace ringtron

@@ -39,8 +39,7 @@ Pipe make_pipe() {
   if (::getppid() != supervisor) ::_exit(kCannotRun);
   for (const auto& [name, value] : changes) ::setenv(name.c_str(), value.c_str(), 1);
   std::vector<char*> arguments = {const_cast<char*>(command.program.c_str())};
-  for (const std::string& argument : command.arguments)
-    arguments.push_back(const_cast<char*>(argument.c_str()));
+  for (const std::string& argument : command.arguments) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
   ::signal(SIGPIPE, SIG_DFL);
   ::signal(SIGXFSZ, SIG_DFL);
@@ -75,9 +74,8 @@ RankProcess start_rank(const RankCommand& command, const EnvironmentChanges& cha
   if (pid < 0) {
     ::close(output.read_end);
     ::close(error.read_end);
-    throw IoError(
-        fmt::format("cannot start a process for a rank: {}; raise the limit of processes (ulimit -u)",
-                    std::strerror(reason)));
+    throw IoError(fmt::format("cannot start a process for a rank: {}; raise the limit of processes (ulimit -u)",
+                              std::strerror(reason)));
   }
   ::setpgid(pid, pid);  // here too, so that the group exists whichever of the two runs first
   return {.pid = pid, .output_fd = output.read_end, .error_fd = error.read_end};

@@ -27,16 +27,14 @@ struct RingrunOption {
 };
 
 constexpr std::array kOptions = {
-    RingrunOption{"--nproc-per-node", Kind::value, "N",
-                  "ranks on this node: a number, cpu, gpu or auto (default 1)"},
+    RingrunOption{"--nproc-per-node", Kind::value, "N", "ranks on this node: a number, cpu, gpu or auto (default 1)"},
     RingrunOption{"--nnodes", Kind::value, "N", "number of nodes (default 1)"},
     RingrunOption{"--node-rank", Kind::value, "N", "which node this is, from 0; needed for several nodes"},
     RingrunOption{"--master-addr", Kind::value, "HOST", "address of node 0; needed for several nodes"},
     RingrunOption{"--master-port", Kind::value, "PORT",
                   "port of rank 0 (default: a free one on one node, 29500 on several)"},
     RingrunOption{"--no-prefix", Kind::flag, "", "pass lines on without \"[rank N] \""},
-    RingrunOption{"--stop-grace", Kind::value, "SECONDS",
-                  "time to save and end after SIGTERM or Ctrl-C (default 30)"},
+    RingrunOption{"--stop-grace", Kind::value, "SECONDS", "time to save and end after SIGTERM or Ctrl-C (default 30)"},
     RingrunOption{"--help", Kind::flag, "", "this text"},
     RingrunOption{"--standalone", Kind::flag, "", "accepted; one node is the default"},
     RingrunOption{"--no-python", Kind::flag, "", "accepted; programs are never Python scripts"},
@@ -50,8 +48,7 @@ constexpr std::array kOptions = {
     RingrunOption{"--rdzv-conf", Kind::refused, "", "there is no dynamic rendezvous; leave it out"},
     RingrunOption{"--module", Kind::refused, "", "programs are not Python modules; give the program itself"},
     RingrunOption{"--log-dir", Kind::refused, "", "redirect ringrun's own output: each line names its rank"},
-    RingrunOption{"--redirects", Kind::refused, "",
-                  "redirect ringrun's own output: each line names its rank"},
+    RingrunOption{"--redirects", Kind::refused, "", "redirect ringrun's own output: each line names its rank"},
     RingrunOption{"--tee", Kind::refused, "", "all output is shown; pipe ringrun into tee to keep it"},
     RingrunOption{"--start-method", Kind::refused, "", "programs are always started anew; leave it out"},
 };
@@ -64,8 +61,7 @@ struct Words {
 };
 
 const RingrunOption* find_option(const std::string& name) {
-  const auto* found =
-      std::ranges::find_if(kOptions, [&](const RingrunOption& option) { return name == option.name; });
+  const auto* found = std::ranges::find_if(kOptions, [&](const RingrunOption& option) { return name == option.name; });
   return found == kOptions.end() ? nullptr : &*found;
 }
 
@@ -149,8 +145,7 @@ class Builder {
     if (!has(name)) return fallback;
     const std::optional<int> value = whole_number(text(name));
     if (value && *value >= least && *value <= most) return *value;
-    fault(
-        fmt::format("{}: expected a whole number from {} to {}, got \"{}\"", name, least, most, excerpt(text(name))));
+    fault(fmt::format("{}: expected a whole number from {} to {}, got \"{}\"", name, least, most, excerpt(text(name))));
     return fallback;
   }
 
@@ -178,16 +173,15 @@ class Builder {
       options.master_addr = endpoint.host;
       if (port.empty()) port = endpoint.port;
     }
-    if (options.master_addr.empty()) fault("--master-addr, --rdzv-endpoint: expected a host, got nothing before the port");
+    if (options.master_addr.empty())
+      fault("--master-addr, --rdzv-endpoint: expected a host, got nothing before the port");
     options.master_addr = without_brackets(options.master_addr);
     if (!port.empty()) words_.given["--master-port"] = port;
-    options.master_port =
-        number("--master-port", options.nodes > 1 ? 29500 : 0, options.nodes > 1 ? 1 : 0, 65535);
+    options.master_port = number("--master-port", options.nodes > 1 ? 29500 : 0, options.nodes > 1 ? 1 : 0, 65535);
     if (options.nodes == 1) return;
     if (!has("--node-rank")) fault(fmt::format("--node-rank: needed because --nnodes is {}", options.nodes));
     if (!has("--master-addr") && !has("--rdzv-endpoint")) {
-      fault(fmt::format("--master-addr: needed because --nnodes is {}; give the address of node 0",
-                        options.nodes));
+      fault(fmt::format("--master-addr: needed because --nnodes is {}; give the address of node 0", options.nodes));
     }
     if (has("--standalone")) fault("--standalone means one node; leave it or --nnodes out");
   }
@@ -210,7 +204,7 @@ class Builder {
     const int threads = std::max(1, cores / line_.options.ranks_per_node);
     line_.options.environment.emplace_back("OMP_NUM_THREADS", std::to_string(threads));
     line_.options.notices.push_back(fmt::format("OMP_NUM_THREADS is not set: each of {} ranks gets {} of {} cores",
-                                        line_.options.ranks_per_node, threads, cores));
+                                                line_.options.ranks_per_node, threads, cores));
   }
 
   // Each node has a ringrun of its own, so several cannot draw a token; theirs is what all of them are given.

@@ -11,9 +11,9 @@
 namespace ringtron {
 
 struct RingrunCommandLine {
-  bool help = false;                 // then nothing else counts
-  RankCommand command;               // program already found
-  SupervisorOptions options;         // addresses, port, threads and notices filled in
+  bool help = false;          // then nothing else counts
+  RankCommand command;        // program already found
+  SupervisorOptions options;  // addresses, port, threads and notices filled in
 };
 
 // `arguments` without the program's own name. Options are read up to the first word that is none; what

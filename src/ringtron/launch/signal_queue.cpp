@@ -36,7 +36,8 @@ SignalQueue::~SignalQueue() {
 
 void SignalQueue::hold() {
   signalfd_siginfo info;
-  while (::read(fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) held_.push_back(static_cast<int>(info.ssi_signo));
+  while (::read(fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info))
+    held_.push_back(static_cast<int>(info.ssi_signo));
 }
 
 std::vector<int> SignalQueue::all() {

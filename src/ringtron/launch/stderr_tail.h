@@ -1,4 +1,5 @@
-// What a rank said last on its stderr: the message that tells why it ended, whole, and not the chatter of libraries behind it.
+// What a rank said last on its stderr: the message that tells why it ended, whole, and not the chatter of libraries
+// behind it.
 #pragma once
 
 #include <deque>
@@ -15,8 +16,8 @@ class StderrTail {
   static constexpr std::size_t kMostLines = 40;
   static constexpr std::size_t kLongestLine = 2000;
 
-  // The next line, without its newline. Indented lines belong to the one before them. Warnings (ours and those of the c10
-  // libraries) and frames of a stack explain no end; after a CommError only another program's error counts.
+  // The next line, without its newline. Indented lines belong to the one before them. Warnings (ours and those of the
+  // c10 libraries) and frames of a stack explain no end; after a CommError only another program's error counts.
   void add_line(std::string_view line);
 
   // Lines with '\n' between them; empty if nothing was said.

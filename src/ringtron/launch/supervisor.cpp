@@ -78,8 +78,8 @@ class Supervisor {
           if (!held_back(*relay)) relay->pump();
         }
       }
-      // Signals are read before the dead are collected: a death in between leaves a SIGCHLD, and we do not sleep over it. They are
-      // passed on after: a rank that has died already did not die of what we send now.
+      // Signals are read before the dead are collected: a death in between leaves a SIGCHLD, and we do not sleep over
+      // it. They are passed on after: a rank that has died already did not die of what we send now.
       const std::vector<int> arrived = signals_.all();
       collect_dead();
       note_stopped();
@@ -176,18 +176,21 @@ class Supervisor {
     return alive == mute || alive <= 1;
   }
 
-  // A stopped process answers nothing, so its peers can only say whom they wait for; the kernel tells its parent at once.
+  // A stopped process answers nothing, so its peers can only say whom they wait for; the kernel tells its parent at
+  // once.
   void note_stopped() {
     for (Rank& rank : ranks_) {
       siginfo_t info = {};
-      if (!rank.running || ::waitid(P_PID, static_cast<id_t>(rank.pid()), &info, WSTOPPED | WCONTINUED | WNOHANG) != 0) continue;
+      if (!rank.running || ::waitid(P_PID, static_cast<id_t>(rank.pid()), &info, WSTOPPED | WCONTINUED | WNOHANG) != 0)
+        continue;
       if (info.si_pid != rank.pid()) continue;
       rank.stopped = info.si_code != CLD_CONTINUED;
       if (!rank.stopped) {
         say(fmt::format("rank {} (pid {}) goes on", rank.number, rank.pid()));
       } else {
-        say(fmt::format("rank {} (pid {}) is stopped ({}), and the others will wait for it; kill -CONT {} lets it go on", rank.number,
-                        rank.pid(), signal_text(info.si_status), rank.pid()));
+        say(fmt::format(
+            "rank {} (pid {}) is stopped ({}), and the others will wait for it; kill -CONT {} lets it go on",
+            rank.number, rank.pid(), signal_text(info.si_status), rank.pid()));
       }
     }
   }
@@ -205,7 +208,9 @@ class Supervisor {
       return;
     }
     const bool consequence = is_consequence(failure);
-    const auto wait = waited_in_vain(failure) ? kWaitForVictims : !consequence && is_unclear(failure) ? kWaitForWords : kWaitForCause;
+    const auto wait = waited_in_vain(failure)               ? kWaitForVictims
+                      : !consequence && is_unclear(failure) ? kWaitForWords
+                                                            : kWaitForCause;
     failures_.push_back(std::move(failure));
     if (phase_ == Phase::stopping && consequence) return;  // of a peer that ended as it was told, most likely
     // Even a clear failure goes through finding_cause: the rest of this sweep may hold an earlier one.
@@ -251,7 +256,8 @@ class Supervisor {
   // A rank that ended of a signal that ends runs: ours may be on its way.
   void await_own_signal() {
     const auto end = SteadyClock::now() + kWaitForCause;
-    while (stop_signal_ == 0 && !failures_.empty() && ends_a_run(failures_[first_cause(failures_)].signal) && SteadyClock::now() < end) {
+    while (stop_signal_ == 0 && !failures_.empty() && ends_a_run(failures_[first_cause(failures_)].signal) &&
+           SteadyClock::now() < end) {
       pollfd wait = {.fd = signals_.fd(), .events = POLLIN, .revents = 0};
       ::poll(&wait, 1, static_cast<int>(kBusyPause.count()));
       for (const int signal : signals_.all()) {
@@ -310,8 +316,9 @@ class Supervisor {
   void give_up() {
     for (Rank& rank : ranks_) {
       if (!rank.running) continue;
-      say(fmt::format("rank {} (pid {}) does not die of SIGKILL: it hangs inside the kernel, look at its device or disk", rank.number,
-                      rank.pid()));
+      say(fmt::format(
+          "rank {} (pid {}) does not die of SIGKILL: it hangs inside the kernel, look at its device or disk",
+          rank.number, rank.pid()));
       rank.running = false;
     }
     phase_ = Phase::given_up;
@@ -343,7 +350,8 @@ class Supervisor {
     std::vector<RankFailure> waited = failures_;
     waited.insert(waited.end(), late_words_.begin(), late_words_.end());
     std::erase_if(silent_, [&](const SilentRank& rank) {
-      return !rank.stopped && std::ranges::any_of(waited, [&](const RankFailure& failure) { return failure.rank == rank.rank; });
+      return !rank.stopped &&
+             std::ranges::any_of(waited, [&](const RankFailure& failure) { return failure.rank == rank.rank; });
     });
     return describe_hang(waited, silent_, last_of_log());
   }

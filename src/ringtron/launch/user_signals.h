@@ -1,5 +1,5 @@
-// SIGUSR1 and SIGUSR2 on their way to ranks that may not have a handler yet: without one they would end the rank. Schedulers send
-// them once, as a warning, also while a run starts; so they wait here until the rank can take them.
+// SIGUSR1 and SIGUSR2 on their way to ranks that may not have a handler yet: without one they would end the rank.
+// Schedulers send them once, as a warning, also while a run starts; so they wait here until the rank can take them.
 #pragma once
 
 #include <sys/types.h>

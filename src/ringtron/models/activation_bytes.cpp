@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "ringtron/models/recompute_segments.h"
 #include "ringtron/models/model_spec.h"
+#include "ringtron/models/recompute_segments.h"
 #include "ringtron/models/state_bytes.h"
 
 namespace ringtron {
@@ -18,9 +18,7 @@ std::int64_t times(std::int64_t count, std::int64_t bytes) {
   return __builtin_mul_overflow(count, bytes, &product) ? kMost : std::min(product, kMost);
 }
 
-std::int64_t plus(std::int64_t a, std::int64_t b) {
-  return std::min(a + b, kMost);
-}
+std::int64_t plus(std::int64_t a, std::int64_t b) { return std::min(a + b, kMost); }
 
 }  // namespace
 
@@ -29,9 +27,8 @@ ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows
   const RankSizes sizes = rank_sizes(config);
   const std::int64_t tokens = rows * config->batch.micro_batch_size;
   // What a recomputed segment keeps: the residual stream.
-  const std::int64_t stream = model.embedding.hidden /
-                              (model.embedding.sequence_parallel ? sizes.tensor_ranks : 1) *
-                              sizes.element_bytes;
+  const std::int64_t stream =
+      model.embedding.hidden / (model.embedding.sequence_parallel ? sizes.tensor_ranks : 1) * sizes.element_bytes;
   ActivationBytes bytes;
   for (const RecomputeSegment& segment : recompute_segments(model.layers)) {
     std::int64_t inside = 0;

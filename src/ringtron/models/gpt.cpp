@@ -5,9 +5,7 @@
 namespace ringtron {
 namespace {
 
-StageRange whole(const ModelSpec& model) {
-  return {0, static_cast<int>(model.layers.size()), true, true};
-}
+StageRange whole(const ModelSpec& model) { return {0, static_cast<int>(model.layers.size()), true, true}; }
 
 }  // namespace
 

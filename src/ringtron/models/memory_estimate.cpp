@@ -47,7 +47,8 @@ class Savings {
     for (int times = 2; times <= 64 && std::int64_t{p.context_parallel_size} * times <= m.seq_length; times *= 2) {
       const int size = p.context_parallel_size * times;
       if (p.cp_comm_type.size() == 1 && p.hierarchical_context_parallel_sizes.empty()) {
-        add(fmt::format("--context-parallel-size {}", size), times, [size](Config& c) { c.parallel.context_parallel_size = size; });
+        add(fmt::format("--context-parallel-size {}", size), times,
+            [size](Config& c) { c.parallel.context_parallel_size = size; });
       }
     }
     for (int times = 2; times <= 64; times *= 2) {
@@ -56,10 +57,11 @@ class Savings {
           m.padded_vocab_size % size != 0) {
         break;
       }
-      add(fmt::format("--tensor-model-parallel-size {}{}", size, p.sequence_parallel ? "" : " --sequence-parallel"), times, [size](Config& c) {
-        c.parallel.tensor_model_parallel_size = static_cast<int>(size);
-        c.parallel.sequence_parallel = true;
-      });
+      add(fmt::format("--tensor-model-parallel-size {}{}", size, p.sequence_parallel ? "" : " --sequence-parallel"),
+          times, [size](Config& c) {
+            c.parallel.tensor_model_parallel_size = static_cast<int>(size);
+            c.parallel.sequence_parallel = true;
+          });
     }
     return std::move(savings_);
   }
@@ -82,7 +84,8 @@ class Savings {
 };
 
 std::string text_of(const MemorySaving& saving) {
-  const std::string ranks = saving.times_ranks > 1 ? fmt::format(", on {} times as many ranks", saving.times_ranks) : "";
+  const std::string ranks =
+      saving.times_ranks > 1 ? fmt::format(", on {} times as many ranks", saving.times_ranks) : "";
   return fmt::format("{} ({}{})", saving.flags, amount(saving.estimate.peak()), ranks);
 }
 

@@ -33,12 +33,12 @@ struct MemorySaving {
   MemoryEstimate estimate;
 };
 
-// What would make a rank need less, cheapest first: what costs time, then what costs ranks. Only flags that exist and that the
-// model's shape allows; each alone.
+// What would make a rank need less, cheapest first: what costs time, then what costs ranks. Only flags that exist and
+// that the model's shape allows; each alone.
 std::vector<MemorySaving> memory_savings(const ResolvedConfig& config);
 
-// "--micro-batch-size 1 (1.2 GiB), or --tensor-model-parallel-size 2 (0.9 GiB, on 2 times as many ranks)": the savings that
-// bring the peak to at most `available`; if none does, those that save most, and that they are not enough.
+// "--micro-batch-size 1 (1.2 GiB), or --tensor-model-parallel-size 2 (0.9 GiB, on 2 times as many ranks)": the savings
+// that bring the peak to at most `available`; if none does, those that save most, and that they are not enough.
 std::string memory_advice(const ResolvedConfig& config, std::int64_t available);
 
 }  // namespace ringtron

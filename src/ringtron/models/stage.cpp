@@ -49,8 +49,7 @@ StepContext Stage::step_context(const GptInput& input, const ForwardPass& pass) 
   }
   if (keeps_kv_ && at::GradMode::is_enabled()) {
     for (const LayerSpec& layer : specs_) {
-      if (layer.recompute != LayerRecompute::none)
-        context.saved_kv[layer.number] = std::make_shared<SavedKv>();
+      if (layer.recompute != LayerRecompute::none) context.saved_kv[layer.number] = std::make_shared<SavedKv>();
     }
   }
   return context;
@@ -73,8 +72,8 @@ at::Tensor Stage::through_layers(at::Tensor x, const std::shared_ptr<const StepC
 
 at::Tensor Stage::forward(const at::Tensor& hidden, const GptInput& input, const ForwardPass& pass) const {
   const auto context = std::make_shared<const StepContext>(step_context(input, pass));
-  const at::Tensor x = through_layers(
-      embedding_ ? embedding_->forward(input.tokens, input.position_ids, *context) : hidden, context);
+  const at::Tensor x =
+      through_layers(embedding_ ? embedding_->forward(input.tokens, input.position_ids, *context) : hidden, context);
   return output_ ? output_->forward(x) : x;
 }
 

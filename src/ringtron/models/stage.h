@@ -8,8 +8,8 @@
 #include <memory>
 #include <vector>
 
-#include "ringtron/models/recompute_segments.h"
 #include "ringtron/models/model_spec.h"
+#include "ringtron/models/recompute_segments.h"
 #include "ringtron/modules/build_context.h"
 #include "ringtron/modules/embedding.h"
 #include "ringtron/modules/layer.h"

@@ -17,13 +17,10 @@ std::int64_t model_element_bytes(const ResolvedConfig& config) {
   return config->precision.bf16 ? 2 : 4;
 }
 
-std::int64_t state_element_bytes(const ResolvedConfig& config) {
-  return config->precision.fp64 ? 8 : 4;
-}
+std::int64_t state_element_bytes(const ResolvedConfig& config) { return config->precision.fp64 ? 8 : 4; }
 
 RankSizes rank_sizes(const ResolvedConfig& config) {
-  return {config->parallel.tensor_model_parallel_size, model_element_bytes(config),
-          state_element_bytes(config)};
+  return {config->parallel.tensor_model_parallel_size, model_element_bytes(config), state_element_bytes(config)};
 }
 
 ParameterCount count_parameters(const ResolvedConfig& config, int replicas) {

@@ -11,8 +11,7 @@ namespace ringtron {
 class TokenLoss {
  public:
   // `tensor_group` outlives it. `vocabulary`: without padding, which no token can be.
-  TokenLoss(Communicator& tensor_group, std::int64_t vocabulary)
-      : group_(tensor_group), vocabulary_(vocabulary) {}
+  TokenLoss(Communicator& tensor_group, std::int64_t vocabulary) : group_(tensor_group), vocabulary_(vocabulary) {}
 
   // logits: [s_cp, b, V/tp]; labels: int64 [b, s_cp]. Returns [s_cp, b], fp32 (fp64 in fp64), the same on all
   // ranks of the tensor group. Collective over it.

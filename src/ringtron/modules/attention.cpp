@@ -10,8 +10,8 @@
 
 namespace ringtron {
 
-SelfAttention::SelfAttention(const BuildContext& build, const AttentionOptions& options,
-                             const LayerSpec& layer, const NamedParameters& parameters)
+SelfAttention::SelfAttention(const BuildContext& build, const AttentionOptions& options, const LayerSpec& layer,
+                             const NamedParameters& parameters)
     : tensor_group_(build.tensor_group()),
       attention_(build.attention),
       options_(options),
@@ -37,8 +37,7 @@ AttentionCall SelfAttention::call_for(const StepContext& step) const {
   if (sink_ != nullptr) call.sink = sink_->value;
   call.shape = step.shape;
   call.layer = layer_.number;
-  if (const auto saved = step.saved_kv.find(layer_.number); saved != step.saved_kv.end())
-    call.saved_kv = saved->second;
+  if (const auto saved = step.saved_kv.find(layer_.number); saved != step.saved_kv.end()) call.saved_kv = saved->second;
   if (step.training && options_.dropout > 0.0) {
     AttentionDropout drop;
     drop.p = options_.dropout;
@@ -53,11 +52,9 @@ AttentionCall SelfAttention::call_for(const StepContext& step) const {
 at::Tensor SelfAttention::core(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionCall& call) const {
   if (layer_.recompute != LayerRecompute::core_attention) return attention_.forward(q, k, v, call);
-  return recomputed(
-      [&attention = attention_, call](std::span<const at::Tensor> qkv) {
-        return attention.forward(qkv[0], qkv[1], qkv[2], call);
-      },
-      {q.contiguous(), k, v});  // a view would keep all of qkv
+  return recomputed([&attention = attention_,
+                     call](std::span<const at::Tensor> qkv) { return attention.forward(qkv[0], qkv[1], qkv[2], call); },
+                    {q.contiguous(), k, v});  // a view would keep all of qkv
 }
 
 at::Tensor SelfAttention::forward(const at::Tensor& x, const StepContext& step) const {
@@ -78,8 +75,8 @@ at::Tensor SelfAttention::forward(const at::Tensor& x, const StepContext& step) 
     }
   }
   const at::Tensor out = core(heads.q, heads.k, heads.v, call_for(step));
-  return row_parallel_linear(out.reshape({s, b, groups_ * per_group_ * options_.head_size}), LinearWeight(*proj_weight_),
-                             proj_bias_ ? proj_bias_->value : none, tensor_group_, sp);
+  return row_parallel_linear(out.reshape({s, b, groups_ * per_group_ * options_.head_size}),
+                             LinearWeight(*proj_weight_), proj_bias_ ? proj_bias_->value : none, tensor_group_, sp);
 }
 
 }  // namespace ringtron

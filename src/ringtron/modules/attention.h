@@ -22,8 +22,7 @@ class SelfAttention {
  private:
   AttentionCall call_for(const StepContext& step) const;
   // The attention itself, recomputed where the layer says that it alone is.
-  at::Tensor core(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                  const AttentionCall& call) const;
+  at::Tensor core(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionCall& call) const;
 
   Communicator& tensor_group_;
   CpAttention& attention_;

@@ -16,8 +16,7 @@ Embedding::Embedding(const BuildContext& build, const EmbeddingOptions& options)
   position_weight_ = parameters.find("position_embeddings.weight");
 }
 
-at::Tensor Embedding::forward(const at::Tensor& tokens, const at::Tensor& position_ids,
-                              const StepContext& step) const {
+at::Tensor Embedding::forward(const at::Tensor& tokens, const at::Tensor& position_ids, const StepContext& step) const {
   const bool sp = options_.sequence_parallel;
   at::Tensor x =
       vocab_parallel_embedding(tokens, word_weight_->value, tensor_group_, sp && position_weight_ == nullptr);

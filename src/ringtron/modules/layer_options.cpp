@@ -99,8 +99,7 @@ void set_recompute(const RecomputeConfig& recompute, std::vector<LayerSpec>& lay
 }  // namespace
 
 TransformerOptions transformer_options(const ResolvedConfig& config) {
-  return {norm_options(config), attention_options(config), mlp_options(config),
-          config->precision.hidden_dropout};
+  return {norm_options(config), attention_options(config), mlp_options(config), config->precision.hidden_dropout};
 }
 
 EmbeddingOptions embedding_options(const ResolvedConfig& config, std::int64_t vocabulary) {

@@ -17,8 +17,7 @@ struct LayerSpec {
   CpTransport transport = CpTransport::p2p;
   AttentionWindow window = {};
   LayerRecompute recompute = LayerRecompute::none;
-  bool joins_previous =
-      false;  // `whole`: runs again together with the layer before it, whose input alone is kept
+  bool joins_previous = false;  // `whole`: runs again together with the layer before it, whose input alone is kept
 };
 
 }  // namespace ringtron

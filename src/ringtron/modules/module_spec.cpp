@@ -5,9 +5,7 @@
 namespace ringtron {
 namespace {
 
-void append(ParameterSpecs& list, const ParameterSpecs& more) {
-  list.insert(list.end(), more.begin(), more.end());
-}
+void append(ParameterSpecs& list, const ParameterSpecs& more) { list.insert(list.end(), more.begin(), more.end()); }
 
 AxisSet axes_of(bool gradient_is_partial) {
   return gradient_is_partial ? kDataContextAxes | Axis::tensor : kDataContextAxes;
@@ -65,8 +63,7 @@ std::int64_t stream(std::int64_t hidden, bool sequence_parallel, const RankSizes
 // A norm keeps its input, the residual sum, and the linear layer behind it keeps its output. Statistics: mean
 // and deviation of LayerNorm, the latter of RMSNorm.
 std::int64_t norm_bytes(const NormOptions& norm, const RankSizes& sizes) {
-  const std::int64_t width = stream(norm.width, norm.gradient_is_partial, sizes),
-                     element = sizes.element_bytes;
+  const std::int64_t width = stream(norm.width, norm.gradient_is_partial, sizes), element = sizes.element_bytes;
   return 2 * width * element + (norm.rms ? 1 : 2) * sizes.statistic_bytes;
 }
 
@@ -106,8 +103,7 @@ ParameterSpecs parameters_of(const EmbeddingOptions& o) {
                           o.weight,
                           kDataContextAxes,
                           o.vocabulary}};
-  if (o.positions > 0)
-    list.push_back({"embedding.position_embeddings.weight", {{o.positions, o.hidden}}, o.weight});
+  if (o.positions > 0) list.push_back({"embedding.position_embeddings.weight", {{o.positions, o.hidden}}, o.weight});
   return list;
 }
 
@@ -121,14 +117,10 @@ ModuleCosts costs_of(const EmbeddingOptions& options, const RankSizes&) {
 }
 
 ParameterSpecs parameters_of(const OutputOptions& o) {
-  ParameterSpecs list =
-      norm_parameters(o.norm, "decoder.final_layernorm.weight", "decoder.final_layernorm.bias");
+  ParameterSpecs list = norm_parameters(o.norm, "decoder.final_layernorm.weight", "decoder.final_layernorm.bias");
   if (!o.tied) {
-    list.push_back({"output_layer.weight",
-                    {{o.padded_vocabulary, o.norm.width}, 0},
-                    o.weight,
-                    kDataContextAxes,
-                    o.vocabulary});
+    list.push_back(
+        {"output_layer.weight", {{o.padded_vocabulary, o.norm.width}, 0}, o.weight, kDataContextAxes, o.vocabulary});
   }
   return list;
 }

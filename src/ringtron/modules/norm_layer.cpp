@@ -12,7 +12,8 @@ NormLayer::NormLayer(const NormOptions& options, const NamedParameters& paramete
 at::Tensor NormLayer::forward(const at::Tensor& x) const { return residual_norm(x, {}, weights()).normed; }
 
 NormWeights NormLayer::weights() const {
-  return {weight_->value, bias_ != nullptr ? bias_->value : at::Tensor(), options_.epsilon, options_.zero_centred, options_.rms};
+  return {weight_->value, bias_ != nullptr ? bias_->value : at::Tensor(), options_.epsilon, options_.zero_centred,
+          options_.rms};
 }
 
 }  // namespace ringtron

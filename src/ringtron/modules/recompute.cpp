@@ -32,8 +32,7 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const auto saved =
-        c10::static_intrusive_pointer_cast<SavedSegment>(context->saved_data["segment"].toCapsule());
+    const auto saved = c10::static_intrusive_pointer_cast<SavedSegment>(context->saved_data["segment"].toCapsule());
     variable_list inputs;
     for (const at::Tensor& input : context->get_saved_variables()) {
       inputs.push_back(input.detach().requires_grad_(input.requires_grad()));
@@ -57,9 +56,8 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
 
 at::Tensor recomputed(SegmentFunction segment, std::vector<at::Tensor> inputs) {
   if (!at::GradMode::is_enabled()) return segment(inputs);
-  RT_CHECK(
-      std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor& x) { return x.requires_grad(); }),
-      "a recomputed piece of the model has no input that requires a gradient: its parameters would get none");
+  RT_CHECK(std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor& x) { return x.requires_grad(); }),
+           "a recomputed piece of the model has no input that requires a gradient: its parameters would get none");
   // A vector would not be taken for tensors.
   return Recomputed::apply(at::TensorList(inputs), c10::make_intrusive<SavedSegment>(std::move(segment)));
 }

@@ -26,8 +26,8 @@ enum class DropoutPlace : std::uint64_t { embedding = 1, attention = 2, attentio
 struct StepContext {
   bool training = true;  // false: no dropout
   std::uint64_t seed = 0;
-  std::uint64_t step = 0;  // iteration, so that a sample that comes again is dropped differently
-  DropoutRegion region;    // of the sequence region: rows and samples of the hidden states
+  std::uint64_t step = 0;                      // iteration, so that a sample that comes again is dropped differently
+  DropoutRegion region;                        // of the sequence region: rows and samples of the hidden states
   std::vector<std::int64_t> sample_numbers;    // [b], on the host
   RotaryTable rotary;                          // of the context region; undefined without rotary positions
   std::shared_ptr<const SequenceShape> shape;  // of the samples; null: what the attention was made with

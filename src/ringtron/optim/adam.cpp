@@ -1,4 +1,5 @@
-// AdamW: one pass over each tensor, on the CPU and on a GPU (kernels/adamw); fp64 on a GPU by LibTorch's kernel. See adam.h.
+// AdamW: one pass over each tensor, on the CPU and on a GPU (kernels/adamw); fp64 on a GPU by LibTorch's kernel. See
+// adam.h.
 #include "ringtron/optim/adam.h"
 
 #include <ATen/ATen.h>
@@ -41,8 +42,9 @@ void update_on_cpu(const AdamTensors& tensors, Coefficients<T> c) {
   const T* const gradient = tensors.gradient.data_ptr<T>();
   T* const exp_avg = tensors.exp_avg.data_ptr<T>();
   T* const exp_avg_sq = tensors.exp_avg_sq.data_ptr<T>();
-  c10::BFloat16* const narrow =
-      tensors.narrow.defined() && tensors.narrow.scalar_type() == at::kBFloat16 ? tensors.narrow.data_ptr<c10::BFloat16>() : nullptr;
+  c10::BFloat16* const narrow = tensors.narrow.defined() && tensors.narrow.scalar_type() == at::kBFloat16
+                                    ? tensors.narrow.data_ptr<c10::BFloat16>()
+                                    : nullptr;
   at::parallel_for(0, tensors.main.numel(), kGrain, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const T g = gradient[i] * c.scale;
@@ -58,8 +60,8 @@ void update_on_cpu(const AdamTensors& tensors, Coefficients<T> c) {
   if (tensors.narrow.defined() && narrow == nullptr) tensors.narrow.copy_(tensors.main);
 }
 
-bool update_by_kernel(std::span<const AdamTensors> tensors, const AdamOptions& o, const AdamStep& s, const at::Tensor& gradient_scale,
-                      const at::Tensor& skip) {
+bool update_by_kernel(std::span<const AdamTensors> tensors, const AdamOptions& o, const AdamStep& s,
+                      const at::Tensor& gradient_scale, const at::Tensor& skip) {
   const Coefficients<double> c = coefficients<double>(o, s, 1.0);
   std::vector<AdamwTensors> all;
   for (const AdamTensors& t : tensors) all.push_back({t.main, t.gradient, t.exp_avg, t.exp_avg_sq, t.narrow, t.decays});
@@ -70,13 +72,14 @@ void update_on_cuda(std::span<const AdamTensors> tensors, const AdamOptions& o, 
                     const at::Tensor& gradient_scale, const at::Tensor& skip) {
   if (update_by_kernel(tensors, o, s, gradient_scale, skip)) return;
   // The kernel reads the step number on the device; one tensor serves all, since it only reads.
-  const at::Tensor step = at::full({}, static_cast<double>(s.step),
-                                   tensors.front().main.options().dtype(at::kFloat).requires_grad(false));
+  const at::Tensor step =
+      at::full({}, static_cast<double>(s.step), tensors.front().main.options().dtype(at::kFloat).requires_grad(false));
   const at::Tensor scale = gradient_scale.reshape({}).to(tensors.front().main.scalar_type());
   for (const AdamTensors& t : tensors) {
     t.gradient.mul_(scale);
-    at::_fused_adamw_({t.main}, {t.gradient}, {t.exp_avg}, {t.exp_avg_sq}, /*max_exp_avg_sqs=*/{}, {step}, s.lr, o.beta1, o.beta2,
-                      t.decays ? s.weight_decay : 0.0, o.eps, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{},
+    at::_fused_adamw_({t.main}, {t.gradient}, {t.exp_avg}, {t.exp_avg_sq}, /*max_exp_avg_sqs=*/{}, {step}, s.lr,
+                      o.beta1, o.beta2, t.decays ? s.weight_decay : 0.0, o.eps, /*amsgrad=*/false, /*maximize=*/false,
+                      /*grad_scale=*/{},
                       /*found_inf=*/skip.defined() ? std::optional(skip) : std::nullopt);
     if (t.narrow.defined()) t.narrow.copy_(t.main);
   }
@@ -102,7 +105,8 @@ void adamw(std::span<const AdamTensors> tensors, const AdamOptions& options, con
   for (const AdamTensors& t : tensors) check(t, first);
   RT_CHECK(step.step >= 1, "Adam: expected a step number of at least 1, got {}", step.step);
   RT_CHECK_EQ(gradient_scale.numel(), 1, "elements of the gradient scale");
-  RT_CHECK(!skip.defined() || (skip.numel() == 1 && skip.scalar_type() == at::kFloat), "Adam: skip must be one number in Float");
+  RT_CHECK(!skip.defined() || (skip.numel() == 1 && skip.scalar_type() == at::kFloat),
+           "Adam: skip must be one number in Float");
   if (first.is_cuda()) {
     update_on_cuda(tensors, options, step, gradient_scale, skip);
     return;

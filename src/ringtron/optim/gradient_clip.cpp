@@ -19,18 +19,17 @@ constexpr std::int64_t kBlock = 1 << 14;
 template <class T>
 double sum_of_squares(const T* x, std::int64_t count) {
   std::vector<double> partial((count + kBlock - 1) / kBlock, 0.0);
-  at::parallel_for(0, static_cast<std::int64_t>(partial.size()), 1,
-                   [&](std::int64_t begin, std::int64_t end) {
-                     for (std::int64_t block = begin; block < end; ++block) {
-                       double sum = 0.0;
-                       const std::int64_t stop = std::min(count, (block + 1) * kBlock);
-                       for (std::int64_t i = block * kBlock; i < stop; ++i) {
-                         const double value = static_cast<double>(x[i]);
-                         sum += value * value;
-                       }
-                       partial[block] = sum;
-                     }
-                   });
+  at::parallel_for(0, static_cast<std::int64_t>(partial.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t block = begin; block < end; ++block) {
+      double sum = 0.0;
+      const std::int64_t stop = std::min(count, (block + 1) * kBlock);
+      for (std::int64_t i = block * kBlock; i < stop; ++i) {
+        const double value = static_cast<double>(x[i]);
+        sum += value * value;
+      }
+      partial[block] = sum;
+    }
+  });
   double sum = 0.0;
   for (const double value : partial) sum += value;
   return sum;
@@ -62,8 +61,7 @@ at::Tensor sum_of_squares(const std::vector<at::Tensor>& tensors, at::Device dev
 std::vector<Parameter*> counted_here(const ParameterList& parameters, int tensor_rank) {
   std::vector<Parameter*> counted;
   for (Parameter* parameter : parameters)
-    if ((tensor_rank == 0 || parameter->is_sharded()) && parameter->value.numel() > 0)
-      counted.push_back(parameter);
+    if ((tensor_rank == 0 || parameter->is_sharded()) && parameter->value.numel() > 0) counted.push_back(parameter);
   return counted;
 }
 

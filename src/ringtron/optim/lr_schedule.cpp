@@ -33,21 +33,17 @@ double decay_coefficient(WsdDecayStyle style, double ratio) {
 
 }  // namespace
 
-LrSchedule::LrSchedule(LrScheduleOptions options) : options_(std::move(options)) {
-  check_lr_schedule(options_);
-}
+LrSchedule::LrSchedule(LrScheduleOptions options) : options_(std::move(options)) { check_lr_schedule(options_); }
 
 double LrSchedule::lr() const {
   const LrScheduleOptions& o = options_;
   const double n = static_cast<double>(samples_);
   const double decay = static_cast<double>(o.decay_samples);
-  if (o.warmup_samples > 0.0 && n <= o.warmup_samples)
-    return o.init_lr + (o.max_lr - o.init_lr) * n / o.warmup_samples;
+  if (o.warmup_samples > 0.0 && n <= o.warmup_samples) return o.init_lr + (o.max_lr - o.init_lr) * n / o.warmup_samples;
   if (o.decay_style == LrDecayStyle::constant) return o.max_lr;
   if (n > decay) return o.min_lr;
   if (o.decay_style == LrDecayStyle::inverse_square_root)
-    return std::max(o.min_lr,
-                    o.max_lr * std::sqrt(std::max(o.warmup_samples, 1.0)) / std::sqrt(std::max(n, 1.0)));
+    return std::max(o.min_lr, o.max_lr * std::sqrt(std::max(o.warmup_samples, 1.0)) / std::sqrt(std::max(n, 1.0)));
   double coefficient = 1.0;
   if (o.decay_style == LrDecayStyle::wsd) {
     const double length = static_cast<double>(o.wsd_decay_samples);
@@ -86,8 +82,7 @@ void LrSchedule::load(const ScheduleState& state, ScheduleConflict conflict) {
     } else if (loaded != options_) {
       std::vector<std::string> differences;
       for (const auto& [key, value] : schedule_options_to_state(options_))
-        if (state.at(key) != value)
-          differences.push_back(schedule_difference(key, value, state.at(key)));
+        if (state.at(key) != value) differences.push_back(schedule_difference(key, value, state.at(key)));
       throw ConfigError(fmt::format(
           "The schedule of the checkpoint differs from the command line's:\n  {}\n  Give the same flags, or "
           "--override-opt-param-scheduler to follow the command line, or "

@@ -22,8 +22,7 @@ class Faults {
     if (!holds) list_.push_back(message);
   }
   void throw_if_any() const {
-    if (!list_.empty())
-      throw ConfigError(fmt::format("Learning rate schedule:\n  {}", fmt::join(list_, "\n  ")));
+    if (!list_.empty()) throw ConfigError(fmt::format("Learning rate schedule:\n  {}", fmt::join(list_, "\n  ")));
   }
 
  private:
@@ -107,15 +106,17 @@ void check_lr_schedule(const LrScheduleOptions& o) {
                                                  "--lr-decay-iters or --train-iters, or --lr-decay-samples or "
                                                  "--train-samples",
                                                  o.decay_samples));
-  faults.expect(o.warmup_samples >= 0.0 && o.warmup_samples < static_cast<double>(o.decay_samples),
-                fmt::format("length of the warm-up: expected 0 to less than the {} samples of the decay, got {} samples; lower "
-                            "--lr-warmup-iters (-samples, -fraction) or raise --lr-decay-iters (-samples)",
-                            o.decay_samples, o.warmup_samples));
+  faults.expect(
+      o.warmup_samples >= 0.0 && o.warmup_samples < static_cast<double>(o.decay_samples),
+      fmt::format("length of the warm-up: expected 0 to less than the {} samples of the decay, got {} samples; lower "
+                  "--lr-warmup-iters (-samples, -fraction) or raise --lr-decay-iters (-samples)",
+                  o.decay_samples, o.warmup_samples));
   if (o.decay_style == LrDecayStyle::wsd) {
-    faults.expect(o.wsd_decay_samples > 0 && o.wsd_decay_samples <= o.decay_samples,
-                  fmt::format("--lr-wsd-decay-iters or --lr-wsd-decay-samples: expected 1 to the {} samples of the decay, got "
-                              "{} samples",
-                              o.decay_samples, o.wsd_decay_samples));
+    faults.expect(
+        o.wsd_decay_samples > 0 && o.wsd_decay_samples <= o.decay_samples,
+        fmt::format("--lr-wsd-decay-iters or --lr-wsd-decay-samples: expected 1 to the {} samples of the decay, got "
+                    "{} samples",
+                    o.decay_samples, o.wsd_decay_samples));
   }
   faults.expect(o.start_weight_decay >= 0.0 && o.start_weight_decay <= o.end_weight_decay,
                 fmt::format("weight decay: expected 0 <= --start-weight-decay <= --end-weight-decay, got {} and {}",
@@ -123,14 +124,16 @@ void check_lr_schedule(const LrScheduleOptions& o) {
   if (o.weight_decay_incr_style == WeightDecayStyle::constant)
     faults.expect(
         o.start_weight_decay == o.end_weight_decay,
-        fmt::format("--weight-decay-incr-style constant: expected equal --start-weight-decay and --end-weight-decay, got {} "
-                    "and {}",
-                    o.start_weight_decay, o.end_weight_decay));
+        fmt::format(
+            "--weight-decay-incr-style constant: expected equal --start-weight-decay and --end-weight-decay, got {} "
+            "and {}",
+            o.start_weight_decay, o.end_weight_decay));
   else
-    faults.expect(o.weight_decay_incr_samples > 0,
-                  fmt::format("--weight-decay-incr-style {}: expected a run of more than 0 samples, got {}; set --train-iters or "
-                              "--train-samples",
-                              word_of(o.weight_decay_incr_style), o.weight_decay_incr_samples));
+    faults.expect(
+        o.weight_decay_incr_samples > 0,
+        fmt::format("--weight-decay-incr-style {}: expected a run of more than 0 samples, got {}; set --train-iters or "
+                    "--train-samples",
+                    word_of(o.weight_decay_incr_style), o.weight_decay_incr_samples));
   faults.throw_if_any();
 }
 
@@ -167,8 +170,10 @@ LrScheduleOptions schedule_options_from_state(const ScheduleState& state) {
 }
 
 std::string schedule_difference(const std::string& key, const std::string& here, const std::string& there) {
-  const auto meaning = std::find_if(std::begin(kMeanings), std::end(kMeanings), [&](const Meaning& m) { return key == m.key; });
-  if (meaning == std::end(kMeanings)) return fmt::format("{}: {} on the command line, {} in the checkpoint", key, here, there);
+  const auto meaning =
+      std::find_if(std::begin(kMeanings), std::end(kMeanings), [&](const Meaning& m) { return key == m.key; });
+  if (meaning == std::end(kMeanings))
+    return fmt::format("{}: {} on the command line, {} in the checkpoint", key, here, there);
   const std::string flags = fmt::format(fmt::runtime(meaning->flags), fmt::arg("batch", kBatch));
   return fmt::format("{}: {}{} on the command line, {} in the checkpoint{}", meaning->what, here, meaning->unit, there,
                      flags.empty() ? "" : " (" + flags + ")");

@@ -64,8 +64,10 @@ Optimizer::Optimizer(const ParameterList& parameters, const BucketPlan& plan, Ad
     state.exp_avg_sq = view(exp_avg_sq);
     // Of a part nobody asks which elements are padding: all begin as zero.
     for (const at::Tensor& tensor : {state.main, state.exp_avg, state.exp_avg_sq}) {
-      if (state.is_whole()) zero_padding(*parameter, tensor);
-      else if (!tensor.is_alias_of(parameter->value)) tensor.zero_();
+      if (state.is_whole())
+        zero_padding(*parameter, tensor);
+      else if (!tensor.is_alias_of(parameter->value))
+        tensor.zero_();
     }
     states_.push_back(std::move(state));
   }

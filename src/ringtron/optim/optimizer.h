@@ -1,11 +1,11 @@
 // Parameters and their gradients to better parameters; owner of the optimizer state.
 //
 // Main weights: an fp32 copy of each bf16 parameter; an fp32 or fp64 parameter is its own main weight (the
-// tensors share storage). exp_avg and exp_avg_sq have the main weight's type. Each of these is one flat buffer in the order of
-// the gradients' buckets, so that a rank can own a range of each bucket (bucket_shards) and keep state of that alone. No weight
-// decay for names ending in ".bias" and for parameters of one dim. No communication here: gradients are reduced before a step,
-// and ranks that own ranges send each other what they have updated after it. Today every data- and context-parallel replica
-// owns all and does the same step.
+// tensors share storage). exp_avg and exp_avg_sq have the main weight's type. Each of these is one flat buffer in the
+// order of the gradients' buckets, so that a rank can own a range of each bucket (bucket_shards) and keep state of that
+// alone. No weight decay for names ending in ".bias" and for parameters of one dim. No communication here: gradients
+// are reduced before a step, and ranks that own ranges send each other what they have updated after it. Today every
+// data- and context-parallel replica owns all and does the same step.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,8 +21,8 @@
 
 namespace ringtron {
 
-// Of one parameter, or of the part of it that this rank owns: views into the flat buffers, of the parameter's shape where
-// `elements` are all of it, else [elements.size()].
+// Of one parameter, or of the part of it that this rank owns: views into the flat buffers, of the parameter's shape
+// where `elements` are all of it, else [elements.size()].
 struct OptimizerState {
   Parameter* parameter = nullptr;
   ElementRange elements;  // of the parameter, row-major
@@ -39,19 +39,19 @@ struct OptimizerState {
 class Optimizer {
  public:
   // The parameters hold their initial values, and outlive the optimizer; all are of one type and on one device. With
-  // InitialValues::deferred they have none yet, and main weights and moments have no values but in padding rows, until a loader
-  // writes them all or restart_from_parameters() is called. `plan` is that of the gradients' buffer; `owned` are bucket_shards
-  // of it, or empty: this rank owns all.
+  // InitialValues::deferred they have none yet, and main weights and moments have no values but in padding rows, until
+  // a loader writes them all or restart_from_parameters() is called. `plan` is that of the gradients' buffer; `owned`
+  // are bucket_shards of it, or empty: this rank owns all.
   Optimizer(const ParameterList& parameters, const BucketPlan& plan, AdamOptions options,
             InitialValues values = InitialValues::drawn, std::span<const ElementRange> owned = {});
 
   // One step on Parameter::gradient times `gradient_scale` (one element, on the parameters' device); with `skip` 1 (see
-  // adamw) only the count goes on. The gradients are of no use afterwards. InternalError if a parameter has no gradient of
-  // its main weight's type.
+  // adamw) only the count goes on. The gradients are of no use afterwards. InternalError if a parameter has no gradient
+  // of its main weight's type.
   void step(double lr, double weight_decay, const at::Tensor& gradient_scale, const at::Tensor& skip = {});
 
-  // For checkpoints, in the order of the parameters, without those of which this rank owns nothing. A loader writes into the tensors in place, sets the step
-  // count, then calls copy_main_to_parameters().
+  // For checkpoints, in the order of the parameters, without those of which this rank owns nothing. A loader writes
+  // into the tensors in place, sets the step count, then calls copy_main_to_parameters().
   std::span<OptimizerState> states() { return states_; }
   OptimizerState& state(std::string_view parameter_name);  // InternalError if there is none
   std::int64_t step_count() const { return step_count_; }

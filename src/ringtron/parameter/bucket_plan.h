@@ -1,5 +1,5 @@
-// Where each parameter lies in a flat buffer, of gradients or of optimizer state, how the buffer is cut into buckets, and which
-// range of each bucket a rank owns.
+// Where each parameter lies in a flat buffer, of gradients or of optimizer state, how the buffer is cut into buckets,
+// and which range of each bucket a rank owns.
 //
 // Integers only. Parameters lie in reverse order of registration, since backward makes the last layer's
 // gradients first: buckets fill, and can be reduced, from the front. Each parameter begins on a multiple of
@@ -46,8 +46,8 @@ struct BucketPlan {
 // that brings it to the bucket size. InternalError if a size is negative or the group empty.
 BucketPlan plan_buckets(std::span<const std::int64_t> sizes, const BucketOptions& options);
 
-// What rank `rank` of `size` owns when the buckets are sharded: an equal range of each, in the order of the buckets. Of size 1
-// the whole buckets. InternalError if `size` does not divide a bucket; the plan's group_size does.
+// What rank `rank` of `size` owns when the buckets are sharded: an equal range of each, in the order of the buckets. Of
+// size 1 the whole buckets. InternalError if `size` does not divide a bucket; the plan's group_size does.
 std::vector<ElementRange> bucket_shards(const BucketPlan& plan, int rank, int size);
 
 // What of one parameter lies in such shards.

@@ -20,8 +20,8 @@ namespace ringtron {
 namespace {
 
 constexpr std::int64_t kGrain = 1 << 14;  // elements for one thread, at least
-// Elements drawn before they are copied to where they belong. Memory of this size comes back from the allocator without being
-// given to the kernel and faulted in again, which for whole weights took as long as drawing them.
+// Elements drawn before they are copied to where they belong. Memory of this size comes back from the allocator without
+// being given to the kernel and faulted in again, which for whole weights took as long as drawing them.
 constexpr std::int64_t kAtOnce = 1 << 21;
 
 struct Stream {
@@ -75,7 +75,8 @@ void fill_run(T* out, std::int64_t global, std::int64_t length, Stream stream, c
 
 // out[0, count) = elements [first, first + count) of those that this rank has, one after the other.
 template <class T, class Draw>
-void fill_local(T* out, const std::vector<ShardSlice>& runs, std::int64_t first, std::int64_t count, Stream stream, const Draw& draw) {
+void fill_local(T* out, const std::vector<ShardSlice>& runs, std::int64_t first, std::int64_t count, Stream stream,
+                const Draw& draw) {
   at::parallel_for(first, first + count, kGrain, [&](std::int64_t begin, std::int64_t end) {
     auto run = std::upper_bound(runs.begin(), runs.end(), begin,
                                 [](std::int64_t i, const ShardSlice& r) { return i < r.local_offset; }) -
@@ -94,9 +95,8 @@ void fill(Parameter& parameter, std::uint64_t seed, std::pair<int, int> tp_rank_
   const auto [tp_rank, tp_size] = tp_rank_of_size;
   const std::vector<std::int64_t> shape = parameter.shard.local_shape(tp_size);
   RT_CHECK(parameter.value.sizes() == at::IntArrayRef(shape),
-           "initial weights of {}: expected the local shape [{}], got [{}] (tensor rank {} of {})",
-           parameter.name, fmt::join(shape, ", "), fmt::join(parameter.value.sizes().vec(), ", "), tp_rank,
-           tp_size);
+           "initial weights of {}: expected the local shape [{}], got [{}] (tensor rank {} of {})", parameter.name,
+           fmt::join(shape, ", "), fmt::join(parameter.value.sizes().vec(), ", "), tp_rank, tp_size);
   const std::int64_t count = parameter.value.numel();
   if (count == 0) return;
   const Stream stream{mix(seed), hash64(parameter.name)};
@@ -104,7 +104,8 @@ void fill(Parameter& parameter, std::uint64_t seed, std::pair<int, int> tp_rank_
   const bool wide = parameter.value.scalar_type() == at::kDouble;
   const at::NoGradGuard no_grad;
   const at::Tensor values = parameter.value.view(-1);
-  const at::Tensor host = at::empty({std::min(count, kAtOnce)}, at::TensorOptions().dtype(wide ? at::kDouble : at::kFloat));
+  const at::Tensor host =
+      at::empty({std::min(count, kAtOnce)}, at::TensorOptions().dtype(wide ? at::kDouble : at::kFloat));
   for (std::int64_t first = 0; first < count; first += kAtOnce) {
     const std::int64_t some = std::min(kAtOnce, count - first);
     if (wide)
@@ -123,10 +124,8 @@ void fill_normal(Parameter& parameter, std::uint64_t seed, double std, int tp_ra
 
 void fill_xavier_uniform(Parameter& parameter, std::uint64_t seed, int tp_rank, int tp_size) {
   const auto& shape = parameter.shard.global_shape;
-  RT_CHECK(shape.size() == 2, "Xavier initialisation of {}: expected 2 dims, got {}", parameter.name,
-           shape.size());
-  fill(parameter, seed, {tp_rank, tp_size},
-       UniformPair{std::sqrt(6.0 / static_cast<double>(shape[0] + shape[1]))});
+  RT_CHECK(shape.size() == 2, "Xavier initialisation of {}: expected 2 dims, got {}", parameter.name, shape.size());
+  fill(parameter, seed, {tp_rank, tp_size}, UniformPair{std::sqrt(6.0 / static_cast<double>(shape[0] + shape[1]))});
 }
 
 void fill_constant(Parameter& parameter, double value) {

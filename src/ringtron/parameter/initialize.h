@@ -23,7 +23,8 @@ void fill_xavier_uniform(Parameter& parameter, std::uint64_t seed, int tp_rank, 
 
 void fill_constant(Parameter& parameter, double value);
 
-// Zeros into the padding rows of a tensor that has the parameter's local shape: its value, or what an optimizer keeps for it.
+// Zeros into the padding rows of a tensor that has the parameter's local shape: its value, or what an optimizer keeps
+// for it.
 void zero_padding(const Parameter& parameter, const at::Tensor& tensor);
 
 }  // namespace ringtron

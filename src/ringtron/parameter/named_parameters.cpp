@@ -18,8 +18,7 @@ Parameter* NamedParameters::find(std::string_view name) const {
 
 Parameter& NamedParameters::at(std::string_view name) const {
   Parameter* parameter = find(name);
-  RT_CHECK(parameter != nullptr, "expected a parameter {}{} in the module's declaration, found none", prefix_,
-           name);
+  RT_CHECK(parameter != nullptr, "expected a parameter {}{} in the module's declaration, found none", prefix_, name);
   return *parameter;
 }
 

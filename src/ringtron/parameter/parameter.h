@@ -25,8 +25,8 @@ struct Parameter : ParameterSpec {
 
   // `gradient` holds a sum of this step; false: nothing of use yet, and who has the first share writes over it.
   bool gradient_begun = false;
-  // Set by who reduces gradients; empty: nobody does. An operation that adds its share to `gradient` itself, in the kernel that
-  // makes it, calls this afterwards, in backward, instead of giving the share to autograd.
+  // Set by who reduces gradients; empty: nobody does. An operation that adds its share to `gradient` itself, in the
+  // kernel that makes it, calls this afterwards, in backward, instead of giving the share to autograd.
   std::function<void()> gradient_added = {};
 };
 

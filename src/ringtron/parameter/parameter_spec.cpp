@@ -11,12 +11,8 @@ std::int64_t product(const std::vector<std::int64_t>& shape) {
 
 }  // namespace
 
-std::int64_t ParameterSpec::elements() const {
-  return product(shard.global_shape);
-}
+std::int64_t ParameterSpec::elements() const { return product(shard.global_shape); }
 
-std::int64_t ParameterSpec::local_elements(int tp_size) const {
-  return product(shard.local_shape(tp_size));
-}
+std::int64_t ParameterSpec::local_elements(int tp_size) const { return product(shard.local_shape(tp_size)); }
 
 }  // namespace ringtron

@@ -25,8 +25,7 @@ struct Initial {
 };
 
 struct ParameterSpec {
-  std::string
-      name;  // of the whole model: "decoder.layers.3.mlp.linear_fc1.weight", layers counted over all stages
+  std::string name;      // of the whole model: "decoder.layers.3.mlp.linear_fc1.weight", layers counted over all stages
   ShardSpec shard = {};  // global shape, and how tensor parallelism divides it
   Initial initial = {};
 

@@ -10,8 +10,7 @@
 namespace ringtron {
 
 Parameter& ParameterStore::add(ParameterSpec spec) {
-  for (const Parameter& other : parameters_)
-    RT_CHECK(other.name != spec.name, "two parameters named {}", spec.name);
+  for (const Parameter& other : parameters_) RT_CHECK(other.name != spec.name, "two parameters named {}", spec.name);
   Parameter& parameter = parameters_.emplace_back(std::move(spec));
   parameter.value = at::empty(parameter.shard.local_shape(options_.tp_size),
                               at::TensorOptions().dtype(options_.type).device(options_.device));

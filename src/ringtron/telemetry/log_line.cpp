@@ -14,7 +14,9 @@ namespace {
 double without_nan_sign(double value) { return std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value; }
 
 // Megatron's one decimal; what that would round to nothing (a CPU's) keeps three digits.
-std::string throughput_text(double tflops) { return tflops >= 0.1 ? fmt::format("{:.1f}", tflops) : fmt::format("{:.3g}", tflops); }
+std::string throughput_text(double tflops) {
+  return tflops >= 0.1 ? fmt::format("{:.1f}", tflops) : fmt::format("{:.3g}", tflops);
+}
 
 }  // namespace
 
@@ -47,8 +49,7 @@ double perplexity(double loss) {
   return std::isnan(loss) ? loss : std::exp(std::min(kCap, loss));
 }
 
-std::string format_evaluation(std::string_view where,
-                              const std::vector<std::pair<std::string, double>>& losses) {
+std::string format_evaluation(std::string_view where, const std::vector<std::pair<std::string, double>>& losses) {
   std::string text = fmt::format(" validation loss at {} | ", where);
   for (const auto& [key, loss] : losses) {
     text += fmt::format("{} value: {:.6E} | {} PPL: {:.6E} | ", key, without_nan_sign(loss), key,

@@ -39,7 +39,6 @@ double perplexity(double loss);
 
 // Three lines without a final newline: the result between two lines of dashes. `where` is "iteration 100",
 // "iteration 100 on test set", ...
-std::string format_evaluation(std::string_view where,
-                              const std::vector<std::pair<std::string, double>>& losses);
+std::string format_evaluation(std::string_view where, const std::vector<std::pair<std::string, double>>& losses);
 
 }  // namespace ringtron

@@ -24,8 +24,8 @@ struct LinearCall : torch::CustomClassHolder {
   bool tells = false;              // that the parameter's gradient of this micro-batch is whole
 };
 
-// dW = dy^T x: into the parameter's sum by the matrix product itself, then autograd gets nothing; through autograd where no
-// product adds narrow factors to a wide sum, which is so on CPUs.
+// dW = dy^T x: into the parameter's sum by the matrix product itself, then autograd gets nothing; through autograd
+// where no product adds narrow factors to a wide sum, which is so on CPUs.
 at::Tensor weight_gradient(const LinearCall& call, const at::Tensor& dy, const at::Tensor& x) {
   Parameter* const parameter = call.parameter;
   if (parameter == nullptr || !parameter->gradient_added) return at::matmul(dy.t(), x);
@@ -112,8 +112,8 @@ at::Tensor row_parallel_linear(const at::Tensor& x, const LinearWeight& weight, 
                                Communicator& group, bool sequence_parallel) {
   RT_CHECK_EQ(x.size(-1), weight.value.size(1), "row_parallel_linear: input channels");
   const at::Tensor partial = linear(x, weight, {}, nullptr, false);
-  const at::Tensor y = sequence_parallel ? reduce_scatter_to_sequence_region(partial, group)
-                                         : reduce_from_tensor_region(partial, group);
+  const at::Tensor y =
+      sequence_parallel ? reduce_scatter_to_sequence_region(partial, group) : reduce_from_tensor_region(partial, group);
   return bias.defined() ? y + bias : y;
 }
 

@@ -3,8 +3,8 @@
 // Column parallel divides the outputs, row parallel the inputs; used in that order around attention and MLP,
 // one pair costs one collective forward and one backward. The backward starts its communication first and
 // computes the weight gradient meanwhile, on a GPU in bf16 and fp16 straight
-// into the fp32 sum of the parameter (Parameter::gradient), which saves the tensor between. All ranks of `group` call in the same order, forward and backward;
-// it must outlive the graph. A failed collective throws CommError.
+// into the fp32 sum of the parameter (Parameter::gradient), which saves the tensor between. All ranks of `group` call
+// in the same order, forward and backward; it must outlive the graph. A failed collective throws CommError.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,8 +18,8 @@ namespace ringtron {
 struct LinearWeight {
   // Through autograd alone.
   LinearWeight(at::Tensor weight) : value(std::move(weight)) {}  // NOLINT: a tensor is a weight
-  // Into the parameter's sum where a kernel can. `shared`: another operation uses the parameter earlier in the forward, so its
-  // share comes later in the backward, through autograd, which then tells that the gradient is whole.
+  // Into the parameter's sum where a kernel can. `shared`: another operation uses the parameter earlier in the forward,
+  // so its share comes later in the backward, through autograd, which then tells that the gradient is whole.
   explicit LinearWeight(Parameter& of, bool shared = false) : value(of.value), parameter(&of), is_shared(shared) {}
 
   at::Tensor value;

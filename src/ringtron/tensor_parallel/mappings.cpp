@@ -53,8 +53,8 @@ at::Tensor run(Mapping mapping, const at::Tensor& x, Communicator& group) {
 
 class Map : public Function<Map> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, std::int64_t forward,
-                            std::int64_t backward, Communicator* group) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, std::int64_t forward, std::int64_t backward,
+                            Communicator* group) {
     context->saved_data["backward"] = backward;
     context->saved_data["group"] = save_group(*group);
     const at::Tensor out = run(static_cast<Mapping>(forward), x, *group);

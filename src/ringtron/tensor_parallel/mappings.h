@@ -1,5 +1,5 @@
-// The autograd collectives of tensor and sequence parallelism, between the regions of a network (Shoeybi et al., arXiv:1909.08053,
-// figure 3; Korthikanti et al., arXiv:2205.05198, figure 5, for sequence parallelism).
+// The autograd collectives of tensor and sequence parallelism, between the regions of a network (Shoeybi et al.,
+// arXiv:1909.08053, figure 3; Korthikanti et al., arXiv:2205.05198, figure 5, for sequence parallelism).
 //
 // Activations are sequence-first [s, b, h]; dim 0 is what sequence parallelism divides. In the
 // tensor-parallel region each rank has all of the sequence and some of the channels; in the sequence region

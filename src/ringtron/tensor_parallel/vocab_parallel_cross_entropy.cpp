@@ -45,14 +45,18 @@ class CrossEntropy : public Function<CrossEntropy> {
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const auto saved = context->get_saved_variables();
     const VocabularyPart part{context->saved_data["first"].toInt(), context->saved_data["real"].toInt()};
-    return {cross_entropy_gradient(saved[0], saved[1], part, saved[2], grads[0], context->saved_data["in_place"].toBool()), {}, {}, {}};
+    return {
+        cross_entropy_gradient(saved[0], saved[1], part, saved[2], grads[0], context->saved_data["in_place"].toBool()),
+        {},
+        {},
+        {}};
   }
 };
 
 }  // namespace
 
-at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
-                                        std::int64_t vocab_size, Communicator& group) {
+at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets, std::int64_t vocab_size,
+                                        Communicator& group) {
   RT_CHECK(logits.dim() == 3 && targets.sizes() == logits.sizes().slice(0, 2),
            "cross entropy: expected logits [s, b, V/tp] and targets [s, b], got [{}] and [{}]",
            fmt::join(logits.sizes(), ", "), fmt::join(targets.sizes(), ", "));

@@ -15,7 +15,7 @@ namespace ringtron {
 // meaning, the data folder refuses them. Two collectives forward (maximum; then predicted logit and sum of
 // exponentials together), none backward. Nothing of the logits' size is made beside them, not even
 // the gradient, which takes the memory of logits that are no leaf: a graph through this runs backward once.
-at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
-                                        std::int64_t vocab_size, Communicator& group);
+at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets, std::int64_t vocab_size,
+                                        Communicator& group);
 
 }  // namespace ringtron

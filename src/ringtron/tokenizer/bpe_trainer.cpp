@@ -137,18 +137,15 @@ BpeModel byte_vocabulary() {
 
 void check_trainer_options(const BpeTrainerOptions& options) {
   if (options.vocab_size < 257 || options.vocab_size > std::numeric_limits<std::int32_t>::max()) {
-    throw ConfigError(
-        fmt::format("--vocab-size: expected at least 257 (256 bytes and {}), at most 2^31-1, got {}",
-                    kEndOfText, options.vocab_size));
+    throw ConfigError(fmt::format("--vocab-size: expected at least 257 (256 bytes and {}), at most 2^31-1, got {}",
+                                  kEndOfText, options.vocab_size));
   }
   if (options.min_count < 1) {
     throw ConfigError(fmt::format("--min-count: expected at least 1, got {}", options.min_count));
   }
 }
 
-std::size_t BpeTrainer::Hash::operator()(std::string_view word) const {
-  return hash64(word);
-}
+std::size_t BpeTrainer::Hash::operator()(std::string_view word) const { return hash64(word); }
 
 void BpeTrainer::add(std::string_view text) {
   bytes_ += text.size();

@@ -89,7 +89,8 @@ json parse_vocabulary(const std::filesystem::path& path) {
     const auto* syntax = dynamic_cast<const json::parse_error*>(&e);
     if (content.empty()) refuse("expected JSON, but the file is empty");
     if (syntax == nullptr) refuse("expected JSON, but a number in it is out of range");
-    refuse(fmt::format("expected JSON, but the file is cut off or no JSON, at byte {} of {}", syntax->byte, content.size()));
+    refuse(fmt::format("expected JSON, but the file is cut off or no JSON, at byte {} of {}", syntax->byte,
+                       content.size()));
   }
   if (!document.is_object() || document.empty()) {
     refuse(fmt::format("expected an object {{\"token\": id, ...}}, got {}",
@@ -171,23 +172,26 @@ void refuse_second(const BpeModel& model, const std::filesystem::path& path) {
     const std::uint64_t pair = static_cast<std::uint64_t>(merge.left) << 32 | static_cast<std::uint32_t>(merge.right);
     const auto [first, is_new] = rank_of_pair.emplace(pair, rank);
     if (is_new) continue;
-    throw ConfigError(fmt::format("--merge-file {}: expected each merge once, but '{} {}' comes twice, as merge {} and as merge {}. "
-                                  "Is the file whole, or put together of several?",
-                                  excerpt(path.string(), 200), excerpt(printable_from_bytes(model.tokens[merge.left]), 60),
-                                  excerpt(printable_from_bytes(model.tokens[merge.right]), 60), first->second + 1, rank + 1));
+    throw ConfigError(
+        fmt::format("--merge-file {}: expected each merge once, but '{} {}' comes twice, as merge {} and as merge {}. "
+                    "Is the file whole, or put together of several?",
+                    excerpt(path.string(), 200), excerpt(printable_from_bytes(model.tokens[merge.left]), 60),
+                    excerpt(printable_from_bytes(model.tokens[merge.right]), 60), first->second + 1, rank + 1));
   }
 }
 
 // A token that someone added, which no merge has to make: "<|name|>", "<pad>", "[CLS]".
 bool looks_added(const std::string& token) {
   if (!bytes_from_printable(token)) return true;
-  return token.size() > 2 && ((token.front() == '<' && token.back() == '>') || (token.front() == '[' && token.back() == ']'));
+  return token.size() > 2 &&
+         ((token.front() == '<' && token.back() == '>') || (token.front() == '[' && token.back() == ']'));
 }
 
-// Of a merges.txt that was cut off between two lines nothing else tells: the text would get other ids. Tokens that were added to
-// a vocabulary are made by no merge either; they are few, and stand behind the end of text or have a name in brackets.
-void require_merges_of_tokens(const IdOfToken& ids, const std::filesystem::path& vocab_file, const std::filesystem::path& merge_file,
-                   const BpeModel& model) {
+// Of a merges.txt that was cut off between two lines nothing else tells: the text would get other ids. Tokens that were
+// added to a vocabulary are made by no merge either; they are few, and stand behind the end of text or have a name in
+// brackets.
+void require_merges_of_tokens(const IdOfToken& ids, const std::filesystem::path& vocab_file,
+                              const std::filesystem::path& merge_file, const BpeModel& model) {
   std::vector<bool> made(model.tokens.size(), false);
   for (const std::int32_t id : model.id_of_byte) made[id] = true;
   for (const BpeMerge& merge : model.merges) made[merge.result] = true;
@@ -203,10 +207,11 @@ void require_merges_of_tokens(const IdOfToken& ids, const std::filesystem::path&
   }
   const std::int64_t merged = std::ssize(model.merges);
   if (missing == 0 || (!goes_on && missing * 100 < merged + missing)) return;
-  throw ConfigError(fmt::format("--merge-file {}: {} merges, but --vocab-file {} of {} tokens has {} tokens that no merge makes (the first "
-                                "is '{}', id {}). Is the merges file cut off, or of another vocabulary? Pass the two that were made together",
-                                excerpt(merge_file.string(), 200), merged, excerpt(vocab_file.string(), 200), model.tokens.size(),
-                                missing, excerpt(*first.second, 60), first.first));
+  throw ConfigError(fmt::format(
+      "--merge-file {}: {} merges, but --vocab-file {} of {} tokens has {} tokens that no merge makes (the first "
+      "is '{}', id {}). Is the merges file cut off, or of another vocabulary? Pass the two that were made together",
+      excerpt(merge_file.string(), 200), merged, excerpt(vocab_file.string(), 200), model.tokens.size(), missing,
+      excerpt(*first.second, 60), first.first));
 }
 
 void read_merges(const IdOfToken& ids, const std::filesystem::path& path, BpeModel& model) {
@@ -225,8 +230,9 @@ void read_merges(const IdOfToken& ids, const std::filesystem::path& path, BpeMod
       if (line.starts_with("#version")) continue;
       const bool is_json = line.find_first_not_of(" \t") == line.find('{');
       throw ConfigError(fmt::format("{}: expected '{}', got '{}'. {}", where, kVersionLine, excerpt(line, 60),
-                                    is_json && !line.empty() ? "It is JSON: were --vocab-file and --merge-file exchanged?"
-                                                             : "Is it a merges.txt? If so, add that line"));
+                                    is_json && !line.empty()
+                                        ? "It is JSON: were --vocab-file and --merge-file exchanged?"
+                                        : "Is it a merges.txt? If so, add that line"));
     }
     if (line.empty()) continue;
     const std::size_t space = line.find(' ');
@@ -239,9 +245,8 @@ void read_merges(const IdOfToken& ids, const std::filesystem::path& path, BpeMod
     model.merges.push_back({left_id, right_id, find_part(ids, left + right, where)});
   }
   if (content.empty()) {
-    throw ConfigError(
-        fmt::format("--merge-file {}: the file is empty; expected '{}' and one merge on each line",
-                    path.string(), kVersionLine));
+    throw ConfigError(fmt::format("--merge-file {}: the file is empty; expected '{}' and one merge on each line",
+                                  path.string(), kVersionLine));
   }
 }
 
@@ -273,7 +278,7 @@ Gpt2Texts gpt2_texts(const BpeModel& model) {
 }
 
 void write_gpt2_vocab_files(const BpeModel& model, const std::filesystem::path& vocab_file,
-                      const std::filesystem::path& merge_file) {
+                            const std::filesystem::path& merge_file) {
   const Gpt2Texts texts = gpt2_texts(model);
   write_file_atomically(vocab_file, texts.vocabulary);
   write_file_atomically(merge_file, texts.merges);

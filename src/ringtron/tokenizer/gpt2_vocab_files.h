@@ -25,7 +25,8 @@ struct BpeModel {
 };
 
 // Throws ConfigError: a file that is missing, not in its format, or not a partner of the other (a merge whose
-// parts or result the vocabulary lacks, tokens that no merge makes); a merge that comes twice; ids other than 0..V-1; no token for some byte; no <|endoftext|>.
+// parts or result the vocabulary lacks, tokens that no merge makes); a merge that comes twice; ids other than 0..V-1;
+// no token for some byte; no <|endoftext|>.
 BpeModel read_gpt2_vocab_files(const std::filesystem::path& vocab_file, const std::filesystem::path& merge_file);
 
 struct Gpt2Texts {
@@ -36,6 +37,6 @@ Gpt2Texts gpt2_texts(const BpeModel& model);
 
 // Each file is replaced as a whole. Throws IoError.
 void write_gpt2_vocab_files(const BpeModel& model, const std::filesystem::path& vocab_file,
-                      const std::filesystem::path& merge_file);
+                            const std::filesystem::path& merge_file);
 
 }  // namespace ringtron

@@ -54,8 +54,6 @@ std::string NullTokenizer::decode(std::span<const std::int32_t> ids) const {
   return text;
 }
 
-std::string NullTokenizer::description() const {
-  return fmt::format("NullTokenizer vocab_size={}", vocab_size_);
-}
+std::string NullTokenizer::description() const { return fmt::format("NullTokenizer vocab_size={}", vocab_size_); }
 
 }  // namespace ringtron

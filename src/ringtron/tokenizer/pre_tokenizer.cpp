@@ -100,8 +100,7 @@ class Scanner {
       if ((next & 0xC0) != 0x80) return kStrayByte;
       code_point = code_point << 6 | (next & 0x3F);
     }
-    if (length == 3 && (code_point < 0x800 || (code_point >= 0xD800 && code_point < 0xE000)))
-      return kStrayByte;
+    if (length == 3 && (code_point < 0x800 || (code_point >= 0xD800 && code_point < 0xE000))) return kStrayByte;
     if (length == 4 && (code_point < 0x10000 || code_point > 0x10FFFF)) return kStrayByte;
     return {code_point < kClassedEnd ? classes_[code_point] : Class::other, length};
   }

@@ -21,12 +21,12 @@ TokenizerType tokenizer_type(std::string_view word) {
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
   if (options.type == TokenizerType::gpt2_bpe) {
     if (options.vocab_file.empty() || options.merge_file.empty()) {
-      throw ConfigError(fmt::format(
-          "GPT2BPETokenizer needs --vocab-file and --merge-file, but {} given. Pass the vocab.json and "
-          "merges.txt of GPT-2, or make your own with train_tokenizer",
-          options.vocab_file.empty() && options.merge_file.empty() ? "neither was"
-          : options.vocab_file.empty()                             ? "only --merge-file was"
-                                                                   : "only --vocab-file was"));
+      throw ConfigError(
+          fmt::format("GPT2BPETokenizer needs --vocab-file and --merge-file, but {} given. Pass the vocab.json and "
+                      "merges.txt of GPT-2, or make your own with train_tokenizer",
+                      options.vocab_file.empty() && options.merge_file.empty() ? "neither was"
+                      : options.vocab_file.empty()                             ? "only --merge-file was"
+                                                                               : "only --vocab-file was"));
     }
     return std::make_unique<Gpt2BpeTokenizer>(read_gpt2_vocab_files(options.vocab_file, options.merge_file));
   }

@@ -23,8 +23,7 @@ class WordCache {
   std::span<const std::int32_t> find(std::string_view word) const {
     if (word.size() > kMaxBytes) return {};
     const Entry& entry = entries_[slot(word)];
-    if (entry.bytes_used != word.size() || std::memcmp(entry.bytes.data(), word.data(), word.size()) != 0)
-      return {};
+    if (entry.bytes_used != word.size() || std::memcmp(entry.bytes.data(), word.data(), word.size()) != 0) return {};
     return {entry.ids.data(), entry.ids_used};
   }
 

@@ -29,7 +29,11 @@ struct Compression {
 };
 constexpr std::string_view kGzipMagic = "\x1f\x8b";
 constexpr std::array<Compression, 4> kCompressions = {{{"BZh", "bzip2", "bzip2 -dc"},
-                                                       {{"\xfd" "7zXZ\0", 6}, "xz", "xz -dc"},
+                                                       {{"\xfd"
+                                                         "7zXZ\0",
+                                                         6},
+                                                        "xz",
+                                                        "xz -dc"},
                                                        {"\x28\xb5\x2f\xfd", "zstd", "zstd -dc"},
                                                        {"PK\x03\x04", "zip", "unzip -p"}}};
 
@@ -43,7 +47,7 @@ class ByteSource::Raw {
     // Opening a FIFO would wait for its writer; without waiting, poll() can be interrupted.
     fd_ = path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd_ < 0) throw IoError(fmt::format("cannot open {}: {}", name_, std::strerror(errno)));
-    struct stat info {};
+    struct stat info{};
     waits_ = ::fstat(fd_, &info) == 0 && !S_ISREG(info.st_mode);
   }
   ~Raw() { ::close(fd_); }
@@ -145,7 +149,8 @@ class ByteSource::Gunzip {
   }
 
   [[noreturn]] void fail(const char* why) const {
-    throw IoError(fmt::format("cannot read {}: gzip data: {}. Expected a whole gzip file; get it again", raw_.name(), why));
+    throw IoError(
+        fmt::format("cannot read {}: gzip data: {}. Expected a whole gzip file; get it again", raw_.name(), why));
   }
 
   Raw& raw_;
@@ -177,8 +182,9 @@ std::string_view ByteSource::next() {
 std::string refused_compression(const std::string& path, std::string_view head) {
   for (const Compression& compression : kCompressions) {
     if (head.starts_with(compression.magic)) {
-      return fmt::format("{} data, which is not read here; expected plain text or gzip. Give it as: {} {} | PROGRAM --input - ...",
-                         compression.name, compression.command, path);
+      return fmt::format(
+          "{} data, which is not read here; expected plain text or gzip. Give it as: {} {} | PROGRAM --input - ...",
+          compression.name, compression.command, path);
     }
   }
   return "";

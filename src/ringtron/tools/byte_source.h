@@ -26,9 +26,9 @@ class ByteSource {
   ~ByteSource();
 
   // At most 1 MiB, valid until the next call; empty at the end. The first piece has 8 KiB, or all there is. Waits for a
-  // pipe; a line says so after two seconds without a byte. Throws IoError for a disk that fails, gzip data that is cut off,
-  // damaged or followed by something else, and when interrupted; ConfigError for a compression that is not read here, with
-  // the command that takes it off.
+  // pipe; a line says so after two seconds without a byte. Throws IoError for a disk that fails, gzip data that is cut
+  // off, damaged or followed by something else, and when interrupted; ConfigError for a compression that is not read
+  // here, with the command that takes it off.
   std::string_view next();
 
  private:
@@ -39,8 +39,8 @@ class ByteSource {
   bool first_ = true;
 };
 
-// Why a file cannot be read that begins with `head`: a compression other than gzip, with the command that takes it off; empty
-// if it can.
+// Why a file cannot be read that begins with `head`: a compression other than gzip, with the command that takes it off;
+// empty if it can.
 std::string refused_compression(const std::string& path, std::string_view head);
 
 }  // namespace ringtron

@@ -38,9 +38,11 @@ EncodedDocument DocumentEncoder::encode(const RawDocument& document) {
   eod_inside_ = false;
   try {
     if (document.line == 0) {
-      encoded.texts.push_back(encode_texts(std::span(&document.text, 1), options_.split_sentences, !document.continues));
+      encoded.texts.push_back(
+          encode_texts(std::span(&document.text, 1), options_.split_sentences, !document.continues));
     } else if (!document.fault.empty() || !json_.read(document.text)) {
-      encoded.fault = fmt::format("{}: {}", place_of(document), document.fault.empty() ? json_.fault() : document.fault);
+      encoded.fault =
+          fmt::format("{}: {}", place_of(document), document.fault.empty() ? json_.fault() : document.fault);
     } else {
       for (std::size_t key = 0; key < options_.json_keys.size(); ++key) {
         const bool split = options_.split_sentences && !json_.is_list(key);  // a list is split already

@@ -19,8 +19,8 @@ struct EncoderOptions {
   bool keep_newlines = false;
 };
 
-// The sequences of one document under one key: one for a text, one for each sentence that is not empty of a list or with
-// split_sentences. No sequence: the document is empty.
+// The sequences of one document under one key: one for a text, one for each sentence that is not empty of a list or
+// with split_sentences. No sequence: the document is empty.
 using EncodedText = std::vector<std::vector<std::int32_t>>;
 
 struct EncodedDocument {

@@ -33,8 +33,9 @@ std::string row(std::int64_t largest, const LengthClass& some, const LengthClass
     return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
   };
   const double documents = share(some.documents, all.documents), tokens = share(some.tokens, all.tokens);
-  const std::string line = fmt::format("  {:>14}  {:>13} {:>4.0f}%  {}  {:>4.0f}%  {}", grouped(largest), grouped(some.documents),
-                                       100 * documents, bar(documents), 100 * tokens, bar(tokens));
+  const std::string line =
+      fmt::format("  {:>14}  {:>13} {:>4.0f}%  {}  {:>4.0f}%  {}", grouped(largest), grouped(some.documents),
+                  100 * documents, bar(documents), 100 * tokens, bar(tokens));
   return line.substr(0, line.find_last_not_of(' ') + 1);
 }
 
@@ -65,14 +66,16 @@ std::string describe_lengths(std::vector<std::int64_t> lengths) {
   std::map<std::int64_t, LengthClass> classes;  // by the largest length of the class
   LengthClass all;
   for (const std::int64_t length : lengths) {
-    for (LengthClass* some : {&classes[static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(length)))], &all}) {
+    for (LengthClass* some :
+         {&classes[static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(length)))], &all}) {
       ++some->documents;
       some->tokens += length;
     }
   }
   const double mean = static_cast<double>(all.tokens) / static_cast<double>(all.documents);
-  std::string text = fmt::format("  lengths     {} to {} tokens: median {}, mean {}, 9 of 10 at most {}\n  {:>14}  {:>13} {:>5}  {:<20}  {:>5}",
-                                 at(0), at(1), at(0.5), grouped(std::llround(mean)), at(0.9), "up to", "documents", "", "", "of all tokens");
+  std::string text = fmt::format(
+      "  lengths     {} to {} tokens: median {}, mean {}, 9 of 10 at most {}\n  {:>14}  {:>13} {:>5}  {:<20}  {:>5}",
+      at(0), at(1), at(0.5), grouped(std::llround(mean)), at(0.9), "up to", "documents", "", "", "of all tokens");
   for (const auto& [largest, some] : classes) text += "\n" + row(largest, some, all);
   return text;
 }

@@ -52,15 +52,17 @@ Kind kind_of(const std::string& path, std::string_view head) {
   if (extension == ".jsonl" || extension == ".ndjson") return Kind::json_lines;
   if (extension != ".txt" && begins_object(head)) return Kind::json_lines;
   const std::string_view start = behind(head, " \t\r\n");
-  if (extension == ".json") return start.starts_with('[') || start.starts_with('{') ? Kind::other_json : Kind::json_lines;
+  if (extension == ".json")
+    return start.starts_with('[') || start.starts_with('{') ? Kind::other_json : Kind::json_lines;
   return std::memchr(head.data(), 0, std::min(kBinaryTest, head.size())) != nullptr ? Kind::binary : Kind::text;
 }
 
 bool is_graphic(char c) { return c > ' ' && c <= '~'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-// The end of the first piece of `text`, at least kPiece long, where pre_tokenizer.h cuts in any case: behind a newline alone
-// between visible characters, or before a blank alone between letters. Looks from `begin` on; npos if there is no such place.
+// The end of the first piece of `text`, at least kPiece long, where pre_tokenizer.h cuts in any case: behind a newline
+// alone between visible characters, or before a blank alone between letters. Looks from `begin` on; npos if there is no
+// such place.
 std::size_t piece_end(std::string_view text, std::size_t begin) {
   for (std::size_t i = std::max(kPiece, begin); i + 1 < text.size(); ++i) {
     if (text[i] == '\n' && is_graphic(text[i - 1]) && is_graphic(text[i + 1])) return i + 1;
@@ -114,7 +116,8 @@ class DocumentSource::Reader {
       } else {
         searched = std::max<std::size_t>(text.size(), 1) - 1;
         if (text.size() > kLongest) {
-          throw ConfigError(fmt::format("{}: expected a text of less than 2 GiB, or one that can be cut between words", path_));
+          throw ConfigError(
+              fmt::format("{}: expected a text of less than 2 GiB, or one that can be cut between words", path_));
         }
         buffer_ = bytes_.next();
         if (buffer_.empty()) break;
@@ -189,11 +192,15 @@ bool DocumentSource::pass_over(const InputFile& file, const std::string& why) {
 void DocumentSource::tell_text(const InputFile& file, const Reader& reader) const {
   if (file.from_folder) return;
   if (extension_below_gz(file.path) != ".txt") {
-    context_.notice(fmt::format("{} is read as one document of plain text: its name does not end in .jsonl, and it does not "
-                                "begin with {{\"", shown(file.path)));
+    context_.notice(
+        fmt::format("{} is read as one document of plain text: its name does not end in .jsonl, and it does not "
+                    "begin with {{\"",
+                    shown(file.path)));
   } else if (reader.like_json()) {
-    context_.notice(fmt::format("{} is read as one document of plain text, since its name ends in .txt; it looks like JSON "
-                                "lines: if it is, name it .jsonl", shown(file.path)));
+    context_.notice(
+        fmt::format("{} is read as one document of plain text, since its name ends in .txt; it looks like JSON "
+                    "lines: if it is, name it .jsonl",
+                    shown(file.path)));
   }
 }
 
@@ -208,8 +215,9 @@ bool DocumentSource::open_next() {
     case Kind::binary:
       return pass_over(file, "expected text, got a binary file (a zero byte among the first 8192)");
     case Kind::other_json:
-      return pass_over(file, "expected one JSON object on each line, got another form of JSON. Convert it: jq -c . FILE, "
-                             "or jq -c '.[]' FILE for a list of documents");
+      return pass_over(file,
+                       "expected one JSON object on each line, got another form of JSON. Convert it: jq -c . FILE, "
+                       "or jq -c '.[]' FILE for a list of documents");
     case Kind::text:
       tell_text(file, *reader);
       break;

@@ -1,9 +1,10 @@
 // The documents of --input, in order: lines of JSON, or whole text files. The one reader of all tools that take text.
 //
-// A file *.jsonl or *.ndjson is JSON lines, a file *.txt is one document of text. Any other is JSON lines if it begins with
-// {" (white space may stand between), and text if not; but a file *.json that is another form of JSON is refused, or in a
-// folder passed over. ".gz" at the end of a name is looked through. Lines end as Python's do, with \n, \r\n or \r. Bytes of
-// text are kept as they are, but for a byte order mark at the beginning.
+// A file *.jsonl or *.ndjson is JSON lines, a file *.txt is one document of text. Any other is JSON lines if it begins
+// with
+// {" (white space may stand between), and text if not; but a file *.json that is another form of JSON is refused, or in
+// a folder passed over. ".gz" at the end of a name is looked through. Lines end as Python's do, with \n, \r\n or \r.
+// Bytes of text are kept as they are, but for a byte order mark at the beginning.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +29,8 @@ struct RawDocument {
 std::string place_of(const RawDocument& document);
 
 struct SourceOptions {
-  // Whether a long text may come in pieces of a few MiB. They cut no word of pre_tokenizer.h, so that the tokens of the pieces
-  // are those of the whole.
+  // Whether a long text may come in pieces of a few MiB. They cut no word of pre_tokenizer.h, so that the tokens of the
+  // pieces are those of the whole.
   bool pieces = false;
 };
 
@@ -40,9 +41,9 @@ class DocumentSource {
   DocumentSource(std::vector<InputFile> files, SourceOptions options, const ReadContext& context);
   ~DocumentSource();
 
-  // False at the end. Empty lines are passed over; an empty text file is an empty document. A line of 2 GiB or more comes
-  // as a fault. Throws IoError as ByteSource does, and ConfigError for a named file that is not text, or is text too long
-  // for one document.
+  // False at the end. Empty lines are passed over; an empty text file is an empty document. A line of 2 GiB or more
+  // comes as a fault. Throws IoError as ByteSource does, and ConfigError for a named file that is not text, or is text
+  // too long for one document.
   bool next(RawDocument& document);
 
   // Files of folders that are no text; a line was told for the first few.

@@ -33,8 +33,8 @@ DocumentCounts for_each_text(std::vector<InputFile> files, const std::vector<std
       ++counts.documents;
       counts.lone_surrogates += json.lone_surrogates();
     } else if (++counts.skipped <= kSkippedTold) {
-      context.notice(fmt::format("{}: {}; skipped", place_of(document),
-                                 document.fault.empty() ? json.fault() : document.fault));
+      context.notice(
+          fmt::format("{}: {}; skipped", place_of(document), document.fault.empty() ? json.fault() : document.fault));
     }
   }
   return counts;

@@ -17,8 +17,8 @@ struct DocumentCounts {
   std::int64_t lone_surrogates = 0;  // read as U+FFFD
 };
 
-// Calls visit(text) for each key of each document: on each text of a list, and on the pieces of a long plain text, which
-// cut no word. Throws what DocumentSource throws.
+// Calls visit(text) for each key of each document: on each text of a list, and on the pieces of a long plain text,
+// which cut no word. Throws what DocumentSource throws.
 DocumentCounts for_each_text(std::vector<InputFile> files, const std::vector<std::string>& json_keys,
                              const ReadContext& context, const std::function<void(std::string_view)>& visit);
 

@@ -61,17 +61,16 @@ bool is_terminal(const std::string& path) {
   return terminal;
 }
 
-bool is_null_device(const struct stat& info) {
-  return major(info.st_rdev) == 1 && minor(info.st_rdev) == 3;
-}
+bool is_null_device(const struct stat& info) { return major(info.st_rdev) == 1 && minor(info.st_rdev) == 3; }
 
 // Refuses what would never end or can never be read.
 void check_readable(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (::stat(path.c_str(), &info) != 0) refuse(path, std::strerror(errno));
   if (S_ISBLK(info.st_mode) || S_ISSOCK(info.st_mode) ||
       (S_ISCHR(info.st_mode) && !is_null_device(info) && !is_terminal(path))) {
-    refuse(path, fmt::format("expected a file, a folder or a pipe, got a {}", S_ISSOCK(info.st_mode) ? "socket" : "device"));
+    refuse(path,
+           fmt::format("expected a file, a folder or a pipe, got a {}", S_ISSOCK(info.st_mode) ? "socket" : "device"));
   }
   if (::access(path.c_str(), R_OK) != 0) refuse(path, std::strerror(errno));
 }
@@ -104,7 +103,8 @@ class Finder {
   }
 
   std::vector<InputFile> finish() {
-    if (left_out_ > kLeftOutTold) notice_(fmt::format("{} more entries of folders are left out", left_out_ - kLeftOutTold));
+    if (left_out_ > kLeftOutTold)
+      notice_(fmt::format("{} more entries of folders are left out", left_out_ - kLeftOutTold));
     return std::move(files_);
   }
 
@@ -129,7 +129,8 @@ class Finder {
     fs::recursive_directory_iterator i(folder, error), end;
     for (; !error && i != end; i.increment(error)) add_entry(i, found);
     if (error) refuse(folder, fmt::format("cannot read the folder or one below it: {}", error.message()));
-    if (found.empty()) refuse(folder, "expected a text file, a folder of them or a pattern, but the folder has no files");
+    if (found.empty())
+      refuse(folder, "expected a text file, a folder of them or a pattern, but the folder has no files");
     for (const fs::path& path : found) {
       check_readable(path.string());
       const std::string why = refused_compression(path.string(), first_bytes(path.string()));
@@ -153,7 +154,7 @@ class Finder {
       if (i->is_symlink(error)) leave_out(i->path(), "a link to a folder; name that folder too if you want it");
     } else {
       const bool link = i->is_symlink(error) && !fs::exists(status);
-      leave_out(i->path(), link                    ? "a link to nothing"
+      leave_out(i->path(), link                  ? "a link to nothing"
                            : fs::is_fifo(status) ? "a pipe; name it to read from it"
                                                  : not_a_file(i->path()));
     }

@@ -14,11 +14,12 @@ struct InputFile {
   bool from_folder = false;  // found there, not named: what is no text is passed over
 };
 
-// Each of `inputs` is a file, a pipe, "-", a shell pattern, or a folder, which is searched through all levels; several may
-// stand in one with commas between. They keep their order, files of one pattern or folder are sorted. Each file comes once.
-// In folders, names that begin with '.' are left out, and with a line to `notice` (the first few, then a count): pipes,
-// devices, links to folders, links to nothing, and compressed files of unknown content. Throws ConfigError for an input that
-// names nothing, may not be read, is empty as a folder, is a device, or is compressed by anything but gzip.
+// Each of `inputs` is a file, a pipe, "-", a shell pattern, or a folder, which is searched through all levels; several
+// may stand in one with commas between. They keep their order, files of one pattern or folder are sorted. Each file
+// comes once. In folders, names that begin with '.' are left out, and with a line to `notice` (the first few, then a
+// count): pipes, devices, links to folders, links to nothing, and compressed files of unknown content. Throws
+// ConfigError for an input that names nothing, may not be read, is empty as a folder, is a device, or is compressed by
+// anything but gzip.
 std::vector<InputFile> find_input_files(std::span<const std::string> inputs,
                                         const std::function<void(const std::string&)>& notice);
 

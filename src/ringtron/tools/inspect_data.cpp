@@ -30,12 +30,15 @@ void check(const Config& config, const SampleRequest& request) {
   }
   if (config.model.seq_length < 1) throw ConfigError("--samples: expected --seq-length, got none; give training's");
   if (batch.global_batch_size < 1) {
-    throw ConfigError("--samples: expected --global-batch-size, got none; give training's (without the flag it is "
-                      "--micro-batch-size times the number of data-parallel ranks)");
+    throw ConfigError(
+        "--samples: expected --global-batch-size, got none; give training's (without the flag it is "
+        "--micro-batch-size times the number of data-parallel ranks)");
   }
   if ((batch.train_iters > 0) == (batch.train_samples > 0)) {
-    throw ConfigError(fmt::format("--samples: expected --train-iters or --train-samples, got {}; give the one that "
-                                  "training has", batch.train_iters > 0 ? "both" : "neither"));
+    throw ConfigError(
+        fmt::format("--samples: expected --train-iters or --train-samples, got {}; give the one that "
+                    "training has",
+                    batch.train_iters > 0 ? "both" : "neither"));
   }
 }
 
@@ -50,7 +53,8 @@ std::string show_json(const Dataset& dataset, std::int64_t number, std::int64_t 
   return fmt::format("{{\"sample\":{},\"tokens\":[{}]}}", number, fmt::join(ids, ","));
 }
 
-std::string show(const Dataset& dataset, std::int64_t number, std::int64_t place_in_dataset, const Tokenizer& tokenizer) {
+std::string show(const Dataset& dataset, std::int64_t number, std::int64_t place_in_dataset,
+                 const Tokenizer& tokenizer) {
   const std::vector<std::int32_t> ids = dataset.sample(place_in_dataset);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= tokenizer.vocab_size()) {
@@ -67,10 +71,11 @@ std::string show(const Dataset& dataset, std::int64_t number, std::int64_t place
 std::string describe_corpus(const std::string& prefix) {
   const IndexedDataset corpus(prefix);
   const auto size = [&](const char* ending) { return human_bytes(std::filesystem::file_size(prefix + ending)); };
-  return fmt::format("{}\n  documents   {}\n  sequences   {}\n  tokens      {}\n  token type  {}\n  files       {} .bin, "
-                     "{} .idx\n{}", excerpt(prefix, 400), grouped(corpus.documents()), grouped(corpus.sequences()),
-                     grouped(corpus.tokens()), type_name(corpus.token_type()), size(".bin"), size(".idx"),
-                     describe_lengths(document_lengths(corpus)));
+  return fmt::format(
+      "{}\n  documents   {}\n  sequences   {}\n  tokens      {}\n  token type  {}\n  files       {} .bin, "
+      "{} .idx\n{}",
+      excerpt(prefix, 400), grouped(corpus.documents()), grouped(corpus.sequences()), grouped(corpus.tokens()),
+      type_name(corpus.token_type()), size(".bin"), size(".idx"), describe_lengths(document_lengths(corpus)));
 }
 
 void print_samples(const Config& config, const SampleRequest& request,
@@ -83,20 +88,19 @@ void print_samples(const Config& config, const SampleRequest& request,
   const auto dataset = open_split(sources, request.split, wanted,
                                   {.opened = {}, .left_out = [](const std::string& sentence) { warn_line(sentence); }});
   if (dataset == nullptr) {
-    throw ConfigError(fmt::format("--which {}: expected a split with samples, got {}", split_name(request.split),
-                                  wanted == 0 ? "none wanted; raise --eval-iters"
-                                  : has_share(sources, request.split)
-                                      ? "no tokens for it in any corpus; see the warning above"
-                                      : config.data.data_path.empty()
-                                      ? fmt::format("none; give --{}-data-path", split_name(request.split))
-                                      : "no share of the data; raise its number in --split"));
+    throw ConfigError(fmt::format(
+        "--which {}: expected a split with samples, got {}", split_name(request.split),
+        wanted == 0                         ? "none wanted; raise --eval-iters"
+        : has_share(sources, request.split) ? "no tokens for it in any corpus; see the warning above"
+        : config.data.data_path.empty()     ? fmt::format("none; give --{}-data-path", split_name(request.split))
+                                            : "no share of the data; raise its number in --split"));
   }
   Sampler sampler;
   sampler.order = config.data.dataloader_type == DataloaderType::cyclic ? SampleOrder::cyclic : SampleOrder::single;
   sampler.dataset_size = dataset->size();
   sampler.seed = static_cast<std::uint64_t>(config.precision.seed);
-  const std::int64_t count = sampler.order == SampleOrder::cyclic ? request.samples
-                                                                  : std::min(request.samples, dataset->size());
+  const std::int64_t count =
+      sampler.order == SampleOrder::cyclic ? request.samples : std::min(request.samples, dataset->size());
   if (!json) {
     print(fmt::format("{}: {} samples of {} + 1 tokens, training takes {}; the first {}:", split_name(request.split),
                       grouped(dataset->size()), dataset->sequence_length(), grouped(wanted), grouped(count)));

@@ -10,8 +10,8 @@
 
 namespace ringtron {
 
-// Documents, sequences, tokens, token type, file sizes and lengths of documents of PREFIX.bin and PREFIX.idx, some lines without a last
-// newline. Throws ConfigError if they are not a corpus.
+// Documents, sequences, tokens, token type, file sizes and lengths of documents of PREFIX.bin and PREFIX.idx, some
+// lines without a last newline. Throws ConfigError if they are not a corpus.
 std::string describe_corpus(const std::string& prefix);
 
 enum class SampleFormat {

@@ -34,7 +34,8 @@ const char* kind_of(std::string_view value) {
 }  // namespace
 
 std::string describe_lone_surrogates(std::int64_t count) {
-  return fmt::format("{} times a half of a surrogate pair (\\ud800 to \\udfff) stands alone in the text; read as U+FFFD", count);
+  return fmt::format(
+      "{} times a half of a surrogate pair (\\ud800 to \\udfff) stands alone in the text; read as U+FFFD", count);
 }
 
 JsonLine::JsonLine(std::vector<std::string> keys) : keys_(std::move(keys)), found_(keys_.size()) {}

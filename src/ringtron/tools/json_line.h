@@ -1,5 +1,5 @@
-// The texts under some keys of one line of JSON, read as Python's json.loads reads it, so that a corpus has the documents
-// here that it has in Megatron-LM:
+// The texts under some keys of one line of JSON, read as Python's json.loads reads it, so that a corpus has the
+// documents here that it has in Megatron-LM:
 //
 //   of a key that comes twice the last value counts; NaN, Infinity, -Infinity and numbers of any length are numbers;
 //   a \ud83d without its other half is a character (U+FFFD here, since no UTF-8 can hold it).

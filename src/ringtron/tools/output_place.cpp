@@ -28,8 +28,8 @@ void refuse_input(const std::string& output, const std::vector<InputFile>& input
   if (!fs::exists(output, error)) return;
   for (const InputFile& input : inputs) {
     if (input.path != "-" && fs::equivalent(output, input.path, error)) {
-      throw ConfigError(fmt::format("{} would be overwritten, and --input names it too ({}). Give another output", output,
-                                    input.path));
+      throw ConfigError(fmt::format("{} would be overwritten, and --input names it too ({}). Give another output",
+                                    output, input.path));
     }
   }
 }

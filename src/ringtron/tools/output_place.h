@@ -8,7 +8,8 @@
 
 namespace ringtron {
 
-// Makes the folder that `path` lies in. Throws ConfigError, which names the flag, if it cannot be made or is not a folder.
+// Makes the folder that `path` lies in. Throws ConfigError, which names the flag, if it cannot be made or is not a
+// folder.
 void make_parent_folder(const char* flag, const std::string& path);
 
 // Throws ConfigError if `output` is one of `inputs`, under whatever name.

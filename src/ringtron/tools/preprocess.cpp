@@ -15,8 +15,8 @@
 #include "ringtron/data/indexed_dataset_writer.h"
 #include "ringtron/tools/document_source.h"
 #include "ringtron/tools/document_texts.h"
-#include "ringtron/tools/output_place.h"
 #include "ringtron/tools/ordered_work.h"
+#include "ringtron/tools/output_place.h"
 
 namespace ringtron {
 namespace {
@@ -85,8 +85,9 @@ class Writers {
       throw ConfigError(
           fmt::format("--input {}: there is no text in it: {} {} without text, {} {} no document. Look at "
                       "--input and --json-keys",
-                      excerpt(join(options_.inputs, ",")), summary_.documents, summary_.documents == 1 ? "document is" : "documents are",
-                      summary_.bad, summary_.bad == 1 ? "line is" : "lines are"));
+                      excerpt(join(options_.inputs, ",")), summary_.documents,
+                      summary_.documents == 1 ? "document is" : "documents are", summary_.bad,
+                      summary_.bad == 1 ? "line is" : "lines are"));
     }
     for (const auto& writer : writers_) writer->finish();
     return summary_;
@@ -96,8 +97,7 @@ class Writers {
   void write(const EncodedDocument& document, const PreprocessReport& report) {
     if (!document.fault.empty()) {
       if (options_.strict) {
-        throw IoError(document.fault +
-                      ". Nothing was written (--strict); correct the line, or leave --strict away");
+        throw IoError(document.fault + ". Nothing was written (--strict); correct the line, or leave --strict away");
       }
       if (++summary_.bad <= kBadLinesTold) report.bad_line(document.fault);
       return;
@@ -152,20 +152,20 @@ void check_options(const PreprocessOptions& options) {
   if (options.output_prefix.empty()) throw ConfigError("--output-prefix: expected a name, got an empty one");
   for (const std::string& key : options.encoder.json_keys) {
     if (key.find('/') != std::string::npos) {
-      throw ConfigError(
-          fmt::format("--json-keys: \"{}\" would be part of a file name; expected no '/'", excerpt(key)));
+      throw ConfigError(fmt::format("--json-keys: \"{}\" would be part of a file name; expected no '/'", excerpt(key)));
     }
   }
 }
 
 // What is allowed, but seldom meant.
 void warn_of_doubtful_options(const PreprocessOptions& options, const Tokenizer& tokenizer,
-                           const std::function<void(const std::string&)>& notice) {
+                              const std::function<void(const std::string&)>& notice) {
   const EncoderOptions& encoder = options.encoder;
   const bool null = options.tokenizer.type == TokenizerType::null;
   if (!encoder.append_eod) {
-    notice("without --append-eod no token marks the end of a document: GPT reads across it, and --reset-position-ids, "
-           "--reset-attention-mask and --eod-mask-loss will find no boundary in these files");
+    notice(
+        "without --append-eod no token marks the end of a document: GPT reads across it, and --reset-position-ids, "
+        "--reset-attention-mask and --eod-mask-loss will find no boundary in these files");
   }
   if (encoder.keep_newlines && !encoder.split_sentences) {
     notice("--keep-newlines has no effect without --split-sentences");
@@ -187,9 +187,10 @@ void warn_of_doubtful_text(const PreprocessSummary& summary, const std::function
     if (summary.tokens[i] == 0) notice(fmt::format("{}: no document has text under this key", summary.prefixes[i]));
   }
   if (summary.sequences > summary.documents) {
-    notice(fmt::format("{} documents hold {} sequences, one for each sentence: GPT training shuffles sequences, so sentences "
-                       "of one document do not stay together. Leave --split-sentences away, or join the lists",
-                       summary.documents, summary.sequences));
+    notice(fmt::format(
+        "{} documents hold {} sequences, one for each sentence: GPT training shuffles sequences, so sentences "
+        "of one document do not stay together. Leave --split-sentences away, or join the lists",
+        summary.documents, summary.sequences));
   }
   if (summary.eod_inside > 0) {
     notice(fmt::format("the end-of-document token stands inside {} documents: training will see more, shorter ones",
@@ -202,8 +203,10 @@ void read_all(DocumentSource& source, const EncoderOptions& options, OrderedWork
   RawDocument document;
   while (source.next(document)) {
     if (document.line == 0 && options.json_keys.size() > 1) {
-      throw ConfigError(fmt::format("--json-keys: expected one key for plain text files, got several, and {} is plain text. "
-                                    "Give JSON lines, or one key", place_of(document)));
+      throw ConfigError(
+          fmt::format("--json-keys: expected one key for plain text files, got several, and {} is plain text. "
+                      "Give JSON lines, or one key",
+                      place_of(document)));
     }
     batch.bytes += static_cast<std::int64_t>(document.text.size());
     batch.raw.push_back(std::move(document));
@@ -241,11 +244,10 @@ std::thread guarded_thread(OrderedWork<Batch>& work, Body body) {
 
 std::vector<std::string> describe(const PreprocessSummary& summary, double seconds) {
   const double megabytes = static_cast<double>(summary.bytes) / 1e6;
-  std::vector<std::string> lines = {
-      fmt::format("Processed {} documents ({:.1f} MB) in {:.1f} s, {:.1f} MB/s; {} of them empty. Skipped: {} bad lines, {} "
-                  "files that are no text.",
-                  summary.documents, megabytes, seconds, megabytes / seconds, summary.empty, summary.bad,
-                  summary.passed_over)};
+  std::vector<std::string> lines = {fmt::format(
+      "Processed {} documents ({:.1f} MB) in {:.1f} s, {:.1f} MB/s; {} of them empty. Skipped: {} bad lines, {} "
+      "files that are no text.",
+      summary.documents, megabytes, seconds, megabytes / seconds, summary.empty, summary.bad, summary.passed_over)};
   for (std::size_t i = 0; i < summary.prefixes.size(); ++i) {
     lines.push_back(fmt::format("{0} tokens: {1}.bin and .idx; train with --data-path {1}", summary.tokens[i],
                                 summary.prefixes[i]));

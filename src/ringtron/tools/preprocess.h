@@ -20,7 +20,7 @@ namespace ringtron {
 
 struct PreprocessOptions {
   std::vector<std::string> inputs;  // see find_input_files()
-  std::string output_prefix;  // its folder is made if need be
+  std::string output_prefix;        // its folder is made if need be
   EncoderOptions encoder;
   TokenizerOptions tokenizer;
   int workers = 1;
@@ -30,8 +30,8 @@ struct PreprocessOptions {
 
 struct PreprocessSummary {
   std::int64_t documents = 0;  // read, good ones
-  std::int64_t empty = 0;      // of those, without any text: they have no tokens, but their boundary, as Megatron's have
-  std::int64_t bad = 0;        // lines that are not JSON, lack a key, or hold something else under it: in no output
+  std::int64_t empty = 0;  // of those, without any text: they have no tokens, but their boundary, as Megatron's have
+  std::int64_t bad = 0;    // lines that are not JSON, lack a key, or hold something else under it: in no output
   std::int64_t passed_over = 0;      // files of folders that are no text
   std::int64_t lone_surrogates = 0;  // read as U+FFFD
   std::int64_t eod_inside = 0;       // documents whose text holds the end-of-document token

@@ -10,20 +10,14 @@
 namespace ringtron {
 namespace {
 
-constexpr std::array<std::string_view, 22> kAbbreviations = {
-    "mr",  "mrs", "ms", "dr", "prof", "sr",  "jr", "st", "vs",  "etc", "e.g",
-    "i.e", "cf",  "al", "no", "fig",  "vol", "pp", "ed", "gen", "col", "inc"};
+constexpr std::array<std::string_view, 22> kAbbreviations = {"mr",  "mrs", "ms",  "dr",  "prof", "sr", "jr", "st",
+                                                             "vs",  "etc", "e.g", "i.e", "cf",   "al", "no", "fig",
+                                                             "vol", "pp",  "ed",  "gen", "col",  "inc"};
 constexpr std::array<std::string_view, 3> kWideStops = {"\u3002", "\uff01", "\uff1f"};
 
-bool is_space(char c) {
-  return std::isspace(static_cast<unsigned char>(c)) != 0;
-}
-bool is_lower(char c) {
-  return c >= 'a' && c <= 'z';
-}
-bool is_upper(char c) {
-  return c >= 'A' && c <= 'Z';
-}
+bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
+bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
+bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
 
 // Whether the dot at `at` belongs to the word before it.
 bool is_abbreviation(std::string_view text, std::size_t at) {

@@ -135,7 +135,7 @@ std::vector<std::string> gather_texts(Communicator& world, const std::string& te
 
 void require_same_options(Communicator& world, const std::string& text) {
   require_same_facts(world, text,
-                    "the ranks were started with different options. Start all of them with the same command line.");
+                     "the ranks were started with different options. Start all of them with the same command line.");
 }
 
 void require_same_facts(Communicator& world, const std::string& text, const std::string& fault) {
@@ -161,24 +161,33 @@ void require_same_data(Communicator& world, const std::map<std::string, std::str
   int listed = 0;
   for (std::size_t r = 0; r < texts.size() && listed < kListed; ++r) {
     if (hashes[r] == hashes[usual]) continue;
-    faults += fmt::format("\n  rank {} on {}:{}", r, split(texts[r], '\n')[0], difference(texts[r], texts[usual], usual));
+    faults +=
+        fmt::format("\n  rank {} on {}:{}", r, split(texts[r], '\n')[0], difference(texts[r], texts[usual], usual));
     ++listed;
   }
   const std::string message = fmt::format(
       "data: not all ranks have the same data; the files differ in content or in the order made of them. Copy the corpus "
-      "anew to the hosts named (and delete its cache folder there).{}", faults);
-  run_collectively(world, [&] { if (world.rank() == 0) throw ConfigError(message); });
+      "anew to the hosts named (and delete its cache folder there).{}",
+      faults);
+  run_collectively(world, [&] {
+    if (world.rank() == 0) throw ConfigError(message);
+  });
 }
 
 namespace internal {
 
 void rethrow(Failure failure, const std::string& message, bool reported) {
   switch (failure) {
-    case Failure::config: raise<ConfigError>(message, reported);
-    case Failure::io: raise<IoError>(message, reported);
-    case Failure::comm: raise<CommError>(message, reported);
-    case Failure::memory: raise<OutOfMemory>(message, reported);
-    default: raise<InternalError>(message, reported);
+    case Failure::config:
+      raise<ConfigError>(message, reported);
+    case Failure::io:
+      raise<IoError>(message, reported);
+    case Failure::comm:
+      raise<CommError>(message, reported);
+    case Failure::memory:
+      raise<OutOfMemory>(message, reported);
+    default:
+      raise<InternalError>(message, reported);
   }
 }
 
@@ -202,7 +211,8 @@ std::string describe_current_exception(Failure& failure) {
 }
 
 std::int64_t share_outcome(Communicator& world, std::int64_t reason, Failure failure, const std::string& message) {
-  constexpr std::int64_t kKinds = 8;  // above every Failure: one number says both, and a reason is larger than any failure
+  constexpr std::int64_t kKinds =
+      8;  // above every Failure: one number says both, and a reason is larger than any failure
   const std::int64_t agreed = agree_max(world, reason > 0 ? reason * kKinds : static_cast<std::int64_t>(failure));
   if (agreed == 0 || agreed >= kKinds) return agreed / kKinds;
   const auto texts = gather_texts(world, fmt::format("{}{}", static_cast<int>(failure), message));

@@ -23,22 +23,24 @@ std::vector<std::string> gather_texts(Communicator& world, const std::string& te
 // differ and each option with both values. `text` holds one "name=value" a line. Collective.
 void require_same_options(Communicator& world, const std::string& text);
 
-// All ranks read the same data: the same tokens in the same order, not only files of one name and size. `data`: for each
-// corpus, by its prefix, a line that is equal where its content and order are. Throws ConfigError, the same on all ranks,
-// where the lines of a rank are not those that most ranks have: the rank, its host, the file, and both lines. Collective.
+// All ranks read the same data: the same tokens in the same order, not only files of one name and size. `data`: for
+// each corpus, by its prefix, a line that is equal where its content and order are. Throws ConfigError, the same on all
+// ranks, where the lines of a rank are not those that most ranks have: the rank, its host, the file, and both lines.
+// Collective.
 void require_same_data(Communicator& world, const std::map<std::string, std::string>& data);
 
 // The same of other facts; `fault` says what is wrong and what to do when they differ.
 void require_same_facts(Communicator& world, const std::string& text, const std::string& fault);
 
-// Runs `action` on this rank and returns when all ranks have done theirs. If it throws on any rank, all ranks throw: the
-// rank itself its own error, the others an error of the same kind that carries the first such rank's message. Collective.
+// Runs `action` on this rank and returns when all ranks have done theirs. If it throws on any rank, all ranks throw:
+// the rank itself its own error, the others an error of the same kind that carries the first such rank's message.
+// Collective.
 template <class Action>
 void run_collectively(Communicator& world, Action&& action);
 
-// The same unless some rank has a reason to stop: `reason` returns it, 0 for none, at most 2^59. A rank that has one does not
-// begin the action. Returns the largest reason of all ranks; where there is one, what has failed counts no more, since nobody
-// will use it. One agreement, as run_collectively() has. Collective.
+// The same unless some rank has a reason to stop: `reason` returns it, 0 for none, at most 2^59. A rank that has one
+// does not begin the action. Returns the largest reason of all ranks; where there is one, what has failed counts no
+// more, since nobody will use it. One agreement, as run_collectively() has. Collective.
 template <class Reason, class Action>
 std::int64_t run_collectively_unless(Communicator& world, Reason&& reason, Action&& action);
 

@@ -24,9 +24,8 @@ LrSchedule make_schedule(const ResolvedConfig& config, std::int64_t train_iterat
   options.init_lr = o.lr_warmup_init;
   options.decay_samples = samples(o.lr_decay_iters, o.lr_decay_samples);
   if (options.decay_samples == 0) options.decay_samples = train_iterations * batch;
-  options.warmup_samples = o.lr_warmup_fraction
-                               ? *o.lr_warmup_fraction * static_cast<double>(options.decay_samples)
-                               : static_cast<double>(samples(o.lr_warmup_iters, o.lr_warmup_samples));
+  options.warmup_samples = o.lr_warmup_fraction ? *o.lr_warmup_fraction * static_cast<double>(options.decay_samples)
+                                                : static_cast<double>(samples(o.lr_warmup_iters, o.lr_warmup_samples));
   options.decay_style = o.lr_decay_style;
   options.wsd_decay_style = o.lr_wsd_decay_style;
   options.wsd_decay_samples = samples(o.lr_wsd_decay_iters, o.lr_wsd_decay_samples);
@@ -38,7 +37,7 @@ LrSchedule make_schedule(const ResolvedConfig& config, std::int64_t train_iterat
 }
 
 ParameterStore::Options store_options(const Job& job, InitialValues values) {
-  return {job.compute_type(), job.device(), job.config()->precision.seed, job.parallel().tp_rank(),
+  return {job.compute_type(),       job.device(), job.config()->precision.seed, job.parallel().tp_rank(),
           job.parallel().tp_size(), values};
 }
 
@@ -71,11 +70,13 @@ Assembly::Assembly(const Job& job, const MakeAttention& make_attention, InitialV
     : store_(store_options(job, values)),
       transports_(layer_transports(job)),
       attention_(make_attention(job.parallel().context(), make_batch_shape(job.config(), {}, {})->sequence->layout,
-                                   cp_attention_options(job.config()))),
+                                cp_attention_options(job.config()))),
       model_(BuildContext{job.parallel(), store_, *attention_},
              model_spec(job.config(), transports_, job.tokenizer().vocab_size())),
       schedule_(make_schedule(job.config(), iterations_of(job.config()->batch))),
-      reducer_(store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); }, bucket_options(job.config())),
+      reducer_(
+          store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); },
+          bucket_options(job.config())),
       optimizer_(store_.all(), reducer_.buffer().plan(), adam_options(job.config()->optimizer), values),
       state_{store_, optimizer_, schedule_, job.config(), {}, {}},
       step_(job, model_, state_, reducer_, *attention_) {}

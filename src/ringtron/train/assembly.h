@@ -23,13 +23,15 @@ std::int64_t iterations_of(const BatchConfig& batch);
 CpAttentionOptions cp_attention_options(const ResolvedConfig& config);
 
 // Makes the attention of a group; tests and tools give one that is wrong on purpose.
-using MakeAttention = std::function<std::unique_ptr<CpAttention>(Communicator&, SequenceLayout, const CpAttentionOptions&)>;
+using MakeAttention =
+    std::function<std::unique_ptr<CpAttention>(Communicator&, SequenceLayout, const CpAttentionOptions&)>;
 
 class Assembly {
  public:
-  // Weights are the initial ones; with InitialValues::deferred there are none, until load_checkpoint() has returned true
-  // or start_from_initial_values() is called. `job` outlives the assembly. Collective.
-  explicit Assembly(const Job& job, const MakeAttention& make_attention = make_cp_attention, InitialValues values = InitialValues::drawn);
+  // Weights are the initial ones; with InitialValues::deferred there are none, until load_checkpoint() has returned
+  // true or start_from_initial_values() is called. `job` outlives the assembly. Collective.
+  explicit Assembly(const Job& job, const MakeAttention& make_attention = make_cp_attention,
+                    InitialValues values = InitialValues::drawn);
   Assembly(const Assembly&) = delete;  // the parts refer to each other
   Assembly& operator=(const Assembly&) = delete;
 

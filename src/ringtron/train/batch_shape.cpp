@@ -19,8 +19,8 @@ std::shared_ptr<const BatchShape> make_batch_shape(const ResolvedConfig& config,
 
   // Sequence parallelism cuts each shard once more.
   const std::int64_t multiple = parallel.sequence_parallel ? parallel.tensor_model_parallel_size : 1;
-  auto sequence = std::make_shared<SequenceShape>(SequenceShape{
-      make_layout(parallel.cp_layout, masks, parallel.context_parallel_size, multiple), documents});
+  auto sequence = std::make_shared<SequenceShape>(
+      SequenceShape{make_layout(parallel.cp_layout, masks, parallel.context_parallel_size, multiple), documents});
 
   auto shape = std::make_shared<BatchShape>();
   for (const AttentionMask& mask : masks) {

@@ -24,13 +24,13 @@ struct BatchShape {
 };
 
 // `documents`: of each sample, or empty when every sample is one document. `transports`: those of the layers, as chosen
-// (layer_transports.h); without any, area_imbalance is 1. A pure function of its arguments, so the same on all ranks of a context
-// group. Any thread.
+// (layer_transports.h); without any, area_imbalance is 1. A pure function of its arguments, so the same on all ranks of
+// a context group. Any thread.
 std::shared_ptr<const BatchShape> make_batch_shape(const ResolvedConfig& config, const DocumentStarts& documents,
                                                    std::span<const CpTransport> transports);
 
-// Operations (models/model_spec.h) of a training step: of one global batch whose samples' masks have `attention_cells` pairs in
-// all (BatchShape). `config` is a Job's.
+// Operations (models/model_spec.h) of a training step: of one global batch whose samples' masks have `attention_cells`
+// pairs in all (BatchShape). `config` is a Job's.
 double step_flops(const ResolvedConfig& config, double attention_cells);
 
 // The same of a global batch without document masks.

@@ -26,10 +26,14 @@ namespace {
 
 std::optional<at::ScalarType> type_of(DType dtype) {
   switch (dtype) {
-    case DType::f64: return at::kDouble;
-    case DType::f32: return at::kFloat;
-    case DType::bf16: return at::kBFloat16;
-    default: return std::nullopt;
+    case DType::f64:
+      return at::kDouble;
+    case DType::f32:
+      return at::kFloat;
+    case DType::bf16:
+      return at::kBFloat16;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -50,9 +54,10 @@ struct Sources {
   }
 };
 
-// What is wrong: every tensor that this model needs must be there in its shape, and every tensor that is there must have a
-// place in it.
-std::vector<std::string> tensor_faults(const CheckpointReader& reader, const TrainingState& state, bool with_optimizer) {
+// What is wrong: every tensor that this model needs must be there in its shape, and every tensor that is there must
+// have a place in it.
+std::vector<std::string> tensor_faults(const CheckpointReader& reader, const TrainingState& state,
+                                       bool with_optimizer) {
   std::vector<std::string> faults;
   std::set<std::string> places;
   for (const OptimizerState& s : state.optimizer.states()) {
@@ -61,28 +66,32 @@ std::vector<std::string> tensor_faults(const CheckpointReader& reader, const Tra
     }
     const Sources sources(reader, s, with_optimizer);
     const Shape wanted = logical_shape(*s.parameter);
-    std::set<std::string> names = {"model." + s.parameter->name, sources.value, sources.main, sources.exp_avg, sources.exp_avg_sq};
+    std::set<std::string> names = {"model." + s.parameter->name, sources.value, sources.main, sources.exp_avg,
+                                   sources.exp_avg_sq};
     names.erase("");
     for (const std::string& name : names) {
       if (!reader.has(name)) {
         faults.push_back(fmt::format("{} is missing", name));
       } else if (const TensorEntry& entry = reader.tensor(name); entry.shape != wanted) {
-        faults.push_back(fmt::format("{} has shape {}, this model's is {}", name, to_string(entry.shape), to_string(wanted)));
+        faults.push_back(
+            fmt::format("{} has shape {}, this model's is {}", name, to_string(entry.shape), to_string(wanted)));
       } else if (!type_of(entry.dtype)) {
         faults.push_back(fmt::format("{} is of type {}, expected BF16, F32 or F64", name, name_of(entry.dtype)));
       }
     }
   }
   for (const auto& [name, entry] : reader.manifest().tensors) {
-    if (!places.contains(name)) faults.push_back(fmt::format("{} {} has no place in this model", name, to_string(entry.shape)));
+    if (!places.contains(name))
+      faults.push_back(fmt::format("{} {} has no place in this model", name, to_string(entry.shape)));
   }
   return faults;
 }
 
 [[noreturn]] void refuse_other_model(const CheckpointReader& reader, const std::vector<std::string>& faults) {
-  throw ConfigError(fmt::format("{} is of another model than this command line's: {}. Give the flags that the checkpoint was made "
-                                "with (see `inspect checkpoint`), or load another one",
-                                reader.folder().string(), join(faults, "; ")));
+  throw ConfigError(
+      fmt::format("{} is of another model than this command line's: {}. Give the flags that the checkpoint was made "
+                  "with (see `inspect checkpoint`), or load another one",
+                  reader.folder().string(), join(faults, "; ")));
 }
 
 void read_into(CheckpointReader& reader, const std::string& name, const Parameter& parameter, const at::Tensor& target,
@@ -97,8 +106,10 @@ void read_into(CheckpointReader& reader, const std::string& name, const Paramete
     target.narrow(local.slab.dim, local.local_offset, local.slab.length).copy_(host);
     filled += host.numel();
   }
-  const std::int64_t padding = parameter.local_padding_rows == 0 ? 0 : parameter.local_padding_rows * (target.numel() / target.size(0));
-  RT_CHECK_EQ(filled + padding, target.numel(), fmt::format("elements of {} that a checkpoint fills, and its padding", name));
+  const std::int64_t padding =
+      parameter.local_padding_rows == 0 ? 0 : parameter.local_padding_rows * (target.numel() / target.size(0));
+  RT_CHECK_EQ(filled + padding, target.numel(),
+              fmt::format("elements of {} that a checkpoint fills, and its padding", name));
 }
 
 void read_tensors(const Job& job, CheckpointReader& reader, TrainingState& state, bool with_optimizer) {
@@ -138,7 +149,8 @@ std::optional<CheckpointCandidate> find(const Config& config) {
     if (!path.empty()) own.emplace_back(path);
   }
   std::error_code ignored;  // what is no folder is refused below, with what it is
-  if (config.checkpoint.ckpt_step > 0 && std::filesystem::is_directory(folder, ignored) && !list_iterations(folder).empty()) {
+  if (config.checkpoint.ckpt_step > 0 && std::filesystem::is_directory(folder, ignored) &&
+      !list_iterations(folder).empty()) {
     return find_checkpoint_of(folder, config.checkpoint.ckpt_step);
   }
   const auto search = search_load_folder(folder, own);
@@ -163,8 +175,9 @@ void require_fresh_start(const Config& config) {
                        : config.batch.skip_train             ? "--skip-train evaluates one"
                                                              : nullptr;
   if (reason != nullptr) {
-    throw IoError(fmt::format("there is no complete checkpoint in {}, and {}. Give the folder of --save of the run that made one",
-                              checkpoint.load, reason));
+    throw IoError(
+        fmt::format("there is no complete checkpoint in {}, and {}. Give the folder of --save of the run that made one",
+                    checkpoint.load, reason));
   }
   warn_line("could not find a complete checkpoint in {}, which is absent or empty", checkpoint.load);
   print_line("    will not load any checkpoints and will start from random");
@@ -194,22 +207,24 @@ void require_same_manifest(const Job& job, const CheckpointReader& reader) {
   const auto hashes = gather_texts(job.world(), hex64(hash64(manifest_to_text(reader.manifest()))));
   run_collectively(job.world(), [&] {
     if (hashes[static_cast<std::size_t>(job.rank())] == hashes[0]) return;
-    throw IoError(fmt::format("{} is another checkpoint on this machine than on that of rank 0. --load must be a folder that all "
-                              "ranks share",
-                              reader.folder().string()));
+    throw IoError(
+        fmt::format("{} is another checkpoint on this machine than on that of rank 0. --load must be a folder that all "
+                    "ranks share",
+                    reader.folder().string()));
   });
 }
 
 // What the checkpoint says, compared with this run. Says on rank 0 what may differ and does.
-RunMetadata require_same_model(const Job& job, const CheckpointReader& reader, const TrainingState& state, bool with_optimizer) {
+RunMetadata require_same_model(const Job& job, const CheckpointReader& reader, const TrainingState& state,
+                               bool with_optimizer) {
   RunMetadata metadata;
   try {
     metadata = read_run_metadata(reader.manifest());
   } catch (const IoError& e) {
     throw IoError(fmt::format("{}: {}", (reader.folder() / kManifestName).string(), e.what()));
   }
-  const StoredDifferences differences = compare_stored_config(metadata.configuration, state.config,
-                                                              {{kVocabularyKey, job.tokenizer().description()}});
+  const StoredDifferences differences =
+      compare_stored_config(metadata.configuration, state.config, {{kVocabularyKey, job.tokenizer().description()}});
   const bool read_optimizer = with_optimizer && metadata.has_optimizer;
   std::vector<std::string> faults = differences.refused;
   constexpr std::size_t kShown = 8;
@@ -261,8 +276,9 @@ bool load_checkpoint(const Job& job, TrainingState& state) {
   });
   if (job.is_first_rank()) {
     if (config.no_load_optim && !config.finetune && !job.config()->batch.skip_train) {
-      print_line(" --no-load-optim: Adam's moments start at zero; iteration, consumed samples and the learning-rate "
-                 "schedule go on where they were (Megatron-LM restarts the schedule)");
+      print_line(
+          " --no-load-optim: Adam's moments start at zero; iteration, consumed samples and the learning-rate "
+          "schedule go on where they were (Megatron-LM restarts the schedule)");
     }
     print_line("  successfully loaded checkpoint from {} [ t 1/{}, p 1/1 ] at iteration {}", config.load,
                job.parallel().tp_size(), found.iteration);

@@ -7,11 +7,11 @@
 namespace ringtron {
 
 // Loads as --load, --ckpt-step, --finetune, --no-load-optim and --exit-on-missing-checkpoint say; rank 0 looks for the
-// checkpoint and all ranks load that one. Collective. False: the folder is absent or empty and the run starts from random
-// weights (said on rank 0). Throws IoError for a damaged checkpoint, naming the file and the previous complete one, and for
-// anything else in the folder (load_folder.h); ConfigError when the checkpoint is of another model: flags that must be equal
-// (config/stored_config.h) with both values, tensors that are missing or have no place. Flags that may differ and do are said
-// on rank 0.
+// checkpoint and all ranks load that one. Collective. False: the folder is absent or empty and the run starts from
+// random weights (said on rank 0). Throws IoError for a damaged checkpoint, naming the file and the previous complete
+// one, and for anything else in the folder (load_folder.h); ConfigError when the checkpoint is of another model: flags
+// that must be equal (config/stored_config.h) with both values, tensors that are missing or have no place. Flags that
+// may differ and do are said on rank 0.
 bool load_checkpoint(const Job& job, TrainingState& state);
 
 }  // namespace ringtron

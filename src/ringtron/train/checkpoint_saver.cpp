@@ -11,19 +11,23 @@
 #include "ringtron/checkpoint/checkpoint_finder.h"
 #include "ringtron/checkpoint/lineage_notice.h"
 #include "ringtron/train/agreement.h"
-#include "ringtron/train/start_up/output_folders.h"
 #include "ringtron/train/parameter_slabs.h"
 #include "ringtron/train/run_metadata.h"
+#include "ringtron/train/start_up/output_folders.h"
 
 namespace ringtron {
 namespace {
 
 DType dtype_of(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
-    case at::kDouble: return DType::f64;
-    case at::kFloat: return DType::f32;
-    case at::kBFloat16: return DType::bf16;
-    default: break;
+    case at::kDouble:
+      return DType::f64;
+    case at::kFloat:
+      return DType::f32;
+    case at::kBFloat16:
+      return DType::bf16;
+    default:
+      break;
   }
   RT_CHECK(false, "no such type in a checkpoint: {}", c10::toString(tensor.scalar_type()));
 }
@@ -95,9 +99,10 @@ void CheckpointSaver::require_folder() {
   run_collectively(job_.world(), [&] {
     if (job_.is_first_rank() || job_.environment().local_rank != 0) return;
     if (!is_taken(folder / ".lease")) {
-      throw IoError(fmt::format("--save {}: rank 0 has made it, and it is absent or another folder on this machine. Give a "
-                                "folder that all ranks share",
-                                folder.string()));
+      throw IoError(
+          fmt::format("--save {}: rank 0 has made it, and it is absent or another folder on this machine. Give a "
+                      "folder that all ranks share",
+                      folder.string()));
     }
     require_writable("--save", folder);
   });
@@ -117,7 +122,8 @@ void CheckpointSaver::warn_of_space(const TrainingState& state, std::int64_t tra
   const CheckpointConfig& config = job_.config()->checkpoint;
   const std::int64_t left = train_iterations - state.progress.iteration;
   const std::int64_t saves = (left + config.save_interval - 1) / config.save_interval;
-  for (const std::string& line : space_warnings({config.save, whole, own, saves, job_.is_first_rank()})) warn_line(line);
+  for (const std::string& line : space_warnings({config.save, whole, own, saves, job_.is_first_rank()}))
+    warn_line(line);
 }
 
 std::string CheckpointSaver::resume_advice() const {
@@ -137,7 +143,8 @@ void CheckpointSaver::report_other_runs(const TrainingState& state, std::int64_t
   if (!saves()) return;
   run_collectively(job_.world(), [&] {
     if (!job_.is_first_rank()) return;
-    for (const std::string& line : name_warnings(job_.config()->checkpoint.save, state.progress.iteration, train_iterations)) {
+    for (const std::string& line :
+         name_warnings(job_.config()->checkpoint.save, state.progress.iteration, train_iterations)) {
       warn_line(line);
     }
     const auto notice = save_notice(job_.config()->checkpoint.save, state.line);
@@ -165,7 +172,8 @@ void CheckpointSaver::save(const TrainingState& state) {
     run_collectively(job_.world(), [&] {
       if (!job_.is_first_rank()) return;
       const std::int64_t number = save_number_ > 0 ? save_number_ + 1 : next_save_number(config.save);
-      writer.publish(parts, run_metadata_of(state, {{kVocabularyKey, job_.tokenizer().description()}}, {run_, number, state.line}));
+      writer.publish(parts, run_metadata_of(state, {{kVocabularyKey, job_.tokenizer().description()}},
+                                            {run_, number, state.line}));
       save_number_ = number;
     });
   } catch (const CommError&) {

@@ -18,10 +18,9 @@ namespace {
 
 constexpr const char* kConnections = "CUDA_DEVICE_MAX_CONNECTIONS";
 
-// Megatron-LM demands CUDA_DEVICE_MAX_CONNECTIONS=1: one queue for all streams of a GPU, so that kernels start in the order in which
-// the host gave them. Here order comes from events and priorities, and with one queue attention kernels that could run
-// beside each other do not. The driver reads it when it starts.
-// True if it was 1.
+// Megatron-LM demands CUDA_DEVICE_MAX_CONNECTIONS=1: one queue for all streams of a GPU, so that kernels start in the
+// order in which the host gave them. Here order comes from events and priorities, and with one queue attention kernels
+// that could run beside each other do not. The driver reads it when it starts. True if it was 1.
 bool separate_stream_queues() {
   const char* set = std::getenv(kConnections);
   if (set == nullptr || std::string_view(set) != "1") return false;
@@ -37,12 +36,14 @@ at::Device choose_device(std::optional<Backend> backend, int local_rank) {
   const int count = c10::cuda::device_count();
   if (count == 0) return at::kCPU;
   if (were_in_one_queue && local_rank == 0) {
-    fmt::print(stderr, "{}=1: taken as 8, the driver's default; Ringtron does not need 1 and loses speed by it\n", kConnections);
+    fmt::print(stderr, "{}=1: taken as 8, the driver's default; Ringtron does not need 1 and loses speed by it\n",
+               kConnections);
   }
   if (local_rank >= count) {
-    throw ConfigError(fmt::format("local rank {} has no GPU: this machine has {}. Start at most {} processes here, or "
-                                  "use --distributed-backend gloo to run on the CPU",
-                                  local_rank, count, count));
+    throw ConfigError(
+        fmt::format("local rank {} has no GPU: this machine has {}. Start at most {} processes here, or "
+                    "use --distributed-backend gloo to run on the CPU",
+                    local_rank, count, count));
   }
   c10::cuda::set_device(static_cast<c10::DeviceIndex>(local_rank));
   return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(local_rank));

@@ -4,8 +4,14 @@ namespace ringtron {
 
 DataSources sources_of(const Config& config) {
   const DataConfig& data = config.data;
-  return {data.data_path, data.train_data_path, data.valid_data_path, data.test_data_path, data.split,
-          config.model.seq_length, static_cast<std::uint32_t>(config.precision.seed), data.data_cache_path};
+  return {data.data_path,
+          data.train_data_path,
+          data.valid_data_path,
+          data.test_data_path,
+          data.split,
+          config.model.seq_length,
+          static_cast<std::uint32_t>(config.precision.seed),
+          data.data_cache_path};
 }
 
 std::array<std::int64_t, kSplitCount> wanted_samples(const Config& config) {

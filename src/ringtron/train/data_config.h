@@ -1,4 +1,5 @@
-// What a command line says of data, as the libraries below want it: for training, and for tools that show what it reads.
+// What a command line says of data, as the libraries below want it: for training, and for tools that show what it
+// reads.
 #pragma once
 
 #include <array>

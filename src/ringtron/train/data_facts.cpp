@@ -20,7 +20,9 @@ bool same_content(const CorpusFacts& a, const CorpusFacts& b) {
          (a.hashed_bytes != b.hashed_bytes || a.content_hash == b.content_hash);
 }
 
-std::string numbers(const CorpusFacts& facts) { return fmt::format("{} documents with {} tokens", facts.documents, facts.tokens); }
+std::string numbers(const CorpusFacts& facts) {
+  return fmt::format("{} documents with {} tokens", facts.documents, facts.tokens);
+}
 
 }  // namespace
 
@@ -68,10 +70,11 @@ std::vector<std::string> changed_data(const DataFacts& saved, const DataFacts& n
     auto before = std::ranges::find(saved, now[i].path, &CorpusFacts::path);
     if (before == saved.end() && saved.size() == now.size()) before = saved.begin() + static_cast<std::ptrdiff_t>(i);
     if (before == saved.end() || same_content(*before, now[i])) continue;
-    lines.push_back(fmt::format("the corpus {} has other content than {} when the checkpoint was made: {} then, {} now{}. Training goes on "
-                                "with what is there now",
-                                now[i].path, before->path == now[i].path ? "it had" : before->path + " had", numbers(*before),
-                                numbers(now[i]), numbers(*before) == numbers(now[i]) ? ", of another checksum" : ""));
+    lines.push_back(fmt::format(
+        "the corpus {} has other content than {} when the checkpoint was made: {} then, {} now{}. Training goes on "
+        "with what is there now",
+        now[i].path, before->path == now[i].path ? "it had" : before->path + " had", numbers(*before), numbers(now[i]),
+        numbers(*before) == numbers(now[i]) ? ", of another checksum" : ""));
   }
   return lines;
 }

@@ -28,9 +28,10 @@ std::vector<std::int64_t> from_bytes(const std::string& bytes) {
 std::string passed(const ExchangeProof& proof) {
   ExchangeCounts all;
   for (const auto& [layer, counts] : proof.layers()) all += counts.done;
-  return fmt::format("proof of exchange: {} layers sent and attended to what their plans say in the first step; this rank sent {} "
-                     "({} bytes)",
-                     proof.layers().size(), human_bytes(static_cast<std::uint64_t>(all.bytes)), all.bytes);
+  return fmt::format(
+      "proof of exchange: {} layers sent and attended to what their plans say in the first step; this rank sent {} "
+      "({} bytes)",
+      proof.layers().size(), human_bytes(static_cast<std::uint64_t>(all.bytes)), all.bytes);
 }
 
 }  // namespace

@@ -52,9 +52,7 @@ std::unique_ptr<Rendezvous> meet(const Config& config, const LaunchEnvironment& 
 Job::Job(const Config& config, LaunchEnvironment environment) : Job(config, std::move(environment), nullptr) {}
 
 Job::Job(const Config& config, LaunchEnvironment environment, std::unique_ptr<Rendezvous> rendezvous)
-    : environment_(std::move(environment)),
-      device_(at::kCPU),
-      rendezvous_(std::move(rendezvous)) {
+    : environment_(std::move(environment)), device_(at::kCPU), rendezvous_(std::move(rendezvous)) {
   // What one rank alone can find wrong comes before it meets the others.
   std::optional<ProcessGrid> grid;
   const auto look = [&] {
@@ -81,8 +79,8 @@ void Job::open_tokenizer(const Config& given) {
   });
   // Files of the same name may have other content on another machine.
   require_same_facts(world(), fmt::format("vocabulary={}\n", tokenizer_->description()),
-                    "the ranks read different vocabularies. Give all machines the same files of the tokenizer "
-                    "(--vocab-file, --merge-file).");
+                     "the ranks read different vocabularies. Give all machines the same files of the tokenizer "
+                     "(--vocab-file, --merge-file).");
 }
 
 at::ScalarType Job::compute_type() const {

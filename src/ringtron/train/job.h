@@ -1,5 +1,5 @@
-// One process's place in a run: its rank, grid, groups and device, and what the run is: its configuration and tokenizer.
-// Made once, first of all; outlives everything else.
+// One process's place in a run: its rank, grid, groups and device, and what the run is: its configuration and
+// tokenizer. Made once, first of all; outlives everything else.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,7 +20,8 @@ class Job {
  public:
   // `config` may have its defaults filled in or not. Meets the other ranks: throws CommError if they do not come, and
   // ConfigError, on all ranks, if one was started with other options. Then opens the tokenizer of the data flags and
-  // resolves: throws ConfigError, on all ranks, if one cannot, has another vocabulary, or finds `config` invalid. Collective.
+  // resolves: throws ConfigError, on all ranks, if one cannot, has another vocabulary, or finds `config` invalid.
+  // Collective.
   Job(const Config& config, LaunchEnvironment environment);
 
   // For processes that have met already: `environment` counts for rank and local rank only.

@@ -20,9 +20,11 @@ DocumentStarts first_documents(const Job& job) {
   const ResolvedConfig& config = job.config();
   const bool has_data = !config->data.data_path.empty() || !config->data.train_data_path.empty();
   if (!config->data.reset_attention_mask || config->data.mock_data || !has_data) return {};
-  const auto dataset = open_split(sources_of(config), Split::train, wanted_samples(config)[static_cast<std::size_t>(Split::train)], {});
+  const auto dataset =
+      open_split(sources_of(config), Split::train, wanted_samples(config)[static_cast<std::size_t>(Split::train)], {});
   DocumentStarts documents;
-  for (std::int64_t i = 0; dataset != nullptr && i < std::min<std::int64_t>(config->batch.micro_batch_size, dataset->size()); ++i) {
+  for (std::int64_t i = 0;
+       dataset != nullptr && i < std::min<std::int64_t>(config->batch.micro_batch_size, dataset->size()); ++i) {
     std::vector<std::int32_t> tokens = dataset->sample(i);
     tokens.pop_back();  // the last label
     documents.push_back(document_starts_in(tokens, job.tokenizer().eod()));
@@ -39,25 +41,24 @@ TransportChoice choose(const Job& job, const DocumentStarts& documents) {
   }
   if (masks.empty()) masks.push_back(sample_mask(config));
   const AttentionShape sizes = attention_shape(config);
-  const AttentionUse use{config->model.seq_length, attention_window(config->model),
-                         config->data.reset_attention_mask, config->precision.attention_dropout > 0.0};
+  const AttentionUse use{config->model.seq_length, attention_window(config->model), config->data.reset_attention_mask,
+                         config->precision.attention_dropout > 0.0};
   // Measured speeds may choose otherwise in the next run, and sum in another order.
   const DeviceSpeeds speeds =
       config->precision.deterministic_mode
           ? default_speeds(job.device())
           : measure_speeds(job.parallel().context(), sizes, use, job.compute_type(), job.device());
   const auto& levels = config->parallel.hierarchical_context_parallel_sizes;
-  return choose_transport({{shape->sequence->layout, masks},
-                           sizes,
-                           levels.empty() ? 0 : levels[0],
-                           speeds});
+  return choose_transport({{shape->sequence->layout, masks}, sizes, levels.empty() ? 0 : levels[0], speeds});
 }
 
 // Groups of context ranks may have measured other speeds: rank 0's word counts for all.
 CpTransport choose_for_all(const Job& job) {
   DocumentStarts documents;
   // The others' choice is not asked for, and rank 0 makes the index of samples that they will find.
-  run_collectively(job.world(), [&] { if (job.is_first_rank()) documents = first_documents(job); });
+  run_collectively(job.world(), [&] {
+    if (job.is_first_rank()) documents = first_documents(job);
+  });
   const TransportChoice choice = choose(job, documents);
   if (job.is_first_rank()) {
     print_line("--cp-comm-type auto: {}", to_string(choice));

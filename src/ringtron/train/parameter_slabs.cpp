@@ -27,8 +27,8 @@ std::vector<LocalSlab> slabs_of(const Parameter& parameter, const Job& job) {
 }
 
 void require_whole(const OptimizerState& state) {
-  RT_CHECK(state.is_whole(), "optimizer state of {}: expected all of its {} elements, got {} to {}", state.parameter->name,
-           state.parameter->value.numel(), state.elements.begin, state.elements.end);
+  RT_CHECK(state.is_whole(), "optimizer state of {}: expected all of its {} elements, got {} to {}",
+           state.parameter->name, state.parameter->value.numel(), state.elements.begin, state.elements.end);
 }
 
 Shape logical_shape(const Parameter& parameter) {

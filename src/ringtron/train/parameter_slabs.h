@@ -24,8 +24,8 @@ struct LocalSlab {
 // This rank's slabs, without padding rows of the vocabulary; those that meet in both tensors are one.
 std::vector<LocalSlab> slabs_of(const Parameter& parameter, const Job& job);
 
-// Optimizer state is saved and loaded as slabs of whole parameters. InternalError for a state of a part of one: here is the place
-// to make slices of its range (docs/decisions/2026-11-flat-optimizer-state.md).
+// Optimizer state is saved and loaded as slabs of whole parameters. InternalError for a state of a part of one: here is
+// the place to make slices of its range (docs/decisions/2026-11-flat-optimizer-state.md).
 void require_whole(const OptimizerState& state);
 
 // The shape of the whole tensor, without padding rows.

@@ -87,9 +87,11 @@ int train(const Job& job, StopSignals& signals) {
   }
   if (job.is_first_rank()) print_line("done with setup ...");
   // One rank says it: launchers signal them all.
-  signals.start_up_is_done(!job.is_first_rank()                ? nullptr
-                           : config.checkpoint.save.empty() ? "ends after the step at work, without a save (no --save); a second SIGTERM or Ctrl-C ends at once"
-                                                            : "ends after the step at work, saving then; a second SIGTERM or Ctrl-C ends at once");
+  signals.start_up_is_done(
+      !job.is_first_rank() ? nullptr
+      : config.checkpoint.save.empty()
+          ? "ends after the step at work, without a save (no --save); a second SIGTERM or Ctrl-C ends at once"
+          : "ends after the step at work, saving then; a second SIGTERM or Ctrl-C ends at once");
   Trainer trainer({job, data, assembly.state(), assembly.step(), saver, signals}, iterations_of(config.batch));
   return trainer.run();
 }

@@ -17,7 +17,8 @@ void share_cores(Communicator& world) {
   std::vector<CoreClaim> claims;
   for (const std::string& text : gather_texts(world, claim_text(own_core_claim()))) claims.push_back(parse_claim(text));
   if (threads_are_set(process_environment)) {
-    const std::string odd = odd_thread_setting(process_environment, usable_cores(claims[static_cast<std::size_t>(world.rank())]));
+    const std::string odd =
+        odd_thread_setting(process_environment, usable_cores(claims[static_cast<std::size_t>(world.rank())]));
     if (world.rank() == 0 && !odd.empty()) warn_line("{}; rank 0 computes with {}", odd, at::get_num_threads());
     return;
   }
@@ -33,9 +34,10 @@ void share_cores(Communicator& world) {
   }
   if (world.rank() != 0 || threads == by_default) return;
   const auto here = std::ranges::count_if(claims, [&](const CoreClaim& claim) { return claim.machine == own.machine; });
-  warn_line("OMP_NUM_THREADS is not set: rank 0 computes with {} {}, its share of {} usable {} and {} {} on this machine", threads,
-            threads == 1 ? "thread" : "threads", usable_cores(own), usable_cores(own) == 1 ? "core" : "cores", here,
-            here == 1 ? "rank" : "ranks");
+  warn_line(
+      "OMP_NUM_THREADS is not set: rank 0 computes with {} {}, its share of {} usable {} and {} {} on this machine",
+      threads, threads == 1 ? "thread" : "threads", usable_cores(own), usable_cores(own) == 1 ? "core" : "cores", here,
+      here == 1 ? "rank" : "ranks");
 }
 
 }  // namespace ringtron

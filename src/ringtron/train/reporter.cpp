@@ -24,13 +24,18 @@ at::Tensor is_bad(const StepResult& result) {
   return good.logical_not().to(at::kLong);
 }
 
-std::int64_t count_of(const at::Tensor& sum) { return sum.defined() ? static_cast<std::int64_t>(sum.item<double>()) : 0; }
+std::int64_t count_of(const at::Tensor& sum) {
+  return sum.defined() ? static_cast<std::int64_t>(sum.item<double>()) : 0;
+}
 
 const char* tag_of(Evaluated what) {
   switch (what) {
-    case Evaluated::validation: return "lm loss validation";
-    case Evaluated::final_validation: return "lm loss final validation";
-    case Evaluated::test: return "lm loss test";
+    case Evaluated::validation:
+      return "lm loss validation";
+    case Evaluated::final_validation:
+      return "lm loss final validation";
+    case Evaluated::test:
+      return "lm loss test";
   }
   return "";
 }
@@ -65,7 +70,8 @@ bool Reporter::ends_interval(std::int64_t iteration) const {
   return iteration % job_.config()->logging.log_interval == 0 || iteration == train_iterations_;
 }
 
-bool Reporter::step_done(const StepResult& result, const Progress& progress, double lr, std::optional<double> params_norm) {
+bool Reporter::step_done(const StepResult& result, const Progress& progress, double lr,
+                         std::optional<double> params_norm) {
   ++steps_done_;
   add_to(loss_sum_, result.loss);
   add_to(attention_cells_sum_, result.attention_cells);
@@ -136,11 +142,12 @@ void Reporter::report_memory(std::int64_t iteration) const {
   if (!job_.device().is_cuda() || parallel.dp_rank() != 0 || parallel.cp_rank() != 0) return;
   constexpr double kMegabyte = 1024.0 * 1024.0;
   const DeviceMemory m = device_memory(job_.device());
-  print_line("[Rank {}] (after {} iterations) memory (MB) | allocated: {:.2f} | max allocated: {:.2f} | reserved: {:.2f} | "
-             "max reserved: {:.2f}",
-             job_.rank(), iteration, static_cast<double>(m.allocated) / kMegabyte,
-             static_cast<double>(m.max_allocated) / kMegabyte, static_cast<double>(m.reserved) / kMegabyte,
-             static_cast<double>(m.max_reserved) / kMegabyte);
+  print_line(
+      "[Rank {}] (after {} iterations) memory (MB) | allocated: {:.2f} | max allocated: {:.2f} | reserved: {:.2f} | "
+      "max reserved: {:.2f}",
+      job_.rank(), iteration, static_cast<double>(m.allocated) / kMegabyte,
+      static_cast<double>(m.max_allocated) / kMegabyte, static_cast<double>(m.reserved) / kMegabyte,
+      static_cast<double>(m.max_reserved) / kMegabyte);
 }
 
 void Reporter::write_points() {

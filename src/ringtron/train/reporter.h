@@ -18,15 +18,14 @@ enum class Evaluated { validation, final_validation, test };
 
 class Reporter {
  public:
-  // `start`: where the run begins, fresh or resumed. Collective; throws IoError, on all ranks, if --tensorboard-dir cannot
-  // be written. Later nothing that goes wrong with it ends the run (telemetry/tensorboard/event_writer.h).
+  // `start`: where the run begins, fresh or resumed. Collective; throws IoError, on all ranks, if --tensorboard-dir
+  // cannot be written. Later nothing that goes wrong with it ends the run (telemetry/tensorboard/event_writer.h).
   Reporter(const Job& job, std::int64_t train_iterations, const Progress& start);
 
-  // Once per step. Losses are summed on the device; only a step that logs waits for it and reads them, and returns true.
-  // `lr` is what is logged. Throws InternalError, on all ranks, when a step that logs was faster than the device can be
-  // (unless --no-proof-of-exchange). Collective.
-  bool step_done(const StepResult& result, const Progress& progress, double lr,
-                 std::optional<double> params_norm);
+  // Once per step. Losses are summed on the device; only a step that logs waits for it and reads them, and returns
+  // true. `lr` is what is logged. Throws InternalError, on all ranks, when a step that logs was faster than the device
+  // can be (unless --no-proof-of-exchange). Collective.
+  bool step_done(const StepResult& result, const Progress& progress, double lr, std::optional<double> params_norm);
 
   // Stands at the end of every log line from now on; " TEXT |", or empty.
   void set_remark(std::string remark) { remark_ = std::move(remark); }

@@ -8,8 +8,8 @@
 
 namespace ringtron {
 
-// Returns the exit code of body(signals), signals being caught from before its first instruction on. An error that another rank reports becomes its exit code, without a second message. What LibTorch
-// throws becomes words.
+// Returns the exit code of body(signals), signals being caught from before its first instruction on. An error that
+// another rank reports becomes its exit code, without a second message. What LibTorch throws becomes words.
 template <class Body>
 int run_as_rank(Body&& body) {
   StopSignals signals;
@@ -18,7 +18,8 @@ int run_as_rank(Body&& body) {
     try {
       return body(signals);
     } catch (const std::exception&) {
-      rethrow_readable("A smaller --micro-batch-size, --seq-length or --hidden-size needs less; more ranks share the work");
+      rethrow_readable(
+          "A smaller --micro-batch-size, --seq-length or --hidden-size needs less; more ranks share the work");
     }
   } catch (const ConfigError& e) {
     if (dynamic_cast<const ReportedElsewhere*>(&e) == nullptr) throw;

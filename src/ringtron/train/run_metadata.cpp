@@ -36,7 +36,8 @@ ScheduleState read_schedule(const json& metadata, std::int64_t consumed_samples)
   const std::string steps = text_member(value, "num_steps", where);
   std::int64_t samples = -1;
   const auto parsed = std::from_chars(steps.data(), steps.data() + steps.size(), samples);
-  if (parsed.ec != std::errc() || parsed.ptr != steps.data() + steps.size() || samples < 0 || samples > consumed_samples) {
+  if (parsed.ec != std::errc() || parsed.ptr != steps.data() + steps.size() || samples < 0 ||
+      samples > consumed_samples) {
     throw IoError(fmt::format("{}.num_steps: expected a whole number from 0 to the {} samples consumed, got {}", where,
                               consumed_samples, shown(steps)));
   }
@@ -56,17 +57,18 @@ std::int64_t first_iteration_of(const RunMetadata& run) {
   return before;
 }
 
-// Every iteration of a run consumes one global batch. Without an ancestor there is nothing else; of earlier runs, which may have had
-// other batches, only that each iteration consumed something is known.
+// Every iteration of a run consumes one global batch. Without an ancestor there is nothing else; of earlier runs, which
+// may have had other batches, only that each iteration consumed something is known.
 void require_possible_samples(const RunMetadata& run) {
   const std::int64_t batch = run.configuration.config.batch.global_batch_size, iteration = run.progress.iteration;
   const std::int64_t samples = run.progress.consumed_train_samples, before = first_iteration_of(run);
   if (batch < 1) return;  // not recorded
   const bool fresh = run.lineage.ancestors.empty();
-  if (fresh ? samples % batch == 0 && samples / batch == iteration : (samples - before) / batch >= iteration - before) return;
-  throw IoError(fmt::format("metadata.consumed_train_samples: expected {}one global batch of {} for each of the iterations {} to {}{}, got {}",
-                            fresh ? "" : "at least ", batch, before + 1, iteration, fresh ? "" : ", and a sample for each before",
-                            samples));
+  if (fresh ? samples % batch == 0 && samples / batch == iteration : (samples - before) / batch >= iteration - before)
+    return;
+  throw IoError(fmt::format(
+      "metadata.consumed_train_samples: expected {}one global batch of {} for each of the iterations {} to {}{}, got {}",
+      fresh ? "" : "at least ", batch, before + 1, iteration, fresh ? "" : ", and a sample for each before", samples));
 }
 
 // The optimizer counts every iteration from its own beginning on: that of the first run, or a load without its state
@@ -82,9 +84,10 @@ void require_possible_steps(const RunMetadata& run) {
   }
   // The first one known may have had loads before it.
   if (!run.lineage.has_all_ancestors() && began <= ancestors.front().iteration) return;
-  throw IoError(fmt::format("metadata.optimizer_step_count: expected one step for each of the {} iterations, or for each since a "
-                            "checkpoint that was loaded ({}), got {}",
-                            run.progress.iteration, excerpt(join(possible, ", "), 200), run.optimizer_step_count));
+  throw IoError(
+      fmt::format("metadata.optimizer_step_count: expected one step for each of the {} iterations, or for each since a "
+                  "checkpoint that was loaded ({}), got {}",
+                  run.progress.iteration, excerpt(join(possible, ", "), 200), run.optimizer_step_count));
 }
 
 // What the counts of a run say about each other. Versions that kept no lineage did not say what a run had behind it.
@@ -94,8 +97,9 @@ void require_possible_counts(const RunMetadata& run) {
   require_possible_steps(run);
   const std::string samples = fmt::format("{}", run.progress.consumed_train_samples);
   if (run.schedule.at("num_steps") != samples) {  // both go on by a batch at every iteration, and over every load
-    throw IoError(fmt::format("metadata.opt_param_scheduler.num_steps: expected the {} samples that are consumed, got {}", samples,
-                              run.schedule.at("num_steps")));
+    throw IoError(
+        fmt::format("metadata.opt_param_scheduler.num_steps: expected the {} samples that are consumed, got {}",
+                    samples, run.schedule.at("num_steps")));
   }
 }
 
@@ -122,11 +126,11 @@ RunMetadata read_run_metadata(const Manifest& manifest) {
   RunMetadata out;
   out.progress.iteration = count_member(metadata, "iteration", kWhere, kMostSamples);
   if (out.progress.iteration != manifest.iteration) {
-    throw IoError(fmt::format("metadata.iteration is {}, the checkpoint's is {}", out.progress.iteration, manifest.iteration));
+    throw IoError(
+        fmt::format("metadata.iteration is {}, the checkpoint's is {}", out.progress.iteration, manifest.iteration));
   }
-  out.progress.consumed_train_samples =
-      integer(member(metadata, "consumed_train_samples", kWhere), "metadata.consumed_train_samples", manifest.iteration,
-              kMostSamples);
+  out.progress.consumed_train_samples = integer(member(metadata, "consumed_train_samples", kWhere),
+                                                "metadata.consumed_train_samples", manifest.iteration, kMostSamples);
   out.progress.consumed_valid_samples = count_member(metadata, "consumed_valid_samples", kWhere, kMostSamples);
   out.optimizer_step_count = count_member(metadata, "optimizer_step_count", kWhere, manifest.iteration);
   out.has_optimizer = bool_member(metadata, "has_optimizer", kWhere);

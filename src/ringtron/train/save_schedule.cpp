@@ -24,7 +24,8 @@ void SaveSchedule::failed(std::int64_t iteration) {
 
 std::string SaveSchedule::remark() const {
   if (failures_ == 0) return "";
-  return fmt::format(" SAVE FAILED {} time{}, not saved since iteration: {} |", failures_, failures_ == 1 ? "" : "s", saved_);
+  return fmt::format(" SAVE FAILED {} time{}, not saved since iteration: {} |", failures_, failures_ == 1 ? "" : "s",
+                     saved_);
 }
 
 }  // namespace ringtron

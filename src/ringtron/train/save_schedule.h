@@ -1,4 +1,5 @@
-// When a save is due, and when one that failed is tried again. Counts iterations only, so all ranks agree by themselves.
+// When a save is due, and when one that failed is tried again. Counts iterations only, so all ranks agree by
+// themselves.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,8 @@ class SaveSchedule {
   // `interval`: --save-interval, or 0 without --save; `iteration`: where the run begins, which is not its to save.
   SaveSchedule(std::int64_t interval, std::int64_t iteration) : interval_(interval), saved_(iteration) {}
 
-  // At multiples of the interval, and after n failures in a row 2^(n-1) iterations, at most one interval, after the last.
+  // At multiples of the interval, and after n failures in a row 2^(n-1) iterations, at most one interval, after the
+  // last.
   bool is_due(std::int64_t iteration) const;
   // Whether the state of this iteration would be lost.
   bool is_unsaved(std::int64_t iteration) const { return interval_ > 0 && iteration != saved_; }

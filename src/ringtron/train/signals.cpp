@@ -17,7 +17,9 @@ namespace {
 constexpr std::array<int, 7> kSignals = {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGXCPU, SIGPWR};
 
 // Whoever ignores these beforehand (nohup) does not mean a run to end of them.
-bool stays_ignored(int signal) { return signal == SIGHUP || signal == SIGUSR2 || signal == SIGXCPU || signal == SIGPWR; }
+bool stays_ignored(int signal) {
+  return signal == SIGHUP || signal == SIGUSR2 || signal == SIGXCPU || signal == SIGPWR;
+}
 
 constexpr unsigned kStartUpGrace = 10;  // seconds
 std::atomic<int> received_signal{0};
@@ -27,8 +29,8 @@ std::atomic<Phase> phase{Phase::unwatched};
 std::atomic<const char*> current_stage{""};
 std::atomic<const char*> what_follows{nullptr};  // the line at the first signal, behind its name
 
-// When the first SIGTERM and the first SIGINT came, in ns of the monotonic clock; 0: none. Of the others a second one asks for
-// nothing new: schedulers warn more than once.
+// When the first SIGTERM and the first SIGINT came, in ns of the monotonic clock; 0: none. Of the others a second one
+// asks for nothing new: schedulers warn more than once.
 std::atomic<std::int64_t> first_term{0}, first_interrupt{0};
 static_assert(std::atomic<std::int64_t>::is_always_lock_free);
 // Launchers (timeout, Slurm) signal the process and then its group, so that one wish arrives twice.
@@ -82,19 +84,21 @@ void on_signal(int signal) {
   const Wish wish = wish_of(signal);
   received_signal = signal;
   if (wish == Wish::insists) {
-    say({"exiting program at once: ", signal_name(signal), " came again", phase == Phase::running ? ". What was not saved is lost\n" : "\n"});
+    say({"exiting program at once: ", signal_name(signal), " came again",
+         phase == Phase::running ? ". What was not saved is lost\n" : "\n"});
     return let_it_end(signal);
   }
   const char* const follows = what_follows;
-  if (phase == Phase::running && wish == Wish::first && follows != nullptr) say({signal_name(signal), " received: ", follows, "\n"});
+  if (phase == Phase::running && wish == Wish::first && follows != nullptr)
+    say({signal_name(signal), " received: ", follows, "\n"});
   if (phase == Phase::start_up) ::alarm(kStartUpGrace);
 }
 
 void on_alarm(int) {
   const int signal = received_signal;
   if (phase != Phase::start_up || signal == 0) return;
-  say({"exiting program after receiving ", signal_name(signal), " during start-up, which was still ", current_stage, " 10 s later",
-       kNothingLost});
+  say({"exiting program after receiving ", signal_name(signal), " during start-up, which was still ", current_stage,
+       " 10 s later", kNothingLost});
   ::_exit(128 + signal);
 }
 
@@ -107,7 +111,7 @@ StopSignals::StopSignals() {
   what_follows = nullptr;
   current_stage = "";
   phase = Phase::unwatched;
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_alarm;
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
@@ -143,14 +147,22 @@ int exit_code_after(int signal) { return signal == SIGINT ? 128 + SIGINT : 0; }
 
 const char* signal_name(int signal) {
   switch (signal) {
-    case SIGTERM: return "SIGTERM";
-    case SIGINT: return "SIGINT";
-    case SIGUSR1: return "SIGUSR1";
-    case SIGHUP: return "SIGHUP";
-    case SIGUSR2: return "SIGUSR2";
-    case SIGXCPU: return "SIGXCPU";
-    case SIGPWR: return "SIGPWR";
-    default: return "a signal";
+    case SIGTERM:
+      return "SIGTERM";
+    case SIGINT:
+      return "SIGINT";
+    case SIGUSR1:
+      return "SIGUSR1";
+    case SIGHUP:
+      return "SIGHUP";
+    case SIGUSR2:
+      return "SIGUSR2";
+    case SIGXCPU:
+      return "SIGXCPU";
+    case SIGPWR:
+      return "SIGPWR";
+    default:
+      return "a signal";
   }
 }
 

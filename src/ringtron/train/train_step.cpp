@@ -18,8 +18,7 @@ struct TrainStep::Totals {
   std::int64_t tokens = 0;
   double attention_cells = 0.0, area_imbalance = 0.0;
 
-  explicit Totals(at::Device device)
-      : loss_sum(at::zeros({}, at::TensorOptions().dtype(at::kDouble).device(device))) {}
+  explicit Totals(at::Device device) : loss_sum(at::zeros({}, at::TensorOptions().dtype(at::kDouble).device(device))) {}
 
   void add(const at::Tensor& losses, const DeviceBatch& batch) {
     loss_sum += (losses.to(at::kDouble) * batch.loss_mask).sum();
@@ -43,17 +42,11 @@ struct TrainStep::InFlight {
 
 TrainStep::TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer,
                      CpAttention& attention)
-    : job_(job),
-      model_(model),
-      state_(state),
-      reducer_(reducer),
-      attention_(attention),
-      guard_(job.device()) {}
+    : job_(job), model_(model), state_(state), reducer_(reducer), attention_(attention), guard_(job.device()) {}
 
 std::int64_t TrainStep::micro_batches() const {
   const BatchConfig& batch = job_.config()->batch;
-  return batch.global_batch_size /
-         (static_cast<std::int64_t>(batch.micro_batch_size) * job_.parallel().dp_size());
+  return batch.global_batch_size / (static_cast<std::int64_t>(batch.micro_batch_size) * job_.parallel().dp_size());
 }
 
 // [sum of losses, unmasked tokens] over the whole global batch, and with document masks [attention cells,
@@ -72,9 +65,7 @@ at::Tensor TrainStep::reduced(const Totals& totals) const {
   return all;
 }
 
-ModelGroup TrainStep::model_group() const {
-  return {job_.parallel().model(), job_.parallel().tp_rank()};
-}
+ModelGroup TrainStep::model_group() const { return {job_.parallel().model(), job_.parallel().tp_rank()}; }
 
 std::int64_t TrainStep::prepare_unless(const Reason& reason, DataLoader& loader) const {
   return run_collectively_unless(job_.world(), reason, [&] { loader.prepare(micro_batches()); });
@@ -108,8 +99,7 @@ TrainStep::Gradients TrainStep::compute_gradients(DataLoader& loader) {
   std::map<int, InFlight> in_flight;  // by number
   for (const Instruction& next : one_forward_one_backward({1, chunks, static_cast<int>(count)}, /*rank=*/0)) {
     if (next.kind == Instruction::Kind::forward) {
-      if (next.chunk == 0)
-        in_flight.emplace(next.micro_batch, InFlight(to_device(loader.next(), job_), chunks));
+      if (next.chunk == 0) in_flight.emplace(next.micro_batch, InFlight(to_device(loader.next(), job_), chunks));
       forward(next.chunk, in_flight.at(next.micro_batch), own);
       continue;
     }
@@ -150,13 +140,12 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   at::Tensor scale = gradients.scale, skip;
   const bool clips = config.optimizer.clip_grad > 0.0;
   if (clips || checks_finite()) {
-    const ClippedScale clipped =
-        clip_gradients(parameters, model_group(), gradients.scale, config.optimizer.clip_grad);
+    const ClippedScale clipped = clip_gradients(parameters, model_group(), gradients.scale, config.optimizer.clip_grad);
     if (clips) result.grad_norm = clipped.norm;
     scale = clipped.scale;
     if (checks_finite()) {
-      skip = guard_.note(state_.progress.iteration + 1, state_.progress.consumed_train_samples,
-                         gradients.loss, clipped.norm);
+      skip = guard_.note(state_.progress.iteration + 1, state_.progress.consumed_train_samples, gradients.loss,
+                         clipped.norm);
       // On a GPU reading the answer would stall the step.
       if (job_.device().is_cpu()) guard_.require_finite();
       result.skipped = skip;
@@ -170,9 +159,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   return result;
 }
 
-bool TrainStep::checks_finite() const {
-  return job_.config()->precision.check_for_nan_in_loss_and_grad;
-}
+bool TrainStep::checks_finite() const { return job_.config()->precision.check_for_nan_in_loss_and_grad; }
 
 void TrainStep::require_finite() const {
   if (checks_finite()) guard_.require_finite();

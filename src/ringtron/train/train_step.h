@@ -13,8 +13,8 @@
 #include "ringtron/data_parallel/gradient_reducer.h"
 #include "ringtron/models/gpt.h"
 #include "ringtron/optim/gradient_clip.h"
-#include "ringtron/train/nan_check.h"
 #include "ringtron/train/job.h"
+#include "ringtron/train/nan_check.h"
 #include "ringtron/train/training_state.h"
 
 namespace ringtron {
@@ -24,8 +24,7 @@ struct StepResult {
   at::Tensor loss;       // 0-dim fp64: mean over the global batch's unmasked tokens; the same on all ranks
   at::Tensor grad_norm;  // 0-dim: before clipping; undefined with --clip-grad 0
   at::Tensor zeros;      // 0-dim, with --log-num-zeros-in-grad
-  at::Tensor
-      skipped;  // fp32 [1]: 1 if the weights stayed as they were (NanCheck); undefined where none can
+  at::Tensor skipped;    // fp32 [1]: 1 if the weights stayed as they were (NanCheck); undefined where none can
   // With --reset-attention-mask, 0-dim fp64, see BatchShape: the sum over the global batch, and the mean over
   // its micro-batches.
   at::Tensor attention_cells;

@@ -41,7 +41,8 @@ int Trainer::run() {
     if (iteration < train_iterations_) {
       train();
     } else if (job.is_first_rank()) {
-      warn_line("nothing to train: the checkpoint is at iteration {}, the run ends at {} ({})", iteration, train_iterations_,
+      warn_line("nothing to train: the checkpoint is at iteration {}, the run ends at {} ({})", iteration,
+                train_iterations_,
                 config.batch.train_iters > 0 ? "--train-iters" : "--train-samples / --global-batch-size");
     }
   }
@@ -94,7 +95,8 @@ void Trainer::evaluate_after_training() {
   const Progress& progress = parts_.state.progress;
   const Config& config = parts_.job.config();
   if (config.evaluation.eval_iters == 0) return;  // with --skip-train said at the start (config/resolve.cpp)
-  if (config.batch.skip_train && !parts_.data.has(Split::valid) && !parts_.data.has(Split::test) && parts_.job.is_first_rank()) {
+  if (config.batch.skip_train && !parts_.data.has(Split::valid) && !parts_.data.has(Split::test) &&
+      parts_.job.is_first_rank()) {
     warn_line("nothing to do: --skip-train was given, and the data has no validation and no test part ({})",
               config.data.data_path.empty() ? "--valid-data-path, --test-data-path" : "--split");
   }
@@ -127,7 +129,8 @@ void Trainer::reading(const std::function<void()>& action) {
   const auto keep = [&] {
     const std::int64_t iteration = parts_.state.progress.iteration;
     if (iteration == first_iteration_ || !save_schedule_.is_unsaved(iteration)) return;
-    if (parts_.job.is_first_rank()) warn_line("the data cannot be read; iteration {} is saved before the run ends", iteration);
+    if (parts_.job.is_first_rank())
+      warn_line("the data cannot be read; iteration {} is saved before the run ends", iteration);
     save_at_exit();
   };
   try {
@@ -167,13 +170,15 @@ void Trainer::prepare_or_stop(DataLoader& loader) {
   const std::int64_t iteration = parts_.state.progress.iteration;
   const bool has_trained = iteration > first_iteration_;  // clock and interval let a run make one step at least
   const auto reason = [&] {
-    const bool late = has_trained && batch.exit_duration_in_mins > 0 && seconds_since(started_) > batch.exit_duration_in_mins * 60.0;
+    const bool late =
+        has_trained && batch.exit_duration_in_mins > 0 && seconds_since(started_) > batch.exit_duration_in_mins * 60.0;
     return std::int64_t{parts_.signals.received()} * 2 + (late ? 1 : 0);
   };
   const bool at_interval = has_trained && batch.exit_interval > 0 && iteration % batch.exit_interval == 0;
   std::int64_t agreed = 0;
   if (at_interval || iteration == train_iterations_) {
-    agreed = agree_max(parts_.job.world(), reason());  // no step follows: whether there is data for it is nobody's concern
+    agreed =
+        agree_max(parts_.job.world(), reason());  // no step follows: whether there is data for it is nobody's concern
   } else {
     reading([&] { agreed = parts_.step.prepare_unless(reason, loader); });
   }
@@ -206,8 +211,8 @@ void Trainer::save_at_exit() {
   }
 }
 
-// What a machine or another run does wrong (disk full, a limit on files, no memory for host copies, the folder taken over) is
-// worth another try.
+// What a machine or another run does wrong (disk full, a limit on files, no memory for host copies, the folder taken
+// over) is worth another try.
 bool Trainer::try_to_save() {
   const Reporter::Pause pause(reporter_);
   parts_.step.require_finite();  // nothing is kept that a NaN has touched
@@ -234,8 +239,9 @@ void Trainer::require_saved() {
   if (try_to_save()) return;  // the evaluation has taken its time: perhaps there is space now
   run_collectively(parts_.job.world(), [&] {
     if (!parts_.job.is_first_rank()) return;
-    throw IoError(fmt::format("iterations {} to {} are lost: the last save failed ({}). {}", save_schedule_.saved_iteration() + 1,
-                              iteration, save_problem_, parts_.saver.resume_advice()));
+    throw IoError(fmt::format("iterations {} to {} are lost: the last save failed ({}). {}",
+                              save_schedule_.saved_iteration() + 1, iteration, save_problem_,
+                              parts_.saver.resume_advice()));
   });
 }
 

@@ -26,18 +26,19 @@ class Trainer {
   };
   Trainer(const Parts& parts, std::int64_t train_iterations);
 
-  // Runs to the end, to an exit interval, or until a signal or the clock says so; saves as the flags ask. A save that fails
-  // does not end it: it is tried again, every log line says so, and only what cannot be saved at the end is given up.
-  // Returns the process's exit code, the same on all ranks. Throws, on all ranks, NumericError when a loss or a gradient
-  // was not finite: on a CPU at once, on a GPU at the next log line or save (the weights are not touched, and nothing is
-  // saved); IoError when the run is over and its last steps could not be saved; ConfigError or IoError when a rank cannot read
-  // its data: then the last complete step is saved first.
+  // Runs to the end, to an exit interval, or until a signal or the clock says so; saves as the flags ask. A save that
+  // fails does not end it: it is tried again, every log line says so, and only what cannot be saved at the end is given
+  // up. Returns the process's exit code, the same on all ranks. Throws, on all ranks, NumericError when a loss or a
+  // gradient was not finite: on a CPU at once, on a GPU at the next log line or save (the weights are not touched, and
+  // nothing is saved); IoError when the run is over and its last steps could not be saved; ConfigError or IoError when
+  // a rank cannot read its data: then the last complete step is saved first.
   int run();
 
  private:
   void train();
   void evaluate_after_training();
-  // Runs `action`, which reads data. What it throws on all ranks ends the run, but not before the steps so far are saved.
+  // Runs `action`, which reads data. What it throws on all ranks ends the run, but not before the steps so far are
+  // saved.
   void reading(const std::function<void()>& action);
   // Samples of validation that the rest of the run reads at most.
   std::int64_t remaining_validation_samples() const;

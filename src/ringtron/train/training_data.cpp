@@ -59,8 +59,8 @@ std::string reset_flags(const DataConfig& data) {
   return join(flags, ", ");
 }
 
-// As Megatron-LM counts them. A run that goes on with a smaller global batch has consumed more than its iterations say, and needs
-// as many more.
+// As Megatron-LM counts them. A run that goes on with a smaller global batch has consumed more than its iterations say,
+// and needs as many more.
 std::array<std::int64_t, kSplitCount> wanted_from(const ResolvedConfig& config, const Progress& progress) {
   auto wanted = wanted_samples(config);
   const std::int64_t to_come = std::max<std::int64_t>(iterations_of(config->batch) - progress.iteration, 0);
@@ -73,7 +73,10 @@ std::array<std::int64_t, kSplitCount> wanted_from(const ResolvedConfig& config, 
 }  // namespace
 
 TrainingData::TrainingData(const Job& job, std::vector<CpTransport> transports, const Progress& progress)
-    : job_(job), transports_(std::move(transports)), vocab_size_(job.tokenizer().vocab_size()), end_of_document_(job.tokenizer().eod()) {
+    : job_(job),
+      transports_(std::move(transports)),
+      vocab_size_(job.tokenizer().vocab_size()),
+      end_of_document_(job.tokenizer().eod()) {
   const ResolvedConfig& config = job.config();
   const auto wanted = wanted_from(config, progress);
   if (job.is_first_rank()) {
@@ -87,8 +90,9 @@ TrainingData::TrainingData(const Job& job, std::vector<CpTransport> transports, 
     for (int i = 0; i < kSplitCount; ++i) {
       const Split split = static_cast<Split>(i);
       if (config->data.mock_data) {
-        datasets_[i] = std::make_unique<MockDataset>(std::max<std::int64_t>(wanted[i], 1), config->model.seq_length,
-                                                     vocab_size_, static_cast<std::uint64_t>(config->precision.seed) + i);
+        datasets_[i] =
+            std::make_unique<MockDataset>(std::max<std::int64_t>(wanted[i], 1), config->model.seq_length, vocab_size_,
+                                          static_cast<std::uint64_t>(config->precision.seed) + i);
       } else {
         datasets_[i] = open_split(sources_of(config), split, wanted[i], observer(split));
       }
@@ -96,8 +100,12 @@ TrainingData::TrainingData(const Job& job, std::vector<CpTransport> transports, 
     require_training_data(wanted[0]);
   };
   // Rank 0 builds and caches what is missing; then the others find it.
-  run_collectively(job.world(), [&] { if (job.is_first_rank()) open_all(); });
-  run_collectively(job.world(), [&] { if (!job.is_first_rank()) open_all(); });
+  run_collectively(job.world(), [&] {
+    if (job.is_first_rank()) open_all();
+  });
+  run_collectively(job.world(), [&] {
+    if (!job.is_first_rank()) open_all();
+  });
   require_same_data(job.world(), same_data_);
   if (job.is_first_rank()) print_line("> finished creating GPT datasets ...");
 }
@@ -117,8 +125,10 @@ SplitObserver TrainingData::observer(Split split) {
     if (!job_.is_first_rank()) return;
     tell(split, prefix, dataset);
     if (is_new && !resets.empty() && !has_token_at_an_end(corpus, end_of_document_)) {
-      warn_line("{}: no end-of-document token ({}) was found in {}, so nothing is reset or masked there. Make it again "
-                "with preprocess_data --append-eod, or leave the flag out", resets, end_of_document_, prefix);
+      warn_line(
+          "{}: no end-of-document token ({}) was found in {}, so nothing is reset or masked there. Make it again "
+          "with preprocess_data --append-eod, or leave the flag out",
+          resets, end_of_document_, prefix);
     }
   };
   return out;
@@ -133,10 +143,11 @@ void TrainingData::require_training_data(std::int64_t wanted) const {
                                                                        : "give --split a share for training"));
   }
   if (config->data.dataloader_type != DataloaderType::cyclic && datasets_[0]->size() < wanted) {
-    throw ConfigError(fmt::format("data: training wants {} samples, and several corpora without weights are read once: {} "
-                                  "samples. Give weights (\"1 A 1 B\": each corpus is then read as often as needed), "
-                                  "--dataloader-type cyclic, or fewer samples (--train-samples {})",
-                                  wanted, datasets_[0]->size(), datasets_[0]->size()));
+    throw ConfigError(
+        fmt::format("data: training wants {} samples, and several corpora without weights are read once: {} "
+                    "samples. Give weights (\"1 A 1 B\": each corpus is then read as often as needed), "
+                    "--dataloader-type cyclic, or fewer samples (--train-samples {})",
+                    wanted, datasets_[0]->size(), datasets_[0]->size()));
   }
 }
 
@@ -148,15 +159,17 @@ void TrainingData::report_evaluation(std::int64_t consumed_valid_samples, std::i
     if (has_share(sources_of(config), Split::valid)) {
       warn_line("there is no validation: no corpus has data for it, see above");
     } else {
-      print_line("no validation: {}", config->data.data_path.empty() ? "--valid-data-path is not given" : "--split gives it no share");
+      print_line("no validation: {}",
+                 config->data.data_path.empty() ? "--valid-data-path is not given" : "--split gives it no share");
     }
     return;
   }
   const std::int64_t last = consumed_valid_samples + samples_to_come;
   if (config->data.dataloader_type == DataloaderType::cyclic || last <= valid->size()) return;
-  warn_line("validation has {} samples; {} are consumed and up to {} are to come. It starts over each time it reaches the "
-            "end, now at sample {} (another --eval-interval or --eval-iters than before, or corpora without weights)",
-            valid->size(), consumed_valid_samples, samples_to_come, consumed_valid_samples % valid->size());
+  warn_line(
+      "validation has {} samples; {} are consumed and up to {} are to come. It starts over each time it reaches the "
+      "end, now at sample {} (another --eval-interval or --eval-iters than before, or corpora without weights)",
+      valid->size(), consumed_valid_samples, samples_to_come, consumed_valid_samples % valid->size());
 }
 
 std::unique_ptr<DataLoader> TrainingData::loader(Split split, std::int64_t consumed_samples) const {
@@ -165,8 +178,8 @@ std::unique_ptr<DataLoader> TrainingData::loader(Split split, std::int64_t consu
   const Dataset& dataset = *datasets_[index(split)];
   Sampler sampler;
   sampler.order = config->data.dataloader_type == DataloaderType::cyclic ? SampleOrder::cyclic
-                  : split == Split::train                 ? SampleOrder::single
-                                                          : SampleOrder::repeated;
+                  : split == Split::train                                ? SampleOrder::single
+                                                                         : SampleOrder::repeated;
   sampler.dataset_size = dataset.size();
   sampler.micro_batch_size = config->batch.micro_batch_size;
   sampler.data_parallel_size = parallel.dp_size();

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "ringtron/data/data_loader.h"
 #include "ringtron/data/dataset.h"
 #include "ringtron/data/dataset_split.h"
-#include "ringtron/data/data_loader.h"
 #include "ringtron/data/open_split.h"
 #include "ringtron/models/gpt.h"
 #include "ringtron/tokenizer/tokenizer.h"
@@ -32,9 +32,8 @@ class TrainingData {
   // What the corpora hold, the same on all ranks. None for mock data.
   const DataFacts& facts() const { return facts_; }
 
-  // This rank's micro-batches from the first sample that is not consumed; each carries its BatchShape in made_from. Must end
-  // before this does.
-  // `split` must be there. Training ends with the data; validation and test start over.
+  // This rank's micro-batches from the first sample that is not consumed; each carries its BatchShape in made_from.
+  // Must end before this does. `split` must be there. Training ends with the data; validation and test start over.
   std::unique_ptr<DataLoader> loader(Split split, std::int64_t consumed_samples) const;
 
   // Rank 0 says at the start if there is no validation, or if it will start over: `consumed_valid_samples` of it are
@@ -58,8 +57,8 @@ class TrainingData {
 // A micro-batch on the model's device.
 struct DeviceBatch {
   GptInput input;
-  at::Tensor loss_mask;           // [s_cp, b], 0 or 1, in the loss type
-  std::int64_t unmasked_tokens;   // of this rank, counted on the host
+  at::Tensor loss_mask;                     // [s_cp, b], 0 or 1, in the loss type
+  std::int64_t unmasked_tokens;             // of this rank, counted on the host
   std::shared_ptr<const BatchShape> shape;  // null: the loader is not TrainingData's
 };
 DeviceBatch to_device(const MicroBatch& batch, const Job& job);

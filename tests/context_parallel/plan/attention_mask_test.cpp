@@ -36,8 +36,7 @@ struct Definition {
 
   bool sees(std::int64_t q, std::int64_t k) const {
     const auto document = [&](std::int64_t p) {
-      return std::count_if(starts.begin(), starts.end(),
-                           [&](std::int64_t start) { return start > 0 && start <= p; });
+      return std::count_if(starts.begin(), starts.end(), [&](std::int64_t start) { return start > 0 && start <= p; });
     };
     if (document(q) != document(k)) return false;
     if (causal && k > q) return false;
@@ -48,8 +47,7 @@ struct Definition {
 };
 
 Definition pick_definition(Random& random) {
-  Definition definition{
-      pick(random, 1, 24), pick(random, 0, 1) == 1, {pick(random, -1, 6), pick(random, -1, 6)}, {}};
+  Definition definition{pick(random, 1, 24), pick(random, 0, 1) == 1, {pick(random, -1, 6), pick(random, -1, 6)}, {}};
   // Sometimes every position is a document of its own.
   const std::int64_t one_in = pick(random, 1, 9);
   for (std::int64_t p = pick(random, 0, 1); p < definition.length; ++p) {
@@ -145,8 +143,7 @@ TEST(Band, RowsAndAreaAreTheDefinition) {
         area += sees;
       }
     }
-    ASSERT_EQ(band.area(queries, keys), area)
-        << band.left << " " << band.right << " on " << queries << " x " << keys;
+    ASSERT_EQ(band.area(queries, keys), area) << band.left << " " << band.right << " on " << queries << " x " << keys;
   }
 }
 
@@ -156,8 +153,7 @@ TEST(AttentionMask, LongSequencesTakeClosedForms) {
   EXPECT_EQ(AttentionMask(s, true).area(), s * (s + 1) / 2);
   EXPECT_EQ(AttentionMask(s, false).area(), s * s);
   EXPECT_EQ(AttentionMask(s, true, {4095, -1}).area(), s * 4096 - 4095 * 4096 / 2);
-  EXPECT_THAT(AttentionMask(s, true).tiles({0, s}, {0, s}),
-              ElementsAre(MaskTile{{0, s}, {0, s}, Band::causal()}));
+  EXPECT_THAT(AttentionMask(s, true).tiles({0, s}, {0, s}), ElementsAre(MaskTile{{0, s}, {0, s}, Band::causal()}));
 }
 
 TEST(AttentionMask, DenseIsWithoutWindowAndDocuments) {
@@ -183,14 +179,10 @@ TEST(AttentionMask, OfNoPositionsIsEmpty) {
 }
 
 TEST(AttentionMask, BadBoundariesAreNamed) {
-  const auto mask = [](std::vector<std::int64_t> starts) {
-    return [=] { AttentionMask(8, true, {}, starts); };
-  };
-  EXPECT_THAT(mask({2, 5, 5}),
-              ThrowsMessage<ConfigError>(AllOf(HasSubstr("strictly increasing"), HasSubstr("[0, 8)"),
-                                               HasSubstr("got 5 after 5"), HasSubstr("number 2"))));
-  EXPECT_THAT(mask({2, 5, 4, 1}),
-              ThrowsMessage<ConfigError>(AllOf(HasSubstr("got 4 after 5"), HasSubstr("number 2"))));
+  const auto mask = [](std::vector<std::int64_t> starts) { return [=] { AttentionMask(8, true, {}, starts); }; };
+  EXPECT_THAT(mask({2, 5, 5}), ThrowsMessage<ConfigError>(AllOf(HasSubstr("strictly increasing"), HasSubstr("[0, 8)"),
+                                                                HasSubstr("got 5 after 5"), HasSubstr("number 2"))));
+  EXPECT_THAT(mask({2, 5, 4, 1}), ThrowsMessage<ConfigError>(AllOf(HasSubstr("got 4 after 5"), HasSubstr("number 2"))));
   EXPECT_THAT(mask({2, 8}), ThrowsMessage<ConfigError>(AllOf(HasSubstr("got 8"), HasSubstr("number 1"))));
   EXPECT_THAT(mask({-1, 2}), ThrowsMessage<ConfigError>(AllOf(HasSubstr("got -1"), HasSubstr("number 0"))));
 }

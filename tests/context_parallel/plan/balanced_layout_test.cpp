@@ -65,7 +65,8 @@ int cut_documents(const SequenceLayout& layout, const AttentionMask& mask) {
     int holders = 0;
     for (int rank = 0; rank < layout.ranks(); ++rank) {
       const auto& ranges = layout.of(rank);
-      holders += std::any_of(ranges.begin(), ranges.end(), [&](const PositionRange& range) { return !intersection(range, document).empty(); });
+      holders += std::any_of(ranges.begin(), ranges.end(),
+                             [&](const PositionRange& range) { return !intersection(range, document).empty(); });
     }
     cut += holders > 1;
   }
@@ -89,7 +90,8 @@ TEST(BalancedLayout, CutsFewDocuments) {
 
 // A division of documents that is good enough is taken although two chunks a rank are nearly as good.
 TEST(BalancedLayout, DoesNotShredWhatDocumentsBalance) {
-  const AttentionMask mask(65536, true, {}, {0, 6000, 8000, 14000, 16000, 22000, 24000, 30000, 36000, 42000, 48000, 54000, 60000});
+  const AttentionMask mask(65536, true, {},
+                           {0, 6000, 8000, 14000, 16000, 22000, 24000, 30000, 36000, 42000, 48000, 54000, 60000});
   const SequenceLayout layout = balanced_layout(Masks{mask}, 8);
   EXPECT_LE(area_imbalance(layout, Masks{mask}), 1.05);
   for (int rank = 0; rank < 8; ++rank) EXPECT_LE(layout.of(rank).size(), 6u) << rank;

@@ -36,8 +36,7 @@ TEST(BatchSlice, TheSlicesOfAnyLengthAreTheRow) {
         const std::vector<int> slice = slice_row<int>(row, layout, rank);
         const std::vector<std::int64_t> positions = local_positions(layout, rank);
         ASSERT_EQ(slice.size(), positions.size());
-        for (std::size_t i = 0; i < slice.size(); ++i)
-          whole.at(static_cast<std::size_t>(positions[i])) = slice[i];
+        for (std::size_t i = 0; i < slice.size(); ++i) whole.at(static_cast<std::size_t>(positions[i])) = slice[i];
       }
       EXPECT_EQ(whole, row);
     }

@@ -21,8 +21,8 @@ std::vector<std::int64_t> query_heads(const std::vector<HeadShare>& shares) {
 
 TEST(HeadShares, EqualWhereHeadsDivide) {
   const std::vector<HeadShare> shares = share_heads(8, 4, 4);
-  EXPECT_THAT(shares, ElementsAre(HeadShare{{0, 2}, {0, 1}}, HeadShare{{2, 4}, {1, 2}},
-                                  HeadShare{{4, 6}, {2, 3}}, HeadShare{{6, 8}, {3, 4}}));
+  EXPECT_THAT(shares, ElementsAre(HeadShare{{0, 2}, {0, 1}}, HeadShare{{2, 4}, {1, 2}}, HeadShare{{4, 6}, {2, 3}},
+                                  HeadShare{{6, 8}, {3, 4}}));
   EXPECT_FALSE(heads_are_replicated(shares));
 }
 
@@ -45,11 +45,9 @@ TEST(HeadShares, EveryHeadOnceForAnyCounts) {
           if (share.q.empty()) {
             ASSERT_TRUE(share.kv.empty());
           } else {
-            ASSERT_EQ(share.kv,
-                      (PositionRange{share.q.begin / per_group, (share.q.end - 1) / per_group + 1}));
+            ASSERT_EQ(share.kv, (PositionRange{share.q.begin / per_group, (share.q.end - 1) / per_group + 1}));
           }
-          for (std::int64_t kv = share.kv.begin; kv < share.kv.end; ++kv)
-            ++users[static_cast<std::size_t>(kv)];
+          for (std::int64_t kv = share.kv.begin; kv < share.kv.end; ++kv) ++users[static_cast<std::size_t>(kv)];
         }
         ASSERT_EQ(next, heads);
         ASSERT_EQ(heads_are_replicated(shares), *std::max_element(users.begin(), users.end()) > 1)
@@ -109,8 +107,7 @@ TEST(HeadShares, MoveHardlyMoreHeadsThanAnyDivisionMust) {
         std::max(groups * ((per_group + most - 1) / most), std::min<std::int64_t>(ranks, heads));
     const double bound = static_cast<double>(2 * heads + 2 * copies);
     EXPECT_LE(static_cast<double>(moved), 1.1 * bound) << heads << "/" << groups << " on " << ranks;
-    EXPECT_GE(static_cast<double>(moved), bound)
-        << "the bound is wrong: " << heads << "/" << groups << " on " << ranks;
+    EXPECT_GE(static_cast<double>(moved), bound) << "the bound is wrong: " << heads << "/" << groups << " on " << ranks;
   }
 }
 

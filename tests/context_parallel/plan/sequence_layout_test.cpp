@@ -25,8 +25,7 @@ constexpr MakeLayout kLayouts[] = {zigzag_layout, contiguous_layout};
 std::vector<int> times_held(const SequenceLayout& layout) {
   std::vector<int> held(static_cast<std::size_t>(layout.sequence_length()), 0);
   for (int rank = 0; rank < layout.ranks(); ++rank) {
-    for (const std::int64_t position : local_positions(layout, rank))
-      ++held.at(static_cast<std::size_t>(position));
+    for (const std::int64_t position : local_positions(layout, rank)) ++held.at(static_cast<std::size_t>(position));
   }
   return held;
 }
@@ -115,9 +114,8 @@ TEST(SequenceLayout, RangesAscendAndDoNotTouch) {
 
 TEST(SequenceLayout, ALengthThatIsNoMultipleSaysWhatToDo) {
   for (const MakeLayout make : kLayouts) {
-    EXPECT_THAT(
-        [&] { make(10, 2, 4); },
-        ThrowsMessage<ConfigError>(AllOf(HasSubstr("multiple of 4"), HasSubstr("got 10"), HasSubstr("12"))));
+    EXPECT_THAT([&] { make(10, 2, 4); },
+                ThrowsMessage<ConfigError>(AllOf(HasSubstr("multiple of 4"), HasSubstr("got 10"), HasSubstr("12"))));
     EXPECT_THROW(make(-8, 4, 1), ConfigError);
     EXPECT_THROW(make(8, 0, 1), InternalError);
   }

@@ -83,7 +83,8 @@ TEST(ClosedForm, Numbers) {
   const AttentionShape shape{1, 20, 3, 5, 5, 2, 3};  // Q = out = 200, KV = 60, dKV = 90 per position
   const std::int64_t s = 48;
   EXPECT_EQ(closed_form_bytes(4, 1, s, shape), (TransportBytes{3 * 12 * 60, 3 * 12 * (60 + 90)}));
-  EXPECT_EQ(closed_form_bytes(4, 4, s, shape), (TransportBytes{3 * 12 * (2 * 200 + 60) / 4, 3 * 12 * (2 * 200 + 60) / 4}));
+  EXPECT_EQ(closed_form_bytes(4, 4, s, shape),
+            (TransportBytes{3 * 12 * (2 * 200 + 60) / 4, 3 * 12 * (2 * 200 + 60) / 4}));
   const std::int64_t heads_part = 12 * (2 * 200 + 60) / 2;
   EXPECT_EQ(closed_form_bytes(4, 2, s, shape), (TransportBytes{heads_part + 12 * 60, heads_part + 12 * (60 + 90)}));
   EXPECT_EQ(closed_form_bytes(1, 1, s, shape), (TransportBytes{0, 0}));

@@ -48,7 +48,8 @@ std::vector<std::vector<SizedExchange>> lists_of(const Case& c) {
   for (int rank = 0; rank < c.ranks; ++rank) {
     const RankSchedules& mine = schedules[static_cast<std::size_t>(rank)];
     lists.push_back(exchanges_of(mine.forward, layout, rank, shape));
-    for (SizedExchange& exchange : exchanges_of(mine.backward, layout, rank, shape)) lists.back().push_back(std::move(exchange));
+    for (SizedExchange& exchange : exchanges_of(mine.backward, layout, rank, shape))
+      lists.back().push_back(std::move(exchange));
     const TransportBytes bytes = bytes_of(mine, layout, rank, shape);
     EXPECT_EQ(bytes_sent(lists.back()), bytes.forward + bytes.backward)
         << to_text(c.transport) << " on " << c.ranks << ", rank " << rank;

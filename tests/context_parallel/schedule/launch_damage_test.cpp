@@ -78,20 +78,14 @@ INSTANTIATE_TEST_SUITE_P(Moves, EachDamage, ::testing::ValuesIn(kMoves),
 
 const Damage kReleases[] = {
     {"TooEarly",
-     [](ScheduleDamage& s) {
-       bring(s.forward(1), place<Release>(s.forward(1), 1), place<Exchange>(s.forward(1), 1));
-     },
+     [](ScheduleDamage& s) { bring(s.forward(1), place<Release>(s.forward(1), 1), place<Exchange>(s.forward(1), 1)); },
      {"forward operation 6 (step 1): rank 1 sends from buffer 1 after its release",
       "forward operation 7 (step 1): rank 1 computes with buffer 1 after its release"}},
     {"WhileItIsBeingSent",
-     [](ScheduleDamage& s) {
-       bring(s.forward(1), place<Release>(s.forward(1), 0), place<Wait>(s.forward(1), 0));
-     },
+     [](ScheduleDamage& s) { bring(s.forward(1), place<Release>(s.forward(1), 0), place<Wait>(s.forward(1), 0)); },
      {"forward operation 3 (step 0): rank 1 releases buffer 0 while a message reads it"}},
     {"OfSumsWhileTheyAreBeingSent",
-     [](ScheduleDamage& s) {
-       bring(s.backward(1), place<Release>(s.backward(1), 1), place<Wait>(s.backward(1), 1));
-     },
+     [](ScheduleDamage& s) { bring(s.backward(1), place<Release>(s.backward(1), 1), place<Wait>(s.backward(1), 1)); },
      {"backward operation 8 (step 1): rank 1 releases buffer 3 while a message reads it"}},
     {"WhileItArrives",
      [](ScheduleDamage& s) { insert(s.forward(1), 1, {0, Release{1}}); },
@@ -195,19 +189,15 @@ const Damage kMerges[] = {
      {"rank 2 merges launch 1 0 times", "forward: query 4 of sample 0: expected keys [0-5), got"}},
     {"LeftOutOfABackward",
      [](ScheduleDamage& s) { drop<Merge>(s.backward(1), 1); },
-     {"rank 1 merges launch 1 0 times",
-      "backward: rank 3, gradient of position 6: expected the parts of launches"}},
+     {"rank 1 merges launch 1 0 times", "backward: rank 3, gradient of position 6: expected the parts of launches"}},
     {"Twice",
      [](ScheduleDamage& s) { twice<Merge>(s.forward(2), 1); },
      {"rank 2 merges launch 1 2 times", "forward: query 4 of sample 0: expected keys [0-5), got"}},
     {"TwiceInABackward",
      [](ScheduleDamage& s) { twice<Merge>(s.backward(1), 1); },
-     {"rank 1 merges launch 1 2 times",
-      "backward: rank 3, gradient of position 6: expected the parts of launches"}},
+     {"rank 1 merges launch 1 2 times", "backward: rank 3, gradient of position 6: expected the parts of launches"}},
     {"BeforeItsLaunch",
-     [](ScheduleDamage& s) {
-       bring(s.forward(2), place<Merge>(s.forward(2), 0), place<Launch>(s.forward(2), 0));
-     },
+     [](ScheduleDamage& s) { bring(s.forward(2), place<Merge>(s.forward(2), 0), place<Launch>(s.forward(2), 0)); },
      {"forward operation 1 (step 0): rank 2 merges launch 0, which has not begun"}},
     {"OfAnotherLaunch",
      [](ScheduleDamage& s) { nth<Merge>(s.forward(2), 1).launch = 0; },

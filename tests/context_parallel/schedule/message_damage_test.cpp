@@ -13,11 +13,11 @@ namespace {
 using testing::append;
 using testing::bring;
 using testing::drop;
+using ::testing::IsEmpty;
 using testing::nth;
 using testing::place;
 using testing::ScheduleDamage;
 using testing::twice;
-using ::testing::IsEmpty;
 
 TEST_F(ScheduleDamage, NoneIsNoFault) { EXPECT_THAT(check_schedules(all_, {layout_, masks_}), IsEmpty()); }
 
@@ -54,21 +54,24 @@ TEST_F(MessageDamage, ToItself) {
 TEST_F(MessageDamage, ToARankThatDoesNotExist) {
   for (const int peer : {4, 100, -1}) {
     sent(0, 0).peer = peer;
-    expect_fault("forward operation 0 (step 0): rank 0 has a message with rank " + std::to_string(peer) + ", which is itself, does not exist");
+    expect_fault("forward operation 0 (step 0): rank 0 has a message with rank " + std::to_string(peer) +
+                 ", which is itself, does not exist");
   }
 }
 
 TEST_F(MessageDamage, FromARankThatDoesNotExist) {
   for (const int peer : {4, 100, -1}) {
     received(1, 0).peer = peer;
-    expect_fault("forward operation 0 (step 0): rank 1 has a message with rank " + std::to_string(peer) + ", which is itself, does not exist");
+    expect_fault("forward operation 0 (step 0): rank 1 has a message with rank " + std::to_string(peer) +
+                 ", which is itself, does not exist");
   }
 }
 
 TEST_F(MessageDamage, OfAnotherBuffer) {
   sent(0, 1).buffer = 3;
   expect_fault("forward operation 5 (step 1): rank 0 sends: position 2 is not held");
-  expect_fault("forward exchange 1: rank 0 sends kv of positions [2-4) [12-14) to rank 1, which receives kv of positions [6-10)");
+  expect_fault(
+      "forward exchange 1: rank 0 sends kv of positions [2-4) [12-14) to rank 1, which receives kv of positions [6-10)");
 }
 
 TEST_F(MessageDamage, OfABufferThatDoesNotExist) {
@@ -100,7 +103,8 @@ TEST_F(MessageDamage, ARowShort) {
 
 TEST_F(MessageDamage, ShiftedOnOneSide) {
   sent(0, 0).rows = {{0, 2}};
-  expect_fault("forward exchange 0: rank 0 sends kv of positions [0-2) to rank 1, which receives kv of positions [0-2) [14-16)");
+  expect_fault(
+      "forward exchange 0: rank 0 sends kv of positions [0-2) to rank 1, which receives kv of positions [0-2) [14-16)");
 }
 
 TEST_F(MessageDamage, SentTwice) {
@@ -118,8 +122,10 @@ TEST_F(MessageDamage, IntoABufferThatIsBeingSent) {
 
 TEST_F(MessageDamage, InAnotherOrder) {
   std::swap(nth<Exchange>(backward(1), 1).sends.at(0), nth<Exchange>(backward(1), 1).sends.at(1));
-  expect_fault("backward exchange 1: rank 1 sends dkv of positions [4-6) [10-12) to rank 0, which receives kv of positions [6-10)");
-  expect_fault("backward exchange 1: rank 1 sends kv of positions [6-10) to rank 0, which receives dkv of positions [4-6) [10-12)");
+  expect_fault(
+      "backward exchange 1: rank 1 sends dkv of positions [4-6) [10-12) to rank 0, which receives kv of positions [6-10)");
+  expect_fault(
+      "backward exchange 1: rank 1 sends kv of positions [6-10) to rank 0, which receives dkv of positions [4-6) [10-12)");
 }
 
 TEST_F(MessageDamage, ReceivedInSeveralRanges) {
@@ -156,7 +162,8 @@ TEST_F(ExchangeDamage, OneMoreOnAllRanksIsNoFault) {
 TEST_F(ExchangeDamage, TwoSwappedOnOneRank) {
   std::swap(nth<Exchange>(forward(2), 1), nth<Exchange>(forward(2), 2));
   expect_fault("forward operation 5 (step 1): rank 2 sends: position 0 is not held");
-  expect_fault("forward exchange 1: rank 2 sends kv of positions [0-2) [14-16) to rank 3, which receives kv of positions [2-4) [12-14)");
+  expect_fault(
+      "forward exchange 1: rank 2 sends kv of positions [0-2) [14-16) to rank 3, which receives kv of positions [2-4) [12-14)");
 }
 
 using WaitDamage = ScheduleDamage;
@@ -186,7 +193,8 @@ TEST_F(WaitDamage, BeforeItsExchange) {
 TEST_F(WaitDamage, ForAnExchangeThatDoesNotExist) {
   for (const int exchange : {-1, 3}) {
     nth<Wait>(forward(0), 2).exchange = exchange;
-    expect_fault("forward operation 13 (step 2): rank 0 waits for exchange " + std::to_string(exchange) + ", which has not begun");
+    expect_fault("forward operation 13 (step 2): rank 0 waits for exchange " + std::to_string(exchange) +
+                 ", which has not begun");
   }
 }
 

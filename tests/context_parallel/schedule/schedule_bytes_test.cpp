@@ -15,7 +15,8 @@ namespace {
 
 using Masks = std::vector<AttentionMask>;
 
-RankSchedules schedules_of(const PlanRequest& request, CpTransport transport, int a, int rank, const AttentionShape& shape) {
+RankSchedules schedules_of(const PlanRequest& request, CpTransport transport, int a, int rank,
+                           const AttentionShape& shape) {
   return lower(make_transport_plan(transport, a, request, rank), request.layout, {shape.heads, shape.groups});
 }
 
@@ -24,8 +25,7 @@ TEST(BytesOfASchedule, AreTheClosedFormForDenseMasks) {
     for (const bool causal : {true, false}) {
       const Masks masks = {{4 * ranks, causal}};
       const AttentionShape shape{3, 4 * ranks, 2 * ranks, 5, 7, 2, 4};
-      for (const SequenceLayout& layout :
-           {zigzag_layout(4 * ranks, ranks), contiguous_layout(4 * ranks, ranks)}) {
+      for (const SequenceLayout& layout : {zigzag_layout(4 * ranks, ranks), contiguous_layout(4 * ranks, ranks)}) {
         for (const CpTransport transport : cp_transports()) {
           for (int a = 1; a <= ranks; ++a) {
             if (ranks % a != 0 || (a > 1 && transport != CpTransport::hierarchical)) continue;
@@ -50,7 +50,8 @@ TEST(BytesOfASchedule, OfHeadsThatDoNotDivideMoveEveryForeignHeadOnce) {
   const std::vector<HeadShare> shares = share_heads(7, 7, 4);
   std::int64_t forward = 0, backward = 0, rows_and_heads = 0;
   for (int rank = 0; rank < 4; ++rank) {
-    const TransportBytes bytes = bytes_of(schedules_of({layout, masks}, CpTransport::a2a, 1, rank, shape), layout, rank, shape);
+    const TransportBytes bytes =
+        bytes_of(schedules_of({layout, masks}, CpTransport::a2a, 1, rank, shape), layout, rank, shape);
     forward += bytes.forward;
     backward += bytes.backward;
     rows_and_heads += layout.local_length(rank) * (7 - shares[rank].q.length());
@@ -70,7 +71,8 @@ TEST(BytesOfASchedule, OfAWindowDoNotGrowWithTheSequence) {
   EXPECT_EQ(forward, std::set<std::int64_t>{31 * 2 * 4 * (8 + 8) * 2});
 }
 
-// Four query heads of one key/value head on two ranks: both ranks have it, and its two gradients are summed in the accumulate type.
+// Four query heads of one key/value head on two ranks: both ranks have it, and its two gradients are summed in the
+// accumulate type.
 TEST(BytesOfASchedule, OfAHeadThatTwoRanksHaveGoHomeInTheAccumulateType) {
   const Masks masks = {{8, true}};
   const SequenceLayout layout = contiguous_layout(8, 2);
@@ -78,7 +80,8 @@ TEST(BytesOfASchedule, OfAHeadThatTwoRanksHaveGoHomeInTheAccumulateType) {
     const AttentionShape shape{1, 4, groups, 3, 3, 2, 4};
     const std::int64_t query = 4 * 2 * 3 * 2, key_value = 4 * 1 * 6, element = groups == 1 ? 4 : 2;
     for (int rank = 0; rank < 2; ++rank) {
-      const TransportBytes bytes = bytes_of(schedules_of({layout, masks}, CpTransport::a2a, 1, rank, shape), layout, rank, shape);
+      const TransportBytes bytes =
+          bytes_of(schedules_of({layout, masks}, CpTransport::a2a, 1, rank, shape), layout, rank, shape);
       EXPECT_EQ(bytes, (TransportBytes{2 * query + 2 * key_value, 2 * query + element * key_value})) << groups;
     }
   }
@@ -93,8 +96,8 @@ TEST(BytesOfASchedule, OfAHierarchyAreOfTheHeadsOfTheRank) {
     const RankSchedules schedules = schedules_of({layout, masks}, CpTransport::hierarchical, 2, rank, shape);
     const std::int64_t own = rank % 2 == 0 ? 1 : 2, other = 3 - own, rows = 2;
     const std::int64_t block = 4 * own * 2;  // K and V of the four positions of two ranks
-    EXPECT_EQ(bytes_of(schedules, layout, rank, shape), (TransportBytes{rows * other * 3 + rows * own + block,
-                                                                         rows * other + rows * own * 3 + 3 * block}));
+    EXPECT_EQ(bytes_of(schedules, layout, rank, shape),
+              (TransportBytes{rows * other * 3 + rows * own + block, rows * other + rows * own * 3 + 3 * block}));
   }
 }
 

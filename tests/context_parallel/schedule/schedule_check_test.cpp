@@ -38,42 +38,21 @@ struct MaskKind {
 
 const std::vector<MaskKind>& mask_kinds() {
   static const std::vector<MaskKind> kinds = {
-      {"causal",
-       [](std::int64_t s) {
-         return Masks{{s, true}};
-       }},
-      {"full",
-       [](std::int64_t s) {
-         return Masks{{s, false}};
-       }},
-      {"causal window",
-       [](std::int64_t s) {
-         return Masks{{s, true, {s / 5, -1}}};
-       }},
-      {"full window",
-       [](std::int64_t s) {
-         return Masks{{s, false, {1, s / 4}}};
-       }},
+      {"causal", [](std::int64_t s) { return Masks{{s, true}}; }},
+      {"full", [](std::int64_t s) { return Masks{{s, false}}; }},
+      {"causal window", [](std::int64_t s) { return Masks{{s, true, {s / 5, -1}}}; }},
+      {"full window", [](std::int64_t s) { return Masks{{s, false, {1, s / 4}}}; }},
       {"causal documents",
-       [](std::int64_t s) {
-         return Masks{{s, true, {}, some_starts(s, 4, 1)}, {s, true, {}, some_starts(s, 2, 5)}};
-       }},
-      {"full documents",
-       [](std::int64_t s) {
-         return Masks{{s, false, {}, some_starts(s, 3, 2)}};
-       }},
+       [](std::int64_t s) { return Masks{{s, true, {}, some_starts(s, 4, 1)}, {s, true, {}, some_starts(s, 2, 5)}}; }},
+      {"full documents", [](std::int64_t s) { return Masks{{s, false, {}, some_starts(s, 3, 2)}}; }},
       {"window and documents",
-       [](std::int64_t s) {
-         return Masks{{s, true, {3, -1}, some_starts(s, 2, 3)}, {s, true, {3, -1}, {}}};
-       }},
+       [](std::int64_t s) { return Masks{{s, true, {3, -1}, some_starts(s, 2, 3)}, {s, true, {3, -1}, {}}}; }},
   };
   return kinds;
 }
 
 // Also lengths below the number of ranks, and none that is only convenient.
-std::vector<std::int64_t> lengths_for(int ranks) {
-  return {1, 2, 7, 2 * ranks, 4 * ranks - 1, 6 * ranks + 1};
-}
+std::vector<std::int64_t> lengths_for(int ranks) { return {1, 2, 7, 2 * ranks, 4 * ranks - 1, 6 * ranks + 1}; }
 
 struct Transport {
   CpTransport transport;
@@ -81,8 +60,7 @@ struct Transport {
 };
 
 std::vector<Transport> transports_for(int ranks) {
-  std::vector<Transport> transports = {
-      {CpTransport::p2p, 1}, {CpTransport::all_gather, 1}, {CpTransport::a2a, 1}};
+  std::vector<Transport> transports = {{CpTransport::p2p, 1}, {CpTransport::all_gather, 1}, {CpTransport::a2a, 1}};
   for (int a = 1; a <= ranks; ++a) {
     if (ranks % a == 0) transports.push_back({CpTransport::hierarchical, a});
   }
@@ -102,7 +80,8 @@ TEST_P(EverySchedule, IsProven) {
         const SequenceLayout layout = make_layout(layout_kind, masks, ranks);
         for (const auto& [transport, a] : transports_for(ranks)) {
           ASSERT_THAT(check_transport({layout, masks}, transport, a, 2 * ranks, ranks), IsEmpty())
-              << to_text(transport) << " " << a << " on " << ranks << " ranks, " << layout.name() << ", " << kind.name << ", length " << length;
+              << to_text(transport) << " " << a << " on " << ranks << " ranks, " << layout.name() << ", " << kind.name
+              << ", length " << length;
           ++proven;
         }
       }
@@ -208,8 +187,8 @@ TEST(ScheduleCheck, OfAGatherInPiecesHoldsTheSequenceAndTheBlocksThatArrive) {
 }
 
 // The cells of a launch of dense masks, counted one by one.
-void mark(std::vector<int>& cells, std::int64_t length, const std::vector<std::int64_t>& queries, const std::vector<std::int64_t>& keys,
-          const Band& band) {
+void mark(std::vector<int>& cells, std::int64_t length, const std::vector<std::int64_t>& queries,
+          const std::vector<std::int64_t>& keys, const Band& band) {
   ASSERT_TRUE(band.is_all() || band.is_causal());
   for (std::size_t i = 0; i < queries.size(); ++i) {
     for (std::size_t j = 0; j < keys.size(); ++j) {
@@ -248,18 +227,22 @@ TEST(ScheduleCheck, ThePositionsOfACausalMaskAreTheTriangle) {
               continue;
             }
             const Band band = launch.batch->causal ? Band::causal() : Band::all();
-            for (const VarlenTile& tile : launch.batch->tiles) mark(cells, s, some(queries, tile.q), some(keys, tile.kv), band);
+            for (const VarlenTile& tile : launch.batch->tiles)
+              mark(cells, s, some(queries, tile.q), some(keys, tile.kv), band);
           }
         };
-        for (const RankSchedules& schedules : make_schedules({layout, masks}, transport, 1, {ranks, ranks, varlen, varlen})) {
+        for (const RankSchedules& schedules :
+             make_schedules({layout, masks}, transport, 1, {ranks, ranks, varlen, varlen})) {
           mark_all(schedules.forward, forward);
           mark_all(schedules.backward, backward);
           if (transport == CpTransport::a2a) break;  // the others have other heads
         }
         for (std::int64_t q = 0; q < s; ++q) {
           for (std::int64_t k = 0; k < s; ++k) {
-            ASSERT_EQ(forward[static_cast<std::size_t>(q * s + k)], k <= q ? 1 : 0) << q << " " << k << " " << to_text(transport);
-            ASSERT_EQ(backward[static_cast<std::size_t>(q * s + k)], k <= q ? 1 : 0) << q << " " << k << " " << to_text(transport);
+            ASSERT_EQ(forward[static_cast<std::size_t>(q * s + k)], k <= q ? 1 : 0)
+                << q << " " << k << " " << to_text(transport);
+            ASSERT_EQ(backward[static_cast<std::size_t>(q * s + k)], k <= q ? 1 : 0)
+                << q << " " << k << " " << to_text(transport);
           }
         }
       }
@@ -347,8 +330,10 @@ TEST(HeadShareCheck, ProvesTheSharesOfAnyCounts) {
 
 TEST(HeadShareCheck, SeesWhatIsMissing) {
   EXPECT_THAT(check_head_shares({{{0, 2}, {0, 1}}, {{2, 4}, {1, 2}}}, 4, 2), IsEmpty());
-  EXPECT_THAT(check_head_shares({{{0, 2}, {0, 1}}, {{3, 4}, {1, 2}}}, 4, 2), Contains("query head 2 is in 0 head shares"));
-  EXPECT_THAT(check_head_shares({{{0, 3}, {0, 2}}, {{2, 4}, {1, 2}}}, 4, 2), Contains("query head 2 is in 2 head shares"));
+  EXPECT_THAT(check_head_shares({{{0, 2}, {0, 1}}, {{3, 4}, {1, 2}}}, 4, 2),
+              Contains("query head 2 is in 0 head shares"));
+  EXPECT_THAT(check_head_shares({{{0, 3}, {0, 2}}, {{2, 4}, {1, 2}}}, 4, 2),
+              Contains("query head 2 is in 2 head shares"));
   EXPECT_THAT(check_head_shares({{{0, 3}, {0, 1}}, {{3, 4}, {1, 2}}}, 4, 2),
               Contains("head share 0: query head 2 uses key/value head 1, which is not in [0-1)"));
   EXPECT_THAT(check_head_shares({{{0, 5}, {0, 2}}}, 4, 2), Contains(HasSubstr("expected query heads below 4")));

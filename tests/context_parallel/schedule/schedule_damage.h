@@ -22,7 +22,9 @@ std::size_t place(const Schedule& schedule, std::size_t number) {
 inline void insert(Schedule& schedule, std::size_t at, Operation operation) {
   schedule.operations.insert(schedule.operations.begin() + static_cast<std::ptrdiff_t>(at), std::move(operation));
 }
-inline void erase(Schedule& schedule, std::size_t at) { schedule.operations.erase(schedule.operations.begin() + static_cast<std::ptrdiff_t>(at)); }
+inline void erase(Schedule& schedule, std::size_t at) {
+  schedule.operations.erase(schedule.operations.begin() + static_cast<std::ptrdiff_t>(at));
+}
 // The operation at `from` comes before the one that is at `to`.
 inline void bring(Schedule& schedule, std::size_t from, std::size_t to) {
   Operation operation = schedule.operations.at(from);
@@ -40,8 +42,9 @@ void twice(Schedule& schedule, std::size_t number) {
 }
 inline void append(Schedule& schedule, Operation operation) { schedule.operations.push_back(std::move(operation)); }
 
-// A causal ring of four ranks, whose rank 1 is printed in schedule_check_test.cpp. Rank r is given its own block as buffer 0 and
-// receives those of r-1, r-2 and r-3 as 1, 2 and 3. Its backward is given the block of r+1; buffer 1 is its result.
+// A causal ring of four ranks, whose rank 1 is printed in schedule_check_test.cpp. Rank r is given its own block as
+// buffer 0 and receives those of r-1, r-2 and r-3 as 1, 2 and 3. Its backward is given the block of r+1; buffer 1 is
+// its result.
 class ScheduleDamage : public ::testing::Test {
  public:
   void use(CpTransport transport, int a, Masks masks, bool varlen = false) {
@@ -49,7 +52,9 @@ class ScheduleDamage : public ::testing::Test {
     all_ = make_schedules({layout_, masks_}, transport, a, {4, 4, varlen, varlen});
     ASSERT_THAT(check_schedules(all_, {layout_, masks_}), ::testing::IsEmpty());
   }
-  void expect_fault(const std::string& text) { EXPECT_THAT(check_schedules(all_, {layout_, masks_}), ::testing::Contains(::testing::HasSubstr(text))); }
+  void expect_fault(const std::string& text) {
+    EXPECT_THAT(check_schedules(all_, {layout_, masks_}), ::testing::Contains(::testing::HasSubstr(text)));
+  }
   Schedule& forward(int rank) { return all_.at(static_cast<std::size_t>(rank)).forward; }
   Schedule& backward(int rank) { return all_.at(static_cast<std::size_t>(rank)).backward; }
   Transfer& sent(int rank, std::size_t exchange) { return nth<Exchange>(forward(rank), exchange).sends.at(0); }

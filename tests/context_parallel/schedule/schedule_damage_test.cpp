@@ -1,4 +1,5 @@
-// Negative controls of schedule_check: each damage to gradients, to what ranks agree on, to heads, memory and tiles must be seen.
+// Negative controls of schedule_check: each damage to gradients, to what ranks agree on, to heads, memory and tiles
+// must be seen.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,11 +16,11 @@ namespace {
 
 using testing::bring;
 using testing::drop;
+using ::testing::HasSubstr;
 using testing::insert;
 using testing::nth;
 using testing::place;
 using testing::ScheduleDamage;
-using ::testing::HasSubstr;
 
 using GradientDamage = ScheduleDamage;
 
@@ -210,8 +211,9 @@ TEST_F(MemoryDamage, APromiseThatIsTooSmall) {
   expect_fault("rank 1 holds up to 8 rows of others and 0 of gradients, and promises 7 and 0");
   const PeakRows peak = backward(2).peak;
   backward(2).peak.gradient -= 1;
-  expect_fault("rank 2 holds up to " + std::to_string(peak.key_value) + " rows of others and " + std::to_string(peak.gradient) +
-               " of gradients, and promises " + std::to_string(peak.key_value) + " and " + std::to_string(peak.gradient - 1));
+  expect_fault("rank 2 holds up to " + std::to_string(peak.key_value) + " rows of others and " +
+               std::to_string(peak.gradient) + " of gradients, and promises " + std::to_string(peak.key_value) +
+               " and " + std::to_string(peak.gradient - 1));
 }
 
 TEST_F(MemoryDamage, ABufferMore) {
@@ -245,7 +247,9 @@ TEST_F(TileDamage, OneTwice) {
 }
 
 TEST_F(TileDamage, OneOutsideItsLaunch) {
-  edit([](VarlenBatch& batch) { batch.tiles.back().kv = {batch.tiles.back().kv.begin + 4, batch.tiles.back().kv.end + 4}; });
+  edit([](VarlenBatch& batch) {
+    batch.tiles.back().kv = {batch.tiles.back().kv.begin + 4, batch.tiles.back().kv.end + 4};
+  });
   expect_fault("rank 0 has a tile that is not in its launch: q [");
 }
 
@@ -295,7 +299,8 @@ TEST_F(TileDamage, OneCutIntoTwoWithTheSameQueries) {
     first.kv.end = second.kv.begin = first.kv.begin + 1;
     batch.tiles.push_back(second);
   });
-  EXPECT_THAT(check_schedules(all_, {layout_, masks_}), ::testing::Each(HasSubstr("rank 0 has two tiles with a row in common in one batch")));
+  EXPECT_THAT(check_schedules(all_, {layout_, masks_}),
+              ::testing::Each(HasSubstr("rank 0 has two tiles with a row in common in one batch")));
   expect_fault("rank 0 has two tiles with a row in common in one batch");
 }
 

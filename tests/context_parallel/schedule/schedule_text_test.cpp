@@ -20,25 +20,26 @@ TEST(ScheduleText, PrintsPositionsOfAPlan) {
   const Masks masks = {{16, true}};
   const SequenceLayout layout = zigzag_layout(16, 4);
   const RankPlan plans = plan_p2p({layout, masks}, 1);
-  EXPECT_EQ(
-      to_string(plans.forward, layout),
-      "rank 1 of 4\n"
-      "step 0: | q 2-3 12-13 x kv of 1 [2-3 12-13] causal | send kv of 1 [2-3 12-13] to 2 | "
-      "receive kv of 0 [0-1 14-15] from 0\n"
-      "step 1: | q 2-3 12-13 x kv of 0 [0-1] | send kv of 0 [0-1 14-15] to 2 | "
-      "receive kv of 3 [6-9] from 0\n"
-      "step 2: | q 12-13 x kv of 3 [6-9] | send kv of 3 [6-9] to 2 | receive kv of 2 [4-5 10-11] from 0\n"
-      "step 3: | q 12-13 x kv of 2 [4-5 10-11]\n");
-  EXPECT_THAT(to_string(plans.backward, layout),
-              HasSubstr("step 1: | q 12-13 x kv of 3 [6-9] | send kv of 3 [6-9] to 0 | send dkv of 2 [4-5 10-11] to 0 | "
-                        "receive kv of 0 [0-1 14-15] from 2 | receive dkv of 3 [6-9] from 2\n"));
+  EXPECT_EQ(to_string(plans.forward, layout),
+            "rank 1 of 4\n"
+            "step 0: | q 2-3 12-13 x kv of 1 [2-3 12-13] causal | send kv of 1 [2-3 12-13] to 2 | "
+            "receive kv of 0 [0-1 14-15] from 0\n"
+            "step 1: | q 2-3 12-13 x kv of 0 [0-1] | send kv of 0 [0-1 14-15] to 2 | "
+            "receive kv of 3 [6-9] from 0\n"
+            "step 2: | q 12-13 x kv of 3 [6-9] | send kv of 3 [6-9] to 2 | receive kv of 2 [4-5 10-11] from 0\n"
+            "step 3: | q 12-13 x kv of 2 [4-5 10-11]\n");
+  EXPECT_THAT(
+      to_string(plans.backward, layout),
+      HasSubstr("step 1: | q 12-13 x kv of 3 [6-9] | send kv of 3 [6-9] to 0 | send dkv of 2 [4-5 10-11] to 0 | "
+                "receive kv of 0 [0-1 14-15] from 2 | receive dkv of 3 [6-9] from 2\n"));
 }
 
 TEST(ScheduleText, PrintsTheOperationsOfASchedule) {
   const Masks masks = {{16, true}};
   const SequenceLayout layout = zigzag_layout(16, 4);
   const RankSchedules ring = make_schedules({layout, masks}, CpTransport::p2p, 1, {4, 4}).at(1);
-  EXPECT_EQ(to_string(ring.forward), R"(  0 exchange: | send kv of 1 [2-3 12-13] to 2 | receive kv of 0 [0-1 14-15] from 0
+  EXPECT_EQ(to_string(ring.forward),
+            R"(  0 exchange: | send kv of 1 [2-3 12-13] to 2 | receive kv of 0 [0-1 14-15] from 0
   0 launch: q 2-3 12-13 x kv of 1 [2-3 12-13] causal
   0 merge launch 0
   0 wait for exchange 0
@@ -89,12 +90,14 @@ TEST(ScheduleText, PrintsTheOperationsOfASchedule) {
 
 TEST(ScheduleText, PrintsTilesSamplesBandsAndHeads) {
   const SequenceLayout layout = zigzag_layout(16, 4);
-  const Masks documents = {{16, true, {}, {5}}, {16, true, {}, {9}}}, window = {{16, true, {2, -1}}}, causal = {{16, true}};
+  const Masks documents = {{16, true, {}, {5}}, {16, true, {}, {9}}}, window = {{16, true, {2, -1}}},
+              causal = {{16, true}};
   const auto text = [&](const Masks& masks, CpTransport transport, bool varlen) {
     return to_string(make_schedules({layout, masks}, transport, 2, {4, 4, varlen, varlen}).at(3).forward);
   };
   EXPECT_THAT(text(documents, CpTransport::p2p, true), HasSubstr("  0 launch: q 6-9 x kv of 3 [6-9] 3 tiles\n"));
-  EXPECT_THAT(text(documents, CpTransport::p2p, false), HasSubstr("  0 launch: q 6-8 x kv of 3 [6-8] causal sample 1\n"));
+  EXPECT_THAT(text(documents, CpTransport::p2p, false),
+              HasSubstr("  0 launch: q 6-8 x kv of 3 [6-8] causal sample 1\n"));
   EXPECT_THAT(text(window, CpTransport::p2p, false), HasSubstr("  0 launch: q 6-9 x kv of 3 [6-9] band 2,0\n"));
   EXPECT_THAT(text(window, CpTransport::p2p, false), HasSubstr("  1 launch: q 6-7 x kv of 2 [4-5] band 0,all\n"));
   EXPECT_THAT(text(causal, CpTransport::all_gather, false), HasSubstr(" | receive kv of all [14-15] from 0"));

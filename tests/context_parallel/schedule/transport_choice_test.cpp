@@ -37,9 +37,7 @@ struct Case {
   AttentionShape shape() const { return {1, heads, groups, 128, 128, 2, 4}; }
 };
 
-const TransportPrediction& of(const TransportChoice& choice, CpTransport transport) {
-  return choice.of(transport);
-}
+const TransportPrediction& of(const TransportChoice& choice, CpTransport transport) { return choice.of(transport); }
 
 TEST(TransportChoice, ALongSequenceGoesRoundTheRingWithoutExposedTransfer) {
   const TransportChoice choice = Case{.length = 1 << 20, .ranks = 8, .groups = 16}.choose();
@@ -58,8 +56,8 @@ TEST(TransportChoice, ARingWhoseHopsHideSaysSo) {
   EXPECT_EQ(choice.reason, "ring hop hides behind attention");
 }
 
-// The second of a rank's ranges is computed while the gradients of the others' keys go home. A rank with one range has nothing
-// left by then.
+// The second of a rank's ranges is computed while the gradients of the others' keys go home. A rank with one range has
+// nothing left by then.
 TEST(TransportChoice, TheWayHomeOfAGatherHidesBehindTheSecondRange) {
   const auto exposed = [](std::int64_t groups, CpLayout layout) {
     const Case c{.length = 65536, .ranks = 4, .groups = groups, .layout = layout};
@@ -237,8 +235,9 @@ TEST(TransportChoice, TheLineSaysAllPredictionsAndTheReason) {
                         {CpTransport::a2a, 0.002, 0.001, 0, 0.00231, 1, ""},
                         {CpTransport::hierarchical, 0, 0, 0, 0, 0, "no sizes"}};
   choice.reason = "ring hop hides behind attention";
-  EXPECT_EQ(to_string(choice),
-            "p2p (predicted 1.92 ms a layer, forward and backward; all_gather 2.10, a2a 2.31): ring hop hides behind attention");
+  EXPECT_EQ(
+      to_string(choice),
+      "p2p (predicted 1.92 ms a layer, forward and backward; all_gather 2.10, a2a 2.31): ring hop hides behind attention");
 }
 
 TEST(TransportChoice, OfManyRanksEverySecondIsPricedByItsOwnPlan) {
@@ -253,7 +252,8 @@ TEST(TransportChoice, OfManyRanksEverySecondIsPricedByItsOwnPlan) {
   for (const CpTransport transport : {CpTransport::p2p, CpTransport::all_gather, CpTransport::a2a}) {
     std::int64_t most = 0;
     for (int rank = 0; rank < c.ranks; rank += 2) {
-      const RankSchedules schedules = lower(make_transport_plan(transport, 1, {layout, masks}, rank), layout, {c.heads, c.groups});
+      const RankSchedules schedules =
+          lower(make_transport_plan(transport, 1, {layout, masks}, rank), layout, {c.heads, c.groups});
       const TransportBytes bytes = bytes_of(schedules, layout, rank, c.shape());
       most = std::max(most, bytes.forward + bytes.backward);
     }

@@ -42,9 +42,11 @@ void mark(Cells& cells, const Launch& launch) {
 
 // The tile as a launch of its own.
 Launch launch_of(const Launch& whole, const VarlenTile& tile) {
-  const auto moved = [](const PositionRange& range, std::int64_t by) { return PositionRange{range.begin + by, range.end + by}; };
-  return {moved(tile.q, whole.q.begin), whole.buffer, moved(tile.kv, whole.kv.begin), whole.batch->causal ? Band::causal() : Band::all(),
-          tile.sample};
+  const auto moved = [](const PositionRange& range, std::int64_t by) {
+    return PositionRange{range.begin + by, range.end + by};
+  };
+  return {moved(tile.q, whole.q.begin), whole.buffer, moved(tile.kv, whole.kv.begin),
+          whole.batch->causal ? Band::causal() : Band::all(), tile.sample};
 }
 
 void expect_no_row_twice(const Launch& whole) {
@@ -126,7 +128,8 @@ std::map<int, Launches> launches_of(const Schedule& schedule) {
   return launches;
 }
 
-using CheckOfSchedules = std::function<void(const Schedule& plain, const Schedule& varlen, const std::vector<AttentionMask>&)>;
+using CheckOfSchedules =
+    std::function<void(const Schedule& plain, const Schedule& varlen, const std::vector<AttentionMask>&)>;
 
 // The same pass without batches and with them.
 void for_random_schedules(AttentionWindow window, const CheckOfSchedules& check) {
@@ -166,14 +169,17 @@ TEST(VarlenBatches, DocumentsBecomeAFewBatchesAndLeaveNothing) {
 }
 
 TEST(VarlenBatches, WindowsAreLeftOver) {
-  for_random_schedules({.left = 3}, [](const Schedule& plain, const Schedule& varlen, const std::vector<AttentionMask>& masks) {
-    const auto before = launches_of(plain), after = launches_of(varlen);
-    ASSERT_EQ(before.size(), after.size());
-    for (const auto& [step, launches] : before) expect_same_cells(launches, after.at(step), std::ssize(masks));
-  });
+  for_random_schedules({.left = 3},
+                       [](const Schedule& plain, const Schedule& varlen, const std::vector<AttentionMask>& masks) {
+                         const auto before = launches_of(plain), after = launches_of(varlen);
+                         ASSERT_EQ(before.size(), after.size());
+                         for (const auto& [step, launches] : before)
+                           expect_same_cells(launches, after.at(step), std::ssize(masks));
+                       });
   const std::vector<AttentionMask> masks = {{40, true, {.left = 3}, {20}}};
   const SequenceLayout layout = contiguous_layout(40, 1);
-  const Launches launches = all_of<Launch>(make_schedules({layout, masks}, CpTransport::p2p, 1, {1, 1, true, true}).front().forward);
+  const Launches launches =
+      all_of<Launch>(make_schedules({layout, masks}, CpTransport::p2p, 1, {1, 1, true, true}).front().forward);
   EXPECT_THAT(launches, SizeIs(2));
   EXPECT_THAT(launches, Each(Field(&Launch::batch, IsNull())));
 }
@@ -182,7 +188,8 @@ TEST(VarlenBatches, OneRanksCausalDocumentsAreOneBatch) {
   // Two tokens that are documents of their own are no reason for a second batch.
   const std::vector<AttentionMask> masks = {{30, true, {}, {10, 11, 12, 20}}, {30, true, {}, {29}}};
   const SequenceLayout layout = contiguous_layout(30, 1);
-  const Launches launches = all_of<Launch>(make_schedules({layout, masks}, CpTransport::p2p, 1, {1, 1, true, true}).front().forward);
+  const Launches launches =
+      all_of<Launch>(make_schedules({layout, masks}, CpTransport::p2p, 1, {1, 1, true, true}).front().forward);
   ASSERT_THAT(launches, SizeIs(1));
   ASSERT_NE(launches[0].batch, nullptr);
   EXPECT_TRUE(launches[0].batch->causal);
@@ -197,7 +204,8 @@ TEST(VarlenBatches, ArePassByPass) {
   const std::vector<AttentionMask> masks = {{30, true, {}, {10, 20}}};
   const SequenceLayout layout = zigzag_layout(30, 2);
   for (const bool forward : {false, true}) {
-    for (const RankSchedules& schedules : make_schedules({layout, masks}, CpTransport::p2p, 1, {1, 1, forward, !forward})) {
+    for (const RankSchedules& schedules :
+         make_schedules({layout, masks}, CpTransport::p2p, 1, {1, 1, forward, !forward})) {
       const Launches with = all_of<Launch>(forward ? schedules.forward : schedules.backward);
       const Launches without = all_of<Launch>(forward ? schedules.backward : schedules.forward);
       EXPECT_THAT(with, Each(Field(&Launch::batch, Not(IsNull()))));
@@ -215,7 +223,8 @@ TEST(VarlenBatches, RowsOfABatchAreOfOneBuffer) {
       EXPECT_EQ(intersection({0, varlen.queries()}, launch.q), launch.q);
     }
   });
-  const Launches launches = {{{0, 4}, 0, {0, 4}, Band::all()}, {{4, 8}, 1, {4, 8}, Band::all()}, {{8, 12}, 0, {8, 12}, Band::all()}};
+  const Launches launches = {
+      {{0, 4}, 0, {0, 4}, Band::all()}, {{4, 8}, 1, {4, 8}, Band::all()}, {{8, 12}, 0, {8, 12}, Band::all()}};
   EXPECT_EQ(expect_same_cells(launches, 1), 2u);
 }
 
@@ -235,7 +244,8 @@ TEST(VarlenBatches, EveryTriangleIsCutIntoSquaresAndRectangles) {
 // Results of a batch are of all rows between its tiles.
 TEST(VarlenBatches, KeysFarApartAreNotOneBatch) {
   const auto batches = [](std::int64_t second_kv) {
-    return expect_same_cells({{{0, 10}, 0, {0, 50}, Band::all()}, {{10, 20}, 0, {second_kv, second_kv + 50}, Band::all()}}, 1);
+    return expect_same_cells(
+        {{{0, 10}, 0, {0, 50}, Band::all()}, {{10, 20}, 0, {second_kv, second_kv + 50}, Band::all()}}, 1);
   };
   EXPECT_EQ(batches(1000), 1u);
   EXPECT_EQ(batches(100000), 2u);

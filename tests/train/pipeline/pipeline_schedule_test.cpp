@@ -16,12 +16,11 @@ using ::testing::IsEmpty;
 constexpr auto kForward = Instruction::Kind::forward, kBackward = Instruction::Kind::backward;
 
 TEST(PipelineSchedule, OfOneStageIsForwardAndBackwardInTurn) {
-  EXPECT_THAT(one_forward_one_backward({1, 1, 2}, 0),
-              ElementsAre(Instruction{kForward, 0}, Instruction{kBackward, 0}, Instruction{kForward, 1},
-                          Instruction{kBackward, 1}));
+  EXPECT_THAT(one_forward_one_backward({1, 1, 2}, 0), ElementsAre(Instruction{kForward, 0}, Instruction{kBackward, 0},
+                                                                  Instruction{kForward, 1}, Instruction{kBackward, 1}));
   EXPECT_THAT(one_forward_one_backward({1, 2, 1}, 0),
-              ElementsAre(Instruction{kForward, 0, 0}, Instruction{kForward, 0, 1},
-                          Instruction{kBackward, 0, 1}, Instruction{kBackward, 0, 0}));
+              ElementsAre(Instruction{kForward, 0, 0}, Instruction{kForward, 0, 1}, Instruction{kBackward, 0, 1},
+                          Instruction{kBackward, 0, 0}));
 }
 
 TEST(PipelineSchedule, OfSeveralStagesFillsThePipelineFirst) {

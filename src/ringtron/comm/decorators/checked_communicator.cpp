@@ -12,19 +12,11 @@
 namespace ringtron {
 namespace {
 
-enum class Kind : std::int64_t {
-  all_reduce,
-  all_gather,
-  reduce_scatter,
-  all_to_all,
-  exchange,
-  broadcast,
-  barrier
-};
+enum class Kind : std::int64_t { all_reduce, all_gather, reduce_scatter, all_to_all, exchange, broadcast, barrier };
 
 const char* to_text(Kind kind) {
-  static constexpr std::array<const char*, 7> kNames{
-      "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "exchange", "broadcast", "barrier"};
+  static constexpr std::array<const char*, 7> kNames{"all_reduce", "all_gather", "reduce_scatter", "all_to_all",
+                                                     "exchange",   "broadcast",  "barrier"};
   const auto index = static_cast<std::size_t>(kind);
   return index < kNames.size() ? kNames[index] : "unknown operation";
 }
@@ -49,8 +41,7 @@ constexpr int kMaxDims = 8;
 struct CheckedCommunicator::Fingerprint {
   std::array<std::int64_t, kFields> fields{};
 
-  explicit Fingerprint(Kind kind, const at::Tensor& tensor = {}, std::int64_t reduction = -1,
-                       std::int64_t root = -1) {
+  explicit Fingerprint(Kind kind, const at::Tensor& tensor = {}, std::int64_t reduction = -1, std::int64_t root = -1) {
     fields[0] = static_cast<std::int64_t>(kind);
     fields[1] = tensor.defined() ? static_cast<std::int64_t>(tensor.scalar_type()) : -1;
     fields[2] = reduction;
@@ -67,8 +58,7 @@ struct CheckedCommunicator::Fingerprint {
     if (fields[3] >= 0) text += fmt::format(" from {}", fields[3]);
     if (fields[1] >= 0) {
       text += fmt::format(" {}[", c10::toString(static_cast<at::ScalarType>(fields[1])));
-      for (std::int64_t dim = 0; dim < fields[4]; ++dim)
-        text += fmt::format("{}{}", dim ? "," : "", fields[5 + dim]);
+      for (std::int64_t dim = 0; dim < fields[4]; ++dim) text += fmt::format("{}{}", dim ? "," : "", fields[5 + dim]);
       text += "]";
     }
     return text;
@@ -87,17 +77,15 @@ void CheckedCommunicator::agree(const Fingerprint& mine) {
   control_.all_gather(shard, whole).wait();
   const std::int64_t* all = whole.const_data_ptr<std::int64_t>();
   bool same = true;
-  for (int peer = 0; peer < size(); ++peer)
-    same = same && std::equal(all, all + kFields, all + peer * kFields);
+  for (int peer = 0; peer < size(); ++peer) same = same && std::equal(all, all + kFields, all + peer * kFields);
   if (same) return;
   std::string sides;
   for (int peer = 0; peer < size(); ++peer) {
-    sides += fmt::format("{}rank {}: {}", peer ? "; " : "", global_rank(peer),
-                         Fingerprint::describe(all + peer * kFields));
+    sides +=
+        fmt::format("{}rank {}: {}", peer ? "; " : "", global_rank(peer), Fingerprint::describe(all + peer * kFields));
   }
-  throw CommError(
-      fmt::format("{} group: expected all ranks to call the same operation as number {}, got {} [rank {}]",
-                  name(), sequence_, sides, global_rank(rank())));
+  throw CommError(fmt::format("{} group: expected all ranks to call the same operation as number {}, got {} [rank {}]",
+                              name(), sequence_, sides, global_rank(rank())));
 }
 
 // Each rank publishes, per ordered pair (me -> peer) and (peer -> me), how many messages and a hash of their
@@ -131,8 +119,8 @@ void CheckedCommunicator::agree_on_messages(std::span<const Send> sends, std::sp
           fmt::format("{} group: exchange number {}: rank {} sends {} message(s) of {} elements to rank {}, "
                       "which expects {} of {}; "
                       "their order, types and sizes must agree [rank {}]",
-                      name(), sequence_, global_rank(from), sent[0], sent[1], global_rank(to), received[0],
-                      received[1], global_rank(rank())));
+                      name(), sequence_, global_rank(from), sent[0], sent[1], global_rank(to), received[0], received[1],
+                      global_rank(rank())));
     }
   }
 }

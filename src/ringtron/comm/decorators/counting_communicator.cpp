@@ -6,9 +6,7 @@
 namespace ringtron {
 namespace {
 
-std::int64_t bytes_of(const at::Tensor& tensor) {
-  return tensor.numel() * tensor.element_size();
-}
+std::int64_t bytes_of(const at::Tensor& tensor) { return tensor.numel() * tensor.element_size(); }
 
 }  // namespace
 

@@ -24,8 +24,8 @@ bool FaultyCommunicator::strike(const char* operation) {
         std::raise(SIGKILL);
         break;
       case Fault::throw_error:
-        throw CommError(fmt::format("{} group: {} number {} failed on rank {}: scripted fault", name(),
-                                    operation, sequence_, global_rank(rank())));
+        throw CommError(fmt::format("{} group: {} number {} failed on rank {}: scripted fault", name(), operation,
+                                    sequence_, global_rank(rank())));
       case Fault::call:
         step.action();
         break;

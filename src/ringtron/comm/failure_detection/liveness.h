@@ -1,10 +1,11 @@
-// Failure detection, who has died: what this process has been told about the others of its run, within milliseconds of a death.
+// Failure detection, who has died: what this process has been told about the others of its run, within milliseconds of
+// a death.
 //
-// The news come over the connection of each rank to the server on rank 0 (rendezvous_client.h). The kernel closes a dead process's
-// connection, the server sees that and tells the others; when rank 0 itself dies, everyone sees it. A rank that leaves while an
-// exception unwinds its Rendezvous counts as failed; one that leaves otherwise has finished and is no loss. It
-// does not see a machine that loses power or a stopped process: those end by the timeout of each operation.
-// Thread-safe. Callbacks run on the connection's own thread.
+// The news come over the connection of each rank to the server on rank 0 (rendezvous_client.h). The kernel closes a
+// dead process's connection, the server sees that and tells the others; when rank 0 itself dies, everyone sees it. A
+// rank that leaves while an exception unwinds its Rendezvous counts as failed; one that leaves otherwise has finished
+// and is no loss. It does not see a machine that loses power or a stopped process: those end by the timeout of each
+// operation. Thread-safe. Callbacks run on the connection's own thread.
 #pragma once
 
 #include <atomic>

@@ -76,7 +76,8 @@ class GlooWork final : public Work::State {
       CommOperation waited = operation_;
       waited.peer = peer;
       // Of no time at all c10d would make no limit.
-      const auto left = std::max(kShortest, std::chrono::ceil<std::chrono::milliseconds>(deadline - SteadyClock::now()));
+      const auto left =
+          std::max(kShortest, std::chrono::ceil<std::chrono::milliseconds>(deadline - SteadyClock::now()));
       guarded(*channel_, waited, [&] { return work->wait(left); });
     }
     done_ = true;
@@ -114,8 +115,8 @@ void reduce_in_order(const std::vector<at::Tensor>& slices, const at::Tensor& ou
   out.copy_(total.view(out.sizes()));
 }
 
-// Connects the group on a thread of its own, because Gloo itself would not hear of a death meanwhile and counts its timeout for
-// each peer. If this throws before that thread is done, it goes on alone and ends with its last connection.
+// Connects the group on a thread of its own, because Gloo itself would not hear of a death meanwhile and counts its
+// timeout for each peer. If this throws before that thread is done, it goes on alone and ends with its last connection.
 class Connecting {
  public:
   using Make = std::function<C10dGloo()>;
@@ -174,13 +175,11 @@ class GlooCommunicator final : public Communicator {
     const std::set<int> before = listening_sockets();
     guarded(*channel_, {"connect", 0}, [&] {
       const char* interfaces = std::getenv("GLOO_SOCKET_IFNAME");
-      options->devices.push_back(
-          interfaces != nullptr
-              ? c10d::ProcessGroupGloo::createDeviceForInterface(split(interfaces, ',').front())
-              : c10d::ProcessGroupGloo::createDeviceForHostname(rendezvous.local_address()));
-      const auto make = [store = store_with_prefix(rendezvous, key), rank = this->rank(), size = this->size(), options] {
-        return c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);
-      };
+      options->devices.push_back(interfaces != nullptr
+                                     ? c10d::ProcessGroupGloo::createDeviceForInterface(split(interfaces, ',').front())
+                                     : c10d::ProcessGroupGloo::createDeviceForHostname(rendezvous.local_address()));
+      const auto make = [store = store_with_prefix(rendezvous, key), rank = this->rank(), size = this->size(),
+                         options] { return c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options); };
       gloo_ = Connecting::run(make, *rendezvous.liveness(), this->group().timeout);
     });
     // Gloo lets anybody in; now that all members are connected, nobody else has to come.
@@ -267,8 +266,7 @@ class GlooCommunicator final : public Communicator {
     auto work = begin("exchange");
     if (sends.empty() && receives.empty()) return {};
     std::vector<int> count(size(), 0);  // numbers the messages of each pair, so that they match in the order given
-    for (const Receive& message : receives)
-      receive(*work, message.peer, message.tensor, count[message.peer]++);
+    for (const Receive& message : receives) receive(*work, message.peer, message.tensor, count[message.peer]++);
     count.assign(size(), 0);
     for (const Send& message : sends) send(*work, message.peer, message.tensor, count[message.peer]++);
     return Work(std::move(work));
@@ -300,15 +298,13 @@ class GlooCommunicator final : public Communicator {
   void send(GlooWork& work, int peer, const at::Tensor& tensor, int number) {
     if (tensor.numel() == 0) return;
     std::vector<at::Tensor> tensors{tensor};
-    work.add(guarded(*channel_, to_peer(peer), [&] { return gloo_->send(tensors, peer, tag(number)); }),
-             peer);
+    work.add(guarded(*channel_, to_peer(peer), [&] { return gloo_->send(tensors, peer, tag(number)); }), peer);
   }
 
   void receive(GlooWork& work, int peer, const at::Tensor& tensor, int number) {
     if (tensor.numel() == 0) return;
     std::vector<at::Tensor> tensors{tensor};
-    work.add(guarded(*channel_, to_peer(peer), [&] { return gloo_->recv(tensors, peer, tag(number)); }),
-             peer);
+    work.add(guarded(*channel_, to_peer(peer), [&] { return gloo_->recv(tensors, peer, tag(number)); }), peer);
   }
 
   CommOperation to_peer(int peer) const { return {operation_.name, operation_.sequence, peer}; }
@@ -329,10 +325,10 @@ class GlooCommunicator final : public Communicator {
 
 }  // namespace
 
-// Gloo writes to its sockets without MSG_NOSIGNAL, so a peer that has just died would end this process by SIGPIPE before it
-// could say which rank it waited for. A handler of the user's own stays.
+// Gloo writes to its sockets without MSG_NOSIGNAL, so a peer that has just died would end this process by SIGPIPE
+// before it could say which rank it waited for. A handler of the user's own stays.
 static void ignore_sigpipe() {
-  struct sigaction action {};
+  struct sigaction action{};
   if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
 }
 

@@ -1,5 +1,5 @@
-// Communication between GPUs, over c10d's NCCL process group; point-to-point messages within a machine by copy engines where
-// that works (PeerCopies).
+// Communication between GPUs, over c10d's NCCL process group; point-to-point messages within a machine by copy engines
+// where that works (PeerCopies).
 //
 // NCCL runs on a stream of its own; Work::wait() makes the current stream wait and leaves the host free. A
 // dead peer would leave NCCL's kernels spinning for ever, and c10d's own watchdog ends the process instead of
@@ -38,9 +38,10 @@ constexpr auto kReleasePeriod = std::chrono::milliseconds(20);
 
 // c10d reads these when a process group is made.
 void set_environment() {
-  ::setenv("NCCL_NVLS_ENABLE", "0", 0);  // NVLink multicast needs rights that containers lack; what the user has set stays
-  // Not the user's to set, and ignored_variables.h tells who has: our monitor aborts, c10d's would end the process, and a host that
-  // blocks in each wait hides no message behind compute. Each has an older name.
+  ::setenv("NCCL_NVLS_ENABLE", "0",
+           0);  // NVLink multicast needs rights that containers lack; what the user has set stays
+  // Not the user's to set, and ignored_variables.h tells who has: our monitor aborts, c10d's would end the process, and
+  // a host that blocks in each wait hides no message behind compute. Each has an older name.
   for (const char* name : {"ASYNC_ERROR_HANDLING", "ENABLE_MONITORING", "BLOCKING_WAIT"}) {
     ::setenv(fmt::format("TORCH_NCCL_{}", name).c_str(), "0", 1);
     ::unsetenv(fmt::format("NCCL_{}", name).c_str());
@@ -60,15 +61,15 @@ class NcclChannel {
     options->timeout = group_.timeout;
     // Messages wait for compute, which they are to hide behind: they go first when a multiprocessor becomes free.
     options->is_high_priority_stream = true;
-    nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(store_with_prefix(rendezvous, key), group_.rank,
-                                                        group_.size(), options);
+    nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(store_with_prefix(rendezvous, key), group_.rank, group_.size(),
+                                                        options);
     monitor_ = std::thread([this] { monitor(); });
     if (liveness_ != nullptr) callback_ = liveness_->on_loss([this] { request_abort("a peer died"); });
   }
 
   ~NcclChannel() {
     try {
-      if (copies_) copies_->drain();  // while a peer's death is still told and the monitor can end the wait
+      if (copies_) copies_->drain();   // while a peer's death is still told and the monitor can end the wait
     } catch (const std::exception&) {  // as below
     }
     if (liveness_ != nullptr) liveness_->forget(callback_);
@@ -115,7 +116,8 @@ class NcclChannel {
     copies_wanted_ = false;  // also where this fails: the others would not meet us again
     PeerCopiesSetup setup = set_up_peer_copies(group_, *copies_store_, check_peers(operation));
     if (!setup.copies && group_.members.front() == 0 && group_.rank == 0) {
-      fmt::print(stderr, "{} group: NCCL's kernels carry its messages, not copy engines, since {}\n", group_.name, setup.why_not);
+      fmt::print(stderr, "{} group: NCCL's kernels carry its messages, not copy engines, since {}\n", group_.name,
+                 setup.why_not);
     }
     const std::lock_guard lock(mutex_);
     copies_ = std::move(setup.copies);
@@ -139,7 +141,8 @@ class NcclChannel {
       wake_.wait_for(lock, kMonitorPeriod);
       if (stopping_) return;
       const auto oldest = watch_.oldest();
-      if (reason_.empty() && oldest && std::chrono::steady_clock::now() - *oldest > group_.timeout) reason_ = "Timed out";
+      if (reason_.empty() && oldest && std::chrono::steady_clock::now() - *oldest > group_.timeout)
+        reason_ = "Timed out";
       if (reason_.empty()) continue;
       aborted_ = true;
       lock.unlock();
@@ -213,8 +216,8 @@ class NcclWork final : public Work::State {
         return;
       }
       work->wait();
-      // This stream goes on when the operation has ended. Recording may block while the stream's queue is full, so no lock is
-      // held: the monitor must be able to abort.
+      // This stream goes on when the operation has ended. Recording may block while the stream's queue is full, so no
+      // lock is held: the monitor must be able to abort.
       landed_ = std::make_shared<at::cuda::CUDAEvent>();
       landed_->record();
       channel_->watch().waited(watched_, [landed = landed_] { return landed->query(); });

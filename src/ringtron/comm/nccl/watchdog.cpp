@@ -23,13 +23,9 @@ class Watchdog::Entry {
   std::function<bool()> ended;  // then this
 };
 
-Watchdog::Handle Watchdog::add(C10dWork work) {
-  return add(std::make_shared<Entry>(std::move(work)));
-}
+Watchdog::Handle Watchdog::add(C10dWork work) { return add(std::make_shared<Entry>(std::move(work))); }
 
-Watchdog::Handle Watchdog::add(std::function<bool()> ended) {
-  return add(std::make_shared<Entry>(std::move(ended)));
-}
+Watchdog::Handle Watchdog::add(std::function<bool()> ended) { return add(std::make_shared<Entry>(std::move(ended))); }
 
 Watchdog::Handle Watchdog::add(Handle begun) {
   const std::lock_guard lock(mutex_);

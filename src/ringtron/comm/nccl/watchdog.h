@@ -1,9 +1,9 @@
 // Internal to comm: the watchdog's list, operations of a group that have begun on a device and may not have ended.
 //
-// A device runs behind its host: an operation that the host has waited for has still to end there, and one whose peer hangs
-// never does. c10d's work tells, but it also holds the operation's tensors; kept until a monitor looks again, that is
-// activations of many layers. So a work is held only until it is waited for, and from then on something small tells instead.
-// Any thread may call anything.
+// A device runs behind its host: an operation that the host has waited for has still to end there, and one whose peer
+// hangs never does. c10d's work tells, but it also holds the operation's tensors; kept until a monitor looks again,
+// that is activations of many layers. So a work is held only until it is waited for, and from then on something small
+// tells instead. Any thread may call anything.
 #pragma once
 
 #include <chrono>
@@ -29,8 +29,8 @@ class Watchdog {
   Handle add(std::function<bool()> ended);
   // The work of an operation that has not been waited for; null afterwards.
   C10dWork work(const Handle& operation) const;
-  // It has been waited for: its work goes, and `ended` tells from now on. If `ended` throws, the operation counts as ended:
-  // whatever is wrong with the device, others will say.
+  // It has been waited for: its work goes, and `ended` tells from now on. If `ended` throws, the operation counts as
+  // ended: whatever is wrong with the device, others will say.
   void waited(const Handle& operation, std::function<bool()> ended);
 
   // When the oldest operation that has not ended began; nothing if all have.

@@ -68,8 +68,7 @@ class OpenAllocations {
 
 class CudaPeerMemory final : public PeerMemory {
  public:
-  explicit CudaPeerMemory(SharedMemory board)
-      : pages_(std::move(board)), device_(c10::cuda::current_device()) {
+  explicit CudaPeerMemory(SharedMemory board) : pages_(std::move(board)), device_(c10::cuda::current_device()) {
     C10_CUDA_CHECK(cudaHostRegister(pages_.data(), pages_.size(), cudaHostRegisterMapped | cudaHostRegisterPortable));
     void* mapped = nullptr;
     C10_CUDA_CHECK(cudaHostGetDevicePointer(&mapped, pages_.data(), 0));
@@ -86,8 +85,8 @@ class CudaPeerMemory final : public PeerMemory {
     const auto* const begin = static_cast<const std::byte*>(tensor.storage().data());
     const auto shared = c10::cuda::CUDACachingAllocator::shareIpcHandle(tensor.storage().mutable_data());
     PeerPointer pointer;
-    // The handle's second byte tells the kind. Those of expandable segments grow with the segment, and can come again for other
-    // memory.
+    // The handle's second byte tells the kind. Those of expandable segments grow with the segment, and can come again
+    // for other memory.
     RT_CHECK(shared.handle.size() >= 2 && shared.handle[1] == 'c', "LibTorch's allocator uses expandable segments");
     RT_CHECK_LE(shared.handle.size(), pointer.handle.size(), "bytes of a handle for memory of a GPU");
     std::memcpy(pointer.handle.data(), shared.handle.data(), shared.handle.size());
@@ -118,7 +117,8 @@ class CudaPeerMemory final : public PeerMemory {
     marked_.block(stream);
     run(stream, {wait_of(ready, value)});
     for (std::size_t i = 0; i < copies.size(); ++i) {
-      C10_CUDA_CHECK(cudaMemcpyAsync(copies[i].to, sources[i], static_cast<std::size_t>(copies[i].bytes), cudaMemcpyDefault, stream));
+      C10_CUDA_CHECK(cudaMemcpyAsync(copies[i].to, sources[i], static_cast<std::size_t>(copies[i].bytes),
+                                     cudaMemcpyDefault, stream));
     }
     run(stream, {write_of(moved, value)});
   }
@@ -153,7 +153,8 @@ class CudaPeerMemory final : public PeerMemory {
   at::cuda::CUDAStream stream_for(int peer) {
     const auto known = streams_.find(peer);
     if (known != streams_.end()) return known->second;
-    // Of normal priority, which means nothing to copies: the pool of high priority is the one from which streams of kernels come.
+    // Of normal priority, which means nothing to copies: the pool of high priority is the one from which streams of
+    // kernels come.
     return streams_.emplace(peer, at::cuda::getStreamFromPool(/*isHighPriority=*/false)).first->second;
   }
 
@@ -169,7 +170,8 @@ class CudaPeerMemory final : public PeerMemory {
   at::cuda::CUDAEvent marked_;
   std::byte* mapped_ = nullptr;  // the pages as the GPU sees them
   OpenAllocations allocations_;
-  decltype(&cuStreamBatchMemOp) batch_ = of_driver<std::remove_pointer_t<decltype(&cuStreamBatchMemOp)>>("cuStreamBatchMemOp");
+  decltype(&cuStreamBatchMemOp) batch_ =
+      of_driver<std::remove_pointer_t<decltype(&cuStreamBatchMemOp)>>("cuStreamBatchMemOp");
 };
 
 }  // namespace

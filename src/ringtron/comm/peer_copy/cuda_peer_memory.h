@@ -8,7 +8,8 @@
 
 namespace ringtron {
 
-// Of this thread's current GPU; flags lie in `board`, which it keeps. Throws std::exception where this GPU or driver cannot do it.
+// Of this thread's current GPU; flags lie in `board`, which it keeps. Throws std::exception where this GPU or driver
+// cannot do it.
 std::unique_ptr<PeerMemory> make_cuda_peer_memory(SharedMemory board);
 
 }  // namespace ringtron

@@ -40,8 +40,8 @@ PeerCopies::Ticket PeerCopies::exchange(std::span<const Send> sends, std::span<c
     add_once(ready, board_.ready(rank_, message.peer));
     add_once(ticket.moved, board_.moved(rank_, message.peer));
     posted_sends.emplace_back(message.peer, PostedSend{.exchange = ticket.exchange,
-                                              .where = memory_->exported(message.tensor),
-                                              .bytes = static_cast<std::int64_t>(message.tensor.nbytes())});
+                                                       .where = memory_->exported(message.tensor),
+                                                       .bytes = static_cast<std::int64_t>(message.tensor.nbytes())});
   }
   std::vector<Incoming> coming = incoming(receives);
   if (posted_sends.empty() && coming.empty()) return ticket;
@@ -51,7 +51,9 @@ PeerCopies::Ticket PeerCopies::exchange(std::span<const Send> sends, std::span<c
   std::size_t posted = 0;
   while (posted < posted_sends.size() || !coming.empty()) {
     const std::size_t before = posted + coming.size();
-    while (posted < posted_sends.size() && board_.posted_sends(rank_, posted_sends[posted].first).push(posted_sends[posted].second)) ++posted;
+    while (posted < posted_sends.size() &&
+           board_.posted_sends(rank_, posted_sends[posted].first).push(posted_sends[posted].second))
+      ++posted;
     std::erase_if(coming, [&](Incoming& from) {
       if (!take_posted_sends(ticket.exchange, from)) return false;
       Flag& moved = board_.moved(from.peer, rank_);
@@ -85,8 +87,8 @@ bool PeerCopies::take_posted_sends(std::uint32_t exchange, Incoming& from) const
     if (posted_send == nullptr) return false;
     PeerMemory::Copy& copy = from.copies[from.known];
     RT_CHECK(posted_send->exchange == exchange && posted_send->bytes == copy.bytes,
-             "exchange {}, message {} from rank {} of the group: expected {} bytes, got {} of exchange {}", exchange, from.known,
-             from.peer, copy.bytes, posted_send->bytes, posted_send->exchange);
+             "exchange {}, message {} from rank {} of the group: expected {} bytes, got {} of exchange {}", exchange,
+             from.known, from.peer, copy.bytes, posted_send->bytes, posted_send->exchange);
     copy.from = posted_send->where;
     posted_sends.pop();
   }

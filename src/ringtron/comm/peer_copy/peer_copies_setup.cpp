@@ -65,9 +65,11 @@ std::string unsupported_reason(const Place& own, const Place& peer) {
     static_cast<void>(cudaGetLastError());
     return {};  // hidden from this process; the trial tells whether its memory can be reached
   }
-  // Atomic operations between GPUs are what NVLink has and PCI Express has not, where copies through the host can be faster.
+  // Atomic operations between GPUs are what NVLink has and PCI Express has not, where copies through the host can be
+  // faster.
   int linked = 0;
-  C10_CUDA_CHECK(cudaDeviceGetP2PAttribute(&linked, cudaDevP2PAttrNativeAtomicSupported, c10::cuda::current_device(), device));
+  C10_CUDA_CHECK(
+      cudaDeviceGetP2PAttribute(&linked, cudaDevP2PAttrNativeAtomicSupported, c10::cuda::current_device(), device));
   return linked != 0 ? "" : "no NVLink joins its GPUs";
 }
 

@@ -65,8 +65,6 @@ SharedMemory::~SharedMemory() {
 SharedMemory::SharedMemory(SharedMemory&& other) noexcept
     : file_(std::exchange(other.file_, -1)), size_(other.size_), data_(std::exchange(other.data_, nullptr)) {}
 
-std::string SharedMemory::address() const {
-  return fmt::format("/proc/{}/fd/{}", ::getpid(), file_);
-}
+std::string SharedMemory::address() const { return fmt::format("/proc/{}/fd/{}", ::getpid(), file_); }
 
 }  // namespace ringtron

@@ -1,7 +1,7 @@
 // Internal to comm: memory that several processes of one machine share.
 //
-// The memory has no name in any file system: one process makes it and tells the others its address by other means, and it is
-// gone when the last of them is, however they end.
+// The memory has no name in any file system: one process makes it and tells the others its address by other means, and
+// it is gone when the last of them is, however they end.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +13,8 @@ class SharedMemory {
  public:
   // Zeroed. Throws IoError if the system refuses.
   static SharedMemory make(std::size_t bytes);
-  // What `address` of another live process names. Throws IoError if this process cannot see it (another machine, container
-  // or user), or if it is not `bytes` long.
+  // What `address` of another live process names. Throws IoError if this process cannot see it (another machine,
+  // container or user), or if it is not `bytes` long.
   static SharedMemory open(const std::string& address, std::size_t bytes);
 
   ~SharedMemory();

@@ -6,9 +6,7 @@ namespace {
 // A flag has a cache line of its own: a device writes it while others look at its neighbours.
 constexpr std::size_t kFlagStride = 64;
 
-std::size_t flags(int ranks) {
-  return 2 * static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks);
-}
+std::size_t flags(int ranks) { return 2 * static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks); }
 
 }  // namespace
 
@@ -29,12 +27,11 @@ const PostedSend* PostedSendRing::front() const {
   return &places_[at % kCapacity];
 }
 
-void PostedSendRing::pop() {
-  popped_.store(popped_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-}
+void PostedSendRing::pop() { popped_.store(popped_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
 
 std::size_t SignalPad::bytes_for(int ranks) {
-  return flags(ranks) * kFlagStride + static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks) * sizeof(PostedSendRing);
+  return flags(ranks) * kFlagStride +
+         static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks) * sizeof(PostedSendRing);
 }
 
 Flag& SignalPad::ready(int from, int to) const {
@@ -47,7 +44,8 @@ Flag& SignalPad::moved(int from, int to) const {
 
 PostedSendRing& SignalPad::posted_sends(int from, int to) const {
   std::byte* rings = memory_ + flags(ranks_) * kFlagStride;
-  return *reinterpret_cast<PostedSendRing*>(rings + static_cast<std::size_t>(from * ranks_ + to) * sizeof(PostedSendRing));
+  return *reinterpret_cast<PostedSendRing*>(rings +
+                                            static_cast<std::size_t>(from * ranks_ + to) * sizeof(PostedSendRing));
 }
 
 }  // namespace ringtron

@@ -1,8 +1,9 @@
-// Internal to comm: the signal pad, what the ranks of a group that copy from each other's memory tell each other, in memory they all share.
+// Internal to comm: the signal pad, what the ranks of a group that copy from each other's memory tell each other, in
+// memory they all share.
 //
-// Flags are words that a device writes in the order of its stream and that devices and hosts wait for; they only grow, but for
-// wrapping around. Posted sends go from a sender's host to a receiver's, one ring for each ordered pair of ranks.
-// Any rank may use any flag; a ring has one thread at a time that pushes and one that pops.
+// Flags are words that a device writes in the order of its stream and that devices and hosts wait for; they only grow,
+// but for wrapping around. Posted sends go from a sender's host to a receiver's, one ring for each ordered pair of
+// ranks. Any rank may use any flag; a ring has one thread at a time that pushes and one that pops.
 #pragma once
 
 #include <array>
@@ -32,7 +33,8 @@ using Flag = std::uint32_t;
 // Whether a flag has come to `value`, with wrap-around, as stream operations of CUDA compare.
 inline bool reached(const Flag& flag, std::uint32_t value) {
   // C++20's atomic_ref takes no const object.
-  return static_cast<std::int32_t>(std::atomic_ref<Flag>(const_cast<Flag&>(flag)).load(std::memory_order_acquire) - value) >= 0;
+  return static_cast<std::int32_t>(std::atomic_ref<Flag>(const_cast<Flag&>(flag)).load(std::memory_order_acquire) -
+                                   value) >= 0;
 }
 
 class PostedSendRing {

@@ -1,4 +1,5 @@
-// Internal to comm: the run's store in the form that c10d's back ends want. A view of a RendezvousClient; any thread may use it.
+// Internal to comm: the run's store in the form that c10d's back ends want. A view of a RendezvousClient; any thread
+// may use it.
 #pragma once
 
 #include <torch/csrc/distributed/c10d/Store.hpp>
@@ -16,7 +17,8 @@ class C10dStore final : public c10d::Store {
  public:
   using Bytes = std::vector<std::uint8_t>;
 
-  C10dStore(std::shared_ptr<RendezvousClient> link, std::chrono::milliseconds timeout) : Store(timeout), link_(std::move(link)) {}
+  C10dStore(std::shared_ptr<RendezvousClient> link, std::chrono::milliseconds timeout)
+      : Store(timeout), link_(std::move(link)) {}
 
   c10::intrusive_ptr<Store> clone() override { return c10::make_intrusive<C10dStore>(link_, timeout_); }
   void set(const std::string& key, const Bytes& value) override;

@@ -22,7 +22,7 @@ std::string torch_libraries() {
       [](dl_phdr_info* info, std::size_t, void* out) {
         const std::string_view path(info->dlpi_name);
         const std::string_view name = path.substr(path.rfind('/') + 1);
-        struct stat file {};
+        struct stat file{};
         if ((name.starts_with("libtorch") || name.starts_with("libc10")) && ::stat(info->dlpi_name, &file) == 0)
           *static_cast<std::string*>(out) += fmt::format("{} {}\n", name, file.st_size);
         return 0;
@@ -42,13 +42,9 @@ std::string own_build() {
 
 }  // namespace
 
-std::string Claim::place() const {
-  return fmt::format("host {}, pid {}", host, pid);
-}
+std::string Claim::place() const { return fmt::format("host {}, pid {}", host, pid); }
 
-std::string Claim::who() const {
-  return fmt::format("rank {} ({})", rank, place());
-}
+std::string Claim::who() const { return fmt::format("rank {} ({})", rank, place()); }
 
 Claim own_claim(int rank, int world_size) {
   static const std::string build = own_build();
@@ -64,8 +60,9 @@ std::string same_rank_twice(const Claim& first, const Claim& second) {
 
 std::string conflict(const Claim& first, const Claim& claim) {
   if (claim.world_size != first.world_size) {
-    return fmt::format("{} was started with a world size of {}, {} with {}; start all ranks with the same number (WORLD_SIZE)",
-                       claim.who(), claim.world_size, first.who(), first.world_size);
+    return fmt::format(
+        "{} was started with a world size of {}, {} with {}; start all ranks with the same number (WORLD_SIZE)",
+        claim.who(), claim.world_size, first.who(), first.world_size);
   }
   if (claim.rank < 0 || claim.rank >= first.world_size) {
     return fmt::format("{} was started in a world of {} ranks; start ranks 0 to {}", claim.who(), first.world_size,

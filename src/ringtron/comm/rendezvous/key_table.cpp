@@ -22,13 +22,12 @@ StoreRequest StoreRequest::from(const std::string& bytes) {
   in.end();
   const std::size_t values = out.op == Op::set ? 1 : out.op == Op::compare_set ? 2 : 0;
   const bool keyless = out.op == Op::count || out.op == Op::cancel;
-  if (out.op > Op::cancel || out.values.size() != values || out.keys.empty() != keyless) throw wire::Malformed("no request");
+  if (out.op > Op::cancel || out.values.size() != values || out.keys.empty() != keyless)
+    throw wire::Malformed("no request");
   return out;
 }
 
-std::string StoreReply::bytes() const {
-  return wire::Packer().number(id).number(number).text(value).take();
-}
+std::string StoreReply::bytes() const { return wire::Packer().number(id).number(number).text(value).take(); }
 
 StoreReply StoreReply::from(const std::string& bytes) {
   wire::Unpacker in(bytes);

@@ -14,7 +14,8 @@ struct StoreRequest {
     set,          // keys[0] = values[0]
     get,          // answers when all keys are there, with the first one's value
     add,          // keys[0] += number, as decimal text; answers with the sum
-    compare_set,  // keys[0] = values[1] if it is values[0], or if it is absent and values[0] is empty; answers with what is there
+    compare_set,  // keys[0] = values[1] if it is values[0], or if it is absent and values[0] is empty; answers with
+                  // what is there
     erase,        // answers 1 if the key was there
     check,        // answers 1 if all keys are there
     count,        // answers with the number of keys

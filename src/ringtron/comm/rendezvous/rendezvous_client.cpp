@@ -38,8 +38,8 @@ bool wait_readable(int socket, SteadyClock::time_point deadline) {
 }
 
 // The next frame's body; empty and Kind::closing, with the reason in `why_not`, if the connection ends first.
-std::string next_frame(const Descriptor& socket, wire::FrameReader& reader, SteadyClock::time_point deadline, Kind& kind,
-                       std::string& why_not) {
+std::string next_frame(const Descriptor& socket, wire::FrameReader& reader, SteadyClock::time_point deadline,
+                       Kind& kind, std::string& why_not) {
   for (;;) {
     if (std::optional<wire::Frame> frame = reader.next()) {
       kind = frame->kind;
@@ -57,8 +57,8 @@ std::string next_frame(const Descriptor& socket, wire::FrameReader& reader, Stea
 }
 
 // What is said first in answer to the server's challenge. Throws Malformed if that is none.
-wire::Packer first_words(const RendezvousAddress& server, const Claim& own, Kind kind, const std::string& challenge, std::string& server_nonce,
-                         std::string& own_nonce) {
+wire::Packer first_words(const RendezvousAddress& server, const Claim& own, Kind kind, const std::string& challenge,
+                         std::string& server_nonce, std::string& own_nonce) {
   wire::Unpacker in(challenge);
   if (kind != Kind::challenge || in.text() != wire::kMagic) throw wire::Malformed("no hub of ours");
   server_nonce = in.text();
@@ -69,15 +69,18 @@ wire::Packer first_words(const RendezvousAddress& server, const Claim& own, Kind
 }
 
 // One try of send_start_failure().
-std::optional<std::string> try_to_send_start_failure(const RendezvousAddress& server, const Claim& own, const std::string& why, SteadyClock::time_point deadline) {
+std::optional<std::string> try_to_send_start_failure(const RendezvousAddress& server, const Claim& own,
+                                                     const std::string& why, SteadyClock::time_point deadline) {
   std::string ignored, server_nonce, own_nonce;
-  const Descriptor socket = connect_to(server.host, server.port, std::min(kLongestConnect, left_until(deadline)), ignored);
+  const Descriptor socket =
+      connect_to(server.host, server.port, std::min(kLongestConnect, left_until(deadline)), ignored);
   if (!socket.valid()) return {};
   wire::FrameReader reader(wire::kLargestHello);
   Kind kind;
   const std::string challenge = next_frame(socket, reader, deadline, kind, ignored);
   if (kind == Kind::closing) return {};
-  const std::string bytes = wire::frame(Kind::cannot, first_words(server, own, kind, challenge, server_nonce, own_nonce).text(why).take());
+  const std::string bytes =
+      wire::frame(Kind::cannot, first_words(server, own, kind, challenge, server_nonce, own_nonce).text(why).take());
   // A new connection takes as little as this at once.
   if (::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size())) return {};
   const std::string answer = next_frame(socket, reader, deadline, kind, ignored);
@@ -88,7 +91,8 @@ std::optional<std::string> try_to_send_start_failure(const RendezvousAddress& se
 
 }  // namespace
 
-std::optional<std::string> send_start_failure(const RendezvousAddress& server, const Claim& own, const std::string& why, milliseconds limit) {
+std::optional<std::string> send_start_failure(const RendezvousAddress& server, const Claim& own, const std::string& why,
+                                              milliseconds limit) {
   const auto deadline = SteadyClock::now() + limit;
   try {
     while (left_until(deadline) > kConnectAgain) {
@@ -101,37 +105,37 @@ std::optional<std::string> send_start_failure(const RendezvousAddress& server, c
   return {};
 }
 
-RendezvousClient::RendezvousClient(const RendezvousAddress& server, Claim own, milliseconds timeout, SteadyClock::time_point start)
+RendezvousClient::RendezvousClient(const RendezvousAddress& server, Claim own, milliseconds timeout,
+                                   SteadyClock::time_point start)
     : own_(std::move(own)), timeout_(timeout), deadline_(start + timeout) {
   while (!connect_once(server)) {
     if (left_until(deadline_) <= kConnectAgain) {
       throw CommError(fmt::format(
           "rendezvous: expected rank 0 at {} within {:g} s, it did not come ({}); check that rank 0 runs and that the address is right; "
           "this is {}",
-          endpoint_text(server.host, server.port), static_cast<double>(timeout.count()) / 1000.0, why_not_, own_.who()));
+          endpoint_text(server.host, server.port), static_cast<double>(timeout.count()) / 1000.0, why_not_,
+          own_.who()));
     }
     std::this_thread::sleep_for(kConnectAgain);
   }
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) throw CommError("rendezvous: cannot make a pipe; raise the limit of open files (ulimit -n)");
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    throw CommError("rendezvous: cannot make a pipe; raise the limit of open files (ulimit -n)");
   wake_read_ = Descriptor(ends[0]);
   wake_write_ = Descriptor(ends[1]);
   thread_ = std::thread([this] { read_from_hub(); });
 }
 
-RendezvousClient::~RendezvousClient() {
-  leave(true);
-}
+RendezvousClient::~RendezvousClient() { leave(true); }
 
 // The next frame of a server that does not know us yet. Its body; empty and Kind::closing if the connection ends first.
-std::string RendezvousClient::read_frame(Kind& kind) {
-  return next_frame(socket_, reader_, deadline_, kind, why_not_);
-}
+std::string RendezvousClient::read_frame(Kind& kind) { return next_frame(socket_, reader_, deadline_, kind, why_not_); }
 
 // One try to be let in. False if there was no answer; then why_not_ says why.
 bool RendezvousClient::connect_once(const RendezvousAddress& server) {
   const auto refuse = [&](const std::string& why) {
-    throw ConfigError(fmt::format("rendezvous: {} cannot join the run at {}: {}", own_.who(), endpoint_text(server.host, server.port), why));
+    throw ConfigError(fmt::format("rendezvous: {} cannot join the run at {}: {}", own_.who(),
+                                  endpoint_text(server.host, server.port), why));
   };
   reader_ = wire::FrameReader(wire::kLargestFrame);
   socket_ = connect_to(server.host, server.port, std::min(kLongestConnect, left_until(deadline_)), why_not_);
@@ -147,7 +151,8 @@ bool RendezvousClient::connect_once(const RendezvousAddress& server) {
     if (kind == Kind::refused) refuse(answer);
     if (kind == Kind::ended) throw CommError(fmt::format("rendezvous: {}; this is {}", answer, own_.who()));
     wire::Unpacker welcome(answer);
-    if (kind != Kind::welcome || !equal_in_constant_time(welcome.text(), wire::server_proof(server.token, server_nonce, own_nonce)))
+    if (kind != Kind::welcome ||
+        !equal_in_constant_time(welcome.text(), wire::server_proof(server.token, server_nonce, own_nonce)))
       refuse("what listens there does not know the token of this run (RINGTRON_JOB_TOKEN)");
   } catch (const wire::Malformed&) {
     refuse("another program is using the port; choose another --master-port");
@@ -165,7 +170,8 @@ void RendezvousClient::send(Kind kind, std::string_view body) {
       rest.remove_prefix(static_cast<std::size_t>(count));
     } else if (errno == EAGAIN) {
       pollfd wait{socket_.get(), POLLOUT, 0};
-      if (::poll(&wait, 1, static_cast<int>(kLongestConnect.count())) <= 0) return;  // a server that stands still: the answer's time runs out
+      if (::poll(&wait, 1, static_cast<int>(kLongestConnect.count())) <= 0)
+        return;  // a server that stands still: the answer's time runs out
     } else if (errno != EINTR) {
       return;  // broken: the reading side tells
     }
@@ -289,7 +295,8 @@ StoreReply RendezvousClient::ask(StoreRequest request, milliseconds timeout) {
   lock.unlock();
   if (waits) send(Kind::request, StoreRequest{.id = id, .op = StoreRequest::Op::cancel}.bytes());
   if (lost && waits) throw CommError("a rank was lost");
-  throw CommError(fmt::format("Timed out after {:g} s in the run's store, key {}", static_cast<double>(timeout.count()) / 1000.0,
+  throw CommError(fmt::format("Timed out after {:g} s in the run's store, key {}",
+                              static_cast<double>(timeout.count()) / 1000.0,
                               request.keys.empty() ? "(none)" : request.keys.back()));
 }
 
@@ -304,7 +311,8 @@ void RendezvousClient::leave(bool failed) {
   }
   news_.notify_all();
   const std::lock_guard lock(sending_);
-  ::shutdown(socket_.get(), SHUT_WR);  // closed with the object: a late caller must not meet another file of the same number
+  ::shutdown(socket_.get(),
+             SHUT_WR);  // closed with the object: a late caller must not meet another file of the same number
 }
 
 }  // namespace ringtron

@@ -1,4 +1,5 @@
-// A rank's connection to the server on rank 0 (rendezvous_server.h), from its first moment to its last. All ranks have one, rank 0 too.
+// A rank's connection to the server on rank 0 (rendezvous_server.h), from its first moment to its last. All ranks have
+// one, rank 0 too.
 //
 // Thread-safe. One thread of its own reads: losses go to liveness(), answers to whoever asked.
 #pragma once
@@ -13,9 +14,9 @@
 #include <thread>
 
 #include "ringtron/base/clock.h"
+#include "ringtron/comm/failure_detection/liveness.h"
 #include "ringtron/comm/rendezvous/claim.h"
 #include "ringtron/comm/rendezvous/key_table.h"
-#include "ringtron/comm/failure_detection/liveness.h"
 #include "ringtron/comm/rendezvous/socket.h"
 #include "ringtron/comm/rendezvous/wire.h"
 
@@ -27,25 +28,28 @@ struct RendezvousAddress {
   std::string token;
 };
 
-// Says at the server that this rank ends before it has joined, and why. Returns what another rank has said that ends for the same
-// reason; empty if none has, or if what is there is no server of this run. Nothing if no server can be reached within `limit`.
-std::optional<std::string> send_start_failure(const RendezvousAddress& server, const Claim& own, const std::string& why, std::chrono::milliseconds limit);
+// Says at the server that this rank ends before it has joined, and why. Returns what another rank has said that ends
+// for the same reason; empty if none has, or if what is there is no server of this run. Nothing if no server can be
+// reached within `limit`.
+std::optional<std::string> send_start_failure(const RendezvousAddress& server, const Claim& own, const std::string& why,
+                                              std::chrono::milliseconds limit);
 
 class RendezvousClient {
  public:
-  // Connects until the server lets this rank in. ConfigError, at once, if the server refuses it or is none of ours; CommError if there is
-  // none within `timeout`, which began to count at `start`.
-  RendezvousClient(const RendezvousAddress& server, Claim own, std::chrono::milliseconds timeout, SteadyClock::time_point start = SteadyClock::now());
+  // Connects until the server lets this rank in. ConfigError, at once, if the server refuses it or is none of ours;
+  // CommError if there is none within `timeout`, which began to count at `start`.
+  RendezvousClient(const RendezvousAddress& server, Claim own, std::chrono::milliseconds timeout,
+                   SteadyClock::time_point start = SteadyClock::now());
   ~RendezvousClient();
   RendezvousClient(const RendezvousClient&) = delete;
   RendezvousClient& operator=(const RendezvousClient&) = delete;
 
-  // Returns when all ranks have come. Throws CommError as soon as one is lost, or when the time given to the constructor is over,
-  // with those that have not come; ConfigError if the run cannot start.
+  // Returns when all ranks have come. Throws CommError as soon as one is lost, or when the time given to the
+  // constructor is over, with those that have not come; ConfigError if the run cannot start.
   void wait_for_all();
 
-  // Throws CommError if there is no answer within `timeout`, after leave(), when rank 0 has left and, where a key is waited for
-  // (get), as soon as a rank is lost.
+  // Throws CommError if there is no answer within `timeout`, after leave(), when rank 0 has left and, where a key is
+  // waited for (get), as soon as a rank is lost.
   StoreReply ask(StoreRequest request, std::chrono::milliseconds timeout);
 
   // Says goodbye and ends the thread; later calls do nothing.

@@ -33,7 +33,8 @@ namespace {
 
 using wire::Kind;
 
-// Once all ranks have come, only mistakes and strangers still connect: a good message for each, but after so many a pause.
+// Once all ranks have come, only mistakes and strangers still connect: a good message for each, but after so many a
+// pause.
 constexpr int kLateVisitors = 20;
 constexpr int kTold = 10;  // lines; who keeps coming does not fill the log
 constexpr auto kPause = std::chrono::seconds(1);
@@ -120,7 +121,8 @@ struct RendezvousServer::State {
   void broadcast(Kind kind, std::string_view body = {}, int except = -1);
 };
 
-RendezvousServer::RendezvousServer(Listeners listeners, RendezvousServerOptions options) : state_(std::make_unique<State>()) {
+RendezvousServer::RendezvousServer(Listeners listeners, RendezvousServerOptions options)
+    : state_(std::make_unique<State>()) {
   State& state = *state_;
   state.claims.resize(static_cast<std::size_t>(options.own.world_size));
   state.lost.resize(state.claims.size());
@@ -129,19 +131,16 @@ RendezvousServer::RendezvousServer(Listeners listeners, RendezvousServerOptions 
   state.options = std::move(options);
   if (!state.options.cannot.empty()) state.cannot_start(state.options.own, state.options.cannot);
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) throw CommError("rendezvous: cannot make a pipe; raise the limit of open files (ulimit -n)");
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    throw CommError("rendezvous: cannot make a pipe; raise the limit of open files (ulimit -n)");
   state.wake_read = Descriptor(ends[0]);
   state.wake_write = Descriptor(ends[1]);
   state.thread = std::thread([&state] { state.run(); });
 }
 
-RendezvousServer::~RendezvousServer() {
-  stop(true);
-}
+RendezvousServer::~RendezvousServer() { stop(true); }
 
-int RendezvousServer::port() const {
-  return state_->listeners.port;
-}
+int RendezvousServer::port() const { return state_->listeners.port; }
 
 bool RendezvousServer::wait_until_heard(std::chrono::milliseconds limit) {
   std::unique_lock lock(state_->mutex);
@@ -210,7 +209,9 @@ void RendezvousServer::State::accept_from(int listener) {
     }
     if (all_have_come && ++late_visitors % kLateVisitors == 0) accept_after = SteadyClock::now() + kPause;
     if (strangers() >= static_cast<std::size_t>(options.strangers)) {
-      std::ranges::find_if(peers, [](const Peer& peer) { return peer.rank < 0 && peer.socket.valid(); })->socket.reset();
+      std::ranges::find_if(peers, [](const Peer& peer) {
+        return peer.rank < 0 && peer.socket.valid();
+      })->socket.reset();
       std::erase_if(peers, [](const Peer& one) { return !one.socket.valid(); });
     }
     const int on = 1;
@@ -229,7 +230,8 @@ void RendezvousServer::State::drop_silent() {
 
 void RendezvousServer::State::read(Peer& peer) {
   std::array<char, 65536> buffer;
-  const ssize_t count = ::recv(peer.socket.get(), buffer.data(), peer.rank < 0 ? wire::kLargestHello : buffer.size(), MSG_DONTWAIT);
+  const ssize_t count =
+      ::recv(peer.socket.get(), buffer.data(), peer.rank < 0 ? wire::kLargestHello : buffer.size(), MSG_DONTWAIT);
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (count <= 0) return gone(peer);
   peer.reader.feed({buffer.data(), static_cast<std::size_t>(count)});
@@ -284,17 +286,18 @@ void RendezvousServer::State::greet(Peer& peer, const wire::Frame& frame) {
   const std::string why = frame.kind == Kind::cannot ? in.text() : "";
   in.end();
   if (!equal_in_constant_time(proof, wire::rank_proof(options.token, peer.nonce, rank_nonce, claim))) {
-    peer.send(Kind::refused, fmt::format("another run is using the port, with {} as its rank 0; choose another --master-port "
-                                         "(or give all ranks of one run the same RINGTRON_JOB_TOKEN)",
-                                         options.own.place()));
+    peer.send(Kind::refused,
+              fmt::format("another run is using the port, with {} as its rank 0; choose another --master-port "
+                          "(or give all ranks of one run the same RINGTRON_JOB_TOKEN)",
+                          options.own.place()));
     return peer.dismiss();
   }
   if (frame.kind == Kind::cannot) return note_end(peer, claim, why);
   join(peer, claim, rank_nonce);
 }
 
-// What contradicts the run in a claim may be why the rank cannot start, as a batch that another world size does not divide: it ends
-// the start as it would if the rank had come.
+// What contradicts the run in a claim may be why the rank cannot start, as a batch that another world size does not
+// divide: it ends the start as it would if the rank had come.
 void RendezvousServer::State::note_end(Peer& peer, const Claim& claim, const std::string& why) {
   const std::string said = cannot;
   const std::string contradicts = contradiction(claim);
@@ -323,7 +326,8 @@ std::string RendezvousServer::State::contradiction(const Claim& claim) const {
   std::string why = conflict(options.own, claim);
   if (!why.empty()) return why;
   // Rank 0 is this process, also before it has come over its own connection: nobody takes its place.
-  const bool poses_as_own = claim.rank == options.own.rank && (claim.pid != options.own.pid || claim.host != options.own.host);
+  const bool poses_as_own =
+      claim.rank == options.own.rank && (claim.pid != options.own.pid || claim.host != options.own.host);
   const std::optional<Claim> first = poses_as_own ? options.own : claims[static_cast<std::size_t>(claim.rank)];
   return first ? same_rank_twice(*first, claim) : "";
 }
@@ -340,7 +344,8 @@ void RendezvousServer::State::join(Peer& peer, const Claim& claim, const std::st
     if (too_late) note_heard(claim.rank);
     if (contradicts && !alone) end_start(why);
     if (contradicts && alone && ++told <= kTold) {
-      warn_line("a process came to this run's port that is not of the run; it is refused, and the run goes on: {}", why);
+      warn_line("a process came to this run's port that is not of the run; it is refused, and the run goes on: {}",
+                why);
     }
     return;
   }

@@ -7,9 +7,9 @@
 #include <memory>
 #include <string>
 
-#include "ringtron/comm/rendezvous/rendezvous_server.h"
-#include "ringtron/comm/rendezvous/rendezvous_client.h"
 #include "ringtron/comm/rendezvous/rendezvous.h"
+#include "ringtron/comm/rendezvous/rendezvous_client.h"
+#include "ringtron/comm/rendezvous/rendezvous_server.h"
 
 namespace ringtron {
 
@@ -17,8 +17,8 @@ struct Rendezvous::Impl {
   ~Impl();  // says goodbye: failed if an exception unwinds it
 
   int exceptions_at_start = std::uncaught_exceptions();
-  std::unique_ptr<RendezvousServer> server;        // rank 0 only
-  std::shared_ptr<RendezvousClient> link;  // null in a run of one process, as is the store
+  std::unique_ptr<RendezvousServer> server;  // rank 0 only
+  std::shared_ptr<RendezvousClient> link;    // null in a run of one process, as is the store
   c10::intrusive_ptr<c10d::Store> store;
   std::string local_address = "127.0.0.1";
 };

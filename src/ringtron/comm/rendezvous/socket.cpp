@@ -45,7 +45,8 @@ bool is_loopback(const addrinfo& address) {
     const auto& at = reinterpret_cast<const sockaddr_in&>(*address.ai_addr);
     return ntohl(at.sin_addr.s_addr) >> 24 == 127;
   }
-  return address.ai_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6&>(*address.ai_addr).sin6_addr);
+  return address.ai_family == AF_INET6 &&
+         IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6&>(*address.ai_addr).sin6_addr);
 }
 
 Addresses every_address(int port) {
@@ -65,7 +66,8 @@ int add_listener(Listeners& listeners, const addrinfo& address) {
   sockaddr_storage at{};
   std::memcpy(&at, address.ai_addr, address.ai_addrlen);
   const int on = 1;
-  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));  // a port whose last connections are still fading away
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on,
+               sizeof(on));  // a port whose last connections are still fading away
   in_port_t* port = &reinterpret_cast<sockaddr_in&>(at).sin_port;
   if (address.ai_family == AF_INET6) {
     ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
@@ -73,7 +75,8 @@ int add_listener(Listeners& listeners, const addrinfo& address) {
   }
   *port = htons(static_cast<in_port_t>(listeners.port));
   socklen_t length = address.ai_addrlen;
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&at), length) != 0 || ::listen(socket.get(), SOMAXCONN) != 0 ||
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&at), length) != 0 ||
+      ::listen(socket.get(), SOMAXCONN) != 0 ||
       ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&at), &length) != 0) {
     return errno;
   }
@@ -90,8 +93,8 @@ int end_of_connect(int socket, std::chrono::milliseconds limit) {
   return ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
 }
 
-// A port among those that the system gives to outgoing connections, with nobody listening, may be given to the very connection
-// that connects there: it then talks to itself.
+// A port among those that the system gives to outgoing connections, with nobody listening, may be given to the very
+// connection that connects there: it then talks to itself.
 bool is_itself(int socket) {
   sockaddr_storage own{}, peer{};
   socklen_t own_length = sizeof(own), peer_length = sizeof(peer);
@@ -110,9 +113,7 @@ Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
   return *this;
 }
 
-Descriptor::~Descriptor() {
-  reset();
-}
+Descriptor::~Descriptor() { reset(); }
 
 void Descriptor::reset() {
   if (fd_ >= 0) ::close(fd_);
@@ -127,7 +128,8 @@ Listeners listen_at(const std::string& host, int port, bool one_machine) {
   Listeners out{.port = port};
   int error = 0;
   const auto add_all = [&](const Addresses& addresses) {
-    for (const addrinfo* address = addresses.get(); address != nullptr && error != EADDRINUSE; address = address->ai_next)
+    for (const addrinfo* address = addresses.get(); address != nullptr && error != EADDRINUSE;
+         address = address->ai_next)
       error = add_listener(out, *address);
   };
   const Addresses named = resolve(host, port, SOCK_STREAM);
@@ -135,7 +137,8 @@ Listeners listen_at(const std::string& host, int port, bool one_machine) {
   if (out.sockets.empty() && error != EADDRINUSE) add_all(every_address(port));
   if (error == EADDRINUSE) return {.port = port, .port_in_use = true};
   if (out.sockets.empty()) {
-    throw CommError(fmt::format("rendezvous: cannot listen at {}: {}", endpoint_text(host, port), std::strerror(error)));
+    throw CommError(
+        fmt::format("rendezvous: cannot listen at {}: {}", endpoint_text(host, port), std::strerror(error)));
   }
   return out;
 }
@@ -167,8 +170,8 @@ std::string local_address_towards(const std::string& host) {
     socklen_t length = sizeof(local);
     char text[NI_MAXHOST];
     if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&local), &length) == 0 &&
-        ::getnameinfo(reinterpret_cast<sockaddr*>(&local), length, text, sizeof(text), nullptr, 0,
-                      NI_NUMERICHOST) == 0) {
+        ::getnameinfo(reinterpret_cast<sockaddr*>(&local), length, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) ==
+            0) {
       return text;
     }
   }
@@ -183,7 +186,8 @@ std::set<int> listening_sockets() {
     int descriptor = -1, listens = 0;
     std::from_chars(name.data(), name.data() + name.size(), descriptor);
     socklen_t length = sizeof(listens);
-    if (::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens != 0) found.insert(descriptor);
+    if (::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens != 0)
+      found.insert(descriptor);
   }
   return found;
 }

@@ -35,13 +35,14 @@ struct Listeners {
   bool port_in_use = false;  // then there are no sockets
 };
 
-// Listens at the addresses of `host`, not at all of this machine's, except where `host` is none of them (a virtual address)
-// or is a loopback name while ranks come from other machines (`one_machine` false). Port 0: one that the system chooses.
-// Throws ConfigError if the name does not resolve, CommError if it cannot listen for another reason than that the port is taken.
+// Listens at the addresses of `host`, not at all of this machine's, except where `host` is none of them (a virtual
+// address) or is a loopback name while ranks come from other machines (`one_machine` false). Port 0: one that the
+// system chooses. Throws ConfigError if the name does not resolve, CommError if it cannot listen for another reason
+// than that the port is taken.
 Listeners listen_at(const std::string& host, int port, bool one_machine);
 
-// One try at every address of `host`, up to `limit` each. Not valid, with the reason in `why`, if nobody answers; ConfigError if
-// the name does not resolve.
+// One try at every address of `host`, up to `limit` each. Not valid, with the reason in `why`, if nobody answers;
+// ConfigError if the name does not resolve.
 Descriptor connect_to(const std::string& host, int port, std::chrono::milliseconds limit, std::string& why);
 
 // The address of this machine from which `host` is reached, "127.0.0.1" for this machine itself where it is
@@ -51,8 +52,9 @@ std::string local_address_towards(const std::string& host);
 // The descriptors at which this process listens now.
 std::set<int> listening_sockets();
 
-// Nobody gets through to this listening socket any more: the kernel drops what asks for a connection, before it costs the process
-// anything. Connections that stand are not touched. Where the kernel refuses such a filter, all stays as it was.
+// Nobody gets through to this listening socket any more: the kernel drops what asks for a connection, before it costs
+// the process anything. Connections that stand are not touched. Where the kernel refuses such a filter, all stays as it
+// was.
 void drop_new_connections(int listener);
 
 }  // namespace ringtron

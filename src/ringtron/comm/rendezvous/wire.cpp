@@ -48,7 +48,8 @@ std::optional<Frame> FrameReader::next() {
   return out;
 }
 
-std::string rank_proof(std::string_view token, std::string_view server_nonce, std::string_view rank_nonce, const Claim& claim) {
+std::string rank_proof(std::string_view token, std::string_view server_nonce, std::string_view rank_nonce,
+                       const Claim& claim) {
   return keyed_hash(token, Packer().text("rank").text(server_nonce).text(rank_nonce).claim(claim).take());
 }
 

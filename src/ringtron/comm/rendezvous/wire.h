@@ -1,4 +1,5 @@
-// Internal to comm: messages between a rank and the server as bytes. A frame is its length (4 bytes), its kind (1) and a body.
+// Internal to comm: messages between a rank and the server as bytes. A frame is its length (4 bytes), its kind (1) and
+// a body.
 //
 // Numbers are in this machine's order: processes of one run are one binary.
 #pragma once
@@ -114,7 +115,8 @@ class FrameReader {
 };
 
 // What only who knows the run's token can say, as the answer to the other side's nonce.
-std::string rank_proof(std::string_view token, std::string_view server_nonce, std::string_view rank_nonce, const Claim& claim);
+std::string rank_proof(std::string_view token, std::string_view server_nonce, std::string_view rank_nonce,
+                       const Claim& claim);
 std::string server_proof(std::string_view token, std::string_view server_nonce, std::string_view rank_nonce);
 
 }  // namespace ringtron::wire

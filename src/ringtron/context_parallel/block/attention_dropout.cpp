@@ -67,7 +67,8 @@ at::Tensor positions_on(at::Device device, std::span<const PositionRange> ranges
 
 // A copy from the host would wait for all that the device was given. A launch for each: a micro-batch has few samples.
 at::Tensor numbers_on(at::Device device, const std::vector<std::int64_t>& numbers) {
-  at::Tensor result = at::empty({static_cast<std::int64_t>(numbers.size())}, at::TensorOptions(device).dtype(at::kLong));
+  at::Tensor result =
+      at::empty({static_cast<std::int64_t>(numbers.size())}, at::TensorOptions(device).dtype(at::kLong));
   for (std::size_t i = 0; i < numbers.size(); ++i) result.narrow(0, static_cast<std::int64_t>(i), 1).fill_(numbers[i]);
   return result;
 }

@@ -2,9 +2,7 @@
 
 namespace ringtron {
 
-at::ScalarType accumulate_type(at::ScalarType type) {
-  return type == at::kDouble ? at::kDouble : at::kFloat;
-}
+at::ScalarType accumulate_type(at::ScalarType type) { return type == at::kDouble ? at::kDouble : at::kFloat; }
 
 std::unique_ptr<BlockAttention> make_block_attention(c10::DeviceType device, at::ScalarType type, bool dropout,
                                                      bool deterministic) {
@@ -13,7 +11,8 @@ std::unique_ptr<BlockAttention> make_block_attention(c10::DeviceType device, at:
   if (device == c10::DeviceType::CUDA && (type == at::kBFloat16 || type == at::kHalf) && !dropout) {
     return make_cudnn_block_attention(deterministic);
   }
-  if (device == c10::DeviceType::CUDA && (type == at::kBFloat16 || type == at::kHalf)) return make_fused_cuda_block_attention();
+  if (device == c10::DeviceType::CUDA && (type == at::kBFloat16 || type == at::kHalf))
+    return make_fused_cuda_block_attention();
   return make_composed_block_attention();
 }
 

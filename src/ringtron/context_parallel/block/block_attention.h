@@ -4,9 +4,9 @@
 // Letters: s_q, s_kv rows, b batch, n query heads, g key/value heads (n a multiple of g; query head h uses
 // key/value head h / (n/g)), d head size. Everything is sequence-first:
 //   q [s_q, b, n, d]   k [s_kv, b, g, d]   v [s_kv, b, g, d_v]   out, d_out [s_q, b, n, d_v]   lse, delta [b, n, s_q]
-// s_q, s_kv and d_v may differ from each other and from d; s_q and s_kv may be 0. All in one type. The accumulate type of
-// fp64 is fp64, of every other type fp32.
-// Implementations have no state that changes results; calls from several threads need no lock.
+// s_q, s_kv and d_v may differ from each other and from d; s_q and s_kv may be 0. All in one type. The accumulate type
+// of fp64 is fp64, of every other type fp32. Implementations have no state that changes results; calls from several
+// threads need no lock.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,9 +15,9 @@
 #include <span>
 
 #include "ringtron/context_parallel/block/attention_dropout.h"
+#include "ringtron/context_parallel/block/varlen_attention.h"
 #include "ringtron/context_parallel/plan/attention_mask.h"
 #include "ringtron/context_parallel/plan/sequence_layout.h"
-#include "ringtron/context_parallel/block/varlen_attention.h"
 
 namespace ringtron {
 
@@ -69,25 +69,25 @@ class BlockAttention {
 // Composed of plain tensor operations, on any device, in any type, with any band and dropout; computes in the
 // accumulate type. The fp64 case is the truth that other implementations are compared with. Works in tiles of query
 // rows, each against only the keys that it sees; the scores of a tile stay under `tile_bytes` (or are one row's).
-std::unique_ptr<BlockAttention> make_composed_block_attention(std::int64_t tile_bytes = std::int64_t{64}
-                                                                                        << 20);
+std::unique_ptr<BlockAttention> make_composed_block_attention(std::int64_t tile_bytes = std::int64_t{64} << 20);
 
 // ATen's fused CPU kernel; fp64, fp32 and bf16. What it cannot do (dropout, bands with a left bound, d_v other than d)
 // the composed one does.
 std::unique_ptr<BlockAttention> make_flash_cpu_block_attention();
 
-// ATen's FlashAttention-2 on a GPU; bf16 and fp16, any band; composed for dropout and odd head sizes. Results come in the
-// type of q; dq may differ in its last bits from run to run.
+// ATen's FlashAttention-2 on a GPU; bf16 and fp16, any band; composed for dropout and odd head sizes. Results come in
+// the type of q; dq may differ in its last bits from run to run.
 std::unique_ptr<BlockAttention> make_flash_cuda_block_attention();
 
-// Our own fused GPU kernels; bf16 and fp16, any band, with and without dropout; composed for head sizes above 128 or no multiple of
+// Our own fused GPU kernels; bf16 and fp16, any band, with and without dropout; composed for head sizes above 128 or no
+// multiple of
 // 8. Results come in fp32, with the same bits each time. Composed throughout in a CPU build.
 std::unique_ptr<BlockAttention> make_fused_cuda_block_attention();
 
-// cuDNN's fused GPU kernels; bf16 and fp16, no dropout, all cells or a causal square; FlashAttention for everything else,
-// where cuDNN refuses, and for varied shapes (each new shape costs a plan of 40-60 ms) that do not come in batches of
-// tiles. Results come in the type of q. Without `deterministic`, dq may differ in its last bits from run to run; with it,
-// windows and the backward of documents are done by our own kernels. Throws ConfigError in a CPU build.
+// cuDNN's fused GPU kernels; bf16 and fp16, no dropout, all cells or a causal square; FlashAttention for everything
+// else, where cuDNN refuses, and for varied shapes (each new shape costs a plan of 40-60 ms) that do not come in
+// batches of tiles. Results come in the type of q. Without `deterministic`, dq may differ in its last bits from run to
+// run; with it, windows and the backward of documents are done by our own kernels. Throws ConfigError in a CPU build.
 std::unique_ptr<BlockAttention> make_cudnn_block_attention(bool deterministic);
 
 // The fastest one that can do it. The one place that chooses.

@@ -1,5 +1,5 @@
-// Block attention by cuDNN's fused GPU kernels, in bf16 or fp16: all cells or a causal square. Other bands (windows), and
-// what cuDNN refuses, FlashAttention does, or, where every bit must be the same each time, our own kernels.
+// Block attention by cuDNN's fused GPU kernels, in bf16 or fp16: all cells or a causal square. Other bands (windows),
+// and what cuDNN refuses, FlashAttention does, or, where every bit must be the same each time, our own kernels.
 #include <ATen/ATen.h>
 
 #include <mutex>
@@ -28,8 +28,8 @@ class CudnnBlockAttention final : public BlockAttention {
     return {std::move(result.out), std::move(result.lse)};
   }
 
-  BlockGradient backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                         const OutputGradient& output, const BlockCall& call) const override {
+  BlockGradient backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const OutputGradient& output,
+                         const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return other_->backward(q, k, v, output, call);
     // cuDNN computes delta itself, from d_out and out in the type of q.
     const CudnnAttentionOutput merged{output.d_out.to(q.scalar_type()), output.out.to(q.scalar_type()), output.lse};

@@ -72,7 +72,8 @@ class FlashCpuBlockAttention final : public BlockAttention {
                          const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->backward(q, k, v, output, call);
     const at::ScalarType wide = accumulate_type(q.scalar_type());
-    return wide_backward(q.to(wide), k.to(wide), v.to(wide), {output.d_out.to(wide), output.out.to(wide), output.lse, {}}, call);
+    return wide_backward(q.to(wide), k.to(wide), v.to(wide),
+                         {output.d_out.to(wide), output.out.to(wide), output.lse, {}}, call);
   }
 
  private:
@@ -83,7 +84,8 @@ class FlashCpuBlockAttention final : public BlockAttention {
     if (is_whole(rectangles, q) && rectangles[0].keys.length() == k.size(0)) {
       return backward_rectangle(q, k, v, output, rectangles[0], call.scale);
     }
-    BlockGradient sum{at::zeros(q.sizes(), q.options()), at::zeros(k.sizes(), k.options()), at::zeros(v.sizes(), v.options())};
+    BlockGradient sum{at::zeros(q.sizes(), q.options()), at::zeros(k.sizes(), k.options()),
+                      at::zeros(v.sizes(), v.options())};
     for (const Rectangle& rectangle : rectangles) {
       const BlockGradient part = backward_rectangle(q, k, v, output, rectangle, call.scale);
       rows_of(sum.dq, rectangle.rows).add_(part.dq);
@@ -94,8 +96,8 @@ class FlashCpuBlockAttention final : public BlockAttention {
   }
 
   static bool fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const BlockCall& call) {
-    return call.dropout == nullptr && call.band.left >= q.size(0) - 1 && v.sizes() == k.sizes() &&
-           q.numel() > 0 && k.numel() > 0;
+    return call.dropout == nullptr && call.band.left >= q.size(0) - 1 && v.sizes() == k.sizes() && q.numel() > 0 &&
+           k.numel() > 0;
   }
 
   // One rectangle that gives every row its result.
@@ -103,21 +105,21 @@ class FlashCpuBlockAttention final : public BlockAttention {
     return rectangles.size() == 1 && rectangles[0].rows.length() == q.size(0);
   }
 
-  static BlockResult forward_rectangle(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Rectangle& rectangle,
-                                   double scale) {
+  static BlockResult forward_rectangle(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                       const Rectangle& rectangle, double scale) {
     auto [out, lse] = at::_scaled_dot_product_flash_attention_for_cpu(
-        heads_first(rows_of(q, rectangle.rows)), heads_first(rows_of(k, rectangle.keys)), heads_first(rows_of(v, rectangle.keys)),
-        0.0, rectangle.causal, std::nullopt, scale);
+        heads_first(rows_of(q, rectangle.rows)), heads_first(rows_of(k, rectangle.keys)),
+        heads_first(rows_of(v, rectangle.keys)), 0.0, rectangle.causal, std::nullopt, scale);
     return {sequence_first(out), lse};
   }
 
   static BlockGradient backward_rectangle(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                      const OutputGradient& output, const Rectangle& rectangle, double scale) {
+                                          const OutputGradient& output, const Rectangle& rectangle, double scale) {
     auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
         heads_first(rows_of(output.d_out, rectangle.rows)), heads_first(rows_of(q, rectangle.rows)),
         heads_first(rows_of(k, rectangle.keys)), heads_first(rows_of(v, rectangle.keys)),
-        heads_first(rows_of(output.out, rectangle.rows)), statistic_of(output.lse, rectangle.rows), 0.0, rectangle.causal,
-        std::nullopt, scale);
+        heads_first(rows_of(output.out, rectangle.rows)), statistic_of(output.lse, rectangle.rows), 0.0,
+        rectangle.causal, std::nullopt, scale);
     return {sequence_first(dq), sequence_first(dk), sequence_first(dv)};
   }
 

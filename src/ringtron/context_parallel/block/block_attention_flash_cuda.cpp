@@ -1,5 +1,5 @@
-// Block attention by ATen's FlashAttention-2 for GPUs, in bf16 or fp16: any band, in particular windows, at about half of
-// cuDNN's speed. What it cannot do (dropout, odd head sizes, values of another size), the composed one does.
+// Block attention by ATen's FlashAttention-2 for GPUs, in bf16 or fp16: any band, in particular windows, at about half
+// of cuDNN's speed. What it cannot do (dropout, odd head sizes, values of another size), the composed one does.
 #include <ATen/ATen.h>
 
 #include <limits>
@@ -40,9 +40,9 @@ class FlashCudaBlockAttention final : public BlockAttention {
                       const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->forward(q, k, v, call);
     const FlashWindow window = *window_of(call.band, q.size(0), k.size(0));
-    auto [out, lse, rng, unused, debug] = at::_flash_attention_forward(
-        samples_first(q), samples_first(k), samples_first(v), {}, {}, q.size(0), k.size(0), 0.0, false, false, call.scale,
-        window.left, window.right);
+    auto [out, lse, rng, unused, debug] =
+        at::_flash_attention_forward(samples_first(q), samples_first(k), samples_first(v), {}, {}, q.size(0), k.size(0),
+                                     0.0, false, false, call.scale, window.left, window.right);
     // It gives +inf where a row sees no key.
     return {samples_first(out), lse.masked_fill(lse.isposinf(), -kInfinity)};
   }
@@ -77,6 +77,8 @@ class FlashCudaBlockAttention final : public BlockAttention {
 
 }  // namespace
 
-std::unique_ptr<BlockAttention> make_flash_cuda_block_attention() { return std::make_unique<FlashCudaBlockAttention>(); }
+std::unique_ptr<BlockAttention> make_flash_cuda_block_attention() {
+  return std::make_unique<FlashCudaBlockAttention>();
+}
 
 }  // namespace ringtron

@@ -1,5 +1,5 @@
-// Block attention by our own fused kernels on the GPU, in bf16 or fp16: dropout by position, any band, the same bits each
-// time. What they cannot do (head sizes above 128 or no multiple of 8) the composed one does.
+// Block attention by our own fused kernels on the GPU, in bf16 or fp16: dropout by position, any band, the same bits
+// each time. What they cannot do (head sizes above 128 or no multiple of 8) the composed one does.
 #include <ATen/ATen.h>
 
 #include <optional>
@@ -34,7 +34,8 @@ class FusedCudaBlockAttention final : public BlockAttention {
  public:
   FusedCudaBlockAttention() : composed_(make_composed_block_attention()) {}
 
-  BlockResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const BlockCall& call) const override {
+  BlockResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                      const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->forward(q, k, v, call);
     const FusedArguments here(q, call);
     FusedAttentionResult result = fused_attention(q, k, v, here.options());
@@ -65,6 +66,8 @@ class FusedCudaBlockAttention final : public BlockAttention {
 
 }  // namespace
 
-std::unique_ptr<BlockAttention> make_fused_cuda_block_attention() { return std::make_unique<FusedCudaBlockAttention>(); }
+std::unique_ptr<BlockAttention> make_fused_cuda_block_attention() {
+  return std::make_unique<FusedCudaBlockAttention>();
+}
 
 }  // namespace ringtron

@@ -19,7 +19,9 @@ constexpr std::size_t kFewRanges = 8;
 }  // namespace
 
 RowAccumulator::RowAccumulator(Kind kind, const at::Tensor& like, std::int64_t rows, at::ScalarType type)
-    : kind_(kind), like_(at::empty({0, like.size(1), like.size(2), like.size(3)}, like.options().dtype(type))), rows_(rows) {}
+    : kind_(kind),
+      like_(at::empty({0, like.size(1), like.size(2), like.size(3)}, like.options().dtype(type))),
+      rows_(rows) {}
 
 RowAccumulator::Part RowAccumulator::empty(std::int64_t rows, at::ScalarType type) const {
   Part part{at::empty({rows, like_.size(1), like_.size(2), like_.size(3)}, like_.options().dtype(type)), {}, 0};
@@ -49,7 +51,8 @@ void RowAccumulator::fold() {
 }
 
 void RowAccumulator::add(const PositionRange& rows, int sample, const at::Tensor& x, const at::Tensor& lse) {
-  RT_CHECK(rows.begin >= 0 && rows.end <= rows_ && x.size(0) == rows.length(), "rows {} to {} of {} rows", rows.begin, rows.end, rows_);
+  RT_CHECK(rows.begin >= 0 && rows.end <= rows_ && x.size(0) == rows.length(), "rows {} to {} of {} rows", rows.begin,
+           rows.end, rows_);
   RT_CHECK_EQ(x.size(3), like_.size(3), "head size");
   if (rows.empty()) return;
   if (parts_.size() == kMostWaiting || sample >= 0) fold();
@@ -71,8 +74,9 @@ void RowAccumulator::add_sink(const at::Tensor& sink) {
   RT_CHECK(kind_ == Kind::softmax, "a sum has no softmax");
   if (parts_.size() == kMostWaiting) fold();
   // A part whose values are all zero.
-  parts_.push_back({at::zeros({1, 1, 1, 1}, like_.options()).expand({rows_, like_.size(1), like_.size(2), like_.size(3)}),
-                    sink.to(like_.scalar_type()).view({1, -1, 1}).expand({like_.size(1), like_.size(2), rows_}), 0});
+  parts_.push_back(
+      {at::zeros({1, 1, 1, 1}, like_.options()).expand({rows_, like_.size(1), like_.size(2), like_.size(3)}),
+       sink.to(like_.scalar_type()).view({1, -1, 1}).expand({like_.size(1), like_.size(2), rows_}), 0});
 }
 
 // Where the first part has every row and the type of the result, and the others few, only these few are passed over.
@@ -89,7 +93,8 @@ bool RowAccumulator::add_rest_to_first(at::ScalarType type) {
   }
   if (2 * (end - begin) > rows_) return false;
   if (begin < end) {
-    Part whole{first.narrow(0, begin, end - begin), kind_ == Kind::softmax ? parts_[0].lse.narrow(2, begin, end - begin) : at::Tensor(), begin};
+    Part whole{first.narrow(0, begin, end - begin),
+               kind_ == Kind::softmax ? parts_[0].lse.narrow(2, begin, end - begin) : at::Tensor(), begin};
     std::vector<Part> parts = parts_;
     parts[0] = whole;
     combine(whole, parts);

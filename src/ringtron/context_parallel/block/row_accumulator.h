@@ -1,9 +1,10 @@
-// A result that grows part by part, each part over some rows of a whole: a plain sum (gradients), or a softmax-weighted mean of
-// attention outputs over disjoint keys (kernels/softmax_merge.h), whose parts come with their log-sum-exp.
+// A result that grows part by part, each part over some rows of a whole: a plain sum (gradients), or a softmax-weighted
+// mean of attention outputs over disjoint keys (kernels/softmax_merge.h), whose parts come with their log-sum-exp.
 //
-// Parts wait in the type they came in and are added a few at a time, so that memory is passed over once rather than once for each
-// part. Computed in the accumulate type (fp32; fp64 for fp64) and rounded once at the end; in the order of add(), on which the
-// bits depend. Parts are taken over: they may be written, and must not be written by others. Not thread-safe.
+// Parts wait in the type they came in and are added a few at a time, so that memory is passed over once rather than
+// once for each part. Computed in the accumulate type (fp32; fp64 for fp64) and rounded once at the end; in the order
+// of add(), on which the bits depend. Parts are taken over: they may be written, and must not be written by others. Not
+// thread-safe.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -23,8 +24,8 @@ class RowAccumulator {
   // Of `rows` rows shaped as those of `like` [any, b, heads, d], on its device, accumulated in `type`.
   RowAccumulator(Kind kind, const at::Tensor& like, std::int64_t rows, at::ScalarType type);
 
-  // x: [rows.length(), b, heads, d], of one sample [rows.length(), 1, heads, d]; lse: [b, heads, rows.length()], softmax only.
-  // `sample` -1: all.
+  // x: [rows.length(), b, heads, d], of one sample [rows.length(), 1, heads, d]; lse: [b, heads, rows.length()],
+  // softmax only. `sample` -1: all.
   void add(const PositionRange& rows, int sample, const at::Tensor& x, const at::Tensor& lse = {});
 
   // Softmax: adds exp(sink) to the denominator of every row; [heads], accumulate type. At most once, after all parts.

@@ -1,5 +1,5 @@
-// Variable-length attention (packed sequences): many tiles of a block in one call, which documents need, whose tiles are small
-// and many. An optional part of a BlockAttention; letters and shapes as in block_attention.h.
+// Variable-length attention (packed sequences): many tiles of a block in one call, which documents need, whose tiles
+// are small and many. An optional part of a BlockAttention; letters and shapes as in block_attention.h.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -66,7 +66,8 @@ class CudnnVarlenAttention final : public VarlenAttention {
     // An address may be that of a batch that is gone.
     if (found != kept_.end() && found->second.batch.lock() == batch) return found->second.tables;
     std::erase_if(kept_, [](const auto& entry) { return entry.second.batch.expired(); });
-    return kept_.insert_or_assign(key, Kept{batch, upload_ragged_tiles(ragged_tiles(*batch, q.size(1)), batch->causal, q, k)})
+    return kept_
+        .insert_or_assign(key, Kept{batch, upload_ragged_tiles(ragged_tiles(*batch, q.size(1)), batch->causal, q, k)})
         .first->second.tables;
   }
 

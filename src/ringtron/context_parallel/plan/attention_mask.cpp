@@ -85,7 +85,8 @@ std::vector<MaskTile> AttentionMask::tiles(const PositionRange& queries, const P
     q = intersection(q, {k.begin - right_, k.end - 1 + left_ + 1});
     if (q.empty()) continue;
     const std::int64_t offset = q.begin - k.begin;
-    Band band{left_ == Band::kUnbounded ? left_ : left_ - offset, right_ == Band::kUnbounded ? right_ : right_ + offset};
+    Band band{left_ == Band::kUnbounded ? left_ : left_ - offset,
+              right_ == Band::kUnbounded ? right_ : right_ + offset};
     if (band.left >= q.length() - 1) band.left = Band::kUnbounded;
     if (band.right >= k.length() - 1) band.right = Band::kUnbounded;
     tiles.push_back({q, k, band});

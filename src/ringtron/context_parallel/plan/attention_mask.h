@@ -58,7 +58,9 @@ class AttentionMask {
   std::int64_t sequence_length() const { return sequence_length_; }
   bool causal() const { return causal_; }
   // No window and one document: the classic causal or full mask.
-  bool dense() const { return left_ == Band::kUnbounded && (causal_ || right_ == Band::kUnbounded) && starts_.size() <= 1; }
+  bool dense() const {
+    return left_ == Band::kUnbounded && (causal_ || right_ == Band::kUnbounded) && starts_.size() <= 1;
+  }
   const std::vector<std::int64_t>& document_starts() const { return starts_; }  // the first is 0
 
   // The keys that one query sees; never empty.

@@ -21,7 +21,8 @@ constexpr double kGoodEnough = 1.05;
 constexpr double kAim = 1.04;  // of documents that are moved anyway
 constexpr std::int64_t kShortestChunk = 32;
 constexpr int kMostClasses = 64;  // more would cost more in small blocks than the balance saves
-constexpr double kWorthMoreCuts = 0.001;  // of the mean area: what a finer division must save, unless it is the first good one
+constexpr double kWorthMoreCuts =
+    0.001;  // of the mean area: what a finer division must save, unless it is the first good one
 
 std::int64_t total_area(std::span<const AttentionMask> masks, const PositionRange& queries) {
   std::int64_t area = 0;
@@ -124,8 +125,7 @@ SequenceLayout balanced_layout(std::span<const AttentionMask> masks, int ranks, 
   return SequenceLayout(std::string(word_of(CpLayout::balanced)), std::move(best.ranges_of_rank));
 }
 
-SequenceLayout make_layout(CpLayout layout, std::span<const AttentionMask> masks, int ranks,
-                           std::int64_t multiple) {
+SequenceLayout make_layout(CpLayout layout, std::span<const AttentionMask> masks, int ranks, std::int64_t multiple) {
   RT_CHECK(!masks.empty(), "a layout needs a mask, for its length");
   const std::int64_t length = masks.front().sequence_length();
   switch (layout) {
@@ -145,8 +145,8 @@ double area_imbalance(const SequenceLayout& layout, std::span<const AttentionMas
   return imbalance_of(areas);
 }
 
-double area_imbalance(const SequenceLayout& layout, std::span<const AttentionMask> masks, std::span<const CpTransport> transports,
-                      int hierarchical_a) {
+double area_imbalance(const SequenceLayout& layout, std::span<const AttentionMask> masks,
+                      std::span<const CpTransport> transports, int hierarchical_a) {
   double worst = 1.0;
   for (const CpTransport transport : std::set<CpTransport>(transports.begin(), transports.end())) {
     const int head_ranks = head_ranks_of(transport, layout.ranks(), hierarchical_a);

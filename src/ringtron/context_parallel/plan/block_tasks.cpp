@@ -16,7 +16,7 @@ bool join(BlockTask& a, const BlockTask& b, PositionRange BlockTask::* along, Po
 }
 
 std::vector<BlockTask> joined_along(const std::vector<BlockTask>& tasks, PositionRange BlockTask::* along,
-                                 PositionRange BlockTask::* other) {
+                                    PositionRange BlockTask::* other) {
   std::vector<BlockTask> result;
   for (const BlockTask& task : tasks) {
     if (result.empty() || !join(result.back(), task, along, other)) result.push_back(task);
@@ -47,7 +47,7 @@ std::vector<StoredRange> stored_ranges(const SequenceLayout& layout, int rank) {
 }
 
 void append_tasks(const PlanRequest& request, const StoredRange& queries, int owner, const StoredRange& keys,
-                    std::vector<BlockTask>& tasks) {
+                  std::vector<BlockTask>& tasks) {
   for (std::size_t i = 0; i < request.masks.size(); ++i) {
     const int sample = request.masks.size() == 1 ? kAllSamples : static_cast<int>(i);
     for (const MaskTile& tile : request.masks[i].tiles(queries.positions, keys.positions)) {
@@ -57,7 +57,7 @@ void append_tasks(const PlanRequest& request, const StoredRange& queries, int ow
 }
 
 void append_tasks_in_reach(const PlanRequest& request, const StoredRange& queries, int owner,
-                             const std::vector<StoredRange>& keys, std::vector<BlockTask>& tasks) {
+                           const std::vector<StoredRange>& keys, std::vector<BlockTask>& tasks) {
   const PositionRange reach = keys_in_reach(request, queries.positions);
   auto range = std::partition_point(keys.begin(), keys.end(),
                                     [&](const StoredRange& k) { return k.positions.end <= reach.begin; });

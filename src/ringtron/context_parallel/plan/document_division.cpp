@@ -74,7 +74,8 @@ class DocumentDivision {
   std::vector<std::vector<PositionRange>> take() {
     std::vector<std::vector<PositionRange>> ranges;
     for (Share& share : shares_) {
-      std::sort(share.ranges.begin(), share.ranges.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+      std::sort(share.ranges.begin(), share.ranges.end(),
+                [](const auto& a, const auto& b) { return a.begin < b.begin; });
       ranges.push_back(std::move(share.ranges));
     }
     return ranges;
@@ -198,14 +199,16 @@ std::vector<Document> documents_of(const AttentionMask& mask) {
     const PositionRange positions{starts[i], i + 1 < starts.size() ? starts[i + 1] : mask.sequence_length()};
     documents.push_back({positions, mask.area(positions)});
   }
-  std::stable_sort(documents.begin(), documents.end(), [](const Document& a, const Document& b) { return a.area > b.area; });
+  std::stable_sort(documents.begin(), documents.end(),
+                   [](const Document& a, const Document& b) { return a.area > b.area; });
   return documents;
 }
 
 }  // namespace
 
-std::vector<std::vector<PositionRange>> divide_documents(const AttentionMask& mask, std::span<const std::int64_t> lengths,
-                                                         std::int64_t whole_area, double good_enough) {
+std::vector<std::vector<PositionRange>> divide_documents(const AttentionMask& mask,
+                                                         std::span<const std::int64_t> lengths, std::int64_t whole_area,
+                                                         double good_enough) {
   DocumentDivision division(mask, lengths);
   std::vector<PositionRange> left;
   for (const Document& document : documents_of(mask)) {

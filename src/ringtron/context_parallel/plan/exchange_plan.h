@@ -33,7 +33,8 @@ struct Message {
   bool operator==(const Message&) const = default;
 };
 
-// In place of an owner: all blocks, put in sequence order, so that row i is position i. Single blocks are not held after it.
+// In place of an owner: all blocks, put in sequence order, so that row i is position i. Single blocks are not held
+// after it.
 inline constexpr int kWholeSequence = -1;
 // In place of a sample: all samples of the micro-batch.
 inline constexpr int kAllSamples = -1;
@@ -77,24 +78,25 @@ struct PlanRequest {
 
 struct RankPlan {
   ExchangePlan forward, backward;
-  int saved_owner = 0;  // whose block the forward saves and the backward begins with: the rank's own, or one that it received
+  int saved_owner =
+      0;  // whose block the forward saves and the backward begins with: the rank's own, or one that it received
 };
 
-// Ring attention. Dense masks: at step i rank r holds the block of rank r-i and passes it to r+1. The backward begins with
-// the block that the forward ended with, of rank r+1, and turns the other way: at step i rank r holds the block of
+// Ring attention. Dense masks: at step i rank r holds the block of rank r-i and passes it to r+1. The backward begins
+// with the block that the forward ended with, of rank r+1, and turns the other way: at step i rank r holds the block of
 // r+1+i, and its gradient sum follows one step behind and ends at its owner.
 // Windows and documents: a rank needs a part of a few blocks only, so their owners send it these rows (a halo) in
 // the step before they are read, nothing is passed on, and gradients go back the same way.
 // The order of merges is a function of positions and the number of ranks, never of arrival.
 RankPlan plan_p2p(const PlanRequest& request, int rank);
 
-// Every rank sends its block to all others at once and meanwhile computes on its own; then on all blocks at once, put in
-// sequence order. Backward: the first of its own ranges hides the gather, the others the way home of the gradients of the
-// others' keys.
+// Every rank sends its block to all others at once and meanwhile computes on its own; then on all blocks at once, put
+// in sequence order. Backward: the first of its own ranges hides the gather, the others the way home of the gradients
+// of the others' keys.
 RankPlan plan_all_gather(const PlanRequest& request, int rank);
 
-// What plans are made of: the tasks of the queries of `rank` on the block of `owner`, by the masks; and the whole block of `owner`
-// to or from `peer`, nothing when it is empty.
+// What plans are made of: the tasks of the queries of `rank` on the block of `owner`, by the masks; and the whole block
+// of `owner` to or from `peer`, nothing when it is empty.
 std::vector<BlockTask> tasks_between(const PlanRequest& request, int rank, int owner);
 void append_block(std::vector<Message>& messages, int peer, Payload payload, int owner, const SequenceLayout& layout);
 

@@ -14,7 +14,8 @@ constexpr std::size_t kColumns = 4;
 std::vector<std::int64_t> ExchangeProof::table() const {
   std::vector<std::int64_t> table;
   for (const auto& [number, proof] : layers_) {
-    table.insert(table.end(), {number, proof.done.bytes - proof.expected.bytes, proof.done.cells, proof.expected.cells});
+    table.insert(table.end(),
+                 {number, proof.done.bytes - proof.expected.bytes, proof.done.cells, proof.expected.cells});
   }
   return table;
 }
@@ -37,8 +38,9 @@ std::vector<std::string> check_exchange(const std::vector<std::vector<std::int64
     }
     const std::int64_t expected = tables_of_ranks.front()[at + 3];
     if (cells != expected) {
-      faults.push_back(fmt::format("layer {}: expected {} attended (query, key) pairs over all context-parallel ranks, got {}",
-                                   layer, expected, cells));
+      faults.push_back(
+          fmt::format("layer {}: expected {} attended (query, key) pairs over all context-parallel ranks, got {}",
+                      layer, expected, cells));
     }
   }
   return faults;

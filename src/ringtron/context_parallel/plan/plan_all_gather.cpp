@@ -1,8 +1,8 @@
 // All-gather of keys and values (all_gather) as a list of steps.
 #include <utility>
 
-#include "ringtron/context_parallel/plan/exchange_plan.h"
 #include "ringtron/context_parallel/plan/block_tasks.h"
+#include "ringtron/context_parallel/plan/exchange_plan.h"
 
 namespace ringtron {
 namespace {

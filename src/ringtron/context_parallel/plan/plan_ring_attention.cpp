@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "ringtron/context_parallel/plan/exchange_plan.h"
 #include "ringtron/context_parallel/plan/block_tasks.h"
+#include "ringtron/context_parallel/plan/exchange_plan.h"
 
 namespace ringtron {
 namespace {
@@ -61,7 +61,8 @@ struct OwnedRange {
 std::vector<OwnedRange> ranges_in_order(const SequenceLayout& layout) {
   std::vector<OwnedRange> ranges;
   for (int owner = 0; owner < layout.ranks(); ++owner) {
-    for (const internal::StoredRange& stored : internal::stored_ranges(layout, owner)) ranges.push_back({owner, stored});
+    for (const internal::StoredRange& stored : internal::stored_ranges(layout, owner))
+      ranges.push_back({owner, stored});
   }
   std::sort(ranges.begin(), ranges.end(), [](const OwnedRange& a, const OwnedRange& b) {
     return a.stored.positions.begin < b.stored.positions.begin;
@@ -177,7 +178,8 @@ ExchangePlan halo_plan(const Halos& halos, const TasksByOwner& tasks_of, int ran
 
 RankPlan plan_p2p(const PlanRequest& request, int rank) {
   const int ranks = request.layout.ranks();
-  if (internal::is_dense(request)) return {ring_forward(request, rank), ring_backward(request, rank), (rank + 1) % ranks};
+  if (internal::is_dense(request))
+    return {ring_forward(request, rank), ring_backward(request, rank), (rank + 1) % ranks};
   const Halos halos = halos_of(request);
   TasksByOwner tasks;
   for (int owner = 0; owner < ranks; ++owner) tasks.push_back(tasks_between(request, rank, owner));

@@ -74,8 +74,7 @@ SequenceLayout SequenceLayout::merged(int size) const {
   return SequenceLayout(name_, std::move(groups));
 }
 
-std::vector<PositionRange> slice_ranges(std::span<const PositionRange> ranges, std::int64_t skip,
-                                        std::int64_t count) {
+std::vector<PositionRange> slice_ranges(std::span<const PositionRange> ranges, std::int64_t skip, std::int64_t count) {
   std::vector<PositionRange> result;
   for (const PositionRange& range : ranges) {
     const std::int64_t begin = range.begin + std::min(skip, range.length());

@@ -42,8 +42,8 @@ class SequenceLayout {
   // sequence's division when these ranks have divided heads instead. ranks() must be a multiple of size.
   SequenceLayout merged(int size) const;
 
-  // Whether each rank has so few ranges (up to 8) that each of them is worth a message of its own, which arrives where it
-  // belongs; otherwise a block travels whole and is put in place afterwards.
+  // Whether each rank has so few ranges (up to 8) that each of them is worth a message of its own, which arrives where
+  // it belongs; otherwise a block travels whole and is put in place afterwards.
   bool few_ranges() const;
 
   bool operator==(const SequenceLayout& other) const { return ranges_of_rank_ == other.ranges_of_rank_; }

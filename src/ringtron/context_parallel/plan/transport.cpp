@@ -21,17 +21,14 @@ void map_peers(ExchangePlan& plan, int head_ranks, int head_rank) {
 
 }  // namespace
 
-std::string_view to_text(CpTransport transport) {
-  return transport.row().name.word;
-}
+std::string_view to_text(CpTransport transport) { return transport.row().name.word; }
 
 CpTransport transport_of(std::string_view text) {
   const TransportWord* known = find_transport_word(text);
   for (const CpTransport transport : cp_transports()) {
     if (known != nullptr && known->word == to_text(transport)) return transport;
   }
-  throw ConfigError(
-      fmt::format("--cp-comm-type: expected {}, got {}. Correct the word.", transports_text(), text));
+  throw ConfigError(fmt::format("--cp-comm-type: expected {}, got {}. Correct the word.", transports_text(), text));
 }
 
 std::string transports_text() {
@@ -45,8 +42,8 @@ std::string transports_text() {
 
 int head_ranks_of(CpTransport transport, int ranks, int hierarchical_a) {
   const int head_ranks = transport.row().head_ranks(ranks, hierarchical_a);
-  RT_CHECK(head_ranks > 0 && ranks % head_ranks == 0, "{}: {} of {} ranks share heads", to_text(transport),
-           head_ranks, ranks);
+  RT_CHECK(head_ranks > 0 && ranks % head_ranks == 0, "{}: {} of {} ranks share heads", to_text(transport), head_ranks,
+           ranks);
   return head_ranks;
 }
 
@@ -54,8 +51,7 @@ std::string_view refusal_of(CpTransport transport, int hierarchical_a) {
   return transport.row().needs_sizes && hierarchical_a == 0 ? "no --hierarchical-context-parallel-sizes" : "";
 }
 
-TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, const PlanRequest& request,
-                                  int rank) {
+TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, const PlanRequest& request, int rank) {
   const int ranks = request.layout.ranks();
   RT_CHECK(rank >= 0 && rank < ranks, "context-parallel rank {} of {}", rank, ranks);
   const int head_ranks = head_ranks_of(transport, ranks, hierarchical_a);
@@ -70,8 +66,7 @@ std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanReq
   std::string text = fmt::format("{} {}", to_text(transport), hierarchical_a);
   for (int rank = 0; rank < request.layout.ranks(); ++rank) {
     text += '\n';
-    for (const PositionRange& range : request.layout.of(rank))
-      text += fmt::format(" {}-{}", range.begin, range.end);
+    for (const PositionRange& range : request.layout.of(rank)) text += fmt::format(" {}-{}", range.begin, range.end);
   }
   for (const AttentionMask& mask : request.masks) {
     text += fmt::format("\n{} {} {}", mask.sequence_length(), mask.causal(), mask.dense());
@@ -85,8 +80,7 @@ std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanReq
   return hash64(text);
 }
 
-TransportBytes closed_form_bytes(int ranks, int head_ranks, std::int64_t sequence_length,
-                                 const AttentionShape& shape) {
+TransportBytes closed_form_bytes(int ranks, int head_ranks, std::int64_t sequence_length, const AttentionShape& shape) {
   const std::int64_t rows = sequence_length / ranks * shape.samples, size = shape.key_size + shape.value_size;
   const std::int64_t q_and_out = shape.heads * rows * size * shape.element_bytes;
   const std::int64_t kv = shape.groups * rows * size * shape.element_bytes;

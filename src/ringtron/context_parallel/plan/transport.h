@@ -103,8 +103,7 @@ struct TransportPlan {
   int inner_rank() const { return passes.forward.rank; }
 };
 
-TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, const PlanRequest& request,
-                                  int rank);
+TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, const PlanRequest& request, int rank);
 
 // A number that is the same on two ranks only if they plan the same: transport, sizes, layout and masks.
 std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanRequest& request);
@@ -132,7 +131,6 @@ struct AttentionShape {
 //   (A-1)/A (2Q + KV) + (P-1) KV      and in the backward      (A-1)/A (2Q + KV) + (P-1) (KV + dKV)
 // with Q = (s/n) b n d, KV = (s/n) b g (d_k + d_v), dKV the same with sum_bytes. Heads must divide by A,
 // `head_ranks`.
-TransportBytes closed_form_bytes(int ranks, int head_ranks, std::int64_t sequence_length,
-                                 const AttentionShape& shape);
+TransportBytes closed_form_bytes(int ranks, int head_ranks, std::int64_t sequence_length, const AttentionShape& shape);
 
 }  // namespace ringtron

@@ -14,9 +14,7 @@
 namespace ringtron {
 namespace {
 
-int all_ranks(int ranks, int) {
-  return ranks;
-}
+int all_ranks(int ranks, int) { return ranks; }
 
 int ranks_by_sizes(int ranks, int a) {
   if (a == 0) {
@@ -39,8 +37,7 @@ int ranks_by_sizes(int ranks, int a) {
 std::string merit_of_ring(const TransportMerit& merit) {
   if (!merit.dense) return "only the rows that the mask needs travel";
   if (merit.exposed_seconds < 0.01 * merit.seconds) return "ring hop hides behind attention";
-  return fmt::format("the least, although {:.2f} ms of its transfer does not hide",
-                     1e3 * merit.exposed_seconds);
+  return fmt::format("the least, although {:.2f} ms of its transfer does not hide", 1e3 * merit.exposed_seconds);
 }
 
 std::string merit_of_gather(const TransportMerit& merit) {
@@ -68,11 +65,7 @@ std::deque<TransportRow>& table() {
        .held = std::nullopt,
        .memory_order = 4,
        .reason = merit_of_gather},
-      {.name = word("a2a"),
-       .plan = plan_p2p,
-       .head_ranks = all_ranks,
-       .memory_order = 2,
-       .reason = merit_of_heads},
+      {.name = word("a2a"), .plan = plan_p2p, .head_ranks = all_ranks, .memory_order = 2, .reason = merit_of_heads},
       {.name = word("a2a+p2p"),
        .plan = plan_p2p,
        .head_ranks = ranks_by_sizes,
@@ -85,9 +78,7 @@ std::deque<TransportRow>& table() {
 
 }  // namespace
 
-const TransportRow& CpTransport::row() const {
-  return table().at(static_cast<std::size_t>(number_));
-}
+const TransportRow& CpTransport::row() const { return table().at(static_cast<std::size_t>(number_)); }
 
 std::vector<CpTransport> cp_transports() {
   std::vector<CpTransport> all;
@@ -101,8 +92,7 @@ CpTransport add_transport(TransportRow row) {
   std::vector<std::string> words = row.name.spellings;
   words.push_back(row.name.word);
   for (const std::string& word : words) {
-    RT_CHECK(std::ranges::find(taken, word) == taken.end(), "--cp-comm-type has a transport {} already",
-             word);
+    RT_CHECK(std::ranges::find(taken, word) == taken.end(), "--cp-comm-type has a transport {} already", word);
   }
   add_transport_word(row.name);
   table().push_back(std::move(row));

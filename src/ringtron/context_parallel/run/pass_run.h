@@ -9,15 +9,17 @@
 #include <variant>
 #include <vector>
 
-#include "ringtron/context_parallel/run/ulysses_all_to_all.h"
 #include "ringtron/context_parallel/run/observed.h"
 #include "ringtron/context_parallel/run/run_schedule.h"
+#include "ringtron/context_parallel/run/ulysses_all_to_all.h"
 #include "ringtron/context_parallel/schedule/varlen_batches.h"
 #include "ringtron/kernels/copy_rows/copy_rows.h"
 
 namespace ringtron::internal {
 
-inline at::Tensor narrowed(const at::Tensor& x, const PositionRange& rows) { return x.narrow(0, rows.begin, rows.length()); }
+inline at::Tensor narrowed(const at::Tensor& x, const PositionRange& rows) {
+  return x.narrow(0, rows.begin, rows.length());
+}
 
 class PassRun {
  public:
@@ -49,7 +51,9 @@ class PassRun {
     add_message(transfer.peer, narrowed(into.v, transfer.rows.front()), receives);
   }
   KeyValue room(const KeyValue& like, std::int64_t rows, at::ScalarType type) const {
-    const auto sized = [&](const at::Tensor& x) { return at::empty({rows, x.size(1), x.size(2), x.size(3)}, x.options().dtype(type)); };
+    const auto sized = [&](const at::Tensor& x) {
+      return at::empty({rows, x.size(1), x.size(2), x.size(3)}, x.options().dtype(type));
+    };
     return {sized(like.k), sized(like.v)};
   }
   // Keys and values to their places.
@@ -91,7 +95,9 @@ class PassRun {
   at::Tensor of_sample(const at::Tensor& x, const Launch& launch, int dim) const {
     return launch.sample == kAllSamples ? x : x.narrow(dim, launch.sample, 1);
   }
-  at::Tensor queries(const at::Tensor& x, const Launch& launch) const { return of_sample(narrowed(x, launch.q), launch, 1); }
+  at::Tensor queries(const at::Tensor& x, const Launch& launch) const {
+    return of_sample(narrowed(x, launch.q), launch, 1);
+  }
   at::Tensor statistic(const at::Tensor& x, const Launch& launch) const {  // [b, n, rows]
     return x.defined() ? of_sample(x.narrow(2, launch.q.begin, launch.q.length()), launch, 0) : x;
   }
@@ -112,7 +118,8 @@ class PassRun {
     kernel.call.varied_shapes = context_.varied_shapes;
     if (context_.dropout == nullptr) return;
     kernel.dropout = *context_.dropout;
-    if (launch.sample != kAllSamples) kernel.dropout->sample_numbers = {context_.dropout->sample_numbers.at(static_cast<std::size_t>(launch.sample))};
+    if (launch.sample != kAllSamples)
+      kernel.dropout->sample_numbers = {context_.dropout->sample_numbers.at(static_cast<std::size_t>(launch.sample))};
     kernel.q_positions = slice_ranges(schedule_.layout.of(schedule_.rank), launch.q.begin, launch.q.length());
     kernel.kv_positions = positions_of(schedule_, launch.buffer, launch.kv);
     kernel.call.dropout = &*kernel.dropout;
@@ -122,11 +129,14 @@ class PassRun {
   // Taken from the sizes of what the kernel got.
   void count(const Launch& launch, const at::Tensor& q, const at::Tensor& k) const {
     if (context_.cells == nullptr) return;
-    const std::int64_t cells = launch.batch ? launch.batch->cells(q.size(1)) : launch.band.area(q.size(0), k.size(0)) * q.size(1);
+    const std::int64_t cells =
+        launch.batch ? launch.batch->cells(q.size(1)) : launch.band.area(q.size(0), k.size(0)) * q.size(1);
     *context_.cells += cells * q.size(2);
   }
 
-  const HeadShare& own_heads() const { return schedule_.heads.at(static_cast<std::size_t>(context_.group.rank()) % schedule_.heads.size()); }
+  const HeadShare& own_heads() const {
+    return schedule_.heads.at(static_cast<std::size_t>(context_.group.rank()) % schedule_.heads.size());
+  }
 
   struct UnderWay {
     Work work;

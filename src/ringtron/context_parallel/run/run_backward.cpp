@@ -50,8 +50,10 @@ class BackwardRun : PassRun {
     for (const Transfer& transfer : exchange.sends) {
       const bool sum = holds_sums(transfer.buffer);
       const KeyValue from = sum ? KeyValue{} : buffer(transfer.buffer);
-      add_message(transfer.peer, sum ? sums(transfer.buffer).k.rows(transfer.rows, sum_type_) : packed(from.k, transfer.rows), sends);
-      add_message(transfer.peer, sum ? sums(transfer.buffer).v.rows(transfer.rows, sum_type_) : packed(from.v, transfer.rows), sends);
+      add_message(transfer.peer,
+                  sum ? sums(transfer.buffer).k.rows(transfer.rows, sum_type_) : packed(from.k, transfer.rows), sends);
+      add_message(transfer.peer,
+                  sum ? sums(transfer.buffer).v.rows(transfer.rows, sum_type_) : packed(from.v, transfer.rows), sends);
     }
     for (const Transfer& transfer : exchange.receives) {
       receive(transfer, like_, holds_sums(transfer.buffer) ? sum_type_ : saved_.k.scalar_type(), receives);
@@ -65,12 +67,13 @@ class BackwardRun : PassRun {
     const Observed attending = observed("attend");
     const KeyValue& block = buffer(launch.buffer);
     const at::Tensor q = queries(saved_.q, launch), k = keys(block.k, launch), v = keys(block.v, launch);
-    const OutputGradient output{queries(output_.d_out, launch), queries(output_.out, launch), statistic(output_.lse, launch).contiguous(),
-                                statistic(output_.delta, launch)};
+    const OutputGradient output{queries(output_.d_out, launch), queries(output_.out, launch),
+                                statistic(output_.lse, launch).contiguous(), statistic(output_.delta, launch)};
     LaunchArguments kernel;
     prepare(kernel, launch);
-    results_.back().second = launch.batch ? context_.block.varlen()->backward(q, k, v, output, launch.batch, context_.scale)
-                                          : context_.block.backward(q, k, v, output, kernel.call);
+    results_.back().second = launch.batch
+                                 ? context_.block.varlen()->backward(q, k, v, output, launch.batch, context_.scale)
+                                 : context_.block.backward(q, k, v, output, kernel.call);
     count(launch, q, k);
   }
   void run(const Merge& merge) {
@@ -121,9 +124,11 @@ class BackwardRun : PassRun {
       return result;
     };
     const Gradients mine = gradients_;
-    gradients_ = {whole(mine.dq, context_.heads), whole(mine.dk, context_.groups), whole(mine.dv, context_.groups), mine.d_sink};
-    exchange_of_heads_.to_sequence({{mine.dq, HeadKind::query}, {mine.dk, HeadKind::key_value}, {mine.dv, HeadKind::key_value}},
-                                   {gradients_.dq, gradients_.dk, gradients_.dv});
+    gradients_ = {whole(mine.dq, context_.heads), whole(mine.dk, context_.groups), whole(mine.dv, context_.groups),
+                  mine.d_sink};
+    exchange_of_heads_.to_sequence(
+        {{mine.dq, HeadKind::query}, {mine.dk, HeadKind::key_value}, {mine.dv, HeadKind::key_value}},
+        {gradients_.dq, gradients_.dk, gradients_.dv});
     gradients_.dk = gradients_.dk.to(type_);
     gradients_.dv = gradients_.dv.to(type_);
   }
@@ -141,7 +146,8 @@ class BackwardRun : PassRun {
   // The inverse of keys().
   at::Tensor of_key_heads(const at::Tensor& gradient) const {
     if (!context_.key_head.defined()) return gradient;
-    const at::Tensor sum = at::zeros({gradient.size(0), gradient.size(1), like_.k.size(2), gradient.size(3)}, gradient.options().dtype(sum_type_));
+    const at::Tensor sum = at::zeros({gradient.size(0), gradient.size(1), like_.k.size(2), gradient.size(3)},
+                                     gradient.options().dtype(sum_type_));
     return sum.index_add_(2, context_.key_head, gradient.to(sum_type_));
   }
   void find_delta() {
@@ -155,14 +161,15 @@ class BackwardRun : PassRun {
     if (!context_.sink.defined()) return;
     const at::Tensor p = (context_.sink.view({1, -1, 1}) - saved_.lse).exp();
     gradients_.d_sink = at::zeros({context_.heads}, context_.sink.options());
-    gradients_.d_sink.narrow(0, own_heads().q.begin, own_heads().q.length()).copy_(-(p * output_.delta).sum(at::IntArrayRef{0, 2}));
+    gradients_.d_sink.narrow(0, own_heads().q.begin, own_heads().q.length())
+        .copy_(-(p * output_.delta).sum(at::IntArrayRef{0, 2}));
   }
 
   const SavedForward& saved_;
   at::ScalarType type_, sum_type_;
   KeyValue like_;  // no rows
   OutputGradient output_;
-  std::int64_t rows_before_ = 0;  // of this rank, before heads were exchanged
+  std::int64_t rows_before_ = 0;                                  // of this rank, before heads were exchanged
   std::vector<std::pair<const Launch*, BlockGradient>> results_;  // by number of the launch, until they are merged
   RowAccumulator dq_;
   std::vector<std::optional<KeyValueSums>> sums_;
@@ -171,7 +178,8 @@ class BackwardRun : PassRun {
 
 }  // namespace
 
-Gradients run_backward(const Schedule& schedule, const PassContext& context, const SavedForward& saved, const at::Tensor& d_out) {
+Gradients run_backward(const Schedule& schedule, const PassContext& context, const SavedForward& saved,
+                       const at::Tensor& d_out) {
   return BackwardRun(schedule, context, saved, d_out).run();
 }
 

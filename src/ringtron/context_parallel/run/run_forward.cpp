@@ -21,7 +21,8 @@ using internal::PassRun;
 
 class ForwardRun : PassRun {
  public:
-  ForwardRun(const Schedule& schedule, const PassContext& context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)
+  ForwardRun(const Schedule& schedule, const PassContext& context, const at::Tensor& q, const at::Tensor& k,
+             const at::Tensor& v)
       : PassRun(schedule, context), q_(q), type_(q.scalar_type()) {
     begin_with({k, v});
   }
@@ -99,8 +100,8 @@ class ForwardRun : PassRun {
     if (exchange.to_heads) {
       const Observed exchanging = observed("to heads");
       const KeyValue own = buffer(schedule_.given);
-      const std::vector<at::Tensor> mine =
-          exchange_of_heads_.to_heads({{q_, HeadKind::query}, {own.k, HeadKind::key_value}, {own.v, HeadKind::key_value}});
+      const std::vector<at::Tensor> mine = exchange_of_heads_.to_heads(
+          {{q_, HeadKind::query}, {own.k, HeadKind::key_value}, {own.v, HeadKind::key_value}});
       q_ = mine[0];
       rows_before_ = own.k.size(0);
       begin_with({mine[1], mine[2]});
@@ -142,8 +143,8 @@ class ForwardRun : PassRun {
 
   at::Tensor q_;
   at::ScalarType type_;
-  KeyValue like_;   // no rows
-  KeyValue given_;  // as it came out of the exchange to heads, for a second call
+  KeyValue like_;                 // no rows
+  KeyValue given_;                // as it came out of the exchange to heads, for a second call
   std::int64_t rows_before_ = 0;  // of this rank, before heads were exchanged
   std::vector<std::pair<const Launch*, BlockResult>> results_;  // by number of the launch, until they are merged
   std::optional<RowAccumulator> accumulator_;
@@ -155,11 +156,12 @@ class ForwardRun : PassRun {
 
 }  // namespace
 
-ForwardResult run_forward(const Schedule& schedule, const PassContext& context, const at::Tensor& q, const at::Tensor& k,
-                          const at::Tensor& v, SavedKv* saved_kv) {
+ForwardResult run_forward(const Schedule& schedule, const PassContext& context, const at::Tensor& q,
+                          const at::Tensor& k, const at::Tensor& v, SavedKv* saved_kv) {
   const std::int64_t rows = context.layout.local_length(context.group.rank());
-  RT_CHECK(q.size(0) == rows && k.size(0) == rows && v.size(0) == rows, "a rank with {} rows of the sequence layout got {} of q, {} of k, {} of v", rows,
-           q.size(0), k.size(0), v.size(0));
+  RT_CHECK(q.size(0) == rows && k.size(0) == rows && v.size(0) == rows,
+           "a rank with {} rows of the sequence layout got {} of q, {} of k, {} of v", rows, q.size(0), k.size(0),
+           v.size(0));
   RT_CHECK_EQ(q.size(1), k.size(1), "samples of q and k");
   if (saved_kv != nullptr && saved_kv->filled) {
     ForwardRun run(schedule, context, q, k, v);

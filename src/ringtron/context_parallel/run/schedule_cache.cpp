@@ -19,7 +19,8 @@ constexpr std::size_t kCallsKept = 32;
 std::vector<AttentionMask> masks_of(const SequenceLayout& layout, const AttentionCall& call, std::int64_t samples) {
   const std::int64_t length = layout.sequence_length();
   if (call.shape == nullptr || call.shape->document_starts.empty()) return {{length, call.causal, call.window}};
-  RT_CHECK_EQ(static_cast<std::int64_t>(call.shape->document_starts.size()), samples, "samples with document boundaries");
+  RT_CHECK_EQ(static_cast<std::int64_t>(call.shape->document_starts.size()), samples,
+              "samples with document boundaries");
   std::vector<AttentionMask> masks;
   for (const auto& starts : call.shape->document_starts) masks.emplace_back(length, call.causal, call.window, starts);
   if (std::all_of(masks.begin(), masks.end(), [&](const AttentionMask& mask) { return mask == masks.front(); })) {
@@ -31,7 +32,10 @@ std::vector<AttentionMask> masks_of(const SequenceLayout& layout, const Attentio
 }  // namespace
 
 ScheduleCache::ScheduleCache(Communicator& group, SequenceLayout layout, const CpAttentionOptions& options)
-    : group_(group), counted_(group), layout_(std::move(layout)), options_(options),
+    : group_(group),
+      counted_(group),
+      layout_(std::move(layout)),
+      options_(options),
       proof_(options.proof ? options.proof : std::make_shared<ExchangeProof>()) {
   if (options.decorate) decorated_ = options.decorate(counted_);
 }
@@ -53,7 +57,8 @@ at::Tensor ScheduleCache::key_head(const HeadShare& share, std::int64_t heads_pe
   return heads;
 }
 
-LoweringFacts ScheduleCache::facts_of(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+LoweringFacts ScheduleCache::facts_of(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k,
+                                      const at::Tensor& v) {
   LoweringFacts facts{q.size(2), k.size(2), false, false};
   const bool documents = call.shape != nullptr && !call.shape->document_starts.empty();
   const bool drops = call.dropout && call.dropout->p > 0.0;
@@ -62,35 +67,40 @@ LoweringFacts ScheduleCache::facts_of(const AttentionCall& call, const at::Tenso
   if (varlen == nullptr) return facts;
   // Irregular heads come to the kernel as one key/value head for each query head.
   const int head_ranks = head_ranks_of(call.transport, group_.size(), options_.hierarchical_a);
-  const HeadShare share = share_heads(facts.heads, facts.groups, head_ranks).at(static_cast<std::size_t>(group_.rank() % head_ranks));
+  const HeadShare share =
+      share_heads(facts.heads, facts.groups, head_ranks).at(static_cast<std::size_t>(group_.rank() % head_ranks));
   if (share.q.empty()) return facts;
   const std::int64_t groups = is_regular(share, facts.heads / facts.groups) ? share.kv.length() : share.q.length();
   const auto with_heads = [](const at::Tensor& x, std::int64_t heads) {
     return x.size(2) == heads ? x : x.new_empty({0, x.size(1), heads, x.size(3)});
   };
-  const at::Tensor mine_q = with_heads(q, share.q.length()), mine_k = with_heads(k, groups), mine_v = with_heads(v, groups);
+  const at::Tensor mine_q = with_heads(q, share.q.length()), mine_k = with_heads(k, groups),
+                   mine_v = with_heads(v, groups);
   facts.varlen_forward = varlen->supports(mine_q, mine_k, mine_v, Pass::forward);
   facts.varlen_backward = varlen->supports(mine_q, mine_k, mine_v, Pass::backward);
   return facts;
 }
 
-std::shared_ptr<const PreparedSchedules> ScheduleCache::prepare(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k,
-                                                       const at::Tensor& v) {
+std::shared_ptr<const PreparedSchedules> ScheduleCache::prepare(const AttentionCall& call, const at::Tensor& q,
+                                                                const at::Tensor& k, const at::Tensor& v) {
   const LoweringFacts facts = facts_of(call, q, k, v);
-  const auto known = std::find_if(calls_.begin(), calls_.end(), [&](const auto& prepared) { return prepared->is_for(call, facts); });
+  const auto known =
+      std::find_if(calls_.begin(), calls_.end(), [&](const auto& prepared) { return prepared->is_for(call, facts); });
   if (known != calls_.end()) return *known;
   const SequenceLayout& layout = call.shape ? call.shape->layout : layout_;
   RT_CHECK_EQ(layout.ranks(), group_.size(), "ranks of the sequence layout and of group " + group_.name());
   std::vector<AttentionMask> masks = masks_of(layout, call, q.size(1));
   const PlanRequest request{layout, masks};
   agree_on_plan(plan_hash(call.transport, options_.hierarchical_a, request), call, q.device());
-  RankSchedules schedules = lower(make_transport_plan(call.transport, options_.hierarchical_a, request, group_.rank()), layout, facts);
+  RankSchedules schedules =
+      lower(make_transport_plan(call.transport, options_.hierarchical_a, request, group_.rank()), layout, facts);
   if (options_.edit) options_.edit(schedules);
   std::int64_t area = 0;
   for (const AttentionMask& mask : masks) area += mask.area();
   if (calls_.size() >= kCallsKept) calls_.erase(calls_.begin());
   calls_.push_back(std::make_shared<const PreparedSchedules>(
-      PreparedSchedules{call.shape, call.causal, call.window, call.transport, facts, layout, std::move(masks), std::move(schedules), area}));
+      PreparedSchedules{call.shape, call.causal, call.window, call.transport, facts, layout, std::move(masks),
+                        std::move(schedules), area}));
   return calls_.back();
 }
 

@@ -30,7 +30,8 @@ struct PreparedSchedules {
   std::int64_t mask_area;  // cells of `masks`
 
   bool is_for(const AttentionCall& call, const LoweringFacts& of_call) const {
-    return shape == call.shape && causal == call.causal && window == call.window && transport == call.transport && facts == of_call;
+    return shape == call.shape && causal == call.causal && window == call.window && transport == call.transport &&
+           facts == of_call;
   }
   // Cells of the masks of all samples over all ranks.
   std::int64_t area(std::int64_t samples) const { return masks.size() == 1 ? mask_area * samples : mask_area; }
@@ -38,8 +39,8 @@ struct PreparedSchedules {
   bool varied_shapes() const { return masks.size() > 1 || masks.front().document_starts().size() > 1; }
 };
 
-// Held by the autograd graph too, which may outlive the CpAttention. Not thread-safe but for block() and key_head(); a forward
-// that is run again in a backward runs on autograd's thread, while the caller of the backward waits.
+// Held by the autograd graph too, which may outlive the CpAttention. Not thread-safe but for block() and key_head(); a
+// forward that is run again in a backward runs on autograd's thread, while the caller of the backward waits.
 class ScheduleCache {
  public:
   ScheduleCache(Communicator& group, SequenceLayout layout, const CpAttentionOptions& options);
@@ -58,9 +59,10 @@ class ScheduleCache {
   // copying it there would stall a GPU.
   at::Tensor key_head(const HeadShare& share, std::int64_t heads_per_group, at::Device device);
 
-  // The schedules for a call; made, and the plan compared with that of all other ranks, when it is new: collective then. Throws
-  // CommError if they differ.
-  std::shared_ptr<const PreparedSchedules> prepare(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
+  // The schedules for a call; made, and the plan compared with that of all other ranks, when it is new: collective
+  // then. Throws CommError if they differ.
+  std::shared_ptr<const PreparedSchedules> prepare(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k,
+                                                   const at::Tensor& v);
 
  private:
   LoweringFacts facts_of(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);

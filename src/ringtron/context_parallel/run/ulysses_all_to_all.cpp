@@ -24,7 +24,8 @@ at::Tensor sized(const at::Tensor& like, std::int64_t rows, std::int64_t heads) 
 
 }  // namespace
 
-UlyssesAllToAll::UlyssesAllToAll(Communicator& group, const SequenceLayout& layout, const SequenceLayout& merged, const std::vector<HeadShare>& shares)
+UlyssesAllToAll::UlyssesAllToAll(Communicator& group, const SequenceLayout& layout, const SequenceLayout& merged,
+                                 const std::vector<HeadShare>& shares)
     : group_(group),
       shares_(shares),
       own_(group.rank() % members()),
@@ -49,7 +50,8 @@ const PositionRange& UlyssesAllToAll::heads_of(int member, HeadKind kind) const 
   return kind == HeadKind::query ? share.q : share.kv;
 }
 
-void UlyssesAllToAll::spread(const at::Tensor& local, const at::Tensor& merged, int member, std::vector<RowCopy>& copies) const {
+void UlyssesAllToAll::spread(const at::Tensor& local, const at::Tensor& merged, int member,
+                             std::vector<RowCopy>& copies) const {
   for (const RowMap& map : rows_of(member)) {
     copies.push_back({merged.narrow(0, map.merged, map.length), local.narrow(0, map.local, map.length)});
   }
@@ -92,8 +94,10 @@ std::vector<at::Tensor> UlyssesAllToAll::to_heads(const std::vector<HeadTensor>&
       const at::Tensor theirs = heads(member), packed = sized(x, x.size(0), theirs.size(2));
       packing.push_back({packed, theirs});
       if (in_place_) {
-        for (const RowMap& map : rows_of(own_)) sends.push_back({first_ + member, packed.narrow(0, map.local, map.length)});
-        for (const RowMap& map : rows_of(member)) receives.push_back({first_ + member, results[t].narrow(0, map.merged, map.length)});
+        for (const RowMap& map : rows_of(own_))
+          sends.push_back({first_ + member, packed.narrow(0, map.local, map.length)});
+        for (const RowMap& map : rows_of(member))
+          receives.push_back({first_ + member, results[t].narrow(0, map.merged, map.length)});
       } else {
         staged.push_back({member, t, sized(x, local_lengths_[static_cast<std::size_t>(member)], own.size(2))});
         sends.push_back({first_ + member, packed});
@@ -111,7 +115,8 @@ std::vector<at::Tensor> UlyssesAllToAll::to_heads(const std::vector<HeadTensor>&
   return results;
 }
 
-void UlyssesAllToAll::to_sequence(const std::vector<HeadTensor>& tensors, const std::vector<at::Tensor>& results) const {
+void UlyssesAllToAll::to_sequence(const std::vector<HeadTensor>& tensors,
+                                  const std::vector<at::Tensor>& results) const {
   std::vector<StagedBlock> staged;
   std::vector<Send> sends;
   std::vector<Receive> receives;
@@ -127,8 +132,10 @@ void UlyssesAllToAll::to_sequence(const std::vector<HeadTensor>& tensors, const 
       }
       at::Tensor data = sized(x, own.size(0), heads_of(member, kind).length());
       if (in_place_) {
-        for (const RowMap& map : rows_of(member)) sends.push_back({first_ + member, x.narrow(0, map.merged, map.length)});
-        for (const RowMap& map : rows_of(own_)) receives.push_back({first_ + member, data.narrow(0, map.local, map.length)});
+        for (const RowMap& map : rows_of(member))
+          sends.push_back({first_ + member, x.narrow(0, map.merged, map.length)});
+        for (const RowMap& map : rows_of(own_))
+          receives.push_back({first_ + member, data.narrow(0, map.local, map.length)});
       } else {
         sends.push_back({first_ + member, gathered(x, member, packing)});
         receives.push_back({first_ + member, data});

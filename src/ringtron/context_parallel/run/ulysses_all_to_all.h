@@ -27,14 +27,16 @@ struct HeadTensor {
 class UlyssesAllToAll {
  public:
   // References must outlive this. `merged` is layout.merged(shares.size()); `shares`: one per member.
-  UlyssesAllToAll(Communicator& group, const SequenceLayout& layout, const SequenceLayout& merged, const std::vector<HeadShare>& shares);
+  UlyssesAllToAll(Communicator& group, const SequenceLayout& layout, const SequenceLayout& merged,
+                  const std::vector<HeadShare>& shares);
 
-  // Every x: [this rank's rows, b, all heads, d]; results: [rows of all members, b, heads of my share, d]. Throws CommError.
+  // Every x: [this rank's rows, b, all heads, d]; results: [rows of all members, b, heads of my share, d]. Throws
+  // CommError.
   std::vector<at::Tensor> to_heads(const std::vector<HeadTensor>& tensors) const;
 
-  // The other way: x: [rows of all members, b, heads of my share, d], contiguous, is put into `results`: [this rank's rows,
-  // b, all heads, d], of the type of x. Where several shares hold a key/value head it is added instead, in the order of
-  // members, so results must hold zeros then; otherwise they may hold anything. Throws CommError.
+  // The other way: x: [rows of all members, b, heads of my share, d], contiguous, is put into `results`: [this rank's
+  // rows, b, all heads, d], of the type of x. Where several shares hold a key/value head it is added instead, in the
+  // order of members, so results must hold zeros then; otherwise they may hold anything. Throws CommError.
   void to_sequence(const std::vector<HeadTensor>& tensors, const std::vector<at::Tensor>& results) const;
 
  private:
@@ -59,9 +61,9 @@ class UlyssesAllToAll {
 
   Communicator& group_;
   const std::vector<HeadShare>& shares_;
-  int own_, first_;                           // this member, and the rank of member 0
-  std::vector<std::vector<RowMap>> rows_;     // by member
-  std::vector<std::int64_t> local_lengths_;   // by member
+  int own_, first_;                          // this member, and the rank of member 0
+  std::vector<std::vector<RowMap>> rows_;    // by member
+  std::vector<std::int64_t> local_lengths_;  // by member
   std::int64_t merged_length_;
   bool in_place_;  // few ranges: each is a message of its own and arrives where it belongs
 };

@@ -11,7 +11,9 @@
 namespace ringtron {
 namespace {
 
-bool contains(const PositionRange& outer, const PositionRange& inner) { return outer.begin <= inner.begin && inner.end <= outer.end; }
+bool contains(const PositionRange& outer, const PositionRange& inner) {
+  return outer.begin <= inner.begin && inner.end <= outer.end;
+}
 
 // Where rows of the owner's block lie in the buffer; none if not all of them are in one of its ranges.
 std::optional<PositionRange> find_rows(const Buffer& buffer, const PositionRange& rows) {
@@ -40,7 +42,8 @@ class Lowering {
 
   Schedule run() {
     begin();
-    for (step_ = 0; step_ < static_cast<int>(plan_.steps.size()); ++step_) lower_step(plan_.steps[static_cast<std::size_t>(step_)]);
+    for (step_ = 0; step_ < static_cast<int>(plan_.steps.size()); ++step_)
+      lower_step(plan_.steps[static_cast<std::size_t>(step_)]);
     end();
     return std::move(out_);
   }
@@ -102,7 +105,8 @@ class Lowering {
         if (const auto found = find_rows(out_.buffer(number), rows)) return {number, *found};
       }
     }
-    RT_CHECK(false, "a plan needs rows {}-{} of the block of context-parallel rank {}, which are not held", rows.begin, rows.end, owner);
+    RT_CHECK(false, "a plan needs rows {}-{} of the block of context-parallel rank {}, which are not held", rows.begin,
+             rows.end, owner);
   }
 
   // The sums of gradients that belong to a buffer of keys and values, made when first asked for.
@@ -165,7 +169,8 @@ class Lowering {
           if (in_place_) {
             exchange.sends.push_back({peer, place.buffer, {place.rows}});
           } else {
-            RT_CHECK(transfer.buffer < 0 || transfer.buffer == place.buffer, "rows of one block to one rank lie in several buffers");
+            RT_CHECK(transfer.buffer < 0 || transfer.buffer == place.buffer,
+                     "rows of one block to one rank lie in several buffers");
             transfer.buffer = place.buffer;
             transfer.rows.push_back(place.rows);
           }
@@ -187,7 +192,8 @@ class Lowering {
     if (whole_sums_ >= 0) {
       Transfer transfer{peer, whole_sums_, {}};
       for (const PositionRange& range : rows) {
-        for (const PositionRange& positions : positions_of(out_.layout, owner, range)) transfer.rows.push_back(positions);
+        for (const PositionRange& positions : positions_of(out_.layout, owner, range))
+          transfer.rows.push_back(positions);
       }
       return transfer;
     }
@@ -306,7 +312,8 @@ class Lowering {
     if (saved_owner_ == plan_.rank) return;
     // No message comes for a block without rows.
     const auto last = held_.find(saved_owner_);
-    out_.saved = last != held_.end() && !last->second.empty() ? last->second.back() : new_buffer(Payload::key_value, saved_owner_, {});
+    out_.saved = last != held_.end() && !last->second.empty() ? last->second.back()
+                                                              : new_buffer(Payload::key_value, saved_owner_, {});
   }
 
   const ExchangePlan& plan_;
@@ -315,10 +322,10 @@ class Lowering {
   const bool in_place_;  // rows of a gather arrive where they belong, each range by itself
   Schedule out_{Pass::forward, 0, SequenceLayout("", {{}}), {}, 0, 0, -1, {}, {}, {}};
   int step_ = -1, exchanges_ = 0, launches_ = 0;
-  int whole_ = -1, whole_sums_ = -1;        // of the whole sequence; -1: none
-  std::map<int, std::vector<int>> held_;    // buffers of keys and values, by owner
-  std::vector<int> sums_;                   // buffers of gradients
-  std::map<int, int> last_use_;             // step, by owner
+  int whole_ = -1, whole_sums_ = -1;      // of the whole sequence; -1: none
+  std::map<int, std::vector<int>> held_;  // buffers of keys and values, by owner
+  std::vector<int> sums_;                 // buffers of gradients
+  std::map<int, int> last_use_;           // step, by owner
 };
 
 // A buffer is in memory from its first use to its release.
@@ -384,7 +391,8 @@ Schedule lower_pass(const TransportPlan& plan, Pass pass, const std::vector<Head
 RankSchedules lower(const TransportPlan& plan, const SequenceLayout& whole, const LoweringFacts& facts) {
   RT_CHECK_EQ(whole.ranks(), plan.ranks, "ranks of the layout and of the plan");
   const std::vector<HeadShare> heads = share_heads(facts.heads, facts.groups, plan.head_ranks);
-  return {lower_pass(plan, Pass::forward, heads, facts.varlen_forward), lower_pass(plan, Pass::backward, heads, facts.varlen_backward)};
+  return {lower_pass(plan, Pass::forward, heads, facts.varlen_forward),
+          lower_pass(plan, Pass::backward, heads, facts.varlen_backward)};
 }
 
 }  // namespace ringtron

@@ -19,15 +19,20 @@ std::int64_t length_of(const std::vector<PositionRange>& ranges) {
 // Bytes of one row of some heads: one position, all samples.
 struct RowBytes {
   const AttentionShape& shape;
-  std::int64_t query(const HeadShare& share) const { return share.q.length() * shape.samples * shape.key_size * shape.element_bytes; }
-  std::int64_t out(const HeadShare& share) const { return share.q.length() * shape.samples * shape.value_size * shape.element_bytes; }
+  std::int64_t query(const HeadShare& share) const {
+    return share.q.length() * shape.samples * shape.key_size * shape.element_bytes;
+  }
+  std::int64_t out(const HeadShare& share) const {
+    return share.q.length() * shape.samples * shape.value_size * shape.element_bytes;
+  }
   std::int64_t key_value(const HeadShare& share, std::int64_t element_bytes) const {
     return share.kv.length() * shape.samples * (shape.key_size + shape.value_size) * element_bytes;
   }
 };
 
 // One exchange of heads of `rank` of the whole group.
-SizedExchange sized(const HeadExchange& exchange, const Schedule& schedule, const SequenceLayout& whole, int rank, const RowBytes& row) {
+SizedExchange sized(const HeadExchange& exchange, const Schedule& schedule, const SequenceLayout& whole, int rank,
+                    const RowBytes& row) {
   const auto& heads = schedule.heads;
   const int members = static_cast<int>(heads.size()), own = rank % members;
   // A key/value head of one rank only travels in the model's type: it is rounded once, at the end of all sums.
@@ -70,8 +75,11 @@ class Words {
   }
   std::string operator()(const Wait& wait) const { return fmt::format("wait for exchange {}", wait.exchange); }
   std::string operator()(const Launch& launch) const {
-    std::string text = fmt::format("launch: q {} x {}{}", positions_text(slice_ranges(schedule_.layout.of(schedule_.rank), launch.q.begin, launch.q.length())),
-                                   rows(launch.buffer, launch.kv), launch.batch ? fmt::format(" {} tiles", launch.batch->tiles.size()) : band_text(launch.band));
+    std::string text = fmt::format(
+        "launch: q {} x {}{}",
+        positions_text(slice_ranges(schedule_.layout.of(schedule_.rank), launch.q.begin, launch.q.length())),
+        rows(launch.buffer, launch.kv),
+        launch.batch ? fmt::format(" {} tiles", launch.batch->tiles.size()) : band_text(launch.band));
     if (launch.sample != kAllSamples) text += fmt::format(" sample {}", launch.sample);
     return text;
   }
@@ -81,10 +89,13 @@ class Words {
   }
   std::string operator()(const MoveRows& move) const {
     const Buffer& to = schedule_.buffer(move.to);
-    return fmt::format("{} {} to buffer {}", to.content == Payload::key_value ? "copy" : "add", rows(move.from, {0, schedule_.buffer(move.from).length()}), move.to);
+    return fmt::format("{} {} to buffer {}", to.content == Payload::key_value ? "copy" : "add",
+                       rows(move.from, {0, schedule_.buffer(move.from).length()}), move.to);
   }
   std::string operator()(const Release& release) const { return fmt::format("release buffer {}", release.buffer); }
-  std::string operator()(const HeadExchange& exchange) const { return exchange.to_heads ? "exchange: to heads" : "exchange: to sequence"; }
+  std::string operator()(const HeadExchange& exchange) const {
+    return exchange.to_heads ? "exchange: to heads" : "exchange: to sequence";
+  }
 
  private:
   std::string rows(const Transfer& transfer) const {
@@ -95,7 +106,8 @@ class Words {
   std::string rows(int buffer, const PositionRange& rows) const {
     const Buffer& b = schedule_.buffer(buffer);
     const std::string owner = b.owner == kWholeSequence ? "all" : std::to_string(b.owner);
-    return fmt::format("{} of {} [{}]", to_text(b.content), owner, positions_text(positions_of(schedule_, buffer, rows)));
+    return fmt::format("{} of {} [{}]", to_text(b.content), owner,
+                       positions_text(positions_of(schedule_, buffer, rows)));
   }
 
   const Schedule& schedule_;
@@ -106,16 +118,19 @@ class Words {
 std::int64_t Buffer::length() const { return length_of(rows); }
 std::int64_t Transfer::length() const { return length_of(rows); }
 
-std::vector<SizedExchange> exchanges_of(const Schedule& schedule, const SequenceLayout& whole, int rank, const AttentionShape& shape) {
+std::vector<SizedExchange> exchanges_of(const Schedule& schedule, const SequenceLayout& whole, int rank,
+                                        const AttentionShape& shape) {
   const RowBytes row{shape};
   const HeadShare& mine = schedule.heads.at(static_cast<std::size_t>(rank) % schedule.heads.size());
   const auto message = [&](const Transfer& transfer) {
     const bool sums = schedule.buffer(transfer.buffer).content == Payload::key_value_gradient;
-    return SizedMessage{transfer.peer, transfer.length() * row.key_value(mine, sums ? shape.sum_bytes : shape.element_bytes)};
+    return SizedMessage{transfer.peer,
+                        transfer.length() * row.key_value(mine, sums ? shape.sum_bytes : shape.element_bytes)};
   };
   std::vector<SizedExchange> exchanges;
   for (const Operation& operation : schedule.operations) {
-    if (const auto* heads = std::get_if<HeadExchange>(&operation.what)) exchanges.push_back(sized(*heads, schedule, whole, rank, row));
+    if (const auto* heads = std::get_if<HeadExchange>(&operation.what))
+      exchanges.push_back(sized(*heads, schedule, whole, rank, row));
     const auto* exchange = std::get_if<Exchange>(&operation.what);
     if (exchange == nullptr) continue;
     SizedExchange& sizes = exchanges.emplace_back();
@@ -125,7 +140,8 @@ std::vector<SizedExchange> exchanges_of(const Schedule& schedule, const Sequence
   return exchanges;
 }
 
-TransportBytes bytes_of(const RankSchedules& schedules, const SequenceLayout& whole, int rank, const AttentionShape& shape) {
+TransportBytes bytes_of(const RankSchedules& schedules, const SequenceLayout& whole, int rank,
+                        const AttentionShape& shape) {
   const auto sent = [&](const Schedule& schedule) {
     std::int64_t bytes = 0;
     for (const SizedExchange& exchange : exchanges_of(schedule, whole, rank, shape)) {

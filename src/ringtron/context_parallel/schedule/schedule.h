@@ -1,9 +1,10 @@
 // What one rank does in one pass of a context-parallel attention, operation by operation: what runs on the device.
 //
-// A plan (plan/exchange_plan.h) says what a transport is; lower.h turns it into this: buffers, and a flat list of operations in
-// the order in which the one thread of the rank gives them to its device. run/run_forward.cpp interprets the list and decides
-// nothing. schedule_check.h proves the schedules of all ranks together; bytes, memory, prices and pictures are read off it.
-// Free of LibTorch. Rows are positions of the sequence, for all samples and for the key/value heads of this rank.
+// A plan (plan/exchange_plan.h) says what a transport is; lower.h turns it into this: buffers, and a flat list of
+// operations in the order in which the one thread of the rank gives them to its device. run/run_forward.cpp interprets
+// the list and decides nothing. schedule_check.h proves the schedules of all ranks together; bytes, memory, prices and
+// pictures are read off it. Free of LibTorch. Rows are positions of the sequence, for all samples and for the key/value
+// heads of this rank.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +35,9 @@ struct Buffer {
   bool operator==(const Buffer&) const = default;
 };
 
-// Rows of a buffer, to or from a peer: a rank of the whole group. Several ranges travel one below another; what is received
-// is one range. Buffers of gradients are received whole, and what was received is only moved: to the sums of this rank.
+// Rows of a buffer, to or from a peer: a rank of the whole group. Several ranges travel one below another; what is
+// received is one range. Buffers of gradients are received whole, and what was received is only moved: to the sums of
+// this rank.
 struct Transfer {
   int peer = 0;
   int buffer = 0;
@@ -44,7 +46,8 @@ struct Transfer {
   bool operator==(const Transfer&) const = default;
 };
 
-// One grouped exchange begins; all ranks have the same number of them, in the same order, also a rank without a transfer.
+// One grouped exchange begins; all ranks have the same number of them, in the same order, also a rank without a
+// transfer.
 struct Exchange {
   std::vector<Transfer> sends, receives;
   bool operator==(const Exchange&) const = default;
@@ -67,8 +70,8 @@ struct Launch {
   bool operator==(const Launch&) const = default;
 };
 
-// What the launch of this number gave becomes part of the result. Forward: (out, log-sum-exp) is merged into rows `q`. Backward:
-// dq is added to rows `q`, dK and dV to `rows` of a buffer of gradients.
+// What the launch of this number gave becomes part of the result. Forward: (out, log-sum-exp) is merged into rows `q`.
+// Backward: dq is added to rows `q`, dK and dV to `rows` of a buffer of gradients.
 struct Merge {
   int launch = 0;
   int gradient = -1;  // forward: -1
@@ -94,9 +97,9 @@ struct Release {
   bool operator==(const Release&) const = default;
 };
 
-// The exchange of heads among the A ranks that share them, complete when it returns: to_heads brings [rows of all A, my heads]
-// of what is [my rows, all heads], to_sequence the other way. Forward: q, K, V come, out goes. Backward: d_out comes, dq, dK and
-// dV go.
+// The exchange of heads among the A ranks that share them, complete when it returns: to_heads brings [rows of all A, my
+// heads] of what is [my rows, all heads], to_sequence the other way. Forward: q, K, V come, out goes. Backward: d_out
+// comes, dq, dK and dV go.
 struct HeadExchange {
   bool to_heads = true;
   bool operator==(const HeadExchange&) const = default;
@@ -116,12 +119,12 @@ struct PeakRows {
 
 struct Schedule {
   Pass pass = Pass::forward;
-  int rank = 0;               // within `layout`
-  SequenceLayout layout;      // of the groups of ranks that share heads: TransportPlan::inner
+  int rank = 0;           // within `layout`
+  SequenceLayout layout;  // of the groups of ranks that share heads: TransportPlan::inner
   std::vector<Buffer> buffers;
-  int given = 0;              // the buffer of K and V that is there at the beginning
-  int saved = 0;              // forward: the buffer of K and V that is kept for the backward, whose `given` it is
-  int result = -1;            // backward: the buffer with the gradients of this rank's own K and V at the end
+  int given = 0;                 // the buffer of K and V that is there at the beginning
+  int saved = 0;                 // forward: the buffer of K and V that is kept for the backward, whose `given` it is
+  int result = -1;               // backward: the buffer with the gradients of this rank's own K and V at the end
   std::vector<HeadShare> heads;  // of the A ranks that share them; one: nothing is exchanged
   PeakRows peak;
   std::vector<Operation> operations;
@@ -142,12 +145,14 @@ struct SizedMessage {
 struct SizedExchange {
   std::vector<SizedMessage> sends, receives;
 };
-// All exchanges of the schedule of a rank of the whole group, those of heads too, in their order. `whole`: the layout of the whole
-// group.
-std::vector<SizedExchange> exchanges_of(const Schedule& schedule, const SequenceLayout& whole, int rank, const AttentionShape& shape);
+// All exchanges of the schedule of a rank of the whole group, those of heads too, in their order. `whole`: the layout
+// of the whole group.
+std::vector<SizedExchange> exchanges_of(const Schedule& schedule, const SequenceLayout& whole, int rank,
+                                        const AttentionShape& shape);
 
 // What they send, of both passes.
-TransportBytes bytes_of(const RankSchedules& schedules, const SequenceLayout& whole, int rank, const AttentionShape& shape);
+TransportBytes bytes_of(const RankSchedules& schedules, const SequenceLayout& whole, int rank,
+                        const AttentionShape& shape);
 
 // The cells of the mask that a launch computes, of one head; over `samples` samples where it computes every one.
 std::int64_t cells_of(const Launch& launch, std::int64_t samples);
@@ -155,8 +160,8 @@ std::int64_t cells_of(const Launch& launch, std::int64_t samples);
 // The positions of rows of a buffer.
 std::vector<PositionRange> positions_of(const Schedule& schedule, int buffer, const PositionRange& rows);
 
-// Whether it belongs to messages. A forward that finds in memory what another one received leaves these out: the buffers that they
-// fill are there from the beginning.
+// Whether it belongs to messages. A forward that finds in memory what another one received leaves these out: the
+// buffers that they fill are there from the beginning.
 bool is_of_messages(const Operation& operation);
 
 // A line for each operation:

@@ -28,9 +28,11 @@ bool schedules_agree(std::span<const RankSchedules> ranks, const SequenceLayout&
     for (const Schedule* schedule : {&ranks[rank].forward, &ranks[rank].backward}) {
       const bool forward = schedule == &ranks[rank].forward;
       const bool fits = schedule->pass == (forward ? Pass::forward : Pass::backward) && schedule->layout == inner &&
-                        schedule->rank == static_cast<int>(rank / members) && schedule->heads == ranks.front().forward.heads &&
-                        schedule->given >= 0 && schedule->given < static_cast<int>(schedule->buffers.size());
-      if (!fits) faults.add("rank {}: pass, rank, layout, heads or given buffer differ from rank 0 or from the request", rank);
+                        schedule->rank == static_cast<int>(rank / members) &&
+                        schedule->heads == ranks.front().forward.heads && schedule->given >= 0 &&
+                        schedule->given < static_cast<int>(schedule->buffers.size());
+      if (!fits)
+        faults.add("rank {}: pass, rank, layout, heads or given buffer differ from rank 0 or from the request", rank);
       agree = agree && fits;
     }
   }
@@ -51,7 +53,8 @@ void check_saved(std::span<const RankSchedules> ranks, FaultList& faults) {
     const Buffer& given = backward.buffer(backward.given);
     const bool exists = forward.saved >= 0 && forward.saved < static_cast<int>(forward.buffers.size());
     if (exists && hold_the_same(forward.buffer(forward.saved), given)) continue;
-    faults.add("rank {}: the backward begins with keys and values of rank {} that the forward does not save", rank, given.owner);
+    faults.add("rank {}: the backward begins with keys and values of rank {} that the forward does not save", rank,
+               given.owner);
   }
 }
 
@@ -64,17 +67,18 @@ bool has_closed_form(const PlanRequest& request, int head_ranks, std::int64_t he
   return has;
 }
 
-void check_bytes(std::span<const RankSchedules> ranks, const PlanRequest& request, std::int64_t heads, std::int64_t groups,
-                 std::vector<std::string>& faults) {
+void check_bytes(std::span<const RankSchedules> ranks, const PlanRequest& request, std::int64_t heads,
+                 std::int64_t groups, std::vector<std::string>& faults) {
   // Sizes without common factors, so that no mistake hides.
   const AttentionShape shape{3, heads, groups, 5, 7, 2, 4};
   const int members = static_cast<int>(ranks.front().forward.heads.size());
-  const TransportBytes expected = closed_form_bytes(request.layout.ranks(), members, request.layout.sequence_length(), shape);
+  const TransportBytes expected =
+      closed_form_bytes(request.layout.ranks(), members, request.layout.sequence_length(), shape);
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
     const TransportBytes got = bytes_of(ranks[rank], request.layout, static_cast<int>(rank), shape);
     if (got == expected) continue;
-    faults.push_back(fmt::format("bytes of rank {}: expected {} forward and {} backward, got {} and {}", rank, expected.forward,
-                                 expected.backward, got.forward, got.backward));
+    faults.push_back(fmt::format("bytes of rank {}: expected {} forward and {} backward, got {} and {}", rank,
+                                 expected.forward, expected.backward, got.forward, got.backward));
   }
 }
 
@@ -86,9 +90,10 @@ void check_memory(std::span<const RankSchedules> ranks, const HeldBlocks& held, 
     for (const Schedule* schedule : {&ranks[rank].forward, &ranks[rank].backward}) {
       const PeakRows& peak = schedule->peak;
       if (peak.key_value <= held.key_value * block && peak.gradient <= held.gradient * block) continue;
-      faults.push_back(fmt::format("memory of rank {}: expected at most {} blocks of {} rows of other ranks and {} of gradients at once, "
-                                   "got {} and {} rows",
-                                   rank, held.key_value, block, held.gradient, peak.key_value, peak.gradient));
+      faults.push_back(fmt::format(
+          "memory of rank {}: expected at most {} blocks of {} rows of other ranks and {} of gradients at once, "
+          "got {} and {} rows",
+          rank, held.key_value, block, held.gradient, peak.key_value, peak.gradient));
     }
   }
 }
@@ -96,7 +101,7 @@ void check_memory(std::span<const RankSchedules> ranks, const HeldBlocks& held, 
 }  // namespace
 
 std::vector<RankSchedules> make_schedules(const PlanRequest& request, CpTransport transport, int hierarchical_a,
-                                            const LoweringFacts& facts) {
+                                          const LoweringFacts& facts) {
   std::vector<RankSchedules> ranks;
   for (int rank = 0; rank < request.layout.ranks(); ++rank) {
     ranks.push_back(lower(make_transport_plan(transport, hierarchical_a, request, rank), request.layout, facts));
@@ -123,17 +128,19 @@ std::vector<std::string> check_schedules(std::span<const RankSchedules> ranks, c
   return faults.take();
 }
 
-std::vector<std::string> check_transport(const PlanRequest& request, CpTransport transport, int hierarchical_a, std::int64_t heads,
-                                         std::int64_t groups) {
+std::vector<std::string> check_transport(const PlanRequest& request, CpTransport transport, int hierarchical_a,
+                                         std::int64_t heads, std::int64_t groups) {
   std::vector<std::string> faults;
   const auto keep = [&](std::vector<std::string> more) { faults.insert(faults.end(), more.begin(), more.end()); };
   for (const bool varlen : {false, true}) {
-    const std::vector<RankSchedules> ranks = make_schedules(request, transport, hierarchical_a, {heads, groups, varlen, varlen});
+    const std::vector<RankSchedules> ranks =
+        make_schedules(request, transport, hierarchical_a, {heads, groups, varlen, varlen});
     keep(check_schedules(ranks, request));
     if (const auto& held = transport.row().held) check_memory(ranks, *held, faults);
     const std::vector<HeadShare>& shares = ranks.front().forward.heads;
     keep(check_head_shares(shares, heads, groups));
-    if (has_closed_form(request, static_cast<int>(shares.size()), heads, groups)) check_bytes(ranks, request, heads, groups, faults);
+    if (has_closed_form(request, static_cast<int>(shares.size()), heads, groups))
+      check_bytes(ranks, request, heads, groups, faults);
   }
   return faults;
 }
@@ -144,8 +151,7 @@ std::vector<std::string> check_head_shares(const std::vector<HeadShare>& shares,
   std::vector<int> count(static_cast<std::size_t>(heads), 0);
   for (std::size_t rank = 0; rank < shares.size(); ++rank) {
     const HeadShare& share = shares[rank];
-    const bool exists =
-        share.q.begin >= 0 && share.q.end <= heads && share.kv.begin >= 0 && share.kv.end <= groups;
+    const bool exists = share.q.begin >= 0 && share.q.end <= heads && share.kv.begin >= 0 && share.kv.end <= groups;
     if (!exists) {
       faults.add(
           "head share {}: expected query heads below {} and key/value heads below {}, got [{}-{}) and "
@@ -157,8 +163,8 @@ std::vector<std::string> check_head_shares(const std::vector<HeadShare>& shares,
       ++count[static_cast<std::size_t>(q)];
       const std::int64_t kv = q / (heads / groups);
       if (kv < share.kv.begin || kv >= share.kv.end) {
-        faults.add("head share {}: query head {} uses key/value head {}, which is not in [{}-{})", rank, q,
-                   kv, share.kv.begin, share.kv.end);
+        faults.add("head share {}: query head {} uses key/value head {}, which is not in [{}-{})", rank, q, kv,
+                   share.kv.begin, share.kv.end);
       }
     }
   }

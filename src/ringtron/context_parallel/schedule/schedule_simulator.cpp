@@ -12,7 +12,7 @@ using internal::text_of;
 namespace {
 
 // Whether two tiles of one sample have a row in common.
-bool share_rows(std::vector<VarlenTile> tiles, PositionRange VarlenTile::*rows) {
+bool share_rows(std::vector<VarlenTile> tiles, PositionRange VarlenTile::* rows) {
   std::ranges::sort(tiles, {}, [&](const VarlenTile& tile) { return (tile.*rows).begin; });
   for (auto a = tiles.begin(); a != tiles.end(); ++a) {
     for (auto b = a + 1; b != tiles.end() && ((*b).*rows).begin < ((*a).*rows).end; ++b) {
@@ -24,8 +24,8 @@ bool share_rows(std::vector<VarlenTile> tiles, PositionRange VarlenTile::*rows) 
 
 }  // namespace
 
-ScheduleSimulator::ScheduleSimulator(std::vector<const Schedule*> schedules, std::span<const AttentionMask> masks, int rank_stride,
-                               int rank_offset, FaultList& faults)
+ScheduleSimulator::ScheduleSimulator(std::vector<const Schedule*> schedules, std::span<const AttentionMask> masks,
+                                     int rank_stride, int rank_offset, FaultList& faults)
     : schedules_(std::move(schedules)),
       masks_(masks),
       rank_stride_(rank_stride),
@@ -64,7 +64,9 @@ void ScheduleSimulator::begin(RankState& state) {
     BufferState b;
     for (const PositionRange& rows : buffer.rows) {
       const bool exists = buffer.owner == kWholeSequence || (buffer.owner >= 0 && buffer.owner < layout_.ranks());
-      const std::int64_t of_owner = buffer.owner == kWholeSequence ? layout_.sequence_length() : exists ? layout_.local_length(buffer.owner) : 0;
+      const std::int64_t of_owner = buffer.owner == kWholeSequence ? layout_.sequence_length()
+                                    : exists                       ? layout_.local_length(buffer.owner)
+                                                                   : 0;
       if (!exists || !rows_exist(rows, of_owner)) {
         fault(state, "has a buffer of rows that do not exist: {} of {}", text_of(rows), buffer.owner);
         continue;
@@ -104,7 +106,8 @@ void ScheduleSimulator::count_rows(RankState& state, int buffer, int sign) {
   most = {std::max(most.key_value, state.held.key_value), std::max(most.gradient, state.held.gradient)};
 }
 
-ScheduleSimulator::BufferState* ScheduleSimulator::use(RankState& state, int buffer, const PositionRange& rows, Payload content, const char* what) {
+ScheduleSimulator::BufferState* ScheduleSimulator::use(RankState& state, int buffer, const PositionRange& rows,
+                                                       Payload content, const char* what) {
   if (!has_buffer(state, buffer)) {
     fault(state, "{} buffer {}, which does not exist", what, buffer);
     return nullptr;
@@ -126,7 +129,8 @@ ScheduleSimulator::BufferState* ScheduleSimulator::use(RankState& state, int buf
   return &b;
 }
 
-void ScheduleSimulator::read(RankState& state, BufferState& buffer, const PositionRange& rows, const std::string& what) {
+void ScheduleSimulator::read(RankState& state, BufferState& buffer, const PositionRange& rows,
+                             const std::string& what) {
   for (std::int64_t row = rows.begin; row < rows.end; ++row) {
     const auto i = static_cast<std::size_t>(row);
     if (buffer.complete[i] && !buffer.arriving[i]) continue;
@@ -139,8 +143,11 @@ void ScheduleSimulator::operate(RankState& state, const Exchange& exchange) {
   ExchangeState under_way{state.next, std::vector<std::vector<InFlightTransfer>>(ranks_.size()), {}, false};
   const auto peer_of = [&](const Transfer& transfer) {
     const int peer = transfer.peer / rank_stride_;
-    const bool exists = transfer.peer >= 0 && transfer.peer % rank_stride_ == rank_offset_ && peer < static_cast<int>(ranks_.size()) && peer != state.rank;
-    if (!exists) fault(state, "has a message with rank {}, which is itself, does not exist or does not hold its heads", transfer.peer);
+    const bool exists = transfer.peer >= 0 && transfer.peer % rank_stride_ == rank_offset_ &&
+                        peer < static_cast<int>(ranks_.size()) && peer != state.rank;
+    if (!exists)
+      fault(state, "has a message with rank {}, which is itself, does not exist or does not hold its heads",
+            transfer.peer);
     return exists ? peer : -1;
   };
   for (const Transfer& transfer : exchange.sends) {
@@ -166,15 +173,18 @@ void ScheduleSimulator::operate(RankState& state, const Exchange& exchange) {
       fault(state, "receives {} ranges in one message", transfer.rows.size());
       continue;
     }
-    const Payload content = has_buffer(state, transfer.buffer) ? state.schedule->buffer(transfer.buffer).content : Payload::key_value;
-    const bool was_in_use = has_buffer(state, transfer.buffer) && state.buffers[static_cast<std::size_t>(transfer.buffer)].in_use;
+    const Payload content =
+        has_buffer(state, transfer.buffer) ? state.schedule->buffer(transfer.buffer).content : Payload::key_value;
+    const bool was_in_use =
+        has_buffer(state, transfer.buffer) && state.buffers[static_cast<std::size_t>(transfer.buffer)].in_use;
     BufferState* into = use(state, transfer.buffer, transfer.rows[0], content, "receives into");
     if (into == nullptr) continue;
     if (into->sending > 0) fault(state, "receives into buffer {}, which is being sent", transfer.buffer);
     if (content == Payload::key_value_gradient) {
       into->received = true;
       if (was_in_use) fault(state, "receives into buffer {} of sums, which is in use", transfer.buffer);
-      if (transfer.length() != std::ssize(into->positions)) fault(state, "receives a part of buffer {}, which holds sums", transfer.buffer);
+      if (transfer.length() != std::ssize(into->positions))
+        fault(state, "receives a part of buffer {}, which holds sums", transfer.buffer);
     }
     for (std::int64_t row = transfer.rows[0].begin; row < transfer.rows[0].end; ++row) {
       const auto i = static_cast<std::size_t>(row);
@@ -194,21 +204,25 @@ void ScheduleSimulator::match(std::size_t number) {
     std::vector<std::size_t> taken(ranks_.size(), 0);  // by sender
     for (std::size_t i = 0; i < receives.size(); ++i) {
       const int peer = receives[i].peer / rank_stride_;
-      if (peer < 0 || peer >= static_cast<int>(ranks_.size()) || receives[i].rows.size() != 1 || !has_buffer(to, receives[i].buffer)) continue;
-      const std::vector<InFlightTransfer>& sent_transfers = ranks_[static_cast<std::size_t>(peer)].exchanges[number].sent[static_cast<std::size_t>(to.rank)];
+      if (peer < 0 || peer >= static_cast<int>(ranks_.size()) || receives[i].rows.size() != 1 ||
+          !has_buffer(to, receives[i].buffer))
+        continue;
+      const std::vector<InFlightTransfer>& sent_transfers =
+          ranks_[static_cast<std::size_t>(peer)].exchanges[number].sent[static_cast<std::size_t>(to.rank)];
       const std::size_t at = taken[static_cast<std::size_t>(peer)]++;
       const Buffer& buffer = to.schedule->buffer(receives[i].buffer);
       const std::vector<std::int64_t>& positions = to.buffers[static_cast<std::size_t>(receives[i].buffer)].positions;
       if (!rows_exist(receives[i].rows[0], std::ssize(positions))) continue;
       const std::span<const std::int64_t> expected = rows_of(positions, receives[i].rows[0]);
       if (at >= sent_transfers.size()) {
-        faults_.add("{} exchange {}: rank {} sends nothing to rank {}, which receives {} of positions{}", pass_name(), number, name(peer),
-                    name(to.rank), to_text(buffer.content), text_of(expected));
+        faults_.add("{} exchange {}: rank {} sends nothing to rank {}, which receives {} of positions{}", pass_name(),
+                    number, name(peer), name(to.rank), to_text(buffer.content), text_of(expected));
         continue;
       }
       if (sent_transfers[at].content != buffer.content || !std::ranges::equal(sent_transfers[at].positions, expected)) {
-        faults_.add("{} exchange {}: rank {} sends {} of positions{} to rank {}, which receives {} of positions{}", pass_name(), number,
-                    name(peer), to_text(sent_transfers[at].content), text_of(std::span<const std::int64_t>(sent_transfers[at].positions)), name(to.rank),
+        faults_.add("{} exchange {}: rank {} sends {} of positions{} to rank {}, which receives {} of positions{}",
+                    pass_name(), number, name(peer), to_text(sent_transfers[at].content),
+                    text_of(std::span<const std::int64_t>(sent_transfers[at].positions)), name(to.rank),
                     to_text(buffer.content), text_of(expected));
         continue;
       }
@@ -219,8 +233,9 @@ void ScheduleSimulator::match(std::size_t number) {
       const std::size_t matched = taken[static_cast<std::size_t>(from.rank)];
       if (sent_transfers.size() <= matched) continue;
       const InFlightTransfer& extra = sent_transfers[matched];
-      faults_.add("{} exchange {}: rank {} sends {} of positions{} to rank {}, which receives nothing", pass_name(), number, name(from.rank),
-                  to_text(extra.content), text_of(std::span<const std::int64_t>(extra.positions)), name(to.rank));
+      faults_.add("{} exchange {}: rank {} sends {} of positions{} to rank {}, which receives nothing", pass_name(),
+                  number, name(from.rank), to_text(extra.content),
+                  text_of(std::span<const std::int64_t>(extra.positions)), name(to.rank));
     }
   }
 }
@@ -256,16 +271,18 @@ void ScheduleSimulator::operate(RankState& state, const Wait& wait) {
 void ScheduleSimulator::operate(RankState& state, const Launch& launch) {
   const int number = launch_count_++;
   state.launches.push_back({number, &launch, 0});
-  if (!rows_exist(launch.q, layout_.local_length(state.rank)) || launch.q.empty() || launch.kv.empty() || !sample_exists(launch.sample)) {
-    return fault(state, "computes what does not exist: q {} x rows {} of buffer {}, sample {}", text_of(launch.q), text_of(launch.kv), launch.buffer,
-                 launch.sample);
+  if (!rows_exist(launch.q, layout_.local_length(state.rank)) || launch.q.empty() || launch.kv.empty() ||
+      !sample_exists(launch.sample)) {
+    return fault(state, "computes what does not exist: q {} x rows {} of buffer {}, sample {}", text_of(launch.q),
+                 text_of(launch.kv), launch.buffer, launch.sample);
   }
   BufferState* buffer = use(state, launch.buffer, launch.kv, Payload::key_value, "computes with");
   if (buffer == nullptr) return;
   read(state, *buffer, launch.kv, "computes");
   if (launch.batch) check_tiles(state, launch);
   if (!backward()) return;
-  for (const std::int64_t p : rows_of(buffer->positions, launch.kv)) launches_of_[static_cast<std::size_t>(p)].push_back(number);
+  for (const std::int64_t p : rows_of(buffer->positions, launch.kv))
+    launches_of_[static_cast<std::size_t>(p)].push_back(number);
 }
 
 // With one mask it is that of all samples, which no tile may leave out.
@@ -278,15 +295,18 @@ void ScheduleSimulator::check_tiles(RankState& state, const Launch& launch) {
   const std::vector<VarlenTile>& tiles = launch.batch->tiles;
   if (launch.sample != kAllSamples) fault(state, "computes a batch of tiles of sample {} only", launch.sample);
   for (const VarlenTile& tile : tiles) {
-    const bool exists = rows_exist(tile.q, launch.q.length()) && rows_exist(tile.kv, launch.kv.length()) && sample_exists(tile.sample);
+    const bool exists =
+        rows_exist(tile.q, launch.q.length()) && rows_exist(tile.kv, launch.kv.length()) && sample_exists(tile.sample);
     if (!exists || tile.q.empty() || tile.kv.empty()) {
-      fault(state, "has a tile that is not in its launch: q {} x {}, sample {}", text_of(tile.q), text_of(tile.kv), tile.sample);
+      fault(state, "has a tile that is not in its launch: q {} x {}, sample {}", text_of(tile.q), text_of(tile.kv),
+            tile.sample);
     }
     if (launch.batch->causal && tile.q.length() != tile.kv.length()) {
       fault(state, "has a causal tile that is no square: q {} x {}", text_of(tile.q), text_of(tile.kv));
     }
   }
-  if (share_rows(tiles, &VarlenTile::q) || share_rows(tiles, &VarlenTile::kv)) fault(state, "has two tiles with a row in common in one batch");
+  if (share_rows(tiles, &VarlenTile::q) || share_rows(tiles, &VarlenTile::kv))
+    fault(state, "has two tiles with a row in common in one batch");
 }
 
 void ScheduleSimulator::operate(RankState& state, const Merge& merge) {
@@ -298,7 +318,9 @@ void ScheduleSimulator::operate(RankState& state, const Merge& merge) {
   const Launch& launch = *done.launch;
   if (!has_buffer(state, launch.buffer)) return;
   BufferState& key_value = state.buffers[static_cast<std::size_t>(launch.buffer)];
-  if (!rows_exist(launch.kv, std::ssize(key_value.positions)) || !rows_exist(launch.q, layout_.local_length(state.rank))) return;
+  if (!rows_exist(launch.kv, std::ssize(key_value.positions)) ||
+      !rows_exist(launch.q, layout_.local_length(state.rank)))
+    return;
   const auto keys = rows_of(key_value.positions, launch.kv);
   mark_cells(state.rank, launch, keys);
   if (!backward()) {
@@ -311,7 +333,8 @@ void ScheduleSimulator::operate(RankState& state, const Merge& merge) {
   if (sums->sending > 0) fault(state, "adds to buffer {}, which is being sent", merge.gradient);
   if (sums->received) fault(state, "adds to buffer {}, which holds what was received", merge.gradient);
   if (!std::ranges::equal(keys, rows_of(sums->positions, merge.rows))) {
-    return fault(state, "adds the gradients of positions{} to those of{}", text_of(keys), text_of(rows_of(sums->positions, merge.rows)));
+    return fault(state, "adds the gradients of positions{} to those of{}", text_of(keys),
+                 text_of(rows_of(sums->positions, merge.rows)));
   }
   for (std::vector<int>& launches : rows_of(sums->launches, merge.rows)) launches.push_back(done.number);
 }
@@ -329,7 +352,8 @@ void ScheduleSimulator::operate(RankState& state, const MoveRows& move) {
     if (to->sending > 0) fault(state, "moves rows to buffer {}, which is being sent", move.to);
     if (to->received) fault(state, "moves rows to buffer {}, which holds what was received", move.to);
     if (!std::ranges::equal(rows_of(from->positions, rows.from), rows_of(to->positions, to_rows))) {
-      fault(state, "moves positions{} to{}", text_of(rows_of(from->positions, rows.from)), text_of(rows_of(to->positions, to_rows)));
+      fault(state, "moves positions{} to{}", text_of(rows_of(from->positions, rows.from)),
+            text_of(rows_of(to->positions, to_rows)));
       continue;
     }
     for (std::int64_t row = 0; row < rows.from.length(); ++row) {
@@ -343,11 +367,13 @@ void ScheduleSimulator::operate(RankState& state, const MoveRows& move) {
 }
 
 void ScheduleSimulator::operate(RankState& state, const Release& release) {
-  if (!has_buffer(state, release.buffer)) return fault(state, "releases buffer {}, which does not exist", release.buffer);
+  if (!has_buffer(state, release.buffer))
+    return fault(state, "releases buffer {}, which does not exist", release.buffer);
   BufferState& buffer = state.buffers[static_cast<std::size_t>(release.buffer)];
   if (buffer.released) return fault(state, "releases buffer {} twice", release.buffer);
   const bool arriving = std::ranges::any_of(buffer.arriving, [](char row) { return row != 0; });
-  if (buffer.sending > 0 || arriving) fault(state, "releases buffer {} while a message {} it", release.buffer, arriving ? "writes" : "reads");
+  if (buffer.sending > 0 || arriving)
+    fault(state, "releases buffer {} while a message {} it", release.buffer, arriving ? "writes" : "reads");
   buffer.released = true;
   if (std::exchange(buffer.in_use, false)) count_rows(state, release.buffer, -1);
 }

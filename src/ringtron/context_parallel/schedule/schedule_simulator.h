@@ -15,22 +15,22 @@ namespace ringtron {
 
 class ScheduleSimulator {
  public:
-  // One schedule per rank of the layout, in rank order; their peers are ranks of the whole group: rank r of the layout is
-  // r * rank_stride + rank_offset there. All arguments must outlive the player.
-  ScheduleSimulator(std::vector<const Schedule*> schedules, std::span<const AttentionMask> masks, int rank_stride, int rank_offset,
-                 FaultList& faults);
+  // One schedule per rank of the layout, in rank order; their peers are ranks of the whole group: rank r of the layout
+  // is r * rank_stride + rank_offset there. All arguments must outlive the player.
+  ScheduleSimulator(std::vector<const Schedule*> schedules, std::span<const AttentionMask> masks, int rank_stride,
+                    int rank_offset, FaultList& faults);
 
   void run();
 
  private:
   struct BufferState {
-    std::vector<std::int64_t> positions;       // of its rows
-    std::vector<char> complete;                // rows that may be read
-    std::vector<char> arriving;                // rows that an exchange under way writes
-    std::vector<std::vector<int>> launches;    // of gradients: what has been added to the row
-    int sending = 0;                           // exchanges under way that read it
+    std::vector<std::int64_t> positions;     // of its rows
+    std::vector<char> complete;              // rows that may be read
+    std::vector<char> arriving;              // rows that an exchange under way writes
+    std::vector<std::vector<int>> launches;  // of gradients: what has been added to the row
+    int sending = 0;                         // exchanges under way that read it
     bool in_use = false, released = false;
-    bool received = false;                     // of gradients: a message fills it, so nothing is added to it
+    bool received = false;  // of gradients: a message fills it, so nothing is added to it
   };
   struct LaunchState {
     int number = 0;  // over all ranks
@@ -75,7 +75,9 @@ class ScheduleSimulator {
   void operate(RankState& state, const Release& release);
   void operate(RankState& state, const HeadExchange& exchange);
 
-  bool has_buffer(const RankState& state, int buffer) const { return buffer >= 0 && buffer < std::ssize(state.buffers); }
+  bool has_buffer(const RankState& state, int buffer) const {
+    return buffer >= 0 && buffer < std::ssize(state.buffers);
+  }
   bool sample_exists(int sample) const;
   void check_tiles(RankState& state, const Launch& launch);
   // The buffer, in use from now on; null, and a fault, where it or its rows do not exist, or it was released.
@@ -88,7 +90,8 @@ class ScheduleSimulator {
 
   template <class... Args>
   void fault(const RankState& state, fmt::format_string<Args...> format, Args&&... args) {
-    const Operation* at = state.next < state.schedule->operations.size() ? &state.schedule->operations[state.next] : nullptr;
+    const Operation* at =
+        state.next < state.schedule->operations.size() ? &state.schedule->operations[state.next] : nullptr;
     faults_.add("{} operation {} (step {}): rank {} {}", pass_name(), state.next, at ? at->step : -1, name(state.rank),
                 fmt::format(format, std::forward<Args>(args)...));
   }
@@ -103,7 +106,7 @@ class ScheduleSimulator {
   const SequenceLayout& layout_;
 
   std::vector<RankState> ranks_;
-  std::vector<std::vector<int>> launches_of_;  // by position: the launches that read its keys
+  std::vector<std::vector<int>> launches_of_;                  // by position: the launches that read its keys
   std::vector<std::vector<std::vector<PositionRange>>> seen_;  // by mask and query: keys whose cells were merged
   int launch_count_ = 0;
 };

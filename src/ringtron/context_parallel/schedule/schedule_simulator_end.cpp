@@ -1,8 +1,8 @@
 // What must hold at the end of the simulation.
 #include <algorithm>
 
-#include "ringtron/context_parallel/schedule/simulator_rows.h"
 #include "ringtron/context_parallel/schedule/schedule_simulator.h"
+#include "ringtron/context_parallel/schedule/simulator_rows.h"
 #include "ringtron/context_parallel/schedule/varlen_batches.h"
 
 namespace ringtron {
@@ -37,14 +37,15 @@ void ScheduleSimulator::end(RankState& state) {
       const auto* heads = std::get_if<HeadExchange>(&operation.what);
       return heads != nullptr && heads->to_heads == to_heads;
     };
-    if (schedule.operations.size() < 2 || !is(schedule.operations.front(), true) || !is(schedule.operations.back(), false)) {
+    if (schedule.operations.size() < 2 || !is(schedule.operations.front(), true) ||
+        !is(schedule.operations.back(), false)) {
       fault(state, "does not exchange heads before and after all else");
     }
   }
   const PeakRows& most = state.most_held;
   if (most.key_value > schedule.peak.key_value || most.gradient > schedule.peak.gradient) {
-    fault(state, "holds up to {} rows of others and {} of gradients, and promises {} and {}", most.key_value, most.gradient,
-          schedule.peak.key_value, schedule.peak.gradient);
+    fault(state, "holds up to {} rows of others and {} of gradients, and promises {} and {}", most.key_value,
+          most.gradient, schedule.peak.key_value, schedule.peak.gradient);
   }
   if (backward()) return;
   if (BufferState* saved = use(state, schedule.saved, {}, Payload::key_value, "saves")) {
@@ -56,13 +57,15 @@ void ScheduleSimulator::mark_cells(int rank, const Launch& launch, std::span<con
   if (!launch.batch) return mark_block(rank, launch.sample, launch.q, launch.band, keys);
   const Band band = launch.batch->causal ? Band::causal() : Band::all();
   for (const VarlenTile& tile : launch.batch->tiles) {
-    if (!rows_exist(tile.q, launch.q.length()) || !rows_exist(tile.kv, launch.kv.length())) continue;  // see check_tiles
+    if (!rows_exist(tile.q, launch.q.length()) || !rows_exist(tile.kv, launch.kv.length()))
+      continue;  // see check_tiles
     mark_block(rank, tile.sample, {launch.q.begin + tile.q.begin, launch.q.begin + tile.q.end}, band,
                keys.subspan(static_cast<std::size_t>(tile.kv.begin), static_cast<std::size_t>(tile.kv.length())));
   }
 }
 
-void ScheduleSimulator::mark_block(int rank, int sample, const PositionRange& q, const Band& band, std::span<const std::int64_t> keys) {
+void ScheduleSimulator::mark_block(int rank, int sample, const PositionRange& q, const Band& band,
+                                   std::span<const std::int64_t> keys) {
   std::vector<PositionRange> runs;  // of rows whose positions are neighbours
   for (std::int64_t row = 0; row < std::ssize(keys); ++row) {
     const auto i = static_cast<std::size_t>(row);
@@ -95,7 +98,8 @@ void ScheduleSimulator::check_cells() {
       const PositionRange expected = masks_[mask].keys_of(query);
       std::vector<PositionRange>& seen = seen_[mask][static_cast<std::size_t>(query)];
       if (tile_exactly(seen, expected)) continue;
-      faults_.add("{}: query {} of sample {}: expected keys {}, got{}", pass_name(), query, mask, text_of(expected), text_of(seen));
+      faults_.add("{}: query {} of sample {}: expected keys {}, got{}", pass_name(), query, mask, text_of(expected),
+                  text_of(seen));
     }
   }
 }
@@ -114,8 +118,8 @@ void ScheduleSimulator::check_gradients() {
         std::sort(got.begin(), got.end());  // launches_of_ ascends
         const std::vector<int>& expected = launches_of_[static_cast<std::size_t>(p)];
         if (sums->positions[row] == p && got == expected) continue;
-        faults_.add("backward: rank {}, gradient of position {}: expected the parts of launches {}, got {}", name(state.rank), p,
-                    fmt::join(expected, " "), fmt::join(got, " "));
+        faults_.add("backward: rank {}, gradient of position {}: expected the parts of launches {}, got {}",
+                    name(state.rank), p, fmt::join(expected, " "), fmt::join(got, " "));
       }
     }
   }

@@ -33,7 +33,9 @@ inline std::string text_of(std::span<const std::int64_t> positions) {
   return text_of(ranges);
 }
 
-inline bool rows_exist(const PositionRange& rows, std::int64_t length) { return rows.begin >= 0 && rows.begin <= rows.end && rows.end <= length; }
+inline bool rows_exist(const PositionRange& rows, std::int64_t length) {
+  return rows.begin >= 0 && rows.begin <= rows.end && rows.end <= length;
+}
 
 template <class T>
 std::span<T> rows_of(std::vector<T>& all, const PositionRange& rows) {

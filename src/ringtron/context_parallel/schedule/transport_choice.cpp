@@ -33,7 +33,8 @@ class RankPrices {
  public:
   RankPrices(const ChoiceInput& input, CpTransport transport, int rank)
       : in_(input),
-        schedules_(lower(make_transport_plan(transport, std::max(1, input.hierarchical_a), input.request, rank), input.request.layout,
+        schedules_(lower(make_transport_plan(transport, std::max(1, input.hierarchical_a), input.request, rank),
+                         input.request.layout,
                          {input.shape.heads, input.shape.groups, batches_tiles(input), batches_tiles(input)})),
         share_(schedules_.forward.heads.at(static_cast<std::size_t>(rank) % schedules_.forward.heads.size())),
         bytes_(bytes_of(schedules_, input.request.layout, rank, input.shape)),
@@ -48,7 +49,8 @@ class RankPrices {
   double copy_seconds(bool forward) const {
     double bytes = 4.0 * head_bytes(forward);
     const Schedule& pass = schedules_.forward;
-    const bool in_sequence_order = std::ranges::any_of(pass.buffers, [](const Buffer& buffer) { return buffer.owner == kWholeSequence; });
+    const bool in_sequence_order =
+        std::ranges::any_of(pass.buffers, [](const Buffer& buffer) { return buffer.owner == kWholeSequence; });
     if (in_sequence_order) {
       const double rows = static_cast<double>(pass.layout.sequence_length() * in_.shape.samples);
       const double element = static_cast<double>(in_.shape.element_bytes);
@@ -89,7 +91,9 @@ class RankPrices {
     double bytes = 0;
     for (const Transfer& transfer : transfers) {
       const bool sums = schedule.buffer(transfer.buffer).content == Payload::key_value_gradient;
-      bytes += static_cast<double>(transfer.length() * in_.shape.samples * (sums ? in_.shape.sum_bytes : in_.shape.element_bytes)) * key_value_size();
+      bytes += static_cast<double>(transfer.length() * in_.shape.samples *
+                                   (sums ? in_.shape.sum_bytes : in_.shape.element_bytes)) *
+               key_value_size();
     }
     return bytes;
   }
@@ -100,7 +104,8 @@ class RankPrices {
   double added_bytes(const Launch& launch, bool forward) const {
     const double rows = static_cast<double>(launch.q.length() * share_.q.length());
     if (forward) return adding(rows * static_cast<double>(in_.shape.value_size));
-    return adding(rows * static_cast<double>(in_.shape.key_size) + static_cast<double>(launch.kv.length()) * key_value_size());
+    return adding(rows * static_cast<double>(in_.shape.key_size) +
+                  static_cast<double>(launch.kv.length()) * key_value_size());
   }
   double attention_seconds(const Launch& launch, bool forward) const {
     const double samples = launch.sample == kAllSamples ? static_cast<double>(in_.shape.samples) : 1.0;
@@ -108,7 +113,8 @@ class RankPrices {
     const AttentionSpeed& speed = in_.speeds.attention;
     const double seconds = forward ? forward_flops(cells, in_.shape) / speed.forward_flops_per_second
                                    : backward_flops(cells, in_.shape) / speed.backward_flops_per_second;
-    return seconds + merged_share_ * samples * added_bytes(launch, forward) / speed.copy_bytes_per_second + speed.seconds_per_block;
+    return seconds + merged_share_ * samples * added_bytes(launch, forward) / speed.copy_bytes_per_second +
+           speed.seconds_per_block;
   }
 
   Steps steps_of(const Schedule& schedule) const {
@@ -117,7 +123,8 @@ class RankPrices {
     for (const Operation& operation : schedule.operations) {
       if (std::holds_alternative<HeadExchange>(operation.what)) ++steps.exchanges;
       if (operation.step < 0) continue;
-      if (static_cast<std::size_t>(operation.step) >= steps.prices.size()) steps.prices.resize(static_cast<std::size_t>(operation.step) + 1);
+      if (static_cast<std::size_t>(operation.step) >= steps.prices.size())
+        steps.prices.resize(static_cast<std::size_t>(operation.step) + 1);
       Price& price = steps.prices[static_cast<std::size_t>(operation.step)];
       if (const auto* launch = std::get_if<Launch>(&operation.what); launch != nullptr && !share_.q.empty()) {
         price.attend += attention_seconds(*launch, forward);
@@ -125,7 +132,8 @@ class RankPrices {
       } else if (const auto* exchange = std::get_if<Exchange>(&operation.what)) {
         const double sent = transfer_bytes(schedule, exchange->sends);
         const double bytes = std::max(sent, transfer_bytes(schedule, exchange->receives));
-        price.transfer += bytes > 0 ? in_.speeds.link.seconds_per_exchange + bytes / in_.speeds.link.bytes_per_second : 0.0;
+        price.transfer +=
+            bytes > 0 ? in_.speeds.link.seconds_per_exchange + bytes / in_.speeds.link.bytes_per_second : 0.0;
         ++steps.exchanges;
         steps.message_bytes += sent;
       }
@@ -140,7 +148,8 @@ class RankPrices {
     double rows = 0;
     for (const Operation& operation : schedules_.forward.operations) {
       const auto* launch = std::get_if<Launch>(&operation.what);
-      if (launch != nullptr) rows += static_cast<double>(launch->q.length() * (launch->sample == kAllSamples ? in_.shape.samples : 1));
+      if (launch != nullptr)
+        rows += static_cast<double>(launch->q.length() * (launch->sample == kAllSamples ? in_.shape.samples : 1));
     }
     const double first = static_cast<double>(schedules_.forward.queries() * in_.shape.samples);
     return rows > first ? 1.0 - first / rows : 0.0;
@@ -157,8 +166,7 @@ class RankPrices {
 std::vector<int> ranks_to_price(int ranks) {
   std::vector<int> priced;
   const int count = std::min(ranks, kRanksPriced);
-  for (int i = 0; i < count; ++i)
-    priced.push_back(static_cast<int>(static_cast<std::int64_t>(i) * ranks / count));
+  for (int i = 0; i < count; ++i) priced.push_back(static_cast<int>(static_cast<std::int64_t>(i) * ranks / count));
   return priced;
 }
 
@@ -173,7 +181,8 @@ void add_pass(const ChoiceInput& input, std::span<const RankPrices> ranks, bool 
     for (const RankPrices& rank : ranks) {
       if (i < rank.steps(forward).size()) slowest.keep_larger(rank.steps(forward)[i]);
     }
-    seconds += slowest.attend + slowest.transfer - input.speeds.link.hidden_share * std::min(slowest.attend, slowest.transfer);
+    seconds +=
+        slowest.attend + slowest.transfer - input.speeds.link.hidden_share * std::min(slowest.attend, slowest.transfer);
     pass.attend += slowest.attend;
     pass.transfer += slowest.transfer;
   }
@@ -190,23 +199,22 @@ void add_pass(const ChoiceInput& input, std::span<const RankPrices> ranks, bool 
 
 std::string reason_of(const ChoiceInput& input, const TransportChoice& choice, const TransportPrediction& best) {
   if (input.request.layout.ranks() == 1) return "one rank, nothing travels";
-  if (best.host_bound() && best.host_seconds > 0) return "so short that the host's calls are the bound, of which it needs least";
+  if (best.host_bound() && best.host_seconds > 0)
+    return "so short that the host's calls are the bound, of which it needs least";
   const bool dense = std::ranges::all_of(input.request.masks, [](const AttentionMask& mask) { return mask.dense(); });
-  return best.transport.row().reason({input.request.layout.ranks(), dense, best.seconds, best.exposed_seconds(), best.bytes,
-                                      choice.of(CpTransport::p2p).bytes});
+  return best.transport.row().reason({input.request.layout.ranks(), dense, best.seconds, best.exposed_seconds(),
+                                      best.bytes, choice.of(CpTransport::p2p).bytes});
 }
 
-std::string milliseconds(double seconds) {
-  return fmt::format("{:.{}f}", 1e3 * seconds, seconds < 1e-4 ? 4 : 2);
-}
+std::string milliseconds(double seconds) { return fmt::format("{:.{}f}", 1e3 * seconds, seconds < 1e-4 ? 4 : 2); }
 
 }  // namespace
 
 DeviceSpeeds default_gpu_speeds() {
   // Exchanges of 4, 16, 64 and 256 MiB between two H200 took 63, 80, 254 and 883 us: 45 us and 320 GB/s fit
   // them.
-  // Host: 1,024 tokens on each of two ranks, 4 key/value heads, took 0.84, 0.98 and 0.75 ms by ring, gather and a2a, all of it the
-  // hosts'; these numbers give 0.84, 0.84 and 0.77.
+  // Host: 1,024 tokens on each of two ranks, 4 key/value heads, took 0.84, 0.98 and 0.75 ms by ring, gather and a2a,
+  // all of it the hosts'; these numbers give 0.84, 0.84 and 0.77.
   return {{320e9, 45e-6, 1.0}, {580e12, 500e12, 20e-6, 4.0e12, true}, {125e-6, 80e-6, 90e-6}};
 }
 
@@ -277,8 +285,8 @@ std::string to_string(const TransportChoice& choice) {
       others.push_back(fmt::format("{} {}", to_text(p.transport), milliseconds(p.seconds)));
     }
   }
-  return fmt::format("{} (predicted {} ms a layer, forward and backward; {}): {}", to_text(choice.transport), best, join(others, ", "),
-                     choice.reason);
+  return fmt::format("{} (predicted {} ms a layer, forward and backward; {}): {}", to_text(choice.transport), best,
+                     join(others, ", "), choice.reason);
 }
 
 }  // namespace ringtron

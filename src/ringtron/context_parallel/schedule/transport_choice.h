@@ -63,12 +63,13 @@ struct ChoiceInput {
 // Of one layer, forward and backward, of the slowest rank.
 struct TransportPrediction {
   CpTransport transport = CpTransport::p2p;
-  double attention_seconds = 0;    // attention, with merges and copies
-  double transfer_seconds = 0;  // as if it were alone
-  double host_seconds = 0;      // what the host needs
-  double seconds = 0;           // the layer: attention_seconds and what of the transfer does not hide, or the host's if that is more
-  std::int64_t bytes = 0;       // sent by the rank that sends most
-  std::string refusal;          // why it is no candidate; empty: it is one
+  double attention_seconds = 0;  // attention, with merges and copies
+  double transfer_seconds = 0;   // as if it were alone
+  double host_seconds = 0;       // what the host needs
+  double seconds =
+      0;  // the layer: attention_seconds and what of the transfer does not hide, or the host's if that is more
+  std::int64_t bytes = 0;  // sent by the rank that sends most
+  std::string refusal;     // why it is no candidate; empty: it is one
   bool host_bound() const { return host_seconds >= seconds; }
   double exposed_seconds() const { return host_bound() ? 0.0 : seconds - attention_seconds; }
 };

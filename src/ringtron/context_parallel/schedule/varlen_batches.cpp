@@ -123,7 +123,8 @@ std::vector<Launch> batched(const std::vector<Launch>& launches) {
     auto batch = std::find_if(open.begin(), open.end(), [&](const OpenBatch& candidate) {
       return candidate.whole.buffer == launch.buffer && candidate.fits(part);
     });
-    if (batch == open.end()) batch = open.insert(open.end(), OpenBatch{{{}, launch.buffer, {}, {}, kAllSamples, nullptr}, part.causal});
+    if (batch == open.end())
+      batch = open.insert(open.end(), OpenBatch{{{}, launch.buffer, {}, {}, kAllSamples, nullptr}, part.causal});
     batch->add(part.tile);
   };
   // Cells alone come last, when there are batches of both kinds to take them.

@@ -2,8 +2,8 @@
 // variable-length kernel.
 //
 // Documents cut a block into many small tiles. Those that touch neither the same queries nor the same keys of a sample
-// can be computed by one call, since each row of out, dq, dk and dv is then written by one tile. A function of the launches
-// alone, so that the order of merges stays one.
+// can be computed by one call, since each row of out, dq, dk and dv is then written by one tile. A function of the
+// launches alone, so that the order of merges stays one.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ struct VarlenTile {
   bool operator==(const VarlenTile&) const = default;
 };
 
-// No two tiles of a sample share a row of queries or of keys, and none is empty. Its launch reads from the first to the last row
-// that a tile reads, of every sample.
+// No two tiles of a sample share a row of queries or of keys, and none is empty. Its launch reads from the first to the
+// last row that a tile reads, of every sample.
 struct VarlenBatch {
   bool causal = false;  // all tiles are causal squares; otherwise every cell of every tile is seen
   std::vector<VarlenTile> tiles;
@@ -32,8 +32,9 @@ struct VarlenBatch {
   std::int64_t cells(std::int64_t samples) const;
 };
 
-// What to launch in place of these, which are single blocks: first the batches, then those that have a left bound (windows),
-// each in this order. A triangle that is no square is cut into a square and rectangles. Both lists compute the same cells.
+// What to launch in place of these, which are single blocks: first the batches, then those that have a left bound
+// (windows), each in this order. A triangle that is no square is cut into a square and rectangles. Both lists compute
+// the same cells.
 std::vector<Launch> batched(const std::vector<Launch>& launches);
 
 }  // namespace ringtron

@@ -55,15 +55,13 @@ class FusedActivation : public Function<FusedActivation> {
 };
 
 at::Tensor composed(const at::Tensor& x, Activation activation) {
-
   switch (activation) {
     case Activation::gelu_erf:
       return at::gelu(x, "none");
     case Activation::gelu_tanh:
       return at::gelu(x, "tanh");
     case Activation::swiglu: {
-      RT_CHECK(x.size(-1) % 2 == 0, "swiglu: expected gate and up channels of equal number, got {} in all",
-               x.size(-1));
+      RT_CHECK(x.size(-1) % 2 == 0, "swiglu: expected gate and up channels of equal number, got {} in all", x.size(-1));
       const std::int64_t half = x.size(-1) / 2;
       return at::silu(x.narrow(-1, 0, half)) * x.narrow(-1, half, half);
     }

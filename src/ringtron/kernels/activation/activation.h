@@ -7,8 +7,9 @@
 
 namespace ringtron {
 
-// x: [..., f], for swiglu [..., 2 f]; returns [..., f]. Only x is kept for the backward. On a GPU one kernel each way, computed in
-// fp32, where f is a multiple of 8 and the type is not fp64; ATen's operations elsewhere, the truth that it is compared with.
+// x: [..., f], for swiglu [..., 2 f]; returns [..., f]. Only x is kept for the backward. On a GPU one kernel each way,
+// computed in fp32, where f is a multiple of 8 and the type is not fp64; ATen's operations elsewhere, the truth that it
+// is compared with.
 at::Tensor activate(const at::Tensor& x, Activation activation);
 
 }  // namespace ringtron

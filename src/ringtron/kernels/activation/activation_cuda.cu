@@ -8,9 +8,9 @@ namespace ringtron {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr float kRootHalf = 0.70710678118654752f;    // sqrt(1/2)
-constexpr float kNormal = 0.39894228040143268f;      // 1 / sqrt(2 pi)
-constexpr float kRootTwoByPi = 0.79788456080286536f; // sqrt(2 / pi)
+constexpr float kRootHalf = 0.70710678118654752f;     // sqrt(1/2)
+constexpr float kNormal = 0.39894228040143268f;       // 1 / sqrt(2 pi)
+constexpr float kRootTwoByPi = 0.79788456080286536f;  // sqrt(2 / pi)
 constexpr float kCubic = 0.044715f;
 
 struct ValueAndSlope {
@@ -95,8 +95,10 @@ void launch(bool forward, const ActivationParams& params, cudaStream_t stream) {
   if (params.rows == 0 || params.width == 0) return;
   const std::int64_t columns = (params.width / 8 + kThreads - 1) / kThreads;
   const dim3 grid(static_cast<unsigned>(columns), static_cast<unsigned>(params.rows < 65535 ? params.rows : 65535));
-  if (forward) forward_kernel<kActivation><<<grid, kThreads, 0, stream>>>(params);
-  else backward_kernel<kActivation><<<grid, kThreads, 0, stream>>>(params);
+  if (forward)
+    forward_kernel<kActivation><<<grid, kThreads, 0, stream>>>(params);
+  else
+    backward_kernel<kActivation><<<grid, kThreads, 0, stream>>>(params);
 }
 
 void launch(bool forward, const ActivationParams& params, void* stream) {

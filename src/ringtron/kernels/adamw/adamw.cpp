@@ -7,14 +7,17 @@
 namespace ringtron {
 namespace {
 
-bool aligned(const at::Tensor& x, std::uintptr_t bytes) { return reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % bytes == 0; }
+bool aligned(const at::Tensor& x, std::uintptr_t bytes) {
+  return reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % bytes == 0;
+}
 
 bool fits(const AdamwTensors& t) {
   for (const at::Tensor& x : {t.main, t.gradient, t.exp_avg, t.exp_avg_sq}) {
     if (x.scalar_type() != at::kFloat || !x.is_contiguous() || !aligned(x, 32)) return false;
   }
   if (!t.narrow.defined()) return fused_on_gpu({t.main});
-  return fused_on_gpu({t.main}) && fused_on_gpu({t.narrow}) && t.narrow.is_contiguous() && t.narrow.scalar_type() != at::kFloat;
+  return fused_on_gpu({t.main}) && fused_on_gpu({t.narrow}) && t.narrow.is_contiguous() &&
+         t.narrow.scalar_type() != at::kFloat;
 }
 
 AdamwSegment segment_of(const AdamwTensors& t, const AdamwNumbers& numbers) {

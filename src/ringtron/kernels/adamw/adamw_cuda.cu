@@ -1,5 +1,5 @@
-// AdamW on the GPU in one pass: gradient, main weight and moments are read once, the last three and the rounded weight written
-// once.
+// AdamW on the GPU in one pass: gradient, main weight and moments are read once, the last three and the rounded weight
+// written once.
 #include <cuda_runtime.h>
 
 #include "ringtron/kernels/adamw/adamw_params.h"
@@ -40,7 +40,8 @@ __global__ void __launch_bounds__(kThreads) adamw_kernel(const __grid_constant__
       return;
     }
     const Vector8 g = load8(t.gradient, at, Element::f32);
-    Vector8 main = load8(t.main, at, Element::f32), m = load8(t.exp_avg, at, Element::f32), v = load8(t.exp_avg_sq, at, Element::f32);
+    Vector8 main = load8(t.main, at, Element::f32), m = load8(t.exp_avg, at, Element::f32),
+            v = load8(t.exp_avg_sq, at, Element::f32);
 #pragma unroll
     for (int i = 0; i < 8; ++i) update(main.v[i], m.v[i], v.v[i], g.v[i] * scale, p, t.decay);
     store8(t.main, at, Element::f32, main);
@@ -54,7 +55,8 @@ __global__ void __launch_bounds__(kThreads) adamw_kernel(const __grid_constant__
 
 void adamw_cuda(const AdamwParams& params, void* stream) {
   if (params.tensors.blocks == 0) return;
-  adamw_kernel<<<static_cast<unsigned>(params.tensors.blocks), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(params);
+  adamw_kernel<<<static_cast<unsigned>(params.tensors.blocks), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
+      params);
 }
 
 }  // namespace ringtron

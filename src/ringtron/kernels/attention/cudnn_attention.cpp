@@ -1,7 +1,7 @@
 // The CUDA build's half of cudnn_attention.h: graphs, their plans, and running them.
 //
-// This and the ragged graphs are the only files that include cudnn-frontend. cuDNN names dimensions (batch, heads, rows, head size) whatever their order
-// in memory is; HeadStrides carries that order.
+// This and the ragged graphs are the only files that include cudnn-frontend. cuDNN names dimensions (batch, heads,
+// rows, head size) whatever their order in memory is; HeadStrides carries that order.
 #include <ATen/ATen.h>
 #include <cudnn_frontend.h>
 #include <fmt/format.h>
@@ -80,8 +80,9 @@ void check_room(const CudnnAttentionGradient& room, const at::Tensor& q, const a
   const auto fits = [](const at::Tensor& x, const at::Tensor& like) {
     return x.sizes() == like.sizes() && x.scalar_type() == like.scalar_type() && is_loadable(x);
   };
-  RT_CHECK(fits(room.dq, q) && fits(room.dk, k) && fits(room.dv, v),
-           "attention through cuDNN: room for gradients does not have the shapes and type of q, k and v, or is not aligned");
+  RT_CHECK(
+      fits(room.dq, q) && fits(room.dk, k) && fits(room.dv, v),
+      "attention through cuDNN: room for gradients does not have the shapes and type of q, k and v, or is not aligned");
 }
 
 std::string describe(const PlanKey& key) {
@@ -169,10 +170,9 @@ void describe_backward(fe::graph::Graph& graph, const PlanKey& key) {
   auto attributes = fe::graph::SDPA_backward_attributes().set_name("attention_backward");
   attributes.set_deterministic_algorithm(key.deterministic);
   parts.mask(attributes);
-  auto [dq, dk, dv] = graph.sdpa_backward(
-      parts.queries("q", kQ, key.q), parts.keys("k", kK, key.k), parts.keys("v", kV, key.v),
-      parts.queries("out", kOut, key.out), parts.queries("d_out", kDOut, key.d_out), parts.lse(),
-      std::move(attributes));
+  auto [dq, dk, dv] = graph.sdpa_backward(parts.queries("q", kQ, key.q), parts.keys("k", kK, key.k),
+                                          parts.keys("v", kV, key.v), parts.queries("out", kOut, key.out),
+                                          parts.queries("d_out", kDOut, key.d_out), parts.lse(), std::move(attributes));
   parts.output(dq, kDq, s.s_q, s.n, key.dq);
   parts.output(dk, kDk, s.s_kv, s.g, key.dk);
   parts.output(dv, kDv, s.s_kv, s.g, key.dv);
@@ -232,8 +232,8 @@ CudnnAttentionGradient CudnnAttention::backward(const at::Tensor& q_in, const at
   RT_CHECK(output.out.scalar_type() == q_in.scalar_type() && output.d_out.scalar_type() == q_in.scalar_type() &&
                output.lse.scalar_type() == at::kFloat,
            "attention through cuDNN: expected out and its gradient in {} and lse in Float, got {}, {} and {}",
-           c10::toString(q_in.scalar_type()), c10::toString(output.out.scalar_type()), c10::toString(output.d_out.scalar_type()),
-           c10::toString(output.lse.scalar_type()));
+           c10::toString(q_in.scalar_type()), c10::toString(output.out.scalar_type()),
+           c10::toString(output.d_out.scalar_type()), c10::toString(output.lse.scalar_type()));
   RT_CHECK(output.out.sizes() == q_in.sizes() && output.d_out.sizes() == q_in.sizes(),
            "attention through cuDNN: out and its gradient do not have the shape of q");
   const at::Tensor q = loadable(q_in), k = loadable(k_in), v = loadable(v_in);

@@ -33,8 +33,8 @@ class CudnnPlans {
     if (handle_) cudnnDestroy(handle_);
   }
 
-  // Runs the plan of `key`, made when it is new, on the current stream of q's device; does not wait for it. Workspace comes
-  // from LibTorch's caching allocator. Throws ConfigError where cuDNN cannot be started or has no plan.
+  // Runs the plan of `key`, made when it is new, on the current stream of q's device; does not wait for it. Workspace
+  // comes from LibTorch's caching allocator. Throws ConfigError where cuDNN cannot be started or has no plan.
   void run(const Key& key, const at::Tensor& q, CudnnPointers pointers) {
     const c10::cuda::CUDAGuard guard(q.device());
     prepare(q.get_device());
@@ -64,9 +64,10 @@ class CudnnPlans {
     cudnn_frontend::error_t error = plan->graph.build(handle_, {cudnn_frontend::HeurMode_t::A});
     if (error.is_good()) error = plan->graph.get_workspace_size(plan->workspace_bytes);
     if (error.is_bad()) {
-      throw ConfigError(fmt::format("attention through cuDNN: expected a plan for the {}, got: {}. The cuDNN found at run "
-                                    "time is {}; 91900 or newer, from the torch wheel's folder, should have one",
-                                    describe(key), error.get_message(), cudnnGetVersion()));
+      throw ConfigError(
+          fmt::format("attention through cuDNN: expected a plan for the {}, got: {}. The cuDNN found at run "
+                      "time is {}; 91900 or newer, from the torch wheel's folder, should have one",
+                      describe(key), error.get_message(), cudnnGetVersion()));
     }
     return plan;
   }
@@ -83,9 +84,10 @@ class CudnnPlans {
 
   static void start(cudnnStatus_t status) {
     if (status == CUDNN_STATUS_SUCCESS) return;
-    throw ConfigError(fmt::format("attention through cuDNN: could not start cuDNN {} ({}). Check the driver and that "
-                                  "the cuDNN of the torch wheel is the one found",
-                                  cudnnGetVersion(), cudnnGetErrorString(status)));
+    throw ConfigError(
+        fmt::format("attention through cuDNN: could not start cuDNN {} ({}). Check the driver and that "
+                    "the cuDNN of the torch wheel is the one found",
+                    cudnnGetVersion(), cudnnGetErrorString(status)));
   }
 
   cudnnHandle_t handle_ = nullptr;

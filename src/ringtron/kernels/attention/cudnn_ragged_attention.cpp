@@ -42,7 +42,8 @@ int major_of(at::Device device) {
 
 std::string refusal(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const at::ScalarType type = q.scalar_type();
-  if (type != at::kBFloat16 && type != at::kHalf) return fmt::format("q is {}, not BFloat16 or Half", c10::toString(type));
+  if (type != at::kBFloat16 && type != at::kHalf)
+    return fmt::format("q is {}, not BFloat16 or Half", c10::toString(type));
   for (const at::Tensor* x : {&q, &k, &v}) {
     if (!x->is_cuda() || x->device() != q.device()) return "q, k and v are not on one GPU";
     if (x->scalar_type() != type) return "q, k and v have different types";
@@ -52,7 +53,8 @@ std::string refusal(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   if (k.size(2) != v.size(2) || k.size(3) != v.size(3)) return "k and v have different shapes";
   if (q.size(1) != k.size(1) || q.size(1) == 0) return fmt::format("batch {} of q, {} of k", q.size(1), k.size(1));
   if (d != k.size(3)) return fmt::format("head size {} of q, {} of k", d, k.size(3));
-  if (n == 0 || g == 0 || n % g != 0) return fmt::format("{} query heads are not a multiple of {} key/value heads", n, g);
+  if (n == 0 || g == 0 || n % g != 0)
+    return fmt::format("{} query heads are not a multiple of {} key/value heads", n, g);
   if (d == 0 || d > kLargestHead || d % kHeadMultiple != 0) {
     return fmt::format("head size {} is not a multiple of {} up to {}", d, kHeadMultiple, kLargestHead);
   }
@@ -76,7 +78,8 @@ at::Tensor packed(const at::Tensor& x) {
 }
 
 // Room for rows [s, b, heads, d], zero where no tile will write.
-at::Tensor room(const RaggedShape& shape, std::int64_t s, std::int64_t heads, bool covered, const at::TensorOptions& options) {
+at::Tensor room(const RaggedShape& shape, std::int64_t s, std::int64_t heads, bool covered,
+                const at::TensorOptions& options) {
   const std::array<std::int64_t, 4> sizes{s, shape.samples, heads, shape.d};
   return covered ? at::empty(sizes, options) : at::zeros(sizes, options);
 }
@@ -88,8 +91,11 @@ at::Tensor lse_room(const RaggedShape& shape, bool covered, const at::TensorOpti
   return at::full(sizes, -std::numeric_limits<float>::infinity(), options.dtype(at::kFloat));
 }
 
-// A bound, in rows as the graph steps, that few plans suffice for. cuDNN counts the last row to its first sample's end only.
-std::int64_t rows_bound(const RaggedShape& shape, std::int64_t s) { return power_of_two(s) + (shape.samples > 1 ? 1 : 0); }
+// A bound, in rows as the graph steps, that few plans suffice for. cuDNN counts the last row to its first sample's end
+// only.
+std::int64_t rows_bound(const RaggedShape& shape, std::int64_t s) {
+  return power_of_two(s) + (shape.samples > 1 ? 1 : 0);
+}
 
 RaggedPlanKey key_of(const RaggedTileTables& tiles, const at::Tensor& q, double scale, bool backward) {
   const RaggedShape& s = tiles.shape;
@@ -114,11 +120,12 @@ void check_tables(const RaggedTileTables& tiles, const at::Tensor& q, const at::
            "attention of documents through cuDNN: tables of other tensors than these");
 }
 
-// Parts of one call that need nothing of each other: the first in the caller's stream, the others beside it. What a part's
-// small kernels and its last blocks leave of the GPU, the others use; they have the lowest priority.
+// Parts of one call that need nothing of each other: the first in the caller's stream, the others beside it. What a
+// part's small kernels and its last blocks leave of the GPU, the others use; they have the lowest priority.
 class PartsBeside {
  public:
-  explicit PartsBeside(std::size_t parts) : caller_(c10::cuda::getCurrentCUDAStream()), busy_(std::clamp<std::size_t>(parts, 1, kSides + 1) - 1) {
+  explicit PartsBeside(std::size_t parts)
+      : caller_(c10::cuda::getCurrentCUDAStream()), busy_(std::clamp<std::size_t>(parts, 1, kSides + 1) - 1) {
     if (busy_ > 0) begin_.record(caller_);
   }
   ~PartsBeside() {
@@ -164,21 +171,23 @@ class PartsBeside {
 
 }  // namespace
 
-bool cudnn_ragged_attention_supports(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::string* reason) {
+bool cudnn_ragged_attention_supports(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                     std::string* reason) {
   std::string why = refusal(q, k, v);
   const bool supported = why.empty();
   if (reason) *reason = std::move(why);
   return supported;
 }
 
-RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal, const at::Tensor& q, const at::Tensor& k) {
+RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal, const at::Tensor& q,
+                                     const at::Tensor& k) {
   RaggedTileTables tables;
   tables.shape = shape_of(q, k);
   tables.causal = causal;
   std::int64_t q_tokens = 0, kv_tokens = 0;
   for (const RaggedTile& tile : tiles) {
-    RT_CHECK(!causal || tile.q_rows == tile.kv_rows, "a causal tile of {} queries and {} keys is not square", tile.q_rows,
-             tile.kv_rows);
+    RT_CHECK(!causal || tile.q_rows == tile.kv_rows, "a causal tile of {} queries and {} keys is not square",
+             tile.q_rows, tile.kv_rows);
     q_tokens += tile.q_rows;
     kv_tokens += tile.kv_rows;
   }
@@ -228,18 +237,19 @@ class CudnnRaggedAttention::Impl : public internal::CudnnPlans<RaggedPlanKey> {
 CudnnRaggedAttention::CudnnRaggedAttention() : impl_(std::make_unique<Impl>()) {}
 CudnnRaggedAttention::~CudnnRaggedAttention() = default;
 
-CudnnAttentionResult CudnnRaggedAttention::forward(const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& v_in,
-                                                   const RaggedTileTables& tiles, double scale) {
+CudnnAttentionResult CudnnRaggedAttention::forward(const at::Tensor& q_in, const at::Tensor& k_in,
+                                                   const at::Tensor& v_in, const RaggedTileTables& tiles,
+                                                   double scale) {
   check_tables(tiles, q_in, k_in, v_in);
   const at::Tensor q = packed(q_in), k = packed(k_in), v = packed(v_in);
   const at::Tensor out = room(tiles.shape, tiles.shape.s_q, tiles.shape.n, tiles.covers_q, q.options());
   const at::Tensor lse = lse_room(tiles.shape, tiles.covers_q, q.options());
   impl_->run_groups(key_of(tiles, q, scale, false), tiles, q,
-             {{internal::kRaggedQ, q.data_ptr()},
-              {internal::kRaggedK, k.data_ptr()},
-              {internal::kRaggedV, v.data_ptr()},
-              {internal::kRaggedOut, out.data_ptr()},
-              {internal::kRaggedLse, lse.data_ptr()}});
+                    {{internal::kRaggedQ, q.data_ptr()},
+                     {internal::kRaggedK, k.data_ptr()},
+                     {internal::kRaggedV, v.data_ptr()},
+                     {internal::kRaggedOut, out.data_ptr()},
+                     {internal::kRaggedLse, lse.data_ptr()}});
   return {out, lse.permute({1, 2, 0}).contiguous()};
 }
 
@@ -248,31 +258,33 @@ CudnnAttentionGradient CudnnRaggedAttention::backward(const at::Tensor& q_in, co
                                                       const RaggedTileTables& tiles, double scale) {
   check_tables(tiles, q_in, k_in, v_in);
   const RaggedShape& s = tiles.shape;
-  RT_CHECK(output.out.scalar_type() == q_in.scalar_type() && output.d_out.scalar_type() == q_in.scalar_type() &&
-               output.lse.scalar_type() == at::kFloat,
-           "attention of documents through cuDNN: expected out and its gradient in {} and lse in Float, got {}, {} and {}",
-           c10::toString(q_in.scalar_type()), c10::toString(output.out.scalar_type()),
-           c10::toString(output.d_out.scalar_type()), c10::toString(output.lse.scalar_type()));
+  RT_CHECK(
+      output.out.scalar_type() == q_in.scalar_type() && output.d_out.scalar_type() == q_in.scalar_type() &&
+          output.lse.scalar_type() == at::kFloat,
+      "attention of documents through cuDNN: expected out and its gradient in {} and lse in Float, got {}, {} and {}",
+      c10::toString(q_in.scalar_type()), c10::toString(output.out.scalar_type()),
+      c10::toString(output.d_out.scalar_type()), c10::toString(output.lse.scalar_type()));
   RT_CHECK(output.out.sizes() == q_in.sizes() && output.d_out.sizes() == q_in.sizes(),
            "attention of documents through cuDNN: out and its gradient do not have the shape of q");
   RT_CHECK(output.lse.dim() == 3 && output.lse.size(0) == s.samples && output.lse.size(1) == s.n &&
                output.lse.size(2) == s.s_q,
            "attention of documents through cuDNN: lse is not [batch {}, heads {}, queries {}]", s.samples, s.n, s.s_q);
   const at::Tensor q = packed(q_in), k = packed(k_in), v = packed(v_in);
-  const at::Tensor out = packed(output.out), d_out = packed(output.d_out), lse = output.lse.permute({2, 0, 1}).contiguous();
+  const at::Tensor out = packed(output.out), d_out = packed(output.d_out),
+                   lse = output.lse.permute({2, 0, 1}).contiguous();
   const at::Tensor dq = room(s, s.s_q, s.n, tiles.covers_q, q.options());
   const at::Tensor dk = room(s, s.s_kv, s.g, tiles.covers_kv, q.options());
   const at::Tensor dv = room(s, s.s_kv, s.g, tiles.covers_kv, q.options());
   impl_->run_groups(key_of(tiles, q, scale, true), tiles, q,
-             {{internal::kRaggedQ, q.data_ptr()},
-              {internal::kRaggedK, k.data_ptr()},
-              {internal::kRaggedV, v.data_ptr()},
-              {internal::kRaggedOut, out.data_ptr()},
-              {internal::kRaggedDOut, d_out.data_ptr()},
-              {internal::kRaggedLse, lse.data_ptr()},
-              {internal::kRaggedDq, dq.data_ptr()},
-              {internal::kRaggedDk, dk.data_ptr()},
-              {internal::kRaggedDv, dv.data_ptr()}});
+                    {{internal::kRaggedQ, q.data_ptr()},
+                     {internal::kRaggedK, k.data_ptr()},
+                     {internal::kRaggedV, v.data_ptr()},
+                     {internal::kRaggedOut, out.data_ptr()},
+                     {internal::kRaggedDOut, d_out.data_ptr()},
+                     {internal::kRaggedLse, lse.data_ptr()},
+                     {internal::kRaggedDq, dq.data_ptr()},
+                     {internal::kRaggedDk, dk.data_ptr()},
+                     {internal::kRaggedDv, dv.data_ptr()}});
   return {dq, dk, dv};
 }
 

@@ -1,12 +1,12 @@
-// Attention of many tiles of one tensor of queries against one of keys and values in a few cuDNN calls: packed documents
-// on the GPU at the speed of fused kernels.
+// Attention of many tiles of one tensor of queries against one of keys and values in a few cuDNN calls: packed
+// documents on the GPU at the speed of fused kernels.
 //
 // Letters, shapes and strides as in cudnn_attention.h, in bf16 or fp16 (the type of q): q, out, d_out [s_q, b, n, d],
-// k, v [s_kv, b, g, d], lse [b, n, s_q] fp32. A tile is rows of q against rows of k and v in one sample; no two tiles of a
-// sample share a row of either. Where tiles lie is data on the device, so plans that cuDNN has built serve any packing.
-// There is no deterministic backward: cuDNN's needs workspace that grows with the square of the longest tile times the
-// number of tiles (80 GB for 8 documents of 32k tokens), so who asks for one needs other kernels. Without it dq may differ in
-// its last bits from run to run.
+// k, v [s_kv, b, g, d], lse [b, n, s_q] fp32. A tile is rows of q against rows of k and v in one sample; no two tiles
+// of a sample share a row of either. Where tiles lie is data on the device, so plans that cuDNN has built serve any
+// packing. There is no deterministic backward: cuDNN's needs workspace that grows with the square of the longest tile
+// times the number of tiles (80 GB for 8 documents of 32k tokens), so who asks for one needs other kernels. Without it
+// dq may differ in its last bits from run to run.
 //
 // A CPU build has the same interface: cudnn_ragged_attention_supports() says no, everything else throws ConfigError.
 #pragma once
@@ -42,7 +42,8 @@ struct RaggedTileTables {
 };
 
 // Tables of tiles of tensors like q and k. Queues one copy on the current stream and waits for nothing.
-RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal, const at::Tensor& q, const at::Tensor& k);
+RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal, const at::Tensor& q,
+                                     const at::Tensor& k);
 
 // Owns a cuDNN handle and the plans that it has built: one per pass, kind of mask, heads, type, size class of tiles and
 // number of them: 0.5-0.9 s for the first of a kind, 40-60 ms for another class. Device, streams and threads as

@@ -11,8 +11,8 @@ namespace {
 namespace fe = cudnn_frontend;
 using GraphTensor = std::shared_ptr<fe::graph::Tensor_attributes>;
 
-// The parts that forward and backward graphs share. cuDNN calls a tile a batch entry and `longest` its rows; where its rows
-// really begin and end it reads from the tables.
+// The parts that forward and backward graphs share. cuDNN calls a tile a batch entry and `longest` its rows; where its
+// rows really begin and end it reads from the tables.
 class RaggedParts {
  public:
   RaggedParts(fe::graph::Graph& graph, const RaggedPlanKey& key)
@@ -81,7 +81,8 @@ class RaggedParts {
         .set_ragged_offset(lse_offsets_);
   }
 
-  fe::graph::Tensor_attributes input(const char* name, RaggedUid uid, std::int64_t heads, const GraphTensor& offsets) const {
+  fe::graph::Tensor_attributes input(const char* name, RaggedUid uid, std::int64_t heads,
+                                     const GraphTensor& offsets) const {
     auto attributes = fe::graph::Tensor_attributes().set_name(name);
     describe_rows(attributes, uid, heads, offsets);
     return attributes;
@@ -126,8 +127,8 @@ void describe_backward(fe::graph::Graph& graph, const RaggedPlanKey& key) {
 
 std::string describe(const RaggedPlanKey& key) {
   return fmt::format("{} of documents, up to {} {}tiles of up to {} rows, heads {} and {}, head size {}, {}",
-                     key.backward ? "backward" : "forward", key.capacity, key.causal ? "causal " : "", key.longest, key.n,
-                     key.g, key.d, key.half ? "fp16" : "bf16");
+                     key.backward ? "backward" : "forward", key.capacity, key.causal ? "causal " : "", key.longest,
+                     key.n, key.g, key.d, key.half ? "fp16" : "bf16");
 }
 
 void describe_graph(fe::graph::Graph& graph, const RaggedPlanKey& key) {

@@ -1,4 +1,5 @@
-// The ragged graphs behind cudnn_ragged_attention.h, and their plans. Only files that include cudnn-frontend include this.
+// The ragged graphs behind cudnn_ragged_attention.h, and their plans. Only files that include cudnn-frontend include
+// this.
 #pragma once
 
 #include <cudnn_frontend.h>
@@ -32,9 +33,9 @@ struct RaggedPlanKey {
   bool backward, causal, half;  // half: fp16, else bf16
   double scale;
   std::int64_t n, g, d;
-  std::int64_t row_step;            // tokens from one row of a sample to the next
-  std::int64_t capacity, longest;   // of tiles, and rows of one
-  std::int64_t q_rows, kv_rows;     // backward: bounds of the rows of the tensors, for workspace; forward: 0
+  std::int64_t row_step;           // tokens from one row of a sample to the next
+  std::int64_t capacity, longest;  // of tiles, and rows of one
+  std::int64_t q_rows, kv_rows;    // backward: bounds of the rows of the tensors, for workspace; forward: 0
   auto operator<=>(const RaggedPlanKey&) const = default;
 };
 

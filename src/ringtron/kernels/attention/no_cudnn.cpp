@@ -6,8 +6,9 @@ namespace ringtron {
 namespace {
 
 [[noreturn]] void refuse() {
-  throw ConfigError("attention through cuDNN: expected a build with CUDA, got a CPU build. Build the cuda preset, or keep "
-                    "the tensors on the CPU");
+  throw ConfigError(
+      "attention through cuDNN: expected a build with CUDA, got a CPU build. Build the cuda preset, or keep "
+      "the tensors on the CPU");
 }
 
 }  // namespace

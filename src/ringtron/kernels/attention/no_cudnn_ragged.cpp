@@ -6,8 +6,9 @@ namespace ringtron {
 namespace {
 
 [[noreturn]] void refuse() {
-  throw ConfigError("attention of documents through cuDNN: expected a build with CUDA, got a CPU build. Build the cuda "
-                    "preset, or keep the tensors on the CPU");
+  throw ConfigError(
+      "attention of documents through cuDNN: expected a build with CUDA, got a CPU build. Build the cuda "
+      "preset, or keep the tensors on the CPU");
 }
 
 }  // namespace
@@ -17,9 +18,7 @@ bool cudnn_ragged_attention_supports(const at::Tensor&, const at::Tensor&, const
   return false;
 }
 
-RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile>, bool, const at::Tensor&, const at::Tensor&) {
-  refuse();
-}
+RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile>, bool, const at::Tensor&, const at::Tensor&) { refuse(); }
 
 class CudnnRaggedAttention::Impl {};
 

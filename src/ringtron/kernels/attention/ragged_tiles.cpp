@@ -64,7 +64,8 @@ void check_tile(const RaggedTile& tile, const RaggedShape& shape) {
   const bool inside = tile.sample >= 0 && tile.sample < shape.samples && tile.first_q >= 0 && tile.q_rows > 0 &&
                       tile.first_q + tile.q_rows <= shape.s_q && tile.first_kv >= 0 && tile.kv_rows > 0 &&
                       tile.first_kv + tile.kv_rows <= shape.s_kv;
-  RT_CHECK(inside, "a tile of sample {}, queries {} + {}, keys {} + {} does not lie in {} samples of {} queries and {} keys",
+  RT_CHECK(inside,
+           "a tile of sample {}, queries {} + {}, keys {} + {} does not lie in {} samples of {} queries and {} keys",
            tile.sample, tile.first_q, tile.q_rows, tile.first_kv, tile.kv_rows, shape.samples, shape.s_q, shape.s_kv);
 }
 
@@ -103,7 +104,9 @@ void fill_tables(const RaggedGroup& group, const RaggedShape& shape, std::int64_
     const auto value = static_cast<std::int32_t>(rows);
     std::memcpy(bytes + table + i * sizeof(value), &value, sizeof(value));
   };
-  const auto offsets = [&](std::int64_t table) { return words + table / static_cast<std::int64_t>(sizeof(std::int64_t)); };
+  const auto offsets = [&](std::int64_t table) {
+    return words + table / static_cast<std::int64_t>(sizeof(std::int64_t));
+  };
   std::int64_t* const q = offsets(RaggedTables::q_offsets(capacity));
   std::int64_t* const kv = offsets(RaggedTables::kv_offsets(capacity));
   std::int64_t* const lse = offsets(RaggedTables::lse_offsets(capacity));

@@ -16,17 +16,17 @@ struct RaggedTile {
   bool operator==(const RaggedTile&) const = default;
 };
 
-// Tiles of similar length, one call of a graph. A graph starts capacity * longest rows of work whatever the tiles are, so
-// long and short tiles are kept apart; both bounds are powers of two, so that few graphs serve all packings. A small
+// Tiles of similar length, one call of a graph. A graph starts capacity * longest rows of work whatever the tiles are,
+// so long and short tiles are kept apart; both bounds are powers of two, so that few graphs serve all packings. A small
 // capacity matters where tiles are long: blocks of rows that find nothing to do still have to be started.
 struct RaggedGroup {
-  std::int64_t longest = 0;   // no tile has more rows of queries or keys
-  std::int64_t capacity = 0;  // at least the number of tiles
+  std::int64_t longest = 0;       // no tile has more rows of queries or keys
+  std::int64_t capacity = 0;      // at least the number of tiles
   std::vector<RaggedTile> tiles;  // by sample and first_q
 };
 
-// `tokens`: of the longer of q and k. The groups are those that start the least rows, if a call costs as much as so many
-// rows for each token: its buffers have all of them.
+// `tokens`: of the longer of q and k. The groups are those that start the least rows, if a call costs as much as so
+// many rows for each token: its buffers have all of them.
 std::vector<RaggedGroup> group_by_length(std::vector<RaggedTile> tiles, std::int64_t tokens);
 
 // Sizes of the tensors that tiles are rows of.
@@ -37,8 +37,8 @@ struct RaggedShape {
 };
 
 // The tables of one group in one piece of memory, as 64-bit words: lengths of queries and of keys (int32, `capacity`
-// each), then where the rows of q, of k and of the log-sum-exp begin, in elements (int64, capacity + 1 each). Each table
-// begins at 16 bytes. Entries behind the last tile have no rows.
+// each), then where the rows of q, of k and of the log-sum-exp begin, in elements (int64, capacity + 1 each). Each
+// table begins at 16 bytes. Entries behind the last tile have no rows.
 struct RaggedTables {
   static std::int64_t words(std::int64_t capacity) { return 2 * length_words(capacity) + 3 * offset_words(capacity); }
   static std::int64_t length_words(std::int64_t capacity) { return (capacity + 3) / 4 * 2; }

@@ -1,5 +1,5 @@
-// Attention dropout on the GPU: the words of context_parallel/block/attention_dropout.cpp, eight neighbouring columns a thread. Columns of one
-// range that starts at a multiple of eight share one Philox block; others make at most eight.
+// Attention dropout on the GPU: the words of context_parallel/block/attention_dropout.cpp, eight neighbouring columns a
+// thread. Columns of one range that starts at a multiple of eight share one Philox block; others make at most eight.
 #include <cuda_runtime.h>
 
 #include "ringtron/kernels/attention_dropout/attention_dropout_params.h"

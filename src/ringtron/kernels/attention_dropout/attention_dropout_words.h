@@ -1,4 +1,5 @@
-// Which attention probabilities are dropped, for host and device. The definition is in context_parallel/block/attention_dropout.h.
+// Which attention probabilities are dropped, for host and device. The definition is in
+// context_parallel/block/attention_dropout.h.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,8 @@ namespace ringtron {
 
 constexpr int kKeysOfBlock = 8;  // whose random numbers are 15 bits each of one Philox block's four words
 
-// p as a number of 32,768ths: a probability is dropped when its 15 random bits are below this. At least one in 32,768 is kept.
+// p as a number of 32,768ths: a probability is dropped when its 15 random bits are below this. At least one in 32,768
+// is kept.
 inline std::uint32_t dropout_threshold(double p) {
   const auto nearest = static_cast<std::uint32_t>(p * 32768.0 + 0.5);
   return nearest < 32768 ? nearest : 32767;
@@ -22,13 +24,14 @@ RT_HOST_DEVICE inline std::uint64_t attention_dropout_stream(std::int64_t sample
   return (static_cast<std::uint64_t>(sample) << 20) | static_cast<std::uint64_t>(head);
 }
 
-// Which keys 8 * block + i are dropped for this query: for an even i bit 15 - i / 2, for an odd one bit 31 - i / 2. Seven rounds, the
-// least that pass BigCrush (base/random.h); a mask needs no more.
-RT_HOST_DEVICE inline std::uint32_t dropped_keys(std::uint64_t key, std::uint64_t stream, std::uint32_t threshold, std::int64_t query,
-                                                 std::int64_t block) {
+// Which keys 8 * block + i are dropped for this query: for an even i bit 15 - i / 2, for an odd one bit 31 - i / 2.
+// Seven rounds, the least that pass BigCrush (base/random.h); a mask needs no more.
+RT_HOST_DEVICE inline std::uint32_t dropped_keys(std::uint64_t key, std::uint64_t stream, std::uint32_t threshold,
+                                                 std::int64_t query, std::int64_t block) {
   constexpr int kRounds = 7;
   constexpr std::uint32_t kTop = 0x80008000u;  // of both halves of a word
-  const PhiloxBlock words = philox4x32<kRounds>(key, stream, (static_cast<std::uint64_t>(query) << 32) | static_cast<std::uint64_t>(block));
+  const PhiloxBlock words =
+      philox4x32<kRounds>(key, stream, (static_cast<std::uint64_t>(query) << 32) | static_cast<std::uint64_t>(block));
   // Each half with its top bit set, less the threshold, has it still where its 15 bits are not below.
   const std::uint32_t both = threshold << 16 | threshold;
   std::uint32_t kept = 0;
@@ -36,6 +39,8 @@ RT_HOST_DEVICE inline std::uint32_t dropped_keys(std::uint64_t key, std::uint64_
   return kept ^ 0xF000F000u;
 }
 
-RT_HOST_DEVICE inline bool is_dropped(std::uint32_t keys, int i) { return (keys >> (15 + 16 * (i % 2) - i / 2) & 1) != 0; }
+RT_HOST_DEVICE inline bool is_dropped(std::uint32_t keys, int i) {
+  return (keys >> (15 + 16 * (i % 2) - i / 2) & 1) != 0;
+}
 
 }  // namespace ringtron

@@ -26,11 +26,15 @@ std::optional<RowCopyJob> job_of(const RowCopy& copy) {
   const auto units = [&](std::int64_t elements) {
     return elements * static_cast<std::int64_t>(copy.to.element_size()) / kUnit;
   };
-  return RowCopyJob{copy.from.const_data_ptr(),      copy.to.mutable_data_ptr(),
-                    copy.to.size(0),                 copy.to.size(1),
+  return RowCopyJob{copy.from.const_data_ptr(),
+                    copy.to.mutable_data_ptr(),
+                    copy.to.size(0),
+                    copy.to.size(1),
                     units(copy.to.size(2) * copy.to.size(3)),
-                    units(copy.from.stride(0)),      units(copy.from.stride(1)),
-                    units(copy.to.stride(0)),        units(copy.to.stride(1))};
+                    units(copy.from.stride(0)),
+                    units(copy.from.stride(1)),
+                    units(copy.to.stride(0)),
+                    units(copy.to.stride(1))};
 }
 
 void launch(CopyRowsParams& params) {

@@ -1,4 +1,5 @@
-// Many copies between views of attention tensors in one launch: packing heads for other ranks, and putting rows in place.
+// Many copies between views of attention tensors in one launch: packing heads for other ranks, and putting rows in
+// place.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -33,7 +33,8 @@ void copy_rows_cuda(const CopyRowsParams& params, void* stream) {
   }
   if (most == 0) return;
   const std::int64_t blocks = (most + kThreads * 4 - 1) / (kThreads * 4);
-  const dim3 grid(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks), static_cast<unsigned>(params.count));
+  const dim3 grid(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks),
+                  static_cast<unsigned>(params.count));
   copy_kernel<<<grid, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(params);
 }
 

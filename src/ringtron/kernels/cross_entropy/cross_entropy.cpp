@@ -37,12 +37,14 @@ constexpr std::int64_t kBytesAtATime = std::int64_t{4} << 20;  // of a wide copy
 // Plain operations on some rows at a time, so that no wide copy of all logits is made: work(first, count).
 template <class Work>
 void by_rows(const at::Tensor& logits, Work work) {
-  const std::int64_t rows = logits.size(0), most = std::max<std::int64_t>(kBytesAtATime / (8 * std::max<std::int64_t>(logits.size(1), 1)), 1);
+  const std::int64_t rows = logits.size(0),
+                     most = std::max<std::int64_t>(kBytesAtATime / (8 * std::max<std::int64_t>(logits.size(1), 1)), 1);
   for (std::int64_t first = 0; first < rows; first += most) work(first, std::min(most, rows - first));
 }
 
 // logits: [rows, width], targets and results: [rows].
-void composed_statistics(const at::Tensor& logits, const at::Tensor& targets, const VocabularyPart& part, const RowStatistics& result) {
+void composed_statistics(const at::Tensor& logits, const at::Tensor& targets, const VocabularyPart& part,
+                         const RowStatistics& result) {
   at::Tensor x = logits.to(result.sum.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
   x.narrow(-1, part.real, x.size(-1) - part.real).fill_(-kInfinity);
   const LocalTargets local = local_targets(targets, part);
@@ -54,8 +56,8 @@ void composed_statistics(const at::Tensor& logits, const at::Tensor& targets, co
   result.sum.copy_(x.exp_().sum(-1));
 }
 
-void composed_gradient(const at::Tensor& logits, const at::Tensor& targets, const VocabularyPart& part, const at::Tensor& log_sum,
-                       const at::Tensor& d_loss, const at::Tensor& d_logits) {
+void composed_gradient(const at::Tensor& logits, const at::Tensor& targets, const VocabularyPart& part,
+                       const at::Tensor& log_sum, const at::Tensor& d_loss, const at::Tensor& d_logits) {
   const at::ScalarType wide = log_sum.scalar_type();
   at::Tensor dx = logits.to(wide, /*non_blocking=*/false, /*copy=*/true).sub_(log_sum.unsqueeze(-1)).exp_();
   dx.narrow(-1, part.real, dx.size(-1) - part.real).zero_();
@@ -67,9 +69,11 @@ void composed_gradient(const at::Tensor& logits, const at::Tensor& targets, cons
 
 }  // namespace
 
-RowStatistics cross_entropy_statistics(const at::Tensor& logits, const at::Tensor& targets, const VocabularyPart& part) {
+RowStatistics cross_entropy_statistics(const at::Tensor& logits, const at::Tensor& targets,
+                                       const VocabularyPart& part) {
   const auto options = logits.options().dtype(logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
-  RowStatistics result{at::empty(targets.sizes(), options), at::empty(targets.sizes(), options), at::empty(targets.sizes(), options)};
+  RowStatistics result{at::empty(targets.sizes(), options), at::empty(targets.sizes(), options),
+                       at::empty(targets.sizes(), options)};
   if (!fused(logits)) {
     const at::Tensor x = logits.flatten(0, -2), ids = targets.flatten();
     by_rows(x, [&](std::int64_t first, std::int64_t count) {
@@ -96,14 +100,16 @@ at::Tensor cross_entropy_gradient(const at::Tensor& logits, const at::Tensor& ta
   // A tensor of its own over the same memory: nobody's version of the logits counts this as a change.
   at::Tensor dx = in_place && logits.is_contiguous() ? logits.detach() : at::empty(logits.sizes(), logits.options());
   if (!fused(logits)) {
-    const at::Tensor x = logits.flatten(0, -2), ids = targets.flatten(), sums = log_sum.flatten(), weights = d_loss.flatten();
+    const at::Tensor x = logits.flatten(0, -2), ids = targets.flatten(), sums = log_sum.flatten(),
+                     weights = d_loss.flatten();
     by_rows(x, [&](std::int64_t first, std::int64_t count) {
       const auto rows = [&](const at::Tensor& t) { return t.narrow(0, first, count); };
       composed_gradient(rows(x), rows(ids), part, rows(sums), rows(weights), rows(dx.view(x.sizes())));
     });
     return dx;
   }
-  const at::Tensor ids = targets.contiguous(), logarithm = log_sum.contiguous(), weight = d_loss.to(at::kFloat).contiguous();
+  const at::Tensor ids = targets.contiguous(), logarithm = log_sum.contiguous(),
+                   weight = d_loss.to(at::kFloat).contiguous();
   CrossEntropyBackwardParams params{};
   params.shape = shape_of(logits, part);
   params.logits = logits.const_data_ptr();

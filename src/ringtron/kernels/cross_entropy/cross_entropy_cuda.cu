@@ -1,5 +1,5 @@
-// Cross entropy on the GPU: a block takes a row of logits, reads it once for the loss, and once more to turn it into its
-// gradient.
+// Cross entropy on the GPU: a block takes a row of logits, reads it once for the loss, and once more to turn it into
+// its gradient.
 #include <cuda_runtime.h>
 
 #include "ringtron/kernels/cross_entropy/cross_entropy_params.h"

@@ -4,8 +4,6 @@
 
 namespace ringtron {
 
-void* current_cuda_stream() {
-  return c10::cuda::getCurrentCUDAStream().stream();
-}
+void* current_cuda_stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
 
 }  // namespace ringtron

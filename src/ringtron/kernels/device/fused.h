@@ -10,8 +10,8 @@
 
 namespace ringtron {
 
-// All tensors (undefined ones aside) are on a GPU, of one element type, and begin at a multiple of 16 bytes or will be copied to
-// one by contiguous().
+// All tensors (undefined ones aside) are on a GPU, of one element type, and begin at a multiple of 16 bytes or will be
+// copied to one by contiguous().
 bool fused_on_gpu(std::initializer_list<at::Tensor> tensors);
 
 // Of the GPU of `x`.

@@ -1,5 +1,5 @@
-// Plain operations under autograd of which only the inputs are kept: the backward runs them again and goes through them. So the
-// composed form of a fused kernel keeps what the kernel keeps.
+// Plain operations under autograd of which only the inputs are kept: the backward runs them again and goes through
+// them. So the composed form of a fused kernel keeps what the kernel keeps.
 #pragma once
 
 #include <ATen/core/Tensor.h>

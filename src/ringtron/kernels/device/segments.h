@@ -1,5 +1,5 @@
-// Tensors of many sizes in one launch: which of them a block of threads works on. Segments travel in the kernel's arguments, so
-// that nothing is copied to the device first.
+// Tensors of many sizes in one launch: which of them a block of threads works on. Segments travel in the kernel's
+// arguments, so that nothing is copied to the device first.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,10 @@ struct Segments {
     int low = 0, high = count - 1;  // the last whose first block is not behind it
     while (low < high) {
       const int middle = (low + high + 1) / 2;
-      if (segments[middle].first_block <= block) low = middle;
-      else high = middle - 1;
+      if (segments[middle].first_block <= block)
+        low = middle;
+      else
+        high = middle - 1;
     }
     return segments[low];
   }

@@ -31,7 +31,8 @@ __device__ inline Bits8 load_bits8(const void* base, std::int64_t at, Element ty
 
 __device__ inline Vector8 numbers_of(const Bits8& bits, Element type) {
   Vector8 r;
-  const std::uint32_t words[8] = {bits.low.x, bits.low.y, bits.low.z, bits.low.w, bits.high.x, bits.high.y, bits.high.z, bits.high.w};
+  const std::uint32_t words[8] = {bits.low.x,  bits.low.y,  bits.low.z,  bits.low.w,
+                                  bits.high.x, bits.high.y, bits.high.z, bits.high.w};
   if (type == Element::f32) {
 #pragma unroll
     for (int i = 0; i < 8; ++i) r.v[i] = __uint_as_float(words[i]);
@@ -47,7 +48,9 @@ __device__ inline Vector8 numbers_of(const Bits8& bits, Element type) {
   return r;
 }
 
-__device__ inline Vector8 load8(const void* base, std::int64_t at, Element type) { return numbers_of(load_bits8(base, at, type), type); }
+__device__ inline Vector8 load8(const void* base, std::int64_t at, Element type) {
+  return numbers_of(load_bits8(base, at, type), type);
+}
 
 __device__ inline void store8(void* base, std::int64_t at, Element type, const Vector8& x) {
   if (type == Element::f32) {
@@ -67,7 +70,8 @@ __device__ inline void store8(void* base, std::int64_t at, Element type, const V
       words[i] = *reinterpret_cast<const std::uint32_t*>(&pair);
     }
   }
-  *reinterpret_cast<uint4*>(static_cast<std::uint16_t*>(base) + at) = make_uint4(words[0], words[1], words[2], words[3]);
+  *reinterpret_cast<uint4*>(static_cast<std::uint16_t*>(base) + at) =
+      make_uint4(words[0], words[1], words[2], words[3]);
 }
 
 }  // namespace ringtron

@@ -34,8 +34,8 @@ at::Tensor run(const at::Tensor& input, double p, std::uint64_t key, const at::T
   RT_CHECK_EQ(positions.numel(), x.size(0), "dropout: positions for the rows of x");
   RT_CHECK_EQ(samples.numel(), x.size(1), "dropout: sample numbers for the batch of x");
   RT_CHECK(positions.device() == x.device() && samples.device() == x.device(),
-           "dropout: positions on {} and sample numbers on {}, expected both on {} like x",
-           positions.device().str(), samples.device().str(), x.device().str());
+           "dropout: positions on {} and sample numbers on {}, expected both on {} like x", positions.device().str(),
+           samples.device().str(), x.device().str());
   at::Tensor y = at::empty_like(x);
   DropoutParams params{};
   params.x = x.const_data_ptr();
@@ -59,8 +59,8 @@ at::Tensor run(const at::Tensor& input, double p, std::uint64_t key, const at::T
 
 class Dropout : public torch::autograd::Function<Dropout> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, double p,
-                            std::int64_t key, const at::Tensor& positions, const at::Tensor& samples) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, double p, std::int64_t key,
+                            const at::Tensor& positions, const at::Tensor& samples) {
     context->save_for_backward({positions, samples});
     context->saved_data["p"] = p;
     context->saved_data["key"] = key;

@@ -23,8 +23,7 @@ void run(const DropoutParams& p) {
         const std::uint64_t index = first + static_cast<std::uint64_t>(i);
         if (i == 0 || (index & 3) == 0) block = philox4x32(p.key, stream, index >> 2);
         const bool keep = block.v[index & 3] >= p.threshold;
-        y[line * p.width + i] =
-            keep ? static_cast<T>(static_cast<Wide>(x[line * p.width + i]) * scale) : T(0);
+        y[line * p.width + i] = keep ? static_cast<T>(static_cast<Wide>(x[line * p.width + i]) * scale) : T(0);
       }
     }
   });

@@ -27,8 +27,7 @@ __global__ void dropout_kernel(DropoutParams p) {
       if (i < 0 || i >= p.width) continue;
       const std::int64_t at = line * p.width + i;
       const bool keep = block.v[j] >= p.threshold;
-      y[at] =
-          keep ? static_cast<T>(static_cast<Wide>(x[at]) * static_cast<Wide>(p.scale)) : static_cast<T>(0.0f);
+      y[at] = keep ? static_cast<T>(static_cast<Wide>(x[at]) * static_cast<Wide>(p.scale)) : static_cast<T>(0.0f);
     }
   }
 }

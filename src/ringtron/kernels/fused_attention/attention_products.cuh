@@ -1,6 +1,7 @@
-// Products of tiles and fragments by tensor cores: wgmma on sm_90a (not on sm_90 without the a), where four warps multiply 64
-// rows straight from shared memory, else mma.sync, whose operands go through registers. Products only begin: finish_products()
-// waits for all of them, and until then neither their results nor what they read may be touched.
+// Products of tiles and fragments by tensor cores: wgmma on sm_90a (not on sm_90 without the a), where four warps
+// multiply 64 rows straight from shared memory, else mma.sync, whose operands go through registers. Products only
+// begin: finish_products() waits for all of them, and until then neither their results nor what they read may be
+// touched.
 #pragma once
 
 #include <type_traits>
@@ -39,11 +40,12 @@ struct Left {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// Where an operand lies (PTX ISA, "Matrix Descriptor Format"): 128-byte swizzle, eight rows 1024 bytes after the eight before.
-// panel_bytes: from one panel of 64 columns to the next, where columns are those of the result.
+// Where an operand lies (PTX ISA, "Matrix Descriptor Format"): 128-byte swizzle, eight rows 1024 bytes after the eight
+// before. panel_bytes: from one panel of 64 columns to the next, where columns are those of the result.
 __device__ inline std::uint64_t descriptor(std::uint32_t address, std::uint32_t panel_bytes) {
   constexpr std::uint64_t kSwizzle128 = std::uint64_t{1} << 62, kEightRows = 1024;
-  return kSwizzle128 | (kEightRows >> 4) << 32 | static_cast<std::uint64_t>(panel_bytes >> 4) << 16 | (address & 0x3FFFF) >> 4;
+  return kSwizzle128 | (kEightRows >> 4) << 32 | static_cast<std::uint64_t>(panel_bytes >> 4) << 16 |
+         (address & 0x3FFFF) >> 4;
 }
 
 // clang-format off
@@ -57,11 +59,17 @@ __device__ inline std::uint64_t descriptor(std::uint32_t address, std::uint32_t 
 template <class T>
 __device__ void multiply_rows(Fragment<8>& c, std::uint64_t a, std::uint64_t b, int adds) {
   if constexpr (std::is_same_v<T, __half>) {
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, %34, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" RT_NAMES32 "}, %32, %33, p, 1, 1, 0, 0; }\n"
-                 : RT_OUT32(c, 0) : "l"(a), "l"(b), "r"(adds));
+    asm volatile(
+        "{ .reg .pred p; setp.ne.b32 p, %34, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" RT_NAMES32
+        "}, %32, %33, p, 1, 1, 0, 0; }\n"
+        : RT_OUT32(c, 0)
+        : "l"(a), "l"(b), "r"(adds));
   } else {
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, %34, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" RT_NAMES32 "}, %32, %33, p, 1, 1, 0, 0; }\n"
-                 : RT_OUT32(c, 0) : "l"(a), "l"(b), "r"(adds));
+    asm volatile(
+        "{ .reg .pred p; setp.ne.b32 p, %34, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" RT_NAMES32
+        "}, %32, %33, p, 1, 1, 0, 0; }\n"
+        : RT_OUT32(c, 0)
+        : "l"(a), "l"(b), "r"(adds));
   }
 }
 
@@ -69,22 +77,30 @@ __device__ void multiply_rows(Fragment<8>& c, std::uint64_t a, std::uint64_t b, 
 template <class T>
 __device__ void multiply_columns(Fragment<8>& c, const std::uint32_t (&a)[4], std::uint64_t b) {
   if constexpr (std::is_same_v<T, __half>) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" RT_NAMES32 "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 1;\n"
-                 : RT_OUT32(c, 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" RT_NAMES32
+                 "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 1;\n"
+                 : RT_OUT32(c, 0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
   } else {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" RT_NAMES32 "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 1;\n"
-                 : RT_OUT32(c, 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" RT_NAMES32
+                 "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 1;\n"
+                 : RT_OUT32(c, 0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
   }
 }
 
 template <class T>
 __device__ void multiply_columns(Fragment<16>& c, const std::uint32_t (&a)[4], std::uint64_t b) {
   if constexpr (std::is_same_v<T, __half>) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" RT_NAMES64 "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 1;\n"
-                 : RT_OUT32(c, 0), RT_OUT32(c, 8) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" RT_NAMES64
+                 "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 1;\n"
+                 : RT_OUT32(c, 0), RT_OUT32(c, 8)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
   } else {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" RT_NAMES64 "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 1;\n"
-                 : RT_OUT32(c, 0), RT_OUT32(c, 8) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" RT_NAMES64
+                 "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 1;\n"
+                 : RT_OUT32(c, 0), RT_OUT32(c, 8)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
   }
 }
 
@@ -128,12 +144,14 @@ __device__ void finish_products(Operands&... operands) {
 
 // c = a b^T: this warp's 16 rows of a, all rows of b.
 template <class T, int kSize>
-__device__ void product_of_rows(Fragment<kStreamed / 8>& c, const ResidentTile<kSize>& a, const StreamedTile<kSize>& b) {
+__device__ void product_of_rows(Fragment<kStreamed / 8>& c, const ResidentTile<kSize>& a,
+                                const StreamedTile<kSize>& b) {
   const int row = warp() / 4 * 64;
 #pragma unroll
   for (int k = 0; k < kSize / 16; ++k) {
     const int panel = k / 4, bytes = k % 4 * 32;
-    multiply_rows<T>(c, descriptor(a.address(row, 8 * panel) + bytes, 16), descriptor(b.address(0, 8 * panel) + bytes, 16), k);
+    multiply_rows<T>(c, descriptor(a.address(row, 8 * panel) + bytes, 16),
+                     descriptor(b.address(0, 8 * panel) + bytes, 16), k);
   }
 }
 
@@ -141,29 +159,36 @@ __device__ void product_of_rows(Fragment<kStreamed / 8>& c, const ResidentTile<k
 template <class T, int kSize>
 __device__ void add_product(Fragment<kSize / 8>& c, const Left<T, kStreamed / 8>& p, const StreamedTile<kSize>& b) {
 #pragma unroll
-  for (int k = 0; k < kStreamed / 16; ++k) multiply_columns<T>(c, p.words[k], descriptor(b.address(16 * k, 0), b.kPanelBytes));
+  for (int k = 0; k < kStreamed / 16; ++k)
+    multiply_columns<T>(c, p.words[k], descriptor(b.address(16 * k, 0), b.kPanelBytes));
 }
 
 #else
 
 __device__ inline void load_matrices(std::uint32_t (&m)[4], std::uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n" : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3]) : "r"(address));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+               : "r"(address));
 }
 
 __device__ inline void load_matrices_transposed(std::uint32_t (&m)[4], std::uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n" : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3]) : "r"(address));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+               : "r"(address));
 }
 
 template <class T>
 __device__ void multiply(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   if constexpr (std::is_same_v<T, __half>) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
   } else {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
   }
 }
 
@@ -173,7 +198,8 @@ template <class... Operands>
 __device__ void finish_products(Operands&...) {}
 
 template <class T, int kSize>
-__device__ void product_of_rows(Fragment<kStreamed / 8>& c, const ResidentTile<kSize>& a, const StreamedTile<kSize>& b) {
+__device__ void product_of_rows(Fragment<kStreamed / 8>& c, const ResidentTile<kSize>& a,
+                                const StreamedTile<kSize>& b) {
   clear<kStreamed / 8>(c);
   const int l = lane(), row = kRowsOfWarp * warp();
 #pragma unroll

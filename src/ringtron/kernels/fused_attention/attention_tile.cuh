@@ -1,6 +1,6 @@
-// What the fused attention kernels are built of: tiles of rows in shared memory, and fragments, a warp's 16 rows of a product.
-// Thread 4 r + c of the warp has columns 2c and 2c + 1 of each eight, in rows r (elements 0, 1) and r + 8 (2, 3): the layout of
-// mma.sync m16n8k16 and of wgmma alike (PTX ISA 9.7.14 and 9.7.15).
+// What the fused attention kernels are built of: tiles of rows in shared memory, and fragments, a warp's 16 rows of a
+// product. Thread 4 r + c of the warp has columns 2c and 2c + 1 of each eight, in rows r (elements 0, 1) and r + 8 (2,
+// 3): the layout of mma.sync m16n8k16 and of wgmma alike (PTX ISA 9.7.14 and 9.7.15).
 #pragma once
 
 #include <cuda_bf16.h>
@@ -28,14 +28,17 @@ __device__ inline float power_of_two(float x) {
   return y;
 }
 
-// Rows of 16-bit numbers, kSize each, in panels of 64 columns: 128 bytes a row, in chunks of 16. A row's chunks are permuted by
-// its number, so that eight rows' equal chunks lie in different banks (wgmma's 128-byte swizzle). Begins at a multiple of 1024 bytes.
+// Rows of 16-bit numbers, kSize each, in panels of 64 columns: 128 bytes a row, in chunks of 16. A row's chunks are
+// permuted by its number, so that eight rows' equal chunks lie in different banks (wgmma's 128-byte swizzle). Begins at
+// a multiple of 1024 bytes.
 template <int kSize, int kRows>
 struct Tile {
   static constexpr int kChunks = kSize / 8, kTotal = kRows * kChunks, kPanelBytes = kRows * 128;
   uint4* data;
 
-  __device__ uint4* chunk(int row, int chunk) const { return data + chunk / 8 * (kRows * 8) + row * 8 + (chunk % 8 ^ (row & 7)); }
+  __device__ uint4* chunk(int row, int chunk) const {
+    return data + chunk / 8 * (kRows * 8) + row * 8 + (chunk % 8 ^ (row & 7));
+  }
   __device__ std::uint32_t address(int row, int column_chunk) const {
     return static_cast<std::uint32_t>(__cvta_generic_to_shared(chunk(row, column_chunk)));
   }
@@ -51,7 +54,9 @@ template <int kSize>
 struct StagedTiles {
   uint4* memory;
   __device__ StreamedTile<kSize> first(int stage) const { return {memory + 2 * stage * StreamedTile<kSize>::kTotal}; }
-  __device__ StreamedTile<kSize> second(int stage) const { return {memory + (2 * stage + 1) * StreamedTile<kSize>::kTotal}; }
+  __device__ StreamedTile<kSize> second(int stage) const {
+    return {memory + (2 * stage + 1) * StreamedTile<kSize>::kTotal};
+  }
 };
 
 template <int kSize>
@@ -81,7 +86,8 @@ class RowLoader {
  public:
   __device__ RowLoader(const AttentionRows& x, int sample, int head, int limit, int size)
       : stride_(x.row_stride), limit_(8 * column() < size ? limit - row() : 0) {
-    from_ = static_cast<const std::uint16_t*>(x.data) + sample * x.sample_stride + head * x.head_stride + row() * x.row_stride + 8 * column();
+    from_ = static_cast<const std::uint16_t*>(x.data) + sample * x.sample_stride + head * x.head_stride +
+            row() * x.row_stride + 8 * column();
   }
 
   // Begins to load rows first .. first + kRows; zeros beyond the limit and beyond the size.

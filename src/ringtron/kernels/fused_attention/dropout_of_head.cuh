@@ -8,7 +8,8 @@
 
 namespace ringtron::fused {
 
-// Element e of eight n of a fragment of eight eights, whose rows are queries. Bits lie as the shifts of by_query() leave them.
+// Element e of eight n of a fragment of eight eights, whose rows are queries. Bits lie as the shifts of by_query()
+// leave them.
 struct DroppedByQuery {
   std::uint32_t bits = 0;
   __device__ static constexpr int bit(int n, int e) { return 4 * (n / 2) + 16 * (e % 2) + 2 * (n % 2) + e / 2; }
@@ -27,13 +28,15 @@ class DropoutOfHead {
   __device__ DropoutOfHead(const FusedAttentionParams& params, int sample, int head)
       : p_(params), stream_(attention_dropout_stream(params.samples[sample], params.head_offset + head)) {}
 
-  // Rows of the fragment are queries at these positions (rows r and r + 8 of this thread), columns 64 rows of k from `key` on.
+  // Rows of the fragment are queries at these positions (rows r and r + 8 of this thread), columns 64 rows of k from
+  // `key` on.
   __device__ DroppedByQuery by_query(const std::int64_t (&queries)[2], int key) const {
     const int l = lane(), turn = l % 4;
     if (!p_.blocks) {
       return each<DroppedByQuery>([&](int row, int column) { return drops(queries[row], key_position(key + column)); });
     }
-    // Four threads have the eight keys of a block, two each, in the same two rows. Of each two eights and two rows, each draws for one.
+    // Four threads have the eight keys of a block, two each, in the same two rows. Of each two eights and two rows,
+    // each draws for one.
     const std::int64_t query = turn % 2 == 0 ? queries[0] : queries[1];
     std::uint32_t mine = 0;
 #pragma unroll
@@ -51,14 +54,16 @@ class DropoutOfHead {
   __device__ DroppedByKey by_key(int key, int query) const {
     const int l = lane(), r = l / 4, c = l % 4;
     if (!p_.blocks) {
-      return each<DroppedByKey>([&](int row, int column) { return drops(query_position(query + column), key_position(key + r + 8 * row)); });
+      return each<DroppedByKey>(
+          [&](int row, int column) { return drops(query_position(query + column), key_position(key + r + 8 * row)); });
     }
-    // Eight threads have the eight keys of a block. Of each two eights of queries, with two queries and two blocks of keys in
-    // each, each draws for one.
+    // Eight threads have the eight keys of a block. Of each two eights of queries, with two queries and two blocks of
+    // keys in each, each draws for one.
     const std::int64_t position = key_position(key + 8 * (r % 4 / 2));
     std::uint32_t mine = 0;
 #pragma unroll
-    for (int m = 0; m < 4; ++m) mine |= block(query_position(query + 8 * (2 * m + r / 4) + 2 * c + r % 2), position) >> (12 - 4 * m);
+    for (int m = 0; m < 4; ++m)
+      mine |= block(query_position(query + 8 * (2 * m + r / 4) + 2 * c + r % 2), position) >> (12 - 4 * m);
     DroppedByKey dropped;
     const int shift = 3 + 16 * (r % 2) - r / 2;
 #pragma unroll
@@ -76,10 +81,13 @@ class DropoutOfHead {
 
   // dropped_keys() of the block of the key at `position`.
   __device__ std::uint32_t block(std::int64_t query, std::int64_t position) const {
-    return dropped_keys(p_.dropout_key, stream_, p_.threshold, query, static_cast<std::int64_t>(static_cast<std::uint64_t>(position) / kKeysOfBlock));
+    return dropped_keys(p_.dropout_key, stream_, p_.threshold, query,
+                        static_cast<std::int64_t>(static_cast<std::uint64_t>(position) / kKeysOfBlock));
   }
 
-  __device__ bool drops(std::int64_t query, std::int64_t key) const { return is_dropped(block(query, key), static_cast<int>(key % kKeysOfBlock)); }
+  __device__ bool drops(std::int64_t query, std::int64_t key) const {
+    return is_dropped(block(query, key), static_cast<int>(key % kKeysOfBlock));
+  }
 
   template <class Dropped, class F>
   __device__ Dropped each(F drops) const {

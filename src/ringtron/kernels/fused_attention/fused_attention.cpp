@@ -17,12 +17,13 @@ namespace ringtron {
 namespace {
 
 constexpr std::int64_t kLargestHead = 128, kVector = 8;
-constexpr std::int64_t kMostRows = (std::int64_t{1} << 30) - 128, kMostBlocks = 65535;  // of a grid's second and third dimension
+constexpr std::int64_t kMostRows = (std::int64_t{1} << 30) - 128,
+                       kMostBlocks = 65535;  // of a grid's second and third dimension
 
 bool readable(const at::Tensor& x) {
-  bool readable = x.is_cuda() && x.numel() > 0 && x.stride(3) == 1 && x.size(3) % kVector == 0 && x.size(3) <= kLargestHead &&
-                  x.size(0) <= kMostRows && x.size(1) <= kMostBlocks && x.size(2) <= kMostBlocks &&
-                  reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % 16 == 0;
+  bool readable = x.is_cuda() && x.numel() > 0 && x.stride(3) == 1 && x.size(3) % kVector == 0 &&
+                  x.size(3) <= kLargestHead && x.size(0) <= kMostRows && x.size(1) <= kMostBlocks &&
+                  x.size(2) <= kMostBlocks && reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % 16 == 0;
   for (int dim = 0; dim < 3; ++dim) readable = readable && (x.size(dim) == 1 || x.stride(dim) % kVector == 0);
   return readable;
 }
@@ -40,7 +41,8 @@ bool fits_into_shared_memory(const at::Tensor& q, const at::Tensor& v) {
 
 void check_launch(int error) { C10_CUDA_CHECK(static_cast<cudaError_t>(error)); }
 
-FusedAttentionParams params_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const FusedAttentionOptions& options) {
+FusedAttentionParams params_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const FusedAttentionOptions& options) {
   RT_CHECK(fused_attention_supports(q, k, v), "a block of attention that the fused kernels do not do");
   RT_CHECK(options.scale > 0.0, "a scale {} of scores", options.scale);
   FusedAttentionParams p{};
@@ -85,10 +87,12 @@ bool fused_attention_supports(const at::Tensor& q, const at::Tensor& k, const at
   if (type != at::kBFloat16 && type != at::kHalf) return false;
   if (k.scalar_type() != type || v.scalar_type() != type || !readable(q) || !readable(k) || !readable(v)) return false;
   if (k.device() != q.device() || v.device() != q.device() || !fits_into_shared_memory(q, v)) return false;
-  return k.size(3) == q.size(3) && q.size(2) % k.size(2) == 0 && v.sizes().slice(0, 3) == k.sizes().slice(0, 3) && q.size(1) == k.size(1);
+  return k.size(3) == q.size(3) && q.size(2) % k.size(2) == 0 && v.sizes().slice(0, 3) == k.sizes().slice(0, 3) &&
+         q.size(1) == k.size(1);
 }
 
-FusedAttentionResult fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const FusedAttentionOptions& options) {
+FusedAttentionResult fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                     const FusedAttentionOptions& options) {
   FusedAttentionParams p = params_of(q, k, v, options);
   const c10::cuda::CUDAGuard guard(q.device());
   const at::TensorOptions sums = q.options().dtype(at::kFloat);
@@ -100,16 +104,19 @@ FusedAttentionResult fused_attention(const at::Tensor& q, const at::Tensor& k, c
   return result;
 }
 
-FusedAttentionGradient fused_attention_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& d_out,
-                                                const at::Tensor& lse, const at::Tensor& delta, const FusedAttentionOptions& options) {
+FusedAttentionGradient fused_attention_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                                const at::Tensor& d_out, const at::Tensor& lse, const at::Tensor& delta,
+                                                const FusedAttentionOptions& options) {
   FusedAttentionParams p = params_of(q, k, v, options);
   RT_CHECK(d_out.scalar_type() == q.scalar_type(), "the type of the output's gradient");
   RT_CHECK(lse.scalar_type() == at::kFloat && delta.scalar_type() == at::kFloat, "types of lse and delta");
   const std::int64_t batch = q.size(1), heads = q.size(2), rows = q.size(0);
   RT_CHECK(d_out.sizes() == at::IntArrayRef({rows, batch, heads, v.size(3)}), "the shape of the output's gradient");
-  RT_CHECK(lse.sizes() == at::IntArrayRef({batch, heads, rows}) && delta.sizes() == lse.sizes(), "shapes of lse and delta");
+  RT_CHECK(lse.sizes() == at::IntArrayRef({batch, heads, rows}) && delta.sizes() == lse.sizes(),
+           "shapes of lse and delta");
   const c10::cuda::CUDAGuard guard(q.device());
-  const at::Tensor gradient = readable(d_out) ? d_out : d_out.clone(at::MemoryFormat::Contiguous), scores = lse.contiguous(), sums = delta.contiguous();
+  const at::Tensor gradient = readable(d_out) ? d_out : d_out.clone(at::MemoryFormat::Contiguous),
+                   scores = lse.contiguous(), sums = delta.contiguous();
   const FusedAttentionGradient result{sums_like(q), sums_like(k), sums_like(v)};
   p.d_out = rows_of(gradient);
   p.lse = const_cast<float*>(scores.const_data_ptr<float>());  // read only

@@ -1,7 +1,7 @@
-// The backward of fused attention (FlashAttention-2, arXiv:2307.08691, algorithm 2) as two kernels, so that each gradient is
-// added up by one block of threads in a fixed order: the bits are the same each time, for scores that are computed twice.
-// One keeps 128 keys and values and lets the queries that see them pass by, with all scores transposed; the other keeps 128
-// queries and lets keys and values pass by.
+// The backward of fused attention (FlashAttention-2, arXiv:2307.08691, algorithm 2) as two kernels, so that each
+// gradient is added up by one block of threads in a fixed order: the bits are the same each time, for scores that are
+// computed twice. One keeps 128 keys and values and lets the queries that see them pass by, with all scores transposed;
+// the other keeps 128 queries and lets keys and values pass by.
 #include <cuda_runtime.h>
 
 #include "ringtron/kernels/fused_attention/attention_products.cuh"
@@ -21,7 +21,8 @@ constexpr int kStatisticBytes = 4 * kStreamed * static_cast<int>(sizeof(float));
 
 // lse for an exponential of base 2; +inf of a query that sees no key, so that its probabilities are 0.
 __device__ float lse_of(const FusedAttentionParams& p, int sample, int head, int query) {
-  const float lse = query < p.s_q ? p.lse[(static_cast<std::int64_t>(sample) * p.heads + head) * p.s_q + query] : -INFINITY;
+  const float lse =
+      query < p.s_q ? p.lse[(static_cast<std::int64_t>(sample) * p.heads + head) * p.s_q + query] : -INFINITY;
   return lse == -INFINITY ? INFINITY : lse * kLog2E;
 }
 
@@ -31,8 +32,8 @@ __device__ float delta_of(const FusedAttentionParams& p, int sample, int head, i
 
 // Rows row + r and row + r + 8 of a gradient [rows, b, heads, size].
 template <int kSize>
-__device__ void store_rows(float* to, const Fragment<kSize / 8>& x, float scale, int row, int rows, int sample, int batch, int head,
-                           int heads, int size) {
+__device__ void store_rows(float* to, const Fragment<kSize / 8>& x, float scale, int row, int rows, int sample,
+                           int batch, int head, int heads, int size) {
   const int r = lane() / 4, c = lane() % 4;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
@@ -109,15 +110,16 @@ __global__ void __launch_bounds__(kThreads) query_gradient_kernel(const __grid_c
   store_rows<kSize>(p.dq, dq, p.scale, row, p.s_q, sample, p.batch, head, p.heads, p.key_size);
 }
 
-// Scores become probabilities as dropout leaves them, and gradients of those become gradients of scores; rows are keys, lse and
-// delta of the columns.
+// Scores become probabilities as dropout leaves them, and gradients of those become gradients of scores; rows are keys,
+// lse and delta of the columns.
 template <bool kDrops>
-__device__ void take_weights(Fragment<kEights>& scores, Fragment<kEights>& ds, const float* lse, const float* delta, const DroppedByKey& dropped,
-                             float scale, float factor) {
+__device__ void take_weights(Fragment<kEights>& scores, Fragment<kEights>& ds, const float* lse, const float* delta,
+                             const DroppedByKey& dropped, float scale, float factor) {
 #pragma unroll
   for (int n = 0; n < kEights; ++n) {
     const int column = 8 * n + 2 * (lane() % 4);  // and the next
-    const float2 of_lse = *reinterpret_cast<const float2*>(lse + column), of_delta = *reinterpret_cast<const float2*>(delta + column);
+    const float2 of_lse = *reinterpret_cast<const float2*>(lse + column),
+                 of_delta = *reinterpret_cast<const float2*>(delta + column);
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const float weight = power_of_two(fmaf(scores[n][e], scale, -(e % 2 == 0 ? of_lse.x : of_lse.y)));
@@ -191,17 +193,21 @@ __global__ void __launch_bounds__(kThreads) key_gradient_kernel(const __grid_con
 
 }  // namespace
 
-int fused_attention_shared_bytes(int head_size) { return (head_size <= 64 ? kTileBytes<64> : kTileBytes<128>) + kStatisticBytes; }
+int fused_attention_shared_bytes(int head_size) {
+  return (head_size <= 64 ? kTileBytes<64> : kTileBytes<128>)+kStatisticBytes;
+}
 
 int fused_attention_backward_cuda(const FusedAttentionParams& params, void* stream) {
   const auto tiles = [](int rows) { return static_cast<unsigned>((rows + kResident - 1) / kResident); };
   const auto batch = static_cast<unsigned>(params.batch);
   return for_kernel_of(params, [&]<class T, int kSize, bool kDrops>() {
-    const cudaError_t error = launch_with_shared(key_gradient_kernel<T, kSize, kDrops>, dim3(tiles(params.s_kv), static_cast<unsigned>(params.groups), batch),
+    const cudaError_t error = launch_with_shared(key_gradient_kernel<T, kSize, kDrops>,
+                                                 dim3(tiles(params.s_kv), static_cast<unsigned>(params.groups), batch),
                                                  kTileBytes<kSize> + kStatisticBytes, params, stream);
     if (error != cudaSuccess) return error;
-    return launch_with_shared(query_gradient_kernel<T, kSize, kDrops>, dim3(tiles(params.s_q), static_cast<unsigned>(params.heads), batch),
-                              kTileBytes<kSize>, params, stream);
+    return launch_with_shared(query_gradient_kernel<T, kSize, kDrops>,
+                              dim3(tiles(params.s_q), static_cast<unsigned>(params.heads), batch), kTileBytes<kSize>,
+                              params, stream);
   });
 }
 

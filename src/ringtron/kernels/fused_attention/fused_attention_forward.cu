@@ -1,5 +1,6 @@
-// The forward of fused attention: a block of threads keeps 128 queries of one head and lets the keys and values that they see
-// pass by, 64 at a time, with the softmax rescaled as its largest score grows (FlashAttention-2, arXiv:2307.08691, algorithm 1).
+// The forward of fused attention: a block of threads keeps 128 queries of one head and lets the keys and values that
+// they see pass by, 64 at a time, with the softmax rescaled as its largest score grows (FlashAttention-2,
+// arXiv:2307.08691, algorithm 1).
 #include <cuda_runtime.h>
 
 #include "ringtron/kernels/fused_attention/attention_products.cuh"
@@ -56,7 +57,8 @@ __device__ void take_exponentials(Fragment<kEights>& scores, Softmax& softmax, F
 
 // Rows row + r and row + r + 8 of the output, and their log-sum-exp.
 template <int kSize>
-__device__ void store(const FusedAttentionParams& p, const Softmax& softmax, const Fragment<kSize / 8>& out, int row, int sample, int head) {
+__device__ void store(const FusedAttentionParams& p, const Softmax& softmax, const Fragment<kSize / 8>& out, int row,
+                      int sample, int head) {
   const int r = lane() / 4, c = lane() % 4;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
@@ -95,7 +97,8 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
   const StagedTiles<kSize> staged{memory + ResidentTile<kSize>::kTotal};
   // Under a causal mask the last queries see most keys: they begin first.
   const int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kResident;
-  const int head = static_cast<int>(blockIdx.y), sample = static_cast<int>(blockIdx.z), group = head / (p.heads / p.groups);
+  const int head = static_cast<int>(blockIdx.y), sample = static_cast<int>(blockIdx.z),
+            group = head / (p.heads / p.groups);
   const Span span = seen_by(first, min(first + kResident, p.s_q), p.left, p.right, p.s_kv);
   const int row = first + kRowsOfWarp * warp();
   const RowLoader<kSize> k(p.k, sample, group, p.s_kv, p.key_size), v(p.v, sample, group, p.s_kv, p.value_size);

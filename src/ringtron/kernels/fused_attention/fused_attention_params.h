@@ -15,15 +15,15 @@ struct AttentionRows {
 
 struct FusedAttentionParams {
   AttentionRows q, k, v, d_out;
-  Element type;     // of these four: f16 or bf16
+  Element type;  // of these four: f16 or bf16
   int s_q, s_kv, batch, heads, groups;
   int key_size, value_size;
   float scale;
   int left, right;  // row i sees keys i - left .. i + right
 
-  float* out;          // [s_q, b, n, d_v]; forward
-  float* lse;          // [b, n, s_q]; written by the forward, read by the backward
-  const float* delta;  // [b, n, s_q]; backward
+  float* out;           // [s_q, b, n, d_v]; forward
+  float* lse;           // [b, n, s_q]; written by the forward, read by the backward
+  const float* delta;   // [b, n, s_q]; backward
   float *dq, *dk, *dv;  // contiguous; backward
 
   bool drops;
@@ -32,7 +32,7 @@ struct FusedAttentionParams {
   std::int64_t head_offset;
   std::uint64_t dropout_key;
   std::uint32_t threshold;  // dropout_threshold(p)
-  float keep;  // dropout_keep(threshold); 1 without dropout
+  float keep;               // dropout_keep(threshold); 1 without dropout
 };
 
 // Return a cudaError_t: of the first launch that failed, or 0.

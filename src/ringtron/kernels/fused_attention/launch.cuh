@@ -16,7 +16,8 @@ cudaError_t for_kernel_of(const FusedAttentionParams& p, Run run) {
     return p.drops ? run.template operator()<T, kSize, true>() : run.template operator()<T, kSize, false>();
   };
   const bool small = std::max(p.key_size, p.value_size) <= 64;
-  if (p.type == Element::f16) return small ? of_size.template operator()<__half, 64>() : of_size.template operator()<__half, 128>();
+  if (p.type == Element::f16)
+    return small ? of_size.template operator()<__half, 64>() : of_size.template operator()<__half, 128>();
   return small ? of_size.template operator()<__nv_bfloat16, 64>() : of_size.template operator()<__nv_bfloat16, 128>();
 }
 

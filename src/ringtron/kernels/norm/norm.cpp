@@ -20,8 +20,8 @@ at::Tensor factor_of(const at::Tensor& weight, at::ScalarType wide, bool zero_ce
   return zero_centred ? weight.to(wide) + 1 : weight.to(wide);
 }
 
-// LayerNorm whose inside is fp32 (fp64 for fp64): only its input, as it is, and the statistics are kept. ATen's CPU kernel keeps
-// the statistics of bf16 input in bf16 and sums the gradients of weight and bias in bf16, row by row.
+// LayerNorm whose inside is fp32 (fp64 for fp64): only its input, as it is, and the statistics are kept. ATen's CPU
+// kernel keeps the statistics of bf16 input in bf16 and sums the gradients of weight and bias in bf16, row by row.
 class WideLayerNorm : public Function<WideLayerNorm> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,

@@ -1,5 +1,6 @@
-// LayerNorm and RMSNorm over the last dim, alone or with the residual sum in front of them. Statistics and sums over rows (the
-// gradients of weight and bias) are fp32 for bf16 and fp32 input, fp64 for fp64; each result is rounded to the input's type once.
+// LayerNorm and RMSNorm over the last dim, alone or with the residual sum in front of them. Statistics and sums over
+// rows (the gradients of weight and bias) are fp32 for bf16 and fp32 input, fp64 for fp64; each result is rounded to
+// the input's type once.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,15 +29,16 @@ struct BranchDropoutOptions {
   DropoutRegion region = {};
 };
 
-// Both keep one tensor of x's shape for the backward, the sum, which the residual stream keeps anyway, and the rows' statistics.
+// Both keep one tensor of x's shape for the backward, the sum, which the residual stream keeps anyway, and the rows'
+// statistics.
 struct ResidualNorm {
   at::Tensor sum;     // x + dropout(branch)
   at::Tensor normed;  // norm of the (rounded) sum
 };
 
-// x, branch: [s, b, h]. An undefined branch is 0: `sum` is x. On a GPU one kernel forward, and one backward that adds the
-// gradients of both results, where h is a multiple of 8 up to 16,384 and the type is not fp64; else composed of the functions
-// above and of dropout(), the truth that the kernels are compared with.
+// x, branch: [s, b, h]. An undefined branch is 0: `sum` is x. On a GPU one kernel forward, and one backward that adds
+// the gradients of both results, where h is a multiple of 8 up to 16,384 and the type is not fp64; else composed of the
+// functions above and of dropout(), the truth that the kernels are compared with.
 ResidualNorm residual_norm(const at::Tensor& x, const at::Tensor& branch, const NormWeights& norm,
                            const BranchDropoutOptions& dropout = {});
 

@@ -1,5 +1,5 @@
-// The residual sum and its norm on the GPU, forward and backward: a row lies in the registers of a warp or a block, so that
-// each tensor is read and written once.
+// The residual sum and its norm on the GPU, forward and backward: a row lies in the registers of a warp or a block, so
+// that each tensor is read and written once.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -75,7 +75,8 @@ __global__ void __launch_bounds__(512, 1) norm_forward_kernel(const __grid_const
     x[k] = load8(p.x, first + at, p.shape.type);
     if (p.branch != nullptr) {
       // Two roundings, as of a tensor that dropout writes and a sum that follows.
-      const Vector8 added = rounded(dropped(load8(p.branch, first + at, p.shape.type), p.dropout, row, width, at), p.shape.type);
+      const Vector8 added =
+          rounded(dropped(load8(p.branch, first + at, p.shape.type), p.dropout, row, width, at), p.shape.type);
 #pragma unroll
       for (int i = 0; i < 8; ++i) x[k].v[i] += added.v[i];
       x[k] = rounded(x[k], p.shape.type);
@@ -115,8 +116,8 @@ __global__ void __launch_bounds__(512, 1) norm_forward_kernel(const __grid_const
   }
 }
 
-// With x^ the normalised row and g = d_normed * factor: dx = d_sum + rstd (g - mean(g) - x^ mean(g x^)), for RMSNorm without
-// mean(g). A block takes rows at equal distances and sums d_normed x^ and d_normed over them.
+// With x^ the normalised row and g = d_normed * factor: dx = d_sum + rstd (g - mean(g) - x^ mean(g x^)), for RMSNorm
+// without mean(g). A block takes rows at equal distances and sums d_normed x^ and d_normed over them.
 template <int kVectors, bool kBias>
 __global__ void __launch_bounds__(512, 1) norm_backward_kernel(const __grid_constant__ NormBackwardParams p) {
   __shared__ float2 shared[64];
@@ -183,7 +184,8 @@ __global__ void sum_of_parts_kernel(const __grid_constant__ NormBackwardParams p
   const int column = blockIdx.x * 32 + threadIdx.x;
   float sum = 0.0f;
   if (column < p.shape.width) {
-    for (int part = threadIdx.y; part < p.parts; part += kSummedTogether) sum += from[static_cast<std::int64_t>(part) * p.shape.width + column];
+    for (int part = threadIdx.y; part < p.parts; part += kSummedTogether)
+      sum += from[static_cast<std::int64_t>(part) * p.shape.width + column];
   }
   shared[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
@@ -224,9 +226,12 @@ void norm_backward_cuda(const NormBackwardParams& params, void* stream) {
   const std::int64_t blocks = (params.parts + threads.rows - 1) / threads.rows;
   const bool bias = params.bias_parts != nullptr;
   if (blocks > 0) {
-    if (threads.vectors == 1) launch(bias ? norm_backward_kernel<1, true> : norm_backward_kernel<1, false>, blocks, threads, params, s);
-    if (threads.vectors == 2) launch(bias ? norm_backward_kernel<2, true> : norm_backward_kernel<2, false>, blocks, threads, params, s);
-    if (threads.vectors == 4) launch(bias ? norm_backward_kernel<4, true> : norm_backward_kernel<4, false>, blocks, threads, params, s);
+    if (threads.vectors == 1)
+      launch(bias ? norm_backward_kernel<1, true> : norm_backward_kernel<1, false>, blocks, threads, params, s);
+    if (threads.vectors == 2)
+      launch(bias ? norm_backward_kernel<2, true> : norm_backward_kernel<2, false>, blocks, threads, params, s);
+    if (threads.vectors == 4)
+      launch(bias ? norm_backward_kernel<4, true> : norm_backward_kernel<4, false>, blocks, threads, params, s);
   }
   const dim3 grid(static_cast<unsigned>((params.shape.width + 31) / 32), bias ? 2 : 1);
   sum_of_parts_kernel<<<grid, dim3(32, kSummedTogether), 0, s>>>(params);

@@ -44,10 +44,10 @@ struct NormBackwardParams {
   const void* d_sum;  // null: none
   const float *mean, *rstd;
   void* dx;
-  void* d_branch;                       // null: it is dx
-  float *weight_parts, *bias_parts;     // [parts, width]; bias null: none
-  void *d_weight, *d_bias;              // [width], of the shape's type
-  int parts;                            // norm_backward_parts()
+  void* d_branch;                    // null: it is dx
+  float *weight_parts, *bias_parts;  // [parts, width]; bias null: none
+  void *d_weight, *d_bias;           // [width], of the shape's type
+  int parts;                         // norm_backward_parts()
   BranchDropout dropout;
 };
 

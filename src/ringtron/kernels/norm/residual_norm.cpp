@@ -24,8 +24,11 @@ const void* address(const at::Tensor& x) { return x.defined() ? x.const_data_ptr
 // What dropout asks of a call, kept for the backward as plain values.
 BranchDropout kernel_dropout(double p, std::int64_t key, const at::Tensor& positions, const at::Tensor& samples) {
   if (p == 0.0) return {};
-  return {positions.const_data_ptr<std::int64_t>(),         samples.const_data_ptr<std::int64_t>(), samples.numel(),
-          static_cast<std::uint64_t>(key),                  static_cast<std::uint32_t>(std::ldexp(p, 32)),
+  return {positions.const_data_ptr<std::int64_t>(),
+          samples.const_data_ptr<std::int64_t>(),
+          samples.numel(),
+          static_cast<std::uint64_t>(key),
+          static_cast<std::uint32_t>(std::ldexp(p, 32)),
           static_cast<float>(1.0 / (1.0 - p))};
 }
 
@@ -38,8 +41,9 @@ NormShape shape_of(const at::Tensor& x, bool rms, bool zero_centred) {
 class FusedResidualNorm : public Function<FusedResidualNorm> {
  public:
   static variable_list forward(AutogradContext* context, const at::Tensor& input, const OptionalTensor& branch,
-                               const OptionalTensor& weight, const OptionalTensor& bias, double epsilon, bool rms, bool zero_centred,
-                               double p, std::int64_t key, const OptionalTensor& positions, const OptionalTensor& samples) {
+                               const OptionalTensor& weight, const OptionalTensor& bias, double epsilon, bool rms,
+                               bool zero_centred, double p, std::int64_t key, const OptionalTensor& positions,
+                               const OptionalTensor& samples) {
     const at::Tensor x = input.contiguous(), added = branch ? branch->contiguous() : at::Tensor();
     const auto statistics = x.options().dtype(at::kFloat);
     NormForwardParams params{};
@@ -63,7 +67,8 @@ class FusedResidualNorm : public Function<FusedResidualNorm> {
     norm_forward_cuda(params, current_cuda_stream());
 
     context->set_materialize_grads(false);
-    context->save_for_backward({weight ? sum : at::Tensor(), defined(weight), mean, rstd, defined(positions), defined(samples)});
+    context->save_for_backward(
+        {weight ? sum : at::Tensor(), defined(weight), mean, rstd, defined(positions), defined(samples)});
     context->saved_data["has_branch"] = added.defined();
     context->saved_data["has_bias"] = bias.has_value();
     context->saved_data["rms"] = rms;
@@ -107,8 +112,8 @@ class FusedResidualNorm : public Function<FusedResidualNorm> {
     return static_cast<std::uint64_t>(context->saved_data["key"].toInt());
   }
 
-  static Gradients of_norm(AutogradContext* context, const variable_list& saved, const at::Tensor& d_sum, const at::Tensor& d_normed,
-                           bool separate_branch) {
+  static Gradients of_norm(AutogradContext* context, const variable_list& saved, const at::Tensor& d_sum,
+                           const at::Tensor& d_normed, bool separate_branch) {
     const at::Tensor &sum = saved[0], &weight = saved[1], &mean = saved[2], &rstd = saved[3];
     const bool has_bias = context->saved_data["has_bias"].toBool();
     Gradients g;
@@ -135,7 +140,8 @@ class FusedResidualNorm : public Function<FusedResidualNorm> {
     if (separate_branch) {
       g.d_branch = at::empty_like(sum);
       params.d_branch = g.d_branch.mutable_data_ptr();
-      params.dropout = kernel_dropout(context->saved_data["p"].toDouble(), context->saved_data["key"].toInt(), saved[4], saved[5]);
+      params.dropout =
+          kernel_dropout(context->saved_data["p"].toDouble(), context->saved_data["key"].toInt(), saved[4], saved[5]);
     }
     norm_backward_cuda(params, current_cuda_stream());
     return g;
@@ -143,15 +149,17 @@ class FusedResidualNorm : public Function<FusedResidualNorm> {
 };
 
 bool fused(const at::Tensor& x, const at::Tensor& branch, const at::Tensor& weight, const at::Tensor& bias) {
-  return x.size(-1) % 8 == 0 && x.size(-1) <= NormShape::kMostWidth && x.numel() > 0 && fused_on_gpu({x, branch, weight, bias});
+  return x.size(-1) % 8 == 0 && x.size(-1) <= NormShape::kMostWidth && x.numel() > 0 &&
+         fused_on_gpu({x, branch, weight, bias});
 }
 
-variable_list apply(const at::Tensor& x, const at::Tensor& branch, const NormWeights& norm, const BranchDropoutOptions& dropout) {
+variable_list apply(const at::Tensor& x, const at::Tensor& branch, const NormWeights& norm,
+                    const BranchDropoutOptions& dropout) {
   const bool drops = branch.defined() && dropout.p > 0.0;
   const auto plain = [drops](const at::Tensor& t) { return drops ? OptionalTensor(t.contiguous()) : std::nullopt; };
-  return FusedResidualNorm::apply(x, some(branch), some(norm.weight), some(norm.bias), norm.epsilon, norm.rms, norm.zero_centred,
-                                  drops ? dropout.p : 0.0, static_cast<std::int64_t>(dropout.key), plain(dropout.region.positions),
-                                  plain(dropout.region.sample_numbers));
+  return FusedResidualNorm::apply(x, some(branch), some(norm.weight), some(norm.bias), norm.epsilon, norm.rms,
+                                  norm.zero_centred, drops ? dropout.p : 0.0, static_cast<std::int64_t>(dropout.key),
+                                  plain(dropout.region.positions), plain(dropout.region.sample_numbers));
 }
 
 }  // namespace

@@ -25,8 +25,8 @@ Heads heads_of(const at::Tensor& qkv, std::int64_t groups, std::int64_t queries)
   return {groups, queries, qkv.size(-1) / (groups * (queries + 2))};
 }
 
-QkvParams params_of(const at::Tensor& like, std::int64_t s, std::int64_t b, const Heads& heads, const OptionalTensor& cos,
-                    const OptionalTensor& sin, bool interleaved) {
+QkvParams params_of(const at::Tensor& like, std::int64_t s, std::int64_t b, const Heads& heads,
+                    const OptionalTensor& cos, const OptionalTensor& sin, bool interleaved) {
   QkvParams params{};
   params.rows = s * b;
   params.batch = b;
@@ -46,8 +46,9 @@ QkvParams params_of(const at::Tensor& like, std::int64_t s, std::int64_t b, cons
 
 class FusedSplit : public Function<FusedSplit> {
  public:
-  static variable_list forward(AutogradContext* context, const at::Tensor& input, std::int64_t groups, std::int64_t queries,
-                               const OptionalTensor& cos, const OptionalTensor& sin, bool interleaved) {
+  static variable_list forward(AutogradContext* context, const at::Tensor& input, std::int64_t groups,
+                               std::int64_t queries, const OptionalTensor& cos, const OptionalTensor& sin,
+                               bool interleaved) {
     const at::Tensor qkv = input.contiguous();
     const std::int64_t s = qkv.size(0), b = qkv.size(1);
     const Heads heads = heads_of(qkv, groups, queries);
@@ -91,10 +92,11 @@ bool fused(const at::Tensor& qkv, const Heads& heads, const RotaryTable& table) 
 
 }  // namespace
 
-QkvHeads split_qkv(const at::Tensor& qkv, std::int64_t groups, std::int64_t queries, const RotaryTable& table, bool interleaved) {
+QkvHeads split_qkv(const at::Tensor& qkv, std::int64_t groups, std::int64_t queries, const RotaryTable& table,
+                   bool interleaved) {
   RT_CHECK(qkv.dim() == 3 && qkv.size(-1) % (groups * (queries + 2)) == 0,
-           "split_qkv: expected [s, b, {} groups of {} query heads, a key and a value], got {} channels", groups, queries,
-           qkv.size(-1));
+           "split_qkv: expected [s, b, {} groups of {} query heads, a key and a value], got {} channels", groups,
+           queries, qkv.size(-1));
   const Heads sizes = heads_of(qkv, groups, queries);
   if (fused(qkv, sizes, table)) {
     const auto some = [](const at::Tensor& t) { return t.defined() ? OptionalTensor(t.contiguous()) : std::nullopt; };
@@ -103,8 +105,8 @@ QkvHeads split_qkv(const at::Tensor& qkv, std::int64_t groups, std::int64_t quer
   }
   const std::int64_t s = qkv.size(0), b = qkv.size(1);
   const at::Tensor heads = qkv.view({s, b, groups, queries + 2, sizes.size});
-  QkvHeads out{heads.narrow(3, 0, queries).reshape({s, b, groups * queries, sizes.size}), heads.select(3, queries).contiguous(),
-               heads.select(3, queries + 1).contiguous()};
+  QkvHeads out{heads.narrow(3, 0, queries).reshape({s, b, groups * queries, sizes.size}),
+               heads.select(3, queries).contiguous(), heads.select(3, queries + 1).contiguous()};
   if (table.cos.defined()) {
     out.q = apply_rotary(out.q, table, interleaved);
     out.k = apply_rotary(out.k, table, interleaved);

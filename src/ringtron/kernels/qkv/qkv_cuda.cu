@@ -1,5 +1,5 @@
-// q, k and v out of their projection and turned, and the way back, in one pass over memory. A block takes one row: its threads
-// share the row's cosines and sines, and go from head to head.
+// q, k and v out of their projection and turned, and the way back, in one pass over memory. A block takes one row: its
+// threads share the row's cosines and sines, and go from head to head.
 #include <cuda_runtime.h>
 
 #include "ringtron/kernels/device/vector8.cuh"
@@ -34,8 +34,8 @@ __device__ void turn_neighbours(Vector8& x, const Vector8& cos, const Vector8& s
   }
 }
 
-// The two vectors of a head that thread `item` of size / 16 moves. Where the channels of a pair lie half of the turned ones
-// apart, the first threads move both halves of their pairs.
+// The two vectors of a head that thread `item` of size / 16 moves. Where the channels of a pair lie half of the turned
+// ones apart, the first threads move both halves of their pairs.
 struct Vectors {
   int first, second;
 };
@@ -54,7 +54,8 @@ __global__ void __launch_bounds__(kThreads) qkv_kernel(const __grid_constant__ Q
   if (threadIdx.x >= heads_at_once * items) return;
   const std::int64_t row = blockIdx.x;
   const auto [first, second] = vectors_of(p, item);
-  const bool turns_first = p.cos != nullptr && first * 8 < p.turned, turns_second = p.cos != nullptr && second * 8 < p.turned;
+  const bool turns_first = p.cos != nullptr && first * 8 < p.turned,
+             turns_second = p.cos != nullptr && second * 8 < p.turned;
   Turn turn;
   const std::int64_t line = (p.table_of_samples ? row : row / p.batch) * p.turned;
   if (turns_first) {

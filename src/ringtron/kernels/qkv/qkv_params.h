@@ -14,10 +14,10 @@ struct QkvParams {
   void *qkv, *q, *k, *v;                    // and those that are written
   const float *cos, *sin;                   // [rows / batch, batch or 1, turned]; null: nothing is turned
   std::int64_t rows;
-  std::int64_t batch;        // rows that share a position in a table without samples
-  bool table_of_samples;     // the table has a line for each row
-  int groups, queries, size; // size: a multiple of 16
-  int turned;                // a multiple of 16, the first channels of a head
+  std::int64_t batch;         // rows that share a position in a table without samples
+  bool table_of_samples;      // the table has a line for each row
+  int groups, queries, size;  // size: a multiple of 16
+  int turned;                 // a multiple of 16, the first channels of a head
   bool interleaved;
   Element type;
 };

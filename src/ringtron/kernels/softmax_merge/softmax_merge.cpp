@@ -68,7 +68,9 @@ SoftmaxMergePart described(const SoftmaxPart& part) {
 bool merged_by_kernel(SoftmaxPart& whole, std::span<const SoftmaxPart> parts) {
   const auto usable = [](const SoftmaxPart& part) { return part.lse.scalar_type() == at::kFloat && fits(part.out); };
   constexpr std::int64_t kMostHeads = 2048;  // a row's weights lie in shared memory
-  if (!whole.out.is_cuda() || whole.out.size(2) > kMostHeads || !usable(whole) || !std::all_of(parts.begin(), parts.end(), usable)) return false;
+  if (!whole.out.is_cuda() || whole.out.size(2) > kMostHeads || !usable(whole) ||
+      !std::all_of(parts.begin(), parts.end(), usable))
+    return false;
   SoftmaxMergeParams params{};
   params.whole = described(whole);
   for (const SoftmaxPart& part : parts) params.parts[params.count++] = described(part);
@@ -93,7 +95,8 @@ void merge_parts(SoftmaxPart& whole, std::span<const SoftmaxPart> parts) {
   RT_CHECK_LE(parts.size(), kMostMerged, "attention results of one merge");
   for (const SoftmaxPart& part : parts) {
     RT_CHECK(part.first_row >= 0 && part.first_row + part.out.size(0) <= whole.out.size(0),
-             "rows {} to {} of an attention result of {}", part.first_row, part.first_row + part.out.size(0), whole.out.size(0));
+             "rows {} to {} of an attention result of {}", part.first_row, part.first_row + part.out.size(0),
+             whole.out.size(0));
   }
   if (!merged_by_kernel(whole, parts)) merge_composed(whole, parts);
 }

@@ -23,8 +23,8 @@ struct SoftmaxPart {
 inline constexpr std::size_t kMostMerged = 4;  // parts of one call
 
 // whole = the parts merged in the order given; each covers some of its rows. `whole` may be the first of them, if that
-// covers all rows. One fused kernel on a GPU where d is a multiple of 8 and memory is aligned to 16 bytes, otherwise plain
-// operations.
+// covers all rows. One fused kernel on a GPU where d is a multiple of 8 and memory is aligned to 16 bytes, otherwise
+// plain operations.
 void merge_parts(SoftmaxPart& whole, std::span<const SoftmaxPart> parts);
 
 // Two parts of equal rows by plain operations, in place: the truth that the kernel is compared with.

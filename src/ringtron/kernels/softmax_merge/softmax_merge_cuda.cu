@@ -1,5 +1,5 @@
-// The merge on the GPU: a block for each row of a sample. Its threads find the parts' weights once for each head, and meanwhile
-// load what these will weigh; one read of each part and one write.
+// The merge on the GPU: a block for each row of a sample. Its threads find the parts' weights once for each head, and
+// meanwhile load what these will weigh; one read of each part and one write.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -36,18 +36,21 @@ __device__ float weights_of(float (&lse)[kParts]) {
 
 // The row's weights [part][head], a thread for each head, and its log-sum-exp.
 template <int kParts>
-__device__ void find_weights(const SoftmaxMergeParams& p, int row, int sample, const bool (&covered)[kParts], float* weights) {
+__device__ void find_weights(const SoftmaxMergeParams& p, int row, int sample, const bool (&covered)[kParts],
+                             float* weights) {
   const int heads = static_cast<int>(p.heads);
   for (int head = static_cast<int>(threadIdx.x); head < heads; head += static_cast<int>(blockDim.x)) {
     float lse[kParts];
 #pragma unroll
     for (int i = 0; i < kParts; ++i) {
       const SoftmaxMergePart& part = p.parts[i];
-      const std::int64_t at = (row - part.first_row) * part.lse_row_stride + sample * part.lse_sample_stride + head * part.lse_head_stride;
+      const std::int64_t at =
+          (row - part.first_row) * part.lse_row_stride + sample * part.lse_sample_stride + head * part.lse_head_stride;
       lse[i] = covered[i] ? part.lse[at] : -INFINITY;
     }
     const float whole = weights_of(lse);  // the whole may be the first part: this thread alone reads and writes its lse
-    p.whole.lse[row * p.whole.lse_row_stride + sample * p.whole.lse_sample_stride + head * p.whole.lse_head_stride] = whole;
+    p.whole.lse[row * p.whole.lse_row_stride + sample * p.whole.lse_sample_stride + head * p.whole.lse_head_stride] =
+        whole;
 #pragma unroll
     for (int i = 0; i < kParts; ++i) weights[i * heads + head] = lse[i];
   }
@@ -122,7 +125,7 @@ void softmax_merge_cuda(const SoftmaxMergeParams& params, void* stream) {
   const std::int64_t vectors = params.heads * (params.size / 8);
   const auto threads = static_cast<unsigned>(std::clamp<std::int64_t>((vectors + 31) / 32 * 32, 32, kThreads));
   const auto launch = [&](auto* kernel, int parts) {
-    kernel<<<grid, threads, parts * static_cast<std::size_t>(params.heads) * sizeof(float), s>>>(params);
+    kernel<<<grid, threads, parts* static_cast<std::size_t>(params.heads) * sizeof(float), s>>>(params);
   };
   if (params.count <= 1) return launch(merge_kernel<1>, 1);
   if (params.count == 2) return launch(merge_kernel<2>, 2);

@@ -8,7 +8,7 @@
 namespace ringtron {
 
 struct SoftmaxMergePart {
-  void* out;  // [rows, b, n, d], d contiguous
+  void* out;   // [rows, b, n, d], d contiguous
   float* lse;  // [b, n, rows]
   Element type;
   std::int64_t row_stride, sample_stride, head_stride;              // of out, in elements

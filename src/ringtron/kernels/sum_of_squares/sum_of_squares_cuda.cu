@@ -1,5 +1,5 @@
-// Sums of squares on the GPU: each block of threads gives one sum, in fp64, of a fixed range, so that the bits are the same in
-// every run.
+// Sums of squares on the GPU: each block of threads gives one sum, in fp64, of a fixed range, so that the bits are the
+// same in every run.
 #include <cuda_runtime.h>
 
 #include "ringtron/kernels/device/block_sum.cuh"
@@ -45,7 +45,8 @@ __global__ void __launch_bounds__(kThreads) sum_of_squares_kernel(const __grid_c
 
 void sum_of_squares_cuda(const SumOfSquaresParams& params, void* stream) {
   if (params.tensors.blocks == 0) return;
-  sum_of_squares_kernel<<<static_cast<unsigned>(params.tensors.blocks), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(params);
+  sum_of_squares_kernel<<<static_cast<unsigned>(params.tensors.blocks), kThreads, 0,
+                          static_cast<cudaStream_t>(stream)>>>(params);
 }
 
 }  // namespace ringtron

@@ -46,10 +46,7 @@ bool summed_by_kernel(at::Tensor& sum, std::int64_t first_row, std::span<const R
   for (const RowPart& part : parts) {
     if (!element_of(part.x) || !aligned(part.x)) return false;
     const Overlap rows = overlap_of(sum, first_row, part);
-    params.parts[params.count++] = {part.x.const_data_ptr(),
-                                    *element_of(part.x),
-                                    rows.begin * row,
-                                    rows.end * row,
+    params.parts[params.count++] = {part.x.const_data_ptr(), *element_of(part.x), rows.begin * row, rows.end * row,
                                     (first_row + rows.begin - part.first_row) * row};
   }
   params.sum = sum.mutable_data_ptr();

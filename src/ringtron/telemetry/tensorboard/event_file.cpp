@@ -23,9 +23,9 @@ namespace {
 
 constexpr std::string_view kPrefix = "events.out.tfevents.";
 
-// Readers take the files in the order of their names, so the name of a new file begins with one that is behind those of all others:
-// later seconds, also within one second and when a clock was set back; where no number is, as behind the last of ten digits, a '~'
-// before it, which is behind all digits and letters.
+// Readers take the files in the order of their names, so the name of a new file begins with one that is behind those of
+// all others: later seconds, also within one second and when a clock was set back; where no number is, as behind the
+// last of ten digits, a '~' before it, which is behind all digits and letters.
 std::string next_start(const std::filesystem::path& folder) {
   const auto now = static_cast<std::int64_t>(std::time(nullptr));
   std::vector<std::string> names = event_file_names(folder);
@@ -84,7 +84,7 @@ int EventFile::append(std::string_view records) {
 }
 
 bool EventFile::is_in_place() const {
-  struct stat here {}, there {};
+  struct stat here{}, there{};
   if (::fstat(fd_, &here) != 0) return false;
   if (::stat(path_.c_str(), &there) != 0) return errno != ENOENT && errno != ENOTDIR && errno != ESTALE;
   return here.st_ino == there.st_ino && here.st_dev == there.st_dev;

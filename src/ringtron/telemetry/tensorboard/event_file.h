@@ -20,8 +20,8 @@ class EventFile {
   // events.out.tfevents.<seconds>.<host>.<pid>.<n>. It is locked as long as it is open.
   int create(const std::filesystem::path& folder);
 
-  // All of `records`, or nothing: what was written of them before an error is taken back. Where that fails too, the file is
-  // closed.
+  // All of `records`, or nothing: what was written of them before an error is taken back. Where that fails too, the
+  // file is closed.
   int append(std::string_view records);
 
   bool is_open() const { return fd_ >= 0; }

@@ -33,7 +33,8 @@ EventHistory read_event_history(const std::filesystem::path& folder) {
       history.last_iteration = std::min(history.last_iteration, event.step - 1);
       std::erase_if(history.sample_points, [&](const SamplePoint& p) { return p.samples >= event.step; });
     } else if (counts_samples(event.tag)) {
-      if (event.scalar) history.sample_points.push_back({number_of(event.tag), event.step, event.wall_time, *event.scalar});
+      if (event.scalar)
+        history.sample_points.push_back({number_of(event.tag), event.step, event.wall_time, *event.scalar});
     } else if (!event.tag.empty()) {
       history.last_iteration = std::max(history.last_iteration, event.step);
     }

@@ -21,13 +21,13 @@ struct SamplePoint {
 };
 
 struct EventHistory {
-  std::int64_t last_iteration = -1;        // the largest step of tags that count iterations; -1: there is none
+  std::int64_t last_iteration = -1;  // the largest step of tags that count iterations; -1: there is none
   std::vector<std::string> sample_tags;
   std::vector<SamplePoint> sample_points;  // of tags that count samples, in order
 };
 
-// Reads all event files of the folder in the order of their names. A session start takes away all points from its step on,
-// as TensorBoard's readers do. What cannot be read counts as absent.
+// Reads all event files of the folder in the order of their names. A session start takes away all points from its step
+// on, as TensorBoard's readers do. What cannot be read counts as absent.
 EventHistory read_event_history(const std::filesystem::path& folder);
 
 // Names of the folder's event files, sorted; none if it cannot be read.

@@ -30,9 +30,12 @@ class Fields {
     number = static_cast<int>(key >> 3);
     type = static_cast<WireType>(key & 7);
     switch (type) {
-      case kVarint: return take_varint(value);
-      case kFixed64: return take_fixed(8);
-      case kFixed32: return take_fixed(4);
+      case kVarint:
+        return take_varint(value);
+      case kFixed64:
+        return take_fixed(8);
+      case kFixed32:
+        return take_fixed(4);
       case kBytes: {
         std::uint64_t size = 0;
         return take_varint(size) && take(size, bytes);

@@ -18,8 +18,8 @@ struct ReadEvent {
   std::optional<float> scalar;  // texts have none
 };
 
-// Calls `use` for each whole event of the file, in order. What another program wrote is read as far as it is understood;
-// a torn or damaged record ends the file, as for every reader. False if the file could not be opened.
+// Calls `use` for each whole event of the file, in order. What another program wrote is read as far as it is
+// understood; a torn or damaged record ends the file, as for every reader. False if the file could not be opened.
 bool read_events(const std::filesystem::path& path, const std::function<void(const ReadEvent&)>& use);
 
 }  // namespace ringtron

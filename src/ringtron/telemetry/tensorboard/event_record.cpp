@@ -88,11 +88,11 @@ std::string scalar_record(EventTime time, std::string_view tag, float value) {
 
 std::string text_record(EventTime time, std::string_view tag, std::string_view text) {
   const std::string shape = bytes_field(kShapeDim, varint_field(kDimSize, 1));
-  const std::string tensor = varint_field(kTensorDType, kTypeString) + bytes_field(kTensorShape, shape) +
-                             bytes_field(kTensorStrings, text);
+  const std::string tensor =
+      varint_field(kTensorDType, kTypeString) + bytes_field(kTensorShape, shape) + bytes_field(kTensorStrings, text);
   const std::string metadata = bytes_field(kMetadataPluginData, bytes_field(kPluginName, "text"));
-  return summary_record(time, bytes_field(kValueTag, tag) + bytes_field(kValueTensor, tensor) +
-                                  bytes_field(kValueMetadata, metadata));
+  return summary_record(
+      time, bytes_field(kValueTag, tag) + bytes_field(kValueTensor, tensor) + bytes_field(kValueMetadata, metadata));
 }
 
 }  // namespace ringtron

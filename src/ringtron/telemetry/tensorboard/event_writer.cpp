@@ -35,8 +35,10 @@ EventWriter::EventWriter(std::filesystem::path folder, Start start) : folder_(st
   const int error = write();
   for (const std::string& name : event_file_names(folder_)) {
     if (folder_ / name == file_.path() || !is_written(folder_ / name)) continue;
-    warn_line("another run writes TensorBoard's events in {} at this moment ({}): readers show the points of both as one, and not all of "
-              "them. Give each run a folder of its own", folder_.string(), name);
+    warn_line(
+        "another run writes TensorBoard's events in {} at this moment ({}): readers show the points of both as one, and not all of "
+        "them. Give each run a folder of its own",
+        folder_.string(), name);
     break;
   }
   if (error != 0 && !may_pass(error)) {
@@ -51,9 +53,9 @@ EventWriter::EventWriter(std::filesystem::path folder, Start start) : folder_(st
 
 EventWriter::~EventWriter() { flush(); }
 
-// A session start takes away the points of all tags from its step on. By iterations that is right for all tags but those
-// that count samples, whose steps are larger: of these, what is still so is recorded again behind it. Where nothing will be
-// repeated, nothing need be taken away.
+// A session start takes away the points of all tags from its step on. By iterations that is right for all tags but
+// those that count samples, whose steps are larger: of these, what is still so is recorded again behind it. Where
+// nothing will be repeated, nothing need be taken away.
 void EventWriter::begin_session(Start start) {
   const EventHistory history = read_event_history(folder_);
   const std::int64_t first = start.iteration == 0 ? 0 : start.iteration + 1;
@@ -64,8 +66,10 @@ void EventWriter::begin_session(Start start) {
     return;
   }
   if (start.iteration == 0 && last >= 0) {
-    warn_line("{} holds the points of another run up to iteration {}, which readers of TensorBoard will no longer show. Give each run a "
-              "folder of its own", folder_.string(), last);
+    warn_line(
+        "{} holds the points of another run up to iteration {}, which readers of TensorBoard will no longer show. Give each run a "
+        "folder of its own",
+        folder_.string(), last);
   }
   add(session_start_record({wall_time(), first}));
   for (const SamplePoint& point : history.sample_points) {
@@ -94,7 +98,8 @@ void EventWriter::forget_pending() {
 
 int EventWriter::write() {
   if (!file_.is_open() || !file_.is_in_place()) {
-    if (file_.is_open()) warn_line("the event file {} was deleted or replaced; a new one follows", file_.path().string());
+    if (file_.is_open())
+      warn_line("the event file {} was deleted or replaced; a new one follows", file_.path().string());
     if (const int error = file_.create(folder_); error != 0) return error;
     if (const int error = file_.append(version_record(wall_time())); error != 0) {
       file_.discard();  // not a file without a version for each try
@@ -122,7 +127,8 @@ void EventWriter::flush() {
     return;
   }
   if (in_trouble_) {
-    warn_line("TensorBoard's events are written again, to {}; {} of them are lost", file_.path().string(), lost_records_);
+    warn_line("TensorBoard's events are written again, to {}; {} of them are lost", file_.path().string(),
+              lost_records_);
   }
   in_trouble_ = false;
   lost_records_ = 0;

@@ -10,10 +10,11 @@
 
 namespace ringtron {
 
-// Keeps records in memory until flush(); the trainer flushes once for each logging interval, and the destructor writes the
-// rest. What goes wrong with the file after the start (a full disk, a deleted folder) ends nothing: it is told once on
-// stderr, the records are kept up to a bound and tried again at each flush, in a new file where the old one is gone, and
-// when it works again that is told too, with what was lost. Not thread-safe; one rank writes (the last, as Megatron does).
+// Keeps records in memory until flush(); the trainer flushes once for each logging interval, and the destructor writes
+// the rest. What goes wrong with the file after the start (a full disk, a deleted folder) ends nothing: it is told once
+// on stderr, the records are kept up to a bound and tried again at each flush, in a new file where the old one is gone,
+// and when it works again that is told too, with what was lost. Not thread-safe; one rank writes (the last, as Megatron
+// does).
 class EventWriter {
  public:
   // Where the run stands that writes: what the folder holds of later steps will be recorded again.
@@ -23,8 +24,8 @@ class EventWriter {
   };
 
   // Makes the folder if it is absent, and a new file in it. Its first records make readers forget what a resumed run
-  // repeats, and nothing else: see docs/formats/event_file.md. Warns where a fresh run makes them forget another one, and where another one
-  // writes there at this moment. Throws IoError where the folder cannot be made or written; a
+  // repeats, and nothing else: see docs/formats/event_file.md. Warns where a fresh run makes them forget another one,
+  // and where another one writes there at this moment. Throws IoError where the folder cannot be made or written; a
   // full disk counts as trouble to be waited out.
   explicit EventWriter(std::filesystem::path folder, Start start = {0, 0});
   ~EventWriter();

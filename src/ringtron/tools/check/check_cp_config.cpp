@@ -13,13 +13,13 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/shown_message.h"
 #include "ringtron/config/help.h"
-#include "ringtron/config/parse.h"
 #include "ringtron/config/needs.h"
+#include "ringtron/config/parse.h"
 #include "ringtron/config/resolved_config.h"
 #include "ringtron/config/restart_notices.h"
 #include "ringtron/config/validate.h"
-#include "ringtron/tokenizer/tokenizer.h"
 #include "ringtron/models/process_grid_of.h"
+#include "ringtron/tokenizer/tokenizer.h"
 #include "ringtron/tools/check/describe_cost.h"
 #include "ringtron/tools/check/describe_layout.h"
 #include "ringtron/tools/check/support_table.h"
@@ -132,8 +132,7 @@ class Check {
   void note_checkpoints(const CheckpointConfig& checkpoint) {
     if (checkpoint.save.empty()) note("--save is not given: no checkpoint will be written");
     if (checkpoint.load.empty()) return;
-    if (!std::filesystem::exists(checkpoint.load))
-      note(fmt::format("--load {}: not on this machine", checkpoint.load));
+    if (!std::filesystem::exists(checkpoint.load)) note(fmt::format("--load {}: not on this machine", checkpoint.load));
   }
 
   // A weight, or PREFIX of PREFIX.bin and PREFIX.idx.
@@ -143,10 +142,9 @@ class Check {
     if (error == std::errc() && end == path.data() + path.size()) return;
     for (const char* suffix : {".bin", ".idx"}) {
       if (std::filesystem::exists(path + suffix)) continue;
-      note(fmt::format("data {}: {}{} is not on this machine{}", path, path, suffix,
-                       std::filesystem::is_directory(path)
-                           ? ", and a folder is no data: give the PREFIX of its files"
-                           : ""));
+      note(fmt::format(
+          "data {}: {}{} is not on this machine{}", path, path, suffix,
+          std::filesystem::is_directory(path) ? ", and a folder is no data: give the PREFIX of its files" : ""));
       return;
     }
   }
@@ -155,16 +153,18 @@ class Check {
   std::string find_vocabulary() {
     const DataConfig& data = parsed_.line.config.data;
     try {
-      vocabulary_ = make_tokenizer({data.tokenizer_type, data.vocab_file, data.merge_file, data.vocab_size})
-                        ->vocab_size();
+      vocabulary_ =
+          make_tokenizer({data.tokenizer_type, data.vocab_file, data.merge_file, data.vocab_size})->vocab_size();
     } catch (const std::exception& e) {
       if (data.vocab_size > 0) {
         vocabulary_ = data.vocab_size;
-        return fmt::format("vocabulary: {} by --vocab-size, since the tokenizer is not there ({})", vocabulary_, e.what());
+        return fmt::format("vocabulary: {} by --vocab-size, since the tokenizer is not there ({})", vocabulary_,
+                           e.what());
       }
       if (data.tokenizer_type == TokenizerType::gpt2_bpe) {
         vocabulary_ = kGpt2Vocabulary;
-        return fmt::format("vocabulary: {} assumed, GPT-2's, since the tokenizer is not there ({})", vocabulary_, e.what());
+        return fmt::format("vocabulary: {} assumed, GPT-2's, since the tokenizer is not there ({})", vocabulary_,
+                           e.what());
       }
     }
     return "";  // of NullTokenizer without a size the rules report
@@ -248,9 +248,8 @@ class Check {
   Lines describe_sizes(int dp) const {
     const ParallelConfig& p = config()->parallel;
     return {fmt::format("TP {} x CP {} x PP {} x DP {} = {} ranks, order {}", p.tensor_model_parallel_size,
-                        p.context_parallel_size, p.pipeline_model_parallel_size,
-                        dp > 0 ? std::to_string(dp) : "?", world_size_,
-                        p.use_tp_pp_dp_mapping ? "tp-cp-pp-dp" : "tp-cp-dp-pp")};
+                        p.context_parallel_size, p.pipeline_model_parallel_size, dp > 0 ? std::to_string(dp) : "?",
+                        world_size_, p.use_tp_pp_dp_mapping ? "tp-cp-pp-dp" : "tp-cp-dp-pp")};
   }
 
   Lines describe_vocabulary() const {
@@ -267,12 +266,14 @@ class Check {
       counted.model.max_position_embeddings = counted.model.seq_length;
       lines.push_back("counted as if --max-position-embeddings were --seq-length");
     }
-    for (std::string& line : describe_parameters(resolve(counted, world_size_, vocabulary_).despite_faults(), replicas)) lines.push_back(std::move(line));
+    for (std::string& line : describe_parameters(resolve(counted, world_size_, vocabulary_).despite_faults(), replicas))
+      lines.push_back(std::move(line));
     return lines;
   }
 
-  // What a section cannot say because a value does not fit is a fault of the command line, told once. Sections count on what the
-  // rules promise: of a line that breaks one, any check inside them may fail, and only of a right line is that our fault.
+  // What a section cannot say because a value does not fit is a fault of the command line, told once. Sections count on
+  // what the rules promise: of a line that breaks one, any check inside them may fail, and only of a right line is that
+  // our fault.
   void print_section(const char* title, const std::function<Lines()>& body) {
     Lines lines;
     try {

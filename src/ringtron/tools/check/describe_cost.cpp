@@ -26,20 +26,15 @@ namespace {
 
 // Ranks of a context group whose plans are made: spread over it, fewer of large groups, whose plans take
 // longer.
-int planned_ranks(int ranks) {
-  return std::min(ranks, std::clamp(8192 / ranks, 4, 64));
-}
+int planned_ranks(int ranks) { return std::min(ranks, std::clamp(8192 / ranks, 4, 64)); }
 
 // A sum over a step may be more than fits.
 std::int64_t times(std::int64_t count, std::int64_t bytes) {
   std::int64_t product = 0;
-  return __builtin_mul_overflow(count, bytes, &product) ? std::numeric_limits<std::int64_t>::max() / 8
-                                                        : product;
+  return __builtin_mul_overflow(count, bytes, &product) ? std::numeric_limits<std::int64_t>::max() / 8 : product;
 }
 
-std::string amount(std::int64_t bytes) {
-  return human_bytes(static_cast<std::uint64_t>(bytes));
-}
+std::string amount(std::int64_t bytes) { return human_bytes(static_cast<std::uint64_t>(bytes)); }
 
 std::string sent_line(const std::string& what, std::int64_t forward, std::int64_t backward) {
   return fmt::format("{:<44} forward {:>10}  backward {:>10}", what, amount(forward), amount(backward));
@@ -51,8 +46,7 @@ std::string layers_text(const std::vector<int>& layers) {
   for (std::size_t i = 0; i < layers.size();) {
     std::size_t end = i + 1;
     while (end < layers.size() && layers[end] == layers[end - 1] + 1) ++end;
-    parts.push_back(end == i + 1 ? std::to_string(layers[i])
-                                 : fmt::format("{}-{}", layers[i], layers[end - 1]));
+    parts.push_back(end == i + 1 ? std::to_string(layers[i]) : fmt::format("{}-{}", layers[i], layers[end - 1]));
     i = end;
   }
   return join(parts, " ");
@@ -88,10 +82,7 @@ TransportChoice choice_of_auto(const ResolvedConfig& config, const PlanRequest& 
 class ContextTraffic {
  public:
   explicit ContextTraffic(const ResolvedConfig& config)
-      : config_(config),
-        masks_{sample_mask(config)},
-        layout_(sample_layout(config)),
-        shape_(attention_shape(config)) {}
+      : config_(config), masks_{sample_mask(config)}, layout_(sample_layout(config)), shape_(attention_shape(config)) {}
 
   Lines describe(std::int64_t micro_batches) {
     if (layout_.ranks() == 1) return {"context parallelism: one rank, nothing is sent"};
@@ -102,13 +93,12 @@ class ContextTraffic {
       const std::int64_t calls = times(std::ssize(layers), micro_batches);
       step.forward += times(calls, most.forward);
       step.backward += times(calls, most.backward) + times(times(recomputed(layers), micro_batches), most.forward);
-      lines.push_back(
-          sent_line(fmt::format("context, {}, each of layers {}", to_text(transport), layers_text(layers)),
-                    most.forward, most.backward));
+      lines.push_back(sent_line(fmt::format("context, {}, each of layers {}", to_text(transport), layers_text(layers)),
+                                most.forward, most.backward));
       lines.push_back("  " + closed_form_text(transport, most));
     }
-    lines.push_back(sent_line(fmt::format("context, per step of {} micro-batches", micro_batches),
-                              step.forward, step.backward));
+    lines.push_back(
+        sent_line(fmt::format("context, per step of {} micro-batches", micro_batches), step.forward, step.backward));
     if (const std::string text = recomputed_text(); !text.empty()) lines.push_back("  " + text);
     return lines;
   }
@@ -118,15 +108,14 @@ class ContextTraffic {
   std::int64_t recomputed(const std::vector<int>& layers) const {
     if (config_->recompute.cp_keep_kv) return 0;
     const std::vector<LayerSpec> specs = layer_specs(config_, {});
-    return std::ranges::count_if(layers, [&](int layer) {
-      return specs[static_cast<std::size_t>(layer)].recompute != LayerRecompute::none;
-    });
+    return std::ranges::count_if(
+        layers, [&](int layer) { return specs[static_cast<std::size_t>(layer)].recompute != LayerRecompute::none; });
   }
 
   std::string recomputed_text() const {
     if (!config_->recompute.granularity) return "";
     return config_->recompute.cp_keep_kv ? "recomputed attention sends nothing: --cp-keep-kv"
-                                        : "the backward sends what recomputed attention's forward sends once more";
+                                         : "the backward sends what recomputed attention's forward sends once more";
   }
 
   // What `auto` would choose is told in `lines`.
@@ -163,9 +152,10 @@ class ContextTraffic {
   std::string closed_form_text(CpTransport transport, const TransportBytes& most) const {
     const int ranks = layout_.ranks(), a = head_ranks_of(transport, ranks, hierarchical_a(config_));
     if (!masks_.front().dense()) return "no closed form: what is sent follows from the window";
-    if (layout_.sequence_length() % ranks != 0)
-      return "no closed form: the ranks hold unequal parts of the sequence";
-    if (shape_.heads % a != 0 || shape_.groups % a != 0) return fmt::format("no closed form: {} query and {} key/value heads do not both divide by {} ranks", shape_.heads, shape_.groups, a);
+    if (layout_.sequence_length() % ranks != 0) return "no closed form: the ranks hold unequal parts of the sequence";
+    if (shape_.heads % a != 0 || shape_.groups % a != 0)
+      return fmt::format("no closed form: {} query and {} key/value heads do not both divide by {} ranks", shape_.heads,
+                         shape_.groups, a);
     const TransportBytes closed = closed_form_bytes(ranks, a, layout_.sequence_length(), shape_);
     return fmt::format("{} and {} bytes by plan, {} and {} by the closed form{}", most.forward, most.backward,
                        closed.forward, closed.backward, closed == most ? "" : ": they DIFFER");
@@ -180,13 +170,12 @@ class ContextTraffic {
 void check_heads(const ResolvedConfig& config) {
   const ModelConfig& m = config->model;
   const int tp = config->parallel.tensor_model_parallel_size;
-  if (m.num_query_groups > 0 && m.num_attention_heads % m.num_query_groups == 0 &&
-      m.num_attention_heads % tp == 0 && m.num_query_groups % tp == 0) {
+  if (m.num_query_groups > 0 && m.num_attention_heads % m.num_query_groups == 0 && m.num_attention_heads % tp == 0 &&
+      m.num_query_groups % tp == 0) {
     return;
   }
-  throw ConfigError(
-      fmt::format("expected heads and query groups that TP {} divides, got {} and {}; change one of them", tp,
-                  m.num_attention_heads, m.num_query_groups));
+  throw ConfigError(fmt::format("expected heads and query groups that TP {} divides, got {} and {}; change one of them",
+                                tp, m.num_attention_heads, m.num_query_groups));
 }
 
 std::int64_t longest_shard(const ResolvedConfig& config) {
@@ -197,8 +186,7 @@ std::int64_t longest_shard(const ResolvedConfig& config) {
 }
 
 Lines describe_tensor_traffic(const ResolvedConfig& config, std::int64_t micro_batches) {
-  if (config->parallel.tensor_model_parallel_size == 1)
-    return {"tensor parallelism: one rank, nothing is sent"};
+  if (config->parallel.tensor_model_parallel_size == 1) return {"tensor parallelism: one rank, nothing is sent"};
   const std::int64_t rows = longest_shard(config);
   const ModelSpec model = model_spec(config);
   const SentBytes ends = tensor_ends_bytes(config, rows);
@@ -216,7 +204,9 @@ Lines describe_tensor_traffic(const ResolvedConfig& config, std::int64_t micro_b
                  sent_line("tensor, embedding, output layer and loss", ends.forward, ends.backward),
                  sent_line(fmt::format("tensor, per step of {} micro-batches", micro_batches),
                            times(micro_batches, step.forward), times(micro_batches, step.backward))};
-  if (again > 0) lines.push_back(fmt::format("  the backward of {} layers sends what their recomputed forward sends once more", again));
+  if (again > 0)
+    lines.push_back(
+        fmt::format("  the backward of {} layers sends what their recomputed forward sends once more", again));
   return lines;
 }
 
@@ -230,17 +220,17 @@ Lines describe_parameters(const ResolvedConfig& config, int replicas) {
   const StateBytes bytes = state_bytes(config, count);
   const std::string_view state = config->precision.fp64 ? "fp64" : "fp32";
   Lines lines = {
-      fmt::format("{} in all ({:.2f} billion), {} on each rank", count.whole,
-                  static_cast<double>(count.whole) / 1e9, count.of_rank),
-      fmt::format(
-          "on each rank: weights {} ({}), gradients {} ({}), optimizer {} ({}: {}two moments); {} in all",
-          amount(bytes.weights), model_type(config), amount(bytes.gradients), state,
-          amount(bytes.main_weights + bytes.moments), state,
-          bytes.main_weights > 0 ? "main weights and " : "", amount(bytes.sum())),
+      fmt::format("{} in all ({:.2f} billion), {} on each rank", count.whole, static_cast<double>(count.whole) / 1e9,
+                  count.of_rank),
+      fmt::format("on each rank: weights {} ({}), gradients {} ({}), optimizer {} ({}: {}two moments); {} in all",
+                  amount(bytes.weights), model_type(config), amount(bytes.gradients), state,
+                  amount(bytes.main_weights + bytes.moments), state, bytes.main_weights > 0 ? "main weights and " : "",
+                  amount(bytes.sum())),
       "the gradients' buffer is counted with its padding"};
   if (bytes.sum() > kLargestGpu) {
-    lines.push_back(fmt::format("NOTE: that is more than any GPU holds ({}): raise --tensor-model-parallel-size or take fewer layers",
-                                amount(kLargestGpu)));
+    lines.push_back(fmt::format(
+        "NOTE: that is more than any GPU holds ({}): raise --tensor-model-parallel-size or take fewer layers",
+        amount(kLargestGpu)));
   }
   return lines;
 }
@@ -257,8 +247,8 @@ void add_local_memory(const ResolvedConfig& config, std::int64_t peak, Lines& li
     lines.push_back(fmt::format("  on CPUs: this machine has {} free, room for {} such ranks", amount(*available),
                                 *available / std::max<std::int64_t>(peak, 1)));
   } else {
-    lines.push_back(fmt::format("  on CPUs: this machine has {} free, less than one rank needs. Flags that help: {}", amount(*available),
-                                memory_advice(config, *available)));
+    lines.push_back(fmt::format("  on CPUs: this machine has {} free, less than one rank needs. Flags that help: {}",
+                                amount(*available), memory_advice(config, *available)));
   }
 }
 
@@ -275,37 +265,42 @@ std::string describe_balance(const ResolvedConfig& config) {
     } else {
       transports.push_back(transport_of(word));
     }
-    text += fmt::format("{}{}{}", text.empty() ? "" : ", ", to_text(transports.back()), word == "auto" ? " (auto)" : "");
+    text +=
+        fmt::format("{}{}{}", text.empty() ? "" : ", ", to_text(transports.back()), word == "auto" ? " (auto)" : "");
   }
   const int a = hierarchical_a(config);
-  const bool shared = std::ranges::any_of(transports, [&](CpTransport t) { return head_ranks_of(t, layout.ranks(), a) > 1; });
-  return fmt::format("largest share of attention / mean: {:.3f} by {}{}", area_imbalance(layout, masks, transports, a), text,
-                     shared ? "; ranks that share heads have the positions of all of them" : "");
+  const bool shared =
+      std::ranges::any_of(transports, [&](CpTransport t) { return head_ranks_of(t, layout.ranks(), a) > 1; });
+  return fmt::format("largest share of attention / mean: {:.3f} by {}{}", area_imbalance(layout, masks, transports, a),
+                     text, shared ? "; ranks that share heads have the positions of all of them" : "");
 }
 
 Lines describe_memory(const ResolvedConfig& config, int replicas) {
   check_heads(config);
   const ActivationBytes bytes = activation_bytes(config, longest_shard(config));
   const std::int64_t state = state_bytes(config, count_parameters(config, replicas)).sum();
-  Lines lines = {fmt::format("activations of one micro-batch: a layer keeps {}, {} layers {}; the loss takes {} for a moment",
-                             amount(bytes.layer), config->model.num_layers, amount(bytes.layers), amount(bytes.loss))};
+  Lines lines = {
+      fmt::format("activations of one micro-batch: a layer keeps {}, {} layers {}; the loss takes {} for a moment",
+                  amount(bytes.layer), config->model.num_layers, amount(bytes.layers), amount(bytes.loss))};
   if (bytes.segment > 0) {
-    lines.push_back(fmt::format("  layers are recomputed: the largest piece takes {} while it runs again{}", amount(bytes.segment),
+    lines.push_back(fmt::format("  layers are recomputed: the largest piece takes {} while it runs again{}",
+                                amount(bytes.segment),
                                 config->recompute.cp_keep_kv ? "; what --cp-keep-kv keeps comes on top" : ""));
   }
-  lines.push_back(fmt::format("at the peak about {} on each rank, of that {} of model state", amount(state + bytes.peak()), amount(state)));
+  lines.push_back(fmt::format("at the peak about {} on each rank, of that {} of model state",
+                              amount(state + bytes.peak()), amount(state)));
   lines.push_back("  workspaces of kernels, buffers of messages and fragmentation come on top: leave a tenth free");
   add_local_memory(config, state + bytes.peak(), lines);
-  if (bytes.segment > bytes.loss) lines.push_back("  and so do gradients inside the layer at work: leave another layer's worth or two");
+  if (bytes.segment > bytes.loss)
+    lines.push_back("  and so do gradients inside the layer at work: leave another layer's worth or two");
   return lines;
 }
 
 Lines describe_traffic(const ResolvedConfig& config, int replicas, std::int64_t micro_batches) {
   check_heads(config);
   const int ranks = config->parallel.context_parallel_size, planned = planned_ranks(ranks);
-  Lines lines = {
-      fmt::format("bytes that one rank sends, of the rank that sends most{}; per layer: of one micro-batch",
-                  planned < ranks ? fmt::format(" of {} spread over the group", planned) : "")};
+  Lines lines = {fmt::format("bytes that one rank sends, of the rank that sends most{}; per layer: of one micro-batch",
+                             planned < ranks ? fmt::format(" of {} spread over the group", planned) : "")};
   for (std::string& line : ContextTraffic(config).describe(micro_batches)) lines.push_back(std::move(line));
   for (std::string& line : describe_tensor_traffic(config, micro_batches)) lines.push_back(std::move(line));
   lines.push_back(

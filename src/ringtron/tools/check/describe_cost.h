@@ -8,12 +8,12 @@ namespace ringtron {
 // Parameters in all and of one rank, and the bytes of model state on a rank. `replicas`: DP x CP.
 Lines describe_parameters(const ResolvedConfig& config, int replicas);
 
-// How uneven the ranks' shares of attention are under the transports of the layers, that which auto chooses among them. ConfigError
-// where auto cannot choose, since heads or lengths do not divide.
+// How uneven the ranks' shares of attention are under the transports of the layers, that which auto chooses among them.
+// ConfigError where auto cannot choose, since heads or lengths do not divide.
 std::string describe_balance(const ResolvedConfig& config);
 
-// What a rank's memory holds at most: model state, and activations of one micro-batch. ConfigError where heads or lengths do
-// not divide.
+// What a rank's memory holds at most: model state, and activations of one micro-batch. ConfigError where heads or
+// lengths do not divide.
 Lines describe_memory(const ResolvedConfig& config, int replicas);
 
 // Bytes that one rank sends, per layer and per step: context parallelism by transport, added up from the

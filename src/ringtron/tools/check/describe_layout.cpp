@@ -33,8 +33,7 @@ const GroupKind kKinds[] = {
     {Axis::tensor | Axis::context, "share a sequence and weights"},
 };
 
-std::string group_line(const std::string& name, const std::vector<std::vector<int>>& groups,
-                       const char* use) {
+std::string group_line(const std::string& name, const std::vector<std::vector<int>>& groups, const char* use) {
   std::string members;
   std::size_t shown = 0;
   while (shown < std::min(groups.size(), kShownGroups)) {
@@ -45,8 +44,7 @@ std::string group_line(const std::string& name, const std::vector<std::vector<in
   }
   if (shown < groups.size()) members += fmt::format("... {} more ", groups.size() - shown);
   if (groups.front().size() == 1) members = "each rank alone ";
-  return fmt::format("{:<10} {:>5} of {:<5} {} ({})", name, groups.size(), groups.front().size(), members,
-                     use);
+  return fmt::format("{:<10} {:>5} of {:<5} {} ({})", name, groups.size(), groups.front().size(), members, use);
 }
 
 std::string ranges_text(const std::vector<PositionRange>& ranges) {
@@ -83,7 +81,8 @@ std::string beyond_counting(const Config& given, const ResolvedConfig& config) {
   std::vector<std::string> beyond;
   if (config.world_size() > kRanks) beyond.push_back(fmt::format("ranks {} (at most {})", config.world_size(), kRanks));
   if (config->parallel.context_parallel_size > kContextRanks) {
-    beyond.push_back(fmt::format("--context-parallel-size {} (at most {})", config->parallel.context_parallel_size, kContextRanks));
+    beyond.push_back(
+        fmt::format("--context-parallel-size {} (at most {})", config->parallel.context_parallel_size, kContextRanks));
   }
   for (std::string& size : sizes_beyond_limits(given, config)) beyond.push_back(std::move(size));
   return join(beyond, ", ");
@@ -96,8 +95,7 @@ Lines describe_groups(const ProcessGrid& grid, const std::vector<int>& hierarchi
     if (!(kind.axes == AxisSet(Axis::context))) continue;
     for (std::size_t level = 0; level < hierarchical_sizes.size(); ++level) {
       const int l = static_cast<int>(level);
-      lines.push_back(group_line(fmt::format("cp level {}", l),
-                                 grid.hierarchical_context_groups(hierarchical_sizes, l),
+      lines.push_back(group_line(fmt::format("cp level {}", l), grid.hierarchical_context_groups(hierarchical_sizes, l),
                                  l == 0 ? "share heads" : "pass keys and values"));
     }
   }
@@ -123,8 +121,7 @@ Lines describe_sequence(const ResolvedConfig& config) {
     lines.push_back(fmt::format("{:>5}  {:<28} {:>8} {:>7.2f}%", rank, ranges_text(layout.of(rank)),
                                 layout.local_length(rank), 100.0 * own / area));
   }
-  if (layout.ranks() > kShownRanks)
-    lines.push_back(fmt::format("  ... {} more", layout.ranks() - kShownRanks));
+  if (layout.ranks() > kShownRanks) lines.push_back(fmt::format("  ... {} more", layout.ranks() - kShownRanks));
   return lines;
 }
 
@@ -132,9 +129,8 @@ Lines describe_batch(const ResolvedConfig& config, int data_parallel_size) {
   const std::int64_t global = config->batch.global_batch_size, micro = config->batch.micro_batch_size;
   const std::int64_t at_once = micro * data_parallel_size;
   if (at_once == 0 || global % at_once != 0) return {"not known: see the faults"};
-  return {fmt::format(
-      "{} sequences a step = micro-batch {} x data-parallel {} x {} micro-batches; {} tokens a step", global,
-      micro, data_parallel_size, global / at_once, global * config->model.seq_length)};
+  return {fmt::format("{} sequences a step = micro-batch {} x data-parallel {} x {} micro-batches; {} tokens a step",
+                      global, micro, data_parallel_size, global / at_once, global * config->model.seq_length)};
 }
 
 }  // namespace ringtron

@@ -16,8 +16,9 @@ namespace ringtron {
 
 using Lines = std::vector<std::string>;
 
-// Sizes so large that listing them would take long or counting overflow: "--num-layers 2000000 (at most 16384)", or empty.
-// `given`: what `config` was resolved from, for the names. The functions below and those of describe_cost.h need it to be empty.
+// Sizes so large that listing them would take long or counting overflow: "--num-layers 2000000 (at most 16384)", or
+// empty. `given`: what `config` was resolved from, for the names. The functions below and those of describe_cost.h need
+// it to be empty.
 std::string beyond_counting(const Config& given, const ResolvedConfig& config);
 
 // One line per kind of group, in the order in which Megatron creates them: how many, of which size, and their

@@ -5,13 +5,9 @@ namespace ringtron {
 namespace {
 
 // One ring pass over the tensor group: an all-gather or a reduce-scatter of `bytes` in all.
-std::int64_t ring_pass(std::int64_t bytes, std::int64_t ranks) {
-  return bytes * (ranks - 1) / ranks;
-}
+std::int64_t ring_pass(std::int64_t bytes, std::int64_t ranks) { return bytes * (ranks - 1) / ranks; }
 
-std::int64_t tensor_ranks(const ResolvedConfig& config) {
-  return config->parallel.tensor_model_parallel_size;
-}
+std::int64_t tensor_ranks(const ResolvedConfig& config) { return config->parallel.tensor_model_parallel_size; }
 
 }  // namespace
 
@@ -31,8 +27,7 @@ SentBytes tensor_ends_bytes(const ResolvedConfig& config, std::int64_t rows) {
   bytes.backward += embedding.backward;
   // Cross entropy: the largest logit of each token, then its own logit and the sum, summed for all.
   bytes.forward +=
-      3 * 2 *
-      ring_pass(rows * config->batch.micro_batch_size * state_element_bytes(config), tensor_ranks(config));
+      3 * 2 * ring_pass(rows * config->batch.micro_batch_size * state_element_bytes(config), tensor_ranks(config));
   return bytes;
 }
 

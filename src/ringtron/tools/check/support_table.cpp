@@ -9,8 +9,7 @@
 namespace ringtron {
 namespace {
 
-constexpr Support kYes = Support::yes, kBetter = Support::better, kNotYet = Support::not_yet,
-                  kNo = Support::no;
+constexpr Support kYes = Support::yes, kBetter = Support::better, kNotYet = Support::not_yet, kNo = Support::no;
 
 constexpr SupportRow kRows[] = {
     {1, "Groups of context-parallel ranks, tensor ranks innermost", "order tp-cp-ep-dp-pp", kBetter,
@@ -18,15 +17,14 @@ constexpr SupportRow kRows[] = {
      "tests/grid/process_grid_test.cpp ProcessGrid.GoldenDefaultOrder"},
     {2, "The other rank order", "--use-tp-pp-dp-mapping", kYes, "The same flag and the same ranks.",
      "tests/grid/process_grid_test.cpp ProcessGrid.GoldenPipelineBeforeData"},
-    {3, "Context groups in two levels",
-     "--hierarchical-context-parallel-sizes, any number of levels in the grid", kYes,
+    {3, "Context groups in two levels", "--hierarchical-context-parallel-sizes, any number of levels in the grid", kYes,
      "The grid takes any levels; a2a+p2p uses two, as TransformerEngine does.",
      "tests/grid/process_grid_test.cpp ProcessGrid.HierarchicalContextGroups"},
     {4, "Zigzag division of dense batches", "2 CP equal chunks, ranks hold r and 2 CP - 1 - r", kBetter,
      "Equal where the length divides; any other length works too.",
      "tests/context_parallel/plan/sequence_layout_test.cpp SequenceLayout.ZigzagIsMegatronsWhereItDivides"},
-    {5, "Who reads a batch", "every context rank reads whole sequences; tensor ranks get them by broadcast",
-     kBetter, "Each rank reads only its own positions, and nothing is broadcast.",
+    {5, "Who reads a batch", "every context rank reads whole sequences; tensor ranks get them by broadcast", kBetter,
+     "Each rank reads only its own positions, and nothing is broadcast.",
      "tests/data/data_loader_test.cpp DataLoader.ReadsOnlyItsOwnRanges"},
     {6, "Rotary positions under CP", "a slice of the table by zigzag chunk", kYes,
      "The table is indexed by position, so every layout is right.",
@@ -42,24 +40,22 @@ constexpr SupportRow kRows[] = {
     {10, "Ring backward", "dQ, dK, dV summed and sent in 16 bits", kBetter, "Sums are kept and sent in fp32.",
      "tests/context_parallel/cp_attention_test.cpp CpAttentionOver.DenseMasks"},
     {11, "Two compute streams in the ring", "steps alternate between two streams", kNo,
-     "Transfers have a stream of their own and attention has one; a second was measured and gained nothing of a step.", ""},
-    {12, "Order of sends and receives", "even and odd ranks post in different order; grouped calls for CP 2",
-     kBetter,
+     "Transfers have a stream of their own and attention has one; a second was measured and gained nothing of a step.",
+     ""},
+    {12, "Order of sends and receives", "even and odd ranks post in different order; grouped calls for CP 2", kBetter,
      "All messages of a step are one grouped exchange, and every plan is proven free of wait cycles.",
      "tests/context_parallel/schedule/schedule_check_test.cpp EverySchedule.IsProven"},
     {13, "Grouped-query attention in the ring", "only the key/value heads travel", kYes, "The same bytes.",
      "tests/tools/check_cp_config_test.cpp CheckCpConfig.BytesOfTheRingAreThoseOfTheFacts"},
-    {14, "Multi-head and multi-query attention", "special cases", kYes,
-     "One code for every number of query groups.",
+    {14, "Multi-head and multi-query attention", "special cases", kYes, "One code for every number of query groups.",
      "tests/context_parallel/cp_attention_test.cpp CpAttentionOver.HeadsThatDoNotDivide"},
-    {15, "Attention dropout under CP", "random state per step; hidden dropout repeats on context ranks",
-     kBetter, "A mask is a function of head and position, the same for every CP size.",
+    {15, "Attention dropout under CP", "random state per step; hidden dropout repeats on context ranks", kBetter,
+     "A mask is a function of head and position, the same for every CP size.",
      "tests/context_parallel/attention_dropout_test.cpp AttentionDropout.APartIsThePartOfTheWhole"},
     {16, "Merging partial softmaxes", "log-sum-exp in fp32", kBetter,
      "The same, and rows that saw no key yet give zero, not NaN.",
      "tests/context_parallel/row_accumulator_test.cpp SoftmaxMerge.EmptyPartsGiveZeroAndMinusInfinityNotNan"},
-    {17, "Bias on scores in the ring", "p2p with the fused kernel only", kNo,
-     "No model here has such a bias.", ""},
+    {17, "Bias on scores in the ring", "p2p with the fused kernel only", kNo, "No model here has such a bias.", ""},
     {18, "Largest score over all context ranks", "maximum over the group, for logs and clipping", kNo,
      "Neither the log value nor clipping of queries is built.", ""},
     {19, "all_gather", "gathers K and V, then computes", kBetter,
@@ -78,8 +74,7 @@ constexpr SupportRow kRows[] = {
      "The same two levels, with any mask, softmax and number of heads.",
      "tests/context_parallel/cp_attention_fuzz_test.cpp CpAttentionFuzz.EqualsTheReference"},
     {24, "Another transport per layer", "--cp-comm-type with one word per layer", kBetter,
-     "The same, and auto chooses by predicted time.",
-     "tests/train/context_parity_dist_test.cpp ContextParity.Auto"},
+     "The same, and auto chooses by predicted time.", "tests/train/context_parity_dist_test.cpp ContextParity.Auto"},
     {25, "Both spellings of all_gather", "the help says allgather, the code wants all_gather", kBetter,
      "Both are read; check_cp_config says so.",
      "tests/tools/check_cp_config_test.cpp CheckCpConfig.TellsThatAllgatherIsReadAsAllGather"},
@@ -99,8 +94,7 @@ constexpr SupportRow kRows[] = {
     {31, "Loss under CP", "mean of the ranks' means, or sums with --calculate-per-token-loss", kBetter,
      "Always the exact mean over tokens, whatever the layout.",
      "tests/train/layout_parity_dist_test.cpp LayoutParity.LlamaLike"},
-    {32, "Gradients summed over DP x CP", "yes", kYes,
-     "One group of both axes, in buckets, during the backward.",
+    {32, "Gradients summed over DP x CP", "yes", kYes, "One group of both axes, in buckets, during the backward.",
      "tests/data_parallel/gradient_reducer_dist_test.cpp GradientReducer.MatchesOneProcess"},
     {33, "Optimizer state divided over DP x CP", "--use-distributed-optimizer", kNotYet,
      "Waits for the distributed optimizer of the roadmap; each rank holds the whole state.", ""},
@@ -111,21 +105,18 @@ constexpr SupportRow kRows[] = {
      "Waits for the pipeline of the roadmap.", ""},
     {36, "Multi-token prediction across context ranks", "neighbours exchange chunk ends", kNotYet,
      "Waits for multi-token prediction, which is not built.", ""},
-    {37, "Mamba under CP", "all-to-all around the scan", kNotYet, "Waits for the Mamba part of the roadmap.",
-     ""},
+    {37, "Mamba under CP", "all-to-all around the scan", kNotYet, "Waits for the Mamba part of the roadmap.", ""},
     {38, "Other linear attention under CP", "all-to-all", kNo, "No such layer is built.", ""},
     {39, "Latent attention under CP", "K and V of different head size, p2p and a2a", kNotYet,
      "Attention takes values of another head size in every transport; the layer around it is not built.",
      "tests/context_parallel/cp_attention_test.cpp CpAttentionOver.HeadsThatDoNotDivide"},
     {40, "Sparse attention under CP", "all_gather only", kNo, "No sparse attention is built.", ""},
-    {41, "Mixtures of experts with CP", "auxiliary loss scaled by CP", kNo,
-     "Mixtures of experts are not built.", ""},
+    {41, "Mixtures of experts with CP", "auxiliary loss scaled by CP", kNo, "Mixtures of experts are not built.", ""},
     {42, "FP8 attention under CP", "several recipes", kNo, "The smallest type is bf16.", ""},
     {43, "Recomputing activations under CP", "attention communicates again", kBetter,
      "The same bits as without; with --cp-keep-kv recomputed attention sends nothing.",
      "tests/train/recompute_dist_test.cpp Recompute.EachTransport"},
-    {44, "CUDA graphs with CP", "in part", kNo,
-     "There are no CUDA graphs; the flags are read without effect.",
+    {44, "CUDA graphs with CP", "in part", kNo, "There are no CUDA graphs; the flags are read without effect.",
      "tests/config/option_test.cpp Option.EveryMegatronFlagHasAVerdict"},
     {45, "Deterministic CP", "a flag handed to kernels", kBetter,
      "The merge order is fixed by position: equal bits in every run, on GPUs under --deterministic-mode.",
@@ -133,8 +124,7 @@ constexpr SupportRow kRows[] = {
     {46, "Evaluation under CP", "the training path, sums over DP x CP", kYes,
      "The same path and the same sums; the loss is that of one process.",
      "tests/train/evaluation_dist_test.cpp Evaluation.EqualsOneProcess"},
-    {47, "Checkpoints that do not depend on CP", "yes", kYes,
-     "Files hold logical tensors; CP leaves no trace in them.",
+    {47, "Checkpoints that do not depend on CP", "yes", kYes, "Files hold logical tensors; CP leaves no trace in them.",
      "tests/checkpoint/round_trip_test.cpp RoundTrip.EveryTensorParallelSizeLoadsUnderEveryOther"},
     {48, "Resume with another CP size", "weights and optimizer; dropout differs", kBetter,
      "Weights, optimizer, dropout and order of samples go on as before.",
@@ -182,9 +172,7 @@ std::string proof_text(std::string_view proof) {
 
 }  // namespace
 
-std::span<const SupportRow> support_table() {
-  return kRows;
-}
+std::span<const SupportRow> support_table() { return kRows; }
 
 std::string_view to_text(Support support) {
   switch (support) {
@@ -204,13 +192,12 @@ std::string support_table_markdown() {
   std::string text(kHead);
   const auto rows = support_table();
   for (const Support support : {Support::yes, Support::better, Support::not_yet, Support::no}) {
-    const auto count = std::count_if(rows.begin(), rows.end(),
-                                     [&](const SupportRow& row) { return row.support == support; });
+    const auto count =
+        std::count_if(rows.begin(), rows.end(), [&](const SupportRow& row) { return row.support == support; });
     text += fmt::format("{}{}: {}", support == Support::yes ? "" : ", ", to_text(support), count);
   }
-  text += fmt::format(
-      ", of {} rows.\n\n| # | Feature | Megatron-LM, TransformerEngine | Ringtron | Why | Test |\n",
-      rows.size());
+  text += fmt::format(", of {} rows.\n\n| # | Feature | Megatron-LM, TransformerEngine | Ringtron | Why | Test |\n",
+                      rows.size());
   text += "|---|---|---|---|---|---|";
   for (const SupportRow& row : rows) {
     text += fmt::format("\n| {} | {} | {} | {} | {} | {} |", row.number, row.feature, row.original,

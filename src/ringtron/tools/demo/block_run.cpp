@@ -11,19 +11,15 @@
 namespace ringtron {
 namespace {
 
-double largest(const at::Tensor& tensor) {
-  return tensor.abs().max().item<double>();
-}
+double largest(const at::Tensor& tensor) { return tensor.abs().max().item<double>(); }
 
 // The larger one, or NaN if either is: std::max may lose it.
-double larger(double a, double b) {
-  return std::isnan(a) || a > b ? a : b;
-}
+double larger(double a, double b) { return std::isnan(a) || a > b ? a : b; }
 
 bool compare(const std::string& what, double difference, double size, double tolerance) {
   const bool right = std::isfinite(size) && difference <= tolerance * size;  // false for NaN
-  print_line("  {:<28} largest value {:9.3e}   largest absolute difference {:9.3e}   {}", what, size,
-             difference, right ? "PASS" : "FAIL");
+  print_line("  {:<28} largest value {:9.3e}   largest absolute difference {:9.3e}   {}", what, size, difference,
+             right ? "PASS" : "FAIL");
   return right;
 }
 
@@ -42,8 +38,7 @@ bool same_block_runs(const BlockRun& got, const BlockRun& expected, double toler
     difference = larger(difference, largest(got.gradients[i].second - gradient));
     size = larger(size, largest(gradient));
   }
-  return compare(fmt::format("gradients of {} parameters", expected.gradients.size()), difference, size,
-                 tolerance) &&
+  return compare(fmt::format("gradients of {} parameters", expected.gradients.size()), difference, size, tolerance) &&
          right;
 }
 

@@ -60,8 +60,7 @@ void divide_ranks(Defaults& line, int ranks) {
   const bool has_tp = line.has("--tensor-model-parallel-size"), has_cp = line.has("--context-parallel-size");
   const ParallelConfig& given = line.given().parallel;
   int tp = given.tensor_model_parallel_size;
-  if (!has_tp)
-    tp = has_cp ? std::max(1, ranks / given.context_parallel_size) : ranks >= 4 && ranks % 2 == 0 ? 2 : 1;
+  if (!has_tp) tp = has_cp ? std::max(1, ranks / given.context_parallel_size) : ranks >= 4 && ranks % 2 == 0 ? 2 : 1;
   line.add("--tensor-model-parallel-size", tp);
   line.add("--context-parallel-size", std::max(1, ranks / tp));
   if (tp > 1) line.add("--sequence-parallel");
@@ -98,10 +97,10 @@ void refuse_ineffective_flags(const Config& config) {
   if (config.model.position_embedding_type == PositionEmbedding::learned_absolute)
     without_effect.emplace_back("--position-embedding-type learned_absolute");
   if (without_effect.empty()) return;
-  throw ConfigError(fmt::format(
-      "{}: expected a flag of the transformer block, got one of data or embedding, which cp_demo_minimal "
-      "does not run. Use verify_cp, which compares whole training steps",
-      join(without_effect, ", ")));
+  throw ConfigError(
+      fmt::format("{}: expected a flag of the transformer block, got one of data or embedding, which cp_demo_minimal "
+                  "does not run. Use verify_cp, which compares whole training steps",
+                  join(without_effect, ", ")));
 }
 
 int show_all(const Job& job) {

@@ -138,9 +138,7 @@ class Block {
 };
 
 // Of the largest value; rounding in bf16 happens after every layer and in another order.
-double tolerance_of(at::ScalarType type) {
-  return type == at::kDouble ? 1e-10 : type == at::kFloat ? 1e-4 : 5e-2;
-}
+double tolerance_of(at::ScalarType type) { return type == at::kDouble ? 1e-10 : type == at::kFloat ? 1e-4 : 5e-2; }
 
 // What one rank of the block needs: there is no embedding, no loss and no optimizer.
 void require_block_memory(const Job& job, const char* where) {
@@ -154,7 +152,7 @@ void require_block_memory(const Job& job, const char* where) {
   }
   const std::int64_t bytes = elements * (model_element_bytes(config) + state_element_bytes(config));
   require_bytes(job, bytes + estimate_memory(config).activations.layers,
-               fmt::format("the block {}, with its gradients and activations,", where));
+                fmt::format("the block {}, with its gradients and activations,", where));
 }
 
 }  // namespace

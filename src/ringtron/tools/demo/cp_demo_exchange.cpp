@@ -107,10 +107,9 @@ bool show_exchange(const Job& job) {
       "0",
       length, channels);
   if (n <= kLargestPicture) {
-    draw("before: each rank has its rows of the sequence (zigzag), all channels", all_before, channels,
-         false);
-    draw("after: each rank has all rows, in the order in which they came, and its share of the channels",
-         all_arrived, channels, true);
+    draw("before: each rank has its rows of the sequence (zigzag), all channels", all_before, channels, false);
+    draw("after: each rank has all rows, in the order in which they came, and its share of the channels", all_arrived,
+         channels, true);
     draw("zigzag undone: the order that convolution and scan need", all_natural, channels, true);
   } else {
     print_line("  no picture for more than {} ranks", kLargestPicture);

@@ -21,17 +21,15 @@ std::vector<int> members(Communicator& group, const Job& job) {
   return out;
 }
 
-std::string braces(const std::vector<int>& ranks) {
-  return fmt::format("{{{}}}", fmt::join(ranks, ", "));
-}
+std::string braces(const std::vector<int>& ranks) { return fmt::format("{{{}}}", fmt::join(ranks, ", ")); }
 
 }  // namespace
 
 bool show_groups(const Job& job) {
   const ParallelState& p = job.parallel();
   const std::vector<int> tensor = members(p.tensor(), job), context = members(p.context(), job);
-  const std::string line = fmt::format("  {:4}   {:7}   {:7}   {:<12}   {}", job.rank(), p.tp_rank(),
-                                       p.cp_rank(), braces(tensor), braces(context));
+  const std::string line = fmt::format("  {:4}   {:7}   {:7}   {:<12}   {}", job.rank(), p.tp_rank(), p.cp_rank(),
+                                       braces(tensor), braces(context));
   const std::vector<std::string> lines = gather_texts(job.world(), line);
   if (job.is_first_rank()) {
     print_line(

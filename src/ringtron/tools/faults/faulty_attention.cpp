@@ -21,15 +21,17 @@ at::Tensor with_ends_swapped(const at::Tensor& rows) {
 
 void drop_last_merge(Schedule& schedule) {
   auto& operations = schedule.operations;
-  const auto last = std::find_if(operations.rbegin(), operations.rend(),
-                                 [](const Operation& operation) { return std::holds_alternative<Merge>(operation.what); });
+  const auto last = std::find_if(operations.rbegin(), operations.rend(), [](const Operation& operation) {
+    return std::holds_alternative<Merge>(operation.what);
+  });
   if (last != operations.rend()) operations.erase(std::next(last).base());
 }
 
 void repeat_first_launch(Schedule& schedule) {
   auto& operations = schedule.operations;
   const auto is_merge = [](const Operation& operation) { return std::holds_alternative<Merge>(operation.what); };
-  const auto launch = std::ranges::find_if(operations, [](const Operation& operation) { return std::holds_alternative<Launch>(operation.what); });
+  const auto launch = std::ranges::find_if(
+      operations, [](const Operation& operation) { return std::holds_alternative<Launch>(operation.what); });
   const auto merge = std::ranges::find_if(operations, is_merge);
   if (merge == operations.end()) return;
   for (auto later = std::next(merge); later != operations.end(); ++later) {
@@ -47,20 +49,23 @@ CpAttentionOptions with_fault(CpAttentionOptions options, CpFault fault) {
     // Not in the backward: there the doubled sum of probabilities halves each of two equal parts.
     options.edit = [](RankSchedules& schedules) { repeat_first_launch(schedules.forward); };
   }
-  if (fault == CpFault::skip_exchange) options.decorate = [](Communicator& group) { return std::make_unique<SilentCommunicator>(group); };
+  if (fault == CpFault::skip_exchange)
+    options.decorate = [](Communicator& group) { return std::make_unique<SilentCommunicator>(group); };
   return options;
 }
 
 class FaultyAttention final : public CpAttention {
  public:
-  FaultyAttention(Communicator& group, const SequenceLayout& layout, CpAttentionOptions options, CpFault fault, int layer)
+  FaultyAttention(Communicator& group, const SequenceLayout& layout, CpAttentionOptions options, CpFault fault,
+                  int layer)
       : fault_(fault), layer_(layer) {
     if (!options.proof) options.proof = std::make_shared<ExchangeProof>();
     right_ = make_cp_attention(group, layout, options);
     wrong_ = make_cp_attention(group, layout, with_fault(options, fault));
   }
 
-  at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionCall& call) override {
+  at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const AttentionCall& call) override {
     if (layer_ >= 0 && call.layer != layer_) return right_->forward(q, k, v, call);
     if (fault_ == CpFault::wrong_kept && call.saved_kv && call.saved_kv->filled) {
       for (auto& [number, block] : call.saved_kv->buffers) block.k = with_ends_swapped(block.k);
@@ -78,8 +83,8 @@ class FaultyAttention final : public CpAttention {
 
 }  // namespace
 
-std::unique_ptr<CpAttention> make_faulty_attention(Communicator& group, SequenceLayout layout, const CpAttentionOptions& options,
-                                                   CpFault fault, int layer) {
+std::unique_ptr<CpAttention> make_faulty_attention(Communicator& group, SequenceLayout layout,
+                                                   const CpAttentionOptions& options, CpFault fault, int layer) {
   return std::make_unique<FaultyAttention>(group, layout, options, fault, layer);
 }
 

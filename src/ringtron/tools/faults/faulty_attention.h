@@ -1,4 +1,5 @@
-// Context-parallel attention that is wrong on purpose, to see that comparisons and proofs find it (verify_cp --inject, tests).
+// Context-parallel attention that is wrong on purpose, to see that comparisons and proofs find it (verify_cp --inject,
+// tests).
 #pragma once
 
 #include <memory>
@@ -17,7 +18,7 @@ enum class CpFault {
 };
 
 // As make_cp_attention, with a fault in one layer; `layer` -1: in all.
-std::unique_ptr<CpAttention> make_faulty_attention(Communicator& group, SequenceLayout layout, const CpAttentionOptions& options,
-                                                   CpFault fault, int layer = -1);
+std::unique_ptr<CpAttention> make_faulty_attention(Communicator& group, SequenceLayout layout,
+                                                   const CpAttentionOptions& options, CpFault fault, int layer = -1);
 
 }  // namespace ringtron

@@ -10,7 +10,9 @@ class SilentCommunicator final : public ForwardingCommunicator {
   using ForwardingCommunicator::ForwardingCommunicator;
 
   Work all_reduce(at::Tensor tensor, ReduceOp op) override { return inner().all_reduce(std::move(tensor), op); }
-  Work all_gather(at::Tensor shard, at::Tensor whole) override { return inner().all_gather(std::move(shard), std::move(whole)); }
+  Work all_gather(at::Tensor shard, at::Tensor whole) override {
+    return inner().all_gather(std::move(shard), std::move(whole));
+  }
   Work reduce_scatter(at::Tensor whole, at::Tensor shard, ReduceOp op) override {
     return inner().reduce_scatter(std::move(whole), std::move(shard), op);
   }

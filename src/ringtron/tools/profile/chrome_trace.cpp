@@ -37,8 +37,7 @@ std::vector<int> tracks_of(const std::vector<TraceEvent>& events) {
 
 std::string track_name(int rank, int track) {
   if (track == 0) return fmt::format("rank {} compute", rank);
-  return track == kMessages ? fmt::format("rank {} messages", rank)
-                            : fmt::format("rank {} messages {}", rank, track);
+  return track == kMessages ? fmt::format("rank {} messages", rank) : fmt::format("rank {} messages {}", rank, track);
 }
 
 json name_of(const char* what, int process, int thread, const std::string& name) {

@@ -44,8 +44,7 @@ std::vector<double> DeviceClock::seconds() {
     return seconds;
   }
   synchronize(impl_->device);
-  for (const c10::Event& event : impl_->events)
-    seconds.push_back(1e-3 * impl_->events.front().elapsedTime(event));
+  for (const c10::Event& event : impl_->events) seconds.push_back(1e-3 * impl_->events.front().elapsedTime(event));
   return seconds;
 }
 

@@ -22,8 +22,7 @@ std::vector<double> of_slowest_rank(Communicator& group, const std::vector<doubl
 
 // Runs `prepare` untimed and `work` timed, once for each repeat.
 template <class Prepare, class Work>
-std::vector<double> timed(Communicator& group, at::Device device, const Repeats& repeats, Prepare prepare,
-                          Work work) {
+std::vector<double> timed(Communicator& group, at::Device device, const Repeats& repeats, Prepare prepare, Work work) {
   std::vector<double> seconds;
   for (int i = 0; i < repeats.warmup; ++i) {
     work(prepare());
@@ -79,8 +78,7 @@ LayerSetup prefix_of(const LayerSetup& layer, std::int64_t rows) {
 std::vector<AttentionMask> LayerSetup::masks() const {
   std::vector<AttentionMask> masks;
   const std::int64_t length = layout().sequence_length();
-  for (const auto& starts : call.shape->document_starts)
-    masks.emplace_back(length, call.causal, call.window, starts);
+  for (const auto& starts : call.shape->document_starts) masks.emplace_back(length, call.causal, call.window, starts);
   if (masks.empty()) masks.emplace_back(length, call.causal, call.window);
   return masks;
 }
@@ -136,8 +134,7 @@ std::vector<double> LayerBench::time_steps(const Repeats& repeats) {
 std::vector<double> LayerBench::time_forward(const Repeats& repeats) {
   const at::NoGradGuard no_grad;
   return timed(
-      group_, layer_.device, repeats, [&] { return fresh_inputs(); },
-      [&](const Inputs& inputs) { forward(inputs); });
+      group_, layer_.device, repeats, [&] { return fresh_inputs(); }, [&](const Inputs& inputs) { forward(inputs); });
 }
 
 void LayerBench::run_once(Passes& passes) {
@@ -159,8 +156,8 @@ std::int64_t LayerBench::count_bytes() {
   return attention_->proof().layer(layer_.call.layer).done.bytes;
 }
 
-std::vector<double> time_transfers(Communicator& group, const std::vector<SizedExchange>& transfers,
-                                   at::Device device, const Repeats& repeats) {
+std::vector<double> time_transfers(Communicator& group, const std::vector<SizedExchange>& transfers, at::Device device,
+                                   const Repeats& repeats) {
   struct Buffers {
     std::vector<Send> sends;
     std::vector<Receive> receives;
@@ -169,10 +166,8 @@ std::vector<double> time_transfers(Communicator& group, const std::vector<SizedE
   std::vector<Buffers> exchanges;
   for (const SizedExchange& transfer : transfers) {
     Buffers& buffers = exchanges.emplace_back();
-    for (const SizedMessage& m : transfer.sends)
-      buffers.sends.push_back({m.peer, at::zeros({m.bytes}, bytes)});
-    for (const SizedMessage& m : transfer.receives)
-      buffers.receives.push_back({m.peer, at::zeros({m.bytes}, bytes)});
+    for (const SizedMessage& m : transfer.sends) buffers.sends.push_back({m.peer, at::zeros({m.bytes}, bytes)});
+    for (const SizedMessage& m : transfer.receives) buffers.receives.push_back({m.peer, at::zeros({m.bytes}, bytes)});
   }
   if (exchanges.empty()) return {0.0};
   return timed(

@@ -17,8 +17,8 @@
 
 #include "ringtron/comm/communicator.h"
 #include "ringtron/context_parallel/context_parallel.h"
-#include "ringtron/context_parallel/schedule/transport_choice.h"
 #include "ringtron/context_parallel/schedule/schedule.h"
+#include "ringtron/context_parallel/schedule/transport_choice.h"
 
 namespace ringtron {
 
@@ -78,8 +78,8 @@ class LayerBench {
 };
 
 // Seconds of each repeat of the messages alone, on the slowest rank.
-std::vector<double> time_transfers(Communicator& group, const std::vector<SizedExchange>& transfers,
-                                   at::Device device, const Repeats& repeats);
+std::vector<double> time_transfers(Communicator& group, const std::vector<SizedExchange>& transfers, at::Device device,
+                                   const Repeats& repeats);
 
 // Of every rank of the group, in rank order. Collective.
 std::vector<std::int64_t> gather_numbers(Communicator& group, std::int64_t number, at::Device device);

@@ -28,12 +28,12 @@
 #include "ringtron/tools/profile/profile_report.h"
 #include "ringtron/tools/profile/trace_recorder.h"
 #include "ringtron/tools/progress_line.h"
-#include "ringtron/train/assembly.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/assembly.h"
 #include "ringtron/train/batch_shape.h"
-#include "ringtron/train/start_up/before_rendezvous.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/memory/memory_check.h"
+#include "ringtron/train/start_up/before_rendezvous.h"
 
 namespace ringtron {
 namespace {
@@ -46,8 +46,8 @@ DocumentStarts made_up_documents(const Config& config) {
     std::vector<std::int64_t>& starts = samples.emplace_back();
     std::uint64_t draw = 0;
     const auto below = [&](std::int64_t limit) {
-      const std::uint32_t word = random_word(static_cast<std::uint64_t>(config.precision.seed),
-                                             static_cast<std::uint64_t>(sample), draw++);
+      const std::uint32_t word =
+          random_word(static_cast<std::uint64_t>(config.precision.seed), static_cast<std::uint64_t>(sample), draw++);
       return static_cast<std::int64_t>(word) % std::max<std::int64_t>(1, limit);
     };
     for (std::int64_t at = 0; at < length;) {
@@ -103,8 +103,7 @@ std::string layers_of(const Config& config, std::string_view transport) {
     };
     int end = begin;
     while (end < config.model.num_layers && uses(end)) ++end;
-    if (end > begin)
-      runs.push_back(end - begin == 1 ? fmt::format("{}", begin) : fmt::format("{}-{}", begin, end - 1));
+    if (end > begin) runs.push_back(end - begin == 1 ? fmt::format("{}", begin) : fmt::format("{}-{}", begin, end - 1));
     begin = std::max(end, begin + 1);
   }
   return join(runs, ",");
@@ -117,9 +116,9 @@ class Profiler {
         options_(options),
         progress_(progress),
         group_(job.parallel().context()),
-        batch_(make_batch_shape(job.config(), job.config()->data.reset_attention_mask
-                                                  ? made_up_documents(job.config())
-                                                  : DocumentStarts(), {})),
+        batch_(make_batch_shape(
+            job.config(), job.config()->data.reset_attention_mask ? made_up_documents(job.config()) : DocumentStarts(),
+            {})),
         layer_(layer_of(job, *batch_)),
         masks_(layer_.masks()),
         attention_(cp_attention_options(job.config())) {
@@ -133,7 +132,8 @@ class Profiler {
   std::int64_t layer_bytes() const {
     const AttentionShape& s = layer_.shape;
     std::int64_t rows = 0;
-    for (int rank = 0; rank < layer_.layout().ranks(); ++rank) rows = std::max(rows, layer_.layout().local_length(rank));
+    for (int rank = 0; rank < layer_.layout().ranks(); ++rank)
+      rows = std::max(rows, layer_.layout().local_length(rank));
     return 2 * rows * s.samples * (s.heads + s.groups) * (s.key_size + s.value_size) * s.element_bytes;
   }
 
@@ -147,8 +147,8 @@ class Profiler {
                                   group_.size(), c10::toString(layer_.type));
     profile.layer =
         fmt::format("sequence {} x {} samples, {} query and {} key/value heads of {} per rank, {}, {} layout",
-                    layer_.layout().sequence_length(), s.samples, s.heads, s.groups, s.key_size,
-                    describe_mask(layer_), layer_.layout().name());
+                    layer_.layout().sequence_length(), s.samples, s.heads, s.groups, s.key_size, describe_mask(layer_),
+                    layer_.layout().name());
     profile.sequence_length = layer_.layout().sequence_length();
     profile.ranks = group_.size();
     profile.repeats = options_.repeats.repeats;
@@ -162,8 +162,7 @@ class Profiler {
     const AttentionUse use{layer_.layout().sequence_length(), layer_.call.window,
                            !layer_.call.shape->document_starts.empty(), layer_.call.dropout.has_value()};
     const DeviceSpeeds speeds = measure_speeds(group_, layer_.shape, use, layer_.type, layer_.device);
-    const TransportChoice choice = choose_transport(
-        {{layer_.layout(), masks_}, layer_.shape, hierarchical_a_, speeds});
+    const TransportChoice choice = choose_transport({{layer_.layout(), masks_}, layer_.shape, hierarchical_a_, speeds});
     profile.choice = to_string(choice);
     profile.one_rank = profile_one_rank();
     for (const CpTransport transport : transports_) {
@@ -200,8 +199,9 @@ class Profiler {
     const auto refused = [&](CpTransport transport) { return !refusal_of(transport, hierarchical_a_).empty(); };
     for (const CpTransport transport : options_.transports) {
       if (!refused(transport)) continue;
-      throw ConfigError(fmt::format("--transports {}: expected --hierarchical-context-parallel-sizes A P as well, got none",
-                                    ringtron::to_text(transport)));
+      throw ConfigError(
+          fmt::format("--transports {}: expected --hierarchical-context-parallel-sizes A P as well, got none",
+                      ringtron::to_text(transport)));
     }
     if (!options_.transports.empty()) return options_.transports;
     std::vector<CpTransport> chosen = cp_transports();
@@ -216,8 +216,8 @@ class Profiler {
   }
 
   RankSchedules schedules_of(CpTransport transport) const {
-    return lower(make_transport_plan(transport, attention_.hierarchical_a, {layer_.layout(), masks_}, group_.rank()), layer_.layout(),
-                 {layer_.shape.heads, layer_.shape.groups});
+    return lower(make_transport_plan(transport, attention_.hierarchical_a, {layer_.layout(), masks_}, group_.rank()),
+                 layer_.layout(), {layer_.shape.heads, layer_.shape.groups});
   }
 
   // 10^12 operations a second for cells done forward and backward.
@@ -276,7 +276,8 @@ class Profiler {
       profile.local_seconds = percentiles(LayerBench(group_, layer, silent).time_steps(repeats)).p50;
     }
     std::vector<SizedExchange> transfers = exchanges_of(schedules.forward, layer.layout(), group_.rank(), layer.shape);
-    for (SizedExchange& exchange : exchanges_of(schedules.backward, layer.layout(), group_.rank(), layer.shape)) transfers.push_back(std::move(exchange));
+    for (SizedExchange& exchange : exchanges_of(schedules.backward, layer.layout(), group_.rank(), layer.shape))
+      transfers.push_back(std::move(exchange));
     const Repeats repeats = repeats_of(name + ", its messages alone");
     profile.transfer_seconds = percentiles(time_transfers(group_, transfers, layer.device, repeats)).p50;
     return profile;
@@ -299,12 +300,11 @@ void check_writable(const char* flag, const std::string& file) {
   if (file.empty()) return;
   const std::filesystem::path path(file);
   if (std::filesystem::is_directory(path)) {
-    throw ConfigError(
-        fmt::format("{}: expected a file, got the folder '{}'. Add the file's name", flag, file));
+    throw ConfigError(fmt::format("{}: expected a file, got the folder '{}'. Add the file's name", flag, file));
   }
   if (!path.has_parent_path() || std::filesystem::is_directory(path.parent_path())) return;
-  throw ConfigError(fmt::format(
-      "{}: expected a file in a folder that is there, got '{}'. Make the folder first", flag, file));
+  throw ConfigError(
+      fmt::format("{}: expected a file in a folder that is there, got '{}'. Make the folder first", flag, file));
 }
 
 int run(const Job& job, const ProfileOptions& options) {

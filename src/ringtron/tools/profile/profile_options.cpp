@@ -32,8 +32,8 @@ std::vector<CpTransport> transports_in(const std::string& list) {
     try {
       transports.push_back(transport_of(word));
     } catch (const ConfigError&) {
-      throw ConfigError(
-          fmt::format("--transports: expected {}, with a comma between two of them, got '{}'. See --help", transports_text(), excerpt(list)));
+      throw ConfigError(fmt::format("--transports: expected {}, with a comma between two of them, got '{}'. See --help",
+                                    transports_text(), excerpt(list)));
     }
   }
   return transports;

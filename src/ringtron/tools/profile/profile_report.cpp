@@ -91,38 +91,36 @@ Percentiles percentiles(std::vector<double> values) {
   return {at(0.50), at(0.90), at(0.99), values.front(), values.back()};
 }
 
-double TransportProfile::exposed_seconds() const {
-  return std::max(0.0, step.p50 - local_seconds);
-}
+double TransportProfile::exposed_seconds() const { return std::max(0.0, step.p50 - local_seconds); }
 
-double TransportProfile::hidden_seconds() const {
-  return std::max(0.0, transfer_seconds - exposed_seconds());
-}
+double TransportProfile::hidden_seconds() const { return std::max(0.0, transfer_seconds - exposed_seconds()); }
 
 std::vector<std::string> profile_heading(const CpProfile& profile) {
-  return {profile.machine, profile.layer,
-          fmt::format("largest area of a rank's positions / mean: {:.3f}; ranks that share heads have the positions of all of them",
-                      profile.area_imbalance)};
+  return {
+      profile.machine, profile.layer,
+      fmt::format(
+          "largest area of a rank's positions / mean: {:.3f}; ranks that share heads have the positions of all of them",
+          profile.area_imbalance)};
 }
 
 std::vector<std::string> profile_table(const CpProfile& profile) {
   std::vector<std::string> lines;
+  lines.push_back(fmt::format("one rank, {} rows with 1/{} of the cells: {} ms (p90 {}, p99 {}), {:.3g} TFLOP/s",
+                              profile.one_rank.rows, profile.ranks, ms(profile.one_rank.step.p50),
+                              ms(profile.one_rank.step.p90), ms(profile.one_rank.step.p99), profile.one_rank.tflops));
   lines.push_back(
-      fmt::format("one rank, {} rows with 1/{} of the cells: {} ms (p90 {}, p99 {}), {:.3g} TFLOP/s",
-                  profile.one_rank.rows, profile.ranks, ms(profile.one_rank.step.p50),
-                  ms(profile.one_rank.step.p90), ms(profile.one_rank.step.p99), profile.one_rank.tflops));
-  lines.push_back(fmt::format("per layer, forward and backward, ms; {} repeats, of each the slowest rank",
-                              profile.repeats));
-  std::vector<std::vector<std::string>> rows = {{"transport", "layers", "bytes of a rank", "transfer",
-                                                 "hidden", "exposed", "forward", "step p50", "p90", "p99",
-                                                 "TFLOP/s", "vs one rank", "predicted"}};
+      fmt::format("per layer, forward and backward, ms; {} repeats, of each the slowest rank", profile.repeats));
+  std::vector<std::vector<std::string>> rows = {{"transport", "layers", "bytes of a rank", "transfer", "hidden",
+                                                 "exposed", "forward", "step p50", "p90", "p99", "TFLOP/s",
+                                                 "vs one rank", "predicted"}};
   for (const TransportProfile& transport : profile.transports) rows.push_back(row_of(transport));
   for (std::string& line : aligned(rows)) lines.push_back(std::move(line));
   lines.push_back("auto: " + profile.choice);
-  for (const char* line :
-       {"transfer: the messages alone. exposed: the step less the same work without its messages; on a busy machine ranks also wait",
-        "for each other there, so it may exceed the transfer. hidden: the rest of the transfer. vs one rank: rate of a rank / that of",
-        "one rank alone, by the kernel of the first lines. predicted: what auto expects of a step."}) {
+  for (
+      const char* line :
+      {"transfer: the messages alone. exposed: the step less the same work without its messages; on a busy machine ranks also wait",
+       "for each other there, so it may exceed the transfer. hidden: the rest of the transfer. vs one rank: rate of a rank / that of",
+       "one rank alone, by the kernel of the first lines. predicted: what auto expects of a step."}) {
     lines.push_back(line);
   }
   return lines;
@@ -151,8 +149,8 @@ std::vector<std::string> byte_faults(const CpProfile& profile) {
   for (const TransportProfile& p : profile.transports) {
     for (std::size_t rank = 0; rank < p.planned.size(); ++rank) {
       if (p.planned[rank] == p.counted[rank]) continue;
-      faults.push_back(fmt::format("{}: context-parallel rank {} sent {} bytes, its plan has {}", p.transport,
-                                   rank, p.counted[rank], p.planned[rank]));
+      faults.push_back(fmt::format("{}: context-parallel rank {} sent {} bytes, its plan has {}", p.transport, rank,
+                                   p.counted[rank], p.planned[rank]));
     }
   }
   return faults;

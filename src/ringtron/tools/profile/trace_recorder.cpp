@@ -18,7 +18,9 @@ std::vector<int> communicating_steps(const Schedule& schedule) {
 }  // namespace
 
 TraceRecorder::TraceRecorder(at::Device device, const RankSchedules& schedules)
-    : clock_(device), forward_(communicating_steps(schedules.forward)), backward_(communicating_steps(schedules.backward)) {}
+    : clock_(device),
+      forward_(communicating_steps(schedules.forward)),
+      backward_(communicating_steps(schedules.backward)) {}
 
 std::size_t TraceRecorder::mark() {
   clock_.mark();
@@ -46,8 +48,8 @@ void TraceRecorder::end() {
   done_.push_back(std::move(interval));
 }
 
-// Messages travel from the end of "start messages" to the end of "wait" of the same step. An exchange of heads is complete when
-// it returns: it is its own message.
+// Messages travel from the end of "start messages" to the end of "wait" of the same step. An exchange of heads is
+// complete when it returns: it is its own message.
 void TraceRecorder::note_messages(const Interval& interval) {
   if (interval.name == "to heads" || interval.name == "to sequence") {
     done_.push_back({"exchange", in_backward_, interval.step, 1, interval.begin, interval.end});

@@ -66,9 +66,7 @@ bool exchanges_heads(const ParallelConfig& parallel) {
 }
 
 // Key/value heads of a rank that shares `groups` heads, as far as it matters: several travel in two parts.
-int parts_of(int groups, int ranks) {
-  return std::min(groups / ranks, 2);
-}
+int parts_of(int groups, int ranks) { return std::min(groups / ranks, 2); }
 
 void shrink_heads(Config& config) {
   ModelConfig& m = config.model;
@@ -79,11 +77,13 @@ void shrink_heads(Config& config) {
   const int groups = m.num_query_groups / tp;
   const bool in_parts = exchanges_heads(p);
   int fewer = std::min(2, groups);  // key/value heads of a tensor rank
-  while (fewer < groups && !std::all_of(sharers.begin(), sharers.end(), [&](int ranks) {
-           return divide_alike(fewer, groups, ranks) &&
-                  divide_alike(fewer * per_group, groups * per_group, ranks) &&
-                  (!in_parts || parts_of(fewer, ranks) == parts_of(groups, ranks));
-         })) {
+  while (fewer < groups && !std::all_of(
+                               sharers.begin(), sharers.end(),
+                               [&](int ranks) {
+                                 return divide_alike(fewer, groups, ranks) &&
+                                        divide_alike(fewer * per_group, groups * per_group, ranks) &&
+                                        (!in_parts || parts_of(fewer, ranks) == parts_of(groups, ranks));
+                               })) {
     ++fewer;
   }
   m.num_query_groups = fewer * tp;
@@ -140,8 +140,7 @@ void simplify(Config& config) {
   o.min_lr = o.lr_warmup_init = 0.0;
   o.lr_decay_style = LrDecayStyle::constant;
   o.lr_decay_iters = kSteps;
-  o.lr_decay_samples = o.lr_warmup_iters = o.lr_warmup_samples = o.lr_wsd_decay_iters =
-      o.lr_wsd_decay_samples = 0;
+  o.lr_decay_samples = o.lr_warmup_iters = o.lr_warmup_samples = o.lr_wsd_decay_iters = o.lr_wsd_decay_samples = 0;
   o.lr_warmup_fraction.reset();
   config.precision.bf16 = false;
   config.precision.fp64 = true;
@@ -162,13 +161,27 @@ void simplify(Config& config) {
 
 // Of the options that people think in, those that differ.
 std::vector<std::string> changes_between(const Config& given, const Config& small) {
-  constexpr const char* kShown[] = {
-      "--num-layers",   "--hidden-size",      "--num-attention-heads", "--num-query-groups",
-      "--recompute-num-layers",
-      "--kv-channels",  "--ffn-hidden-size",  "--seq-length",          "--window-size",
-      "--cp-comm-type", "--micro-batch-size", "--global-batch-size",   "--train-iters",
-      "--lr",           "--lr-decay-style",   "--init-method-std",     "--bf16",
-      "--fp64",         "--tokenizer-type",   "--vocab-size",          "--mock-data"};
+  constexpr const char* kShown[] = {"--num-layers",
+                                    "--hidden-size",
+                                    "--num-attention-heads",
+                                    "--num-query-groups",
+                                    "--recompute-num-layers",
+                                    "--kv-channels",
+                                    "--ffn-hidden-size",
+                                    "--seq-length",
+                                    "--window-size",
+                                    "--cp-comm-type",
+                                    "--micro-batch-size",
+                                    "--global-batch-size",
+                                    "--train-iters",
+                                    "--lr",
+                                    "--lr-decay-style",
+                                    "--init-method-std",
+                                    "--bf16",
+                                    "--fp64",
+                                    "--tokenizer-type",
+                                    "--vocab-size",
+                                    "--mock-data"};
   std::vector<std::string> out;
   for (const char* name : kShown) {
     const Option* option = find_option(name);

@@ -27,9 +27,7 @@ Seen over_ranks(const at::Tensor& own, Communicator& world) {
   return {lowest, highest};
 }
 
-double largest(const at::Tensor& tensor) {
-  return tensor.numel() == 0 ? 0.0 : tensor.abs().max().item<double>();
-}
+double largest(const at::Tensor& tensor) { return tensor.numel() == 0 ? 0.0 : tensor.abs().max().item<double>(); }
 
 double absolute_difference(const Seen& a, const Seen& b) {
   if (a.highest.sizes() != b.highest.sizes()) return kInfinite;
@@ -57,14 +55,13 @@ std::vector<double> gradient_differences(const TracedStep& expected, const Trace
     const auto& [name, gradient] = expected.gradients[i];
     if (got.gradients[i].first != name) return {};
     const double own = largest(gradient.highest);
-    out.push_back(relative(absolute_difference(gradient, got.gradients[i].second),
-                           own < kRoundingOnly * whole ? whole : own));
+    out.push_back(
+        relative(absolute_difference(gradient, got.gradients[i].second), own < kRoundingOnly * whole ? whole : own));
   }
   return out;
 }
 
-StepDifference compare_step(const TracedStep& expected, const TracedStep& got,
-                            const std::vector<double>& gradients) {
+StepDifference compare_step(const TracedStep& expected, const TracedStep& got, const std::vector<double>& gradients) {
   StepDifference out;
   out.loss = expected.loss.highest.item<double>();
   out.other_loss = got.loss.highest.item<double>();
@@ -79,11 +76,9 @@ StepDifference compare_step(const TracedStep& expected, const TracedStep& got,
   return out;
 }
 
-void note_first(TraceDifference& out, const TracedStep& expected, const std::vector<double>& gradients,
-                double bound) {
+void note_first(TraceDifference& out, const TracedStep& expected, const std::vector<double>& gradients, double bound) {
   if (out.first_step != 0) return;
-  const auto first =
-      std::find_if(gradients.begin(), gradients.end(), [&](double d) { return !(d <= bound); });
+  const auto first = std::find_if(gradients.begin(), gradients.end(), [&](double d) { return !(d <= bound); });
   if (first == gradients.end() && out.steps.back().loss_difference <= bound && !gradients.empty()) return;
   out.first_step = static_cast<int>(out.steps.size());
   if (first == gradients.end()) return;
@@ -93,8 +88,7 @@ void note_first(TraceDifference& out, const TracedStep& expected, const std::vec
 
 }  // namespace
 
-TrainingTrace trace_training(const Job& job, CpFault fault,
-                             const std::function<void(int step)>& before_step) {
+TrainingTrace trace_training(const Job& job, CpFault fault, const std::function<void(int step)>& before_step) {
   require_memory(job);
   Assembly assembly(job, [fault](Communicator& group, SequenceLayout layout, const CpAttentionOptions& options) {
     return make_faulty_attention(group, std::move(layout), options, fault);
@@ -108,8 +102,7 @@ TrainingTrace trace_training(const Job& job, CpFault fault,
     TracedStep step;
     step.loss = over_ranks(gradients.loss, job.world());
     for (Parameter* parameter : assembly.store().all()) {
-      const at::Tensor whole =
-          whole_tensor(*parameter, parameter->gradient * gradients.scale, job.parallel());
+      const at::Tensor whole = whole_tensor(*parameter, parameter->gradient * gradients.scale, job.parallel());
       step.gradients.emplace_back(parameter->name, over_ranks(whole, job.world()));
     }
     out.push_back(std::move(step));

@@ -19,9 +19,8 @@ struct Seen {
 };
 
 struct TracedStep {
-  Seen loss;  // 0-dim
-  std::vector<std::pair<std::string, Seen>>
-      gradients;  // of the mean loss, of the whole model, in the model's order
+  Seen loss;                                            // 0-dim
+  std::vector<std::pair<std::string, Seen>> gradients;  // of the mean loss, of the whole model, in the model's order
 };
 
 using TrainingTrace = std::vector<TracedStep>;

@@ -20,8 +20,8 @@
 #include "ringtron/tools/verify/training_trace.h"
 #include "ringtron/tools/verify/verify_options.h"
 #include "ringtron/train/agreement.h"
-#include "ringtron/train/start_up/before_rendezvous.h"
 #include "ringtron/train/job.h"
+#include "ringtron/train/start_up/before_rendezvous.h"
 
 namespace ringtron {
 namespace {
@@ -56,9 +56,8 @@ std::string layout_text(const VerifyOptions& options) {
 }
 
 std::string introduction(const VerifyOptions& options) {
-  std::string out =
-      fmt::format("verify_cp: three steps in fp64 on the CPU, in one process and in {}\n  made small:",
-                  layout_text(options));
+  std::string out = fmt::format("verify_cp: three steps in fp64 on the CPU, in one process and in {}\n  made small:",
+                                layout_text(options));
   for (const std::string& change : options.small.changes) out += "\n    " + change;
   out +=
       "\n  all else as given: layout of ranks and sequence, transports, masks, softmax, norms, activation, "
@@ -72,12 +71,11 @@ std::string introduction(const VerifyOptions& options) {
 }
 
 std::string report(const TraceDifference& difference, double tolerance) {
-  std::string out =
-      "  step   loss, one process      loss, this layout      loss differs   gradients differ, most in\n";
+  std::string out = "  step   loss, one process      loss, this layout      loss differs   gradients differ, most in\n";
   for (std::size_t i = 0; i < difference.steps.size(); ++i) {
     const StepDifference& s = difference.steps[i];
-    out += fmt::format("  {:4}   {:<20.14g}   {:<20.14g}   {:<12.1e}   {:<8.1e} {}\n", i + 1, s.loss,
-                       s.other_loss, s.loss_difference, s.gradient_difference, s.parameter);
+    out += fmt::format("  {:4}   {:<20.14g}   {:<20.14g}   {:<12.1e}   {:<8.1e} {}\n", i + 1, s.loss, s.other_loss,
+                       s.loss_difference, s.gradient_difference, s.parameter);
   }
   out += fmt::format("  largest relative difference of a loss      {:.1e}\n", difference.loss);
   out += fmt::format("  largest relative difference of a gradient  {:.1e}\n", difference.gradient);
@@ -99,8 +97,7 @@ void write_all(int fd, const std::string& text) {
   for (std::size_t done = 0; done < text.size();) {
     const ssize_t written = ::write(fd, text.data() + done, text.size() - done);
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0)
-      throw IoError(fmt::format("verify_cp: cannot hand over the result: {}", std::strerror(errno)));
+    if (written < 0) throw IoError(fmt::format("verify_cp: cannot hand over the result: {}", std::strerror(errno)));
     done += static_cast<std::size_t>(written);
   }
 }
@@ -154,8 +151,7 @@ int run_rank(const VerifyOptions& options, const LaunchEnvironment& environment)
     return verdict.exit_code;
   }
   // A rank that ends with another code than 0 would be reported as one that failed.
-  if (environment.rank == 0)
-    write_all(options.report_fd, fmt::format("{}{}", verdict.exit_code, verdict.report));
+  if (environment.rank == 0) write_all(options.report_fd, fmt::format("{}{}", verdict.exit_code, verdict.report));
   return kExitOk;
 }
 
@@ -173,12 +169,11 @@ SupervisorOptions supervisor_options(int ranks) {
 // Runs this program once more for each rank.
 int start_ranks(const VerifyOptions& options, std::span<const std::string> arguments) {
   int ends[2];
-  if (::pipe(ends) != 0)
-    throw IoError(fmt::format("verify_cp: cannot make a pipe: {}", std::strerror(errno)));
+  if (::pipe(ends) != 0) throw IoError(fmt::format("verify_cp: cannot make a pipe: {}", std::strerror(errno)));
   ::fcntl(ends[0], F_SETFD, FD_CLOEXEC);
   RankCommand command{"/proc/self/exe", {arguments.begin(), arguments.end()}};
-  command.arguments.insert(command.arguments.end(), {"--world-size", std::to_string(options.world_size),
-                                                     "--report-fd", std::to_string(ends[1])});
+  command.arguments.insert(command.arguments.end(), {"--world-size", std::to_string(options.world_size), "--report-fd",
+                                                     std::to_string(ends[1])});
   const int code = supervise(command, supervisor_options(options.small.world_size));
   ::close(ends[1]);
   const std::string text = read_all(ends[0]);
@@ -205,8 +200,7 @@ int verify_cp(std::span<const std::string> arguments, const LaunchEnvironment& e
     }
     print_line(introduction(options));
   }
-  return environment.launcher == Launcher::alone ? start_ranks(options, arguments)
-                                                 : run_rank(options, environment);
+  return environment.launcher == Launcher::alone ? start_ranks(options, arguments) : run_rank(options, environment);
 }
 
 }  // namespace ringtron

@@ -77,8 +77,8 @@ int world_size_of(std::optional<int> asked, const LaunchEnvironment& environment
   if (asked) return *asked;
   const ParallelConfig parallel = parse_flags(words).line.config.parallel;
   double ranks = 1.0;
-  for (const int size : {parallel.tensor_model_parallel_size, parallel.context_parallel_size,
-                         parallel.pipeline_model_parallel_size}) {
+  for (const int size :
+       {parallel.tensor_model_parallel_size, parallel.context_parallel_size, parallel.pipeline_model_parallel_size}) {
     ranks *= std::max(size, 1);
   }
   return static_cast<int>(std::min(ranks, 1.0 * std::numeric_limits<int>::max()));

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "ringtron/config/notice.h"
-#include "ringtron/tools/faults/faulty_attention.h"
 #include "ringtron/launch/launch_environment.h"
+#include "ringtron/tools/faults/faulty_attention.h"
 #include "ringtron/tools/verify/shrink_config.h"
 
 namespace ringtron {

@@ -49,17 +49,18 @@ void require_memory(const Job& job) {
     const std::optional<std::int64_t> available = memory_of_rank(job.device(), job.environment().local_world_size);
     if (!available) return;
     const MemoryEstimate need = estimate_memory(config);
-    const std::int64_t peak = config->batch.skip_train ? need.state.sum() : need.peak();  // evaluation keeps no activations
+    const std::int64_t peak =
+        config->batch.skip_train ? need.state.sum() : need.peak();  // evaluation keeps no activations
     if (peak <= *available) return;
     const std::string place = place_of(job, *available);
     if (need.state.sum() > *available || peak / kHopeless > *available) {
-      throw ConfigError(fmt::format("too large for this machine: each rank needs {} for its part of the model, and about {} in all ({}); "
-                                    "{}. Flags that help: {}",
-                                    amount(need.state.sum()), amount(need.peak()), to_string(need), place,
-                                    memory_advice(config, *available)));
+      throw ConfigError(fmt::format(
+          "too large for this machine: each rank needs {} for its part of the model, and about {} in all ({}); "
+          "{}. Flags that help: {}",
+          amount(need.state.sum()), amount(need.peak()), to_string(need), place, memory_advice(config, *available)));
     }
-    warning = fmt::format("rank {} may run out of memory: a step needs about {} ({}); {}. Flags that help: {}", job.rank(),
-                          amount(need.peak()), to_string(need), place, memory_advice(config, *available));
+    warning = fmt::format("rank {} may run out of memory: a step needs about {} ({}); {}. Flags that help: {}",
+                          job.rank(), amount(need.peak()), to_string(need), place, memory_advice(config, *available));
   });
   const std::vector<std::string> warnings = gather_texts(job.world(), warning);
   const auto first = std::ranges::find_if(warnings, [](const std::string& text) { return !text.empty(); });
@@ -70,9 +71,10 @@ void require_bytes(const Job& job, std::int64_t bytes, const std::string& what) 
   run_collectively(job.world(), [&] {
     const std::optional<std::int64_t> available = memory_of_rank(job.device(), job.environment().local_world_size);
     if (!available || bytes <= *available) return;
-    throw ConfigError(fmt::format("too large for this machine: {} takes {}; {}. Take a shorter --seq-length, a smaller "
-                                  "--micro-batch-size or --hidden-size, or more ranks",
-                                  what, amount(bytes), place_of(job, *available)));
+    throw ConfigError(
+        fmt::format("too large for this machine: {} takes {}; {}. Take a shorter --seq-length, a smaller "
+                    "--micro-batch-size or --hidden-size, or more ranks",
+                    what, amount(bytes), place_of(job, *available)));
   });
 }
 
@@ -80,10 +82,11 @@ std::string memory_breakdown(const Job& job) {
   const ResolvedConfig& config = job.config();
   const MemoryEstimate need = estimate_memory(config);
   const DeviceMemory used = device_memory(job.device());
-  const std::string in_use = job.device().is_cuda()
-                                 ? fmt::format("; in use {}, at most so far {}", amount(used.allocated), amount(used.max_allocated))
-                                 : std::string();
-  return fmt::format("Rank {} holds by estimate {} at the peak: {}{}. Flags that help: {}", job.rank(), amount(need.peak()), to_string(need), in_use,
+  const std::string in_use = job.device().is_cuda() ? fmt::format("; in use {}, at most so far {}",
+                                                                  amount(used.allocated), amount(used.max_allocated))
+                                                    : std::string();
+  return fmt::format("Rank {} holds by estimate {} at the peak: {}{}. Flags that help: {}", job.rank(),
+                     amount(need.peak()), to_string(need), in_use,
                      memory_advice(config, need.peak() - need.peak() / kWorthTelling));
 }
 

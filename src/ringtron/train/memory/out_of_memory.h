@@ -28,12 +28,12 @@ std::string plain_message(const std::exception& error);
 // "47.7 GiB were asked for": what a message of an allocator says about the size, in one line.
 std::string allocation_asked_for(const std::exception& error);
 
-// LibTorch's errors carry no stack frames from now on, wherever they are caught; with TORCH_SHOW_CPP_STACKTRACES=1 they do. Call it once,
-// early.
+// LibTorch's errors carry no stack frames from now on, wherever they are caught; with TORCH_SHOW_CPP_STACKTRACES=1 they
+// do. Call it once, early.
 void disable_stack_traces();
 
-// The same error for people: OutOfMemory for memory, a runtime_error with plain_message() for another error of LibTorch; every other
-// exception goes on as it is. Called in a catch block.
+// The same error for people: OutOfMemory for memory, a runtime_error with plain_message() for another error of
+// LibTorch; every other exception goes on as it is. Called in a catch block.
 [[noreturn]] void rethrow_readable(const std::string& breakdown);
 
 }  // namespace ringtron

@@ -12,17 +12,15 @@ namespace {
 using Kind = Instruction::Kind;
 
 std::string text_of(const Instruction& instruction) {
-  return fmt::format("{} {}.{}", instruction.kind == Kind::forward ? "forward" : "backward",
-                     instruction.micro_batch, instruction.chunk);
+  return fmt::format("{} {}.{}", instruction.kind == Kind::forward ? "forward" : "backward", instruction.micro_batch,
+                     instruction.chunk);
 }
 
 // Follows every micro-batch through a list.
 class Follower {
  public:
   Follower(const PipelineShape& shape, int in_flight)
-      : chunks_(shape.chunks),
-        in_flight_(in_flight),
-        done_(static_cast<std::size_t>(shape.micro_batches), 0) {}
+      : chunks_(shape.chunks), in_flight_(in_flight), done_(static_cast<std::size_t>(shape.micro_batches), 0) {}
 
   void take(const Instruction& instruction) {
     const auto [kind, micro_batch, chunk] = instruction;
@@ -39,8 +37,7 @@ class Follower {
     }
     if (turn == 0) {
       if (micro_batch != begun_)
-        faults_.push_back(
-            fmt::format("{}: the data of micro-batch {} is next", text_of(instruction), begun_));
+        faults_.push_back(fmt::format("{}: the data of micro-batch {} is next", text_of(instruction), begun_));
       ++begun_;
       if (++open_ > in_flight_) {
         faults_.push_back(fmt::format("{}: {} micro-batches are in flight, at most {} were promised",
@@ -53,8 +50,7 @@ class Follower {
   std::vector<std::string> faults() {
     for (std::size_t i = 0; i < done_.size(); ++i) {
       if (done_[i] != 2 * chunks_) {
-        faults_.push_back(
-            fmt::format("micro-batch {}: expected {} instructions, got {}", i, 2 * chunks_, done_[i]));
+        faults_.push_back(fmt::format("micro-batch {}: expected {} instructions, got {}", i, 2 * chunks_, done_[i]));
       }
     }
     return std::move(faults_);
@@ -69,19 +65,17 @@ class Follower {
 }  // namespace
 
 std::vector<Instruction> one_forward_one_backward(const PipelineShape& shape, int rank) {
-  RT_CHECK(shape.stages == 1 || shape.chunks == 1, "1F1B of {} stages wants one chunk a rank, got {}",
-           shape.stages, shape.chunks);
+  RT_CHECK(shape.stages == 1 || shape.chunks == 1, "1F1B of {} stages wants one chunk a rank, got {}", shape.stages,
+           shape.chunks);
   RT_CHECK(rank >= 0 && rank < shape.stages, "expected a pipeline rank below {}, got {}", shape.stages, rank);
   std::vector<Instruction> list;
   const auto forward = [&](int micro_batch) {
     for (int chunk = 0; chunk < shape.chunks; ++chunk) list.push_back({Kind::forward, micro_batch, chunk});
   };
   const auto backward = [&](int micro_batch) {
-    for (int chunk = shape.chunks - 1; chunk >= 0; --chunk)
-      list.push_back({Kind::backward, micro_batch, chunk});
+    for (int chunk = shape.chunks - 1; chunk >= 0; --chunk) list.push_back({Kind::backward, micro_batch, chunk});
   };
-  const int ahead =
-      std::min(shape.stages - 1 - rank, shape.micro_batches);  // forwards before the first backward's own
+  const int ahead = std::min(shape.stages - 1 - rank, shape.micro_batches);  // forwards before the first backward's own
   for (int i = 0; i < ahead; ++i) forward(i);
   for (int i = 0; i < shape.micro_batches; ++i) {
     if (i + ahead < shape.micro_batches) forward(i + ahead);
@@ -90,8 +84,8 @@ std::vector<Instruction> one_forward_one_backward(const PipelineShape& shape, in
   return list;
 }
 
-std::vector<std::string> check_pipeline_schedule(const std::vector<Instruction>& list,
-                                                 const PipelineShape& shape, int in_flight) {
+std::vector<std::string> check_pipeline_schedule(const std::vector<Instruction>& list, const PipelineShape& shape,
+                                                 int in_flight) {
   Follower follower(shape, in_flight);
   for (const Instruction& instruction : list) follower.take(instruction);
   return follower.faults();

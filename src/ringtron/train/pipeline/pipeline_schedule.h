@@ -34,7 +34,7 @@ std::vector<Instruction> one_forward_one_backward(const PipelineShape& shape, in
 // forward and backward once through every chunk, forward in the order of the chunks and backward in the
 // opposite one, no backward before its forward; that micro-batches begin in the order in which the data
 // comes; and that at most `in_flight` have begun and are not over.
-std::vector<std::string> check_pipeline_schedule(const std::vector<Instruction>& list,
-                                                 const PipelineShape& shape, int in_flight);
+std::vector<std::string> check_pipeline_schedule(const std::vector<Instruction>& list, const PipelineShape& shape,
+                                                 int in_flight);
 
 }  // namespace ringtron

@@ -52,8 +52,8 @@ void before_rendezvous(const LaunchEnvironment& environment, const std::function
   bool told = environment.rank == 0;
   const auto still_waits = [&] {
     if (!std::exchange(told, true)) report(failure, own);
-    warn_line("rank {} stays up to {:g} s, to say so to the ranks that have not come yet; they would wait for it", environment.rank,
-              std::chrono::duration<double>(options.timeout).count());
+    warn_line("rank {} stays up to {:g} s, to say so to the ranks that have not come yet; they would wait for it",
+              environment.rank, std::chrono::duration<double>(options.timeout).count());
   };
   told = report_start_failure(options, message, still_waits) || told;
   internal::rethrow(failure, own, told);

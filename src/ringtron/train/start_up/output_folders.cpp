@@ -106,22 +106,25 @@ std::vector<std::string> space_warnings(const SpaceNeeded& needed) {
   if (needed.tells && !error && needed.saves > 0) {
     const double free = static_cast<double>(space.available), all = one * static_cast<double>(needed.saves);
     if (one > free) {
-      lines.push_back(fmt::format("--save {}: a checkpoint takes {:.3f} GB, {:.3f} GB are free: no save will succeed. Free "
-                                  "some space or give another folder",
-                                  needed.folder.string(), gigabytes(one), gigabytes(free)));
+      lines.push_back(
+          fmt::format("--save {}: a checkpoint takes {:.3f} GB, {:.3f} GB are free: no save will succeed. Free "
+                      "some space or give another folder",
+                      needed.folder.string(), gigabytes(one), gigabytes(free)));
     } else if (all > free) {
-      lines.push_back(fmt::format("--save {}: a checkpoint takes {:.3f} GB, {:.3f} GB are free: space for {:.0f} of the {} saves "
-                                  "of this run. Free some space, give another folder or raise --save-interval",
-                                  needed.folder.string(), gigabytes(one), gigabytes(free), std::floor(free / one), needed.saves));
+      lines.push_back(
+          fmt::format("--save {}: a checkpoint takes {:.3f} GB, {:.3f} GB are free: space for {:.0f} of the {} saves "
+                      "of this run. Free some space, give another folder or raise --save-interval",
+                      needed.folder.string(), gigabytes(one), gigabytes(free), std::floor(free / one), needed.saves));
     }
   }
   rlimit limit{};
   if (needed.saves > 0 && ::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
       needed.own_bytes > limit.rlim_cur) {
-    lines.push_back(fmt::format("--save {}: this rank's file of a checkpoint takes {:.3f} GB, but the limit on file sizes is "
-                                "{:.3f} GB: no save will succeed. Raise it (ulimit -f)",
-                                needed.folder.string(), gigabytes(static_cast<double>(needed.own_bytes)),
-                                gigabytes(static_cast<double>(limit.rlim_cur))));
+    lines.push_back(
+        fmt::format("--save {}: this rank's file of a checkpoint takes {:.3f} GB, but the limit on file sizes is "
+                    "{:.3f} GB: no save will succeed. Raise it (ulimit -f)",
+                    needed.folder.string(), gigabytes(static_cast<double>(needed.own_bytes)),
+                    gigabytes(static_cast<double>(limit.rlim_cur))));
   }
   return lines;
 }
@@ -133,8 +136,9 @@ std::vector<std::string> name_warnings(const std::filesystem::path& folder, std:
     const auto path = iteration_folder(folder, iteration);
     const std::string why = why_immovable(path);
     if (why.empty()) continue;
-    lines.push_back(fmt::format("--save {}: {} cannot be moved ({}): a save of iteration {} will go to {}, where a load finds it",
-                                folder.string(), path.string(), why, iteration, beside_path(folder, iteration, 0).string()));
+    lines.push_back(
+        fmt::format("--save {}: {} cannot be moved ({}): a save of iteration {} will go to {}, where a load finds it",
+                    folder.string(), path.string(), why, iteration, beside_path(folder, iteration, 0).string()));
   }
   return lines;
 }

@@ -1,5 +1,5 @@
-// Where a run writes, and what it will read, looked at before any work begins: a folder that cannot be written, a disk that is too
-// small or a file that is absent shows at the start and not after hours.
+// Where a run writes, and what it will read, looked at before any work begins: a folder that cannot be written, a disk
+// that is too small or a file that is absent shows at the start and not after hours.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,9 @@ namespace ringtron {
 // Makes the folder and writes a file there, of which nothing stays. Throws IoError that names the flag.
 void require_writable(const std::string& flag, const std::filesystem::path& folder);
 
-// --tensorboard-dir on the rank that writes it: required. --data-cache-path on each machine: required if it is absent, and
-// a warning if it is there and cannot be written, since indices may lie in it already. Collective; throws IoError on all
-// ranks.
+// --tensorboard-dir on the rank that writes it: required. --data-cache-path on each machine: required if it is absent,
+// and a warning if it is there and cannot be written, since indices may lie in it already. Collective; throws IoError
+// on all ranks.
 void require_output_folders(const Job& job);
 
 // The files that the data flags name, looked for on every rank. Collective; throws ConfigError on all ranks.
@@ -33,7 +33,8 @@ struct SpaceNeeded {
 // What a person should know before the first save; none if all is well.
 std::vector<std::string> space_warnings(const SpaceNeeded& needed);
 
-// What has the name of a checkpoint that the run may save, of an iteration in (`from`, `to`], and cannot be moved out of its way.
+// What has the name of a checkpoint that the run may save, of an iteration in (`from`, `to`], and cannot be moved out
+// of its way.
 std::vector<std::string> name_warnings(const std::filesystem::path& folder, std::int64_t from, std::int64_t to);
 
 }  // namespace ringtron

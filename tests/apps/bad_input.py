@@ -123,7 +123,7 @@ def memory_that_runs_out(b):
     def limited():
         resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 
-    flags = ["--vocab-size", 262144, "--seq-length", 1536, "--max-position-embeddings", 1536, "--micro-batch-size", 1,
+    flags = ["--vocab-size", 262144, "--seq-length", 3072, "--max-position-embeddings", 3072, "--micro-batch-size", 1,
              "--global-batch-size", 1]
     text = b.demand(b.run("pretrain_gpt", *MODEL, *MOCK, *flags, preexec_fn=limited,
                           env={**os.environ, "OMP_NUM_THREADS": "1"}), 1, r"may run out of memory", r"out of memory: .*asked for",

@@ -42,7 +42,7 @@ class Resolution {
   ResolvedConfig despite_faults() const { return {values_, world_size_}; }
 
   const std::vector<std::string>& faults() const { return faults_; }  // as validate() says them
-  const std::vector<Notice>& notices() const { return notices_; }  // what was changed that the user may not expect
+  const std::vector<Notice>& notices() const { return notices_; }     // what was changed that the user may not expect
 
  private:
   friend Resolution resolve(const Config& config, int world_size, std::int64_t vocabulary,

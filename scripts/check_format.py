@@ -17,8 +17,9 @@ FILES_A_CALL = 50
 def formatter():
     """The pinned wheel's program, or None and why."""
     pinned = re.search(r"^clang-format==(\S+)$", (PROJECT / "requirements.txt").read_text(), re.M).group(1)
-    program = PROJECT / ".venv" / "bin" / "clang-format"
-    if not program.exists():
+    # The wheel's own binary: the script in .venv/bin names the folder it was installed in, which may have moved.
+    program = next((PROJECT / ".venv" / "lib").glob("python3*/site-packages/clang_format/data/bin/clang-format"), None)
+    if program is None:
         return None, f"clang-format {pinned} is not in .venv: run scripts/setup"
     found = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     if pinned not in found:

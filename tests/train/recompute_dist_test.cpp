@@ -157,8 +157,8 @@ DIST_TEST(Recompute, WrongKeptKeysAreSeen, 2) {
 }
 
 // What attention's layers did in one step. A step that recomputes sends what two forwards and a backward
-// send, with
-// --cp-keep-kv what one does; and attends three times to every pair. The proof of exchange expects the same.
+// send; under --cp-keep-kv what one does; and attends three times to every pair. The proof of exchange expects the
+// same.
 DIST_TEST(Recompute, BytesAndPairsAreCounted, 2) {
   const SharedFolder folder(ranks);
   int number = 0;

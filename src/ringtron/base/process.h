@@ -7,9 +7,8 @@ namespace ringtron {
 
 // Called once by run_main, before threads and files.
 //
-// - File descriptors 0, 1 and 2 are taken: by what was given, else by /dev/null, so that no file of ours gets their
-// numbers
-//   and lines for people into it. What should go to a closed stderr goes to stdout.
+// - File descriptors 0, 1 and 2 are taken: by what was given, else by /dev/null, so that no file of ours gets one of
+//   these numbers, and lines for people into it. What should go to a closed stderr goes to stdout.
 // - A closed pipe (SIGPIPE) and a file-size limit (SIGXFSZ) become errors of the write that meets them.
 // - A missing stdout is told on stderr.
 //

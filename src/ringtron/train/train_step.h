@@ -51,8 +51,7 @@ class TrainStep {
 
   // Throws NumericError, on all ranks, if the loss or the gradient of a step so far was not finite; the
   // weights are as before it. Waits for the device. On a CPU each step asks itself, before the weights
-  // change. Not with
-  // --no-check-for-nan-in-loss-and-grad.
+  // change. With --no-check-for-nan-in-loss-and-grad it does nothing.
   void require_finite() const;
 
   // Its first half: leaves the gradients of the objective times the token count in the parameters. What

@@ -79,9 +79,9 @@ std::unique_ptr<BlockAttention> make_flash_cpu_block_attention();
 // the type of q; dq may differ in its last bits from run to run.
 std::unique_ptr<BlockAttention> make_flash_cuda_block_attention();
 
-// Our own fused GPU kernels; bf16 and fp16, any band, with and without dropout; composed for head sizes above 128 or no
-// multiple of
-// 8. Results come in fp32, with the same bits each time. Composed throughout in a CPU build.
+// Our own fused GPU kernels; bf16 and fp16, any band, with and without dropout; composed for head sizes above 128
+// and those that 8 does not divide. Results come in fp32, with the same bits each time. Composed throughout in a CPU
+// build.
 std::unique_ptr<BlockAttention> make_fused_cuda_block_attention();
 
 // cuDNN's fused GPU kernels; bf16 and fp16, no dropout, all cells or a causal square; FlashAttention for everything

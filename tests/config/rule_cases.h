@@ -174,7 +174,7 @@ inline const RuleCase kRuleCases[] = {
     {"", "--recompute-activations --recompute-granularity full --recompute-method uniform --recompute-num-layers 1",
      "--recompute-activations: expected no --recompute-granularity but selective, got full", "--recompute-activations"},
     {"", "--recompute-granularity selective --recompute-modules core_attn mlp",
-     "--recompute-modules: expected core_attn, got mlp: ",
+     "--recompute-modules: expected core_attn or layernorm, got mlp: ",
      "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1"},
     {"--data-path", "",
      "expected exactly one source of --data-path, --train-data-path (with --valid- and --test-data-path) and "

@@ -75,8 +75,8 @@ constexpr const char* kLlamaLike =
 // The closed form of docs/concepts/recompute.md for one layer of one process, in elements per token; numbers
 // of fp32 or fp64 models, where log-sum-exp and statistics of norms are as wide as the rest.
 constexpr std::int64_t kHeads = 4, kHeadSize = kHidden / kHeads;
-constexpr std::int64_t kGptLayer = 4 * kHidden + 4 * kHeads * kHeadSize + kHeads + 2 * 4 * kHidden + 4;
-constexpr std::int64_t kLlamaLayer = 4 * kHidden + (2 * kHeads + 2 * 2) * kHeadSize + kHeads + 3 * 80 + 2;
+constexpr std::int64_t kGptLayer = 2 * kHidden + 4 * kHeads * kHeadSize + kHeads + 4 * kHidden + 4;
+constexpr std::int64_t kLlamaLayer = 2 * kHidden + (2 * kHeads + 2 * 2) * kHeadSize + kHeads + 2 * 80 + 2;
 
 std::int64_t bytes(std::int64_t elements_per_token, std::int64_t element) {
   return elements_per_token * kRows * kSamples * element;

@@ -26,6 +26,9 @@ TEST(RecomputeSegments, FollowTheFlags) {
   EXPECT_THAT(segments_of(5), ElementsAre(RecomputeSegment{0, 5, false}));
   EXPECT_THAT(layers_of(recompute, 5), Each(Field(&LayerSpec::recompute, LayerRecompute::none)));
   recompute.granularity = RecomputeGranularity::selective;
+  recompute.modules = {"layernorm"};
+  EXPECT_THAT(layers_of(recompute, 5), Each(Field(&LayerSpec::recompute, LayerRecompute::none)));
+  recompute.modules = {"core_attn", "layernorm"};
   EXPECT_THAT(segments_of(5), ElementsAre(RecomputeSegment{0, 5, false}));
   EXPECT_THAT(layers_of(recompute, 5), Each(Field(&LayerSpec::recompute, LayerRecompute::core_attention)));
   recompute.granularity = RecomputeGranularity::full;

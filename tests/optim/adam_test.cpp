@@ -5,8 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/random.h"
+#include "ringtron/kernels/adamw/weight_halves.h"
+#include "ringtron/optim/main_weight.h"
 #include "ringtron/optim/optimizer.h"
 
 namespace ringtron {
@@ -87,7 +91,7 @@ TEST(Optimizer, DecaysMatricesOnly) {
   EXPECT_TRUE(at::equal(bias.value, at::full({3}, -1.0, at::kDouble)));
   EXPECT_TRUE(at::equal(norm.value, at::full({3}, -1.0, at::kDouble)));
   EXPECT_EQ(optimizer.step_count(), 1);
-  EXPECT_TRUE(optimizer.state("fc.weight").main.is_alias_of(weight.value));
+  EXPECT_TRUE(optimizer.state("fc.weight").main().is_alias_of(weight.value));
   EXPECT_THROW(optimizer.state("fc"), InternalError);
 }
 
@@ -98,9 +102,44 @@ TEST(Optimizer, Bf16KeepsSmallStepsInTheMainWeight) {
     weight.gradient.fill_(1.0);
     optimizer.step(1e-3, 0.0, at::ones({}));  // below half a bf16 unit at 1: lost without main weights
   }
-  EXPECT_NEAR(optimizer.state("w").main[0][0].item<double>(), -1.008, 1e-5);
-  EXPECT_TRUE(at::equal(weight.value, optimizer.state("w").main.to(at::kBFloat16)));
+  EXPECT_NEAR(optimizer.state("w").main()[0][0].item<double>(), -1.008, 1e-5);
+  EXPECT_TRUE(at::equal(weight.value, optimizer.state("w").main().to(at::kBFloat16)));
   EXPECT_LT(weight.value[0][0].item<double>(), -1.0);
+}
+
+// Every kind of fp32 number comes back from its halves, and the upper one is the nearest bf16 number.
+TEST(WeightHalves, KeepEveryBit) {
+  std::vector<std::uint32_t> patterns = {0x7f800000u, 0xff800000u, 0x7f7fffffu, 0xff7fffffu,
+                                         1u,          0x80000001u, 0x7fffffffu};
+  for (std::uint64_t i = 0; i < 100000; ++i) patterns.push_back(random_word(1, 2, i));
+  for (std::uint32_t tie = 0; tie < 0x10000u; tie += 0x101u) patterns.push_back(tie << 16 | 0x8000u);
+  std::vector<float> numbers(patterns.size());
+  std::memcpy(numbers.data(), patterns.data(), patterns.size() * 4);
+  const at::Tensor main = at::from_blob(numbers.data(), {static_cast<std::int64_t>(numbers.size())}, at::kFloat);
+  const at::Tensor upper = at::empty(main.sizes(), at::kBFloat16), lower = at::empty(main.sizes(), at::kShort);
+  split_into_halves(main, upper, lower);
+  const at::Tensor back = join_halves(upper, lower);
+  int ties = 0;
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const float x = numbers[i];
+    const WeightHalves halves = halves_of(x);
+    ASSERT_EQ(halves.upper, static_cast<std::uint16_t>(upper.data_ptr<c10::BFloat16>()[i].x)) << patterns[i];
+    ASSERT_EQ(halves.lower, lower.data_ptr<std::int16_t>()[i]) << patterns[i];
+    if (std::isnan(x)) {
+      ASSERT_TRUE(std::isnan(whole_of(halves)) && std::isnan(static_cast<float>(upper.data_ptr<c10::BFloat16>()[i])));
+      continue;
+    }
+    ASSERT_EQ(std::memcmp(&x, &back.data_ptr<float>()[i], 4), 0) << patterns[i];
+    const float whole = whole_of(halves);
+    ASSERT_EQ(std::memcmp(&x, &whole, 4), 0) << patterns[i];
+    if ((patterns[i] & 0xffffu) == 0x8000u) {
+      ++ties;  // away from zero
+      ASSERT_EQ(halves.upper, static_cast<std::uint16_t>((patterns[i] >> 16) + 1));
+    } else {
+      ASSERT_EQ(halves.upper, c10::BFloat16(x).x) << patterns[i];
+    }
+  }
+  EXPECT_GT(ties, 100);
 }
 
 TEST(Optimizer, LoadedStateContinuesWithTheSameBits) {
@@ -113,17 +152,16 @@ TEST(Optimizer, LoadedStateContinuesWithTheSameBits) {
   };
   step(saved, a);
   step(saved, a);
-  loaded.state("w").main.copy_(saved.state("w").main);
+  loaded.state("w").set_main(saved.state("w").main());
   loaded.state("w").exp_avg.copy_(saved.state("w").exp_avg);
   loaded.state("w").exp_avg_sq.copy_(saved.state("w").exp_avg_sq);
   loaded.set_step_count(saved.step_count());
-  loaded.copy_main_to_parameters();
   EXPECT_TRUE(at::equal(a.value, b.value));
   step(saved, a);
   step(loaded, b);
-  EXPECT_TRUE(at::equal(saved.state("w").main, loaded.state("w").main));
+  EXPECT_TRUE(at::equal(saved.state("w").main(), loaded.state("w").main()));
   loaded.restart_from_parameters();
-  EXPECT_TRUE(at::equal(loaded.state("w").main, b.value.to(at::kFloat)));
+  EXPECT_TRUE(at::equal(loaded.state("w").main(), b.value.to(at::kFloat)));
   EXPECT_EQ(loaded.state("w").exp_avg_sq.count_nonzero().item<std::int64_t>(), 0);
   EXPECT_EQ(loaded.step_count(), 0);
 }

@@ -62,8 +62,8 @@ TEST(StepCost, BytesOfStateByType) {
   config.precision.bf16 = true;
   const StateBytes bf16 = state_bytes(resolved(config), count);
   EXPECT_EQ(bf16.weights, 200);
-  EXPECT_EQ(bf16.main_weights, 400);
-  EXPECT_EQ(bf16.sum(), 200 + 512 + 400 + 800);
+  EXPECT_EQ(bf16.main_weights, 200);
+  EXPECT_EQ(bf16.sum(), 200 + 512 + 200 + 800);
   config.precision.bf16 = false;
   config.precision.fp64 = true;
   EXPECT_EQ(state_bytes(resolved(config), count).sum(), 800 + 1024 + 1600);

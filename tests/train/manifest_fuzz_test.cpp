@@ -136,7 +136,7 @@ std::vector<at::Tensor> tensors_of(TrainingState& state) {
   std::vector<at::Tensor> out;
   for (OptimizerState& s : state.optimizer.states()) {
     const std::int64_t real_rows = s.parameter->real_rows;  // padding is not saved
-    for (const at::Tensor& tensor : {s.parameter->value.detach(), s.main, s.exp_avg, s.exp_avg_sq}) {
+    for (const at::Tensor& tensor : {s.parameter->value.detach(), s.main(), s.exp_avg, s.exp_avg_sq}) {
       out.push_back((real_rows < 0 ? tensor : tensor.narrow(0, 0, real_rows)).clone());
     }
   }
@@ -146,7 +146,8 @@ std::vector<at::Tensor> tensors_of(TrainingState& state) {
 void forget(TrainingState& state) {
   const at::NoGradGuard no_grad;
   for (OptimizerState& s : state.optimizer.states()) {
-    for (at::Tensor tensor : {s.parameter->value.detach(), s.main, s.exp_avg, s.exp_avg_sq}) tensor.fill_(-7);
+    for (at::Tensor tensor : {s.parameter->value.detach(), s.exp_avg, s.exp_avg_sq}) tensor.fill_(-7);
+    if (s.has_own_main()) s.lower.fill_(-7);
   }
 }
 

@@ -134,7 +134,7 @@ class ToyTraining {
     return gather([](OptimizerState& s) { return s.parameter->value.detach(); });
   }
   LogicalTensors main_weights() {
-    return gather([](OptimizerState& s) { return s.main; });
+    return gather([](OptimizerState& s) { return s.main(); });
   }
   LogicalTensors first_moments() {
     return gather([](OptimizerState& s) { return s.exp_avg; });

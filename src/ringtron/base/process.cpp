@@ -2,9 +2,13 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <fstream>
+#include <sstream>
 #include <string_view>
 
 #include "ringtron/base/error.h"
@@ -51,6 +55,23 @@ void prepare_process() {
     }
   }
   if (!has_stdout && has_stderr) warn_line("standard output is closed: log lines are written nowhere");
+}
+
+double process_age() {
+  // proc_pid_stat(5): after the name in parentheses, field 22 is the start in clock ticks since the machine's.
+  std::ifstream file("/proc/self/stat");
+  std::string text;
+  std::getline(file, text);
+  const std::size_t name_ends = text.rfind(')');
+  timespec now{};
+  if (name_ends == std::string::npos || ::clock_gettime(CLOCK_BOOTTIME, &now) != 0) return 0.0;
+  std::istringstream fields(text.substr(name_ends + 1));
+  std::string skipped;
+  for (int i = 3; i < 22; ++i) fields >> skipped;
+  double ticks = 0.0;
+  if (!(fields >> ticks)) return 0.0;
+  const double seconds = static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+  return std::max(0.0, seconds - ticks / static_cast<double>(::sysconf(_SC_CLK_TCK)));
 }
 
 std::string host_name() {

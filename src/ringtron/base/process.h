@@ -15,6 +15,9 @@ namespace ringtron {
 // Before that, as soon as the process begins, a working folder that is gone ends it with a line and exit code 2.
 void prepare_process();
 
+// Seconds since this process was made; 0 where the system does not tell.
+double process_age();
+
 // The name of this machine for messages and files, or "unknown" where the system tells none.
 std::string host_name();
 

@@ -33,8 +33,8 @@ constexpr Option kOptions[] = {
     {"--recompute-modules",
      FIELD(recompute.modules),
      OnLoad::free,
-     "What --recompute-granularity selective recomputes. Only core_attn, the attention without its "
-     "projections.",
+     "What --recompute-granularity selective recomputes: core_attn, the attention without its projections; layernorm, "
+     "which changes nothing, since outputs of norms are never kept.",
      {},
      Compat::ours,
      {.note = "Megatron has more modules", .default_text = "core_attn", .needs = "--recompute-granularity selective"}},

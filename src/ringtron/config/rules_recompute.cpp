@@ -1,7 +1,9 @@
 // Rules over the recomputation of activations: Megatron-LM's, with its words.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 
 #include "ringtron/config/rule.h"
 
@@ -10,14 +12,15 @@ namespace {
 
 using In = const RuleInput&;
 
-constexpr std::string_view kCoreAttention = "core_attn";
+// layernorm: outputs of norms are never kept.
+constexpr std::array<std::string_view, 2> kModules = {"core_attn", "layernorm"};
 
 const RecomputeConfig& recompute(In in) { return in.filled.recompute; }
 
 std::string other_module(In in) {
   const auto& modules = recompute(in).modules;
   const auto found =
-      std::find_if(modules.begin(), modules.end(), [](const std::string& module) { return module != kCoreAttention; });
+      std::ranges::find_if(modules, [](const std::string& module) { return !std::ranges::count(kModules, module); });
   return found == modules.end() ? std::string() : *found;
 }
 
@@ -76,7 +79,7 @@ constexpr Rule kRules[] = {
      [](In in) {
        return fmt::format(
            "--recompute-modules: expected {}, got {}: no other part of a layer is recomputed by itself yet",
-           kCoreAttention, other_module(in));
+           fmt::join(kModules, " or "), other_module(in));
      },
      "for more memory than core_attn saves use --recompute-granularity full --recompute-method uniform "
      "--recompute-num-layers 1, without it"},

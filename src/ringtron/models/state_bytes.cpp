@@ -44,7 +44,7 @@ StateBytes state_bytes(const ResolvedConfig& config, const ParameterCount& count
   StateBytes bytes;
   bytes.weights = count.of_rank * model;
   bytes.gradients = count.gradient_buffer * state;
-  bytes.main_weights = model == state ? 0 : count.of_rank * state;
+  bytes.main_weights = model == state ? 0 : count.of_rank * (state - model);
   bytes.moments = 2 * count.of_rank * state;
   return bytes;
 }

@@ -29,7 +29,7 @@ ParameterCount count_parameters(const ResolvedConfig& config, int replicas);
 struct StateBytes {
   std::int64_t weights = 0;
   std::int64_t gradients = 0;
-  std::int64_t main_weights = 0;  // 0: the weights are their own main weights
+  std::int64_t main_weights = 0;  // beside the weights; 0: those are their own main weights
   std::int64_t moments = 0;       // Adam's two
   std::int64_t sum() const { return weights + gradients + main_weights + moments; }
 };

@@ -6,7 +6,6 @@
 
 #include "ringtron/kernels/qkv/qkv.h"
 #include "ringtron/modules/recompute.h"
-#include "ringtron/tensor_parallel/linear.h"
 
 namespace ringtron {
 
@@ -57,7 +56,7 @@ at::Tensor SelfAttention::core(const at::Tensor& q, const at::Tensor& k, const a
                     {q.contiguous(), k, v});  // a view would keep all of qkv
 }
 
-at::Tensor SelfAttention::forward(const at::Tensor& x, const StepContext& step) const {
+at::Tensor SelfAttention::forward(const LinearInput& x, const StepContext& step) const {
   const at::Tensor none;
   const bool sp = options_.sequence_parallel;
   const at::Tensor qkv =

@@ -7,6 +7,7 @@
 #include "ringtron/modules/build_context.h"
 #include "ringtron/modules/norm_layer.h"
 #include "ringtron/modules/step_context.h"
+#include "ringtron/tensor_parallel/linear.h"
 
 namespace ringtron {
 
@@ -17,7 +18,7 @@ class SelfAttention {
                 const NamedParameters& parameters);
 
   // x: [s, b, h] in the sequence region; the result too, without dropout and residual.
-  at::Tensor forward(const at::Tensor& x, const StepContext& step) const;
+  at::Tensor forward(const LinearInput& x, const StepContext& step) const;
 
  private:
   AttentionCall call_for(const StepContext& step) const;

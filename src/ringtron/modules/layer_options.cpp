@@ -82,7 +82,7 @@ MlpOptions mlp_options(const ResolvedConfig& config) {
 
 // --recompute-granularity, -method and -num-layers.
 void set_recompute(const RecomputeConfig& recompute, std::vector<LayerSpec>& layers) {
-  if (recompute.granularity == RecomputeGranularity::selective) {
+  if (std::ranges::count(recompute.modules, "core_attn") > 0) {
     for (LayerSpec& layer : layers) layer.recompute = LayerRecompute::core_attention;
   }
   if (recompute.granularity != RecomputeGranularity::full) return;

@@ -3,6 +3,7 @@
 
 #include "ringtron/modules/build_context.h"
 #include "ringtron/modules/layer_options.h"
+#include "ringtron/tensor_parallel/linear.h"
 
 namespace ringtron {
 
@@ -12,7 +13,7 @@ class Mlp {
   Mlp(const BuildContext& build, const MlpOptions& options, const NamedParameters& parameters);
 
   // x: [s, b, h] in the sequence region; the result too, without dropout and residual.
-  at::Tensor forward(const at::Tensor& x) const;
+  at::Tensor forward(const LinearInput& x) const;
 
  private:
   Communicator& tensor_group_;

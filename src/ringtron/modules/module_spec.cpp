@@ -60,11 +60,11 @@ std::int64_t stream(std::int64_t hidden, bool sequence_parallel, const RankSizes
   return sequence_parallel ? hidden / sizes.tensor_ranks : hidden;
 }
 
-// A norm keeps its input, the residual sum, and the linear layer behind it keeps its output. Statistics: mean
+// A norm keeps its input, the residual sum; the linear layer behind it has the norm computed again. Statistics: mean
 // and deviation of LayerNorm, the latter of RMSNorm.
 std::int64_t norm_bytes(const NormOptions& norm, const RankSizes& sizes) {
   const std::int64_t width = stream(norm.width, norm.gradient_is_partial, sizes), element = sizes.element_bytes;
-  return 2 * width * element + (norm.rms ? 1 : 2) * sizes.statistic_bytes;
+  return width * element + (norm.rms ? 1 : 2) * sizes.statistic_bytes;
 }
 
 }  // namespace
@@ -88,7 +88,7 @@ ModuleCosts costs_of(const TransformerOptions& options, const RankSizes& sizes) 
   costs.kept_bytes = 2 * norm_bytes(options.norm, sizes) +
                      (2 * a.heads + 2 * a.groups) * a.head_size / sizes.tensor_ranks * sizes.element_bytes +
                      a.heads / sizes.tensor_ranks * sizes.statistic_bytes +
-                     (m.gated() ? 3 : 2) * m.ffn / sizes.tensor_ranks * sizes.element_bytes;
+                     (m.gated() ? 2 : 1) * m.ffn / sizes.tensor_ranks * sizes.element_bytes;
   // Forward: gather and scattered sum, or one sum for all, of each pair of linear layers. Backward: a sum for
   // the column-parallel layer; with sequence parallelism its input and the row-parallel layer's gradient are
   // gathered as well.

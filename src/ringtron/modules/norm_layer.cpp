@@ -1,5 +1,7 @@
 #include "ringtron/modules/norm_layer.h"
 
+#include <ATen/ATen.h>
+
 #include "ringtron/kernels/norm/norm.h"
 
 namespace ringtron {
@@ -10,6 +12,13 @@ NormLayer::NormLayer(const NormOptions& options, const NamedParameters& paramete
       bias_(options.rms ? nullptr : &parameters.at(names.bias)) {}
 
 at::Tensor NormLayer::forward(const at::Tensor& x) const { return residual_norm(x, {}, weights()).normed; }
+
+std::function<at::Tensor()> NormLayer::again(const at::Tensor& x) const {
+  return [x = x.detach(), weights = weights()] {
+    const at::NoGradGuard no_grad;
+    return residual_norm(x, {}, weights).normed;
+  };
+}
 
 NormWeights NormLayer::weights() const {
   return {weight_->value, bias_ != nullptr ? bias_->value : at::Tensor(), options_.epsilon, options_.zero_centred,

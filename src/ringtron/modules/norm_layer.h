@@ -1,6 +1,7 @@
 // A norm with its parameters.
 #pragma once
 
+#include <functional>
 #include <string_view>
 
 #include "ringtron/kernels/norm/norm.h"
@@ -19,6 +20,8 @@ class NormLayer {
 
   // x: [..., width]
   at::Tensor forward(const at::Tensor& x) const;
+  // Computes forward(x) again, without autograd: a linear layer behind the norm need not keep it.
+  std::function<at::Tensor()> again(const at::Tensor& x) const;
   // For operations that take the norm with what is in front of it.
   NormWeights weights() const;
 

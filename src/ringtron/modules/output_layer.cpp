@@ -23,8 +23,8 @@ OutputLayer::OutputLayer(const BuildContext& build, const OutputOptions& options
 }
 
 at::Tensor OutputLayer::forward(const at::Tensor& x) const {
-  return column_parallel_linear(norm_.forward(x), LinearWeight(*weight_, tied_), at::Tensor(), tensor_group_,
-                                sequence_parallel_);
+  return column_parallel_linear({norm_.forward(x), norm_.again(x)}, LinearWeight(*weight_, tied_), at::Tensor(),
+                                tensor_group_, sequence_parallel_);
 }
 
 }  // namespace ringtron

@@ -28,10 +28,11 @@ at::Tensor TransformerLayer::forward(const at::Tensor& x, const StepContext& ste
     return BranchDropoutOptions{p, step.key(number_, place), step.region};
   };
   const ResidualNorm in = residual_norm(x, {}, attention_norm_.weights());
-  const at::Tensor attended = attention_.forward(in.normed, step);
+  const at::Tensor attended = attention_.forward({in.normed, attention_norm_.again(in.sum)}, step);
   const ResidualNorm middle =
       residual_norm(in.sum, attended, mlp_norm_.weights(), dropout_at(DropoutPlace::attention_output));
-  return residual_sum(middle.sum, mlp_.forward(middle.normed), dropout_at(DropoutPlace::mlp_output));
+  return residual_sum(middle.sum, mlp_.forward({middle.normed, mlp_norm_.again(middle.sum)}),
+                      dropout_at(DropoutPlace::mlp_output));
 }
 
 }  // namespace ringtron

@@ -10,6 +10,8 @@
 
 #include "ringtron/base/check.h"
 #include "ringtron/kernels/adamw/adamw.h"
+#include "ringtron/kernels/adamw/weight_halves.h"
+#include "ringtron/optim/main_weight.h"
 
 namespace ringtron {
 namespace {
@@ -35,16 +37,13 @@ Coefficients<T> coefficients(const AdamOptions& o, const AdamStep& s, double sca
           static_cast<T>(scale)};
 }
 
-template <class T>
-void update_on_cpu(const AdamTensors& tensors, Coefficients<T> c) {
+// `Main` gives and takes the main weight of an element: get(i), put(i, x).
+template <class T, class Main>
+void update_on_cpu(const AdamTensors& tensors, Coefficients<T> c, Main main) {
   if (!tensors.decays) c.decay = T(0);
-  T* const main = tensors.main.data_ptr<T>();
   const T* const gradient = tensors.gradient.data_ptr<T>();
   T* const exp_avg = tensors.exp_avg.data_ptr<T>();
   T* const exp_avg_sq = tensors.exp_avg_sq.data_ptr<T>();
-  c10::BFloat16* const narrow = tensors.narrow.defined() && tensors.narrow.scalar_type() == at::kBFloat16
-                                    ? tensors.narrow.data_ptr<c10::BFloat16>()
-                                    : nullptr;
   at::parallel_for(0, tensors.main.numel(), kGrain, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const T g = gradient[i] * c.scale;
@@ -52,41 +51,62 @@ void update_on_cpu(const AdamTensors& tensors, Coefficients<T> c) {
       const T v = c.beta2 * exp_avg_sq[i] + (T(1) - c.beta2) * g * g;
       exp_avg[i] = m;
       exp_avg_sq[i] = v;
-      main[i] -= c.step_size * (m / (std::sqrt(v) / c.root_correction2 + c.eps)) + c.decay * main[i];
+      const T x = main.get(i);
+      main.put(i, x - (c.step_size * (m / (std::sqrt(v) / c.root_correction2 + c.eps)) + c.decay * x));
     }
-    if (narrow == nullptr) return;
-    for (std::int64_t i = begin; i < end; ++i) narrow[i] = c10::BFloat16(static_cast<float>(main[i]));
   });
-  if (tensors.narrow.defined() && narrow == nullptr) tensors.narrow.copy_(tensors.main);
 }
+
+template <class T>
+struct WholeMain {
+  T* x;
+  T get(std::int64_t i) const { return x[i]; }
+  void put(std::int64_t i, T value) const { x[i] = value; }
+};
+
+struct MainInHalves {
+  std::uint16_t* upper;
+  std::int16_t* lower;
+  float get(std::int64_t i) const { return whole_of({upper[i], lower[i]}); }
+  void put(std::int64_t i, float value) const {
+    const WeightHalves halves = halves_of(value);
+    upper[i] = halves.upper;
+    lower[i] = halves.lower;
+  }
+};
 
 bool update_by_kernel(std::span<const AdamTensors> tensors, const AdamOptions& o, const AdamStep& s,
                       const at::Tensor& gradient_scale, const at::Tensor& skip) {
   const Coefficients<double> c = coefficients<double>(o, s, 1.0);
   std::vector<AdamwTensors> all;
-  for (const AdamTensors& t : tensors) all.push_back({t.main, t.gradient, t.exp_avg, t.exp_avg_sq, t.narrow, t.decays});
+  for (const AdamTensors& t : tensors) all.push_back({t.main, t.gradient, t.exp_avg, t.exp_avg_sq, t.lower, t.decays});
   return adamw_fused(all, {c.beta1, c.beta2, c.eps, c.step_size, c.root_correction2, c.decay}, gradient_scale, skip);
 }
 
 void update_on_cuda(std::span<const AdamTensors> tensors, const AdamOptions& o, const AdamStep& s,
                     const at::Tensor& gradient_scale, const at::Tensor& skip) {
   if (update_by_kernel(tensors, o, s, gradient_scale, skip)) return;
-  // The kernel reads the step number on the device; one tensor serves all, since it only reads.
-  const at::Tensor step =
-      at::full({}, static_cast<double>(s.step), tensors.front().main.options().dtype(at::kFloat).requires_grad(false));
-  const at::Tensor scale = gradient_scale.reshape({}).to(tensors.front().main.scalar_type());
+  // LibTorch's kernel reads the step number on the device; one tensor serves all, since it only reads.
+  const at::Tensor step = at::full({}, static_cast<double>(s.step),
+                                   tensors.front().exp_avg.options().dtype(at::kFloat).requires_grad(false));
+  const at::Tensor scale = gradient_scale.reshape({}).to(tensors.front().exp_avg.scalar_type());
   for (const AdamTensors& t : tensors) {
     t.gradient.mul_(scale);
-    at::_fused_adamw_({t.main}, {t.gradient}, {t.exp_avg}, {t.exp_avg_sq}, /*max_exp_avg_sqs=*/{}, {step}, s.lr,
-                      o.beta1, o.beta2, t.decays ? s.weight_decay : 0.0, o.eps, /*amsgrad=*/false, /*maximize=*/false,
+    const at::Tensor main = t.lower.defined() ? join_halves(t.main, t.lower) : t.main;
+    at::_fused_adamw_({main}, {t.gradient}, {t.exp_avg}, {t.exp_avg_sq}, /*max_exp_avg_sqs=*/{}, {step}, s.lr, o.beta1,
+                      o.beta2, t.decays ? s.weight_decay : 0.0, o.eps, /*amsgrad=*/false, /*maximize=*/false,
                       /*grad_scale=*/{},
                       /*found_inf=*/skip.defined() ? std::optional(skip) : std::nullopt);
-    if (t.narrow.defined()) t.narrow.copy_(t.main);
+    if (t.lower.defined()) split_into_halves(main, t.main, t.lower);
   }
 }
 
 void check(const AdamTensors& t, const at::Tensor& first) {
-  for (const at::Tensor& other : {t.main, t.gradient, t.exp_avg, t.exp_avg_sq}) {
+  RT_CHECK(!t.lower.defined() || (t.main.scalar_type() == at::kBFloat16 && t.lower.scalar_type() == at::kShort &&
+                                  t.main.is_contiguous() && t.lower.is_contiguous() &&
+                                  t.lower.sizes() == t.main.sizes() && first.scalar_type() == at::kFloat),
+           "Adam: expected the halves of a main weight as contiguous bf16 and int16 beside fp32 moments");
+  for (const at::Tensor& other : {t.lower.defined() ? t.exp_avg : t.main, t.gradient, t.exp_avg, t.exp_avg_sq}) {
     RT_CHECK(other.defined() && other.is_contiguous() && other.sizes() == t.main.sizes(),
              "Adam: expected contiguous tensors of one shape ({} elements)", t.main.numel());
     RT_CHECK(other.scalar_type() == first.scalar_type() && other.device() == first.device(),
@@ -101,7 +121,7 @@ void adamw(std::span<const AdamTensors> tensors, const AdamOptions& options, con
            const at::Tensor& gradient_scale, const at::Tensor& skip) {
   if (tensors.empty()) return;
   const at::NoGradGuard no_grad;
-  const at::Tensor& first = tensors.front().main;
+  const at::Tensor& first = tensors.front().exp_avg;
   for (const AdamTensors& t : tensors) check(t, first);
   RT_CHECK(step.step >= 1, "Adam: expected a step number of at least 1, got {}", step.step);
   RT_CHECK_EQ(gradient_scale.numel(), 1, "elements of the gradient scale");
@@ -114,10 +134,15 @@ void adamw(std::span<const AdamTensors> tensors, const AdamOptions& options, con
   if (skip.defined() && skip.item<float>() == 1.0f) return;
   const double scale = gradient_scale.item<double>();
   for (const AdamTensors& t : tensors) {
-    if (first.scalar_type() == at::kDouble)
-      update_on_cpu(t, coefficients<double>(options, step, scale));
-    else
-      update_on_cpu(t, coefficients<float>(options, step, scale));
+    if (t.lower.defined()) {
+      update_on_cpu(
+          t, coefficients<float>(options, step, scale),
+          MainInHalves{static_cast<std::uint16_t*>(t.main.mutable_data_ptr()), t.lower.data_ptr<std::int16_t>()});
+    } else if (first.scalar_type() == at::kDouble) {
+      update_on_cpu(t, coefficients<double>(options, step, scale), WholeMain<double>{t.main.data_ptr<double>()});
+    } else {
+      update_on_cpu(t, coefficients<float>(options, step, scale), WholeMain<float>{t.main.data_ptr<float>()});
+    }
   }
 }
 

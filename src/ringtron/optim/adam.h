@@ -13,14 +13,15 @@
 
 namespace ringtron {
 
-// Four tensors of one shape, type (fp32 or fp64) and device, all contiguous.
+// Four tensors of one shape, type (fp32 or fp64) and device, all contiguous. With `lower` the main weight is in two
+// halves (kernels/adamw/weight_halves.h): `main` is the bf16 weight that the model computes with, the rest fp32.
 struct AdamTensors {
   at::Tensor main;
   at::Tensor gradient;
   at::Tensor exp_avg;
   at::Tensor exp_avg_sq;
-  at::Tensor narrow = {};  // of the same shape: receives the new main weight, rounded; undefined: none
-  bool decays = true;      // whether weight decay counts
+  at::Tensor lower = {};  // int16, of the same shape; undefined: `main` is whole
+  bool decays = true;     // whether weight decay counts
 };
 
 struct AdamOptions {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "ringtron/base/check.h"
+#include "ringtron/optim/main_weight.h"
 #include "ringtron/parameter/initialize.h"
 
 namespace ringtron {
@@ -38,6 +39,19 @@ at::Tensor OptimizerState::part_of(const at::Tensor& tensor) const {
   return is_whole() ? tensor : tensor.view(-1).narrow(0, elements.begin, elements.size());
 }
 
+at::Tensor OptimizerState::main() const {
+  const at::Tensor value = part_of(parameter->value.detach());
+  return has_own_main() ? join_halves(value, lower) : value;
+}
+
+void OptimizerState::set_main(const at::Tensor& main) {
+  const at::Tensor value = part_of(parameter->value.detach());
+  if (has_own_main())
+    split_into_halves(main, value, lower);
+  else
+    value.copy_(main);
+}
+
 Optimizer::Optimizer(const ParameterList& parameters, const BucketPlan& plan, AdamOptions options, InitialValues values,
                      std::span<const ElementRange> owned)
     : options_(options) {
@@ -48,9 +62,11 @@ Optimizer::Optimizer(const ParameterList& parameters, const BucketPlan& plan, Ad
   std::int64_t elements = 0;
   for (const ElementRange& range : owned) elements += range.size();
   const at::Tensor& first = parameters.front()->value;
-  const bool own_main = first.scalar_type() != at::kFloat && first.scalar_type() != at::kDouble;
+  const bool own_main = first.scalar_type() == at::kBFloat16;
+  RT_CHECK(own_main || first.scalar_type() == at::kFloat || first.scalar_type() == at::kDouble,
+           "optimizer: expected parameters in bf16, fp32 or fp64, got {}", at::toString(first.scalar_type()));
   const at::ScalarType type = own_main ? at::kFloat : first.scalar_type();
-  const at::Tensor main = own_main ? flat_buffer(elements, first, type) : at::Tensor();
+  const at::Tensor lower = own_main ? flat_buffer(elements, first, at::kShort) : at::Tensor();
   const at::Tensor exp_avg = flat_buffer(elements, first, type), exp_avg_sq = flat_buffer(elements, first, type);
   for (const OwnedPart& part : owned_parts(plan, sizes, owned)) {
     Parameter* parameter = parameters[static_cast<std::size_t>(part.parameter)];
@@ -59,16 +75,18 @@ Optimizer::Optimizer(const ParameterList& parameters, const BucketPlan& plan, Ad
     const auto view = [&](const at::Tensor& flat) {
       return flat.narrow(0, part.offset, part.elements.size()).view(value.sizes());
     };
-    state.main = own_main ? view(main) : value;
+    if (own_main) state.lower = view(lower);
     state.exp_avg = view(exp_avg);
     state.exp_avg_sq = view(exp_avg_sq);
     // Of a part nobody asks which elements are padding: all begin as zero.
-    for (const at::Tensor& tensor : {state.main, state.exp_avg, state.exp_avg_sq}) {
+    for (const at::Tensor& tensor : {state.lower, state.exp_avg, state.exp_avg_sq}) {
+      if (!tensor.defined()) continue;
       if (state.is_whole())
         zero_padding(*parameter, tensor);
-      else if (!tensor.is_alias_of(parameter->value))
+      else
         tensor.zero_();
     }
+    if (state.is_whole()) zero_padding(*parameter, value);
     states_.push_back(std::move(state));
   }
   if (values == InitialValues::drawn) restart_from_parameters();
@@ -80,9 +98,8 @@ void Optimizer::step(double lr, double weight_decay, const at::Tensor& gradient_
   std::vector<AdamTensors> tensors;
   for (const OptimizerState& s : states_) {
     RT_CHECK(s.parameter->gradient.defined(), "optimizer step: parameter {} has no gradient", s.parameter->name);
-    const bool own_main = !s.main.is_alias_of(s.parameter->value);
-    tensors.push_back({s.main, s.part_of(s.parameter->gradient), s.exp_avg, s.exp_avg_sq,
-                       own_main ? s.part_of(s.parameter->value.detach()) : at::Tensor(), s.decays});
+    tensors.push_back({s.part_of(s.parameter->value.detach()), s.part_of(s.parameter->gradient), s.exp_avg,
+                       s.exp_avg_sq, s.lower, s.decays});
   }
   adamw(tensors, options_, {lr, weight_decay, step_count_}, gradient_scale, skip);
 }
@@ -93,21 +110,10 @@ OptimizerState& Optimizer::state(std::string_view parameter_name) {
   RT_CHECK(false, "optimizer state: expected the name of a parameter, got '{}'", parameter_name);
 }
 
-void Optimizer::copy_main_to_parameters() {
-  const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> values, mains;
-  for (const OptimizerState& s : states_) {
-    if (s.main.is_alias_of(s.parameter->value)) continue;
-    values.push_back(s.part_of(s.parameter->value.detach()));
-    mains.push_back(s.main);
-  }
-  if (!values.empty()) at::_foreach_copy_(values, mains);
-}
-
 void Optimizer::restart_from_parameters() {
   const at::NoGradGuard no_grad;
   for (OptimizerState& s : states_) {
-    if (!s.main.is_alias_of(s.parameter->value)) s.main.copy_(s.part_of(s.parameter->value.detach()));
+    if (s.has_own_main()) s.lower.zero_();
     s.exp_avg.zero_();
     s.exp_avg_sq.zero_();
   }

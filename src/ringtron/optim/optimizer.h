@@ -1,7 +1,8 @@
 // Parameters and their gradients to better parameters; owner of the optimizer state.
 //
-// Main weights: an fp32 copy of each bf16 parameter; an fp32 or fp64 parameter is its own main weight (the
-// tensors share storage). exp_avg and exp_avg_sq have the main weight's type. Each of these is one flat buffer in the
+// Main weights: an fp32 or fp64 parameter is its own. Of a bf16 parameter the main weight is fp32 and kept in halves
+// (kernels/adamw/weight_halves.h): the parameter is the upper, `lower` the rest, so it is always the parameter's value,
+// unrounded. exp_avg and exp_avg_sq have the main weight's type. Each of these is one flat buffer in the
 // order of the gradients' buckets, so that a rank can own a range of each bucket (bucket_shards) and keep state of that
 // alone. No weight decay for names ending in ".bias" and for parameters of one dim. No communication here: gradients
 // are reduced before a step, and ranks that own ranges send each other what they have updated after it. Today every
@@ -26,7 +27,7 @@ namespace ringtron {
 struct OptimizerState {
   Parameter* parameter = nullptr;
   ElementRange elements;  // of the parameter, row-major
-  at::Tensor main;
+  at::Tensor lower;       // int16, of a bf16 parameter; else undefined
   at::Tensor exp_avg;
   at::Tensor exp_avg_sq;
   bool decays = true;
@@ -34,6 +35,11 @@ struct OptimizerState {
   bool is_whole() const { return elements.size() == parameter->value.numel(); }
   // The same elements of a tensor of the parameter's shape, such as its value or its gradient: a view.
   at::Tensor part_of(const at::Tensor& tensor) const;
+  bool has_own_main() const { return lower.defined(); }
+  // fp32, a new tensor, where has_own_main(); else the parameter's own part.
+  at::Tensor main() const;
+  // Writes the main weight, and with it the parameter.
+  void set_main(const at::Tensor& main);
 };
 
 class Optimizer {
@@ -51,12 +57,11 @@ class Optimizer {
   void step(double lr, double weight_decay, const at::Tensor& gradient_scale, const at::Tensor& skip = {});
 
   // For checkpoints, in the order of the parameters, without those of which this rank owns nothing. A loader writes
-  // into the tensors in place, sets the step count, then calls copy_main_to_parameters().
+  // main weights and into the moments in place, and sets the step count.
   std::span<OptimizerState> states() { return states_; }
   OptimizerState& state(std::string_view parameter_name);  // InternalError if there is none
   std::int64_t step_count() const { return step_count_; }
   void set_step_count(std::int64_t count) { step_count_ = count; }
-  void copy_main_to_parameters();
 
   // After weights came without optimizer state (--no-load-optim, --finetune): main weights anew from the
   // parameters, moments and step count zero.

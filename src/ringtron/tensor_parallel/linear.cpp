@@ -20,8 +20,9 @@ struct LinearCall : torch::CustomClassHolder {
   Communicator* group = nullptr;  // over which dx is summed; null: it is not
   bool sequence_parallel = false;
   bool has_bias = false;
-  Parameter* parameter = nullptr;  // null: the weight's gradient goes through autograd
-  bool tells = false;              // that the parameter's gradient of this micro-batch is whole
+  std::function<at::Tensor()> input_again;  // null: the input is kept
+  Parameter* parameter = nullptr;           // null: the weight's gradient goes through autograd
+  bool tells = false;                       // that the parameter's gradient of this micro-batch is whole
 };
 
 // dW = dy^T x: into the parameter's sum by the matrix product itself, then autograd gets nothing; through autograd
@@ -47,7 +48,7 @@ class Linear : public Function<Linear> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, const c10::intrusive_ptr<LinearCall>& call) {
-    context->save_for_backward({x, weight});
+    context->save_for_backward({weight, call->input_again ? at::Tensor() : x});
     context->saved_data["call"] = c10::IValue::make_capsule(call);
     const bool gathers = call->group != nullptr && call->sequence_parallel;
     return at::linear(gathers ? all_gather_rows(x, *call->group) : x, weight, bias);
@@ -56,7 +57,8 @@ class Linear : public Function<Linear> {
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const auto call = c10::static_intrusive_pointer_cast<LinearCall>(context->saved_data["call"].toCapsule());
     const auto saved = context->get_saved_variables();
-    const at::Tensor& x = saved[0];
+    const at::Tensor x = call->input_again ? call->input_again() : saved[1];
+    call->input_again = nullptr;  // and with it what it is computed from
     const at::Tensor dy = grads[0].contiguous();
     const bool gathers = call->group != nullptr && call->sequence_parallel;
 
@@ -68,7 +70,7 @@ class Linear : public Function<Linear> {
       whole = at::empty(sizes, x.options());
       gathering = call->group->all_gather(x.contiguous(), whole);
     }
-    at::Tensor dx_partial = at::matmul(dy, saved[1]);
+    at::Tensor dx_partial = at::matmul(dy, saved[0]);
     gathering.wait();
     at::Tensor dx = dx_partial;
     Work reducing;
@@ -86,31 +88,32 @@ class Linear : public Function<Linear> {
   }
 };
 
-at::Tensor linear(const at::Tensor& x, const LinearWeight& weight, const at::Tensor& bias, Communicator* group,
+at::Tensor linear(const LinearInput& x, const LinearWeight& weight, const at::Tensor& bias, Communicator* group,
                   bool sequence_parallel) {
   auto call = c10::make_intrusive<LinearCall>();
   call->group = group;
   call->sequence_parallel = sequence_parallel;
   call->has_bias = bias.defined();
+  if (at::GradMode::is_enabled()) call->input_again = x.again;
   call->parameter = weight.parameter;
   call->tells = !weight.is_shared;
   // Function::apply fails on an undefined tensor, but takes an empty optional.
   const std::optional<at::Tensor> some_bias = bias.defined() ? std::optional(bias) : std::nullopt;
-  return Linear::apply(x, weight.value, some_bias, call);
+  return Linear::apply(x.value, weight.value, some_bias, call);
 }
 
 }  // namespace
 
-at::Tensor column_parallel_linear(const at::Tensor& x, const LinearWeight& weight, const at::Tensor& bias,
+at::Tensor column_parallel_linear(const LinearInput& x, const LinearWeight& weight, const at::Tensor& bias,
                                   Communicator& group, bool sequence_parallel) {
-  RT_CHECK_EQ(x.dim(), 3, "column_parallel_linear: dimensions of x [s, b, in]");
-  RT_CHECK_EQ(x.size(-1), weight.value.size(1), "column_parallel_linear: input channels");
+  RT_CHECK_EQ(x.value.dim(), 3, "column_parallel_linear: dimensions of x [s, b, in]");
+  RT_CHECK_EQ(x.value.size(-1), weight.value.size(1), "column_parallel_linear: input channels");
   return linear(x, weight, bias, group.size() == 1 ? nullptr : &group, sequence_parallel);
 }
 
-at::Tensor row_parallel_linear(const at::Tensor& x, const LinearWeight& weight, const at::Tensor& bias,
+at::Tensor row_parallel_linear(const LinearInput& x, const LinearWeight& weight, const at::Tensor& bias,
                                Communicator& group, bool sequence_parallel) {
-  RT_CHECK_EQ(x.size(-1), weight.value.size(1), "row_parallel_linear: input channels");
+  RT_CHECK_EQ(x.value.size(-1), weight.value.size(1), "row_parallel_linear: input channels");
   const at::Tensor partial = linear(x, weight, {}, nullptr, false);
   const at::Tensor y =
       sequence_parallel ? reduce_scatter_to_sequence_region(partial, group) : reduce_from_tensor_region(partial, group);

@@ -9,6 +9,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
+
 #include "ringtron/comm/communicator.h"
 #include "ringtron/parameter/parameter.h"
 
@@ -27,16 +29,29 @@ struct LinearWeight {
   bool is_shared = false;
 };
 
+// What a layer multiplies, and how the backward gets it for the weight's gradient.
+struct LinearInput {
+  // Kept.
+  LinearInput(at::Tensor x) : value(std::move(x)) {}  // NOLINT: a tensor is an input
+  // Computed again, from tensors that others keep anyway, by a function without autograd that gives the same bits: for
+  // what costs less to compute than to keep, such as the output of a norm or of an activation.
+  LinearInput(at::Tensor x, std::function<at::Tensor()> compute_again)
+      : value(std::move(x)), again(std::move(compute_again)) {}
+
+  at::Tensor value;
+  std::function<at::Tensor()> again;
+};
+
 // y = x W^T + b. weight: [out/tp, in]; bias: [out/tp] or undefined; y: [s, b, out/tp].
 // x: [s, b, in], the same on all ranks; with `sequence_parallel` [s/tp, b, in], gathered here. Only the shard
 // is kept for the backward, which gathers it again.
-at::Tensor column_parallel_linear(const at::Tensor& x, const LinearWeight& weight, const at::Tensor& bias,
+at::Tensor column_parallel_linear(const LinearInput& x, const LinearWeight& weight, const at::Tensor& bias,
                                   Communicator& group, bool sequence_parallel);
 
 // y = x W^T summed over the group, then + b. x: [s, b, in/tp]; weight: [out, in/tp]; bias: [out], the same on
 // all ranks, added after the sum, or undefined. y: [s, b, out]; with `sequence_parallel` [s/tp, b, out], and
 // the bias gradient is that of the rank's own rows: the caller sums it over the group.
-at::Tensor row_parallel_linear(const at::Tensor& x, const LinearWeight& weight, const at::Tensor& bias,
+at::Tensor row_parallel_linear(const LinearInput& x, const LinearWeight& weight, const at::Tensor& bias,
                                Communicator& group, bool sequence_parallel);
 
 }  // namespace ringtron

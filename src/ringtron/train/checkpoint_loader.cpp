@@ -48,7 +48,7 @@ struct Sources {
     const bool wider = s.parameter->value.scalar_type() != at::kBFloat16;
     value = wider && reader.has(copy) ? copy : "model." + name;
     if (!with_optimizer) return;
-    if (!s.main.is_alias_of(s.parameter->value)) main = reader.has(copy) ? copy : "model." + name;
+    if (s.has_own_main()) main = reader.has(copy) ? copy : "model." + name;
     exp_avg = "optimizer.exp_avg." + name;
     exp_avg_sq = "optimizer.exp_avg_sq." + name;
   }
@@ -120,7 +120,11 @@ void read_tensors(const Job& job, CheckpointReader& reader, TrainingState& state
     const Sources sources(reader, s, with_optimizer);
     read_into(reader, sources.value, parameter, parameter.value, job);
     if (!with_optimizer) continue;
-    if (!sources.main.empty()) read_into(reader, sources.main, parameter, s.main, job);
+    if (!sources.main.empty()) {
+      const at::Tensor main = s.main();  // padding rows stay as they are
+      read_into(reader, sources.main, parameter, main, job);
+      s.set_main(main);
+    }
     read_into(reader, sources.exp_avg, parameter, s.exp_avg, job);
     read_into(reader, sources.exp_avg_sq, parameter, s.exp_avg_sq, job);
   }

@@ -58,7 +58,7 @@ HostSlices slices_to_write(const Job& job, const TrainingState& state) {
     if (!parameter.is_sharded() && job.parallel().tp_rank() != 0) continue;
     out.add("model." + parameter.name, parameter, parameter.value, job);
     if (!with_optimizer) continue;
-    if (!s.main.is_alias_of(parameter.value)) out.add("optimizer.main." + parameter.name, parameter, s.main, job);
+    if (s.has_own_main()) out.add("optimizer.main." + parameter.name, parameter, s.main(), job);
     out.add("optimizer.exp_avg." + parameter.name, parameter, s.exp_avg, job);
     out.add("optimizer.exp_avg_sq." + parameter.name, parameter, s.exp_avg_sq, job);
   }
@@ -78,7 +78,7 @@ std::uint64_t stored_width(const OptimizerState& s, bool with_optimizer) {
   const Parameter& parameter = *s.parameter;
   std::uint64_t width = parameter.value.element_size();
   if (!with_optimizer) return width;
-  if (!s.main.is_alias_of(parameter.value)) width += s.main.element_size();
+  if (s.has_own_main()) width += s.exp_avg.element_size();
   return width + s.exp_avg.element_size() + s.exp_avg_sq.element_size();
 }
 

@@ -21,6 +21,7 @@
 #include "ringtron/train/run_as_rank.h"
 #include "ringtron/train/start_up/before_rendezvous.h"
 #include "ringtron/train/start_up/output_folders.h"
+#include "ringtron/train/start_up/start_times.h"
 #include "ringtron/train/trainer.h"
 
 namespace ringtron {
@@ -48,16 +49,20 @@ std::optional<int> stopped_after(const Job& job, const StopSignals& signals, con
   return exit_code_after(signal);
 }
 
-int train(const Job& job, StopSignals& signals) {
+int train(const Job& job, StopSignals& signals, StartTimes& times) {
+  const auto enter = [&](const char* stage) {
+    signals.enter(stage);
+    times.enter(stage);
+  };
   const Config& config = job.config();
   signals.start_up_begins();
   if (job.is_first_rank()) announce(job);
   CheckpointSaver saver(job);
-  signals.enter("looking at the folders");
+  enter("looking at the folders");
   saver.require_folder();
   require_output_folders(job);
   require_input_files(job);
-  signals.enter("building the model");
+  enter("building the model");
   if (job.is_first_rank()) {
     const std::int64_t words = job.tokenizer().vocab_size(), padded = config.model.padded_vocab_size;
     print_line(" > padded vocab (size: {}) with {} dummy tokens (new size: {})", words, padded - words, padded);
@@ -74,12 +79,12 @@ int train(const Job& job, StopSignals& signals) {
                parallel.pp_rank(), assembly.store().local_elements());
   }
   if (const auto code = stopped_after(job, signals, "building the model")) return *code;
-  signals.enter("loading the checkpoint");
+  enter("loading the checkpoint");
   if (loads && !load_checkpoint(job, assembly.state())) assembly.start_from_initial_values();
   saver.report_other_runs(assembly.state(), iterations_of(config.batch));
   saver.warn_of_space(assembly.state(), iterations_of(config.batch));
   if (const auto code = stopped_after(job, signals, "loading the checkpoint")) return *code;
-  signals.enter("opening the data");
+  enter("opening the data");
   const TrainingData data(job, assembly.transports(), assembly.state().progress);
   assembly.state().data = data.facts();
   if (job.is_first_rank()) {
@@ -92,12 +97,15 @@ int train(const Job& job, StopSignals& signals) {
       : config.checkpoint.save.empty()
           ? "ends after the step at work, without a save (no --save); a second SIGTERM or Ctrl-C ends at once"
           : "ends after the step at work, saving then; a second SIGTERM or Ctrl-C ends at once");
-  Trainer trainer({job, data, assembly.state(), assembly.step(), saver, signals}, iterations_of(config.batch));
+  times.enter("first step");
+  Trainer trainer({job, data, assembly.state(), assembly.step(), saver, signals, times}, iterations_of(config.batch));
   return trainer.run();
 }
 
 int start(int argc, char** argv, StopSignals& signals) {
+  StartTimes times;
   signals.enter("reading the command line");
+  times.enter("reading the command line");
   const LaunchEnvironment environment = read_launch_environment(process_environment);
   ParseResult parsed;
   before_rendezvous(environment, [&] { parsed = parse_command_line(arguments(argc, argv), environment.world_size); });
@@ -118,9 +126,10 @@ int start(int argc, char** argv, StopSignals& signals) {
     }
   }
   signals.enter("meeting the other ranks");
+  times.enter("meeting the other ranks");
   const Job job(line.config, environment);
   try {
-    return train(job, signals);
+    return train(job, signals, times);
   } catch (const std::exception& error) {
     if (is_out_of_memory(error)) rethrow_readable(memory_breakdown(job));
     throw;

@@ -76,6 +76,7 @@ void Trainer::train() {
       norm = parameters_norm(state.store.all(), {job.parallel().model(), job.parallel().tp_rank()}).item<double>();
     }
     if (reporter_.step_done(result, state.progress, lr, norm)) parts_.step.require_finite();
+    if (state.progress.iteration == first_iteration_ + 1 && job.is_first_rank()) print_line(parts_.times.line());
     if (config.evaluation.eval_iters > 0 && state.progress.iteration % config.evaluation.eval_interval == 0) {
       evaluate(Evaluated::validation, state.progress.consumed_valid_samples,
                fmt::format("iteration {}", state.progress.iteration));

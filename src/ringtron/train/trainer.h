@@ -9,6 +9,7 @@
 #include "ringtron/train/reporter.h"
 #include "ringtron/train/save_schedule.h"
 #include "ringtron/train/signals.h"
+#include "ringtron/train/start_up/start_times.h"
 #include "ringtron/train/train_step.h"
 #include "ringtron/train/training_data.h"
 
@@ -23,6 +24,7 @@ class Trainer {
     TrainStep& step;
     CheckpointSaver& saver;
     StopSignals& signals;
+    const StartTimes& times;
   };
   Trainer(const Parts& parts, std::int64_t train_iterations);
 

@@ -12,24 +12,25 @@ bool aligned(const at::Tensor& x, std::uintptr_t bytes) {
 }
 
 bool fits(const AdamwTensors& t) {
-  for (const at::Tensor& x : {t.main, t.gradient, t.exp_avg, t.exp_avg_sq}) {
+  for (const at::Tensor& x : {t.gradient, t.exp_avg, t.exp_avg_sq, t.lower.defined() ? t.gradient : t.main}) {
     if (x.scalar_type() != at::kFloat || !x.is_contiguous() || !aligned(x, 32)) return false;
   }
-  if (!t.narrow.defined()) return fused_on_gpu({t.main});
-  return fused_on_gpu({t.main}) && fused_on_gpu({t.narrow}) && t.narrow.is_contiguous() &&
-         t.narrow.scalar_type() != at::kFloat;
+  if (!t.lower.defined()) return fused_on_gpu({t.main});
+  return fused_on_gpu({t.main}) && t.main.scalar_type() == at::kBFloat16 && t.main.is_contiguous() &&
+         aligned(t.main, 16) && t.lower.is_contiguous() && aligned(t.lower, 16);
 }
 
 AdamwSegment segment_of(const AdamwTensors& t, const AdamwNumbers& numbers) {
   AdamwSegment s{};
-  s.main = t.main.mutable_data_ptr<float>();
+  if (t.lower.defined()) {
+    s.upper = static_cast<std::uint16_t*>(t.main.mutable_data_ptr());
+    s.lower = t.lower.mutable_data_ptr<std::int16_t>();
+  } else {
+    s.main = t.main.mutable_data_ptr<float>();
+  }
   s.gradient = t.gradient.const_data_ptr<float>();
   s.exp_avg = t.exp_avg.mutable_data_ptr<float>();
   s.exp_avg_sq = t.exp_avg_sq.mutable_data_ptr<float>();
-  if (t.narrow.defined()) {
-    s.narrow = t.narrow.mutable_data_ptr();
-    s.type = *element_of(t.narrow);
-  }
   s.elements = t.main.numel();
   s.decay = t.decays ? static_cast<float>(numbers.decay) : 0.0f;
   return s;

@@ -9,10 +9,10 @@
 
 namespace ringtron {
 
-// Contiguous, of one size, on one device; fp32, `narrow` bf16 or fp16 or undefined.
+// Contiguous, of one size, on one device; fp32. With `lower` (int16) the main weight is in halves, `main` the bf16 one.
 struct AdamwTensors {
   at::Tensor main, gradient, exp_avg, exp_avg_sq;
-  at::Tensor narrow;  // receives the rounded main weight
+  at::Tensor lower;
   bool decays = true;
 };
 

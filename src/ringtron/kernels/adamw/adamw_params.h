@@ -3,20 +3,20 @@
 
 #include <cstdint>
 
-#include "ringtron/kernels/device/element_type.h"
 #include "ringtron/kernels/device/segments.h"
 
 namespace ringtron {
 
-// From addresses that are multiples of 32 bytes, of `narrow` of 16.
+// From addresses that are multiples of 32 bytes, of halves of 16.
 struct AdamwSegment {
-  float *main, *exp_avg, *exp_avg_sq;
+  float* main;           // null: it is in the halves (weight_halves.h)
+  std::uint16_t* upper;  // bf16
+  std::int16_t* lower;
+  float *exp_avg, *exp_avg_sq;
   const float* gradient;
-  void* narrow;  // null: none
   std::int64_t elements;
   std::int64_t first_block;
-  Element type;  // of narrow
-  float decay;   // lr * weight decay
+  float decay;  // lr * weight decay
 };
 
 struct AdamwParams {

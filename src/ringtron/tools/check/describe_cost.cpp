@@ -224,8 +224,8 @@ Lines describe_parameters(const ResolvedConfig& config, int replicas) {
                   count.of_rank),
       fmt::format("on each rank: weights {} ({}), gradients {} ({}), optimizer {} ({}: {}two moments); {} in all",
                   amount(bytes.weights), model_type(config), amount(bytes.gradients), state,
-                  amount(bytes.main_weights + bytes.moments), state, bytes.main_weights > 0 ? "main weights and " : "",
-                  amount(bytes.sum())),
+                  amount(bytes.main_weights + bytes.moments), state,
+                  bytes.main_weights > 0 ? "the rest of main weights and " : "", amount(bytes.sum())),
       "the gradients' buffer is counted with its padding"};
   if (bytes.sum() > kLargestGpu) {
     lines.push_back(fmt::format(

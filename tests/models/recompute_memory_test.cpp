@@ -49,10 +49,11 @@ Memory memory_of_step(const std::string& flags) {
   input.position_ids = at::arange(kRows, at::kLong).expand({kSamples, kRows}).contiguous();
   input.positions = at::arange(kRows, at::kLong);
   input.sample_numbers = {0, 1};
-  const auto forward = [&] { return parts.model().forward(input, {0, /*training=*/true}); };
-  torch::autograd::backward({forward().sum()});  // whatever is made once
+  const at::Tensor weights = at::ones({kRows, kSamples});
+  const auto forward = [&] { return parts.model().forward(input, {0, /*training=*/true}, weights).weighted_sum; };
+  torch::autograd::backward({forward()});  // whatever is made once
   const testing::AllocationPeak counted;
-  const at::Tensor loss = forward().sum();
+  const at::Tensor loss = forward();
   Memory out;
   out.held = counted.current();
   torch::autograd::backward({loss});
@@ -114,7 +115,10 @@ TEST_P(ActivationBytesTest, OfTheLoss) {
   const auto vocabulary = [&](int size) { return of(2, fmt::format("--padded-vocab-size {}", size)); };
   const double held =
       static_cast<double>(memory_of_step(vocabulary(16384)).peak - memory_of_step(vocabulary(8192)).peak);
-  const double expected = static_cast<double>(told(vocabulary(16384)).peak() - told(vocabulary(8192)).peak());
+  double expected = static_cast<double>(told(vocabulary(16384)).peak() - told(vocabulary(8192)).peak());
+  // On a CPU, and there in bf16 alone, the product of the output weight's gradient is widened before it is added; that
+  // does not grow with the tokens, of which a test has few.
+  if (GetParam().starts_with("--bf16")) expected += 8192 * kHidden * 4;
   EXPECT_NEAR(held, expected, 0.01 * expected);
 }
 

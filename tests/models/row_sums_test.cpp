@@ -58,7 +58,9 @@ Sums sums_of(const std::string& flags, Assembly* like, const std::function<void(
     const ParameterList from = like->store().all(), to = parts.store().all();
     for (std::size_t i = 0; i < from.size(); ++i) to[i]->value.copy_(from[i]->value);
   }
-  torch::autograd::backward({parts.model().forward(input(), {0, /*training=*/true}).sum()});
+  const at::Tensor weights =
+      at::ones({kLength, kSamples}, parts.store().options().type == at::kDouble ? at::kDouble : at::kFloat);
+  torch::autograd::backward({parts.model().forward(input(), {0, /*training=*/true}, weights).weighted_sum});
   Sums out;
   for (const Parameter* p : parts.store().all()) out.gradients[p->name] = p->gradient.to(at::kDouble);
   const at::Tensor one = at::ones({}, at::kDouble);

@@ -7,7 +7,7 @@
 #include "ringtron/base/error.h"
 #include "ringtron/comm/decorators/faulty_communicator.h"
 #include "ringtron/tensor_parallel/linear.h"
-#include "ringtron/tensor_parallel/vocab_parallel_cross_entropy.h"
+#include "ringtron/tensor_parallel/linear_cross_entropy.h"
 #include "ringtron/tensor_parallel/vocab_parallel_embedding.h"
 #include "tests/support/multi_rank.h"
 #include "tests/support/random_tensor.h"
@@ -38,8 +38,10 @@ at::Tensor row_to_sequence_shards(Communicator& group) {
 at::Tensor embedding_to_sequence_shards(Communicator& group) {
   return vocab_parallel_embedding(at::ones({2, 8}, at::kLong), leaf(random_tensor({3, 5}, 1)), group, true);
 }
-at::Tensor cross_entropy(Communicator& group) {
-  return vocab_parallel_cross_entropy(leaf(random_tensor({8, 2, 3}, 1)), at::ones({8, 2}, at::kLong), 12, group);
+at::Tensor loss_of_sequence_shards(Communicator& group) {
+  return linear_cross_entropy(leaf(random_tensor({2, 2, 5}, 1)), leaf(random_tensor({3, 5}, 2)),
+                              at::ones({8, 2}, at::kLong), at::ones({8, 2}, at::kDouble), 12, group, true, 1 << 20)
+      .weighted_sum;
 }
 
 // The victim dies when all ranks have come to their `operation`-th collective, counted over forward and
@@ -73,7 +75,9 @@ DIST_TEST(TensorParallelPeerLoss, InRowBackward, 4) { kill_in(ranks, row_to_sequ
 DIST_TEST(TensorParallelPeerLoss, InEmbeddingBackward, 4) {
   kill_in(ranks, embedding_to_sequence_shards, 2, "all_gather");
 }
-DIST_TEST(TensorParallelPeerLoss, InCrossEntropyForward, 4) { kill_in(ranks, cross_entropy, 2, "all_reduce"); }
+// 1 gathers x, 2 and 3 are the softmax's, 4 scatters dx.
+DIST_TEST(TensorParallelPeerLoss, InCrossEntropy, 4) { kill_in(ranks, loss_of_sequence_shards, 3, "all_reduce"); }
+DIST_TEST(TensorParallelPeerLoss, InLossScatter, 4) { kill_in(ranks, loss_of_sequence_shards, 4, "reduce_scatter"); }
 
 }  // namespace
 }  // namespace ringtron

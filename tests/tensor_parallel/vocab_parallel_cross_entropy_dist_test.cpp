@@ -40,15 +40,19 @@ Whole one_process(const at::Tensor& logits, const at::Tensor& targets, std::int6
   return {loss.detach(), x.grad()};
 }
 
+at::Tensor gradient(const at::Tensor& logits, const at::Tensor& targets, const CrossEntropy& loss,
+                    const at::Tensor& dloss) {
+  return cross_entropy_gradient(logits, targets, loss.part, loss.log_sum, dloss, /*in_place=*/false);
+}
+
 void check(Communicator& group, const at::Tensor& logits, std::int64_t real) {
   const at::Tensor targets = some_targets(), dloss = random_tensor({kSequence, kBatch}, 9);
   const Whole whole = one_process(logits, targets, real, dloss);
-  const at::Tensor x = leaf(share(logits, 2, group));
-  const at::Tensor loss = vocab_parallel_cross_entropy(x, targets, real, group);
-  EXPECT_EQ(loss.scalar_type(), at::kDouble);
-  EXPECT_TENSOR_NEAR(loss, whole.loss, kOtherOrder);
-  loss.backward(dloss);
-  EXPECT_TENSOR_NEAR(x.grad(), share(whole.gradient, 2, group), kOtherOrder);
+  const at::Tensor x = share(logits, 2, group);
+  const CrossEntropy loss = vocab_parallel_cross_entropy(x, targets, real, group);
+  EXPECT_EQ(loss.each.scalar_type(), at::kDouble);
+  EXPECT_TENSOR_NEAR(loss.each, whole.loss, kOtherOrder);
+  EXPECT_TENSOR_NEAR(gradient(x, targets, loss, dloss), share(whole.gradient, 2, group), kOtherOrder);
 }
 
 DIST_TEST(VocabParallelCrossEntropy, EqualsOneProcess, 1, 2, 4) {
@@ -64,12 +68,13 @@ DIST_TEST(VocabParallelCrossEntropy, PaddingTakesNoPart, 1, 2, 4) {
   at::Tensor logits = random_tensor({kSequence, kBatch, kPadded}, 2);
   logits.narrow(-1, kReal, kPadded - kReal).fill_(1e6);
   check(group, logits, kReal);
-  const at::Tensor x = leaf(share(logits, 2, group));
-  vocab_parallel_cross_entropy(x, some_targets(), kReal, group).sum().backward();
+  const at::Tensor x = share(logits, 2, group);
+  const CrossEntropy loss = vocab_parallel_cross_entropy(x, some_targets(), kReal, group);
+  const at::Tensor dx = gradient(x, some_targets(), loss, at::ones_like(loss.each));
   const at::Tensor ids = share(at::arange(kPadded), 0, group);
-  const at::Tensor padding = x.grad().index_select(2, ids.ge(kReal).nonzero().flatten());
+  const at::Tensor padding = dx.index_select(2, ids.ge(kReal).nonzero().flatten());
   EXPECT_EQ(padding.count_nonzero().item<std::int64_t>(), 0);
-  EXPECT_TRUE(x.grad().isfinite().all().item<bool>());
+  EXPECT_TRUE(dx.isfinite().all().item<bool>());
 }
 
 DIST_TEST(VocabParallelCrossEntropy, ExtremeLogits, 1, 2, 4) {
@@ -87,30 +92,27 @@ DIST_TEST(VocabParallelCrossEntropy, NarrowTypes, 1, 2, 4) {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
     const at::Tensor logits = (random_tensor({kSequence, kBatch, kPadded}, 4) * 3).to(type);
     const Whole whole = one_process(logits.to(at::kDouble), targets, kReal, dloss);
-    const at::Tensor x = leaf(share(logits, 2, group)), before = x.detach().clone();
-    const at::Tensor loss = vocab_parallel_cross_entropy(x, targets, kReal, group);
-    EXPECT_EQ(loss.scalar_type(), at::kFloat);
-    EXPECT_TENSOR_NEAR(loss, whole.loss, 1e-6);  // bf16 logits are widened first
-    loss.backward(dloss.to(at::kFloat));
-    EXPECT_EQ(x.grad().scalar_type(), type);
-    EXPECT_TENSOR_NEAR(x.grad(), share(whole.gradient, 2, group), type == at::kFloat ? 1e-6 : 1.0 / 256);
-    EXPECT_TENSOR_EQUAL(x.detach(), before);
+    const at::Tensor x = share(logits, 2, group), before = x.clone();
+    const CrossEntropy loss = vocab_parallel_cross_entropy(x, targets, kReal, group);
+    EXPECT_EQ(loss.each.scalar_type(), at::kFloat);
+    EXPECT_TENSOR_NEAR(loss.each, whole.loss, 1e-6);  // bf16 logits are widened first
+    const at::Tensor dx = gradient(x, targets, loss, dloss.to(at::kFloat));
+    EXPECT_EQ(dx.scalar_type(), type);
+    EXPECT_TENSOR_NEAR(dx, share(whole.gradient, 2, group), type == at::kFloat ? 1e-6 : 1.0 / 256);
+    EXPECT_TENSOR_EQUAL(x, before);
   }
 }
 
 DIST_TEST(VocabParallelCrossEntropy, UsesTwoCollectives, 2) {
   CountingCommunicator group(ranks.world());
-  const at::Tensor x = leaf(random_tensor({kSequence, kBatch, kPadded / 2}, 5));
-  const at::Tensor loss = vocab_parallel_cross_entropy(x, some_targets(), kReal, group);
-  EXPECT_EQ(group.counts().all_reduce.calls, 2);
-  loss.sum().backward();
+  vocab_parallel_cross_entropy(random_tensor({kSequence, kBatch, kPadded / 2}, 5), some_targets(), kReal, group);
   EXPECT_EQ(group.counts().all_reduce.calls, 2);
   EXPECT_EQ(group.counts().all_gather.calls + group.counts().reduce_scatter.calls, 0);
 }
 
 DIST_TEST(VocabParallelCrossEntropy, NoTokens, 1, 2) {
   const at::Tensor logits = at::empty({0, kBatch, 8}, at::kDouble), targets = at::empty({0, kBatch}, at::kLong);
-  EXPECT_EQ(vocab_parallel_cross_entropy(logits, targets, 8, ranks.world()).numel(), 0);
+  EXPECT_EQ(vocab_parallel_cross_entropy(logits, targets, 8, ranks.world()).each.numel(), 0);
 }
 
 DIST_TEST(VocabParallelCrossEntropy, WrongOrderOfShardsIsNoticed, 2, 4) {  // negative control
@@ -118,9 +120,9 @@ DIST_TEST(VocabParallelCrossEntropy, WrongOrderOfShardsIsNoticed, 2, 4) {  // ne
   const at::Tensor logits = random_tensor({kSequence, kBatch, kPadded}, 6), targets = some_targets();
   const Whole whole = one_process(logits, targets, kPadded, at::ones({kSequence, kBatch}, at::kDouble));
   const at::Tensor loss =
-      vocab_parallel_cross_entropy(testing::foreign_share(logits, 2, group), targets, kPadded, group);
+      vocab_parallel_cross_entropy(testing::foreign_share(logits, 2, group), targets, kPadded, group).each;
   EXPECT_FALSE(testing::tensor_near(loss, whole.loss, kOtherOrder));
-  const at::Tensor padding_counted = vocab_parallel_cross_entropy(share(logits, 2, group), targets, kReal, group);
+  const at::Tensor padding_counted = vocab_parallel_cross_entropy(share(logits, 2, group), targets, kReal, group).each;
   EXPECT_FALSE(testing::tensor_near(padding_counted, whole.loss, kOtherOrder));
 }
 

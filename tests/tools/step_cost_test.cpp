@@ -82,7 +82,7 @@ TEST(StepCost, TensorTrafficByHand) {
   EXPECT_EQ(tensor_layer_bytes(config, rows).forward, 4 * pass);
   EXPECT_EQ(tensor_layer_bytes(config, rows).backward, 6 * pass);
   EXPECT_EQ(tensor_ends_bytes(resolved(config), rows).forward, 3 * pass + loss);
-  EXPECT_EQ(tensor_ends_bytes(resolved(config), rows).backward, 3 * pass);
+  EXPECT_EQ(tensor_ends_bytes(resolved(config), rows).backward, 2 * pass);
   config.model.position_embedding_type = PositionEmbedding::rope;
   EXPECT_EQ(tensor_ends_bytes(resolved(config), rows).forward, 2 * pass + loss);
   config.parallel.tensor_model_parallel_size = 1;

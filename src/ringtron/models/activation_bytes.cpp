@@ -43,7 +43,9 @@ ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows
   }
   const ModuleCosts output = costs_of(model.output, sizes);
   bytes.ends = times(tokens, output.kept_bytes);
-  bytes.loss = times(tokens, output.passing_bytes);
+  // At least one position of all samples.
+  bytes.loss = std::min(times(tokens, output.passing_bytes),
+                        std::max(kMostLogitBytes, times(config->batch.micro_batch_size, output.passing_bytes)));
   return bytes;
 }
 

@@ -18,8 +18,8 @@ struct ActivationBytes {
   std::int64_t layer = 0;    // that one layer keeps when nothing is recomputed: the largest
   std::int64_t layers = 0;   // that all layers keep, as the recompute flags say; what --cp-keep-kv keeps is not in it
   std::int64_t segment = 0;  // beside these, while the largest recomputed segment runs again
-  std::int64_t ends = 0;     // that the final norm keeps
-  std::int64_t loss = 0;     // logits, their probabilities and gradients, for a moment before the layers' backward
+  std::int64_t ends = 0;     // that the final norm and the loss keep
+  std::int64_t loss = 0;     // logits of the tokens that the loss takes together, before the layers' backward
 
   // The most at a time.
   std::int64_t peak() const { return layers + ends + std::max(segment, loss); }

@@ -12,15 +12,14 @@ StageRange whole(const ModelSpec& model) { return {0, static_cast<int>(model.lay
 GptModel::GptModel(const BuildContext& build, const ModelSpec& model)
     : GptModel(build, model, std::vector<StageRange>{whole(model)}) {}
 
-GptModel::GptModel(const BuildContext& build, const ModelSpec& model, std::span<const StageRange> chunks)
-    : loss_(build.tensor_group(), model.output.vocabulary) {
+GptModel::GptModel(const BuildContext& build, const ModelSpec& model, std::span<const StageRange> chunks) {
   for (const StageRange& range : chunks) chunks_.emplace_back(build, model, range);
 }
 
-at::Tensor GptModel::forward(const GptInput& input, const ForwardPass& pass) const {
+TokenLosses GptModel::forward(const GptInput& input, const ForwardPass& pass, const at::Tensor& weights) const {
   at::Tensor x;
   for (const Stage& stage : chunks_) x = stage.forward(x, input, pass);
-  return loss_.forward(x, input.labels);
+  return chunks_.back().loss(x, input, weights);
 }
 
 }  // namespace ringtron

@@ -1,11 +1,10 @@
-// GPT: the stages of the model that this rank has, its chunks, and the loss that follows the last one.
+// GPT: the stages of the model that this rank has, its chunks.
 #pragma once
 
 #include <span>
 #include <vector>
 
 #include "ringtron/models/stage.h"
-#include "ringtron/models/token_loss.h"
 
 namespace ringtron {
 
@@ -18,16 +17,13 @@ class GptModel {
 
   int chunks() const { return static_cast<int>(chunks_.size()); }
   const Stage& chunk(int number) const { return chunks_[static_cast<std::size_t>(number)]; }
-  const TokenLoss& loss() const { return loss_; }
 
-  // All chunks and the loss, one after the other: the loss of each token, as TokenLoss gives it. Backward
-  // through its sum gives this rank's share of the gradients, to be summed over each parameter's
-  // gradient_axes.
-  at::Tensor forward(const GptInput& input, const ForwardPass& pass) const;
+  // All chunks and the loss, one after the other. Backward from the weighted sum gives this rank's share of the
+  // gradients, to be summed over each parameter's gradient_axes. weights: [s_cp, b]
+  TokenLosses forward(const GptInput& input, const ForwardPass& pass, const at::Tensor& weights) const;
 
  private:
   std::vector<Stage> chunks_;
-  TokenLoss loss_;
 };
 
 }  // namespace ringtron

@@ -72,9 +72,12 @@ at::Tensor Stage::through_layers(at::Tensor x, const std::shared_ptr<const StepC
 
 at::Tensor Stage::forward(const at::Tensor& hidden, const GptInput& input, const ForwardPass& pass) const {
   const auto context = std::make_shared<const StepContext>(step_context(input, pass));
-  const at::Tensor x =
-      through_layers(embedding_ ? embedding_->forward(input.tokens, input.position_ids, *context) : hidden, context);
-  return output_ ? output_->forward(x) : x;
+  return through_layers(embedding_ ? embedding_->forward(input.tokens, input.position_ids, *context) : hidden, context);
+}
+
+TokenLosses Stage::loss(const at::Tensor& hidden, const GptInput& input, const at::Tensor& weights) const {
+  RT_CHECK(output_.has_value(), "the loss is that of a stage with the output layer");
+  return output_->loss(hidden, input.labels, weights);
 }
 
 }  // namespace ringtron

@@ -1,5 +1,5 @@
-// A stage: a run of a model's layers, with or without the embedding before them and the output layer after
-// them.
+// A stage: a run of a model's layers, with or without the embedding before them and the output layer with the loss
+// after them.
 //
 // One object is this rank's part of it under tensor, sequence and context parallelism. What passes from one
 // stage to the next are hidden states.
@@ -52,10 +52,13 @@ class Stage {
   Stage(const BuildContext& build, const ModelSpec& model, const StageRange& range);
 
   // `hidden`: [s, b, h] in the sequence region, what the stage before returned; of a stage with the
-  // embedding, which begins with input.tokens, it is not used. Returns hidden states, or with the output
-  // layer logits [s_cp, b, V/tp]. With recomputed activations the stage must outlive the graph, which runs
-  // its layers again, so all ranks of the tensor and context groups go backward together, as forward.
+  // embedding, which begins with input.tokens, it is not used. Returns hidden states. With recomputed activations the
+  // stage must outlive the graph, which runs its layers again, so all ranks of the tensor and context groups go
+  // backward together, as forward.
   at::Tensor forward(const at::Tensor& hidden, const GptInput& input, const ForwardPass& pass) const;
+
+  // Of a stage with the output layer, from what forward() returned: OutputLayer::loss().
+  TokenLosses loss(const at::Tensor& hidden, const GptInput& input, const at::Tensor& weights) const;
 
  private:
   StepContext step_context(const GptInput& input, const ForwardPass& pass) const;

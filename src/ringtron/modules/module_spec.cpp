@@ -128,12 +128,14 @@ ParameterSpecs parameters_of(const OutputOptions& o) {
 ModuleCosts costs_of(const OutputOptions& options, const RankSizes& sizes) {
   ModuleCosts costs;
   costs.multiplied_weights = options.norm.width * options.padded_vocabulary;
-  costs.kept_bytes = norm_bytes(options.norm, sizes);
+  // Beside what the norm keeps its output, which the loss needs, and that one's gradient, which it makes.
+  costs.kept_bytes = norm_bytes(options.norm, sizes) +
+                     2 * stream(options.norm.width, options.norm.gradient_is_partial, sizes) * sizes.element_bytes;
   // The logits, whose memory their gradient takes.
   costs.passing_bytes = options.padded_vocabulary / sizes.tensor_ranks * sizes.element_bytes;
-  // Under sequence parallelism the input is gathered in both directions; its gradient is summed.
+  // Under sequence parallelism the input is gathered and its gradient scattered, else that is summed.
   costs.forward_passes = options.sequence_parallel ? 1 : 0;
-  costs.backward_passes = 2;
+  costs.backward_passes = options.sequence_parallel ? 1 : 2;
   return costs;
 }
 

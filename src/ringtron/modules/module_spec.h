@@ -44,8 +44,12 @@ ModuleCosts costs_of(const TransformerOptions& options, const RankSizes& sizes);
 ParameterSpecs parameters_of(const EmbeddingOptions& options);
 ModuleCosts costs_of(const EmbeddingOptions& options, const RankSizes& sizes);
 
-// The final norm, and the output layer's weight unless it is tied. Its passing bytes are those of logits,
-// probabilities and their gradients, which the loss makes.
+// Of logits that a rank has at a time: the loss takes so many tokens together. A product of so many rows is as fast as
+// a longer one.
+inline constexpr std::int64_t kMostLogitBytes = std::int64_t{1} << 30;
+
+// The final norm, and the output layer's weight unless it is tied. Its passing bytes are those of logits, of which
+// there are kMostLogitBytes at a time.
 ParameterSpecs parameters_of(const OutputOptions& options);
 ModuleCosts costs_of(const OutputOptions& options, const RankSizes& sizes);
 

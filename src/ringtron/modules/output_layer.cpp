@@ -4,7 +4,6 @@
 
 #include "ringtron/base/check.h"
 #include "ringtron/modules/module_spec.h"
-#include "ringtron/tensor_parallel/linear.h"
 
 namespace ringtron {
 
@@ -15,6 +14,7 @@ OutputLayer::OutputLayer(const BuildContext& build, const OutputOptions& options
                          const NamedParameters& parameters)
     : tensor_group_(build.tensor_group()),
       sequence_parallel_(options.sequence_parallel),
+      vocabulary_(options.vocabulary),
       norm_(options.norm, parameters, {"decoder.final_layernorm.weight", "decoder.final_layernorm.bias"}),
       weight_(options.tied ? tied : &parameters.at("output_layer.weight")),
       tied_(options.tied) {
@@ -22,9 +22,9 @@ OutputLayer::OutputLayer(const BuildContext& build, const OutputOptions& options
            "a tied output layer stands in a stage without the word embedding whose weight it shares");
 }
 
-at::Tensor OutputLayer::forward(const at::Tensor& x) const {
-  return column_parallel_linear({norm_.forward(x), norm_.again(x)}, LinearWeight(*weight_, tied_), at::Tensor(),
-                                tensor_group_, sequence_parallel_);
+TokenLosses OutputLayer::loss(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& weights) const {
+  return linear_cross_entropy(norm_.forward(x), LinearWeight(*weight_, tied_), labels.t().contiguous(), weights,
+                              vocabulary_, tensor_group_, sequence_parallel_, kMostLogitBytes);
 }
 
 }  // namespace ringtron

@@ -21,28 +21,8 @@ struct LinearCall : torch::CustomClassHolder {
   bool sequence_parallel = false;
   bool has_bias = false;
   std::function<at::Tensor()> input_again;  // null: the input is kept
-  Parameter* parameter = nullptr;           // null: the weight's gradient goes through autograd
-  bool tells = false;                       // that the parameter's gradient of this micro-batch is whole
+  WeightGradient weight_gradient;
 };
-
-// dW = dy^T x: into the parameter's sum by the matrix product itself, then autograd gets nothing; through autograd
-// where no product adds narrow factors to a wide sum, which is so on CPUs.
-at::Tensor weight_gradient(const LinearCall& call, const at::Tensor& dy, const at::Tensor& x) {
-  Parameter* const parameter = call.parameter;
-  if (parameter == nullptr || !parameter->gradient_added) return at::matmul(dy.t(), x);
-  at::Tensor& sum = parameter->gradient;
-  const double beta = parameter->gradient_begun ? 1.0 : 0.0;
-  if (sum.scalar_type() == dy.scalar_type()) {
-    at::addmm_out(sum, sum, dy.t(), x, beta);
-  } else if (dy.is_cuda()) {
-    at::addmm_out(sum, sum, dy.t(), x, sum.scalar_type(), beta);
-  } else {
-    return at::matmul(dy.t(), x);
-  }
-  parameter->gradient_begun = true;
-  if (call.tells) parameter->gradient_added();
-  return {};
-}
 
 class Linear : public Function<Linear> {
  public:
@@ -81,7 +61,8 @@ class Linear : public Function<Linear> {
       reducing = call->group->all_reduce(dx);
     }
     const at::Tensor rows_dy = dy.flatten(0, -2);
-    const at::Tensor dw = weight_gradient(*call, rows_dy, whole.flatten(0, -2));
+    const at::Tensor dw = call->weight_gradient.add(rows_dy, whole.flatten(0, -2));
+    call->weight_gradient.tell();
     const at::Tensor db = call->has_bias ? rows_dy.sum(0) : at::Tensor();
     reducing.wait();
     return {dx, dw, db, {}};
@@ -95,14 +76,36 @@ at::Tensor linear(const LinearInput& x, const LinearWeight& weight, const at::Te
   call->sequence_parallel = sequence_parallel;
   call->has_bias = bias.defined();
   if (at::GradMode::is_enabled()) call->input_again = x.again;
-  call->parameter = weight.parameter;
-  call->tells = !weight.is_shared;
+  call->weight_gradient = WeightGradient(weight);
   // Function::apply fails on an undefined tensor, but takes an empty optional.
   const std::optional<at::Tensor> some_bias = bias.defined() ? std::optional(bias) : std::nullopt;
   return Linear::apply(x.value, weight.value, some_bias, call);
 }
 
 }  // namespace
+
+at::Tensor WeightGradient::add(const at::Tensor& dy, const at::Tensor& x) const {
+  if (parameter_ == nullptr) return at::matmul(dy.t(), x);
+  const at::NoGradGuard no_grad;
+  at::Tensor& sum = parameter_->gradient;
+  const bool begun = parameter_->gradient_begun;
+  const double beta = begun ? 1.0 : 0.0;
+  if (sum.scalar_type() == dy.scalar_type()) {
+    at::addmm_out(sum, sum, dy.t(), x, beta);
+  } else if (dy.is_cuda()) {
+    at::addmm_out(sum, sum, dy.t(), x, sum.scalar_type(), beta);
+  } else if (begun) {  // no product on CPUs adds narrow factors to a wide sum
+    sum.add_(at::matmul(dy.t(), x));
+  } else {
+    sum.copy_(at::matmul(dy.t(), x));
+  }
+  parameter_->gradient_begun = true;
+  return {};
+}
+
+void WeightGradient::tell() const {
+  if (parameter_ != nullptr && tells_) parameter_->gradient_added();
+}
 
 at::Tensor column_parallel_linear(const LinearInput& x, const LinearWeight& weight, const at::Tensor& bias,
                                   Communicator& group, bool sequence_parallel) {

@@ -2,9 +2,9 @@
 //
 // Column parallel divides the outputs, row parallel the inputs; used in that order around attention and MLP,
 // one pair costs one collective forward and one backward. The backward starts its communication first and
-// computes the weight gradient meanwhile, on a GPU in bf16 and fp16 straight
-// into the fp32 sum of the parameter (Parameter::gradient), which saves the tensor between. All ranks of `group` call
-// in the same order, forward and backward; it must outlive the graph. A failed collective throws CommError.
+// computes the weight gradient meanwhile, straight into the fp32 sum of the parameter (Parameter::gradient); on a GPU
+// the matrix product itself adds there, which saves the tensor between. All ranks of `group` call in the same order,
+// forward and backward; it must outlive the graph. A failed collective throws CommError.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -27,6 +27,25 @@ struct LinearWeight {
   at::Tensor value;
   Parameter* parameter = nullptr;
   bool is_shared = false;
+};
+
+// dW = dy^T x of one operation on a weight.
+class WeightGradient {
+ public:
+  WeightGradient() = default;
+  explicit WeightGradient(const LinearWeight& weight)
+      : parameter_(weight.parameter != nullptr && weight.parameter->gradient_added ? weight.parameter : nullptr),
+        tells_(!weight.is_shared) {}
+
+  // dy: [rows, out], x: [rows, in]. Into the parameter's sum, and returns nothing; or returns it, for autograd. More
+  // than once for an operation in parts.
+  at::Tensor add(const at::Tensor& dy, const at::Tensor& x) const;
+  // After the last part: the parameter's gradient of this micro-batch is whole.
+  void tell() const;
+
+ private:
+  Parameter* parameter_ = nullptr;
+  bool tells_ = false;
 };
 
 // What a layer multiplies, and how the backward gets it for the weight's gradient.

@@ -32,8 +32,7 @@ struct TrainStep::Totals {
 struct TrainStep::InFlight {
   DeviceBatch batch;
   // By chunk: hidden states as they come in, a leaf whose gradient goes to the chunk before; and what the
-  // chunk returned, which holds its graph until its backward. Of the last chunk that is the loss of each
-  // token.
+  // chunk returned, which holds its graph until its backward. Of the last chunk that is the loss, summed.
   std::vector<at::Tensor> inputs, outputs;
 
   InFlight(DeviceBatch taken, int chunks)
@@ -77,8 +76,9 @@ void TrainStep::forward(int chunk, InFlight& micro_batch, Totals& totals) const 
   if (chunk > 0) micro_batch.inputs[c] = micro_batch.outputs[c - 1].detach().requires_grad_();
   at::Tensor out = model_.chunk(chunk).forward(micro_batch.inputs[c], micro_batch.batch.input, pass);
   if (chunk + 1 == model_.chunks()) {
-    out = model_.loss().forward(out, micro_batch.batch.input.labels);
-    totals.add(out.detach(), micro_batch.batch);
+    const TokenLosses losses = model_.chunk(chunk).loss(out, micro_batch.batch.input, micro_batch.batch.loss_mask);
+    totals.add(losses.each, micro_batch.batch);
+    out = losses.weighted_sum;
   }
   micro_batch.outputs[c] = std::move(out);
 }
@@ -86,7 +86,7 @@ void TrainStep::forward(int chunk, InFlight& micro_batch, Totals& totals) const 
 void TrainStep::backward(int chunk, InFlight& micro_batch) const {
   const std::size_t c = static_cast<std::size_t>(chunk);
   const bool is_last = chunk + 1 == model_.chunks();
-  const at::Tensor gradient = is_last ? micro_batch.batch.loss_mask : micro_batch.inputs[c + 1].grad();
+  const at::Tensor gradient = is_last ? at::ones_like(micro_batch.outputs[c]) : micro_batch.inputs[c + 1].grad();
   torch::autograd::backward({micro_batch.outputs[c]}, {gradient});
   micro_batch.outputs[c].reset();
 }
@@ -100,11 +100,12 @@ TrainStep::Gradients TrainStep::compute_gradients(DataLoader& loader) {
   for (const Instruction& next : one_forward_one_backward({1, chunks, static_cast<int>(count)}, /*rank=*/0)) {
     if (next.kind == Instruction::Kind::forward) {
       if (next.chunk == 0) in_flight.emplace(next.micro_batch, InFlight(to_device(loader.next(), job_), chunks));
+      // The loss makes gradients in the forward, and the backwards of a micro-batch follow each other: all of these are
+      // the reducer's micro-batch.
+      if (next.chunk + 1 == chunks) reducer_.begin_micro_batch(/*is_last=*/next.micro_batch + 1 == count);
       forward(next.chunk, in_flight.at(next.micro_batch), own);
       continue;
     }
-    // The backwards of a micro-batch follow each other, so those of all chunks are its.
-    if (next.chunk + 1 == chunks) reducer_.begin_micro_batch(/*is_last=*/next.micro_batch + 1 == count);
     backward(next.chunk, in_flight.at(next.micro_batch));
     if (next.chunk == 0) in_flight.erase(next.micro_batch);
   }
@@ -178,7 +179,7 @@ TrainStep::Evaluation TrainStep::evaluate_unless(const Reason& reason, DataLoade
     if (const std::int64_t agreed = prepare_unless(reason, loader); agreed != 0) return {0.0, agreed};
     for (std::int64_t i = 0; i < micro_batches(); ++i) {
       const DeviceBatch micro_batch = to_device(loader.next(), job_);
-      own.add(model_.forward(micro_batch.input, {0, /*training=*/false}), micro_batch);
+      own.add(model_.forward(micro_batch.input, {0, /*training=*/false}, micro_batch.loss_mask).each, micro_batch);
     }
   }
   const at::Tensor totals = reduced(own).cpu();

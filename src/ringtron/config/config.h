@@ -175,6 +175,10 @@ struct LoggingConfig {
   bool log_progress = false;
   bool log_validation_ppl_to_tensorboard = false;
   int timing_log_level = 0;
+  bool profile = false;
+  bool use_pytorch_profiler = false;
+  std::int64_t profile_step_start = 10, profile_step_end = 12;
+  std::vector<int> profile_ranks;  // empty: 0
 };
 
 struct Config {

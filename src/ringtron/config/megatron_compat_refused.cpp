@@ -32,7 +32,7 @@ constexpr std::string_view kMtp = "multi-token prediction is not built";
 constexpr std::string_view kEvaluation =
     "evaluation uses the batch sizes of training, one validation set, --eval-iters batches";
 constexpr std::string_view kWandb = "there is no W&B client; use --tensorboard-dir, which W&B can import";
-constexpr std::string_view kProfiler = "the profiler comes in a later version; run the program under nsys or perf";
+constexpr std::string_view kProfiler = "--profile prints where the time goes; memory is not recorded";
 constexpr std::string_view kReplication = "there is no replication of checkpoints between nodes";
 constexpr std::string_view kRetention = "checkpoints are neither temporary nor deleted; remove old ones yourself";
 constexpr std::string_view kConvert = "checkpoints of other formats are not read or written";
@@ -186,9 +186,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--full-validation", kEvaluation),
     no("--multiple-validation-sets", kEvaluation),
     no("--wandb-*", kWandb),
-    no("--profile", kProfiler),
-    no("--profile-*", kProfiler),
-    no("--use-pytorch-profiler", kProfiler),
     no("--record-memory-history", kProfiler),
     no("--yaml-cfg", "give flags on the command line"),
 };

@@ -28,6 +28,7 @@ Trainer::Trainer(const Parts& parts, std::int64_t train_iterations)
       train_iterations_(train_iterations),
       first_iteration_(parts.state.progress.iteration),
       reporter_(parts.job, train_iterations, parts.state.progress),
+      profiler_(parts.job),
       save_schedule_(parts.job.config()->checkpoint.save.empty() ? 0 : parts.job.config()->checkpoint.save_interval,
                      first_iteration_),
       started_(SteadyClock::now()) {}
@@ -69,6 +70,7 @@ void Trainer::train() {
   const auto loader = parts_.data.loader(Split::train, state.progress.consumed_train_samples);
   prepare_or_stop(*loader);
   while (stop_.empty() && state.progress.iteration < train_iterations_) {
+    profiler_.at(state.progress.iteration);
     const StepResult result = parts_.step.run(*loader);
     const double lr = state.schedule.lr();  // of the next step: Megatron-LM logs it after its schedule has advanced
     std::optional<double> norm;
@@ -84,6 +86,7 @@ void Trainer::train() {
     if (stop_.empty()) prepare_or_stop(*loader);
     if (stop_.empty() && state.progress.iteration < train_iterations_) save_if_due();
   }
+  profiler_.at(state.progress.iteration, /*training_is_over=*/true);
   save_at_exit();
   reporter_.write_points();
   if (job.is_first_rank()) print_line(stamped("after training is done"));

@@ -6,6 +6,7 @@
 #include "ringtron/base/clock.h"
 #include "ringtron/train/checkpoint_saver.h"
 #include "ringtron/train/job.h"
+#include "ringtron/train/profile/step_profiler.h"
 #include "ringtron/train/reporter.h"
 #include "ringtron/train/save_schedule.h"
 #include "ringtron/train/signals.h"
@@ -62,6 +63,7 @@ class Trainer {
   std::int64_t train_iterations_;
   std::int64_t first_iteration_;  // done before this run
   Reporter reporter_;
+  StepProfiler profiler_;
   SaveSchedule save_schedule_;
   std::string save_problem_;  // of the last try
   SteadyClock::time_point started_;

@@ -12,15 +12,6 @@
 namespace ringtron {
 namespace {
 
-enum class Kind : std::int64_t { all_reduce, all_gather, reduce_scatter, all_to_all, exchange, broadcast, barrier };
-
-const char* to_text(Kind kind) {
-  static constexpr std::array<const char*, 7> kNames{"all_reduce", "all_gather", "reduce_scatter", "all_to_all",
-                                                     "exchange",   "broadcast",  "barrier"};
-  const auto index = static_cast<std::size_t>(kind);
-  return index < kNames.size() ? kNames[index] : "unknown operation";
-}
-
 const char* to_text(ReduceOp op) {
   switch (op) {
     case ReduceOp::sum:
@@ -33,7 +24,7 @@ const char* to_text(ReduceOp op) {
   return "unknown";
 }
 
-constexpr int kFields = 13;  // kind, type, reduction, root, number of dims, 8 sizes
+constexpr int kFields = 13;  // operation, type, reduction, root, number of dims, 8 sizes
 constexpr int kMaxDims = 8;
 
 }  // namespace
@@ -41,11 +32,12 @@ constexpr int kMaxDims = 8;
 struct CheckedCommunicator::Fingerprint {
   std::array<std::int64_t, kFields> fields{};
 
-  explicit Fingerprint(Kind kind, const at::Tensor& tensor = {}, std::int64_t reduction = -1, std::int64_t root = -1) {
-    fields[0] = static_cast<std::int64_t>(kind);
+  explicit Fingerprint(const CommCall& call) {
+    const at::Tensor& tensor = call.given;
+    fields[0] = static_cast<std::int64_t>(call.operation);
     fields[1] = tensor.defined() ? static_cast<std::int64_t>(tensor.scalar_type()) : -1;
-    fields[2] = reduction;
-    fields[3] = root;
+    fields[2] = call.reduction;
+    fields[3] = call.root;
     if (!tensor.defined()) return;
     RT_CHECK_LE(tensor.dim(), kMaxDims, "dims of a checked tensor");
     fields[4] = tensor.dim();
@@ -53,7 +45,7 @@ struct CheckedCommunicator::Fingerprint {
   }
 
   static std::string describe(const std::int64_t* fields) {
-    std::string text = to_text(static_cast<Kind>(fields[0]));
+    std::string text = to_text(static_cast<CommOperation>(fields[0]));
     if (fields[2] >= 0) text += fmt::format(" {}", to_text(static_cast<ReduceOp>(fields[2])));
     if (fields[3] >= 0) text += fmt::format(" from {}", fields[3]);
     if (fields[1] >= 0) {
@@ -125,40 +117,10 @@ void CheckedCommunicator::agree_on_messages(std::span<const Send> sends, std::sp
   }
 }
 
-Work CheckedCommunicator::all_reduce(at::Tensor tensor, ReduceOp op) {
-  agree(Fingerprint(Kind::all_reduce, tensor, static_cast<std::int64_t>(op)));
-  return inner().all_reduce(std::move(tensor), op);
-}
-
-Work CheckedCommunicator::all_gather(at::Tensor shard, at::Tensor whole) {
-  agree(Fingerprint(Kind::all_gather, shard));
-  return inner().all_gather(std::move(shard), std::move(whole));
-}
-
-Work CheckedCommunicator::reduce_scatter(at::Tensor whole, at::Tensor shard, ReduceOp op) {
-  agree(Fingerprint(Kind::reduce_scatter, whole, static_cast<std::int64_t>(op)));
-  return inner().reduce_scatter(std::move(whole), std::move(shard), op);
-}
-
-Work CheckedCommunicator::all_to_all(at::Tensor in, at::Tensor out) {
-  agree(Fingerprint(Kind::all_to_all, in));
-  return inner().all_to_all(std::move(in), std::move(out));
-}
-
-Work CheckedCommunicator::exchange(std::span<const Send> sends, std::span<const Receive> receives) {
-  agree(Fingerprint(Kind::exchange));
-  agree_on_messages(sends, receives);
-  return inner().exchange(sends, receives);
-}
-
-Work CheckedCommunicator::broadcast(at::Tensor tensor, int root) {
-  agree(Fingerprint(Kind::broadcast, tensor, -1, root));
-  return inner().broadcast(std::move(tensor), root);
-}
-
-void CheckedCommunicator::barrier() {
-  agree(Fingerprint(Kind::barrier));
-  inner().barrier();
+bool CheckedCommunicator::before(const CommCall& call) {
+  agree(Fingerprint(call));
+  if (call.operation == CommOperation::exchange) agree_on_messages(call.sends, call.receives);
+  return true;
 }
 
 }  // namespace ringtron

@@ -17,15 +17,8 @@ class CheckedCommunicator final : public ForwardingCommunicator {
   // be the same communicator when it takes CPU tensors. Both must outlive this.
   CheckedCommunicator(Communicator& inner, Communicator& control);
 
-  Work all_reduce(at::Tensor tensor, ReduceOp op) override;
-  Work all_gather(at::Tensor shard, at::Tensor whole) override;
-  Work reduce_scatter(at::Tensor whole, at::Tensor shard, ReduceOp op) override;
-  Work all_to_all(at::Tensor in, at::Tensor out) override;
-  Work exchange(std::span<const Send> sends, std::span<const Receive> receives) override;
-  Work broadcast(at::Tensor tensor, int root) override;
-  void barrier() override;
-
  private:
+  bool before(const CommCall& call) override;
   struct Fingerprint;
   void agree(const Fingerprint& mine);
   void agree_on_messages(std::span<const Send> sends, std::span<const Receive> receives);

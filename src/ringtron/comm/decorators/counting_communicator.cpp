@@ -6,54 +6,32 @@
 namespace ringtron {
 namespace {
 
+using Counts = CommunicationCounts;
+
+// In the order of CommOperation.
+constexpr OperationCount Counts::* kCounts[] = {&Counts::all_reduce, &Counts::all_gather, &Counts::reduce_scatter,
+                                                &Counts::all_to_all, &Counts::exchange,   &Counts::broadcast,
+                                                &Counts::barrier};
+
 std::int64_t bytes_of(const at::Tensor& tensor) { return tensor.numel() * tensor.element_size(); }
 
 }  // namespace
 
 std::int64_t CommunicationCounts::total_bytes() const {
-  return all_reduce.bytes + all_gather.bytes + reduce_scatter.bytes + all_to_all.bytes + exchange.bytes +
-         broadcast.bytes + barrier.bytes;
+  std::int64_t bytes = 0;
+  for (const auto count : kCounts) bytes += (this->*count).bytes;
+  return bytes;
 }
 
-void CountingCommunicator::count(OperationCount& count, std::int64_t whole_bytes, int copies) const {
+bool CountingCommunicator::before(const CommCall& call) {
+  OperationCount& count = counts_.*kCounts[static_cast<std::size_t>(call.operation)];
   count.calls += 1;
-  count.bytes += copies * whole_bytes * (size() - 1) / size();
-}
-
-Work CountingCommunicator::all_reduce(at::Tensor tensor, ReduceOp op) {
-  count(counts_.all_reduce, bytes_of(tensor), 2);
-  return inner().all_reduce(std::move(tensor), op);
-}
-
-Work CountingCommunicator::all_gather(at::Tensor shard, at::Tensor whole) {
-  count(counts_.all_gather, bytes_of(whole), 1);
-  return inner().all_gather(std::move(shard), std::move(whole));
-}
-
-Work CountingCommunicator::reduce_scatter(at::Tensor whole, at::Tensor shard, ReduceOp op) {
-  count(counts_.reduce_scatter, bytes_of(whole), 1);
-  return inner().reduce_scatter(std::move(whole), std::move(shard), op);
-}
-
-Work CountingCommunicator::all_to_all(at::Tensor in, at::Tensor out) {
-  count(counts_.all_to_all, bytes_of(in), 1);
-  return inner().all_to_all(std::move(in), std::move(out));
-}
-
-Work CountingCommunicator::exchange(std::span<const Send> sends, std::span<const Receive> receives) {
-  counts_.exchange.calls += 1;
-  for (const Send& message : sends) counts_.exchange.bytes += bytes_of(message.tensor);
-  return inner().exchange(sends, receives);
-}
-
-Work CountingCommunicator::broadcast(at::Tensor tensor, int root) {
-  count(counts_.broadcast, bytes_of(tensor), 1);
-  return inner().broadcast(std::move(tensor), root);
-}
-
-void CountingCommunicator::barrier() {
-  counts_.barrier.calls += 1;
-  inner().barrier();
+  for (const Send& message : call.sends) count.bytes += bytes_of(message.tensor);
+  if (!call.whole.defined()) return true;
+  // How often the average rank sends all but its own part.
+  const int copies = call.operation == CommOperation::all_reduce ? 2 : 1;
+  count.bytes += copies * bytes_of(call.whole) * (size() - 1) / size();
+  return true;
 }
 
 }  // namespace ringtron

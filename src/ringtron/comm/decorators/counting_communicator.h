@@ -29,17 +29,8 @@ class CountingCommunicator final : public ForwardingCommunicator {
   const CommunicationCounts& counts() const { return counts_; }
   void reset() { counts_ = {}; }
 
-  Work all_reduce(at::Tensor tensor, ReduceOp op) override;
-  Work all_gather(at::Tensor shard, at::Tensor whole) override;
-  Work reduce_scatter(at::Tensor whole, at::Tensor shard, ReduceOp op) override;
-  Work all_to_all(at::Tensor in, at::Tensor out) override;
-  Work exchange(std::span<const Send> sends, std::span<const Receive> receives) override;
-  Work broadcast(at::Tensor tensor, int root) override;
-  void barrier() override;
-
  private:
-  // `copies`: how often the average rank sends all but its own part of `whole_bytes`.
-  void count(OperationCount& count, std::int64_t whole_bytes, int copies) const;
+  bool before(const CommCall& call) override;
 
   CommunicationCounts counts_;
 };

@@ -33,17 +33,8 @@ class FaultyCommunicator final : public ForwardingCommunicator {
   FaultyCommunicator(Communicator& inner, std::vector<ScriptedFault> script)  // `inner` must outlive this
       : ForwardingCommunicator(inner), script_(std::move(script)) {}
 
-  Work all_reduce(at::Tensor tensor, ReduceOp op) override;
-  Work all_gather(at::Tensor shard, at::Tensor whole) override;
-  Work reduce_scatter(at::Tensor whole, at::Tensor shard, ReduceOp op) override;
-  Work all_to_all(at::Tensor in, at::Tensor out) override;
-  Work exchange(std::span<const Send> sends, std::span<const Receive> receives) override;
-  Work broadcast(at::Tensor tensor, int root) override;
-  void barrier() override;
-
  private:
-  // True when the operation is to be left out.
-  bool strike(const char* operation);
+  bool before(const CommCall& call) override;
 
   std::vector<ScriptedFault> script_;
   std::int64_t sequence_ = 0;

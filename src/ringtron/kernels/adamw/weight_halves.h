@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "ringtron/base/random.h"
+#include "ringtron/base/host_device.h"
 
 namespace ringtron {
 

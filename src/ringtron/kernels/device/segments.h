@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "ringtron/base/random.h"
+#include "ringtron/base/host_device.h"
 
 namespace ringtron {
 

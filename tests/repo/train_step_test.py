@@ -153,6 +153,8 @@ class Agreement(unittest.TestCase):
         self.assertEqual(self.against(**{"at rest": [10.01, 10.11]}), [])  # all alike
         self.assertIn("more than rounding", self.against(training=[10.0, 9.5, 8.7])[0])
         self.assertIn("more than rounding", self.against(training=[10.0, math.nan, 8.0])[0])
+        self.assertEqual(self.against(training=[10.0, 9.2, 8.3]), [])  # less than half of what the fault makes
+        self.assertIn("more than rounding", self.against(training=[10.0, 9.3, 8.4])[0])
         self.assertIn("as many steps", self.against(training=[10.0])[0])
         self.assertIn("does not see", self.against(**{"faults at rest": {"a": self.OURS["at rest"]}})[0])
         self.assertIn("does not see", self.against(**{"faults in training": {"b": self.OURS["training"]}})[0])

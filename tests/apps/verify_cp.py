@@ -66,6 +66,7 @@ def demand(condition, sentence, text):
 def check_right(binaries, flags):
     code, text = run(binaries, flags)
     demand(code == 0, f"expected exit code 0, got {code}", text)
+    demand(re.search(r"schedules proven: .* over \d+ ranks?, (1024|1021) positions, \d+ operations\n", text), "no proof of schedules", text)
     demand(re.search(r"first parameter to differ +none\n", text), "no line about the first parameter", text)
     return re.search(r"of a gradient +(\S+)", text)[1]
 

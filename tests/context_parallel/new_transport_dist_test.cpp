@@ -58,7 +58,7 @@ TEST(NewTransport, ItsSchedulesAreProven) {
       for (const Masks& masks : {Masks{{length, true}}, Masks{{length, false}}, window, documents}) {
         for (const CpLayout division : {CpLayout::zigzag, CpLayout::contiguous, CpLayout::balanced}) {
           const SequenceLayout layout = make_layout(division, masks, ranks);
-          ASSERT_THAT(check_transport({layout, masks}, kBothWays, 0, 2 * ranks, ranks), IsEmpty())
+          ASSERT_THAT(check_transport({layout, masks}, kBothWays, 0, 2 * ranks, ranks).faults, IsEmpty())
               << ranks << " " << length << " " << layout.name();
           auto damaged = make_schedules({layout, masks}, kBothWays, 0, {2, 2});
           if (layout.local_length(0) == 0) continue;

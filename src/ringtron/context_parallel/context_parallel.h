@@ -1,11 +1,10 @@
 // Attention over a sequence that many ranks share. The front door of this folder.
 //
-// Each rank of the context-parallel group holds the positions that a SequenceLayout gives it; all layers but
-// attention work on these alone. How keys and values reach the other ranks is a transport (transport.h): ring,
-// gather, all-to-all, or all-to-all within a ring. The result is that of one process that holds the whole sequence,
-// for every transport, mask, layout and length. What travels and runs when is data (schedule.h), proven by
-// schedule_check.h and run by run_schedule.h. A group of one rank runs the same code without messages. README.md has
-// the pictures.
+// Each rank of the context-parallel group holds the positions that a SequenceLayout gives it; all layers but attention
+// work on these alone. How keys and values reach the other ranks is a transport (transport.h): ring, gather,
+// all-to-all, or all-to-all within a ring. The result is that of one process that holds the whole sequence, for every
+// transport, mask, layout and length. What travels and runs when is data (schedule.h), proven by schedule_check.h and
+// run by run_schedule.h. A group of one rank runs the same code without messages. README.md has the pictures.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -133,7 +133,7 @@ AttentionSpeed measure_attention(const AttentionShape& shape, const AttentionUse
 
 DeviceSpeeds measure_speeds(Communicator& group, const AttentionShape& shape, const AttentionUse& use,
                             at::ScalarType type, at::Device device) {
-  const DeviceSpeeds expected = device.is_cuda() ? default_gpu_speeds() : default_cpu_speeds();
+  const DeviceSpeeds expected = default_speeds(device);
   DeviceSpeeds speeds{measure_link(group, device), measure_attention(shape, use, type, device), expected.host};
   double* const numbers[] = {&speeds.link.bytes_per_second,
                              &speeds.link.seconds_per_exchange,

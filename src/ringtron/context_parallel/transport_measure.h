@@ -1,11 +1,9 @@
-// Measures what transport_choice.h predicts from: the link of a group and the speed of attention on its
-// device.
+// Measures what transport_choice.h predicts from: the link of a group and the speed of attention on its device.
 //
 //   const DeviceSpeeds speeds = measure_speeds(group, shape, {.sequence_length = 8192}, type, device);
 //
-// All ranks of the group call it at the same time; all get what rank 0 measured, so that they choose alike.
-// Well under a second on a CPU; on a GPU as long as cuDNN takes to build one plan. The caller has made
-// `device` current.
+// All ranks of the group call it at the same time; all get what rank 0 measured, so that they choose alike. Well under
+// a second on a CPU; on a GPU as long as cuDNN takes to build one plan. The caller has made `device` current.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,16 +24,15 @@ struct AttentionUse {
   bool dropout = false;
 };
 
-// Of the block of rows x rows that is measured: slanted on both sides where the run's window is shorter than
-// its sequence, at most half a block wide, else causal.
+// Of the block of rows x rows that is measured: slanted on both sides where the run's window is shorter than its
+// sequence, at most half a block wide, else causal.
 Band measured_band(const AttentionUse& use, std::int64_t rows);
 
 // All ranks send to the next one at once, a small and a large message; a group of one gets the default.
 LinkSpeed measure_link(Communicator& group, at::Device device);
 
-// One block forward by the kernel that a run of this use gets, and a copy. `shape`: heads and sizes of the
-// model; its samples do not count. The backward's rate and the cost of a call are in the proportion of the
-// default speeds.
+// One block forward by the kernel that a run of this use gets, and a copy. `shape`: heads and sizes of the model; its
+// samples do not count. The backward's rate and the cost of a call are in the proportion of the default speeds.
 AttentionSpeed measure_attention(const AttentionShape& shape, const AttentionUse& use, at::ScalarType type,
                                  at::Device device);
 

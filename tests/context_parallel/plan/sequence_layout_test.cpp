@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "ringtron/base/error.h"
-#include "ringtron/context_parallel/plan/batch_slice.h"
 
 namespace ringtron {
 namespace {
@@ -25,17 +24,17 @@ constexpr MakeLayout kLayouts[] = {zigzag_layout, contiguous_layout};
 std::vector<int> times_held(const SequenceLayout& layout) {
   std::vector<int> held(static_cast<std::size_t>(layout.sequence_length()), 0);
   for (int rank = 0; rank < layout.ranks(); ++rank) {
-    for (const std::int64_t position : local_positions(layout, rank)) ++held.at(static_cast<std::size_t>(position));
+    for (const std::int64_t position : positions_in(layout.of(rank))) ++held.at(static_cast<std::size_t>(position));
   }
   return held;
 }
 
 TEST(SequenceLayout, ZigzagOfSixteenOnFourIsMegatrons) {
   const SequenceLayout layout = zigzag_layout(16, 4);
-  EXPECT_THAT(local_positions(layout, 0), ElementsAre(0, 1, 14, 15));
-  EXPECT_THAT(local_positions(layout, 1), ElementsAre(2, 3, 12, 13));
-  EXPECT_THAT(local_positions(layout, 2), ElementsAre(4, 5, 10, 11));
-  EXPECT_THAT(local_positions(layout, 3), ElementsAre(6, 7, 8, 9));
+  EXPECT_THAT(positions_in(layout.of(0)), ElementsAre(0, 1, 14, 15));
+  EXPECT_THAT(positions_in(layout.of(1)), ElementsAre(2, 3, 12, 13));
+  EXPECT_THAT(positions_in(layout.of(2)), ElementsAre(4, 5, 10, 11));
+  EXPECT_THAT(positions_in(layout.of(3)), ElementsAre(6, 7, 8, 9));
   EXPECT_THAT(layout.of(1), ElementsAre(PositionRange{2, 4}, PositionRange{12, 14}));
   EXPECT_THAT(layout.of(3), ElementsAre(PositionRange{6, 10}));
   EXPECT_EQ(layout.sequence_length(), 16);
@@ -52,7 +51,7 @@ TEST(SequenceLayout, ZigzagIsMegatronsWhereItDivides) {
         for (const int number : {rank, 2 * ranks - 1 - rank}) {
           for (std::int64_t i = 0; i < chunk; ++i) expected.push_back(number * chunk + i);
         }
-        EXPECT_EQ(local_positions(layout, rank), expected) << rank << " of " << ranks;
+        EXPECT_EQ(positions_in(layout.of(rank)), expected) << rank << " of " << ranks;
       }
     }
   }
@@ -160,6 +159,23 @@ TEST(Intersection, IsEmptyWhereRangesDoNotMeet) {
     EXPECT_TRUE(intersection(a, b).empty());
     EXPECT_EQ(intersection(a, b).length(), 0);
   }
+}
+
+TEST(PositionsIn, AndRangesOfAreInverse) {
+  const std::vector<PositionRange> ranges = {{2, 5}, {10, 11}, {0, 2}};
+  EXPECT_THAT(positions_in(ranges), ElementsAre(2, 3, 4, 10, 0, 1));
+  EXPECT_EQ(total_length(ranges), 6);
+  EXPECT_EQ(ranges_of(positions_in(ranges)), ranges);
+  EXPECT_THAT(ranges_of(std::vector<std::int64_t>{3, 3}), ElementsAre(PositionRange{3, 4}, PositionRange{3, 4}));
+  EXPECT_THAT(positions_in(zigzag_layout(1, 3).of(2)), IsEmpty());
+}
+
+TEST(AppendRange, JoinsOnlyWhatTouches) {
+  std::vector<PositionRange> ranges;
+  for (const PositionRange& range :
+       {PositionRange{0, 2}, PositionRange{2, 5}, PositionRange{4, 6}, PositionRange{7, 8}})
+    append_range(ranges, range);
+  EXPECT_THAT(ranges, ElementsAre(PositionRange{0, 5}, PositionRange{4, 6}, PositionRange{7, 8}));
 }
 
 TEST(SliceRanges, CutsAcrossGaps) {

@@ -67,14 +67,14 @@ TEST(Transport, TheGroupsOfAHierarchyAreNeighbours) {
     const TransportPlan plan = make_transport_plan(CpTransport::hierarchical, 2, {layout, masks}, rank);
     EXPECT_EQ(plan.ranks, 6);
     EXPECT_EQ(plan.head_ranks, 2);
-    EXPECT_EQ(plan.inner_rank(), rank / 2);
+    EXPECT_EQ(plan.passes.forward.rank, rank / 2);
     EXPECT_EQ(plan.inner, contiguous_layout(24, 3));
     EXPECT_EQ(plan.passes.saved_owner, (rank / 2 + 1) % 3);
     EXPECT_EQ(plan.passes.forward.steps.size(), 3u);
   }
   const TransportPlan all = make_transport_plan(CpTransport::a2a, 1, {layout, masks}, 4);
   EXPECT_EQ(all.inner, contiguous_layout(24, 1));
-  EXPECT_EQ(all.inner_rank(), 0);
+  EXPECT_EQ(all.passes.forward.rank, 0);
   EXPECT_EQ(all.passes.saved_owner, 0);
   EXPECT_THROW(make_transport_plan(CpTransport::p2p, 1, {layout, masks}, 6), InternalError);
 }

@@ -79,7 +79,7 @@ TEST_P(EverySchedule, IsProven) {
       for (const CpLayout layout_kind : {CpLayout::zigzag, CpLayout::contiguous, CpLayout::balanced}) {
         const SequenceLayout layout = make_layout(layout_kind, masks, ranks);
         for (const auto& [transport, a] : transports_for(ranks)) {
-          ASSERT_THAT(check_transport({layout, masks}, transport, a, 2 * ranks, ranks), IsEmpty())
+          ASSERT_THAT(check_transport({layout, masks}, transport, a, 2 * ranks, ranks).faults, IsEmpty())
               << to_text(transport) << " " << a << " on " << ranks << " ranks, " << layout.name() << ", " << kind.name
               << ", length " << length;
           ++proven;
@@ -96,7 +96,7 @@ TEST(ScheduleCheck, ProvesLongSequences) {
     for (const CpLayout layout_kind : {CpLayout::zigzag, CpLayout::balanced}) {
       const SequenceLayout layout = make_layout(layout_kind, masks, 8);
       for (const CpTransport transport : {CpTransport::p2p, CpTransport::all_gather, CpTransport::hierarchical}) {
-        EXPECT_THAT(check_transport({layout, masks}, transport, 2, 40, 8), IsEmpty())
+        EXPECT_THAT(check_transport({layout, masks}, transport, 2, 40, 8).faults, IsEmpty())
             << to_text(transport) << ", " << layout.name() << ", " << kind.name;
       }
     }
@@ -179,7 +179,7 @@ TEST(ScheduleCheck, OfAGatherInPiecesHoldsTheSequenceAndTheBlocksThatArrive) {
   const SequenceLayout layout("every second", of_rank);
   ASSERT_FALSE(layout.few_ranges());
   const Masks masks = {{40, true}};
-  EXPECT_THAT(check_transport({layout, masks}, CpTransport::all_gather, 1, 2, 2), IsEmpty());
+  EXPECT_THAT(check_transport({layout, masks}, CpTransport::all_gather, 1, 2, 2).faults, IsEmpty());
   for (const RankSchedules& schedules : make_schedules({layout, masks}, CpTransport::all_gather, 1, {2, 2})) {
     EXPECT_EQ(schedules.forward.peak.key_value, 40 + 20);
     EXPECT_THAT(all_of<MoveRows>(schedules.forward), ::testing::Not(IsEmpty()));

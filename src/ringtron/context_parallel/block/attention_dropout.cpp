@@ -38,10 +38,7 @@ void fill_row(const Row& row, std::span<const PositionRange> keys, T keep, T* ou
 
 void fill_cpu(const AttentionDropout& dropout, std::span<const PositionRange> queries,
               std::span<const PositionRange> keys, at::Tensor& factors) {
-  std::vector<std::int64_t> query_positions;
-  for (const PositionRange& range : queries) {
-    for (std::int64_t q = range.begin; q < range.end; ++q) query_positions.push_back(q);
-  }
+  const std::vector<std::int64_t> query_positions = positions_in(queries);
   const std::int64_t heads = factors.size(1), rows = factors.size(2), columns = factors.size(3);
   const std::uint32_t threshold = dropout_threshold(dropout.p);
   AT_DISPATCH_FLOATING_TYPES(factors.scalar_type(), "attention_dropout_factors", [&] {
@@ -113,12 +110,6 @@ void check_limits(const AttentionDropout& dropout, std::int64_t heads, std::span
   for (const PositionRange& range : queries) {
     RT_CHECK_LE(range.end, kQueryLimit, "query positions with attention dropout");
   }
-}
-
-std::int64_t total_length(std::span<const PositionRange> ranges) {
-  std::int64_t length = 0;
-  for (const PositionRange& range : ranges) length += range.length();
-  return length;
 }
 
 }  // namespace

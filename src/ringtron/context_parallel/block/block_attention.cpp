@@ -1,8 +1,15 @@
 #include "ringtron/context_parallel/block/block_attention.h"
 
+#include <ATen/ATen.h>
+
 namespace ringtron {
 
 at::ScalarType accumulate_type(at::ScalarType type) { return type == at::kDouble ? at::kDouble : at::kFloat; }
+
+at::Tensor row_sums(const at::Tensor& d_out, const at::Tensor& out) {
+  const at::ScalarType type = accumulate_type(d_out.scalar_type());
+  return (d_out.to(type) * out.to(type)).sum(-1).permute({1, 2, 0});
+}
 
 std::unique_ptr<BlockAttention> make_block_attention(c10::DeviceType device, at::ScalarType type, bool dropout,
                                                      bool deterministic) {

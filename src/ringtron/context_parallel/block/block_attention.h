@@ -1,5 +1,4 @@
-// Attention of one block of queries to one block of keys and values: the only place that calls an attention
-// kernel.
+// Attention of one block of queries to one block of keys and values: the only place that calls an attention kernel.
 //
 // Letters: s_q, s_kv rows, b batch, n query heads, g key/value heads (n a multiple of g; query head h uses
 // key/value head h / (n/g)), d head size. Everything is sequence-first:
@@ -79,9 +78,8 @@ std::unique_ptr<BlockAttention> make_flash_cpu_block_attention();
 // the type of q; dq may differ in its last bits from run to run.
 std::unique_ptr<BlockAttention> make_flash_cuda_block_attention();
 
-// Our own fused GPU kernels; bf16 and fp16, any band, with and without dropout; composed for head sizes above 128
-// and those that 8 does not divide. Results come in fp32, with the same bits each time. Composed throughout in a CPU
-// build.
+// Our own fused GPU kernels; bf16 and fp16, any band, with and without dropout; composed for head sizes above 128 and
+// those that 8 does not divide. Results come in fp32, with the same bits each time. Composed throughout in a CPU build.
 std::unique_ptr<BlockAttention> make_fused_cuda_block_attention();
 
 // cuDNN's fused GPU kernels; bf16 and fp16, no dropout, all cells or a causal square; FlashAttention for everything
@@ -95,5 +93,8 @@ std::unique_ptr<BlockAttention> make_block_attention(c10::DeviceType device, at:
                                                      bool deterministic = false);
 
 at::ScalarType accumulate_type(at::ScalarType type);
+
+// OutputGradient::delta.
+at::Tensor row_sums(const at::Tensor& d_out, const at::Tensor& out);
 
 }  // namespace ringtron

@@ -107,10 +107,6 @@ at::Tensor dropout_factors(const Tile& tile, const Sizes& z, const BlockCall& ca
   return attention_dropout_factors(*call.dropout, z.n, queries, keys, like.options());
 }
 
-at::Tensor row_sums(const OutputGradient& output, at::ScalarType type) {
-  return (output.d_out.to(type) * output.out.to(type)).sum(-1).permute({1, 2, 0});
-}
-
 class ComposedBlockAttention final : public BlockAttention {
  public:
   explicit ComposedBlockAttention(std::int64_t tile_bytes) : tile_bytes_(tile_bytes) {}
@@ -146,7 +142,7 @@ class ComposedBlockAttention final : public BlockAttention {
     gradient.dq = at::zeros(q.sizes(), q.options().dtype(type));
     const at::Tensor km = to_matrices(k, z.g, type), vm = to_matrices(v, z.g, type);
     at::Tensor dkm = at::zeros_like(km), dvm = at::zeros_like(vm);
-    const at::Tensor delta = output.delta.defined() ? output.delta : row_sums(output, type);
+    const at::Tensor delta = output.delta.defined() ? output.delta : row_sums(output.d_out, output.out);
     for (const Tile& tile : tiles_of(z, call.band, type, tile_bytes_)) {
       const std::int64_t row = tile.rows.begin, rows = tile.rows.length(), keys = tile.keys.length();
       const at::Tensor qm = to_matrices(q.narrow(0, row, rows), z.g, type);

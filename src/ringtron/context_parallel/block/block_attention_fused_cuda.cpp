@@ -46,7 +46,7 @@ class FusedCudaBlockAttention final : public BlockAttention {
                          const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->backward(q, k, v, output, call);
     const FusedArguments here(q, call);
-    const at::Tensor delta = output.delta.defined() ? output.delta : row_sums(output);
+    const at::Tensor delta = output.delta.defined() ? output.delta : row_sums(output.d_out, output.out);
     FusedAttentionGradient gradient =
         fused_attention_backward(q, k, v, output.d_out.to(q.scalar_type()), output.lse, delta, here.options());
     return {std::move(gradient.dq), std::move(gradient.dk), std::move(gradient.dv)};
@@ -55,10 +55,6 @@ class FusedCudaBlockAttention final : public BlockAttention {
  private:
   static bool fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const BlockCall& call) {
     return call.scale > 0.0 && fused_attention_supports(q, k, v);
-  }
-
-  static at::Tensor row_sums(const OutputGradient& output) {
-    return (output.d_out.to(at::kFloat) * output.out.to(at::kFloat)).sum(-1).permute({1, 2, 0});
   }
 
   std::unique_ptr<BlockAttention> composed_;

@@ -116,11 +116,9 @@ RowAccumulator::Result RowAccumulator::result(at::ScalarType type) {
 at::Tensor RowAccumulator::rows(std::span<const PositionRange> ranges, at::ScalarType type) {
   RT_CHECK(kind_ == Kind::sum, "rows of a softmax");
   if (ranges.size() == 1 && ranges[0] == PositionRange{0, rows_}) return result(type).x;
-  std::int64_t count = 0;
-  for (const PositionRange& range : ranges) count += range.length();
   const bool few = ranges.size() <= kFewRanges;
   if (!few) fold();
-  const Part result = empty(count, few ? type : like_.scalar_type());
+  const Part result = empty(total_length(ranges), few ? type : like_.scalar_type());
   std::vector<RowCopy> copies;
   std::int64_t row = 0;
   for (const PositionRange& range : ranges) {

@@ -61,25 +61,25 @@ std::size_t AttentionMask::document_index(std::int64_t position) const {
   return static_cast<std::size_t>(std::upper_bound(starts_.begin(), starts_.end(), position) - starts_.begin()) - 1;
 }
 
-PositionRange AttentionMask::document_at(std::size_t index) const {
+PositionRange AttentionMask::document(std::size_t index) const {
   return {starts_[index], index + 1 < starts_.size() ? starts_[index + 1] : sequence_length_};
 }
 
 PositionRange AttentionMask::keys_of(std::int64_t query) const {
   RT_CHECK(query >= 0 && query < sequence_length_, "query {} of a sequence of {}", query, sequence_length_);
-  const PositionRange document = document_at(document_index(query));
-  return {std::max(document.begin, query - left_), std::min(document.end, query + right_ + 1)};
+  const PositionRange own = document(document_index(query));
+  return {std::max(own.begin, query - left_), std::min(own.end, query + right_ + 1)};
 }
 
 std::vector<MaskTile> AttentionMask::tiles(const PositionRange& queries, const PositionRange& keys) const {
   std::vector<MaskTile> tiles;
   if (queries.empty() || keys.empty()) return tiles;
   for (std::size_t i = document_index(queries.begin); i < starts_.size(); ++i) {
-    const PositionRange document = document_at(i);
-    if (document.begin >= queries.end) break;
-    PositionRange q = intersection(queries, document);
+    const PositionRange own = document(i);
+    if (own.begin >= queries.end) break;
+    PositionRange q = intersection(queries, own);
     // Keys in reach of the first and the last of these queries.
-    PositionRange k = intersection(intersection(keys, document), {q.begin - left_, q.end - 1 + right_ + 1});
+    PositionRange k = intersection(intersection(keys, own), {q.begin - left_, q.end - 1 + right_ + 1});
     if (k.empty()) continue;
     // Queries that reach some of these keys.
     q = intersection(q, {k.begin - right_, k.end - 1 + left_ + 1});

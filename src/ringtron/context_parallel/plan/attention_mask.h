@@ -62,6 +62,7 @@ class AttentionMask {
     return left_ == Band::kUnbounded && (causal_ || right_ == Band::kUnbounded) && starts_.size() <= 1;
   }
   const std::vector<std::int64_t>& document_starts() const { return starts_; }  // the first is 0
+  PositionRange document(std::size_t index) const;                              // of as many
 
   // The keys that one query sees; never empty.
   PositionRange keys_of(std::int64_t query) const;
@@ -75,7 +76,6 @@ class AttentionMask {
   bool operator==(const AttentionMask&) const = default;
 
  private:
-  PositionRange document_at(std::size_t index) const;
   std::size_t document_index(std::int64_t position) const;
 
   std::int64_t sequence_length_;

@@ -21,8 +21,8 @@ constexpr double kGoodEnough = 1.05;
 constexpr double kAim = 1.04;  // of documents that are moved anyway
 constexpr std::int64_t kShortestChunk = 32;
 constexpr int kMostClasses = 64;  // more would cost more in small blocks than the balance saves
-constexpr double kWorthMoreCuts =
-    0.001;  // of the mean area: what a finer division must save, unless it is the first good one
+// Of the mean area: what a finer division must save, unless it is the first good one.
+constexpr double kWorthMoreCuts = 0.001;
 
 std::int64_t total_area(std::span<const AttentionMask> masks, const PositionRange& queries) {
   std::int64_t area = 0;

@@ -36,16 +36,6 @@ PositionRange keys_in_reach(const PlanRequest& request, const PositionRange& que
 
 }  // namespace
 
-std::vector<StoredRange> stored_ranges(const SequenceLayout& layout, int rank) {
-  std::vector<StoredRange> stored;
-  std::int64_t row = 0;
-  for (const PositionRange& range : layout.of(rank)) {
-    stored.push_back({range, row});
-    row += range.length();
-  }
-  return stored;
-}
-
 void append_tasks(const PlanRequest& request, const StoredRange& queries, int owner, const StoredRange& keys,
                   std::vector<BlockTask>& tasks) {
   for (std::size_t i = 0; i < request.masks.size(); ++i) {
@@ -84,8 +74,8 @@ std::vector<BlockTask> tasks_between(const PlanRequest& request, int rank, int o
     return {{{0, local}, owner, {0, local}, local == 1 ? Band::all() : Band::causal(), kAllSamples}};
   }
   std::vector<BlockTask> tasks;
-  const std::vector<StoredRange> keys = stored_ranges(request.layout, owner);
-  for (const StoredRange& queries : stored_ranges(request.layout, rank)) {
+  const std::vector<StoredRange> keys = stored_ranges(request.layout.of(owner));
+  for (const StoredRange& queries : stored_ranges(request.layout.of(rank))) {
     append_tasks_in_reach(request, queries, owner, keys, tasks);
   }
   return joined(std::move(tasks));

@@ -7,18 +7,6 @@
 
 namespace ringtron::internal {
 
-// One of a rank's ranges and where its rows begin in the rank's storage.
-struct StoredRange {
-  PositionRange positions;
-  std::int64_t first_row = 0;
-  PositionRange rows() const { return {first_row, first_row + positions.length()}; }
-  // Rows of positions that lie within.
-  PositionRange rows_of(const PositionRange& some) const {
-    return {first_row + some.begin - positions.begin, first_row + some.end - positions.begin};
-  }
-};
-std::vector<StoredRange> stored_ranges(const SequenceLayout& layout, int rank);
-
 // The mask between one range of queries and one of keys, appended.
 void append_tasks(const PlanRequest& request, const StoredRange& queries, int owner, const StoredRange& keys,
                   std::vector<BlockTask>& tasks);

@@ -156,9 +156,7 @@ class DocumentDivision {
     const auto end_of = [&](std::int64_t length) { return PositionRange{longest.end - length, longest.end}; };
     const auto moved = [&](std::int64_t length) { return mask_.area(end_of(length)) - least(of_light, length).area; };
     // The shortest piece that moves so much, as long as a longer one moves more.
-    std::int64_t held = 0;
-    for (const PositionRange& range : of_light) held += range.length();
-    std::int64_t low = 0, high = std::min(longest.length(), held);
+    std::int64_t low = 0, high = std::min(longest.length(), total_length(of_light));
     while (low < high) {
       const std::int64_t middle = low + (high - low) / 2;
       if (moved(middle) >= area) {
@@ -194,9 +192,8 @@ struct Document {
 // By area, the largest first.
 std::vector<Document> documents_of(const AttentionMask& mask) {
   std::vector<Document> documents;
-  const std::vector<std::int64_t>& starts = mask.document_starts();
-  for (std::size_t i = 0; i < starts.size(); ++i) {
-    const PositionRange positions{starts[i], i + 1 < starts.size() ? starts[i + 1] : mask.sequence_length()};
+  for (std::size_t i = 0; i < mask.document_starts().size(); ++i) {
+    const PositionRange positions = mask.document(i);
     documents.push_back({positions, mask.area(positions)});
   }
   std::stable_sort(documents.begin(), documents.end(),

@@ -78,8 +78,8 @@ struct PlanRequest {
 
 struct RankPlan {
   ExchangePlan forward, backward;
-  int saved_owner =
-      0;  // whose block the forward saves and the backward begins with: the rank's own, or one that it received
+  // Whose block the forward saves and the backward begins with: the rank's own, or one that it received.
+  int saved_owner = 0;
 };
 
 // Ring attention. Dense masks: at step i rank r holds the block of rank r-i and passes it to r+1. The backward begins

@@ -7,8 +7,6 @@
 namespace ringtron {
 namespace {
 
-using internal::StoredRange;
-
 // Every rank sends its block to all others.
 Step gather_step(const PlanRequest& request, int rank) {
   const int n = request.layout.ranks();
@@ -24,7 +22,7 @@ Step gather_step(const PlanRequest& request, int rank) {
 
 Step whole_sequence_step(const PlanRequest& request, int rank) {
   Step step;
-  for (const StoredRange& range : internal::stored_ranges(request.layout, rank)) {
+  for (const StoredRange& range : stored_ranges(request.layout.of(rank))) {
     const StoredRange before{{0, range.positions.begin}, 0};
     const StoredRange after{{range.positions.end, request.layout.sequence_length()}, range.positions.end};
     internal::append_tasks(request, range, kWholeSequence, before, step.tasks);
@@ -64,7 +62,7 @@ std::vector<StoredRange> gaps_of(const PlanRequest& request, int rank) {
 std::vector<BlockTask> tasks_of_others(const PlanRequest& request, int rank) {
   const std::vector<StoredRange> gaps = gaps_of(request, rank);
   std::vector<BlockTask> tasks;
-  for (const StoredRange& range : internal::stored_ranges(request.layout, rank)) {
+  for (const StoredRange& range : stored_ranges(request.layout.of(rank))) {
     internal::append_tasks_in_reach(request, range, kWholeSequence, gaps, tasks);
   }
   return internal::joined(std::move(tasks));
@@ -83,7 +81,7 @@ ExchangePlan forward_plan(const PlanRequest& request, int rank) {
 ExchangePlan backward_plan(const PlanRequest& request, int rank) {
   const int n = request.layout.ranks();
   Step gather = gather_step(request, rank), home = return_step(request, rank);
-  const std::vector<StoredRange> ranges = internal::stored_ranges(request.layout, rank);
+  const std::vector<StoredRange> ranges = stored_ranges(request.layout.of(rank));
   // As its own block: there, unlike in the sequence, they are neighbours, and their tiles fit into one call.
   for (std::size_t i = 0; i < ranges.size(); ++i) {
     internal::append_tasks(request, ranges[i], rank, ranges[i], i == 0 ? gather.tasks : home.tasks);

@@ -54,15 +54,14 @@ using Halos = std::vector<std::vector<std::vector<PositionRange>>>;
 // A range of the sequence, and whose it is.
 struct OwnedRange {
   int owner;
-  internal::StoredRange stored;
+  StoredRange stored;
 };
 
 // Of all ranks, in sequence order.
 std::vector<OwnedRange> ranges_in_order(const SequenceLayout& layout) {
   std::vector<OwnedRange> ranges;
   for (int owner = 0; owner < layout.ranks(); ++owner) {
-    for (const internal::StoredRange& stored : internal::stored_ranges(layout, owner))
-      ranges.push_back({owner, stored});
+    for (const StoredRange& stored : stored_ranges(layout.of(owner))) ranges.push_back({owner, stored});
   }
   std::sort(ranges.begin(), ranges.end(), [](const OwnedRange& a, const OwnedRange& b) {
     return a.stored.positions.begin < b.stored.positions.begin;
@@ -93,15 +92,6 @@ std::vector<PositionRange> foreign_keys(const PlanRequest& request, int rank) {
   return merged;
 }
 
-// Rows that touch become one message, since one task may cover both.
-void append_touching(std::vector<PositionRange>& rows, const PositionRange& more) {
-  if (!rows.empty() && rows.back().end == more.begin) {
-    rows.back().end = more.end;
-  } else {
-    rows.push_back(more);
-  }
-}
-
 // One sweep over the sequence for each rank, whatever the number of pairs.
 Halos halos_of(const PlanRequest& request) {
   const int n = request.layout.ranks();
@@ -119,7 +109,8 @@ Halos halos_of(const PlanRequest& request) {
         const PositionRange seen = intersection(*part, positions);
         span = {std::min(span.begin, seen.begin), std::max(span.end, seen.end)};
       }
-      if (!span.empty()) append_touching(halos[rank][range.owner], range.stored.rows_of(span));
+      // Rows that touch become one message, since one task may cover both.
+      if (!span.empty()) append_range(halos[rank][range.owner], range.stored.rows_of(span));
     }
   }
   return halos;

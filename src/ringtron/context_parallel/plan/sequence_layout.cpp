@@ -14,12 +14,7 @@ namespace {
 std::vector<PositionRange> joined(const std::vector<PositionRange>& ranges) {
   std::vector<PositionRange> result;
   for (const PositionRange& range : ranges) {
-    if (range.empty()) continue;
-    if (!result.empty() && result.back().end == range.begin) {
-      result.back().end = range.end;
-    } else {
-      result.push_back(range);
-    }
+    if (!range.empty()) append_range(result, range);
   }
   return result;
 }
@@ -31,6 +26,45 @@ bool by_begin(const PositionRange& a, const PositionRange& b) { return a.begin <
 PositionRange intersection(const PositionRange& a, const PositionRange& b) {
   const std::int64_t begin = std::max(a.begin, b.begin);
   return {begin, std::max(begin, std::min(a.end, b.end))};
+}
+
+std::int64_t total_length(std::span<const PositionRange> ranges) {
+  std::int64_t length = 0;
+  for (const PositionRange& range : ranges) length += range.length();
+  return length;
+}
+
+std::vector<StoredRange> stored_ranges(std::span<const PositionRange> ranges) {
+  std::vector<StoredRange> stored;
+  std::int64_t row = 0;
+  for (const PositionRange& range : ranges) {
+    stored.push_back({range, row});
+    row += range.length();
+  }
+  return stored;
+}
+
+std::vector<std::int64_t> positions_in(std::span<const PositionRange> ranges) {
+  std::vector<std::int64_t> positions;
+  positions.reserve(static_cast<std::size_t>(total_length(ranges)));
+  for (const PositionRange& range : ranges) {
+    for (std::int64_t p = range.begin; p < range.end; ++p) positions.push_back(p);
+  }
+  return positions;
+}
+
+std::vector<PositionRange> ranges_of(std::span<const std::int64_t> positions) {
+  std::vector<PositionRange> ranges;
+  for (const std::int64_t p : positions) append_range(ranges, {p, p + 1});
+  return ranges;
+}
+
+void append_range(std::vector<PositionRange>& ranges, const PositionRange& next) {
+  if (!ranges.empty() && ranges.back().end == next.begin) {
+    ranges.back().end = next.end;
+  } else {
+    ranges.push_back(next);
+  }
 }
 
 SequenceLayout::SequenceLayout(std::string name, std::vector<std::vector<PositionRange>> ranges_of_rank)
@@ -50,11 +84,7 @@ SequenceLayout::SequenceLayout(std::string name, std::vector<std::vector<Positio
   }
 }
 
-std::int64_t SequenceLayout::local_length(int rank) const {
-  std::int64_t length = 0;
-  for (const PositionRange& range : of(rank)) length += range.length();
-  return length;
-}
+std::int64_t SequenceLayout::local_length(int rank) const { return total_length(of(rank)); }
 
 bool SequenceLayout::few_ranges() const {
   constexpr std::size_t kFew = 8;

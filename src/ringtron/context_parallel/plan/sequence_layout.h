@@ -24,6 +24,31 @@ struct PositionRange {
 // What both ranges hold; empty (not negative) where they do not meet.
 PositionRange intersection(const PositionRange& a, const PositionRange& b);
 
+// How many positions ranges hold together.
+std::int64_t total_length(std::span<const PositionRange> ranges);
+
+// One of several ranges whose rows lie one below another, and where its rows begin.
+struct StoredRange {
+  PositionRange positions;
+  std::int64_t first_row = 0;
+  PositionRange rows() const { return {first_row, first_row + positions.length()}; }
+  // Rows of positions that lie within.
+  PositionRange rows_of(const PositionRange& some) const {
+    return {first_row + some.begin - positions.begin, first_row + some.end - positions.begin};
+  }
+};
+std::vector<StoredRange> stored_ranges(std::span<const PositionRange> ranges);
+
+// Each of them by itself: {0-1, 5-6} gives 0, 1, 5, 6. And the inverse, for positions in any order.
+std::vector<std::int64_t> positions_in(std::span<const PositionRange> ranges);
+std::vector<PositionRange> ranges_of(std::span<const std::int64_t> positions);
+
+// Puts a range behind the others: where it touches the last one, that grows.
+void append_range(std::vector<PositionRange>& ranges, const PositionRange& next);
+
+// The `count` positions that follow the first `skip` ones of `ranges`.
+std::vector<PositionRange> slice_ranges(std::span<const PositionRange> ranges, std::int64_t skip, std::int64_t count);
+
 class SequenceLayout {
  public:
   // `ranges_of_rank[r]`: what rank r owns. Empty ranges are dropped and neighbours that touch are joined. Throws
@@ -63,8 +88,5 @@ SequenceLayout zigzag_layout(std::int64_t sequence_length, int ranks, std::int64
 
 // Rank r of n holds part r of n: balanced without a causal mask or with a short window.
 SequenceLayout contiguous_layout(std::int64_t sequence_length, int ranks, std::int64_t multiple = 1);
-
-// The `count` positions that follow the first `skip` ones of `ranges`.
-std::vector<PositionRange> slice_ranges(std::span<const PositionRange> ranges, std::int64_t skip, std::int64_t count);
 
 }  // namespace ringtron

@@ -71,10 +71,9 @@ std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanReq
   for (const AttentionMask& mask : request.masks) {
     text += fmt::format("\n{} {} {}", mask.sequence_length(), mask.causal(), mask.dense());
     // How far the first query of a document sees ahead and the last one back says all about its window.
-    const std::vector<std::int64_t>& starts = mask.document_starts();
-    for (std::size_t i = 0; i < starts.size(); ++i) {
-      const std::int64_t end = i + 1 < starts.size() ? starts[i + 1] : mask.sequence_length();
-      text += fmt::format(" {} {} {}", starts[i], mask.keys_of(starts[i]).end, mask.keys_of(end - 1).begin);
+    for (std::size_t i = 0; i < mask.document_starts().size(); ++i) {
+      const auto [begin, end] = mask.document(i);
+      text += fmt::format(" {} {} {}", begin, mask.keys_of(begin).end, mask.keys_of(end - 1).begin);
     }
   }
   return hash64(text);

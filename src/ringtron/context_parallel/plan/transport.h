@@ -1,8 +1,8 @@
-// Transports: which of the ranks share heads and how the others pass keys and values, as rows of a table that
-// is open to more.
+// Transports: which of the ranks share heads and how the others pass keys and values, as rows of a table that is open
+// to more.
 //
-// All are one scheme. Ranks 0..A-1 (and the next A, ...) exchange sequence for heads: each then holds the
-// rows of all of them for a share of the heads. The P = ranks / A groups pass keys and values by a plan.
+// All are one scheme. Ranks 0..A-1 (and the next A, ...) exchange sequence for heads: each then holds the rows of all
+// of them for a share of the heads. The P = ranks / A groups pass keys and values by a plan.
 //   p2p: A = 1, P = n, the ring      all_gather: A = 1, P = n, gathered      a2a (Ulysses): A = n, P = 1
 //   a2a+p2p (hierarchical): A x P = n, sizes given by --hierarchical-context-parallel-sizes A P
 #pragma once
@@ -58,11 +58,9 @@ struct TransportRow {
   // ConfigError.
   int (*head_ranks)(int ranks, int a) = [](int, int) { return 1; };
   bool needs_sizes = false;  // is no candidate without --hierarchical-context-parallel-sizes
-  // The most blocks that a group holds at once: keys and values of others, sums of gradients. None: the whole
-  // sequence.
+  // The most blocks that a group holds at once: keys and values of others, sums of gradients. None: the whole sequence.
   std::optional<HeldBlocks> held = HeldBlocks{};
-  // Of transports that are equally fast `auto` takes the one that holds least: the one with the least number
-  // here.
+  // Of transports that are equally fast `auto` takes the one that holds least: the one with the least number here.
   int memory_order = 5;  // behind the four
   // Why `auto` takes it where it is the fastest.
   std::string (*reason)(const TransportMerit& merit) = [](const TransportMerit&) {
@@ -70,9 +68,9 @@ struct TransportRow {
   };
 };
 
-// Adds a row. From then on flags take its word, and all that takes a transport takes it. Before flags are
-// parsed and anything is planned, on all ranks the same rows in the same order; not thread-safe. Throws
-// InternalError when a word is taken.
+// Adds a row. From then on flags take its word, and all that takes a transport takes it. Before flags are parsed and
+// anything is planned, on all ranks the same rows in the same order; not thread-safe. Throws InternalError when a word
+// is taken.
 CpTransport add_transport(TransportRow row);
 
 // All rows: the four that are named above, and those that were added.
@@ -85,22 +83,18 @@ CpTransport transport_of(std::string_view text);
 // "p2p, all_gather, a2a or a2a+p2p".
 std::string transports_text();
 
-// Number of ranks that share heads (A). `hierarchical_a`: A of a2a+p2p; throws ConfigError unless it divides
-// ranks.
+// Number of ranks that share heads (A). `hierarchical_a`: A of a2a+p2p; throws ConfigError unless it divides ranks.
 int head_ranks_of(CpTransport transport, int ranks, int hierarchical_a);
 
 // Why it is no candidate with these sizes (0: none were given); empty: it is one.
 std::string_view refusal_of(CpTransport transport, int hierarchical_a);
 
-// The plan of one rank. Owners and ranks in its steps number the groups of A; peers are ranks of the whole
-// group.
+// The plan of one rank. Owners and ranks in its steps number the groups of A; peers are ranks of the whole group.
 struct TransportPlan {
   int ranks = 1;
   int head_ranks = 1;    // A
   SequenceLayout inner;  // of the groups; ranks() == P
   RankPlan passes;
-
-  int inner_rank() const { return passes.forward.rank; }
 };
 
 TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, const PlanRequest& request, int rank);
@@ -126,11 +120,10 @@ struct AttentionShape {
   std::int64_t sum_bytes = 4;      // of the accumulate type
 };
 
-// What a layer sends, independent of any plan, when every group gets the block of every other once and every
-// sum goes home once; for a dense mask and equal shards:
+// What a layer sends, independent of any plan, when every group gets the block of every other once and every sum goes
+// home once; for a dense mask and equal shards:
 //   (A-1)/A (2Q + KV) + (P-1) KV      and in the backward      (A-1)/A (2Q + KV) + (P-1) (KV + dKV)
-// with Q = (s/n) b n d, KV = (s/n) b g (d_k + d_v), dKV the same with sum_bytes. Heads must divide by A,
-// `head_ranks`.
+// with Q = (s/n) b n d, KV = (s/n) b g (d_k + d_v), dKV the same with sum_bytes. Heads must divide by A, `head_ranks`.
 TransportBytes closed_form_bytes(int ranks, int head_ranks, std::int64_t sequence_length, const AttentionShape& shape);
 
 }  // namespace ringtron

@@ -1,5 +1,4 @@
-// The table of transports: the rows of the four words of Megatron-LM's --cp-comm-type, and those that a
-// program adds.
+// The table of transports: the rows of the four words of Megatron-LM's --cp-comm-type, and those that a program adds.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,17 +18,15 @@ int all_ranks(int ranks, int) { return ranks; }
 int ranks_by_sizes(int ranks, int a) {
   if (a == 0) {
     throw ConfigError(
-        fmt::format("--cp-comm-type a2a+p2p: expected --hierarchical-context-parallel-sizes A P, got none. "
-                    "Give two sizes whose product is "
-                    "--context-parallel-size {}, the first of the ranks that share heads.",
+        fmt::format("--cp-comm-type a2a+p2p: expected --hierarchical-context-parallel-sizes A P, got none. Give two "
+                    "sizes whose product is --context-parallel-size {}, the first of the ranks that share heads.",
                     ranks));
   }
   if (a < 0 || ranks % a != 0) {
-    throw ConfigError(
-        fmt::format("--hierarchical-context-parallel-sizes: expected sizes whose product is "
-                    "--context-parallel-size {}, got {} as "
-                    "the first. Give a divisor, or another --cp-comm-type.",
-                    ranks, a));
+    throw ConfigError(fmt::format(
+        "--hierarchical-context-parallel-sizes: expected sizes whose product is --context-parallel-size {}, "
+        "got {} as the first. Give a divisor, or another --cp-comm-type.",
+        ranks, a));
   }
   return a;
 }

@@ -5,11 +5,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
 
-#include "ringtron/context_parallel/run/observed.h"
 #include "ringtron/context_parallel/run/run_schedule.h"
 #include "ringtron/context_parallel/run/ulysses_all_to_all.h"
 #include "ringtron/context_parallel/schedule/varlen_batches.h"
@@ -20,6 +20,23 @@ namespace ringtron::internal {
 inline at::Tensor narrowed(const at::Tensor& x, const PositionRange& rows) {
   return x.narrow(0, rows.begin, rows.length());
 }
+
+// Tells a RunObserver, if there is one, that something begins here and ends with the scope.
+class Observed {
+ public:
+  // `step` of the plan; -1: outside it.
+  Observed(RunObserver* observer, std::string_view what, int step = -1) : observer_(observer) {
+    if (observer_ != nullptr) observer_->begin(what, step);
+  }
+  ~Observed() {
+    if (observer_ != nullptr) observer_->end();
+  }
+  Observed(const Observed&) = delete;
+  Observed& operator=(const Observed&) = delete;
+
+ private:
+  RunObserver* observer_;
+};
 
 class PassRun {
  public:
@@ -47,8 +64,7 @@ class PassRun {
   void receive(const Transfer& transfer, const KeyValue& like, at::ScalarType type, std::vector<Receive>& receives) {
     KeyValue& into = buffer(transfer.buffer);
     if (!into.k.defined()) into = room(like, schedule_.buffer(transfer.buffer).length(), type);
-    add_message(transfer.peer, narrowed(into.k, transfer.rows.front()), receives);
-    add_message(transfer.peer, narrowed(into.v, transfer.rows.front()), receives);
+    add_messages(transfer.peer, packed(into, transfer.rows), receives);
   }
   KeyValue room(const KeyValue& like, std::int64_t rows, at::ScalarType type) const {
     const auto sized = [&](const at::Tensor& x) {
@@ -69,16 +85,22 @@ class PassRun {
     }
     copy_rows(copies);
   }
-  static at::Tensor packed(const at::Tensor& x, const std::vector<PositionRange>& rows) {
-    if (rows.size() == 1) return narrowed(x, rows.front());
-    std::vector<at::Tensor> parts;
-    for (const PositionRange& range : rows) parts.push_back(narrowed(x, range));
-    return at::cat(parts);
+  // Rows of a block one below another; a view of a single range.
+  static KeyValue packed(const KeyValue& block, const std::vector<PositionRange>& rows) {
+    if (rows.size() == 1) return {narrowed(block.k, rows.front()), narrowed(block.v, rows.front())};
+    std::vector<at::Tensor> k, v;
+    for (const PositionRange& range : rows) {
+      k.push_back(narrowed(block.k, range));
+      v.push_back(narrowed(block.v, range));
+    }
+    return {at::cat(k), at::cat(v)};
   }
   // A rank without heads has messages of no elements; its peers have none either.
   template <class Message>
-  static void add_message(int peer, const at::Tensor& x, std::vector<Message>& messages) {
-    if (x.numel() > 0) messages.push_back({peer, x});
+  static void add_messages(int peer, const KeyValue& rows, std::vector<Message>& messages) {
+    for (const at::Tensor& x : {rows.k, rows.v}) {
+      if (x.numel() > 0) messages.push_back({peer, x});
+    }
   }
   void start(std::vector<Send> sends, const std::vector<Receive>& receives) {
     Work work = context_.group.exchange(sends, receives);

@@ -47,14 +47,8 @@ class BackwardRun : PassRun {
     const Observed starting = observed("start messages");
     std::vector<Send> sends;
     std::vector<Receive> receives;
-    for (const Transfer& transfer : exchange.sends) {
-      const bool sum = holds_sums(transfer.buffer);
-      const KeyValue from = sum ? KeyValue{} : buffer(transfer.buffer);
-      add_message(transfer.peer,
-                  sum ? sums(transfer.buffer).k.rows(transfer.rows, sum_type_) : packed(from.k, transfer.rows), sends);
-      add_message(transfer.peer,
-                  sum ? sums(transfer.buffer).v.rows(transfer.rows, sum_type_) : packed(from.v, transfer.rows), sends);
-    }
+    for (const Transfer& transfer : exchange.sends)
+      add_messages(transfer.peer, rows_of(transfer.buffer, transfer.rows), sends);
     for (const Transfer& transfer : exchange.receives) {
       receive(transfer, like_, holds_sums(transfer.buffer) ? sum_type_ : saved_.k.scalar_type(), receives);
     }
@@ -86,20 +80,17 @@ class BackwardRun : PassRun {
   }
   void run(const MoveRows& move) {
     if (!holds_sums(move.to)) return copy(move);
-    // Rows of other sums, or rows that have just arrived.
-    auto& from = sums_[static_cast<std::size_t>(move.from)];
     std::vector<PositionRange> ranges;
     for (const RowMove& rows : move.moves) ranges.push_back(rows.from);
-    const at::Tensor all_k = from ? from->k.rows(ranges, sum_type_) : packed(buffer(move.from).k, ranges);
-    const at::Tensor all_v = from ? from->v.rows(ranges, sum_type_) : packed(buffer(move.from).v, ranges);
+    const KeyValue all = rows_of(move.from, ranges);
     std::int64_t row = 0;
     for (std::size_t i = 0; i < move.moves.size();) {
       // Neighbours go together.
       std::int64_t length = move.moves[i].from.length();
       const std::int64_t to = move.moves[i].to;
       for (++i; i < move.moves.size() && move.moves[i].to == to + length; ++i) length += move.moves[i].from.length();
-      sums(move.to).k.add({to, to + length}, -1, narrowed(all_k, {row, row + length}));
-      sums(move.to).v.add({to, to + length}, -1, narrowed(all_v, {row, row + length}));
+      sums(move.to).k.add({to, to + length}, -1, narrowed(all.k, {row, row + length}));
+      sums(move.to).v.add({to, to + length}, -1, narrowed(all.v, {row, row + length}));
       row += length;
     }
   }
@@ -143,6 +134,12 @@ class BackwardRun : PassRun {
     }
     return *sums;
   }
+  // Of what was given or has arrived, or of sums.
+  KeyValue rows_of(int number, const std::vector<PositionRange>& rows) {
+    const KeyValue& block = buffer(number);
+    if (block.k.defined()) return packed(block, rows);
+    return {sums(number).k.rows(rows, sum_type_), sums(number).v.rows(rows, sum_type_)};
+  }
   // The inverse of keys().
   at::Tensor of_key_heads(const at::Tensor& gradient) const {
     if (!context_.key_head.defined()) return gradient;
@@ -152,7 +149,7 @@ class BackwardRun : PassRun {
   }
   void find_delta() {
     if (!context_.block.wants_delta() && !context_.sink.defined()) return;
-    output_.delta = (output_.d_out.to(sum_type_) * output_.out.to(sum_type_)).sum(-1).permute({1, 2, 0}).contiguous();
+    output_.delta = row_sums(output_.d_out, output_.out).contiguous();
   }
   void finish(at::ScalarType key_value_type) {
     gradients_.dq = dq_.result(type_).x;

@@ -58,11 +58,8 @@ class ForwardRun : PassRun {
     const Observed starting = observed("start messages");
     std::vector<Send> sends;
     std::vector<Receive> receives;
-    for (const Transfer& transfer : exchange.sends) {
-      const KeyValue& from = buffer(transfer.buffer);
-      add_message(transfer.peer, packed(from.k, transfer.rows), sends);
-      add_message(transfer.peer, packed(from.v, transfer.rows), sends);
-    }
+    for (const Transfer& transfer : exchange.sends)
+      add_messages(transfer.peer, packed(buffer(transfer.buffer), transfer.rows), sends);
     for (const Transfer& transfer : exchange.receives) {
       receive(transfer, like_, type_, receives);
       received_.push_back(transfer.buffer);
@@ -163,15 +160,14 @@ ForwardResult run_forward(const Schedule& schedule, const PassContext& context, 
            "a rank with {} rows of the sequence layout got {} of q, {} of k, {} of v", rows, q.size(0), k.size(0),
            v.size(0));
   RT_CHECK_EQ(q.size(1), k.size(1), "samples of q and k");
+  ForwardRun run(schedule, context, q, k, v);
   if (saved_kv != nullptr && saved_kv->filled) {
-    ForwardRun run(schedule, context, q, k, v);
     run.use(*saved_kv);
     ForwardResult result = run.run();
     if (saved_kv->out.defined()) result.out = saved_kv->out;
     saved_kv->clear();
     return result;
   }
-  ForwardRun run(schedule, context, q, k, v);
   if (saved_kv != nullptr) run.keep_received();
   ForwardResult result = run.run();
   if (saved_kv != nullptr) run.put_into(*saved_kv);

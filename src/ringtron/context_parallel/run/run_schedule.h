@@ -22,9 +22,10 @@ struct PassContext {
   const BlockAttention& block;
   double scale = 1.0;
   const AttentionDropout* dropout = nullptr;  // of this rank's share of the heads; null: none
-  at::Tensor sink = {};  // [heads of this rank's share], accumulate type: one more term of the softmax; undefined: none
-  at::Tensor key_head =
-      {};  // [the same] int64: key/value head of each where these are no equal groups; undefined where they are
+  // Of the heads of this rank's share. Accumulate type: one more term of the softmax; undefined: none.
+  at::Tensor sink = {};
+  // int64: the key/value head of each where these are no equal groups; undefined where they are.
+  at::Tensor key_head = {};
   std::int64_t heads = 0, groups = 0;  // of all shares: query and key/value heads
   bool varied_shapes = false;          // BlockCall::varied_shapes
   std::int64_t* cells = nullptr;       // adds up the cells that were computed, times heads; null: not counted

@@ -13,7 +13,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
 #include <map>
 
 namespace ringtron {
@@ -29,8 +28,6 @@ struct SavedKv {
   at::Tensor out;  // after the exchange back to the sequence; undefined without it
 
   void clear() { *this = {}; }
-  // Memory held by all of it.
-  std::int64_t bytes() const;
 };
 
 }  // namespace ringtron

@@ -10,12 +10,10 @@ namespace ringtron {
 namespace {
 
 std::int64_t row_of(const std::vector<PositionRange>& ranges, std::int64_t position) {
-  std::int64_t row = 0;
-  for (const PositionRange& range : ranges) {
-    if (position < range.end) return row + position - range.begin;
-    row += range.length();
+  for (const StoredRange& range : stored_ranges(ranges)) {
+    if (position < range.positions.end) return range.rows_of({position, position}).begin;
   }
-  return row;
+  return total_length(ranges);
 }
 
 at::Tensor sized(const at::Tensor& like, std::int64_t rows, std::int64_t heads) {
@@ -35,13 +33,10 @@ UlyssesAllToAll::UlyssesAllToAll(Communicator& group, const SequenceLayout& layo
   const std::vector<PositionRange>& all = merged.of(group.rank() / members());
   for (int member = 0; member < members(); ++member) {
     std::vector<RowMap> maps;
-    std::int64_t local = 0;
-    for (const PositionRange& range : layout.of(first_ + member)) {
-      maps.push_back({local, row_of(all, range.begin), range.length()});
-      local += range.length();
-    }
+    for (const auto& [positions, first_row] : stored_ranges(layout.of(first_ + member)))
+      maps.push_back({first_row, row_of(all, positions.begin), positions.length()});
     rows_.push_back(std::move(maps));
-    local_lengths_.push_back(local);
+    local_lengths_.push_back(layout.local_length(first_ + member));
   }
 }
 

@@ -122,11 +122,8 @@ class Lowering {
 
   void put_in_sequence_order(int from) {
     MoveRows move{from, whole_, {}};
-    std::int64_t row = 0;
-    for (const PositionRange& positions : positions_of(out_, from, {0, out_.buffer(from).length()})) {
-      move.moves.push_back({{row, row + positions.length()}, positions.begin});
-      row += positions.length();
-    }
+    for (const StoredRange& range : stored_ranges(positions_of(out_, from, {0, out_.buffer(from).length()})))
+      move.moves.push_back({range.rows(), range.positions.begin});
     if (!move.moves.empty()) add(std::move(move));
   }
 
@@ -147,11 +144,8 @@ class Lowering {
   // Rows of a block that are neighbours in the sequence, each by itself.
   std::vector<PositionRange> parts_of(int owner, const PositionRange& rows) const {
     std::vector<PositionRange> parts;
-    std::int64_t row = rows.begin;
-    for (const PositionRange& positions : positions_of(out_.layout, owner, rows)) {
-      parts.push_back({row, row + positions.length()});
-      row += positions.length();
-    }
+    for (const StoredRange& range : stored_ranges(positions_of(out_.layout, owner, rows)))
+      parts.push_back({rows.begin + range.rows().begin, rows.begin + range.rows().end});
     return parts;
   }
 
@@ -274,12 +268,8 @@ class Lowering {
   void add_sums(int number, const Buffer& buffer) {
     const bool own = buffer.owner == plan_.rank;
     MoveRows move{number, own ? out_.result : gradient_of(buffer), {}};
-    std::int64_t row = 0, to = 0;
-    for (const PositionRange& range : buffer.rows) {
-      move.moves.push_back({{row, row + range.length()}, own ? range.begin : to});
-      row += range.length();
-      to = row;
-    }
+    for (const StoredRange& range : stored_ranges(buffer.rows))
+      move.moves.push_back({range.rows(), own ? range.positions.begin : range.first_row});
     add(std::move(move));
     release(number);
   }
@@ -301,11 +291,8 @@ class Lowering {
     if (backward()) {
       if (whole_sums_ < 0) return;
       MoveRows move{whole_sums_, out_.result, {}};
-      std::int64_t row = 0;
-      for (const PositionRange& positions : out_.layout.of(plan_.rank)) {
-        move.moves.push_back({positions, row});
-        row += positions.length();
-      }
+      for (const StoredRange& range : stored_ranges(out_.layout.of(plan_.rank)))
+        move.moves.push_back({range.positions, range.first_row});
       if (!move.moves.empty()) add(std::move(move));
       return;
     }

@@ -10,12 +10,6 @@
 namespace ringtron {
 namespace {
 
-std::int64_t length_of(const std::vector<PositionRange>& ranges) {
-  std::int64_t length = 0;
-  for (const PositionRange& range : ranges) length += range.length();
-  return length;
-}
-
 // Bytes of one row of some heads: one position, all samples.
 struct RowBytes {
   const AttentionShape& shape;
@@ -115,8 +109,14 @@ class Words {
 
 }  // namespace
 
-std::int64_t Buffer::length() const { return length_of(rows); }
-std::int64_t Transfer::length() const { return length_of(rows); }
+std::int64_t Buffer::length() const { return total_length(rows); }
+std::int64_t Transfer::length() const { return total_length(rows); }
+
+std::int64_t total_bytes(const std::vector<SizedMessage>& messages) {
+  std::int64_t bytes = 0;
+  for (const SizedMessage& message : messages) bytes += message.bytes;
+  return bytes;
+}
 
 std::vector<SizedExchange> exchanges_of(const Schedule& schedule, const SequenceLayout& whole, int rank,
                                         const AttentionShape& shape) {
@@ -144,9 +144,8 @@ TransportBytes bytes_of(const RankSchedules& schedules, const SequenceLayout& wh
                         const AttentionShape& shape) {
   const auto sent = [&](const Schedule& schedule) {
     std::int64_t bytes = 0;
-    for (const SizedExchange& exchange : exchanges_of(schedule, whole, rank, shape)) {
-      for (const SizedMessage& message : exchange.sends) bytes += message.bytes;
-    }
+    for (const SizedExchange& exchange : exchanges_of(schedule, whole, rank, shape))
+      bytes += total_bytes(exchange.sends);
     return bytes;
   };
   return {sent(schedules.forward), sent(schedules.backward)};

@@ -142,6 +142,7 @@ struct SizedMessage {
   int peer = 0;
   std::int64_t bytes = 0;
 };
+std::int64_t total_bytes(const std::vector<SizedMessage>& messages);
 struct SizedExchange {
   std::vector<SizedMessage> sends, receives;
 };

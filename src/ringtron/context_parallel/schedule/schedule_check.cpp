@@ -128,13 +128,16 @@ std::vector<std::string> check_schedules(std::span<const RankSchedules> ranks, c
   return faults.take();
 }
 
-std::vector<std::string> check_transport(const PlanRequest& request, CpTransport transport, int hierarchical_a,
-                                         std::int64_t heads, std::int64_t groups) {
-  std::vector<std::string> faults;
+TransportProof check_transport(const PlanRequest& request, CpTransport transport, int hierarchical_a,
+                               std::int64_t heads, std::int64_t groups) {
+  TransportProof proof;
+  std::vector<std::string>& faults = proof.faults;
   const auto keep = [&](std::vector<std::string> more) { faults.insert(faults.end(), more.begin(), more.end()); };
   for (const bool varlen : {false, true}) {
     const std::vector<RankSchedules> ranks =
         make_schedules(request, transport, hierarchical_a, {heads, groups, varlen, varlen});
+    for (const auto& [forward, backward] : ranks)
+      proof.operations += std::ssize(forward.operations) + std::ssize(backward.operations);
     keep(check_schedules(ranks, request));
     if (const auto& held = transport.row().held) check_memory(ranks, *held, faults);
     const std::vector<HeadShare>& shares = ranks.front().forward.heads;
@@ -142,7 +145,7 @@ std::vector<std::string> check_transport(const PlanRequest& request, CpTransport
     if (has_closed_form(request, static_cast<int>(shares.size()), heads, groups))
       check_bytes(ranks, request, heads, groups, faults);
   }
-  return faults;
+  return proof;
 }
 
 std::vector<std::string> check_head_shares(const std::vector<HeadShare>& shares, std::int64_t heads,

@@ -71,9 +71,8 @@ void ScheduleSimulator::begin(RankState& state) {
         fault(state, "has a buffer of rows that do not exist: {} of {}", text_of(rows), buffer.owner);
         continue;
       }
-      for (const PositionRange& range : positions_of(layout_, buffer.owner, rows)) {
-        for (std::int64_t p = range.begin; p < range.end; ++p) b.positions.push_back(p);
-      }
+      const auto positions = positions_in(positions_of(layout_, buffer.owner, rows));
+      b.positions.insert(b.positions.end(), positions.begin(), positions.end());
     }
     // Sums begin with zeros.
     b.complete.assign(b.positions.size(), buffer.content == Payload::key_value_gradient);

@@ -16,7 +16,7 @@ namespace ringtron {
 class ScheduleSimulator {
  public:
   // One schedule per rank of the layout, in rank order; their peers are ranks of the whole group: rank r of the layout
-  // is r * rank_stride + rank_offset there. All arguments must outlive the player.
+  // is r * rank_stride + rank_offset there. All arguments must outlive this.
   ScheduleSimulator(std::vector<const Schedule*> schedules, std::span<const AttentionMask> masks, int rank_stride,
                     int rank_offset, FaultList& faults);
 

@@ -66,26 +66,15 @@ void ScheduleSimulator::mark_cells(int rank, const Launch& launch, std::span<con
 
 void ScheduleSimulator::mark_block(int rank, int sample, const PositionRange& q, const Band& band,
                                    std::span<const std::int64_t> keys) {
-  std::vector<PositionRange> runs;  // of rows whose positions are neighbours
-  for (std::int64_t row = 0; row < std::ssize(keys); ++row) {
-    const auto i = static_cast<std::size_t>(row);
-    if (row > 0 && keys[i] == keys[i - 1] + 1) {
-      ++runs.back().end;
-    } else {
-      runs.push_back({row, row + 1});
-    }
-  }
+  const std::vector<PositionRange> runs = ranges_of(keys);
   std::int64_t i = 0;
   for (const PositionRange& range : slice_ranges(layout_.of(rank), q.begin, q.length())) {
     for (std::int64_t query = range.begin; query < range.end; ++query, ++i) {
       const PositionRange row = band.row(i, std::ssize(keys));
-      for (const PositionRange& run : runs) {
-        const PositionRange rows = intersection(run, row);
-        if (rows.empty()) continue;
-        const std::int64_t first = keys[static_cast<std::size_t>(rows.begin)];
+      for (const PositionRange& seen : slice_ranges(runs, row.begin, row.length())) {
         for (std::size_t mask = 0; mask < masks_.size(); ++mask) {
           if (sample != kAllSamples && sample != static_cast<int>(mask)) continue;
-          seen_[mask][static_cast<std::size_t>(query)].push_back({first, first + rows.length()});
+          seen_[mask][static_cast<std::size_t>(query)].push_back(seen);
         }
       }
     }

@@ -20,18 +20,7 @@ inline std::string text_of(const std::vector<PositionRange>& ranges) {
   return text.empty() ? " none" : text;
 }
 
-// Positions as ranges.
-inline std::string text_of(std::span<const std::int64_t> positions) {
-  std::vector<PositionRange> ranges;
-  for (const std::int64_t p : positions) {
-    if (!ranges.empty() && ranges.back().end == p) {
-      ++ranges.back().end;
-    } else {
-      ranges.push_back({p, p + 1});
-    }
-  }
-  return text_of(ranges);
-}
+inline std::string text_of(std::span<const std::int64_t> positions) { return text_of(ranges_of(positions)); }
 
 inline bool rows_exist(const PositionRange& rows, std::int64_t length) {
   return rows.begin >= 0 && rows.begin <= rows.end && rows.end <= length;

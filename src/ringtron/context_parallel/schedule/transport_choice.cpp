@@ -36,18 +36,18 @@ class RankPrices {
         schedules_(lower(make_transport_plan(transport, std::max(1, input.hierarchical_a), input.request, rank),
                          input.request.layout,
                          {input.shape.heads, input.shape.groups, batches_tiles(input), batches_tiles(input)})),
+        rank_(rank),
         share_(schedules_.forward.heads.at(static_cast<std::size_t>(rank) % schedules_.forward.heads.size())),
-        bytes_(bytes_of(schedules_, input.request.layout, rank, input.shape)),
         merged_share_(merged_share()),
         steps_{steps_of(schedules_.forward), steps_of(schedules_.backward)} {}
 
-  std::int64_t bytes() const { return bytes_.forward + bytes_.backward; }
+  std::int64_t bytes() const { return steps_[0].bytes + steps_[1].bytes; }
   // One after the other.
   const std::vector<Price>& steps(bool forward) const { return steps_[forward ? 0 : 1].prices; }
 
   // Copies of the whole pass that are not in its steps: blocks put in sequence order, heads packed and unpacked.
   double copy_seconds(bool forward) const {
-    double bytes = 4.0 * head_bytes(forward);
+    double bytes = 4.0 * steps_[forward ? 0 : 1].head_bytes;
     const Schedule& pass = schedules_.forward;
     const bool in_sequence_order =
         std::ranges::any_of(pass.buffers, [](const Buffer& buffer) { return buffer.owner == kWholeSequence; });
@@ -63,7 +63,8 @@ class RankPrices {
   // The exchange of heads before and after attention.
   double heads_seconds(bool forward) const {
     if (schedules_.forward.heads.size() < 2) return 0.0;
-    return 2 * in_.speeds.link.seconds_per_exchange + head_bytes(forward) / in_.speeds.link.bytes_per_second;
+    return 2 * in_.speeds.link.seconds_per_exchange +
+           steps_[forward ? 0 : 1].head_bytes / in_.speeds.link.bytes_per_second;
   }
 
   double host_seconds(bool forward) const {
@@ -77,7 +78,7 @@ class RankPrices {
   struct Steps {
     std::vector<Price> prices;
     std::int64_t launches = 0, exchanges = 0;
-    double message_bytes = 0;  // sent
+    std::int64_t bytes = 0, head_bytes = 0;  // sent, and of that by exchanges of heads
   };
 
   static bool batches_tiles(const ChoiceInput& input) {
@@ -86,16 +87,6 @@ class RankPrices {
   }
   double key_value_size() const {
     return static_cast<double>(share_.kv.length() * (in_.shape.key_size + in_.shape.value_size));
-  }
-  double transfer_bytes(const Schedule& schedule, const std::vector<Transfer>& transfers) const {
-    double bytes = 0;
-    for (const Transfer& transfer : transfers) {
-      const bool sums = schedule.buffer(transfer.buffer).content == Payload::key_value_gradient;
-      bytes += static_cast<double>(transfer.length() * in_.shape.samples *
-                                   (sums ? in_.shape.sum_bytes : in_.shape.element_bytes)) *
-               key_value_size();
-    }
-    return bytes;
   }
   // Bytes of adding one tensor of the model's type to one of the accumulate type.
   double adding(double elements) const {
@@ -119,9 +110,18 @@ class RankPrices {
 
   Steps steps_of(const Schedule& schedule) const {
     const bool forward = schedule.pass == Pass::forward;
+    const std::vector<SizedExchange> exchanges = exchanges_of(schedule, in_.request.layout, rank_, in_.shape);
     Steps steps;
     for (const Operation& operation : schedule.operations) {
-      if (std::holds_alternative<HeadExchange>(operation.what)) ++steps.exchanges;
+      const bool of_heads = std::holds_alternative<HeadExchange>(operation.what);
+      std::int64_t sent = 0, most = 0;
+      if (of_heads || std::holds_alternative<Exchange>(operation.what)) {
+        const SizedExchange& sizes = exchanges[static_cast<std::size_t>(steps.exchanges++)];
+        sent = total_bytes(sizes.sends);
+        most = std::max(sent, total_bytes(sizes.receives));
+        steps.bytes += sent;
+        if (of_heads) steps.head_bytes += sent;
+      }
       if (operation.step < 0) continue;
       if (static_cast<std::size_t>(operation.step) >= steps.prices.size())
         steps.prices.resize(static_cast<std::size_t>(operation.step) + 1);
@@ -129,19 +129,12 @@ class RankPrices {
       if (const auto* launch = std::get_if<Launch>(&operation.what); launch != nullptr && !share_.q.empty()) {
         price.attend += attention_seconds(*launch, forward);
         ++steps.launches;
-      } else if (const auto* exchange = std::get_if<Exchange>(&operation.what)) {
-        const double sent = transfer_bytes(schedule, exchange->sends);
-        const double bytes = std::max(sent, transfer_bytes(schedule, exchange->receives));
-        price.transfer +=
-            bytes > 0 ? in_.speeds.link.seconds_per_exchange + bytes / in_.speeds.link.bytes_per_second : 0.0;
-        ++steps.exchanges;
-        steps.message_bytes += sent;
+      } else if (most > 0) {
+        const LinkSpeed& link = in_.speeds.link;
+        price.transfer += link.seconds_per_exchange + static_cast<double>(most) / link.bytes_per_second;
       }
     }
     return steps;
-  }
-  double head_bytes(bool forward) const {
-    return static_cast<double>(forward ? bytes_.forward : bytes_.backward) - steps_[forward ? 0 : 1].message_bytes;
   }
   // The share of results that are added to earlier ones; of each row the first is there without that.
   double merged_share() const {
@@ -157,8 +150,8 @@ class RankPrices {
 
   const ChoiceInput& in_;
   RankSchedules schedules_;
+  int rank_;
   HeadShare share_;
-  TransportBytes bytes_;
   double merged_share_;
   std::array<Steps, 2> steps_;  // forward, backward
 };
@@ -211,8 +204,7 @@ std::string milliseconds(double seconds) { return fmt::format("{:.{}f}", 1e3 * s
 }  // namespace
 
 DeviceSpeeds default_gpu_speeds() {
-  // Exchanges of 4, 16, 64 and 256 MiB between two H200 took 63, 80, 254 and 883 us: 45 us and 320 GB/s fit
-  // them.
+  // Exchanges of 4, 16, 64 and 256 MiB between two H200 took 63, 80, 254 and 883 us: 45 us and 320 GB/s fit.
   // Host: 1,024 tokens on each of two ranks, 4 key/value heads, took 0.84, 0.98 and 0.75 ms by ring, gather and a2a,
   // all of it the hosts'; these numbers give 0.84, 0.84 and 0.77.
   return {{320e9, 45e-6, 1.0}, {580e12, 500e12, 20e-6, 4.0e12, true}, {125e-6, 80e-6, 90e-6}};

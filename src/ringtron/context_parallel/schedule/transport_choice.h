@@ -1,15 +1,15 @@
 // --cp-comm-type auto: which transport will be fastest for a layer, predicted from its plans.
 //
-// Every transport's schedule is made and its steps are priced: attention by its cells, messages by their bytes,
-// and of each step's messages only the part that is longer than its attention counts. So windows, documents,
-// layouts, heads that do not divide and replicated key/value heads are in the prediction as they are in the
-// plan, and nothing is said twice.
+// Every transport's schedule is made and its steps are priced: attention by its cells, messages by their bytes, and of
+// each step's messages only the part that is longer than its attention counts. So windows, documents, layouts, heads
+// that do not divide and replicated key/value heads are in the prediction as they are in the plan, and nothing is said
+// twice.
 //
 //   const TransportChoice choice = choose_transport({{layout, masks}, shape, 0, speeds});
 //   print_line("--cp-comm-type auto: {}", to_string(choice));
 //
-// Pure: equal input gives an equal choice. All ranks must give equal input, so speeds that were measured come
-// from one rank (transport_measure.h).
+// Pure: equal input gives an equal choice. All ranks must give equal input, so speeds that were measured come from one
+// rank (transport_measure.h).
 #pragma once
 
 #include <cstdint>
@@ -48,8 +48,7 @@ struct DeviceSpeeds {
   HostSpeed host = {};
 };
 
-// What is assumed where nothing was measured. GPU: two H200 on NVLink. CPU: one core a process, Gloo on one
-// machine.
+// What is assumed where nothing was measured. GPU: two H200 on NVLink. CPU: one core a process, Gloo on one machine.
 DeviceSpeeds default_gpu_speeds();
 DeviceSpeeds default_cpu_speeds();
 
@@ -66,8 +65,8 @@ struct TransportPrediction {
   double attention_seconds = 0;  // attention, with merges and copies
   double transfer_seconds = 0;   // as if it were alone
   double host_seconds = 0;       // what the host needs
-  double seconds =
-      0;  // the layer: attention_seconds and what of the transfer does not hide, or the host's if that is more
+  // The layer: attention_seconds and what of the transfer does not hide, or the host's if that is more.
+  double seconds = 0;
   std::int64_t bytes = 0;  // sent by the rank that sends most
   std::string refusal;     // why it is no candidate; empty: it is one
   bool host_bound() const { return host_seconds >= seconds; }
@@ -90,8 +89,7 @@ TransportChoice choose_transport(const ChoiceInput& input);
 // p2p (predicted 1.92 ms a layer, forward and backward; all_gather 2.10, a2a 2.31): ring hop hides behind attention
 std::string to_string(const TransportChoice& choice);
 
-// Operations of attention on `cells` cells of one head: the two products of the forward, the five of the
-// backward.
+// Operations of attention on `cells` cells of one head: the two products of the forward, the five of the backward.
 double forward_flops(double cells, const AttentionShape& shape);
 double backward_flops(double cells, const AttentionShape& shape);
 

@@ -8,7 +8,7 @@
 
 #include "ringtron/base/log.h"
 #include "ringtron/context_parallel/plan/balanced_layout.h"
-#include "ringtron/context_parallel/plan/batch_slice.h"
+#include "ringtron/context_parallel/plan/sequence_layout.h"
 #include "ringtron/data_parallel/gradient_reducer.h"
 #include "ringtron/models/memory_estimate.h"
 #include "ringtron/models/stage.h"
@@ -92,7 +92,7 @@ class Block {
   }
 
   at::Tensor context_rows() const {
-    return at::tensor(local_positions(layout_, job_.parallel().cp_rank()), at::kLong).to(job_.device());
+    return at::tensor(positions_in(layout_.of(job_.parallel().cp_rank())), at::kLong).to(job_.device());
   }
 
   // Global positions of the hidden states of this rank.

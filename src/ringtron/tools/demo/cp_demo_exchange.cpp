@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "ringtron/base/log.h"
-#include "ringtron/context_parallel/plan/batch_slice.h"
 #include "ringtron/context_parallel/plan/sequence_layout.h"
 #include "ringtron/tools/demo/cp_demo_parts.h"
 
@@ -74,7 +73,7 @@ void draw(const char* title, const at::Tensor& all, std::int64_t channels, bool 
 at::Tensor order_of_arrival(const SequenceLayout& layout) {
   std::vector<std::int64_t> order;
   for (int r = 0; r < layout.ranks(); ++r) {
-    for (const std::int64_t position : local_positions(layout, r)) order.push_back(position);
+    for (const std::int64_t position : positions_in(layout.of(r))) order.push_back(position);
   }
   return at::tensor(order, at::kLong);
 }
@@ -89,7 +88,7 @@ bool show_exchange(const Job& job) {
   const at::Tensor order = order_of_arrival(layout).to(job.device());
   // Element (position p, channel c) holds p * channels + c, so that each number tells where it came from.
   const at::Tensor whole = at::arange(length * channels, order.options()).view({length, 1, channels});
-  const at::Tensor positions = at::tensor(local_positions(layout, group.rank()), at::kLong).to(job.device());
+  const at::Tensor positions = at::tensor(positions_in(layout.of(group.rank())), at::kLong).to(job.device());
   const at::Tensor before = whole.index_select(0, positions);
 
   const at::Tensor arrived = to_channel_shards(before, group);

@@ -22,28 +22,6 @@ constexpr int kLayers = 2, kHidden = 32, kFfn = 48, kReplicas = 2, kMicroBatch =
 constexpr int kShortest = 64;      // tokens of a sequence
 constexpr int kTokensOfChunk = 4;  // of which zigzag has two a rank
 
-int hierarchical_a(const ParallelConfig& parallel) {
-  const std::vector<int>& sizes = parallel.hierarchical_context_parallel_sizes;
-  return sizes.empty() ? 0 : sizes.front();
-}
-
-std::vector<std::string> transports_of(const ParallelConfig& parallel) {
-  std::vector<std::string> out;
-  const auto add = [&](const std::string& type) {
-    if (std::find(out.begin(), out.end(), type) == out.end()) out.push_back(type);
-  };
-  for (const std::string& type : parallel.cp_comm_type) {
-    if (type != "auto") {
-      add(type);
-      continue;
-    }
-    for (const CpTransport choice : cp_transports()) {
-      if (refusal_of(choice, hierarchical_a(parallel)).empty()) add(std::string(to_text(choice)));
-    }
-  }
-  return out;
-}
-
 void shrink_layers(Config& config) {
   std::vector<std::string>& types = config.parallel.cp_comm_type;
   types = transports_of(config.parallel);
@@ -200,6 +178,28 @@ Config resolved(const Config& config, int world_size) {
 }
 
 }  // namespace
+
+int hierarchical_a(const ParallelConfig& parallel) {
+  const std::vector<int>& sizes = parallel.hierarchical_context_parallel_sizes;
+  return sizes.empty() ? 0 : sizes.front();
+}
+
+std::vector<std::string> transports_of(const ParallelConfig& parallel) {
+  std::vector<std::string> out;
+  const auto add = [&](const std::string& type) {
+    if (std::find(out.begin(), out.end(), type) == out.end()) out.push_back(type);
+  };
+  for (const std::string& type : parallel.cp_comm_type) {
+    if (type != "auto") {
+      add(type);
+      continue;
+    }
+    for (const CpTransport choice : cp_transports()) {
+      if (refusal_of(choice, hierarchical_a(parallel)).empty()) add(std::string(to_text(choice)));
+    }
+  }
+  return out;
+}
 
 ShrunkConfig shrink_config(const Config& given, int world_size, bool drop_replicas) {
   const Config config = fill_defaults(given, world_size).config;

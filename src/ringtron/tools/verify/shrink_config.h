@@ -24,6 +24,12 @@ struct ShrunkConfig {
 // are dropped if `drop_replicas`.
 ShrunkConfig shrink_config(const Config& config, int world_size, bool drop_replicas);
 
+// The words of --cp-comm-type that some layer may use, each once; `auto` stands for all that it may choose.
+std::vector<std::string> transports_of(const ParallelConfig& parallel);
+
+// Ranks that share heads under a2a+p2p; 0: no --hierarchical-context-parallel-sizes.
+int hierarchical_a(const ParallelConfig& parallel);
+
 // The same training in one process: what the layout's result is compared with.
 Config one_process(const Config& shrunk);
 

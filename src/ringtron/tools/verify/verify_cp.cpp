@@ -17,6 +17,7 @@
 #include "ringtron/launch/local_machine.h"
 #include "ringtron/launch/supervisor.h"
 #include "ringtron/tools/progress_line.h"
+#include "ringtron/tools/verify/schedule_proof.h"
 #include "ringtron/tools/verify/training_trace.h"
 #include "ringtron/tools/verify/verify_options.h"
 #include "ringtron/train/agreement.h"
@@ -199,6 +200,7 @@ int verify_cp(std::span<const std::string> arguments, const LaunchEnvironment& e
       if (notice.kind == Notice::Kind::warning) warn_line(notice.text);
     }
     print_line(introduction(options));
+    before_rendezvous(environment, [&] { print_line("  {}", prove_schedules(options.given, options.world_size)); });
   }
   return environment.launcher == Launcher::alone ? start_ranks(options, arguments) : run_rank(options, environment);
 }

@@ -17,7 +17,8 @@ namespace {
 
 constexpr const char* kHelp = R"(verify_cp [flags of pretrain_gpt] [own flags]
 
-Makes the given training small (layers, widths, length, batch; the layout of ranks and everything that context
+Proves the schedules of the given sizes (every cell of the attention mask once, every message received, memory as
+promised), without running them. Then makes the training small (layers, widths, length, batch; the layout of ranks and everything that context
 parallelism touches stay), trains it for three steps in one process and in the layout of the flags, in fp64 on this
 machine's CPU, and compares losses and gradients. Needs no launcher, no GPU and no data; under a launcher the launched
 processes are the ranks.
@@ -116,6 +117,7 @@ VerifyOptions parse_verify(std::span<const std::string> arguments, const LaunchE
         "--recompute-activations --cp-keep-kv");
   }
   const bool alone = environment.launcher == Launcher::alone || out.report_fd >= 0;
+  out.given = line.config;
   out.small = shrink_config(line.config, out.world_size, /*drop_replicas=*/alone);
   // The proof would stop the run before there is anything to compare.
   if (out.fault != CpFault::none) out.small.config.parallel.proof_of_exchange = false;

@@ -19,6 +19,7 @@ struct VerifyOptions {
   std::string fault_name;  // empty: none
   double tolerance = 1e-10;
   int report_fd = -1;  // of a rank that verify_cp has started: where rank 0 writes the result
+  Config given;
   ShrunkConfig small;
   std::vector<Notice> notices;
 };

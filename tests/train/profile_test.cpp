@@ -19,6 +19,7 @@ TEST(StepProfile, TellsKernelsApart) {
   const std::map<std::string, std::string> kinds = {
       {"nvjet_sm90_tst_256x128_64x4_1x2_h_bz_coopA_TNT", "matrix products"},
       {"cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma_f16_knob_7_64x128x64", "attention"},
+      {"void cudnn::fusion::compute_dot_do_o_specialized<true, 128>(void const*)", "attention"},
       {"ncclDevKernel_AllGather_RING_LL(ncclDevKernelArgsStorage<4096ul>)", "messages"},
       {"ringtron::(anonymous namespace)::forward_kernel(ringtron::ActivationParams)", "activation"},
       {"ringtron::(anonymous namespace)::forward_kernel(ringtron::CrossEntropyForwardParams)", "cross entropy"},

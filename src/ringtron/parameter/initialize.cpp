@@ -9,12 +9,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "ringtron/base/check.h"
 #include "ringtron/base/hash.h"
-#include "ringtron/base/random.h"
+#include "ringtron/kernels/device/current_stream.h"
+#include "ringtron/kernels/device/element.h"
+#include "ringtron/kernels/initial_weights/draws.h"
+#include "ringtron/kernels/initial_weights/initial_weights_params.h"
 
 namespace ringtron {
 namespace {
@@ -37,40 +41,18 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// Elements 2 * pair and 2 * pair + 1, for the price of one: bit-equal to random_normal() of both.
-struct NormalPair {
-  double scale;
-  std::pair<double, double> operator()(Stream s, std::uint64_t pair) const {
-    const PhiloxBlock block = philox4x32(s.key, s.stream, pair);
-    const double u1 = uniform_open(block.v[0], block.v[1]);
-    const double u2 = uniform_open(block.v[2], block.v[3]);
-    const double radius = std::sqrt(-2.0 * std::log(u1));
-    const double angle = 6.283185307179586476925286766559 * u2;
-    return {scale * (radius * std::cos(angle)), scale * (radius * std::sin(angle))};
-  }
-};
-
-struct UniformPair {
-  double bound;
-  std::pair<double, double> operator()(Stream s, std::uint64_t pair) const {
-    const PhiloxBlock block = philox4x32(s.key, s.stream, pair);
-    return {bound * (2.0 * uniform_open(block.v[0], block.v[1]) - 1.0),
-            bound * (2.0 * uniform_open(block.v[2], block.v[3]) - 1.0)};
-  }
-};
-
 // out[0, length) = elements [global, global + length).
 template <class T, class Draw>
 void fill_run(T* out, std::int64_t global, std::int64_t length, Stream stream, const Draw& draw) {
   const std::int64_t end = global + length;
   std::int64_t i = global;
-  if (i < end && (i & 1) != 0) *out++ = static_cast<T>(draw(stream, i++ >> 1).second);
+  if (i < end && (i & 1) != 0) *out++ = static_cast<T>(draw(stream.key, stream.stream, i++ >> 1).second);
   for (; i + 1 < end; i += 2) {
-    const auto [first, second] = draw(stream, i >> 1);
+    const auto [first, second] = draw(stream.key, stream.stream, i >> 1);
     *out++ = static_cast<T>(first);
     *out++ = static_cast<T>(second);
   }
-  if (i < end) *out = static_cast<T>(draw(stream, i >> 1).first);
+  if (i < end) *out = static_cast<T>(draw(stream.key, stream.stream, i >> 1).first);
 }
 
 // out[0, count) = elements [first, first + count) of those that this rank has, one after the other.
@@ -90,6 +72,39 @@ void fill_local(T* out, const std::vector<ShardSlice>& runs, std::int64_t first,
   });
 }
 
+// On the parameter's own device. False: this element type is not for the kernel.
+bool fill_on_gpu(const at::Tensor& values, const std::vector<ShardSlice>& runs, Stream stream, bool uniform,
+                 double scale) {
+  InitialWeightsParams params{};
+  if (values.scalar_type() == at::kDouble) {
+    params.wide = values.data_ptr<double>();
+  } else if (const auto type = element_of(values)) {
+    params.type = *type;
+    params.out = values.mutable_data_ptr();
+  } else {
+    return false;
+  }
+  std::vector<std::int64_t> starts;
+  for (const ShardSlice& run : runs) {
+    starts.push_back(run.local_offset);
+    starts.push_back(run.global_offset);
+  }
+  static_assert(sizeof(ElementRun) == 2 * sizeof(std::int64_t));
+  const at::Tensor on_device = at::tensor(starts, at::kLong).to(values.device());
+  params.runs = reinterpret_cast<const ElementRun*>(on_device.const_data_ptr<std::int64_t>());
+  params.run_count = static_cast<int>(runs.size());
+  params.elements = values.numel();
+  params.key = stream.key;
+  params.stream = stream.stream;
+  params.uniform = uniform;
+  params.scale = scale;
+  initial_weights_cuda(params, current_cuda_stream());
+  return true;
+}
+
+double scale_of(const NormalPair& draw) { return draw.scale; }
+double scale_of(const UniformPair& draw) { return draw.bound; }
+
 template <class Draw>
 void fill(Parameter& parameter, std::uint64_t seed, std::pair<int, int> tp_rank_of_size, const Draw& draw) {
   const auto [tp_rank, tp_size] = tp_rank_of_size;
@@ -104,6 +119,7 @@ void fill(Parameter& parameter, std::uint64_t seed, std::pair<int, int> tp_rank_
   const bool wide = parameter.value.scalar_type() == at::kDouble;
   const at::NoGradGuard no_grad;
   const at::Tensor values = parameter.value.view(-1);
+  if (values.is_cuda() && fill_on_gpu(values, runs, stream, std::is_same_v<Draw, UniformPair>, scale_of(draw))) return;
   const at::Tensor host =
       at::empty({std::min(count, kAtOnce)}, at::TensorOptions().dtype(wide ? at::kDouble : at::kFloat));
   for (std::int64_t first = 0; first < count; first += kAtOnce) {

@@ -49,8 +49,9 @@ __device__ Vector8 rounded(const Vector8& x, Element type) {
   return r;
 }
 
+template <Element kType>
 __device__ Vector8 factor_at(const void* weight, int at, const NormShape& shape) {
-  Vector8 w = load8(weight, at, shape.type);
+  Vector8 w = load8(weight, at, kType);
   if (shape.zero_centred) {
 #pragma unroll
     for (int i = 0; i < 8; ++i) w.v[i] += 1.0f;
@@ -58,29 +59,37 @@ __device__ Vector8 factor_at(const void* weight, int at, const NormShape& shape)
   return w;
 }
 
-template <int kVectors>
-__global__ void __launch_bounds__(512, 1) norm_forward_kernel(const __grid_constant__ NormForwardParams p) {
+// 64 registers a thread: so many rows are under way that memory does not wait for their sums.
+template <int kVectors, Element kType>
+__global__ void __launch_bounds__(512, 2) norm_forward_kernel(const __grid_constant__ NormForwardParams p) {
   __shared__ float2 shared[64];
   RowSum row_sum{shared};
   const int width = p.shape.width;
   const std::int64_t row = blockIdx.x * static_cast<std::int64_t>(blockDim.y) + threadIdx.y;
   if (row >= p.shape.rows) return;
   const std::int64_t first = row * width;
+  Bits8 in[kVectors], added_in[kVectors];  // all loads before the first store
+#pragma unroll
+  for (int k = 0; k < kVectors; ++k) {
+    const int at = (threadIdx.x + k * blockDim.x) * 8;
+    if (at >= width) continue;
+    in[k] = load_bits8(p.x, first + at, kType);
+    if (p.branch != nullptr) added_in[k] = load_bits8(p.branch, first + at, kType);
+  }
   Vector8 x[kVectors];
   float total = 0.0f;
 #pragma unroll
   for (int k = 0; k < kVectors; ++k) {
     const int at = (threadIdx.x + k * blockDim.x) * 8;
     if (at >= width) continue;
-    x[k] = load8(p.x, first + at, p.shape.type);
+    x[k] = numbers_of(in[k], kType);
     if (p.branch != nullptr) {
       // Two roundings, as of a tensor that dropout writes and a sum that follows.
-      const Vector8 added =
-          rounded(dropped(load8(p.branch, first + at, p.shape.type), p.dropout, row, width, at), p.shape.type);
+      const Vector8 added = rounded(dropped(numbers_of(added_in[k], kType), p.dropout, row, width, at), kType);
 #pragma unroll
       for (int i = 0; i < 8; ++i) x[k].v[i] += added.v[i];
-      x[k] = rounded(x[k], p.shape.type);
-      store8(p.sum, first + at, p.shape.type, x[k]);
+      x[k] = rounded(x[k], kType);
+      store8(p.sum, first + at, kType, x[k]);
     }
 #pragma unroll
     for (int i = 0; i < 8; ++i) total += x[k].v[i];
@@ -103,43 +112,71 @@ __global__ void __launch_bounds__(512, 1) norm_forward_kernel(const __grid_const
   for (int k = 0; k < kVectors; ++k) {
     const int at = (threadIdx.x + k * blockDim.x) * 8;
     if (at >= width) continue;
-    const Vector8 w = factor_at(p.weight, at, p.shape);
+    const Vector8 w = factor_at<kType>(p.weight, at, p.shape);
     Vector8 y;
 #pragma unroll
     for (int i = 0; i < 8; ++i) y.v[i] = (x[k].v[i] - mean) * rstd * w.v[i];
     if (p.bias != nullptr) {
-      const Vector8 b = load8(p.bias, at, p.shape.type);
+      const Vector8 b = load8(p.bias, at, kType);
 #pragma unroll
       for (int i = 0; i < 8; ++i) y.v[i] += b.v[i];
     }
-    store8(p.normed, first + at, p.shape.type, y);
+    store8(p.normed, first + at, kType, y);
   }
 }
 
 // With x^ the normalised row and g = d_normed * factor: dx = d_sum + rstd (g - mean(g) - x^ mean(g x^)), for RMSNorm
 // without mean(g). A block takes rows at equal distances and sums d_normed x^ and d_normed over them.
-template <int kVectors, bool kBias>
+// What the backward reads of a row, as it lies in memory.
+template <int kVectors>
+struct RowBits {
+  Bits8 sum[kVectors], d_normed[kVectors], d_sum[kVectors];
+  float mean, rstd;
+};
+
+template <int kVectors, Element kType>
+__device__ RowBits<kVectors> load_row(const NormBackwardParams& p, std::int64_t row) {
+  RowBits<kVectors> bits;
+  bits.mean = p.shape.rms ? 0.0f : p.mean[row];
+  bits.rstd = p.rstd[row];
+#pragma unroll
+  for (int k = 0; k < kVectors; ++k) {
+    const int at = (threadIdx.x + k * blockDim.x) * 8;
+    if (at >= p.shape.width) continue;
+    const std::int64_t from = row * p.shape.width + at;
+    bits.sum[k] = load_bits8(p.sum, from, kType);
+    bits.d_normed[k] = load_bits8(p.d_normed, from, kType);
+    if (p.d_sum != nullptr) bits.d_sum[k] = load_bits8(p.d_sum, from, kType);
+  }
+  return bits;
+}
+
+template <int kVectors, bool kBias, Element kType>
 __global__ void __launch_bounds__(512, 1) norm_backward_kernel(const __grid_constant__ NormBackwardParams p) {
   __shared__ float2 shared[64];
   RowSum row_sum{shared};
   const int width = p.shape.width;
   Vector8 weight_sum[kVectors] = {}, bias_sum[kBias ? kVectors : 1] = {};
   const int part = blockIdx.x * blockDim.y + threadIdx.y;
+  RowBits<kVectors> bits;
+  if (part < p.shape.rows) bits = load_row<kVectors, kType>(p, part);
   for (std::int64_t row = part; row < p.shape.rows; row += p.parts) {
+    // The next row is on its way while this one's sums are made.
+    const RowBits<kVectors> now = bits;
+    if (row + p.parts < p.shape.rows) bits = load_row<kVectors, kType>(p, row + p.parts);
     const std::int64_t first = row * width;
-    const float mean = p.shape.rms ? 0.0f : p.mean[row], rstd = p.rstd[row];
     Vector8 xhat[kVectors], g[kVectors];
     float sum = 0.0f, product = 0.0f;
 #pragma unroll
     for (int k = 0; k < kVectors; ++k) {
       const int at = (threadIdx.x + k * blockDim.x) * 8;
       if (at >= width) continue;
-      xhat[k] = load8(p.sum, first + at, p.shape.type);
-      g[k] = load8(p.d_normed, first + at, p.shape.type);
-      const Vector8 w = factor_at(p.weight, at, p.shape);
+      xhat[k] = numbers_of(now.sum[k], kType);
+      g[k] = numbers_of(now.d_normed[k], kType);
+      const Vector8 w = factor_at<kType>(p.weight, at, p.shape);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
-        xhat[k].v[i] = (xhat[k].v[i] - mean) * rstd;
+        xhat[k].v[i] = (xhat[k].v[i] - now.mean) * now.rstd;
         weight_sum[k].v[i] += g[k].v[i] * xhat[k].v[i];
         if constexpr (kBias) bias_sum[k].v[i] += g[k].v[i];
         g[k].v[i] *= w.v[i];
@@ -155,14 +192,14 @@ __global__ void __launch_bounds__(512, 1) norm_backward_kernel(const __grid_cons
       if (at >= width) continue;
       Vector8 dx;
 #pragma unroll
-      for (int i = 0; i < 8; ++i) dx.v[i] = rstd * (g[k].v[i] - mean_g - xhat[k].v[i] * mean_product);
+      for (int i = 0; i < 8; ++i) dx.v[i] = now.rstd * (g[k].v[i] - mean_g - xhat[k].v[i] * mean_product);
       if (p.d_sum != nullptr) {
-        const Vector8 other = load8(p.d_sum, first + at, p.shape.type);
+        const Vector8 other = numbers_of(now.d_sum[k], kType);
 #pragma unroll
         for (int i = 0; i < 8; ++i) dx.v[i] += other.v[i];
       }
-      store8(p.dx, first + at, p.shape.type, dx);
-      if (p.d_branch != nullptr) store8(p.d_branch, first + at, p.shape.type, dropped(dx, p.dropout, row, width, at));
+      store8(p.dx, first + at, kType, dx);
+      if (p.d_branch != nullptr) store8(p.d_branch, first + at, kType, dropped(dx, p.dropout, row, width, at));
     }
   }
 #pragma unroll
@@ -202,38 +239,55 @@ void launch(Kernel kernel, std::int64_t blocks, const RowThreads& threads, const
   kernel<<<static_cast<unsigned>(blocks), dim3(threads.threads, threads.rows), 0, stream>>>(params);
 }
 
+template <Element kType>
+void forward(const NormForwardParams& params, cudaStream_t stream) {
+  const RowThreads threads = row_threads(params.shape.width);
+  const std::int64_t blocks = (params.shape.rows + threads.rows - 1) / threads.rows;
+  if (threads.vectors == 1) launch(norm_forward_kernel<1, kType>, blocks, threads, params, stream);
+  if (threads.vectors == 2) launch(norm_forward_kernel<2, kType>, blocks, threads, params, stream);
+  if (threads.vectors == 4) launch(norm_forward_kernel<4, kType>, blocks, threads, params, stream);
+}
+
+template <bool kBias, Element kType>
+void backward(const NormBackwardParams& params, cudaStream_t stream) {
+  const RowThreads threads = row_threads(params.shape.width);
+  const std::int64_t blocks = (params.parts + threads.rows - 1) / threads.rows;
+  if (blocks == 0) return;
+  if (threads.vectors == 1) launch(norm_backward_kernel<1, kBias, kType>, blocks, threads, params, stream);
+  if (threads.vectors == 2) launch(norm_backward_kernel<2, kBias, kType>, blocks, threads, params, stream);
+  if (threads.vectors == 4) launch(norm_backward_kernel<4, kBias, kType>, blocks, threads, params, stream);
+}
+
+template <Element kType>
+void backward(const NormBackwardParams& params, cudaStream_t stream) {
+  if (params.bias_parts != nullptr)
+    backward<true, kType>(params, stream);
+  else
+    backward<false, kType>(params, stream);
+}
+
 }  // namespace
 
 void norm_forward_cuda(const NormForwardParams& params, void* stream) {
   if (params.shape.rows == 0) return;
-  const RowThreads threads = row_threads(params.shape.width);
-  const std::int64_t blocks = (params.shape.rows + threads.rows - 1) / threads.rows;
   const auto s = static_cast<cudaStream_t>(stream);
-  if (threads.vectors == 1) launch(norm_forward_kernel<1>, blocks, threads, params, s);
-  if (threads.vectors == 2) launch(norm_forward_kernel<2>, blocks, threads, params, s);
-  if (threads.vectors == 4) launch(norm_forward_kernel<4>, blocks, threads, params, s);
+  if (params.shape.type == Element::f32) forward<Element::f32>(params, s);
+  if (params.shape.type == Element::f16) forward<Element::f16>(params, s);
+  if (params.shape.type == Element::bf16) forward<Element::bf16>(params, s);
 }
 
 int norm_backward_parts(const NormShape& shape, int multiprocessors) {
   const RowThreads threads = row_threads(shape.width);
-  const int blocks = multiprocessors * std::max(1, 768 / (threads.threads * threads.rows));
+  const int blocks = multiprocessors * std::max(1, 512 / (threads.threads * threads.rows));
   return static_cast<int>(std::min<std::int64_t>(shape.rows, static_cast<std::int64_t>(blocks) * threads.rows));
 }
 
 void norm_backward_cuda(const NormBackwardParams& params, void* stream) {
   const auto s = static_cast<cudaStream_t>(stream);
-  const RowThreads threads = row_threads(params.shape.width);
-  const std::int64_t blocks = (params.parts + threads.rows - 1) / threads.rows;
-  const bool bias = params.bias_parts != nullptr;
-  if (blocks > 0) {
-    if (threads.vectors == 1)
-      launch(bias ? norm_backward_kernel<1, true> : norm_backward_kernel<1, false>, blocks, threads, params, s);
-    if (threads.vectors == 2)
-      launch(bias ? norm_backward_kernel<2, true> : norm_backward_kernel<2, false>, blocks, threads, params, s);
-    if (threads.vectors == 4)
-      launch(bias ? norm_backward_kernel<4, true> : norm_backward_kernel<4, false>, blocks, threads, params, s);
-  }
-  const dim3 grid(static_cast<unsigned>((params.shape.width + 31) / 32), bias ? 2 : 1);
+  if (params.shape.type == Element::f32) backward<Element::f32>(params, s);
+  if (params.shape.type == Element::f16) backward<Element::f16>(params, s);
+  if (params.shape.type == Element::bf16) backward<Element::bf16>(params, s);
+  const dim3 grid(static_cast<unsigned>((params.shape.width + 31) / 32), params.bias_parts != nullptr ? 2 : 1);
   sum_of_parts_kernel<<<grid, dim3(32, kSummedTogether), 0, s>>>(params);
 }
 

@@ -46,7 +46,30 @@ __device__ Vectors vectors_of(const QkvParams& p, int item) {
   return {item + pairs, item + p.size / 16};
 }
 
+// Where a head comes from and goes to, and whether it is turned: queries and keys are.
+struct Place {
+  const void* from;
+  void* to;
+  std::int64_t from_at, to_at;
+  bool turns;
+};
+
 template <bool kBack>
+__device__ Place place_of(const QkvParams& p, std::int64_t row, int head) {
+  const int of_group = p.queries + 2, heads = p.groups * of_group;
+  const int group = head / of_group, place = head % of_group;
+  const std::int64_t in_qkv = (row * heads + head) * p.size;
+  const bool is_query = place < p.queries, is_key = place == p.queries;
+  const std::int64_t apart =
+      is_query ? (row * p.groups * p.queries + group * p.queries + place) * p.size : (row * p.groups + group) * p.size;
+  const void* from = kBack ? (is_query ? p.q_in : is_key ? p.k_in : p.v_in) : p.qkv_in;
+  void* to = kBack ? p.qkv : (is_query ? p.q : is_key ? p.k : p.v);
+  return {from, to, kBack ? apart : in_qkv, kBack ? in_qkv : apart, is_query || is_key};
+}
+
+constexpr int kTogether = 3;  // heads of a thread whose loads are under way at once
+
+template <bool kBack, Element kType>
 __global__ void __launch_bounds__(kThreads) qkv_kernel(const __grid_constant__ QkvParams p) {
   const int items = p.size / 16;
   const int heads_at_once = kThreads / items;
@@ -67,40 +90,50 @@ __global__ void __launch_bounds__(kThreads) qkv_kernel(const __grid_constant__ Q
     turn.sin[1] = load8(p.sin, line + second * 8, Element::f32);
   }
   const int of_group = p.queries + 2, heads = p.groups * of_group;
-  for (int head = threadIdx.x / items; head < heads; head += heads_at_once) {
-    const int group = head / of_group, place = head % of_group;
-    const std::int64_t in_qkv = (row * heads + head) * p.size;
-    const bool is_query = place < p.queries, is_key = place == p.queries;
-    const std::int64_t apart = is_query ? (row * p.groups * p.queries + group * p.queries + place) * p.size
-                                        : (row * p.groups + group) * p.size;
-    const void* from = kBack ? (is_query ? p.q_in : is_key ? p.k_in : p.v_in) : p.qkv_in;
-    void* to = kBack ? p.qkv : (is_query ? p.q : is_key ? p.k : p.v);
-    const std::int64_t from_at = kBack ? apart : in_qkv, to_at = kBack ? in_qkv : apart;
-    Vector8 a = load8(from, from_at + first * 8, p.type), b = load8(from, from_at + second * 8, p.type);
-    if (is_query || is_key) {
-      const float sign = kBack ? -1.0f : 1.0f;
-      if (!p.interleaved) {
-        if (turns_first) turn_pairs(a, b, turn, sign);
-      } else {
-        if (turns_first) turn_neighbours(a, turn.cos[0], turn.sin[0], sign);
-        if (turns_second) turn_neighbours(b, turn.cos[1], turn.sin[1], sign);
-      }
+  for (int begin = threadIdx.x / items; begin < heads; begin += kTogether * heads_at_once) {
+    Bits8 in[kTogether][2];
+#pragma unroll
+    for (int k = 0; k < kTogether; ++k) {
+      const int head = begin + k * heads_at_once;
+      if (head >= heads) continue;
+      const Place place = place_of<kBack>(p, row, head);
+      in[k][0] = load_bits8(place.from, place.from_at + first * 8, kType);
+      in[k][1] = load_bits8(place.from, place.from_at + second * 8, kType);
     }
-    store8(to, to_at + first * 8, p.type, a);
-    store8(to, to_at + second * 8, p.type, b);
+#pragma unroll
+    for (int k = 0; k < kTogether; ++k) {
+      const int head = begin + k * heads_at_once;
+      if (head >= heads) continue;
+      const Place place = place_of<kBack>(p, row, head);
+      Vector8 a = numbers_of(in[k][0], kType), b = numbers_of(in[k][1], kType);
+      if (place.turns) {
+        const float sign = kBack ? -1.0f : 1.0f;
+        if (!p.interleaved) {
+          if (turns_first) turn_pairs(a, b, turn, sign);
+        } else {
+          if (turns_first) turn_neighbours(a, turn.cos[0], turn.sin[0], sign);
+          if (turns_second) turn_neighbours(b, turn.cos[1], turn.sin[1], sign);
+        }
+      }
+      store8(place.to, place.to_at + first * 8, kType, a);
+      store8(place.to, place.to_at + second * 8, kType, b);
+    }
   }
+}
+
+template <bool kBack>
+void launch(const QkvParams& params, void* stream) {
+  if (params.rows == 0) return;
+  const auto grid = static_cast<unsigned>(params.rows);
+  const auto s = static_cast<cudaStream_t>(stream);
+  if (params.type == Element::f32) qkv_kernel<kBack, Element::f32><<<grid, kThreads, 0, s>>>(params);
+  if (params.type == Element::f16) qkv_kernel<kBack, Element::f16><<<grid, kThreads, 0, s>>>(params);
+  if (params.type == Element::bf16) qkv_kernel<kBack, Element::bf16><<<grid, kThreads, 0, s>>>(params);
 }
 
 }  // namespace
 
-void split_qkv_cuda(const QkvParams& params, void* stream) {
-  if (params.rows == 0) return;
-  qkv_kernel<false><<<static_cast<unsigned>(params.rows), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(params);
-}
-
-void join_qkv_cuda(const QkvParams& params, void* stream) {
-  if (params.rows == 0) return;
-  qkv_kernel<true><<<static_cast<unsigned>(params.rows), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(params);
-}
+void split_qkv_cuda(const QkvParams& params, void* stream) { launch<false>(params, stream); }
+void join_qkv_cuda(const QkvParams& params, void* stream) { launch<true>(params, stream); }
 
 }  // namespace ringtron

@@ -24,7 +24,7 @@ constexpr NameOfClass kNames[] = {
     {"_fused_adam", "optimizer"},
     {"FusedAttention", "attention"},
     {"AttentionDropout", "attention"},
-    {"cudnn_generated_", "attention"},
+    {"cudnn", "attention"},
     {"sdpa", "attention"},
     {"flash", "attention"},
     {"fmha", "attention"},

@@ -36,7 +36,7 @@ SoftmaxPart random_part(std::int64_t rows, std::int64_t b, std::int64_t n, std::
 }
 
 SoftmaxPart on_gpu(const SoftmaxPart& part) {
-  // Another order in memory, as ragged kernels write it.
+  // Another order in memory, as varlen kernels write it.
   const at::Tensor lse = part.lse.permute({2, 0, 1}).contiguous().to(at::kCUDA).permute({1, 2, 0});
   return {part.out.to(at::kCUDA), lse, part.first_row};
 }

@@ -30,7 +30,7 @@ class VarlenAttention {
                                  double scale) const = 0;
 };
 
-// By cuDNN's ragged graphs; bf16 and fp16. With `deterministic` it does no backward: cuDNN's needs workspace that grows
+// By cuDNN's varlen graphs; bf16 and fp16. With `deterministic` it does no backward: cuDNN's needs workspace that grows
 // with the square of the longest tile times their number. Throws ConfigError in a CPU build.
 std::unique_ptr<VarlenAttention> make_cudnn_varlen_attention(bool deterministic);
 

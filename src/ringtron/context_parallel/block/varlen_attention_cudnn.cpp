@@ -1,4 +1,4 @@
-// Batches of tiles by cuDNN's ragged graphs. What layers share, the tables of a batch, is kept as long as the batch.
+// Batches of tiles by cuDNN's varlen graphs. What layers share, the tables of a batch, is kept as long as the batch.
 #include <ATen/ATen.h>
 
 #include <map>
@@ -8,14 +8,14 @@
 #include "ringtron/base/check.h"
 #include "ringtron/context_parallel/block/block_attention.h"
 #include "ringtron/context_parallel/block/varlen_attention.h"
-#include "ringtron/kernels/attention/cudnn_ragged_attention.h"
+#include "ringtron/kernels/attention/cudnn_varlen_attention.h"
 
 namespace ringtron {
 namespace {
 
 // A batch's tiles, those of every sample once for each.
-std::vector<RaggedTile> ragged_tiles(const VarlenBatch& batch, std::int64_t samples) {
-  std::vector<RaggedTile> tiles;
+std::vector<SampleTile> sample_tiles(const VarlenBatch& batch, std::int64_t samples) {
+  std::vector<SampleTile> tiles;
   for (const VarlenTile& tile : batch.tiles) {
     const bool every = tile.sample == kAllSamples;
     for (std::int64_t sample = every ? 0 : tile.sample; sample < (every ? samples : tile.sample + 1); ++sample) {
@@ -25,13 +25,13 @@ std::vector<RaggedTile> ragged_tiles(const VarlenBatch& batch, std::int64_t samp
   return tiles;
 }
 
-class CudnnVarlenAttention final : public VarlenAttention {
+class CudnnVarlenBlockAttention final : public VarlenAttention {
  public:
-  explicit CudnnVarlenAttention(bool deterministic) : deterministic_(deterministic) {}
+  explicit CudnnVarlenBlockAttention(bool deterministic) : deterministic_(deterministic) {}
 
   bool supports(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, Pass pass) const override {
     if (deterministic_ && pass == Pass::backward) return false;
-    return cudnn_ragged_attention_supports(q, k, v);
+    return cudnn_varlen_attention_supports(q, k, v);
   }
 
   BlockResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -56,32 +56,32 @@ class CudnnVarlenAttention final : public VarlenAttention {
   using Key = std::tuple<const VarlenBatch*, std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
   struct Kept {
     std::weak_ptr<const VarlenBatch> batch;
-    RaggedTileTables tables;
+    UploadedTables tables;
   };
 
-  const RaggedTileTables& tables_of(const std::shared_ptr<const VarlenBatch>& batch, const at::Tensor& q,
-                                    const at::Tensor& k) const {
+  const UploadedTables& tables_of(const std::shared_ptr<const VarlenBatch>& batch, const at::Tensor& q,
+                                  const at::Tensor& k) const {
     const Key key{batch.get(), q.size(1), q.size(2), k.size(2), q.size(3)};
     const auto found = kept_.find(key);
     // An address may be that of a batch that is gone.
     if (found != kept_.end() && found->second.batch.lock() == batch) return found->second.tables;
     std::erase_if(kept_, [](const auto& entry) { return entry.second.batch.expired(); });
     return kept_
-        .insert_or_assign(key, Kept{batch, upload_ragged_tiles(ragged_tiles(*batch, q.size(1)), batch->causal, q, k)})
+        .insert_or_assign(key, Kept{batch, upload_varlen_tables(sample_tiles(*batch, q.size(1)), batch->causal, q, k)})
         .first->second.tables;
   }
 
   bool deterministic_;
   // The backward runs on autograd's thread. What is kept changes speed, not results.
   mutable std::mutex mutex_;
-  mutable CudnnRaggedAttention cudnn_;
+  mutable CudnnVarlenAttention cudnn_;
   mutable std::map<Key, Kept> kept_;
 };
 
 }  // namespace
 
 std::unique_ptr<VarlenAttention> make_cudnn_varlen_attention(bool deterministic) {
-  return std::make_unique<CudnnVarlenAttention>(deterministic);
+  return std::make_unique<CudnnVarlenBlockAttention>(deterministic);
 }
 
 }  // namespace ringtron

@@ -1,6 +1,6 @@
 // The CUDA build's half of cudnn_attention.h: graphs, their plans, and running them.
 //
-// This and the ragged graphs are the only files that include cudnn-frontend. cuDNN names dimensions (batch, heads,
+// This and the varlen graphs are the only files that include cudnn-frontend. cuDNN names dimensions (batch, heads,
 // rows, head size) whatever their order in memory is; HeadStrides carries that order.
 #include <ATen/ATen.h>
 #include <cudnn_frontend.h>

@@ -1,5 +1,5 @@
 // Tables of tiles: groups of similar length, and where their rows begin.
-#include "ringtron/kernels/attention/ragged_tiles.h"
+#include "ringtron/kernels/attention/varlen_tables.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -24,8 +24,8 @@ double uniform(std::uint64_t seed, std::int64_t row) {
 }
 
 // Squares of random lengths, one after the other, until `rows` are full.
-std::vector<RaggedTile> random_tiles(std::int64_t rows, std::int64_t longest, std::uint64_t seed) {
-  std::vector<RaggedTile> tiles;
+std::vector<SampleTile> random_tiles(std::int64_t rows, std::int64_t longest, std::uint64_t seed) {
+  std::vector<SampleTile> tiles;
   for (std::int64_t row = 0; row < rows;) {
     const double u = uniform(seed, row);
     const auto length = std::min(rows - row, std::max<std::int64_t>(1, static_cast<std::int64_t>(u * u * u * longest)));
@@ -35,23 +35,23 @@ std::vector<RaggedTile> random_tiles(std::int64_t rows, std::int64_t longest, st
   return tiles;
 }
 
-TEST(RaggedGroups, HoldEveryTileOnceWithinTheirBounds) {
+TEST(VarlenGroups, HoldEveryTileOnceWithinTheirBounds) {
   for (const std::int64_t rows : {1, 100, 4096, 32768}) {
     for (const std::int64_t longest : {1, 300, 5000, 32768}) {
-      const std::vector<RaggedTile> tiles = random_tiles(rows, longest, 3);
+      const std::vector<SampleTile> tiles = random_tiles(rows, longest, 3);
       std::vector<std::int64_t> firsts;
       std::int64_t work = 0, alone = 0;
-      for (const RaggedGroup& group : group_by_length(tiles, rows)) {
+      for (const VarlenGroup& group : group_by_length(tiles, rows)) {
         EXPECT_LE(static_cast<std::int64_t>(group.tiles.size()), group.capacity);
         EXPECT_TRUE(std::has_single_bit(static_cast<std::uint64_t>(group.longest)));
         EXPECT_TRUE(std::has_single_bit(static_cast<std::uint64_t>(group.capacity)));
-        for (const RaggedTile& tile : group.tiles) {
+        for (const SampleTile& tile : group.tiles) {
           EXPECT_LE(std::max(tile.q_rows, tile.kv_rows), group.longest);
           firsts.push_back(tile.first_q);
         }
         work += 2 * rows + group.longest * group.capacity;
       }
-      for (const RaggedTile& tile : tiles)
+      for (const SampleTile& tile : tiles)
         alone += std::max<std::int64_t>(256, std::bit_ceil(static_cast<std::uint64_t>(tile.q_rows)));
       std::sort(firsts.begin(), firsts.end());
       ASSERT_EQ(firsts.size(), tiles.size());
@@ -62,7 +62,7 @@ TEST(RaggedGroups, HoldEveryTileOnceWithinTheirBounds) {
   }
 }
 
-TEST(RaggedGroups, AreFew) {
+TEST(VarlenGroups, AreFew) {
   EXPECT_THAT(group_by_length({}, 100), IsEmpty());
   EXPECT_THAT(group_by_length({{0, 0, 700, 0, 700}, {0, 700, 324, 700, 324}}, 1024), SizeIs(1));
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
@@ -71,22 +71,22 @@ TEST(RaggedGroups, AreFew) {
 }
 
 // One long tile among a few of half its length: a graph for eight long ones would start four times the rows.
-TEST(RaggedGroups, StartFewRowsThatAreEmpty) {
-  const std::vector<RaggedTile> tiles = {
+TEST(VarlenGroups, StartFewRowsThatAreEmpty) {
+  const std::vector<SampleTile> tiles = {
       {0, 0, 8000, 0, 8000}, {0, 8000, 4000, 8000, 4000}, {0, 12000, 4384, 12000, 4384}};
-  const std::vector<RaggedGroup> groups = group_by_length(tiles, 16384);
+  const std::vector<VarlenGroup> groups = group_by_length(tiles, 16384);
   ASSERT_THAT(groups, SizeIs(1));
   EXPECT_EQ(groups[0].longest * groups[0].capacity, 8192 * 4);
-  const std::vector<RaggedGroup> one = group_by_length({tiles[0]}, 16384);
+  const std::vector<VarlenGroup> one = group_by_length({tiles[0]}, 16384);
   ASSERT_THAT(one, SizeIs(1));
   EXPECT_EQ(one[0].capacity, 1);
 }
 
-TEST(RaggedGroups, KeepLongAndManyShortTilesApart) {
-  std::vector<RaggedTile> tiles;
+TEST(VarlenGroups, KeepLongAndManyShortTilesApart) {
+  std::vector<SampleTile> tiles;
   for (std::int64_t row = 0; row < 16384; row += 16) tiles.push_back({0, row, 16, row, 16});
   tiles.push_back({0, 16384, 16384, 16384, 16384});
-  const std::vector<RaggedGroup> groups = group_by_length(tiles, 32768);
+  const std::vector<VarlenGroup> groups = group_by_length(tiles, 32768);
   ASSERT_THAT(groups, SizeIs(2));
   EXPECT_EQ(groups[0].longest, 16384);
   EXPECT_EQ(groups[0].capacity, 1);
@@ -100,29 +100,29 @@ struct Read {
   std::vector<std::int64_t> q, kv, lse;
 };
 
-Read read_tables(const RaggedGroup& group, const RaggedShape& shape) {
-  std::vector<std::int64_t> words(static_cast<std::size_t>(RaggedTables::words(group.capacity)), -1);
+Read read_tables(const VarlenGroup& group, const VarlenShape& shape) {
+  std::vector<std::int64_t> words(static_cast<std::size_t>(VarlenTables::words(group.capacity)), -1);
   fill_tables(group, shape, words.data());
   const auto* bytes = reinterpret_cast<const std::byte*>(words.data());
   const auto take = [&]<class T>(std::int64_t table, std::int64_t count, std::vector<T>& into) {
     EXPECT_EQ(table % 16, 0);
-    EXPECT_LE(table + count * static_cast<std::int64_t>(sizeof(T)), RaggedTables::words(group.capacity) * 8);
+    EXPECT_LE(table + count * static_cast<std::int64_t>(sizeof(T)), VarlenTables::words(group.capacity) * 8);
     into.resize(static_cast<std::size_t>(count));
     std::memcpy(into.data(), bytes + table, into.size() * sizeof(T));
   };
   Read read;
-  take(RaggedTables::q_lengths(), group.capacity, read.q_lengths);
-  take(RaggedTables::kv_lengths(group.capacity), group.capacity, read.kv_lengths);
-  take(RaggedTables::q_offsets(group.capacity), group.capacity + 1, read.q);
-  take(RaggedTables::kv_offsets(group.capacity), group.capacity + 1, read.kv);
-  take(RaggedTables::lse_offsets(group.capacity), group.capacity + 1, read.lse);
+  take(VarlenTables::q_lengths(), group.capacity, read.q_lengths);
+  take(VarlenTables::kv_lengths(group.capacity), group.capacity, read.kv_lengths);
+  take(VarlenTables::q_offsets(group.capacity), group.capacity + 1, read.q);
+  take(VarlenTables::kv_offsets(group.capacity), group.capacity + 1, read.kv);
+  take(VarlenTables::lse_offsets(group.capacity), group.capacity + 1, read.lse);
   return read;
 }
 
-const RaggedShape kShape{.s_q = 10, .s_kv = 20, .samples = 2, .n = 4, .g = 2, .d = 8};
-const RaggedGroup kGroup{.longest = 256, .capacity = 8, .tiles = {{0, 3, 2, 5, 4}, {1, 0, 1, 7, 1}}};
+const VarlenShape kShape{.s_q = 10, .s_kv = 20, .samples = 2, .n = 4, .g = 2, .d = 8};
+const VarlenGroup kGroup{.longest = 256, .capacity = 8, .tiles = {{0, 3, 2, 5, 4}, {1, 0, 1, 7, 1}}};
 
-TEST(RaggedTables, SayLengthsAndWhereRowsBeginAndEndWithNothing) {
+TEST(VarlenTables, SayLengthsAndWhereRowsBeginAndEndWithNothing) {
   const Read read = read_tables(kGroup, kShape);
   EXPECT_THAT(read.q_lengths, ElementsAre(2, 1, 0, 0, 0, 0, 0, 0));
   EXPECT_THAT(read.kv_lengths, ElementsAre(4, 1, 0, 0, 0, 0, 0, 0));
@@ -133,7 +133,7 @@ TEST(RaggedTables, SayLengthsAndWhereRowsBeginAndEndWithNothing) {
   EXPECT_EQ(read.q.back(), 20 * 32);
 }
 
-TEST(RaggedTables, OfAnyCapacity) {
+TEST(VarlenTables, OfAnyCapacity) {
   for (const std::int64_t capacity : {1, 2, 4, 16}) {
     const Read read = read_tables({.longest = 256, .capacity = capacity, .tiles = {{1, 4, 3, 6, 3}}}, kShape);
     EXPECT_EQ(read.q_lengths.front(), 3);
@@ -146,9 +146,9 @@ TEST(RaggedTables, OfAnyCapacity) {
   }
 }
 
-TEST(RaggedTables, RefuseTilesOutsideTheTensors) {
-  const RaggedTile outside[] = {{2, 0, 1, 0, 1}, {0, 9, 2, 0, 1}, {0, 0, 1, 19, 2}, {0, 0, 0, 0, 1}, {0, 0, 1, 0, 0}};
-  for (const RaggedTile& tile : outside) {
+TEST(VarlenTables, RefuseTilesOutsideTheTensors) {
+  const SampleTile outside[] = {{2, 0, 1, 0, 1}, {0, 9, 2, 0, 1}, {0, 0, 1, 19, 2}, {0, 0, 0, 0, 1}, {0, 0, 1, 0, 0}};
+  for (const SampleTile& tile : outside) {
     EXPECT_THROW(read_tables({.longest = 256, .capacity = 8, .tiles = {tile}}, kShape), InternalError);
   }
 }

@@ -1,5 +1,5 @@
-// The CUDA build's half of cudnn_ragged_attention.h: tables, and running the graphs of cudnn_ragged_graph.h.
-#include "ringtron/kernels/attention/cudnn_ragged_attention.h"
+// The CUDA build's half of cudnn_varlen_attention.h: tables, and running the graphs of cudnn_varlen_graph.h.
+#include "ringtron/kernels/attention/cudnn_varlen_attention.h"
 
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAEvent.h>
@@ -20,12 +20,12 @@
 
 #include "ringtron/base/check.h"
 #include "ringtron/kernels/attention/cudnn_plans.h"
-#include "ringtron/kernels/attention/cudnn_ragged_graph.h"
+#include "ringtron/kernels/attention/cudnn_varlen_graph.h"
 
 namespace ringtron {
 namespace {
 
-using internal::RaggedPlanKey;
+using internal::VarlenPlanKey;
 using Pointers = internal::CudnnPointers;
 
 constexpr std::int64_t kLoadBytes = 16;     // the kernels load this much at a time and do not check for it
@@ -63,7 +63,7 @@ std::string refusal(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   return "";
 }
 
-RaggedShape shape_of(const at::Tensor& q, const at::Tensor& k) {
+VarlenShape shape_of(const at::Tensor& q, const at::Tensor& k) {
   return {q.size(0), k.size(0), q.size(1), q.size(2), k.size(2), q.size(3)};
 }
 
@@ -78,14 +78,14 @@ at::Tensor packed(const at::Tensor& x) {
 }
 
 // Room for rows [s, b, heads, d], zero where no tile will write.
-at::Tensor room(const RaggedShape& shape, std::int64_t s, std::int64_t heads, bool covered,
+at::Tensor room(const VarlenShape& shape, std::int64_t s, std::int64_t heads, bool covered,
                 const at::TensorOptions& options) {
   const std::array<std::int64_t, 4> sizes{s, shape.samples, heads, shape.d};
   return covered ? at::empty(sizes, options) : at::zeros(sizes, options);
 }
 
 // The log-sum-exp as kernels have it: [s, b, n].
-at::Tensor lse_room(const RaggedShape& shape, bool covered, const at::TensorOptions& options) {
+at::Tensor lse_room(const VarlenShape& shape, bool covered, const at::TensorOptions& options) {
   const std::array<std::int64_t, 3> sizes{shape.s_q, shape.samples, shape.n};
   if (covered) return at::empty(sizes, options.dtype(at::kFloat));
   return at::full(sizes, -std::numeric_limits<float>::infinity(), options.dtype(at::kFloat));
@@ -93,12 +93,12 @@ at::Tensor lse_room(const RaggedShape& shape, bool covered, const at::TensorOpti
 
 // A bound, in rows as the graph steps, that few plans suffice for. cuDNN counts the last row to its first sample's end
 // only.
-std::int64_t rows_bound(const RaggedShape& shape, std::int64_t s) {
+std::int64_t rows_bound(const VarlenShape& shape, std::int64_t s) {
   return power_of_two(s) + (shape.samples > 1 ? 1 : 0);
 }
 
-RaggedPlanKey key_of(const RaggedTileTables& tiles, const at::Tensor& q, double scale, bool backward) {
-  const RaggedShape& s = tiles.shape;
+VarlenPlanKey key_of(const UploadedTables& tiles, const at::Tensor& q, double scale, bool backward) {
+  const VarlenShape& s = tiles.shape;
   return {.backward = backward,
           .causal = tiles.causal,
           .half = q.scalar_type() == at::kHalf,
@@ -113,9 +113,9 @@ RaggedPlanKey key_of(const RaggedTileTables& tiles, const at::Tensor& q, double 
           .kv_rows = backward ? rows_bound(s, s.s_kv) : 0};
 }
 
-void check_tables(const RaggedTileTables& tiles, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+void check_tables(const UploadedTables& tiles, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   std::string reason;
-  RT_CHECK(cudnn_ragged_attention_supports(q, k, v, &reason), "attention of documents through cuDNN: {}", reason);
+  RT_CHECK(cudnn_varlen_attention_supports(q, k, v, &reason), "attention of documents through cuDNN: {}", reason);
   RT_CHECK(tiles.shape == shape_of(q, k) && k.sizes() == v.sizes(),
            "attention of documents through cuDNN: tables of other tensors than these");
 }
@@ -171,7 +171,7 @@ class PartsBeside {
 
 }  // namespace
 
-bool cudnn_ragged_attention_supports(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+bool cudnn_varlen_attention_supports(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                      std::string* reason) {
   std::string why = refusal(q, k, v);
   const bool supported = why.empty();
@@ -179,13 +179,13 @@ bool cudnn_ragged_attention_supports(const at::Tensor& q, const at::Tensor& k, c
   return supported;
 }
 
-RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal, const at::Tensor& q,
-                                     const at::Tensor& k) {
-  RaggedTileTables tables;
+UploadedTables upload_varlen_tables(std::vector<SampleTile> tiles, bool causal, const at::Tensor& q,
+                                    const at::Tensor& k) {
+  UploadedTables tables;
   tables.shape = shape_of(q, k);
   tables.causal = causal;
   std::int64_t q_tokens = 0, kv_tokens = 0;
-  for (const RaggedTile& tile : tiles) {
+  for (const SampleTile& tile : tiles) {
     RT_CHECK(!causal || tile.q_rows == tile.kv_rows, "a causal tile of {} queries and {} keys is not square",
              tile.q_rows, tile.kv_rows);
     q_tokens += tile.q_rows;
@@ -195,11 +195,11 @@ RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal,
   tables.covers_kv = kv_tokens == tables.shape.s_kv * tables.shape.samples;
 
   const std::int64_t tokens = std::max(tables.shape.s_q, tables.shape.s_kv) * tables.shape.samples;
-  const std::vector<RaggedGroup> groups = group_by_length(std::move(tiles), tokens);
+  const std::vector<VarlenGroup> groups = group_by_length(std::move(tiles), tokens);
   std::int64_t words = 0;
-  for (const RaggedGroup& group : groups) {
+  for (const VarlenGroup& group : groups) {
     tables.groups.push_back({group.longest, group.capacity, words});
-    words += RaggedTables::words(group.capacity);
+    words += VarlenTables::words(group.capacity);
   }
   // Pinned, so that the copy is queued like a kernel; the allocator keeps the memory until it is done.
   const at::Tensor host = at::empty({words}, at::TensorOptions(at::kLong).pinned_memory(true));
@@ -211,53 +211,52 @@ RaggedTileTables upload_ragged_tiles(std::vector<RaggedTile> tiles, bool causal,
   return tables;
 }
 
-class CudnnRaggedAttention::Impl : public internal::CudnnPlans<RaggedPlanKey> {
+class CudnnVarlenAttention::Impl : public internal::CudnnPlans<VarlenPlanKey> {
  public:
   // One graph for each group of tiles, which share no row; `rows`: of the tensors of rows.
-  void run_groups(RaggedPlanKey key, const RaggedTileTables& tiles, const at::Tensor& q, const Pointers& rows) {
+  void run_groups(VarlenPlanKey key, const UploadedTables& tiles, const at::Tensor& q, const Pointers& rows) {
     const c10::cuda::CUDAGuard guard(q.device());
     PartsBeside beside(tiles.groups.size());
     for (std::size_t i = 0; i < tiles.groups.size(); ++i) {
       const auto scope = beside.part(i);
-      const RaggedTileTables::Group& group = tiles.groups[i];
+      const UploadedTables::Group& group = tiles.groups[i];
       key.capacity = group.capacity;
       key.longest = group.longest;
       Pointers pointers = rows;
       auto* const table = reinterpret_cast<std::byte*>(tiles.words.data_ptr<std::int64_t>() + group.first_word);
-      pointers[internal::kRaggedQLengths] = table + RaggedTables::q_lengths();
-      pointers[internal::kRaggedKvLengths] = table + RaggedTables::kv_lengths(group.capacity);
-      pointers[internal::kRaggedQOffsets] = table + RaggedTables::q_offsets(group.capacity);
-      pointers[internal::kRaggedKvOffsets] = table + RaggedTables::kv_offsets(group.capacity);
-      pointers[internal::kRaggedLseOffsets] = table + RaggedTables::lse_offsets(group.capacity);
+      pointers[internal::kVarlenQLengths] = table + VarlenTables::q_lengths();
+      pointers[internal::kVarlenKvLengths] = table + VarlenTables::kv_lengths(group.capacity);
+      pointers[internal::kVarlenQOffsets] = table + VarlenTables::q_offsets(group.capacity);
+      pointers[internal::kVarlenKvOffsets] = table + VarlenTables::kv_offsets(group.capacity);
+      pointers[internal::kVarlenLseOffsets] = table + VarlenTables::lse_offsets(group.capacity);
       run(key, q, std::move(pointers));
     }
   }
 };
 
-CudnnRaggedAttention::CudnnRaggedAttention() : impl_(std::make_unique<Impl>()) {}
-CudnnRaggedAttention::~CudnnRaggedAttention() = default;
+CudnnVarlenAttention::CudnnVarlenAttention() : impl_(std::make_unique<Impl>()) {}
+CudnnVarlenAttention::~CudnnVarlenAttention() = default;
 
-CudnnAttentionResult CudnnRaggedAttention::forward(const at::Tensor& q_in, const at::Tensor& k_in,
-                                                   const at::Tensor& v_in, const RaggedTileTables& tiles,
-                                                   double scale) {
+CudnnAttentionResult CudnnVarlenAttention::forward(const at::Tensor& q_in, const at::Tensor& k_in,
+                                                   const at::Tensor& v_in, const UploadedTables& tiles, double scale) {
   check_tables(tiles, q_in, k_in, v_in);
   const at::Tensor q = packed(q_in), k = packed(k_in), v = packed(v_in);
   const at::Tensor out = room(tiles.shape, tiles.shape.s_q, tiles.shape.n, tiles.covers_q, q.options());
   const at::Tensor lse = lse_room(tiles.shape, tiles.covers_q, q.options());
   impl_->run_groups(key_of(tiles, q, scale, false), tiles, q,
-                    {{internal::kRaggedQ, q.data_ptr()},
-                     {internal::kRaggedK, k.data_ptr()},
-                     {internal::kRaggedV, v.data_ptr()},
-                     {internal::kRaggedOut, out.data_ptr()},
-                     {internal::kRaggedLse, lse.data_ptr()}});
+                    {{internal::kVarlenQ, q.data_ptr()},
+                     {internal::kVarlenK, k.data_ptr()},
+                     {internal::kVarlenV, v.data_ptr()},
+                     {internal::kVarlenOut, out.data_ptr()},
+                     {internal::kVarlenLse, lse.data_ptr()}});
   return {out, lse.permute({1, 2, 0}).contiguous()};
 }
 
-CudnnAttentionGradient CudnnRaggedAttention::backward(const at::Tensor& q_in, const at::Tensor& k_in,
+CudnnAttentionGradient CudnnVarlenAttention::backward(const at::Tensor& q_in, const at::Tensor& k_in,
                                                       const at::Tensor& v_in, const CudnnAttentionOutput& output,
-                                                      const RaggedTileTables& tiles, double scale) {
+                                                      const UploadedTables& tiles, double scale) {
   check_tables(tiles, q_in, k_in, v_in);
-  const RaggedShape& s = tiles.shape;
+  const VarlenShape& s = tiles.shape;
   RT_CHECK(
       output.out.scalar_type() == q_in.scalar_type() && output.d_out.scalar_type() == q_in.scalar_type() &&
           output.lse.scalar_type() == at::kFloat,
@@ -276,18 +275,18 @@ CudnnAttentionGradient CudnnRaggedAttention::backward(const at::Tensor& q_in, co
   const at::Tensor dk = room(s, s.s_kv, s.g, tiles.covers_kv, q.options());
   const at::Tensor dv = room(s, s.s_kv, s.g, tiles.covers_kv, q.options());
   impl_->run_groups(key_of(tiles, q, scale, true), tiles, q,
-                    {{internal::kRaggedQ, q.data_ptr()},
-                     {internal::kRaggedK, k.data_ptr()},
-                     {internal::kRaggedV, v.data_ptr()},
-                     {internal::kRaggedOut, out.data_ptr()},
-                     {internal::kRaggedDOut, d_out.data_ptr()},
-                     {internal::kRaggedLse, lse.data_ptr()},
-                     {internal::kRaggedDq, dq.data_ptr()},
-                     {internal::kRaggedDk, dk.data_ptr()},
-                     {internal::kRaggedDv, dv.data_ptr()}});
+                    {{internal::kVarlenQ, q.data_ptr()},
+                     {internal::kVarlenK, k.data_ptr()},
+                     {internal::kVarlenV, v.data_ptr()},
+                     {internal::kVarlenOut, out.data_ptr()},
+                     {internal::kVarlenDOut, d_out.data_ptr()},
+                     {internal::kVarlenLse, lse.data_ptr()},
+                     {internal::kVarlenDq, dq.data_ptr()},
+                     {internal::kVarlenDk, dk.data_ptr()},
+                     {internal::kVarlenDv, dv.data_ptr()}});
   return {dq, dk, dv};
 }
 
-std::size_t CudnnRaggedAttention::plans() const { return impl_->size(); }
+std::size_t CudnnVarlenAttention::plans() const { return impl_->size(); }
 
 }  // namespace ringtron

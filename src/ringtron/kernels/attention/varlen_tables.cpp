@@ -1,4 +1,4 @@
-#include "ringtron/kernels/attention/ragged_tiles.h"
+#include "ringtron/kernels/attention/varlen_tables.h"
 
 #include <algorithm>
 #include <bit>
@@ -22,9 +22,9 @@ std::int64_t power_of_two(std::int64_t x) {
   return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(x)));
 }
 
-std::int64_t length_of(const RaggedTile& tile) { return std::max(tile.q_rows, tile.kv_rows); }
+std::int64_t length_of(const SampleTile& tile) { return std::max(tile.q_rows, tile.kv_rows); }
 
-std::int64_t class_of(const RaggedTile& tile) { return std::max(kShortestClass, power_of_two(length_of(tile))); }
+std::int64_t class_of(const SampleTile& tile) { return std::max(kShortestClass, power_of_two(length_of(tile))); }
 
 // Tiles of one power of two, in a list that is sorted by length.
 struct LengthClass {
@@ -32,7 +32,7 @@ struct LengthClass {
   std::ptrdiff_t begin = 0, end = 0;
 };
 
-std::vector<LengthClass> classes_of(const std::vector<RaggedTile>& sorted) {
+std::vector<LengthClass> classes_of(const std::vector<SampleTile>& sorted) {
   std::vector<LengthClass> classes;
   for (std::ptrdiff_t i = 0; i < std::ssize(sorted); ++i) {
     const std::int64_t longest = class_of(sorted[static_cast<std::size_t>(i)]);
@@ -60,7 +60,7 @@ std::vector<std::size_t> cheapest_ends(const std::vector<LengthClass>& classes, 
   return ends;
 }
 
-void check_tile(const RaggedTile& tile, const RaggedShape& shape) {
+void check_tile(const SampleTile& tile, const VarlenShape& shape) {
   const bool inside = tile.sample >= 0 && tile.sample < shape.samples && tile.first_q >= 0 && tile.q_rows > 0 &&
                       tile.first_q + tile.q_rows <= shape.s_q && tile.first_kv >= 0 && tile.kv_rows > 0 &&
                       tile.first_kv + tile.kv_rows <= shape.s_kv;
@@ -71,22 +71,22 @@ void check_tile(const RaggedTile& tile, const RaggedShape& shape) {
 
 }  // namespace
 
-std::vector<RaggedGroup> group_by_length(std::vector<RaggedTile> tiles, std::int64_t tokens) {
+std::vector<VarlenGroup> group_by_length(std::vector<SampleTile> tiles, std::int64_t tokens) {
   std::stable_sort(tiles.begin(), tiles.end(),
-                   [](const RaggedTile& a, const RaggedTile& b) { return length_of(a) > length_of(b); });
+                   [](const SampleTile& a, const SampleTile& b) { return length_of(a) > length_of(b); });
   const std::vector<LengthClass> classes = classes_of(tiles);
-  std::vector<RaggedGroup> groups;
+  std::vector<VarlenGroup> groups;
   auto next = tiles.begin();
   for (const std::size_t end : cheapest_ends(classes, kRowsPerCall * tokens)) {
     const auto last = tiles.begin() + classes[end - 1].end;
     const std::int64_t longest = class_of(*next);
     while (next != last) {
-      RaggedGroup group;
+      VarlenGroup group;
       group.longest = longest;
       group.tiles.assign(next, next + std::min<std::ptrdiff_t>(kLargestCapacity, last - next));
       group.capacity = power_of_two(std::ssize(group.tiles));
       next += std::ssize(group.tiles);
-      std::sort(group.tiles.begin(), group.tiles.end(), [](const RaggedTile& a, const RaggedTile& b) {
+      std::sort(group.tiles.begin(), group.tiles.end(), [](const SampleTile& a, const SampleTile& b) {
         return std::tie(a.sample, a.first_q) < std::tie(b.sample, b.first_q);
       });
       groups.push_back(std::move(group));
@@ -95,10 +95,10 @@ std::vector<RaggedGroup> group_by_length(std::vector<RaggedTile> tiles, std::int
   return groups;
 }
 
-void fill_tables(const RaggedGroup& group, const RaggedShape& shape, std::int64_t* words) {
+void fill_tables(const VarlenGroup& group, const VarlenShape& shape, std::int64_t* words) {
   const std::int64_t capacity = group.capacity;
   RT_CHECK_LE(static_cast<std::int64_t>(group.tiles.size()), capacity, "tiles of a group");
-  std::memset(words, 0, static_cast<std::size_t>(RaggedTables::words(capacity)) * sizeof(std::int64_t));
+  std::memset(words, 0, static_cast<std::size_t>(VarlenTables::words(capacity)) * sizeof(std::int64_t));
   auto* bytes = reinterpret_cast<std::byte*>(words);
   const auto put_length = [&](std::int64_t table, std::size_t i, std::int64_t rows) {
     const auto value = static_cast<std::int32_t>(rows);
@@ -107,14 +107,14 @@ void fill_tables(const RaggedGroup& group, const RaggedShape& shape, std::int64_
   const auto offsets = [&](std::int64_t table) {
     return words + table / static_cast<std::int64_t>(sizeof(std::int64_t));
   };
-  std::int64_t* const q = offsets(RaggedTables::q_offsets(capacity));
-  std::int64_t* const kv = offsets(RaggedTables::kv_offsets(capacity));
-  std::int64_t* const lse = offsets(RaggedTables::lse_offsets(capacity));
+  std::int64_t* const q = offsets(VarlenTables::q_offsets(capacity));
+  std::int64_t* const kv = offsets(VarlenTables::kv_offsets(capacity));
+  std::int64_t* const lse = offsets(VarlenTables::lse_offsets(capacity));
   for (std::size_t i = 0; i < group.tiles.size(); ++i) {
-    const RaggedTile& tile = group.tiles[i];
+    const SampleTile& tile = group.tiles[i];
     check_tile(tile, shape);
-    put_length(RaggedTables::q_lengths(), i, tile.q_rows);
-    put_length(RaggedTables::kv_lengths(capacity), i, tile.kv_rows);
+    put_length(VarlenTables::q_lengths(), i, tile.q_rows);
+    put_length(VarlenTables::kv_lengths(capacity), i, tile.kv_rows);
     const std::int64_t q_token = tile.first_q * shape.samples + tile.sample;
     q[i] = q_token * shape.n * shape.d;
     kv[i] = (tile.first_kv * shape.samples + tile.sample) * shape.g * shape.d;

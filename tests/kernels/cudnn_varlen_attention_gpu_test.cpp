@@ -1,5 +1,5 @@
 // Many tiles in one call of cuDNN against each tile composed of plain operations in fp64 on the CPU.
-#include "ringtron/kernels/attention/cudnn_ragged_attention.h"
+#include "ringtron/kernels/attention/cudnn_varlen_attention.h"
 
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAFunctions.h>
@@ -17,7 +17,7 @@
 namespace ringtron {
 namespace {
 
-using Tiles = std::vector<RaggedTile>;
+using Tiles = std::vector<SampleTile>;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kLseTolerance = 1e-4;  // fp32 sums of exponentials from the fast exponential unit
@@ -67,7 +67,7 @@ at::Tensor add_heads(const at::Tensor& x, std::int64_t g) {
 Results truth_of(const Case& c, const Inputs& in, const Results* whole = nullptr) {
   Results truth{at::zeros_like(in.q), at::full({c.b, c.n, c.s_q}, -kInfinity, at::kDouble), at::zeros_like(in.q),
                 at::zeros_like(in.k), at::zeros_like(in.v)};
-  for (const RaggedTile& t : c.tiles) {
+  for (const SampleTile& t : c.tiles) {
     const auto queries = [&](const at::Tensor& x) { return rows_of(x, t.sample, t.first_q, t.q_rows); };
     const auto keys = [&](const at::Tensor& x) { return rows_of(x, t.sample, t.first_kv, t.kv_rows); };
     const auto lse_of = [&](const at::Tensor& x) { return x.select(0, t.sample).narrow(1, t.first_q, t.q_rows); };
@@ -96,7 +96,7 @@ double relative_error(const at::Tensor& got, const at::Tensor& expected) {
 // [s, b]: rows of q, or of k and v, that no tile has.
 at::Tensor rows_of_no_tile(const Case& c, bool keys) {
   const at::Tensor none = at::ones({keys ? c.s_kv : c.s_q, c.b}, at::kBool);
-  for (const RaggedTile& t : c.tiles) {
+  for (const SampleTile& t : c.tiles) {
     none.select(1, t.sample).narrow(0, keys ? t.first_kv : t.first_q, keys ? t.kv_rows : t.q_rows).fill_(false);
   }
   return none;
@@ -125,14 +125,14 @@ Tiles with_keys_turned(Tiles tiles, std::int64_t samples) {
     std::copy_if(tiles.begin(), tiles.end(), std::back_inserter(mine),
                  [&](const auto& t) { return t.sample == sample; });
     for (std::size_t i = 0; i < mine.size(); ++i) {
-      const RaggedTile& other = mine[mine.size() - 1 - i];
+      const SampleTile& other = mine[mine.size() - 1 - i];
       turned.push_back({sample, mine[i].first_q, mine[i].q_rows, other.first_kv, other.kv_rows});
     }
   }
   return turned;
 }
 
-class CudnnRaggedAttentionGpu : public ::testing::Test {
+class CudnnVarlenAttentionGpu : public ::testing::Test {
  protected:
   void SetUp() override {
     if (c10::cuda::device_count() == 0) GTEST_SKIP() << "no GPU";
@@ -143,7 +143,7 @@ class CudnnRaggedAttentionGpu : public ::testing::Test {
   // Forward, and the backward from it unless `whole` says more.
   Results run(const Case& c, const Inputs& in, const Results* whole = nullptr) {
     const at::Tensor q = on_gpu(in.q, c.type), k = on_gpu(in.k, c.type), v = on_gpu(in.v, c.type);
-    const RaggedTileTables tables = upload_ragged_tiles(c.tiles, c.causal, q, k);
+    const UploadedTables tables = upload_varlen_tables(c.tiles, c.causal, q, k);
     const CudnnAttentionResult got = attention_.forward(q, k, v, tables, in.scale);
     const CudnnAttentionOutput output{on_gpu(in.d_out, c.type), whole ? on_gpu(whole->out, c.type) : got.out,
                                       whole ? on_gpu(whole->lse, at::kFloat) : got.lse};
@@ -177,10 +177,10 @@ class CudnnRaggedAttentionGpu : public ::testing::Test {
     expect_near(c, run(c, in), truth_of(c, in));
   }
 
-  CudnnRaggedAttention attention_;
+  CudnnVarlenAttention attention_;
 };
 
-TEST_F(CudnnRaggedAttentionGpu, OneSampleMatchesTheTruth) {
+TEST_F(CudnnVarlenAttentionGpu, OneSampleMatchesTheTruth) {
   const Tiles packed = documents(1000, 1, 300, 0.0, 1);
   expect_truth({"causal", 1000, 1000, 1, 4, 4, 128, true, packed});
   expect_truth({"causal grouped", 1000, 1000, 1, 8, 2, 128, true, packed});
@@ -191,7 +191,7 @@ TEST_F(CudnnRaggedAttentionGpu, OneSampleMatchesTheTruth) {
       {"q half against more keys", 300, 700, 1, 4, 2, 128, false, {{0, 0, 100, 0, 650}, {0, 100, 200, 650, 50}}});
 }
 
-TEST_F(CudnnRaggedAttentionGpu, SmallestAndLargestNumbersOfTiles) {
+TEST_F(CudnnVarlenAttentionGpu, SmallestAndLargestNumbersOfTiles) {
   expect_truth({"one token", 1, 1, 1, 4, 2, 64, false, {{0, 0, 1, 0, 1}}});
   expect_truth({"one token of many", 64, 64, 1, 4, 2, 64, true, {{0, 17, 1, 17, 1}}});
   expect_truth({"one token between others",
@@ -208,13 +208,13 @@ TEST_F(CudnnRaggedAttentionGpu, SmallestAndLargestNumbersOfTiles) {
   expect_truth({"hundreds of documents", 4000, 4000, 1, 4, 2, 64, true, documents(4000, 1, 20, 0.0, 2)});
 }
 
-TEST_F(CudnnRaggedAttentionGpu, GapsAndRowsOfNoTileAreEmpty) {
+TEST_F(CudnnVarlenAttentionGpu, GapsAndRowsOfNoTileAreEmpty) {
   expect_truth({"causal gaps", 900, 900, 1, 8, 2, 128, true, documents(900, 1, 100, 0.5, 3)});
   expect_truth({"gaps", 900, 900, 1, 4, 4, 64, false, with_keys_turned(documents(900, 1, 100, 0.5, 4), 1)});
   expect_truth({"the middle alone", 777, 555, 1, 4, 2, 128, false, {{0, 301, 99, 205, 131}}});
 }
 
-TEST_F(CudnnRaggedAttentionGpu, LongAndShortTilesOfOneBatch) {
+TEST_F(CudnnVarlenAttentionGpu, LongAndShortTilesOfOneBatch) {
   Tiles tiles = documents(2000, 1, 12, 0.0, 5);
   tiles.push_back({0, 2000, 3000, 2000, 3000});
   tiles.push_back({0, 5000, 700, 5000, 700});
@@ -222,20 +222,20 @@ TEST_F(CudnnRaggedAttentionGpu, LongAndShortTilesOfOneBatch) {
   expect_truth({"all cells", 5700, 5700, 1, 2, 2, 64, false, tiles});
 }
 
-TEST_F(CudnnRaggedAttentionGpu, HalfPrecision) {
+TEST_F(CudnnVarlenAttentionGpu, HalfPrecision) {
   const Tiles packed = documents(800, 1, 200, 0.1, 6);
   expect_truth({"causal", 800, 800, 1, 8, 2, 128, true, packed, at::kHalf});
   expect_truth({"all cells", 800, 800, 1, 4, 4, 64, false, with_keys_turned(packed, 1), at::kHalf});
 }
 
 // The row step is that of all samples, and a sample begins within a row.
-TEST_F(CudnnRaggedAttentionGpu, SeveralSamples) {
+TEST_F(CudnnVarlenAttentionGpu, SeveralSamples) {
   expect_truth({"causal", 500, 500, 3, 4, 2, 128, true, documents(500, 3, 150, 0.0, 7)});
   expect_truth({"gaps", 500, 500, 2, 8, 2, 64, false, with_keys_turned(documents(500, 2, 150, 0.4, 8), 2)});
 }
 
 // What a ring does: a batch of causal squares and one of rectangles, merged, then each one's backward with the result.
-TEST_F(CudnnRaggedAttentionGpu, BatchesMergeIntoTheWhole) {
+TEST_F(CudnnVarlenAttentionGpu, BatchesMergeIntoTheWhole) {
   Case squares{"squares", 600, 600, 2, 8, 2, 128, true, documents(600, 2, 90, 0.0, 9)};
   Case rectangles = squares;
   rectangles.causal = false;
@@ -252,7 +252,7 @@ TEST_F(CudnnRaggedAttentionGpu, BatchesMergeIntoTheWhole) {
   }
 }
 
-TEST_F(CudnnRaggedAttentionGpu, OnePlanServesAnyPacking) {
+TEST_F(CudnnVarlenAttentionGpu, OnePlanServesAnyPacking) {
   Case c{"first", 2048, 2048, 1, 8, 2, 128, true, documents(2048, 1, 200, 0.0, 11)};
   const Inputs in = inputs_of(c);
   run(c, in);
@@ -266,11 +266,11 @@ TEST_F(CudnnRaggedAttentionGpu, OnePlanServesAnyPacking) {
 }
 
 // The same tables again and again, as layers use them: forward the same bits, backward near enough.
-TEST_F(CudnnRaggedAttentionGpu, TablesAreUsedByManyCalls) {
+TEST_F(CudnnVarlenAttentionGpu, TablesAreUsedByManyCalls) {
   const Case c{"layers", 1000, 1000, 1, 4, 2, 64, true, documents(1000, 1, 120, 0.0, 16)};
   const Inputs in = inputs_of(c);
   const at::Tensor q = on_gpu(in.q, c.type), k = on_gpu(in.k, c.type), v = on_gpu(in.v, c.type);
-  const RaggedTileTables tables = upload_ragged_tiles(c.tiles, c.causal, q, k);
+  const UploadedTables tables = upload_varlen_tables(c.tiles, c.causal, q, k);
   const CudnnAttentionResult first = attention_.forward(q, k, v, tables, in.scale);
   for (int layer = 0; layer < 5; ++layer) {
     const CudnnAttentionResult again = attention_.forward(q, k, v, tables, in.scale);
@@ -280,9 +280,9 @@ TEST_F(CudnnRaggedAttentionGpu, TablesAreUsedByManyCalls) {
 }
 
 // Negative controls: the comparisons must tell rows or keys that are one off, and a mask that is missing.
-TEST_F(CudnnRaggedAttentionGpu, ComparisonSeesTablesThatAreOff) {
+TEST_F(CudnnVarlenAttentionGpu, ComparisonSeesTablesThatAreOff) {
   Tiles tiles = documents(500, 1, 90, 0.0, 17);
-  for (RaggedTile& tile : tiles) {  // all but the last row of each, so that there is room to be off
+  for (SampleTile& tile : tiles) {  // all but the last row of each, so that there is room to be off
     tile.q_rows = tile.kv_rows = std::max<std::int64_t>(1, tile.q_rows - 1);
   }
   const Case right{"right", 500, 500, 1, 4, 2, 64, true, tiles};
@@ -303,11 +303,11 @@ TEST_F(CudnnRaggedAttentionGpu, ComparisonSeesTablesThatAreOff) {
   }
 }
 
-TEST_F(CudnnRaggedAttentionGpu, StridedAndUnalignedInputsAreCopied) {
+TEST_F(CudnnVarlenAttentionGpu, StridedAndUnalignedInputsAreCopied) {
   const Case c{"strided", 400, 400, 1, 4, 4, 64, true, documents(400, 1, 90, 0.0, 18)};
   const Inputs in = inputs_of(c);
   const at::Tensor q = on_gpu(in.q, c.type), k = on_gpu(in.k, c.type), v = on_gpu(in.v, c.type);
-  const RaggedTileTables tables = upload_ragged_tiles(c.tiles, c.causal, q, k);
+  const UploadedTables tables = upload_varlen_tables(c.tiles, c.causal, q, k);
   const CudnnAttentionResult packed = attention_.forward(q, k, v, tables, in.scale);
   const at::Tensor fused = at::cat({q, k, v}, 2);
   const CudnnAttentionResult strided =
@@ -318,20 +318,20 @@ TEST_F(CudnnRaggedAttentionGpu, StridedAndUnalignedInputsAreCopied) {
   EXPECT_TENSOR_EQUAL(attention_.forward(shifted, k, v, tables, in.scale).out, packed.out);
 }
 
-TEST_F(CudnnRaggedAttentionGpu, RefusalsSayWhy) {
+TEST_F(CudnnVarlenAttentionGpu, RefusalsSayWhy) {
   const at::TensorOptions bf16 = at::TensorOptions(at::kCUDA).dtype(at::kBFloat16);
   const at::Tensor q = at::zeros({8, 1, 4, 64}, bf16), k = at::zeros({16, 1, 2, 64}, bf16);
   std::string reason;
-  EXPECT_TRUE(cudnn_ragged_attention_supports(q, k, k, &reason)) << reason;
-  EXPECT_FALSE(cudnn_ragged_attention_supports(q.to(at::kFloat), k, k, &reason));
+  EXPECT_TRUE(cudnn_varlen_attention_supports(q, k, k, &reason)) << reason;
+  EXPECT_FALSE(cudnn_varlen_attention_supports(q.to(at::kFloat), k, k, &reason));
   EXPECT_NE(reason.find("BFloat16"), std::string::npos) << reason;
-  EXPECT_FALSE(cudnn_ragged_attention_supports(q, k.to(at::kHalf), k, &reason));
+  EXPECT_FALSE(cudnn_varlen_attention_supports(q, k.to(at::kHalf), k, &reason));
   const at::Tensor odd = at::zeros({8, 1, 4, 72}, bf16);
-  EXPECT_FALSE(cudnn_ragged_attention_supports(odd, odd, odd, &reason));
+  EXPECT_FALSE(cudnn_varlen_attention_supports(odd, odd, odd, &reason));
   EXPECT_NE(reason.find("72"), std::string::npos) << reason;
-  EXPECT_THROW(upload_ragged_tiles({{0, 0, 4, 0, 5}}, true, q, k), InternalError);
-  EXPECT_THROW(upload_ragged_tiles({{0, 5, 4, 0, 4}}, false, q, k), InternalError);
-  const RaggedTileTables tables = upload_ragged_tiles({{0, 0, 4, 0, 4}}, false, q, k);
+  EXPECT_THROW(upload_varlen_tables({{0, 0, 4, 0, 5}}, true, q, k), InternalError);
+  EXPECT_THROW(upload_varlen_tables({{0, 5, 4, 0, 4}}, false, q, k), InternalError);
+  const UploadedTables tables = upload_varlen_tables({{0, 0, 4, 0, 4}}, false, q, k);
   EXPECT_THROW(attention_.forward(q.narrow(0, 0, 6), k, k, tables, 1.0), InternalError);
 }
 

@@ -59,14 +59,10 @@ __device__ Vector8 factor_at(const void* weight, int at, const NormShape& shape)
   return w;
 }
 
-// 64 registers a thread: so many rows are under way that memory does not wait for their sums.
+// The residual sum of a row, written where there is a branch; returns this thread's share of its sum.
 template <int kVectors, Element kType>
-__global__ void __launch_bounds__(512, 2) norm_forward_kernel(const __grid_constant__ NormForwardParams p) {
-  __shared__ float2 shared[64];
-  RowSum row_sum{shared};
+__device__ float residual_row(const NormForwardParams& p, std::int64_t row, Vector8 (&x)[kVectors]) {
   const int width = p.shape.width;
-  const std::int64_t row = blockIdx.x * static_cast<std::int64_t>(blockDim.y) + threadIdx.y;
-  if (row >= p.shape.rows) return;
   const std::int64_t first = row * width;
   Bits8 in[kVectors], added_in[kVectors];  // all loads before the first store
 #pragma unroll
@@ -76,7 +72,6 @@ __global__ void __launch_bounds__(512, 2) norm_forward_kernel(const __grid_const
     in[k] = load_bits8(p.x, first + at, kType);
     if (p.branch != nullptr) added_in[k] = load_bits8(p.branch, first + at, kType);
   }
-  Vector8 x[kVectors];
   float total = 0.0f;
 #pragma unroll
   for (int k = 0; k < kVectors; ++k) {
@@ -94,6 +89,20 @@ __global__ void __launch_bounds__(512, 2) norm_forward_kernel(const __grid_const
 #pragma unroll
     for (int i = 0; i < 8; ++i) total += x[k].v[i];
   }
+  return total;
+}
+
+// 64 registers a thread: so many rows are under way that memory does not wait for their sums.
+template <int kVectors, Element kType>
+__global__ void __launch_bounds__(512, 2) norm_forward_kernel(const __grid_constant__ NormForwardParams p) {
+  __shared__ float2 shared[64];
+  RowSum row_sum{shared};
+  const int width = p.shape.width;
+  const std::int64_t row = blockIdx.x * static_cast<std::int64_t>(blockDim.y) + threadIdx.y;
+  if (row >= p.shape.rows) return;
+  const std::int64_t first = row * width;
+  Vector8 x[kVectors];
+  const float total = residual_row<kVectors, kType>(p, row, x);
   if (p.normed == nullptr) return;
   const float mean = p.shape.rms ? 0.0f : row_sum(total, 0.0f).x / width;
   float squares = 0.0f;

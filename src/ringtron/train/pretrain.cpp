@@ -22,6 +22,7 @@
 #include "ringtron/train/start_up/before_rendezvous.h"
 #include "ringtron/train/start_up/output_folders.h"
 #include "ringtron/train/start_up/start_times.h"
+#include "ringtron/train/start_up/unfused_operations.h"
 #include "ringtron/train/trainer.h"
 
 namespace ringtron {
@@ -68,6 +69,9 @@ int train(const Job& job, StopSignals& signals, StartTimes& times) {
     print_line(" > padded vocab (size: {}) with {} dummy tokens (new size: {})", words, padded - words, padded);
     print_line("> setting random seeds to {} ...", config.precision.seed);
     print_line("building GPT model ...");
+    if (job.device().is_cuda()) {
+      for (const std::string& line : unfused_operations(job.config())) warn_line(line);
+    }
   }
   const ParallelState& parallel = job.parallel();
   require_memory(job);

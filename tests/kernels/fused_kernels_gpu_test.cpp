@@ -191,6 +191,40 @@ TEST_F(FusedKernelsGpu, SplitQkvWithRotary) {
   }
 }
 
+// q/k norm in front of the rotation, with the gradients of its weights; sizes that the kernel leaves to the composed
+// form.
+TEST_F(FusedKernelsGpu, SplitQkvWithNormAndRotary) {
+  struct Case {
+    std::int64_t groups, queries, size, rows;
+    bool interleaved, rotary, zero_centred, rms;
+  };
+  for (const Case& c : {Case{2, 4, 128, 11, false, true, false, true}, Case{4, 1, 64, 700, false, true, true, true},
+                        Case{1, 2, 256, 5, true, true, false, true}, Case{2, 1, 16, 3, false, false, false, true},
+                        Case{2, 2, 80, 9, false, true, false, true}, Case{2, 2, 128, 9, false, true, false, false}}) {
+    for (const at::ScalarType type : kTypes) {
+      const std::int64_t b = 2, n = c.groups * c.queries;
+      const Operation operation = [&](const Tensors& in) -> Tensors {
+        RotaryTable table;
+        if (c.rotary) {
+          const auto wide = in[0].scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+          table = rotary_table(at::arange(c.rows, at::kLong).unsqueeze(-1),
+                               {static_cast<int>(c.size), 1.0, 1e4, c.interleaved}, wide);
+          table = {table.cos.to(in[0].device()), table.sin.to(in[0].device())};
+        }
+        QkNorms norms{{in[1], c.rms ? at::Tensor() : in[2], 1e-5, c.zero_centred, c.rms},
+                      {in[2], c.rms ? at::Tensor() : in[1], 1e-5, c.zero_centred, c.rms}};
+        const QkvHeads heads = split_qkv(in[0], c.groups, c.queries, table, c.interleaved, &norms);
+        return {heads.q, heads.k, heads.v};
+      };
+      expect_same(operation,
+                  {random({c.rows, b, c.groups * (c.queries + 2) * c.size}), random({c.size}), random({c.size})},
+                  {random({c.rows, b, n, c.size}), random({c.rows, b, c.groups, c.size}),
+                   random({c.rows, b, c.groups, c.size})},
+                  type);
+    }
+  }
+}
+
 TEST_F(FusedKernelsGpu, CrossEntropy) {
   for (const at::ScalarType type : kTypes) {
     for (const std::int64_t width : {8, 1000, 50304}) {

@@ -62,17 +62,10 @@ at::Tensor SelfAttention::forward(const LinearInput& x, const StepContext& step)
   const at::Tensor qkv =
       column_parallel_linear(x, LinearWeight(*qkv_weight_), qkv_bias_ ? qkv_bias_->value : none, tensor_group_, sp);
   const std::int64_t s = qkv.size(0), b = qkv.size(1);
-  const bool interleaved = options_.rotary_interleaved;
-  // Norms of q and k stand between the split and the rotation.
-  QkvHeads heads = split_qkv(qkv, groups_, per_group_, q_norm_ ? RotaryTable{} : step.rotary, interleaved);
-  if (q_norm_) {
-    heads.q = q_norm_->forward(heads.q);
-    heads.k = k_norm_->forward(heads.k);
-    if (step.rotary.cos.defined()) {
-      heads.q = apply_rotary(heads.q, step.rotary, interleaved);
-      heads.k = apply_rotary(heads.k, step.rotary, interleaved);
-    }
-  }
+  std::optional<QkNorms> norms;
+  if (q_norm_) norms = {q_norm_->weights(), k_norm_->weights()};
+  const QkvHeads heads =
+      split_qkv(qkv, groups_, per_group_, step.rotary, options_.rotary_interleaved, norms ? &*norms : nullptr);
   const at::Tensor out = core(heads.q, heads.k, heads.v, call_for(step));
   return row_parallel_linear(out.reshape({s, b, groups_ * per_group_ * options_.head_size}),
                              LinearWeight(*proj_weight_), proj_bias_ ? proj_bias_->value : none, tensor_group_, sp);

@@ -85,7 +85,10 @@ ModuleCosts costs_of(const TransformerOptions& options, const RankSizes& sizes) 
   costs.cell_width = a.heads * a.head_size;
   costs.multiplied_weights = a.hidden * (a.heads + 2 * a.groups) * a.head_size + costs.cell_width * a.hidden +
                              a.hidden * m.ffn * (m.gated() ? 3 : 2);
-  costs.kept_bytes = 2 * norm_bytes(options.norm, sizes) +
+  // Inputs of q/k norm: the projection's output as a whole.
+  const std::int64_t before_norm =
+      a.qk_norm ? (a.heads + 2 * a.groups) * a.head_size / sizes.tensor_ranks * sizes.element_bytes : 0;
+  costs.kept_bytes = 2 * norm_bytes(options.norm, sizes) + before_norm +
                      (2 * a.heads + 2 * a.groups) * a.head_size / sizes.tensor_ranks * sizes.element_bytes +
                      a.heads / sizes.tensor_ranks * sizes.statistic_bytes +
                      (m.gated() ? 2 : 1) * m.ffn / sizes.tensor_ranks * sizes.element_bytes;

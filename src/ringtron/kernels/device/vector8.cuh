@@ -74,4 +74,15 @@ __device__ inline void store8(void* base, std::int64_t at, Element type, const V
       make_uint4(words[0], words[1], words[2], words[3]);
 }
 
+// What memory would hold: of a result that another operation would read back.
+__device__ inline Vector8 rounded(const Vector8& x, Element type) {
+  Vector8 r = x;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    if (type == Element::bf16) r.v[i] = __bfloat162float(__float2bfloat16_rn(x.v[i]));
+    if (type == Element::f16) r.v[i] = __half2float(__float2half_rn(x.v[i]));
+  }
+  return r;
+}
+
 }  // namespace ringtron

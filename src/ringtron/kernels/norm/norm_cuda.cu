@@ -38,17 +38,6 @@ __device__ Vector8 dropped(Vector8 x, const BranchDropout& d, std::int64_t row, 
   return x;
 }
 
-// What memory will hold: the norm is that of the rounded sum, as if it were read back.
-__device__ Vector8 rounded(const Vector8& x, Element type) {
-  Vector8 r = x;
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    if (type == Element::bf16) r.v[i] = __bfloat162float(__float2bfloat16_rn(x.v[i]));
-    if (type == Element::f16) r.v[i] = __half2float(__float2half_rn(x.v[i]));
-  }
-  return r;
-}
-
 template <Element kType>
 __device__ Vector8 factor_at(const void* weight, int at, const NormShape& shape) {
   Vector8 w = load8(weight, at, kType);

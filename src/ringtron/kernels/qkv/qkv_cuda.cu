@@ -1,5 +1,5 @@
-// q, k and v out of their projection and turned, and the way back, in one pass over memory. A block takes one row: its
-// threads share the row's cosines and sines, and go from head to head.
+// q, k and v out of their projection, normalised and turned, and the way back, in one pass over memory. A block takes a
+// row at a time: its threads share the row's cosines and sines, and go from head to head.
 #include <cuda_runtime.h>
 
 #include "ringtron/kernels/device/vector8.cuh"
@@ -46,12 +46,12 @@ __device__ Vectors vectors_of(const QkvParams& p, int item) {
   return {item + pairs, item + p.size / 16};
 }
 
-// Where a head comes from and goes to, and whether it is turned: queries and keys are.
+// Where a head comes from and goes to, and whether it is normalised and turned: queries and keys are.
 struct Place {
   const void* from;
   void* to;
   std::int64_t from_at, to_at;
-  bool turns;
+  bool is_query, turns;
 };
 
 template <bool kBack>
@@ -64,76 +64,198 @@ __device__ Place place_of(const QkvParams& p, std::int64_t row, int head) {
       is_query ? (row * p.groups * p.queries + group * p.queries + place) * p.size : (row * p.groups + group) * p.size;
   const void* from = kBack ? (is_query ? p.q_in : is_key ? p.k_in : p.v_in) : p.qkv_in;
   void* to = kBack ? p.qkv : (is_query ? p.q : is_key ? p.k : p.v);
-  return {from, to, kBack ? apart : in_qkv, kBack ? in_qkv : apart, is_query || is_key};
+  return {from, to, kBack ? apart : in_qkv, kBack ? in_qkv : apart, is_query, is_query || is_key};
 }
 
 constexpr int kTogether = 3;  // heads of a thread whose loads are under way at once
 
-template <bool kBack, Element kType>
-__global__ void __launch_bounds__(kThreads) qkv_kernel(const __grid_constant__ QkvParams p) {
-  const int items = p.size / 16;
-  const int heads_at_once = kThreads / items;
-  const int item = threadIdx.x % items;
-  if (threadIdx.x >= heads_at_once * items) return;
-  const std::int64_t row = blockIdx.x;
-  const auto [first, second] = vectors_of(p, item);
-  const bool turns_first = p.cos != nullptr && first * 8 < p.turned,
-             turns_second = p.cos != nullptr && second * 8 < p.turned;
-  Turn turn;
-  const std::int64_t line = (p.table_of_samples ? row : row / p.batch) * p.turned;
-  if (turns_first) {
-    turn.cos[0] = load8(p.cos, line + first * 8, Element::f32);
-    turn.sin[0] = load8(p.sin, line + first * 8, Element::f32);
-  }
-  if (turns_second) {
-    turn.cos[1] = load8(p.cos, line + second * 8, Element::f32);
-    turn.sin[1] = load8(p.sin, line + second * 8, Element::f32);
-  }
-  const int of_group = p.queries + 2, heads = p.groups * of_group;
-  for (int begin = threadIdx.x / items; begin < heads; begin += kTogether * heads_at_once) {
-    Bits8 in[kTogether][2];
+// Of the threads that share a head: neighbours, `items` of them, a power of 2.
+__device__ float sum_of_head(float x, int items) {
+  const unsigned lane = threadIdx.x % 32;
+  const unsigned mask = items == 32 ? 0xffffffffu : ((1u << items) - 1u) << (lane / items * items);
+  for (int other = items / 2; other > 0; other /= 2) x += __shfl_xor_sync(mask, x, other);
+  return x;
+}
+
+// The two vectors of a thread, and what it does with them.
+struct HeadPart {
+  Vector8 v[2];
+};
+
+__device__ float product_of(const HeadPart& a, const HeadPart& b) {
+  float sum = 0.0f;
 #pragma unroll
-    for (int k = 0; k < kTogether; ++k) {
-      const int head = begin + k * heads_at_once;
-      if (head >= heads) continue;
-      const Place place = place_of<kBack>(p, row, head);
-      in[k][0] = load_bits8(place.from, place.from_at + first * 8, kType);
-      in[k][1] = load_bits8(place.from, place.from_at + second * 8, kType);
-    }
+  for (int k = 0; k < 2; ++k) {
 #pragma unroll
-    for (int k = 0; k < kTogether; ++k) {
-      const int head = begin + k * heads_at_once;
-      if (head >= heads) continue;
-      const Place place = place_of<kBack>(p, row, head);
-      Vector8 a = numbers_of(in[k][0], kType), b = numbers_of(in[k][1], kType);
-      if (place.turns) {
-        const float sign = kBack ? -1.0f : 1.0f;
-        if (!p.interleaved) {
-          if (turns_first) turn_pairs(a, b, turn, sign);
-        } else {
-          if (turns_first) turn_neighbours(a, turn.cos[0], turn.sin[0], sign);
-          if (turns_second) turn_neighbours(b, turn.cos[1], turn.sin[1], sign);
-        }
-      }
-      store8(place.to, place.to_at + first * 8, kType, a);
-      store8(place.to, place.to_at + second * 8, kType, b);
-    }
+    for (int i = 0; i < 8; ++i) sum += a.v[k].v[i] * b.v[k].v[i];
+  }
+  return sum;
+}
+
+template <Element kType>
+__device__ HeadPart factors_of(const void* weight, const Vectors& at, bool zero_centred) {
+  HeadPart w{{load8(weight, at.first * 8, kType), load8(weight, at.second * 8, kType)}};
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    w.v[0].v[i] += zero_centred ? 1.0f : 0.0f;
+    w.v[1].v[i] += zero_centred ? 1.0f : 0.0f;
+  }
+  return w;
+}
+
+// RMSNorm as of a tensor that is written and read back: to x rstd w, rounded.
+template <Element kType>
+__device__ void normalise(HeadPart& x, const HeadPart& w, const QkvParams& p, int items) {
+  const float rstd = rsqrtf(sum_of_head(product_of(x, x), items) / p.size + p.epsilon);
+#pragma unroll
+  for (int k = 0; k < 2; ++k) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) x.v[k].v[i] *= rstd * w.v[k].v[i];
+    x.v[k] = rounded(x.v[k], kType);
   }
 }
 
-template <bool kBack>
-void launch(const QkvParams& params, void* stream) {
-  if (params.rows == 0) return;
-  const auto grid = static_cast<unsigned>(params.rows);
-  const auto s = static_cast<cudaStream_t>(stream);
-  if (params.type == Element::f32) qkv_kernel<kBack, Element::f32><<<grid, kThreads, 0, s>>>(params);
-  if (params.type == Element::f16) qkv_kernel<kBack, Element::f16><<<grid, kThreads, 0, s>>>(params);
-  if (params.type == Element::bf16) qkv_kernel<kBack, Element::bf16><<<grid, kThreads, 0, s>>>(params);
+// With x^ = x rstd and g = dy w: dx = rstd (g - x^ mean(g x^)), in place of dy; dy x^ is added to `weight_sum`.
+template <Element kType>
+__device__ void normalise_back(HeadPart& dy, HeadPart x, const HeadPart& w, const QkvParams& p, int items,
+                               HeadPart& weight_sum) {
+  const float rstd = rsqrtf(sum_of_head(product_of(x, x), items) / p.size + p.epsilon);
+  HeadPart g;
+#pragma unroll
+  for (int k = 0; k < 2; ++k) {
+    dy.v[k] = rounded(dy.v[k], kType);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      x.v[k].v[i] *= rstd;
+      weight_sum.v[k].v[i] += dy.v[k].v[i] * x.v[k].v[i];
+      g.v[k].v[i] = dy.v[k].v[i] * w.v[k].v[i];
+    }
+  }
+  const float mean = sum_of_head(product_of(g, x), items) / p.size;
+#pragma unroll
+  for (int k = 0; k < 2; ++k) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) dy.v[k].v[i] = rstd * (g.v[k].v[i] - x.v[k].v[i] * mean);
+  }
+}
+
+__device__ Turn turn_of_row(const QkvParams& p, std::int64_t row, const Vectors& at) {
+  Turn turn;
+  const std::int64_t line = (p.table_of_samples ? row : row / p.batch) * p.turned;
+  if (p.cos != nullptr && at.first * 8 < p.turned) {
+    turn.cos[0] = load8(p.cos, line + at.first * 8, Element::f32);
+    turn.sin[0] = load8(p.sin, line + at.first * 8, Element::f32);
+  }
+  if (p.cos != nullptr && at.second * 8 < p.turned) {
+    turn.cos[1] = load8(p.cos, line + at.second * 8, Element::f32);
+    turn.sin[1] = load8(p.sin, line + at.second * 8, Element::f32);
+  }
+  return turn;
+}
+
+__device__ void turn_head(HeadPart& x, const Turn& turn, const QkvParams& p, const Vectors& at, float sign) {
+  if (p.cos == nullptr) return;
+  if (!p.interleaved) {
+    if (at.first * 8 < p.turned) turn_pairs(x.v[0], x.v[1], turn, sign);
+    return;
+  }
+  if (at.first * 8 < p.turned) turn_neighbours(x.v[0], turn.cos[0], turn.sin[0], sign);
+  if (at.second * 8 < p.turned) turn_neighbours(x.v[1], turn.cos[1], turn.sin[1], sign);
+}
+
+// Each block's sums of the weight gradient of queries or keys, over the threads that have the same channels.
+__device__ void write_weight_part(float* parts, const HeadPart& sum, const QkvParams& p, const Vectors& at, int items) {
+  __shared__ float shared[kThreads][17];  // 17: no two threads in one bank
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < 16; ++i) shared[threadIdx.x][i] = sum.v[i / 8].v[i % 8];
+  __syncthreads();
+  if (threadIdx.x >= items) return;
+  for (int i = 0; i < 16; ++i) {
+    float total = 0.0f;
+    for (int thread = threadIdx.x; thread < kThreads; thread += items) total += shared[thread][i];
+    const int channel = (i < 8 ? at.first : at.second) * 8 + i % 8;
+    parts[static_cast<std::int64_t>(blockIdx.x) * p.size + channel] = total;
+  }
+}
+
+template <bool kBack, bool kNorm, Element kType>
+__global__ void __launch_bounds__(kThreads) qkv_kernel(const __grid_constant__ QkvParams p) {
+  const int items = p.size / 16;
+  const int heads_at_once = kThreads / items;
+  if (threadIdx.x >= heads_at_once * items) return;
+  const Vectors at = vectors_of(p, threadIdx.x % items);
+  const int heads = p.groups * (p.queries + 2);
+  HeadPart q_weight_sum = {}, k_weight_sum = {};
+  for (std::int64_t row = blockIdx.x; row < p.rows; row += gridDim.x) {
+    const Turn turn = turn_of_row(p, row, at);
+    for (int begin = threadIdx.x / items; begin < heads; begin += kTogether * heads_at_once) {
+      Bits8 in[kTogether][2], x_in[kBack && kNorm ? kTogether : 1][2];
+#pragma unroll
+      for (int k = 0; k < kTogether; ++k) {
+        const int head = begin + k * heads_at_once;
+        if (head >= heads) continue;
+        const Place place = place_of<kBack>(p, row, head);
+        in[k][0] = load_bits8(place.from, place.from_at + at.first * 8, kType);
+        in[k][1] = load_bits8(place.from, place.from_at + at.second * 8, kType);
+        if constexpr (kBack && kNorm) {
+          x_in[k][0] = load_bits8(p.qkv_in, place.to_at + at.first * 8, kType);
+          x_in[k][1] = load_bits8(p.qkv_in, place.to_at + at.second * 8, kType);
+        }
+      }
+#pragma unroll
+      for (int k = 0; k < kTogether; ++k) {
+        const int head = begin + k * heads_at_once;
+        if (head >= heads) continue;
+        const Place place = place_of<kBack>(p, row, head);
+        HeadPart x{{numbers_of(in[k][0], kType), numbers_of(in[k][1], kType)}};
+        if constexpr (kNorm && !kBack) {
+          if (place.turns)
+            normalise<kType>(x, factors_of<kType>(place.is_query ? p.q_weight : p.k_weight, at, p.zero_centred), p,
+                             items);
+        }
+        if (place.turns) turn_head(x, turn, p, at, kBack ? -1.0f : 1.0f);
+        if constexpr (kNorm && kBack) {
+          const HeadPart before{{numbers_of(x_in[k][0], kType), numbers_of(x_in[k][1], kType)}};
+          if (place.turns)
+            normalise_back<kType>(x, before,
+                                  factors_of<kType>(place.is_query ? p.q_weight : p.k_weight, at, p.zero_centred), p,
+                                  items, place.is_query ? q_weight_sum : k_weight_sum);
+        }
+        store8(place.to, place.to_at + at.first * 8, kType, x.v[0]);
+        store8(place.to, place.to_at + at.second * 8, kType, x.v[1]);
+      }
+    }
+  }
+  if constexpr (kNorm && kBack) {
+    write_weight_part(p.q_weight_parts, q_weight_sum, p, at, items);
+    write_weight_part(p.k_weight_parts, k_weight_sum, p, at, items);
+  }
+}
+
+template <bool kBack, bool kNorm>
+void launch(const QkvParams& params, std::int64_t blocks, cudaStream_t stream) {
+  const auto grid = static_cast<unsigned>(blocks);
+  if (params.type == Element::f32) qkv_kernel<kBack, kNorm, Element::f32><<<grid, kThreads, 0, stream>>>(params);
+  if (params.type == Element::f16) qkv_kernel<kBack, kNorm, Element::f16><<<grid, kThreads, 0, stream>>>(params);
+  if (params.type == Element::bf16) qkv_kernel<kBack, kNorm, Element::bf16><<<grid, kThreads, 0, stream>>>(params);
 }
 
 }  // namespace
 
-void split_qkv_cuda(const QkvParams& params, void* stream) { launch<false>(params, stream); }
-void join_qkv_cuda(const QkvParams& params, void* stream) { launch<true>(params, stream); }
+void split_qkv_cuda(const QkvParams& params, void* stream) {
+  if (params.rows == 0) return;
+  if (params.normalises())
+    launch<false, true>(params, params.rows, static_cast<cudaStream_t>(stream));
+  else
+    launch<false, false>(params, params.rows, static_cast<cudaStream_t>(stream));
+}
+
+void join_qkv_cuda(const QkvParams& params, void* stream) {
+  if (params.normalises())
+    launch<true, true>(params, params.parts, static_cast<cudaStream_t>(stream));
+  else if (params.rows > 0)
+    launch<true, false>(params, params.rows, static_cast<cudaStream_t>(stream));
+}
 
 }  // namespace ringtron

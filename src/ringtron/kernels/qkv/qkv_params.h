@@ -1,4 +1,4 @@
-// What the host tells the kernel that takes q, k and v out of their projection and turns q and k.
+// What the host tells the kernel that takes q, k and v out of their projection, normalises and turns q and k.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,16 @@ struct QkvParams {
   int turned;                 // a multiple of 16, the first channels of a head
   bool interleaved;
   Element type;
+  // RMSNorm of each query and key head before it is turned; null: none. Wants a power of 2 of 16 to 512 as size, and in
+  // the backward qkv_in too.
+  const void *q_weight, *k_weight;  // [size]
+  float epsilon;
+  bool zero_centred;
+  // Written by the backward: shares of the weights' gradients, each [parts, size].
+  float *q_weight_parts, *k_weight_parts;
+  int parts;
+
+  bool normalises() const { return q_weight != nullptr; }
 };
 
 void split_qkv_cuda(const QkvParams& params, void* stream);  // qkv_in to q, k, v

@@ -136,24 +136,29 @@ DIST_TEST(ParallelLinear, AChangedGradientIsNoticed, 2,
   EXPECT_FALSE(testing::tensor_near(x.grad(), whole.x.grad(), kOtherOrder));
 }
 
+// With sequence parallelism as many bytes travel as by collectives, in exchanges; the result must not hide one more.
 DIST_TEST(ParallelLinear, UsesTheCollectivesItPromises, 2) {
   CountingCommunicator group(ranks.world());
-  const Whole column(3, kNarrow, kWide, true), row(3, kWide, kNarrow, true);
+  const auto collectives = [&] { return group.counts().all_gather.calls + group.counts().reduce_scatter.calls; };
+  constexpr std::int64_t kBatch = 3, kHalf = kSequence / 2 * kBatch * std::int64_t{sizeof(double)};  // rows of one rank
+  const Whole column(kBatch, kNarrow, kWide, true), row(kBatch, kWide, kNarrow, true);
   check_column(group, false, column);  // backward only
   EXPECT_EQ(group.counts().all_reduce.calls, 1);
-  EXPECT_EQ(group.counts().all_gather.calls + group.counts().reduce_scatter.calls, 0);
+  EXPECT_EQ(collectives() + group.counts().exchange.calls, 0);
   group.reset();
   check_column(group, true, column);  // x forward, x again and dx backward
-  EXPECT_EQ(group.counts().all_gather.calls, 2);
-  EXPECT_EQ(group.counts().reduce_scatter.calls, 1);
-  EXPECT_EQ(group.counts().all_reduce.calls, 0);
+  EXPECT_EQ(group.counts().exchange.bytes, 3 * kHalf * kNarrow);
+  EXPECT_EQ(group.counts().exchange.calls, 1 + 1 + 2);
+  EXPECT_EQ(collectives() + group.counts().all_reduce.calls, 0);
   group.reset();
   check_row(group, false, row);  // forward only
   EXPECT_EQ(group.counts().all_reduce.calls, 1);
+  EXPECT_EQ(collectives() + group.counts().exchange.calls, 0);
   group.reset();
   check_row(group, true, row);  // forward, backward, and the test's own sum of the bias gradient
-  EXPECT_EQ(group.counts().reduce_scatter.calls, 1);
-  EXPECT_EQ(group.counts().all_gather.calls, 1);
+  EXPECT_EQ(group.counts().exchange.bytes, 2 * kHalf * kNarrow);
+  EXPECT_EQ(group.counts().exchange.calls, 2 + 1);
+  EXPECT_EQ(collectives(), 0);
   EXPECT_EQ(group.counts().all_reduce.calls, 1);
 }
 

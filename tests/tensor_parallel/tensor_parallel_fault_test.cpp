@@ -64,14 +64,20 @@ void kill_in(testing::RankContext& ranks, Layer layer, int operation, const char
 
 // Forward has no collective, so the first is the backward's sum of dx.
 DIST_TEST(TensorParallelPeerLoss, InColumnBackward, 4) { kill_in(ranks, column, 1, "all_reduce"); }
-// 1 gathers x forward, 2 gathers it again, 3 scatters dx.
+// On four ranks gathering rows takes 3 exchanges, a product that is reduce-scattered 6.
+// 1 to 3 gather x forward, 4 to 6 gather it again, 7 to 12 scatter dx.
+DIST_TEST(TensorParallelPeerLoss, InColumnForwardGather, 4) {
+  kill_in(ranks, column_of_sequence_shards, 2, "exchange");
+}
 DIST_TEST(TensorParallelPeerLoss, InColumnBackwardGather, 4) {
-  kill_in(ranks, column_of_sequence_shards, 2, "all_gather");
+  kill_in(ranks, column_of_sequence_shards, 5, "exchange");
 }
 DIST_TEST(TensorParallelPeerLoss, InColumnBackwardScatter, 4) {
-  kill_in(ranks, column_of_sequence_shards, 3, "reduce_scatter");
+  kill_in(ranks, column_of_sequence_shards, 10, "exchange");
 }
-DIST_TEST(TensorParallelPeerLoss, InRowBackward, 4) { kill_in(ranks, row_to_sequence_shards, 2, "all_gather"); }
+// 1 to 6 scatter y, 7 to 9 gather dy.
+DIST_TEST(TensorParallelPeerLoss, InRowForward, 4) { kill_in(ranks, row_to_sequence_shards, 4, "exchange"); }
+DIST_TEST(TensorParallelPeerLoss, InRowBackward, 4) { kill_in(ranks, row_to_sequence_shards, 8, "exchange"); }
 DIST_TEST(TensorParallelPeerLoss, InEmbeddingBackward, 4) {
   kill_in(ranks, embedding_to_sequence_shards, 2, "all_gather");
 }

@@ -59,7 +59,7 @@ constexpr ForeignFlag kFlags[] = {
     {"--ddp-average-in-collective", kAccepted, "gradients are summed and divided by the exact token count"},
     {"--ddp-pad-buckets-for-high-nccl-busbw", kAccepted, kOwnCommunication},
     {"--ddp-reduce-scatter-with-fp32-accumulation", kAccepted, "gradients are never summed in less than fp32"},
-    {"--tp-comm-overlap", kAccepted, kOwnCommunication},
+    {"--tp-comm-overlap", kAccepted, "with --sequence-parallel it is always so"},
     {"--no-tp-comm-bulk-wgrad", kAccepted, kOwnCommunication},
     {"--high-priority-stream-groups", kAccepted, kOwnCommunication, kMany},
     {"--use-nccl-ub", kAccepted, kOwnCommunication},

@@ -50,10 +50,12 @@ constexpr Option kOptions[] = {
     {"--no-peer-copies",
      FIELD(parallel.peer_copies),
      OnLoad::free,
-     "Let NCCL's kernels carry context-parallel messages between GPUs of one machine, not their copy engines.",
+     "Let NCCL's kernels carry messages of context and sequence parallelism between GPUs of one machine, not their "
+     "copy engines.",
      {},
      Compat::ours,
-     {.note = "copy engines leave all multiprocessors to attention; groups that cannot use them say so and use NCCL",
+     {.note =
+          "copy engines leave all multiprocessors to products and attention; groups that cannot use them say so and use NCCL",
       .key = "peer_copies",
       .turns = false}},
     {"--no-proof-of-exchange",
@@ -72,7 +74,8 @@ constexpr Option kOptions[] = {
      Compat::ours,
      {.note = "for scripts that must run there too"}},
     {"--sequence-parallel", FIELD(parallel.sequence_parallel), OnLoad::free,
-     "Cut norms, dropout and residuals along the sequence within a tensor-parallel group. Needs TP > 1."},
+     "Cut norms, dropout and residuals along the sequence within a tensor-parallel group. Needs TP > 1. Communication "
+     "of linear layers goes in pieces under their products (Megatron's --tp-comm-overlap)."},
     {"--use-tp-pp-dp-mapping", FIELD(parallel.use_tp_pp_dp_mapping), OnLoad::free,
      "Number ranks in the order tp-cp-pp-dp instead of tp-cp-dp-pp."},
     {"--overlap-grad-reduce", FIELD(parallel.overlap_grad_reduce), OnLoad::free,

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "ringtron/base/check.h"
+#include "ringtron/tensor_parallel/collective_matmul.h"
 #include "ringtron/tensor_parallel/mappings.h"
 
 namespace ringtron {
@@ -15,10 +16,18 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
+// What a layer does besides its products; where its group has one rank, nothing.
+enum class Communication {
+  none,             // also a row-parallel layer without sequence parallelism, whose sum is an operation of its own
+  sum_dx,           // column parallel: dx is summed
+  gather_x,         // with sequence parallelism: x is gathered, dx reduce-scattered
+  reduce_scatter_y  // row parallel with sequence parallelism: y is reduce-scattered, dy gathered
+};
+
 // What a backward needs beside tensors.
 struct LinearCall : torch::CustomClassHolder {
-  Communicator* group = nullptr;  // over which dx is summed; null: it is not
-  bool sequence_parallel = false;
+  Communicator* group = nullptr;
+  Communication communication = Communication::none;
   bool has_bias = false;
   std::function<at::Tensor()> input_again;  // null: the input is kept
   WeightGradient weight_gradient;
@@ -30,38 +39,45 @@ class Linear : public Function<Linear> {
                             const std::optional<at::Tensor>& bias, const c10::intrusive_ptr<LinearCall>& call) {
     context->save_for_backward({weight, call->input_again ? at::Tensor() : x});
     context->saved_data["call"] = c10::IValue::make_capsule(call);
-    const bool gathers = call->group != nullptr && call->sequence_parallel;
-    return at::linear(gathers ? all_gather_rows(x, *call->group) : x, weight, bias);
+    if (call->communication == Communication::gather_x) {
+      RowGather rows(x, *call->group);
+      return all_gather_matmul(rows, weight.t(), bias.value_or(at::Tensor()));
+    }
+    if (call->communication == Communication::reduce_scatter_y)
+      return matmul_reduce_scatter(x, weight.t(), *call->group);
+    return at::linear(x, weight, bias);
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const auto call = c10::static_intrusive_pointer_cast<LinearCall>(context->saved_data["call"].toCapsule());
     const auto saved = context->get_saved_variables();
-    const at::Tensor x = call->input_again ? call->input_again() : saved[1];
+    const at::Tensor& weight = saved[0];
+    at::Tensor x = call->input_again ? call->input_again() : saved[1], dy = grads[0].contiguous(), dx;
     call->input_again = nullptr;  // and with it what it is computed from
-    const at::Tensor dy = grads[0].contiguous();
-    const bool gathers = call->group != nullptr && call->sequence_parallel;
-
-    at::Tensor whole = x;
-    Work gathering;
-    if (gathers) {
-      auto sizes = x.sizes().vec();
-      sizes[0] *= call->group->size();
-      whole = at::empty(sizes, x.options());
-      gathering = call->group->all_gather(x.contiguous(), whole);
-    }
-    at::Tensor dx_partial = at::matmul(dy, saved[0]);
-    gathering.wait();
-    at::Tensor dx = dx_partial;
     Work reducing;
-    if (gathers) {
-      dx = at::empty_like(x, at::MemoryFormat::Contiguous);
-      reducing = call->group->reduce_scatter(dx_partial, dx);
-    } else if (call->group != nullptr) {
-      reducing = call->group->all_reduce(dx);
+    switch (call->communication) {
+      case Communication::none:
+        dx = at::matmul(dy, weight);
+        break;
+      case Communication::sum_dx:
+        dx = at::matmul(dy, weight);
+        reducing = call->group->all_reduce(dx);  // under the product below
+        break;
+      case Communication::gather_x: {
+        RowGather rows(x, *call->group);
+        dx = matmul_reduce_scatter(dy, weight, *call->group);
+        x = rows.whole();
+        break;
+      }
+      case Communication::reduce_scatter_y: {
+        RowGather rows(dy, *call->group);
+        dx = all_gather_matmul(rows, weight, {});
+        dy = rows.whole();
+        break;
+      }
     }
     const at::Tensor rows_dy = dy.flatten(0, -2);
-    const at::Tensor dw = call->weight_gradient.add(rows_dy, whole.flatten(0, -2));
+    const at::Tensor dw = call->weight_gradient.add(rows_dy, x.flatten(0, -2));
     call->weight_gradient.tell();
     const at::Tensor db = call->has_bias ? rows_dy.sum(0) : at::Tensor();
     reducing.wait();
@@ -69,11 +85,11 @@ class Linear : public Function<Linear> {
   }
 };
 
-at::Tensor linear(const LinearInput& x, const LinearWeight& weight, const at::Tensor& bias, Communicator* group,
-                  bool sequence_parallel) {
+at::Tensor linear(const LinearInput& x, const LinearWeight& weight, const at::Tensor& bias, Communication communication,
+                  Communicator& group) {
   auto call = c10::make_intrusive<LinearCall>();
-  call->group = group;
-  call->sequence_parallel = sequence_parallel;
+  call->group = &group;
+  call->communication = group.size() == 1 ? Communication::none : communication;
   call->has_bias = bias.defined();
   if (at::GradMode::is_enabled()) call->input_again = x.again;
   call->weight_gradient = WeightGradient(weight);
@@ -111,15 +127,15 @@ at::Tensor column_parallel_linear(const LinearInput& x, const LinearWeight& weig
                                   Communicator& group, bool sequence_parallel) {
   RT_CHECK_EQ(x.value.dim(), 3, "column_parallel_linear: dimensions of x [s, b, in]");
   RT_CHECK_EQ(x.value.size(-1), weight.value.size(1), "column_parallel_linear: input channels");
-  return linear(x, weight, bias, group.size() == 1 ? nullptr : &group, sequence_parallel);
+  return linear(x, weight, bias, sequence_parallel ? Communication::gather_x : Communication::sum_dx, group);
 }
 
 at::Tensor row_parallel_linear(const LinearInput& x, const LinearWeight& weight, const at::Tensor& bias,
                                Communicator& group, bool sequence_parallel) {
   RT_CHECK_EQ(x.value.size(-1), weight.value.size(1), "row_parallel_linear: input channels");
-  const at::Tensor partial = linear(x, weight, {}, nullptr, false);
-  const at::Tensor y =
-      sequence_parallel ? reduce_scatter_to_sequence_region(partial, group) : reduce_from_tensor_region(partial, group);
+  const at::Tensor y = sequence_parallel
+                           ? linear(x, weight, {}, Communication::reduce_scatter_y, group)
+                           : reduce_from_tensor_region(linear(x, weight, {}, Communication::none, group), group);
   return bias.defined() ? y + bias : y;
 }
 

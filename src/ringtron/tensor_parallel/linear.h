@@ -1,10 +1,12 @@
 // Linear layers whose weight is divided over the tensor-parallel group.
 //
 // Column parallel divides the outputs, row parallel the inputs; used in that order around attention and MLP,
-// one pair costs one collective forward and one backward. The backward starts its communication first and
-// computes the weight gradient meanwhile, straight into the fp32 sum of the parameter (Parameter::gradient); on a GPU
-// the matrix product itself adds there, which saves the tensor between. All ranks of `group` call in the same order,
-// forward and backward; it must outlive the graph. A failed collective throws CommError.
+// one pair costs one collective forward and one backward. With sequence parallelism communication and products go in
+// pieces, each hiding the other (collective_matmul.h); without it, the backward of a column-parallel layer sums dx
+// while it computes the weight's gradient. That gradient goes straight into the fp32 sum of the parameter
+// (Parameter::gradient); on a GPU the matrix product itself adds there, which saves the tensor between. All ranks of
+// `group` call in the same order, forward and backward; it must outlive the graph. A failed collective throws
+// CommError.
 #pragma once
 
 #include <ATen/core/Tensor.h>

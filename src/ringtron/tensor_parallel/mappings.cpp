@@ -21,14 +21,6 @@ at::Tensor all_reduced(const at::Tensor& x, Communicator& group) {
   return out;
 }
 
-void check_rows_divide(const at::Tensor& x, const Communicator& group) {
-  RT_CHECK(x.size(0) % group.size() == 0,
-           "sequence parallelism: expected sequence rows that the {} group's {} ranks divide, got {} on rank "
-           "{}; pad the "
-           "sequence, or choose another length or group size",
-           group.name(), group.size(), x.size(0), group.rank());
-}
-
 at::Tensor own_rows(const at::Tensor& x, Communicator& group) {
   check_rows_divide(x, group);
   const std::int64_t rows = x.size(0) / group.size();
@@ -72,6 +64,14 @@ at::Tensor apply(const at::Tensor& x, Mapping forward, Mapping backward, Communi
 }
 
 }  // namespace
+
+void check_rows_divide(const at::Tensor& x, const Communicator& group) {
+  RT_CHECK(x.size(0) % group.size() == 0,
+           "sequence parallelism: expected sequence rows that the {} group's {} ranks divide, got {} on rank "
+           "{}; pad the "
+           "sequence, or choose another length or group size",
+           group.name(), group.size(), x.size(0), group.rank());
+}
 
 at::Tensor all_gather_rows(const at::Tensor& x, Communicator& group) {
   if (group.size() == 1) return x;

@@ -26,8 +26,9 @@ at::Tensor reduce_scatter_to_sequence_region(const at::Tensor& x, Communicator& 
 
 // The collectives themselves, without autograd, waited for; x is not changed (a group of one returns x
 // itself). What divides rows among the ranks throws InternalError when their number is not a multiple of the
-// group's size.
+// group's size (check_rows_divide).
 at::Tensor all_gather_rows(const at::Tensor& x, Communicator& group);
 at::Tensor reduce_scatter_rows(const at::Tensor& x, Communicator& group);
+void check_rows_divide(const at::Tensor& x, const Communicator& group);
 
 }  // namespace ringtron

@@ -54,8 +54,9 @@ class OpenAllocations {
 
   // An allocation that its owner has given back to the driver occupies memory while it is open here.
   void close_unused() {
-    constexpr std::size_t kMost = 256;
-    constexpr std::int64_t kForgotten = 1000;  // uses of others since: a few steps of training
+    constexpr std::size_t kMost = 1024;
+    // Uses of others since: more than a step of training has, which are 14 (n - 1) a layer with n tensor ranks.
+    constexpr std::int64_t kForgotten = 10'000;
     std::erase_if(open_, [&](const auto& entry) { return uses_ - entry.second.used > kForgotten; });
     while (open_.size() > kMost) {
       open_.erase(std::ranges::min_element(open_, {}, [](const auto& entry) { return entry.second.used; }));

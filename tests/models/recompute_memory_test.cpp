@@ -73,7 +73,7 @@ constexpr const char* kLlamaLike =
     "--normalization RMSNorm --swiglu --ffn-hidden-size 80 --group-query-attention --num-query-groups 2 "
     "--position-embedding-type rope --disable-bias-linear";
 
-// The closed form of docs/concepts/recompute.md for one layer of one process, in elements per token; numbers
+// The closed form of docs/concepts/memory.md for one layer of one process, in elements per token; numbers
 // of fp32 or fp64 models, where log-sum-exp and statistics of norms are as wide as the rest.
 constexpr std::int64_t kHeads = 4, kHeadSize = kHidden / kHeads;
 constexpr std::int64_t kGptLayer = 2 * kHidden + 4 * kHeads * kHeadSize + kHeads + 4 * kHidden + 4;

@@ -1,6 +1,6 @@
 // What a micro-batch leaves in memory for its backward pass, as closed forms of a configuration.
 //
-// Source: docs/concepts/recompute.md; tests/models/recompute_memory_test.cpp counts the bytes of all tensors
+// Source: docs/concepts/memory.md; tests/models/recompute_memory_test.cpp counts the bytes of all tensors
 // of a process on a CPU and finds these (of a layer to the byte in fp32 and fp64, of the loss within 1%).
 // Gradients inside the layer at work, workspaces of kernels, buffers of messages and the allocator's
 // fragmentation come on top.

@@ -134,16 +134,6 @@ TEST(LaunchEnvironment, AddressesOfIpv6) {
   }
 }
 
-TEST(LaunchEnvironment, FirstSlurmHost) {
-  EXPECT_EQ(first_slurm_host("gpu7"), "gpu7");
-  EXPECT_EQ(first_slurm_host("b,a"), "b");
-  EXPECT_EQ(first_slurm_host("gpu[003-006,9],cpu1"), "gpu003");
-  EXPECT_EQ(first_slurm_host("a1,gpu[2-3]"), "a1");
-  EXPECT_EQ(first_slurm_host("n[2,5-7].cluster.org"), "n2.cluster.org");
-  EXPECT_EQ(first_slurm_host("rack[1-2]node[04-9],x"), "rack1node04");
-  EXPECT_THROW(first_slurm_host("gpu[1-2"), ConfigError);
-}
-
 TEST(LaunchEnvironment, OpenMpiAndMpich) {
   const LaunchEnvironment open_mpi = read({{"OMPI_COMM_WORLD_RANK", "3"},
                                            {"OMPI_COMM_WORLD_SIZE", "4"},

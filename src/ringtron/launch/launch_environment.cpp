@@ -1,70 +1,40 @@
 #include "ringtron/launch/launch_environment.h"
 
-#include <charconv>
-#include <cstdlib>
-#include <string_view>
+#include <fmt/format.h>
 
-#include "ringtron/base/check.h"
+#include <algorithm>
+#include <cstdlib>
+
 #include "ringtron/base/error.h"
-#include "ringtron/base/text.h"
+#include "ringtron/launch/environment_reader.h"
+#include "ringtron/launch/node_environment.h"
+#include "ringtron/launch/slurm_environment.h"
 
 namespace ringtron {
 namespace {
 
 constexpr int kDefaultPort = 29500;  // torchrun's
-// Slurm ports lie below Linux's range for outgoing connections (32768 and up), where a port may be taken at
-// any time.
-constexpr int kFirstSlurmPort = 20000;
-constexpr int kSlurmPorts = 12000;
 
-int parse_number(const char* name, std::string_view text) {
-  int value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0) {
-    throw ConfigError(
-        fmt::format("environment variable {}: expected a whole number, got \"{}\"; unset it or start the "
-                    "program through ringrun",
-                    name, excerpt(text)));
-  }
-  return value;
-}
+using Reader = EnvironmentReader;
 
-class Reader {
- public:
-  explicit Reader(const EnvironmentLookup& lookup) : lookup_(lookup) {}
-
-  bool has(const char* name) const { return lookup_(name).has_value(); }
-  std::optional<std::string> text(const char* name) const { return lookup_(name); }
-
-  std::optional<int> number(const char* name) const {
-    const std::optional<std::string> value = lookup_(name);
-    if (!value) return std::nullopt;
-    return parse_number(name, *value);
-  }
-
-  int required(const char* name, const char* because) const {
-    const std::optional<int> value = number(name);
-    if (!value) {
-      throw ConfigError(
-          fmt::format("environment variable {}: expected a number because {} is set, got nothing; start "
-                      "the program through ringrun, torchrun, srun or mpirun, or unset {}",
-                      name, because, because));
-    }
-    return *value;
-  }
-
- private:
-  const EnvironmentLookup& lookup_;
-};
-
-LaunchEnvironment read_torchrun(const Reader& env) {
+// RANK and WORLD_SIZE say who this is. What else is missing is `launcher`'s, if it says the same of both, which is so
+// after `export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS`.
+LaunchEnvironment read_plain(const Reader& env, const LaunchEnvironment* launcher) {
   LaunchEnvironment out = {.launcher = Launcher::torchrun};
   out.rank = env.required("RANK", "WORLD_SIZE");
   out.world_size = env.required("WORLD_SIZE", "RANK");
-  const bool one_process = out.world_size == 1;
-  out.local_rank = one_process ? env.number("LOCAL_RANK").value_or(0) : env.required("LOCAL_RANK", "RANK");
-  out.local_world_size =
-      one_process ? env.number("LOCAL_WORLD_SIZE").value_or(1) : env.required("LOCAL_WORLD_SIZE", "RANK");
+  std::optional<int> local_rank = env.number("LOCAL_RANK"), local_world_size = env.number("LOCAL_WORLD_SIZE");
+  if (launcher != nullptr && launcher->rank == out.rank && launcher->world_size == out.world_size) {
+    out = *launcher;
+  } else if (out.world_size > 1 && !(local_rank && local_world_size)) {
+    throw ConfigError(fmt::format(
+        "environment variable {}: expected a number because RANK and WORLD_SIZE are set, got nothing; start "
+        "the program through ringrun, torchrun, srun or mpirun; with one rank on each host "
+        "set LOCAL_RANK=0 and LOCAL_WORLD_SIZE=1",
+        local_rank ? "LOCAL_WORLD_SIZE" : "LOCAL_RANK"));
+  }
+  out.local_rank = local_rank.value_or(out.local_rank);
+  out.local_world_size = local_world_size.value_or(out.local_world_size);
   out.node_rank = env.number("GROUP_RANK").value_or(out.rank / std::max(out.local_world_size, 1));
   return out;
 }
@@ -89,70 +59,12 @@ LaunchEnvironment read_mpich(const Reader& env) {
   return out;
 }
 
-// Slurm's run-length form "4(x2),3": the number for node `node`.
-int slurm_tasks_on_node(const char* name, const std::string& tasks_per_node, int node) {
-  for (const std::string& entry : split(tasks_per_node, ',')) {
-    const std::size_t bracket = entry.find("(x");
-    int repeat = 1;
-    if (bracket != std::string::npos && entry.back() == ')') {
-      repeat = parse_number(name, std::string_view(entry).substr(bracket + 2, entry.size() - bracket - 3));
-    }
-    if (node < repeat) return parse_number(name, std::string_view(entry).substr(0, bracket));
-    node -= repeat;
-  }
-  throw ConfigError(
-      fmt::format("environment variable {}: expected an entry for this node, got \"{}\"; start the program "
-                  "through srun",
-                  name, excerpt(tasks_per_node)));
-}
-
-// The variables of the step (srun) count more than those of the whole job.
-const char* step_or_job(const Reader& env, const char* step, const char* job) { return env.has(step) ? step : job; }
-
-// Steps that are no srun: the batch script itself and the shell of salloc, which Slurm numbers from the top.
-bool is_step_of_srun(const Reader& env) {
-  if (env.has("SLURM_STEP_NUM_TASKS")) return true;
-  const std::optional<std::string> step =
-      env.has("SLURM_STEP_ID") ? env.text("SLURM_STEP_ID") : env.text("SLURM_STEPID");
-  return step && !step->starts_with("42949672") && *step != "batch" && *step != "interactive";
-}
-
-// Inside a batch script SLURM_PROCID is 0 and SLURM_NTASKS what the job asked for, although there is one process.
-std::string forgotten_srun(const Reader& env, const LaunchEnvironment& out) {
-  if (out.rank != 0 || out.world_size == 1 || is_step_of_srun(env)) return "";
-  return fmt::format(
-      "SLURM_NTASKS is {} but this looks like one process of a batch script, not a step of srun (no SLURM_STEP_ID): start "
-      "the program with srun, or with ringrun on one node; for a single process unset SLURM_PROCID",
-      out.world_size);
-}
-
-LaunchEnvironment read_slurm(const Reader& env) {
-  LaunchEnvironment out = {.launcher = Launcher::slurm};
-  // Without --ntasks a batch script has no SLURM_NTASKS; srun sets it always.
-  if (!env.has("SLURM_NTASKS") && !env.has("SLURM_STEP_NUM_TASKS") && env.number("SLURM_PROCID") == 0 &&
-      !is_step_of_srun(env)) {
-    return {};
-  }
-  out.rank = env.required("SLURM_PROCID", "SLURM_NTASKS");
-  out.world_size = env.required(step_or_job(env, "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"), "SLURM_PROCID");
-  out.local_rank = env.required("SLURM_LOCALID", "SLURM_PROCID");
-  out.node_rank = env.number("SLURM_NODEID").value_or(0);
-  const char* tasks = step_or_job(env, "SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE");
-  const std::optional<std::string> per_node = env.text(tasks);
-  out.local_world_size = per_node ? slurm_tasks_on_node(tasks, *per_node, out.node_rank)
-                                  : env.number("SLURM_NTASKS_PER_NODE").value_or(out.world_size);
-  out.hint = forgotten_srun(env, out);
-  return out;
-}
-
 bool on_one_node(const LaunchEnvironment& out) { return out.local_world_size == out.world_size; }
 
 std::string default_address(const Reader& env, const LaunchEnvironment& out) {
   if (on_one_node(out)) return "127.0.0.1";
   if (out.launcher == Launcher::slurm) {
-    for (const char* name : {"SLURM_STEP_NODELIST", "SLURM_NODELIST", "SLURM_JOB_NODELIST"}) {
-      if (const std::optional<std::string> nodes = env.text(name)) return first_slurm_host(*nodes);
-    }
+    if (std::string first = slurm_master_addr(env); !first.empty()) return first;
   }
   throw ConfigError(
       fmt::format("MASTER_ADDR: expected the address of rank 0's node because {} ranks run on several nodes, "
@@ -162,42 +74,79 @@ std::string default_address(const Reader& env, const LaunchEnvironment& out) {
 
 int default_port(const Reader& env, const LaunchEnvironment& out) {
   if (out.world_size == 1) return 0;
-  if (out.launcher != Launcher::slurm) return kDefaultPort;
-  const char* id = env.has("SLURM_JOB_ID") ? "SLURM_JOB_ID" : "SLURM_JOBID";
-  // The step is added so that two steps of one job do not meet.
-  const int step = is_step_of_srun(env) ? env.number("SLURM_STEP_ID").value_or(0) : 0;
-  return kFirstSlurmPort + (env.required(id, "SLURM_PROCID") % kSlurmPorts + step % kSlurmPorts) % kSlurmPorts;
-}
-
-// The first of `names` that is set, or nothing.
-std::string first_of(const Reader& env, std::initializer_list<const char*> names) {
-  for (const char* name : names) {
-    if (const std::optional<std::string> value = env.text(name); value && !value->empty()) return *value;
-  }
-  return {};
+  return out.launcher == Launcher::slurm ? slurm_master_port(env) : kDefaultPort;
 }
 
 // Only names that the launcher gives to all ranks alike.
 std::string job_token(const Reader& env, Launcher launcher) {
-  if (const std::string token = first_of(env, {"RINGTRON_JOB_TOKEN"}); !token.empty()) return token;
+  if (const std::string token = env.first_of({"RINGTRON_JOB_TOKEN"}); !token.empty()) return token;
   switch (launcher) {
     case Launcher::torchrun: {
-      const std::string id = first_of(env, {"TORCHELASTIC_RUN_ID"});
+      const std::string id = env.first_of({"TORCHELASTIC_RUN_ID"});
       if (id.empty() || id == "none") return {};  // "none": torchrun without --rdzv-id
-      return fmt::format("torchrun {} {}", id, first_of(env, {"TORCHELASTIC_RESTART_COUNT"}));
+      return fmt::format("torchrun {} {}", id, env.first_of({"TORCHELASTIC_RESTART_COUNT"}));
     }
     case Launcher::open_mpi:
-      return first_of(env, {"PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"});
+      return env.first_of({"PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"});
     case Launcher::mpich:
-      return first_of(env, {"PMIX_NAMESPACE", "PMI_JOBID"});
+      return env.first_of({"PMIX_NAMESPACE", "PMI_JOBID"});
     case Launcher::slurm:
-      return fmt::format("slurm {}.{}", first_of(env, {"SLURM_JOB_ID", "SLURM_JOBID"}),
-                         first_of(env, {"SLURM_STEP_ID"}));
+      return slurm_job_token(env);
     case Launcher::alone:
       return {};
   }
   return {};
 }
+
+const char* name_of(Launcher launcher) {
+  switch (launcher) {
+    case Launcher::open_mpi:
+      return "Open MPI";
+    case Launcher::mpich:
+      return "MPICH's mpiexec";
+    case Launcher::slurm:
+      return "Slurm";
+    default:
+      return "no launcher";
+  }
+}
+
+std::string described(const LaunchEnvironment& out) {
+  return fmt::format("rank {} of {} by {}", out.rank, out.world_size, name_of(out.launcher));
+}
+
+void refuse_difference(const LaunchEnvironment& a, const LaunchEnvironment& b) {
+  if (a.rank == b.rank && a.world_size == b.world_size) return;
+  throw ConfigError(fmt::format(
+      "two launchers have left variables: this is {}, but {}. Unset those of the outer one (env -u NAME), or "
+      "set RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE, which count more",
+      described(a), described(b)));
+}
+
+// Without RANK, variables of its kind may only say what the launcher says.
+void check_plain(const Reader& env, const LaunchEnvironment& out) {
+  const auto check = [&](const char* name, int value) {
+    const std::optional<int> given = env.number(name);
+    if (!given || *given == value) return;
+    throw ConfigError(
+        fmt::format("environment variable {} is {}, but {} is {} and RANK is not set: unset {}, or set RANK, too", name,
+                    *given, described(out), value, name));
+  };
+  check("WORLD_SIZE", out.world_size);
+  check("LOCAL_RANK", out.local_rank);
+  check("LOCAL_WORLD_SIZE", out.local_world_size);
+}
+
+void refuse_nodes_without_ranks(const EnvironmentLookup& lookup) {
+  const std::string nodes = nodes_without_ranks(lookup);
+  if (nodes.empty()) return;
+  throw ConfigError(fmt::format(
+      "{} tell of several ranks, but no variable says which this is: start the program through ringrun, which "
+      "reads them; for one process alone unset them, or set RANK=0 and WORLD_SIZE=1",
+      nodes));
+}
+
+bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
 
 void check_below(const char* what, int value, const char* bound_name, int bound) {
   if (value >= bound) {
@@ -223,24 +172,6 @@ void check_environment(const LaunchEnvironment& out) {
 
 }  // namespace
 
-std::string first_slurm_host(const std::string& node_list) {
-  const std::size_t end = node_list.find_first_of("[,");
-  std::string host = node_list.substr(0, end);
-  std::size_t at = end;
-  // A name may hold several brackets ("rack[1-2]node[0-3]"); the first host takes the first number of each.
-  while (at != std::string::npos && node_list[at] == '[') {
-    const std::size_t close = node_list.find(']', at);
-    if (close == std::string::npos) {
-      throw ConfigError(fmt::format(
-          "Slurm's node list: expected a closing bracket, got \"{}\"; set MASTER_ADDR instead", excerpt(node_list)));
-    }
-    host += node_list.substr(at + 1, std::min(node_list.find_first_of("-,]", at), close) - at - 1);
-    at = node_list.find_first_of("[,", close);
-    host += node_list.substr(close + 1, at == std::string::npos ? at : at - close - 1);
-  }
-  return host;
-}
-
 std::string without_brackets(const std::string& host) {
   const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
   return bracketed ? host.substr(1, host.size() - 2) : host;
@@ -255,28 +186,52 @@ Endpoint split_endpoint(const std::string& text) {
   return {without_brackets(text.substr(0, colon)), text.substr(colon + 1)};
 }
 
+LaunchEnvironment read_outer_launcher(const EnvironmentLookup& lookup) {
+  const Reader env(lookup);
+  // Hydra is known by MPI_LOCALRANKID, because srun --mpi=pmi2 sets PMI_RANK too.
+  const bool open_mpi = env.has("OMPI_COMM_WORLD_RANK"), hydra = env.has("MPI_LOCALRANKID");
+  if (!open_mpi && !hydra) {
+    if (env.has("SLURM_PROCID")) return read_slurm(env);
+    return env.has("PMI_RANK") ? read_mpich(env) : LaunchEnvironment{};
+  }
+  const LaunchEnvironment out = open_mpi ? read_open_mpi(env) : read_mpich(env);
+  if (open_mpi && hydra) refuse_difference(out, read_mpich(env));
+  // mpirun starts one daemon for each node, inside a Slurm job through srun: SLURM_PROCID then counts nodes. Several
+  // tasks of a step on one node are ranks.
+  if (env.has("SLURM_PROCID") && is_step_of_srun(env)) {
+    if (const LaunchEnvironment slurm = read_slurm(env); slurm.local_world_size > 1) refuse_difference(out, slurm);
+  }
+  return out;
+}
+
 LaunchEnvironment read_launch_environment(const EnvironmentLookup& lookup) {
   const Reader env(lookup);
   LaunchEnvironment out;
-  // ringrun may itself be started by srun or mpirun, so its variables come first. Hydra and Open MPI start
-  // their daemons through srun inside a Slurm job: SLURM_PROCID then counts nodes, so they come before Slurm.
-  // Hydra is known by MPI_LOCALRANKID, because srun --mpi=pmi2 sets PMI_RANK too.
-  if (env.has("RANK") || env.has("WORLD_SIZE")) {
-    out = read_torchrun(env);
-  } else if (env.has("OMPI_COMM_WORLD_RANK")) {
-    out = read_open_mpi(env);
-  } else if (env.has("MPI_LOCALRANKID")) {
-    out = read_mpich(env);
-  } else if (env.has("SLURM_PROCID")) {
-    out = read_slurm(env);
-  } else if (env.has("PMI_RANK")) {
-    out = read_mpich(env);
+  // ringrun may itself be started by srun or mpirun, so its variables come first.
+  const bool whole = env.has("RANK") && env.has("WORLD_SIZE") && env.has("LOCAL_RANK") && env.has("LOCAL_WORLD_SIZE");
+  if (whole) {
+    out = read_plain(env, nullptr);
+  } else {
+    const LaunchEnvironment launcher = read_outer_launcher(lookup);
+    const bool launched = launcher.launcher != Launcher::alone;
+    if (env.has("RANK") || (env.has("WORLD_SIZE") && !launched)) {
+      out = read_plain(env, launched ? &launcher : nullptr);
+    } else {
+      out = launcher;
+      if (launched) check_plain(env, out);
+      if (out.world_size == 1) refuse_nodes_without_ranks(lookup);
+    }
   }
   const std::optional<std::string> address = env.text("MASTER_ADDR");
   out.master_addr = address && !address->empty() ? without_brackets(*address) : default_address(env, out);
   out.master_port = env.number("MASTER_PORT").value_or(default_port(env, out));
   out.job_token = job_token(env, out.launcher);
   check_environment(out);
+  if (out.hint.empty() && !on_one_node(out) && is_loopback(out.master_addr)) {
+    out.hint = fmt::format(
+        "MASTER_ADDR is {}, but the ranks are on several nodes: those of other machines do not reach rank 0",
+        out.master_addr);
+  }
   return out;
 }
 

@@ -4,15 +4,18 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/keyed_hash.h"
 #include "ringtron/base/text.h"
 #include "ringtron/launch/core_share.h"
 #include "ringtron/launch/local_machine.h"
+#include "ringtron/launch/node_environment.h"
 
 namespace ringtron {
 namespace {
@@ -27,16 +30,18 @@ struct RingrunOption {
 };
 
 constexpr std::array kOptions = {
-    RingrunOption{"--nproc-per-node", Kind::value, "N", "ranks on this node: a number, cpu, gpu or auto (default 1)"},
-    RingrunOption{"--nnodes", Kind::value, "N", "number of nodes (default 1)"},
-    RingrunOption{"--node-rank", Kind::value, "N", "which node this is, from 0; needed for several nodes"},
-    RingrunOption{"--master-addr", Kind::value, "HOST", "address of node 0; needed for several nodes"},
+    RingrunOption{"--nproc-per-node", Kind::value, "N",
+                  "ranks on this node: a number, cpu, gpu or auto (default: the scheduler's, else 1)"},
+    RingrunOption{"--nnodes", Kind::value, "N", "number of nodes (default: the scheduler's, else 1)"},
+    RingrunOption{"--node-rank", Kind::value, "N", "which node this is, from 0 (default: the scheduler's)"},
+    RingrunOption{"--master-addr", Kind::value, "HOST",
+                  "several nodes: address of node 0 (default: MASTER_ADDR, else the scheduler's)"},
     RingrunOption{"--master-port", Kind::value, "PORT",
-                  "port of rank 0 (default: a free one on one node, 29500 on several)"},
+                  "port of rank 0 (default: a free one on one node; on several MASTER_PORT, the scheduler's or 29500)"},
     RingrunOption{"--no-prefix", Kind::flag, "", "pass lines on without \"[rank N] \""},
     RingrunOption{"--stop-grace", Kind::value, "SECONDS", "time to save and end after SIGTERM or Ctrl-C (default 30)"},
     RingrunOption{"--help", Kind::flag, "", "this text"},
-    RingrunOption{"--standalone", Kind::flag, "", "accepted; one node is the default"},
+    RingrunOption{"--standalone", Kind::flag, "", "one node, whatever the scheduler says"},
     RingrunOption{"--no-python", Kind::flag, "", "accepted; programs are never Python scripts"},
     RingrunOption{"--rdzv-endpoint", Kind::value, "HOST:PORT", "the same as --master-addr and --master-port"},
     RingrunOption{"--rdzv-id", Kind::value, "ID",
@@ -114,9 +119,9 @@ class Builder {
 
   RingrunCommandLine build() {
     SupervisorOptions& options = line_.options;
+    if (!has("--standalone")) take_variables();
+    set_nodes();
     options.ranks_per_node = ranks_per_node();
-    options.nodes = number("--nnodes", 1, 1, 1'000'000);
-    options.node_rank = number("--node-rank", 0, 0, options.nodes - 1);
     options.stop_grace = std::chrono::seconds(number("--stop-grace", 30, 0, 1'000'000));
     options.prefix_lines = !has("--no-prefix");
     set_address();
@@ -145,13 +150,71 @@ class Builder {
     if (!has(name)) return fallback;
     const std::optional<int> value = whole_number(text(name));
     if (value && *value >= least && *value <= most) return *value;
-    fault(fmt::format("{}: expected a whole number from {} to {}, got \"{}\"", name, least, most, excerpt(text(name))));
+    fault(fmt::format("{}: expected a whole number from {} to {}, got \"{}\"", label(name), least, most,
+                      excerpt(text(name))));
     return fallback;
+  }
+
+  // "--node-rank" -> "PET_NODE_RANK", torchrun's variable for the same.
+  static std::string variable_of(std::string_view name) {
+    std::string out = "PET_";
+    for (const char c : name.substr(2)) out += c == '-' ? '_' : static_cast<char>(std::toupper(c));
+    return out;
+  }
+
+  // What the user, or the scheduler, calls it.
+  std::string label(const char* name) const { return from_variable_.contains(name) ? variable_of(name) : name; }
+
+  // torchrun's options are variables as well, which Kubeflow sets. Those of the command line count more.
+  void take_variables() {
+    for (const char* name : {"--nproc-per-node", "--nnodes", "--node-rank", "--master-addr", "--master-port",
+                             "--rdzv-endpoint", "--rdzv-id"}) {
+      std::string value = env_(variable_of(name).c_str()).value_or("");
+      if (value.empty() || (std::string_view(name).starts_with("--master") && has("--rdzv-endpoint"))) continue;
+      const std::size_t colon = value.find(':');  // "2:2": at least 2 nodes, at most 2
+      const bool nodes = std::string_view(name) == "--nnodes";
+      if (nodes && value.substr(0, colon) == value.substr(colon + 1)) value.resize(std::min(colon, value.size()));
+      if (nodes && has(name) && text(name) != value && !has("--node-rank") && env_("PET_NODE_RANK")) {
+        fault(fmt::format("--nnodes is {}, but PET_NNODES {}: give --node-rank as well, or unset the PET_ variables",
+                          excerpt(text(name)), excerpt(value)));
+      }
+      if (words_.given.try_emplace(name, value).second) from_variable_.insert(name);
+    }
+  }
+
+  // Number and rank of the node from the command line, or what is missing there from the scheduler.
+  void set_nodes() {
+    SupervisorOptions& options = line_.options;
+    const bool whole = has("--nnodes") && has("--node-rank");
+    try {
+      if (!has("--standalone")) told_ = read_node_environment(env_);
+    } catch (const ConfigError& e) {
+      if (!whole) fault(e.what());
+    }
+    if (whole) told_ = {.sharing = told_.sharing};
+    options.nodes = number("--nnodes", told_.nodes.value_or(1), 1, 1'000'000);
+    if (has("--nnodes") && told_.nodes.value_or(options.nodes) != options.nodes) {
+      fault(fmt::format("{} is {}, but {} has started ringrun on {} nodes: leave {} out, or give --node-rank as well",
+                        label("--nnodes"), options.nodes, told_.source, *told_.nodes, label("--nnodes")));
+    }
+    options.node_rank =
+        number("--node-rank", options.nodes > 1 ? told_.node_rank.value_or(0) : 0, 0, options.nodes - 1);
+    if (told_.sharing > 1) {
+      fault(fmt::format(
+          "{} ringrun of one step share this node, each of which would start all of its ranks: start one for each node "
+          "(srun --ntasks-per-node=1, mpirun --map-by ppr:1:node), or the program itself, without "
+          "ringrun; --standalone makes them runs of their own",
+          told_.sharing));
+    } else if (options.node_rank >= options.nodes) {
+      fault(fmt::format("{} has number {} for this node, but there are {}: give --nnodes and --node-rank", told_.source,
+                        options.node_rank, options.nodes));
+    }
+    if (!told_.notice.empty()) options.notices.push_back(told_.notice);
   }
 
   int ranks_per_node() {
     const char* name = "--nproc-per-node";
-    if (!has(name)) return 1;
+    if (!has(name)) return std::max(told_.ranks_per_node, 1);
     const std::string wanted = text(name);
     if (wanted == "cpu") return usable_cores();
     if (wanted == "gpu" || wanted == "auto") {
@@ -175,15 +238,31 @@ class Builder {
     }
     if (options.master_addr.empty())
       fault("--master-addr, --rdzv-endpoint: expected a host, got nothing before the port");
+    if (options.nodes > 1 && !has("--master-addr") && !has("--rdzv-endpoint")) options.master_addr = default_address();
     options.master_addr = without_brackets(options.master_addr);
+    if (options.nodes > 1 && port.empty()) port = env_("MASTER_PORT").value_or("");
     if (!port.empty()) words_.given["--master-port"] = port;
-    options.master_port = number("--master-port", options.nodes > 1 ? 29500 : 0, options.nodes > 1 ? 1 : 0, 65535);
+    const int default_port = told_.master_port > 0 ? told_.master_port : 29500;
+    options.master_port =
+        number("--master-port", options.nodes > 1 ? default_port : 0, options.nodes > 1 ? 1 : 0, 65535);
     if (options.nodes == 1) return;
-    if (!has("--node-rank")) fault(fmt::format("--node-rank: needed because --nnodes is {}", options.nodes));
-    if (!has("--master-addr") && !has("--rdzv-endpoint")) {
-      fault(fmt::format("--master-addr: needed because --nnodes is {}; give the address of node 0", options.nodes));
+    if (!has("--node-rank") && !told_.node_rank) {
+      fault(fmt::format("--node-rank: needed because --nnodes is {} and no scheduler's variable tells", options.nodes));
     }
     if (has("--standalone")) fault("--standalone means one node; leave it or --nnodes out");
+    if (told_.source.empty()) return;
+    options.notices.push_back(fmt::format("{}: this is node {} of {}; rank 0 listens at {}, port {}", told_.source,
+                                          options.node_rank, options.nodes, options.master_addr, options.master_port));
+  }
+
+  // On several nodes.
+  std::string default_address() {
+    if (const std::string given = env_("MASTER_ADDR").value_or(""); !given.empty()) return given;
+    if (told_.master_addr.empty()) {
+      fault(fmt::format("--master-addr: needed because there are {} nodes; give the address of node 0",
+                        line_.options.nodes));
+    }
+    return told_.master_addr;
   }
 
   void check_accepted() {
@@ -216,6 +295,8 @@ class Builder {
       return;  // the ranks inherit it
     } else if (has("--rdzv-id")) {
       changes.emplace_back("RINGTRON_JOB_TOKEN", text("--rdzv-id"));
+    } else if (!told_.job_token.empty()) {
+      changes.emplace_back("RINGTRON_JOB_TOKEN", told_.job_token);
     } else if (const auto step = env_("SLURM_STEP_ID")) {  // set where srun has started us, then on all nodes
       changes.emplace_back("RINGTRON_JOB_TOKEN", fmt::format("slurm {}.{}", env_("SLURM_JOB_ID").value_or(""), *step));
     }
@@ -233,6 +314,8 @@ class Builder {
 
   Words words_;
   const EnvironmentLookup& env_;
+  NodeEnvironment told_;                 // by the scheduler
+  std::set<std::string> from_variable_;  // options that the command line does not have
   RingrunCommandLine line_;
 };
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "ringtron/kernels/attention_dropout/attention_dropout_words.h"
 #include "tests/support/tensor_near.h"
 
 namespace ringtron {
@@ -40,6 +41,25 @@ TEST(AttentionDropout, DropsTheRightShare) {
   EXPECT_NEAR(factors.eq(0).to(at::kDouble).mean().item<double>(), 0.3, 2.3e-3);
   // p is the nearest of 32,768ths, 9,830 of them, and the mean stays for just that.
   EXPECT_NEAR(factors.max().item<double>(), 32768.0 / (32768 - 9830), 1e-15);
+}
+
+// What the fused kernels draw in two steps is what all others draw in one.
+TEST(AttentionDropout, WordsOfPartsAreThoseOfTheWhole) {
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    const PhiloxBlock random = philox4x32(1, 2, 2 * i), more = philox4x32(1, 2, 2 * i + 1);
+    const std::uint64_t key = static_cast<std::uint64_t>(random.v[0]) << 32 | random.v[1],
+                        stream = static_cast<std::uint64_t>(random.v[2]) << 32 | random.v[3];
+    const std::int64_t query = more.v[0], block = more.v[1] / kKeysOfBlock;
+    const PhiloxBlock whole = philox4x32<kMaskRounds>(
+        key, stream, static_cast<std::uint64_t>(query) << 32 | static_cast<std::uint64_t>(block));
+    const QueryPart of_query = query_part(key, stream, query);
+    const PhiloxBlock parts = words_of_parts(key, of_query, block_part(key, stream, block)),
+                      other = words_of_parts(key, of_query, block_part(key, stream, block + 1));
+    for (int word = 0; word < 4; ++word) {
+      ASSERT_EQ(parts.v[word], whole.v[word]);
+      ASSERT_NE(other.v[word], whole.v[word]);  // negative control; alike by chance once in a million runs
+    }
+  }
 }
 
 TEST(AttentionDropout, RefusesCertainty) {

@@ -220,6 +220,16 @@ TEST_F(FusedBlockGpu, SharesOfTwoBlocksAddUp) {
   EXPECT_LE(relative_error(at::cat(dv), expected.dv), kTolerance);
 }
 
+// Thresholds above those that halves of words are compared with as numbers of type f16.
+TEST_F(FusedBlockGpu, DropsNearlyAll) {
+  const Case& c = kCases[10];
+  const Block block = made(c, at::kBFloat16);
+  AttentionDropout dropout = dropout_;
+  dropout.p = 0.98;
+  const BlockCall call = call_of(c, dropout);
+  expect_near(run(block, at::kBFloat16, call), truth_of(block, call));
+}
+
 // What is no number must show, not vanish under a mask.
 TEST_F(FusedBlockGpu, NaNShows) {
   const Case& c = kCases[10];

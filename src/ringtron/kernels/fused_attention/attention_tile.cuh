@@ -13,7 +13,15 @@
 
 namespace ringtron::fused {
 
-constexpr int kWarps = 8, kThreads = 32 * kWarps;
+constexpr int kWarps = 8;  // that compute
+
+// Whether some warps of a block only load tiles (tile_queue.cuh).
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+constexpr bool kOwnLoaders = true;
+#else
+constexpr bool kOwnLoaders = false;
+#endif
+
 constexpr int kRowsOfWarp = 16, kResident = kWarps * kRowsOfWarp;  // rows that a block of threads keeps
 constexpr int kStreamed = 64;                                      // rows of what passes by, at a time
 constexpr float kLog2E = 1.4426950408889634f;
@@ -49,7 +57,7 @@ using ResidentTile = Tile<kSize, kResident>;
 template <int kSize>
 using StreamedTile = Tile<kSize, kStreamed>;
 
-// Two pairs of streamed tiles, of which one is filled while the other is read.
+// Pairs of streamed tiles, of which some are filled while others are read.
 template <int kSize>
 struct StagedTiles {
   uint4* memory;
@@ -64,15 +72,13 @@ constexpr int bytes_of_rows(int rows) {
   return rows * kSize * 2;
 }
 
-__device__ inline void copy_chunk_async(uint4* to, const void* from, bool there) {
+__device__ inline void copy_chunk_async(void* to, const void* from, bool there) {
   const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
   const int bytes = there ? 16 : 0;  // the rest becomes zeros
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(address), "l"(from), "r"(bytes));
 }
 
-__device__ inline void end_copies() { asm volatile("cp.async.commit_group;\n" ::); }
-
-// All of this thread's copies are there, also for the tensor cores; those of other threads after __syncthreads().
+// All of this thread's copies are there, also for the tensor cores; those of other threads after a barrier.
 __device__ inline void wait_for_copies() {
   asm volatile("cp.async.wait_all;\n" ::: "memory");
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -80,8 +86,10 @@ __device__ inline void wait_for_copies() {
 #endif
 }
 
+// Whether this thread loads tiles, and nothing else.
+__device__ inline bool only_loads() { return static_cast<int>(threadIdx.x) >= 32 * kWarps; }
 // Loads tiles of rows of one head, `size` numbers each; what a thread's copies have in common is found once.
-template <int kSize>
+template <int kSize, int kLoaders>
 class RowLoader {
  public:
   __device__ RowLoader(const AttentionRows& x, int sample, int head, int limit, int size)
@@ -103,8 +111,8 @@ class RowLoader {
   }
 
  private:
-  static constexpr int kChunks = kSize / 8, kRowsAtOnce = kThreads / kChunks;
-  __device__ static int row() { return static_cast<int>(threadIdx.x) / kChunks; }
+  static constexpr int kChunks = kSize / 8, kRowsAtOnce = kLoaders / kChunks;
+  __device__ static int row() { return static_cast<int>(threadIdx.x) % kLoaders / kChunks; }
   __device__ static int column() { return static_cast<int>(threadIdx.x) % kChunks; }
 
   const std::uint16_t* from_;  // nothing is read where there is nothing
@@ -147,6 +155,17 @@ __device__ inline Span seen_by(int begin, int end, int before, int after, int li
   return {max(begin - before, 0), min(end + after, limit)};
 }
 
+// Of any row: one that is not there has another's.
+__device__ inline const QueryRow& row_of_query(const FusedAttentionParams& p, int sample, int head, int query) {
+  const std::int64_t line = (static_cast<std::int64_t>(sample) * p.heads + head) * query_rows(p.s_q);
+  return p.query_rows[line + min(query, p.s_q - 1)];
+}
+
+// Tiles that rows begin .. end make, of 64 each.
+__device__ inline int tiles_of(int begin, int end) {
+  return end > begin ? (end - begin + kStreamed - 1) / kStreamed : 0;
+}
+
 // Whether row i of the queries sees row j of the keys.
 __device__ inline bool sees(const FusedAttentionParams& p, int i, int j) {
   return i < p.s_q && j < p.s_kv && j >= i - p.left && j <= i + p.right;
@@ -155,6 +174,12 @@ __device__ inline bool sees(const FusedAttentionParams& p, int i, int j) {
 // Whether all of a rectangle is seen.
 __device__ inline bool sees_all(const FusedAttentionParams& p, int i_begin, int i_end, int j_begin, int j_end) {
   return i_end <= p.s_q && j_end <= p.s_kv && j_begin >= i_end - 1 - p.left && j_end - 1 <= i_begin + p.right;
+}
+
+// Scores of 16 queries from `row` on, of which 64 keys from `key` on are not seen, become -inf.
+__device__ inline void hide_unseen(const FusedAttentionParams& p, Fragment<kStreamed / 8>& scores, int row, int key) {
+  if (sees_all(p, row, row + kRowsOfWarp, key, key + kStreamed)) return;
+  apply_mask(scores, [&](int i, int j) { return sees(p, row + i, key + j); });
 }
 
 }  // namespace ringtron::fused

@@ -7,6 +7,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "ringtron/base/check.h"
 #include "ringtron/kernels/attention_dropout/attention_dropout_words.h"
@@ -35,7 +36,8 @@ AttentionRows rows_of(const at::Tensor& x) {
 }
 
 bool fits_into_shared_memory(const at::Tensor& q, const at::Tensor& v) {
-  const int bytes = fused_attention_shared_bytes(static_cast<int>(std::max(q.size(3), v.size(3))));
+  const int size = static_cast<int>(std::max(q.size(3), v.size(3)));
+  const int bytes = std::max(fused_attention_forward_bytes(size), fused_attention_backward_bytes(size));
   return static_cast<std::size_t>(bytes) <= at::cuda::getDeviceProperties(q.device().index())->sharedMemPerBlockOptin;
 }
 
@@ -67,7 +69,8 @@ FusedAttentionParams params_of(const at::Tensor& q, const at::Tensor& k, const a
   RT_CHECK_EQ(d.queries.numel(), q.size(0), "positions of queries for dropout");
   RT_CHECK_EQ(d.keys.numel(), k.size(0), "positions of keys for dropout");
   p.drops = true;
-  p.blocks = d.keys_in_blocks;
+  // A larger threshold, of p above 0.96, is no number of type f16.
+  p.blocks = d.keys_in_blocks && dropout_threshold(d.p) <= 0x7C00;
   p.samples = d.samples.const_data_ptr<std::int64_t>();
   p.query_positions = d.queries.const_data_ptr<std::int64_t>();
   p.key_positions = d.keys.const_data_ptr<std::int64_t>();
@@ -77,6 +80,27 @@ FusedAttentionParams params_of(const at::Tensor& q, const at::Tensor& k, const a
   p.keep = static_cast<float>(dropout_keep(p.threshold));
   return p;
 }
+
+// What is found of rows first. The memory may go back as soon as the kernels are launched: the stream comes to it
+// first.
+class Prepared {
+ public:
+  explicit Prepared(FusedAttentionParams& p, const at::TensorOptions& like) {
+    const auto bytes = [&](std::int64_t rows, std::size_t size) {
+      return at::empty({rows * p.batch * p.heads * static_cast<std::int64_t>(size)}, like.dtype(at::kByte));
+    };
+    rows_ = bytes(query_rows(p.s_q), sizeof(QueryRow));
+    p.query_rows = static_cast<QueryRow*>(rows_.mutable_data_ptr());
+    if (p.drops) {
+      blocks_ = bytes(key_blocks(p.s_kv), sizeof(BlockPart));
+      p.key_blocks = static_cast<BlockPart*>(blocks_.mutable_data_ptr());
+    }
+    check_launch(fused_attention_prepare_cuda(p, c10::cuda::getCurrentCUDAStream().stream()));
+  }
+
+ private:
+  at::Tensor rows_, blocks_;
+};
 
 at::Tensor sums_like(const at::Tensor& x) { return at::empty(x.sizes(), x.options().dtype(at::kFloat)); }
 
@@ -100,6 +124,8 @@ FusedAttentionResult fused_attention(const at::Tensor& q, const at::Tensor& k, c
                                     at::empty({q.size(1), q.size(2), q.size(0)}, sums)};
   p.out = result.out.mutable_data_ptr<float>();
   p.lse = result.lse.mutable_data_ptr<float>();
+  std::optional<Prepared> prepared;
+  if (p.drops) prepared.emplace(p, q.options());
   check_launch(fused_attention_forward_cuda(p, c10::cuda::getCurrentCUDAStream().stream()));
   return result;
 }
@@ -124,6 +150,7 @@ FusedAttentionGradient fused_attention_backward(const at::Tensor& q, const at::T
   p.dq = result.dq.mutable_data_ptr<float>();
   p.dk = result.dk.mutable_data_ptr<float>();
   p.dv = result.dv.mutable_data_ptr<float>();
+  const Prepared prepared(p, q.options());
   check_launch(fused_attention_backward_cuda(p, c10::cuda::getCurrentCUDAStream().stream()));
   return result;
 }

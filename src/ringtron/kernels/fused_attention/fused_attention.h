@@ -47,7 +47,7 @@ struct FusedAttentionGradient {
 };
 
 // Whether these kernels can compute a block: head sizes of up to 128 that are multiples of 8, rows and heads that begin
-// at multiples of 16 bytes, s_q and s_kv above 0, all on one GPU with enough shared memory (130 KB a block; 65 KB for
+// at multiples of 16 bytes, s_q and s_kv above 0, all on one GPU with enough shared memory (163 KB a block; 83 KB for
 // head sizes up to 64). Looks at shapes, types, strides and devices only.
 bool fused_attention_supports(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 

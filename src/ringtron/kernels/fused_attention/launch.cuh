@@ -21,13 +21,25 @@ cudaError_t for_kernel_of(const FusedAttentionParams& p, Run run) {
   return small ? of_size.template operator()<__nv_bfloat16, 64>() : of_size.template operator()<__nv_bfloat16, 128>();
 }
 
+// Shared memory of a block of threads, in bytes.
+struct SharedBytes {
+  int own_loaders, others;  // of code with kOwnLoaders, and of other code
+};
+
 // Returns the launch's error, which no later call would name.
 template <class Kernel>
-cudaError_t launch_with_shared(Kernel* kernel, dim3 grid, int bytes, const FusedAttentionParams& params, void* stream) {
+cudaError_t launch_with_shared(Kernel* kernel, dim3 grid, const SharedBytes& shared, const FusedAttentionParams& params,
+                               void* stream) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return cudaSuccess;
+  // The launch bounds tell the host which code this device runs.
+  cudaFuncAttributes attributes;
+  const cudaError_t known = cudaFuncGetAttributes(&attributes, kernel);
+  if (known != cudaSuccess) return known;
+  const int threads = attributes.maxThreadsPerBlock, bytes = threads > 32 * kWarps ? shared.own_loaders : shared.others;
   const cudaError_t allowed = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   if (allowed != cudaSuccess) return allowed;
-  kernel<<<grid, kThreads, static_cast<std::size_t>(bytes), static_cast<cudaStream_t>(stream)>>>(params);
+  kernel<<<grid, static_cast<unsigned>(threads), static_cast<std::size_t>(bytes), static_cast<cudaStream_t>(stream)>>>(
+      params);
   return cudaGetLastError();
 }
 

@@ -58,7 +58,7 @@ __device__ float residual_row(const NormForwardParams& p, std::int64_t row, Vect
   for (int k = 0; k < kVectors; ++k) {
     const int at = (threadIdx.x + k * blockDim.x) * 8;
     if (at >= width) continue;
-    in[k] = load_bits8(p.x, first + at, kType);
+    in[k] = p.x != nullptr ? load_bits8(p.x, first + at, kType) : Bits8{};
     if (p.branch != nullptr) added_in[k] = load_bits8(p.branch, first + at, kType);
   }
   float total = 0.0f;

@@ -29,7 +29,7 @@ struct NormShape {
 // Tensors are [rows, width] or [width], contiguous, from addresses that are multiples of 16.
 struct NormForwardParams {
   NormShape shape;
-  const void *x, *branch;     // branch null: none
+  const void *x, *branch;     // branch null: none; x null, with a branch: zeros
   const void *weight, *bias;  // bias null: none
   void* sum;                  // null where there is no branch
   void* normed;               // null: only the sum is wanted

@@ -90,8 +90,7 @@ class FusedResidualNorm : public Function<FusedResidualNorm> {
     } else {
       g.dx = d_sum;
       if (has_branch && p > 0.0 && d_sum.defined()) {
-        // A branch alone through the forward kernel: zero + dropout(gradient).
-        g.d_branch = residual_sum(at::zeros_like(d_sum), d_sum, {p, key_of(context), {saved[4], saved[5]}});
+        g.d_branch = dropped(d_sum, kernel_dropout(p, context->saved_data["key"].toInt(), saved[4], saved[5]));
       }
     }
     if (has_branch && p == 0.0) g.d_branch = g.dx;
@@ -108,8 +107,16 @@ class FusedResidualNorm : public Function<FusedResidualNorm> {
     at::Tensor dx, d_branch, d_weight, d_bias;
   };
 
-  static std::uint64_t key_of(AutogradContext* context) {
-    return static_cast<std::uint64_t>(context->saved_data["key"].toInt());
+  // A branch alone through the forward kernel: 0 + dropout(gradient).
+  static at::Tensor dropped(const at::Tensor& gradient, const BranchDropout& dropout) {
+    const at::Tensor result = at::empty_like(gradient);
+    NormForwardParams params{};
+    params.shape = shape_of(gradient, false, false);
+    params.branch = gradient.const_data_ptr();
+    params.sum = result.mutable_data_ptr();
+    params.dropout = dropout;
+    norm_forward_cuda(params, current_cuda_stream());
+    return result;
   }
 
   static Gradients of_norm(AutogradContext* context, const variable_list& saved, const at::Tensor& d_sum,

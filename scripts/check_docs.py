@@ -20,6 +20,9 @@ NOT_RUN = {  # "page: first line of the block" -> why no test runs it
     "README.md: scripts/setup --cuda": "it downloads wheels; scripts/test compiles the cuda preset where nvcc exists",
     "CONTRIBUTING.md: scripts/build cpu                  # configure and build into build/cpu":
         "it builds and runs the tests, of which this is one",
+    "docs/library.md: scripts/build cpu                                              # or cuda":
+        "it installs and compiles; tests/repo/library_test.py does the same",
+    "docs/library.md: cpack --config build/cpu/CPackConfig.cmake -B out": "it downloads a wheel; tests/repo/library_test.py does the rest",
 }
 
 

@@ -65,6 +65,20 @@ class Scripts(unittest.TestCase):
                           "function of 62 lines")
         self.expect_fault("check_sizes.py", {f"src/ringtron/top/n{i}.cpp": "" for i in range(24)}, "at most 25")
 
+    def test_installed_headers(self):
+        script, listing = "check_installed_headers.py", "src/ringtron/installed_headers.txt"
+        sound = {"src/ringtron/base/CMakeLists.txt": "ringtron_library(base PUBLIC a.h inner.h SRCS a.cpp)",
+                 listing: "# Doors.\nbase/a.h\n# Reached from them.\nbase/inner.h\n"}
+        code, output = self.run_on(script, sound)
+        self.assertEqual(code, 0, output)
+        self.expect_fault(script, {**sound, listing: "base/a.h\n# Reached from them.\n"},
+                          "base/inner.h: included by base/a.h, which is installed, and not installed itself")
+        self.expect_fault(script, {**sound, "src/ringtron/base/a.h": ""}, "base/inner.h: installed, and no door leads to it")
+        self.expect_fault(script, {**sound, "src/ringtron/base/inner.h": "#include <fmt/format.h>\n"}, "includes fmt/format.h")
+        self.expect_fault(script, {**sound, "src/ringtron/base/CMakeLists.txt": "ringtron_library(base PUBLIC a.h SRCS a.cpp)"},
+                          "base/inner.h: installed, and not PUBLIC")
+        self.expect_fault(script, {**sound, listing: "base/none.h\n# Reached from them.\n"}, "base/none.h: no such header")
+
     def test_lists(self):
         self.expect_fault("check_lists.py", {"src/ringtron/base/lost.cpp": ""}, "src/ringtron/base/lost.cpp: expected")
         self.expect_fault("check_lists.py", {"src/ringtron/base/lost.h": ""}, "src/ringtron/base/lost.h: neither PUBLIC")

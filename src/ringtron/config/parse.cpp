@@ -40,7 +40,9 @@ Flag split_flag(const std::string& word) {
 
 class Walk {
  public:
-  explicit Walk(std::span<const std::string> words) : words_(words) {}
+  Walk(std::span<const std::string> words, Config defaults) : words_(words) {
+    parsed_.line.config = std::move(defaults);
+  }
 
   ParsedFlags run() {
     while (next_ < words_.size()) {
@@ -154,10 +156,12 @@ std::vector<std::string> arguments(int argc, const char* const* argv) {
   return argc > 1 ? std::vector<std::string>(argv + 1, argv + argc) : std::vector<std::string>();
 }
 
-ParsedFlags parse_flags(std::span<const std::string> arguments) { return Walk(arguments).run(); }
+ParsedFlags parse_flags(std::span<const std::string> arguments, Config defaults) {
+  return Walk(arguments, std::move(defaults)).run();
+}
 
-ParseResult parse(std::span<const std::string> arguments) {
-  ParsedFlags parsed = parse_flags(arguments);
+ParseResult parse(std::span<const std::string> arguments, Config defaults) {
+  ParsedFlags parsed = parse_flags(arguments, std::move(defaults));
   if (parsed.help) return HelpText{help_text(parsed.help_topic, terminal_columns())};
   throw_faults(messages(parsed));
   return std::move(parsed.line);

@@ -51,11 +51,11 @@ struct ParsedFlags {
 // argv without the program's name.
 std::vector<std::string> arguments(int argc, const char* const* argv);
 
-// Reads flags only: no rules between them, nothing derived, nothing thrown.
-ParsedFlags parse_flags(std::span<const std::string> arguments);
+// Reads flags only, over `defaults`: no rules between them, nothing derived, nothing thrown.
+ParsedFlags parse_flags(std::span<const std::string> arguments, Config defaults = {});
 
-// Flags alone: Config as written, not validated. Throws ConfigError with all faults.
-ParseResult parse(std::span<const std::string> arguments);
+// Flags alone, over `defaults`: Config as written, not validated. Throws ConfigError with all faults.
+ParseResult parse(std::span<const std::string> arguments, Config defaults = {});
 
 // What a program calls: parses, checks every rule of validate.h for `world_size` ranks, fills in what follows. The
 // vocabulary is still open: resolve() (resolved_config.h) completes it.

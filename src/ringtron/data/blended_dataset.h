@@ -2,7 +2,9 @@
 // share gives its next sample (Megatron's order). Holds 10 bytes of memory per sample.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "ringtron/data/dataset.h"

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "ringtron/data/indexed_dataset.h"
+#include "ringtron/data/token_place.h"
 
 namespace ringtron {
 
@@ -26,8 +26,12 @@ class Dataset {
   // sequence_length() + 1.
   virtual void read(std::int64_t sample, std::int64_t first, std::int64_t count, std::int32_t* out) const = 0;
 
-  // Where token `position` of `sample` comes from, for messages.
-  virtual TokenPlace locate(std::int64_t sample, std::int64_t position) const = 0;
+  // Where token `position` of `sample` comes from, for messages. What a program makes itself has no other name.
+  virtual TokenPlace locate(std::int64_t sample, std::int64_t position) const {
+    std::int32_t token = 0;
+    read(sample, position, 1, &token);
+    return {"the program's own dataset", sample, position, token};
+  }
 
   // All tokens of `sample`.
   std::vector<std::int32_t> sample(std::int64_t number) const {

@@ -11,17 +11,10 @@
 #include <string>
 
 #include "ringtron/base/guarded_file.h"
+#include "ringtron/data/token_place.h"
 #include "ringtron/data/token_type.h"
 
 namespace ringtron {
-
-// One token of a corpus.
-struct TokenPlace {
-  std::string prefix;
-  std::int64_t document = 0;
-  std::int64_t position = 0;  // counted from the start of the document
-  std::int64_t token = 0;
-};
 
 class IndexedDataset {
  public:
@@ -79,8 +72,5 @@ class IndexedDataset {
   std::int64_t boundaries_ = 0;  // documents + 1
   std::int64_t tokens_ = 0;
 };
-
-// Throws ConfigError that names prefix, document and position of a token outside [0, vocab_size).
-[[noreturn]] void fail_token_outside(const TokenPlace& place, std::int64_t vocab_size);
 
 }  // namespace ringtron

@@ -9,11 +9,12 @@ StageRange whole(const ModelSpec& model) { return {0, static_cast<int>(model.lay
 
 }  // namespace
 
-GptModel::GptModel(const BuildContext& build, const ModelSpec& model)
-    : GptModel(build, model, std::vector<StageRange>{whole(model)}) {}
+GptModel::GptModel(const BuildContext& build, const ModelSpec& model, const MakeLayer& make)
+    : GptModel(build, model, std::vector<StageRange>{whole(model)}, make) {}
 
-GptModel::GptModel(const BuildContext& build, const ModelSpec& model, std::span<const StageRange> chunks) {
-  for (const StageRange& range : chunks) chunks_.emplace_back(build, model, range);
+GptModel::GptModel(const BuildContext& build, const ModelSpec& model, std::span<const StageRange> chunks,
+                   const MakeLayer& make) {
+  for (const StageRange& range : chunks) chunks_.emplace_back(build, model, range, make);
 }
 
 TokenLosses GptModel::forward(const GptInput& input, const ForwardPass& pass, const at::Tensor& weights) const {

@@ -11,9 +11,10 @@ namespace ringtron {
 class GptModel {
  public:
   // One chunk that is the whole model.
-  GptModel(const BuildContext& build, const ModelSpec& model);
+  GptModel(const BuildContext& build, const ModelSpec& model, const MakeLayer& make = make_layer);
   // Chunks that are the whole model between them, in order.
-  GptModel(const BuildContext& build, const ModelSpec& model, std::span<const StageRange> chunks);
+  GptModel(const BuildContext& build, const ModelSpec& model, std::span<const StageRange> chunks,
+           const MakeLayer& make = make_layer);
 
   int chunks() const { return static_cast<int>(chunks_.size()); }
   const Stage& chunk(int number) const { return chunks_[static_cast<std::size_t>(number)]; }

@@ -16,7 +16,7 @@ std::unique_ptr<Layer> make_layer(const BuildContext& build, const ModelSpec& mo
   RT_CHECK(false, "layer {} is of an unknown kind", layer.number);
 }
 
-Stage::Stage(const BuildContext& build, const ModelSpec& model, const StageRange& range)
+Stage::Stage(const BuildContext& build, const ModelSpec& model, const StageRange& range, const MakeLayer& make)
     : build_(build),
       specs_(model.layers.begin() + range.first, model.layers.begin() + range.first + range.count),
       segments_(recompute_segments(specs_)),
@@ -25,7 +25,7 @@ Stage::Stage(const BuildContext& build, const ModelSpec& model, const StageRange
       keeps_kv_(model.keeps_kv),
       sequence_parallel_(model.embedding.sequence_parallel) {
   if (range.embedding) embedding_.emplace(build, model.embedding);
-  for (const LayerSpec& layer : specs_) layers_.push_back(make_layer(build, model, layer));
+  for (const LayerSpec& layer : specs_) layers_.push_back(make(build, model, layer));
   if (range.output) output_.emplace(build, model.output, embedding_ ? &embedding_->word_weight() : nullptr);
 }
 

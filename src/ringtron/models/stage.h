@@ -5,6 +5,7 @@
 // stage to the next are hidden states.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -46,10 +47,15 @@ struct StageRange {
 // Registers the layer's parameters.
 std::unique_ptr<Layer> make_layer(const BuildContext& build, const ModelSpec& model, const LayerSpec& layer);
 
+// Makes the layers of a model; a program of one's own may give one that makes layers of its own kind. Called for each
+// layer in order, the same on all ranks.
+using MakeLayer =
+    std::function<std::unique_ptr<Layer>(const BuildContext& build, const ModelSpec& model, const LayerSpec& layer)>;
+
 class Stage {
  public:
-  // Registers its parameters in the order of model_parameters().
-  Stage(const BuildContext& build, const ModelSpec& model, const StageRange& range);
+  // Registers its parameters in the order of model_parameters(), where `make` is the library's.
+  Stage(const BuildContext& build, const ModelSpec& model, const StageRange& range, const MakeLayer& make = make_layer);
 
   // `hidden`: [s, b, h] in the sequence region, what the stage before returned; of a stage with the
   // embedding, which begins with input.tokens, it is not used. Returns hidden states. With recomputed activations the

@@ -66,13 +66,14 @@ CpAttentionOptions cp_attention_options(const ResolvedConfig& config) {
   return options;
 }
 
-Assembly::Assembly(const Job& job, const MakeAttention& make_attention, InitialValues values)
+Assembly::Assembly(const Job& job, const MakeAttention& make_attention, InitialValues values,
+                   const MakeLayer& make_layer)
     : store_(store_options(job, values)),
       transports_(layer_transports(job)),
       attention_(make_attention(job.parallel().context(), make_batch_shape(job.config(), {}, {})->sequence->layout,
                                 cp_attention_options(job.config()))),
       model_(BuildContext{job.parallel(), store_, *attention_},
-             model_spec(job.config(), transports_, job.tokenizer().vocab_size())),
+             model_spec(job.config(), transports_, job.tokenizer().vocab_size()), make_layer),
       schedule_(make_schedule(job.config(), iterations_of(job.config()->batch))),
       reducer_(
           store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); },

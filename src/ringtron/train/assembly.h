@@ -31,7 +31,7 @@ class Assembly {
   // Weights are the initial ones; with InitialValues::deferred there are none, until load_checkpoint() has returned
   // true or start_from_initial_values() is called. `job` outlives the assembly. Collective.
   explicit Assembly(const Job& job, const MakeAttention& make_attention = make_cp_attention,
-                    InitialValues values = InitialValues::drawn);
+                    InitialValues values = InitialValues::drawn, const MakeLayer& make_layer = ringtron::make_layer);
   Assembly(const Assembly&) = delete;  // the parts refer to each other
   Assembly& operator=(const Assembly&) = delete;
 

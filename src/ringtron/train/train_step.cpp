@@ -76,7 +76,9 @@ void TrainStep::forward(int chunk, InFlight& micro_batch, Totals& totals) const 
   if (chunk > 0) micro_batch.inputs[c] = micro_batch.outputs[c - 1].detach().requires_grad_();
   at::Tensor out = model_.chunk(chunk).forward(micro_batch.inputs[c], micro_batch.batch.input, pass);
   if (chunk + 1 == model_.chunks()) {
-    const TokenLosses losses = model_.chunk(chunk).loss(out, micro_batch.batch.input, micro_batch.batch.loss_mask);
+    const Stage& last = model_.chunk(chunk);
+    const TokenLosses losses = loss_ ? loss_(last, out, micro_batch.batch)
+                                     : last.loss(out, micro_batch.batch.input, micro_batch.batch.loss_mask);
     totals.add(losses.each, micro_batch.batch);
     out = losses.weighted_sum;
   }

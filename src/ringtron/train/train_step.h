@@ -13,29 +13,22 @@
 #include "ringtron/data_parallel/gradient_reducer.h"
 #include "ringtron/models/gpt.h"
 #include "ringtron/optim/gradient_clip.h"
+#include "ringtron/train/batch/device_batch.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/nan_check.h"
+#include "ringtron/train/step_result.h"
 #include "ringtron/train/training_state.h"
 
 namespace ringtron {
-
-// Results of one step, on the device; nothing waits for them until someone asks.
-struct StepResult {
-  at::Tensor loss;       // 0-dim fp64: mean over the global batch's unmasked tokens; the same on all ranks
-  at::Tensor grad_norm;  // 0-dim: before clipping; undefined with --clip-grad 0
-  at::Tensor zeros;      // 0-dim, with --log-num-zeros-in-grad
-  at::Tensor skipped;    // fp32 [1]: 1 if the weights stayed as they were (NanCheck); undefined where none can
-  // With --reset-attention-mask, 0-dim fp64, see BatchShape: the sum over the global batch, and the mean over
-  // its micro-batches.
-  at::Tensor attention_cells;
-  at::Tensor area_imbalance;
-};
 
 class TrainStep {
  public:
   // `attention` is the model's.
   TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer,
             CpAttention& attention);
+
+  // Makes the loss of training from now on; evaluate() keeps the loss of the model.
+  void use_loss(LossStep loss) { loss_ = std::move(loss); }
 
   // Why a rank wants no further step: 0 for no reason. See run_collectively_unless() (agreement.h).
   using Reason = std::function<std::int64_t()>;
@@ -93,6 +86,7 @@ class TrainStep {
   GradientReducer& reducer_;
   CpAttention& attention_;
   NanCheck guard_;
+  LossStep loss_;  // empty: the model's
   bool exchange_is_proven_ = false;
 };
 

@@ -1,6 +1,5 @@
 #include "ringtron/train/training_data.h"
 
-#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,18 +13,11 @@
 #include "ringtron/data/mock_dataset.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/assembly.h"
+#include "ringtron/train/batch/batch_loader.h"
 #include "ringtron/train/data_config.h"
 
 namespace ringtron {
 namespace {
-
-// What this rank reads of samples of one shape.
-ReadPlan read_plan(std::shared_ptr<const BatchShape> shape, int rank) {
-  ReadPlan plan;
-  for (const PositionRange& range : shape->sequence->layout.of(rank)) plan.ranges.push_back({range.begin, range.end});
-  plan.made_from = std::move(shape);
-  return plan;
-}
 
 // Rank 0 tells what each corpus gives, and which one gives nothing.
 void tell(Split split, const std::string& prefix, const GptDataset& dataset) {
@@ -173,62 +165,7 @@ void TrainingData::report_evaluation(std::int64_t consumed_valid_samples, std::i
 }
 
 std::unique_ptr<DataLoader> TrainingData::loader(Split split, std::int64_t consumed_samples) const {
-  const ResolvedConfig& config = job_.config();
-  const ParallelState& parallel = job_.parallel();
-  const Dataset& dataset = *datasets_[index(split)];
-  Sampler sampler;
-  sampler.order = config->data.dataloader_type == DataloaderType::cyclic ? SampleOrder::cyclic
-                  : split == Split::train                                ? SampleOrder::single
-                                                                         : SampleOrder::repeated;
-  sampler.dataset_size = dataset.size();
-  sampler.micro_batch_size = config->batch.micro_batch_size;
-  sampler.data_parallel_size = parallel.dp_size();
-  sampler.data_parallel_rank = parallel.dp_rank();
-  sampler.seed = static_cast<std::uint64_t>(config->precision.seed);
-  MicroBatchOptions options;
-  options.vocab_size = vocab_size_;
-  options.end_of_document = end_of_document_;
-  options.mask_end_of_document = config->data.eod_mask_loss;
-  options.reset_position_ids = config->data.reset_position_ids;
-  options.find_documents = config->data.reset_attention_mask;
-  // Without document masks all micro-batches share one shape.
-  const auto fixed = options.find_documents ? nullptr : make_batch_shape(config, {}, transports_);
-  options.plan = [this, &config, fixed, rank = parallel.cp_rank()](const DocumentStarts& documents) {
-    return read_plan(fixed ? fixed : make_batch_shape(config, documents, transports_), rank);
-  };
-  return std::make_unique<DataLoader>(dataset, sampler, options, consumed_samples);
-}
-
-namespace {
-
-// A copy, since the batch's vectors go with it; for a GPU from pinned memory, so that the host does not wait.
-at::Tensor copied(const at::Tensor& host, at::ScalarType type, at::Device device) {
-  if (device.is_cpu()) return host.to(device, type, /*non_blocking=*/false, /*copy=*/true);
-  const at::Tensor pinned = at::empty(host.sizes(), at::TensorOptions(type).pinned_memory(true));
-  return pinned.copy_(host).to(device, type, /*non_blocking=*/true);
-}
-
-}  // namespace
-
-DeviceBatch to_device(const MicroBatch& batch, const Job& job) {
-  const auto integers = [&](const std::vector<std::int64_t>& values, at::IntArrayRef shape) {
-    return copied(at::from_blob(const_cast<std::int64_t*>(values.data()), shape, at::kLong), at::kLong, job.device());
-  };
-  DeviceBatch out;
-  out.input.tokens = integers(batch.tokens, {batch.batch, batch.length});
-  out.input.labels = integers(batch.labels, {batch.batch, batch.length});
-  out.input.position_ids = integers(batch.position_ids, {batch.batch, batch.length});
-  out.input.positions = integers(batch.global_positions, {batch.length});
-  out.input.sample_numbers = batch.sample_numbers;
-  out.shape = std::static_pointer_cast<const BatchShape>(batch.made_from);
-  if (out.shape) out.input.shape = out.shape->sequence;
-  const at::ScalarType loss_type = job.compute_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const at::Tensor mask =
-      at::from_blob(const_cast<float*>(batch.loss_mask.data()), {batch.batch, batch.length}, at::kFloat);
-  out.loss_mask = copied(mask.t().contiguous(), loss_type, job.device());
-  out.unmasked_tokens = 0;
-  for (const float m : batch.loss_mask) out.unmasked_tokens += m != 0.0f;
-  return out;
+  return batch_loader({job_, *datasets_[index(split)], transports_}, split, consumed_samples);
 }
 
 }  // namespace ringtron

@@ -11,8 +11,8 @@
 #include "ringtron/data/dataset.h"
 #include "ringtron/data/dataset_split.h"
 #include "ringtron/data/open_split.h"
-#include "ringtron/models/gpt.h"
 #include "ringtron/tokenizer/tokenizer.h"
+#include "ringtron/train/batch/device_batch.h"
 #include "ringtron/train/batch_shape.h"
 #include "ringtron/train/data_facts.h"
 #include "ringtron/train/job.h"
@@ -53,14 +53,5 @@ class TrainingData {
   DataFacts facts_;
   std::map<std::string, std::string> same_data_;  // by corpus: what must be the same on all ranks
 };
-
-// A micro-batch on the model's device.
-struct DeviceBatch {
-  GptInput input;
-  at::Tensor loss_mask;                     // [s_cp, b], 0 or 1, in the loss type
-  std::int64_t unmasked_tokens;             // of this rank, counted on the host
-  std::shared_ptr<const BatchShape> shape;  // null: the loader is not TrainingData's
-};
-DeviceBatch to_device(const MicroBatch& batch, const Job& job);
 
 }  // namespace ringtron

@@ -1,0 +1,20 @@
+// What one optimizer step leaves behind.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace ringtron {
+
+// Results of one step, on the device; nothing waits for them until someone asks.
+struct StepResult {
+  at::Tensor loss;       // 0-dim fp64: mean over the global batch's unmasked tokens; the same on all ranks
+  at::Tensor grad_norm;  // 0-dim: before clipping; undefined with --clip-grad 0
+  at::Tensor zeros;      // 0-dim, with --log-num-zeros-in-grad
+  at::Tensor skipped;    // fp32 [1]: 1 if the weights stayed as they were (NanCheck); undefined where none can
+  // With --reset-attention-mask, 0-dim fp64, see BatchShape: the sum over the global batch, and the mean over
+  // its micro-batches.
+  at::Tensor attention_cells;
+  at::Tensor area_imbalance;
+};
+
+}  // namespace ringtron

@@ -3,9 +3,6 @@
 // says how its parameters are divided.
 //
 //   ringrun --nproc-per-node 4 new_layer_kind --tensor-model-parallel-size 2 --context-parallel-size 2
-#include <ATen/ATen.h>
-
-#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -32,8 +29,8 @@ class GatedLayer : public Layer {
     const at::Tensor up =
         column_parallel_linear(norm_.forward(x), LinearWeight(up_), {}, group_, options_.sequence_parallel);
     const auto halves = up.chunk(2, -1);
-    return x + row_parallel_linear(at::sigmoid(halves[0]) * halves[1], LinearWeight(down_), {}, group_,
-                                   options_.sequence_parallel);
+    const at::Tensor gated = halves[0].sigmoid().mul(halves[1]);
+    return x.add(row_parallel_linear(gated, LinearWeight(down_), {}, group_, options_.sequence_parallel));
   }
 
  private:
@@ -136,6 +133,7 @@ void train(Program& program) {
                   result.loss.item<double>(), result.grad_norm.item<double>());
     training.print(line);
   }
+  training.print("loss without training: " + std::to_string(training.evaluate(dataset, 2)));
   training.save();
 }
 

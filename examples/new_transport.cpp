@@ -3,8 +3,6 @@
 // it is proven before it runs, and a training takes it by its word.
 //
 //   ringrun --nproc-per-node 4 new_transport --context-parallel-size 4 --cp-comm-type straight
-#include <ATen/ATen.h>
-
 #include <cstdio>
 #include <stdexcept>
 #include <string>

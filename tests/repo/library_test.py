@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -54,7 +55,7 @@ class Library(unittest.TestCase):
         return run(self.prefix / "bin/ringrun", "--nproc-per-node", count, self.examples / example, *flags)
 
     def losses(self, output):
-        return [float(value) for value in re.findall(r"step \d+[:,] loss ([\d.]+)", output)]
+        return [float(value) for value in re.findall(r"(?:step \d+[:,] loss|loss without training:) ([\d.]+)", output)]
 
     def test_installed_headers_are_those_of_the_list(self):
         listed = {line for line in (SOURCE / "src/ringtron/installed_headers.txt").read_text().splitlines() if not line.startswith("#")}
@@ -87,6 +88,23 @@ class Library(unittest.TestCase):
         for one, two in zip(losses[8:], self.losses(again)):
             self.assertAlmostEqual(one, two, delta=2e-3 * one)
 
+    def test_a_signal_saves_and_ends(self):
+        checkpoints = self.home / "stopped"
+        flags = ["--seq-length", "512", "--max-position-embeddings", "512", "--log-interval", "1", "--save", checkpoints]  # minutes, if nobody ends it
+        ringrun = [self.prefix / "bin/ringrun", "--nproc-per-node", "2", self.examples / "custom_cp_training"]
+        with subprocess.Popen([*ringrun, "--context-parallel-size", "2", *flags], env=CLEAN, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT) as running:
+            for line in running.stdout:
+                if "step 2," in line:
+                    break
+            running.send_signal(signal.SIGTERM)
+            said = running.stdout.read()
+            self.assertEqual(running.wait(), 0, said)
+        self.assertIn("stopping after receiving SIGTERM", said)
+        self.assertNotIn("epoch 3 of 3", said)
+        saved = int(re.search(r"saved checkpoint from iteration +(\d+)", said)[1])
+        self.assertIn(f"iter_{saved:07d}", {path.name for path in checkpoints.iterdir()})
+
     def test_its_flags(self):
         self.assertIn("--num-layers", run(self.examples / "custom_cp_training", "--help"))
         self.assertIn("did you mean --num-layers", run(self.examples / "custom_cp_training", "--num-layer", 2, code=2))
@@ -98,7 +116,7 @@ class Library(unittest.TestCase):
 
     def test_new_layer_kind(self):
         alone = self.losses(run(self.examples / "new_layer_kind", "--fp64"))
-        self.assertEqual(len(alone), 8)
+        self.assertEqual(len(alone), 9)  # one without training
         for layout in (("--context-parallel-size", 2), ("--tensor-model-parallel-size", 2, "--sequence-parallel")):
             self.assertEqual(self.losses(self.ranks(2, "new_layer_kind", "--fp64", *layout)), alone)
         self.assertNotEqual(self.losses(run(self.examples / "new_layer_kind", "--fp64", "--ffn-hidden-size", 128)), alone)

@@ -6,7 +6,6 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
-#include "ringtron/program/torch_check.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/assembly.h"
 #include "ringtron/train/batch/batch_loader.h"
@@ -14,6 +13,7 @@
 #include "ringtron/train/checkpoint_saver.h"
 #include "ringtron/train/memory/memory_check.h"
 #include "ringtron/train/signals.h"
+#include "ringtron/train/start_up/unfused_operations.h"
 
 namespace ringtron {
 namespace {
@@ -29,7 +29,11 @@ InitialValues values_of(const Job& job) {
   return job.config()->checkpoint.load.empty() ? InitialValues::drawn : InitialValues::deferred;
 }
 
-const Job& with_memory(const Job& job) {
+// Before the model is built.
+const Job& looked_at(const Job& job) {
+  if (job.is_first_rank() && job.device().is_cuda()) {
+    for (const std::string& line : unfused_operations(job.config())) warn_line(line);
+  }
   require_memory(job);
   return job;
 }
@@ -49,7 +53,7 @@ struct Training::Parts {
       : program(of),
         job(with_own_data(config), of.environment()),
         saver(job),
-        assembly(with_memory(job), make_cp_attention, values_of(job), given.make_layer) {
+        assembly(looked_at(job), make_cp_attention, values_of(job), given.make_layer) {
     assembly.step().use_loss(std::move(given.loss));
   }
 

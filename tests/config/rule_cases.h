@@ -176,6 +176,9 @@ inline const RuleCase kRuleCases[] = {
     {"", "--recompute-granularity selective --recompute-modules core_attn mlp",
      "--recompute-modules: expected core_attn or layernorm, got mlp: ",
      "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1"},
+    {"", "--profile --profile-step-start 7 --profile-step-end 7",
+     "--profile-step-end: expected above --profile-step-start 7, got 7", "--profile-step-end 8"},
+    {"", "--profile --profile-ranks 0 99", "--profile-ranks: expected ranks below 8, got 99", "--profile-ranks 7"},
     {"--data-path", "",
      "expected exactly one source of --data-path, --train-data-path (with --valid- and --test-data-path) and "
      "--mock-data, got 0",

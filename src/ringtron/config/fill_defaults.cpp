@@ -86,9 +86,13 @@ void fill_recompute(RecomputeConfig& recompute, int context_ranks, std::vector<N
   if (recompute.granularity == RecomputeGranularity::full) recompute.modules.clear();
   if (recompute.granularity == RecomputeGranularity::selective && recompute.modules.empty())
     recompute.modules = {"core_attn"};
-  if (recompute.cp_keep_kv && (none || context_ranks == 1)) {
+  const bool keeps_attention = none || (recompute.granularity == RecomputeGranularity::selective &&
+                                        std::ranges::count(recompute.modules, "core_attn") == 0);
+  if (recompute.cp_keep_kv && (keeps_attention || context_ranks == 1)) {
     warn(none ? "--cp-keep-kv is switched off: attention is recomputed with --recompute-granularity only"
-              : "--cp-keep-kv is switched off: nothing comes from other ranks, --context-parallel-size is 1");
+         : keeps_attention
+             ? "--cp-keep-kv is switched off: --recompute-modules without core_attn recomputes no attention"
+             : "--cp-keep-kv is switched off: nothing comes from other ranks, --context-parallel-size is 1");
     recompute.cp_keep_kv = false;
   }
 }

@@ -187,6 +187,26 @@ constexpr Rule kRules[] = {
        return std::string("--override-opt-param-scheduler, --use-checkpoint-opt-param-scheduler: expected at most one");
      },
      "keep the one whose schedule you want"},
+    {"--profile-step-start --profile-step-end",
+     [](In in) {
+       const LoggingConfig& l = in.given.logging;
+       return l.profile && l.profile_step_start >= l.profile_step_end;
+     },
+     [](In in) {
+       return fmt::format("--profile-step-end: expected above --profile-step-start {}, got {}",
+                          in.given.logging.profile_step_start, in.given.logging.profile_step_end);
+     },
+     "the profile begins when so many iterations are done, and ends at the second number"},
+    {"--profile-ranks",
+     [](In in) {
+       return in.given.logging.profile &&
+              std::ranges::any_of(in.given.logging.profile_ranks, [&](int rank) { return rank >= in.world_size; });
+     },
+     [](In in) {
+       return fmt::format("--profile-ranks: expected ranks below {}, got {}", in.world_size,
+                          *std::ranges::max_element(in.given.logging.profile_ranks));
+     },
+     "ranks are counted from 0"},
     {"--bf16 --fp64", [](In in) { return in.given.precision.bf16 && in.given.precision.fp64; },
      [](In) { return std::string("--bf16, --fp64: expected at most one type, got both"); }, "keep one"},
 };

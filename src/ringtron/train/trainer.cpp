@@ -65,12 +65,19 @@ void Trainer::train() {
   const Job& job = parts_.job;
   const Config& config = job.config();
   TrainingState& state = parts_.state;
-  if (job.is_first_rank()) print_line("training ...");
+  if (job.is_first_rank()) {
+    const std::string unseen = profiler_.warning(state.progress.iteration, train_iterations_);
+    if (!unseen.empty()) warn_line(unseen);
+    print_line("training ...");
+  }
   if (job.is_first_rank()) print_line(stamped("before the start of training step"));
   const auto loader = parts_.data.loader(Split::train, state.progress.consumed_train_samples);
   prepare_or_stop(*loader);
   while (stop_.empty() && state.progress.iteration < train_iterations_) {
-    profiler_.at(state.progress.iteration);
+    {
+      const Reporter::Pause pause(reporter_);
+      profiler_.at(state.progress.iteration);
+    }
     const StepResult result = parts_.step.run(*loader);
     const double lr = state.schedule.lr();  // of the next step: Megatron-LM logs it after its schedule has advanced
     std::optional<double> norm;
@@ -86,7 +93,7 @@ void Trainer::train() {
     if (stop_.empty()) prepare_or_stop(*loader);
     if (stop_.empty() && state.progress.iteration < train_iterations_) save_if_due();
   }
-  profiler_.at(state.progress.iteration, /*training_is_over=*/true);
+  profiler_.stop(state.progress.iteration);
   save_at_exit();
   reporter_.write_points();
   if (job.is_first_rank()) print_line(stamped("after training is done"));
@@ -112,6 +119,7 @@ void Trainer::evaluate_after_training() {
 
 bool Trainer::evaluate(Evaluated what, std::int64_t first_sample, const std::string& where) {
   const Reporter::Pause pause(reporter_);
+  profiler_.stop(parts_.state.progress.iteration);
   const Split split = what == Evaluated::test ? Split::test : Split::valid;
   if (!parts_.data.has(split)) return true;
   const auto loader = parts_.data.loader(split, first_sample);
@@ -219,6 +227,7 @@ void Trainer::save_at_exit() {
 // over) is worth another try.
 bool Trainer::try_to_save() {
   const Reporter::Pause pause(reporter_);
+  profiler_.stop(parts_.state.progress.iteration);
   parts_.step.require_finite();  // nothing is kept that a NaN has touched
   const std::int64_t iteration = parts_.state.progress.iteration;
   save_problem_.clear();

@@ -47,6 +47,8 @@ bool adamw_fused(std::span<const AdamwTensors> tensors, const AdamwNumbers& numb
   AdamwParams params{};
   params.beta1 = static_cast<float>(numbers.beta1);
   params.beta2 = static_cast<float>(numbers.beta2);
+  params.rest1 = static_cast<float>(1.0 - numbers.beta1);
+  params.rest2 = static_cast<float>(1.0 - numbers.beta2);
   params.eps = static_cast<float>(numbers.eps);
   params.step_size = static_cast<float>(numbers.step_size);
   params.root_correction2 = static_cast<float>(numbers.root_correction2);

@@ -11,8 +11,8 @@ namespace {
 constexpr int kThreads = 256;
 
 __device__ void update(float& main, float& m, float& v, float g, const AdamwParams& p, float decay) {
-  m = p.beta1 * m + (1.0f - p.beta1) * g;
-  v = p.beta2 * v + (1.0f - p.beta2) * g * g;
+  m = p.beta1 * m + p.rest1 * g;
+  v = p.beta2 * v + p.rest2 * g * g;
   main -= p.step_size * (m / (sqrtf(v) / p.root_correction2 + p.eps)) + decay * main;
 }
 

@@ -22,6 +22,7 @@ struct AdamwSegment {
 struct AdamwParams {
   Segments<AdamwSegment, 48> tensors;
   float beta1, beta2, eps;
+  float rest1, rest2;      // 1 - beta, taken in fp64
   float step_size;         // lr / (1 - beta1^t)
   float root_correction2;  // sqrt(1 - beta2^t)
   const float* scale;      // of the gradients

@@ -113,7 +113,9 @@ class ContextTraffic {
   }
 
   std::string recomputed_text() const {
-    if (!config_->recompute.granularity) return "";
+    if (std::ranges::none_of(layer_specs(config_, {}),
+                             [](const LayerSpec& layer) { return layer.recompute != LayerRecompute::none; }))
+      return "";
     return config_->recompute.cp_keep_kv ? "recomputed attention sends nothing: --cp-keep-kv"
                                          : "the backward sends what recomputed attention's forward sends once more";
   }

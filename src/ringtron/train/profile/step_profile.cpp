@@ -104,6 +104,17 @@ std::vector<ProfileRow> rows_of(const std::map<std::string, ProfileRow>& by_name
   return rows;
 }
 
+// What tells a name apart from others: without return types, namespaces and what stands in <>.
+std::string shown(std::string_view name) {
+  std::string text(name);
+  for (const std::string_view noise : {"void ", "(anonymous namespace)::", "{anonymous}::", "ringtron::",
+                                       "at::native::", "torch::autograd::", "cudnn::fusion::", "CppNode"}) {
+    for (std::size_t at = text.find(noise); at != std::string::npos; at = text.find(noise))
+      text.erase(at, noise.size());
+  }
+  return text;
+}
+
 std::string table_line(std::string_view name, double seconds, std::int64_t events, int steps, double wall) {
   return fmt::format("  {:<46} {:10.3f} {:6.1f} {:9.1f}", name.substr(0, 46), seconds / steps * 1e3,
                      wall > 0.0 ? 100.0 * seconds / wall : 0.0, static_cast<double>(events) / steps);
@@ -146,7 +157,7 @@ std::vector<std::string> profile_table(const StepProfile& profile, int steps, do
   lines.push_back("  the longest by name:");
   for (std::size_t i = 0; i < std::min(most, profile.events.size()); ++i) {
     const ProfileRow& row = profile.events[i];
-    lines.push_back(table_line(row.name, row.seconds, row.events, steps, wall));
+    lines.push_back(table_line(shown(row.name), row.seconds, row.events, steps, wall));
   }
   return lines;
 }

@@ -50,13 +50,25 @@ StepProfiler::~StepProfiler() {
   if (runs_) torch::autograd::profiler::disableProfiler();
 }
 
-void StepProfiler::at(std::int64_t iteration, bool training_is_over) {
-  if (!takes_part_) return;
+void StepProfiler::at(std::int64_t iteration) {
   const LoggingConfig& config = job_.config()->logging;
-  if (runs_ && (iteration >= config.profile_step_end || training_is_over)) end(iteration);
-  if (!runs_ && iteration == config.profile_step_start && iteration < config.profile_step_end && !training_is_over) {
-    begin(iteration);
-  }
+  if (iteration >= config.profile_step_end) stop(iteration);
+  if (!takes_part_ || runs_ || is_done_) return;
+  if (iteration >= config.profile_step_start && iteration < config.profile_step_end) begin(iteration);
+}
+
+void StepProfiler::stop(std::int64_t iteration) {
+  if (runs_ && iteration > first_) end(iteration);
+}
+
+std::string StepProfiler::warning(std::int64_t first, std::int64_t end) const {
+  const LoggingConfig& config = job_.config()->logging;
+  const std::int64_t begin = config.profile_step_start, past = config.profile_step_end;
+  if (!config.profile || (first < past && begin < end)) return "";
+  return fmt::format(
+      "--profile shows nothing: its window, iterations {} to {}, is outside of this run's {} to {}. Set "
+      "--profile-step-start and --profile-step-end",
+      begin + 1, past, first + 1, end);
 }
 
 void StepProfiler::begin(std::int64_t iteration) {
@@ -74,16 +86,29 @@ void StepProfiler::end(std::int64_t iteration) {
   const double wall = seconds_since(began_);
   const auto result = torch::autograd::profiler::disableProfiler();
   runs_ = false;
+  is_done_ = true;
   const auto events = events_of(*result, job_.device());
   const int steps = static_cast<int>(iteration - first_);
-  print_line("[Rank {}] profile of iterations {} to {}, on the {}", job_.rank(), first_ + 1, iteration,
-             job_.device().is_cuda() ? "GPU" : "CPU");
-  for (const std::string& line : profile_table(profile_of(events), steps, wall)) print_line(line);
+  std::string text = fmt::format("[Rank {}] profile of iterations {} to {}, on the {}", job_.rank(), first_ + 1,
+                                 iteration, job_.device().is_cuda() ? "GPU" : "CPU");
+  for (const std::string& line : profile_table(profile_of(events), steps, wall)) text += "\n" + line;
+  print_line(text);  // together, whatever other ranks print
   const std::string& folder = job_.config()->logging.tensorboard_dir;
-  if (folder.empty()) return;
+  if (!folder.empty()) save_trace(*result, folder);
+}
+
+void StepProfiler::save_trace(torch::autograd::profiler::ProfilerResult& result, const std::string& folder) const {
   const std::filesystem::path trace = std::filesystem::path(folder) / fmt::format("rank{}.pt.trace.json", job_.rank());
-  result->save(trace.string());
-  print_line("  trace: {} (open it in Perfetto or chrome://tracing)", trace.string());
+  std::error_code ignored;
+  std::filesystem::create_directories(folder, ignored);
+  std::filesystem::remove(trace, ignored);
+  result.save(trace.string());  // tells failures on stderr alone
+  if (std::filesystem::is_regular_file(trace, ignored)) {
+    print_line("[Rank {}] trace: {} (open it in Perfetto or chrome://tracing)", job_.rank(), trace.string());
+    return;
+  }
+  std::filesystem::remove(trace.string() + ".tmp", ignored);
+  warn_line("the trace of rank {} could not be written to {}: see above", job_.rank(), trace.string());
 }
 
 }  // namespace ringtron

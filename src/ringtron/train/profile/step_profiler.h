@@ -2,9 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "ringtron/base/clock.h"
 #include "ringtron/train/job.h"
+
+namespace torch::autograd::profiler {
+struct ProfilerResult;
+}
 
 namespace ringtron {
 
@@ -17,16 +22,21 @@ class StepProfiler {
   StepProfiler(const StepProfiler&) = delete;
   StepProfiler& operator=(const StepProfiler&) = delete;
 
-  // Before the step that follows `iteration` steps, counted over the whole training: begins the window, or ends it and
-  // prints. Call it once more when training is over.
-  void at(std::int64_t iteration, bool training_is_over = false);
+  // Before the step that follows `iteration` steps, counted over the whole training: begins the window, once, or ends
+  // it and prints.
+  void at(std::int64_t iteration);
+  // Something else than a step comes, such as an evaluation, or nothing more: a window that is open ends here.
+  void stop(std::int64_t iteration);
+  // At the start of steps [first, end): a warning where none of them is in the window; empty: fine.
+  std::string warning(std::int64_t first, std::int64_t end) const;
 
  private:
   void begin(std::int64_t iteration);
   void end(std::int64_t iteration);
+  void save_trace(torch::autograd::profiler::ProfilerResult& result, const std::string& folder) const;
 
   const Job& job_;
-  bool takes_part_, runs_ = false;
+  bool takes_part_, runs_ = false, is_done_ = false;
   std::int64_t first_ = 0;
   SteadyClock::time_point began_;
 };

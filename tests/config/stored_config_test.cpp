@@ -26,6 +26,8 @@ using testing::IsEmpty;
 Config base() {
   Config config;
   config.model.num_layers = 2;
+  config.model.hybrid_layer_pattern = "M*";
+  config.model.mamba_num_heads = 8;
   config.model.hidden_size = 64;
   config.model.num_attention_heads = 4;
   config.model.seq_length = config.model.max_position_embeddings = 64;
@@ -215,6 +217,13 @@ TEST(StoredConfig, OlderAndNewerVersions) {
   EXPECT_THAT(compare(there, here).told,
               ElementsAre("not recorded in the checkpoint and not compared: --num-layers, --vocab-size",
                           HasSubstr("unknown here and not compared: of_the_future")));
+  there.erase("hybrid_layer_pattern");  // an older version knew transformer layers only
+  EXPECT_THAT(compare(there, here).refused,
+              ElementsAre(HasSubstr("--hybrid-layer-pattern: None in the checkpoint, M* here"),
+                          HasSubstr("--mamba-num-heads")));
+  here.model.hybrid_layer_pattern.clear();
+  there["mamba_num_heads"] = 0;
+  EXPECT_THAT(compare(there, here).refused, IsEmpty());
   here.model.softmax_type = SoftmaxKind::learnable;
   EXPECT_THAT(compare(there, here).refused, ElementsAre(HasSubstr("--softmax-type: vanilla in the checkpoint")));
 }

@@ -318,7 +318,8 @@ TEST(ScanSegments, RefusesGapsAndRepeatedLines) {
 }
 
 at::Tensor plain_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& halo,
-                      const ScanSegments& segments) {
+                      const std::shared_ptr<const ScanSegments>& of) {
+  const ScanSegments& segments = *of;
   const std::int64_t width = weight.size(-1);
   std::map<std::int64_t, at::Tensor> rows;
   for (const ScanSegment& s : segments.list()) {
@@ -353,7 +354,7 @@ TEST(CausalConv, EqualsPlainLoops) {
     const auto run = [&](const auto& function) {
       Tensors leaves;
       for (const at::Tensor& t : in) leaves.push_back(t.clone().requires_grad_());
-      const at::Tensor y = function(leaves[0], leaves[1], leaves[2], leaves[3], *segments);
+      const at::Tensor y = function(leaves[0], leaves[1], leaves[2], leaves[3], segments);
       Tensors out = torch::autograd::grad({y}, leaves, {random_tensor(y.sizes(), 77)}, std::nullopt, false, true);
       for (std::size_t i = 0; i < out.size(); ++i) {
         if (!out[i].defined()) out[i] = at::zeros_like(leaves[i]);
@@ -365,7 +366,7 @@ TEST(CausalConv, EqualsPlainLoops) {
     for (std::size_t i = 0; i < got.size(); ++i) EXPECT_TENSOR_NEAR(got[i], expected[i], 1e-13) << i;
     if (rows > 1 && width > 1) {  // negative control: taps in the wrong order
       EXPECT_FALSE(
-          testing::tensor_near(causal_conv(in[0], in[1].flip(2), in[2], in[3], *segments), expected.back(), 1e-13));
+          testing::tensor_near(causal_conv(in[0], in[1].flip(2), in[2], in[3], segments), expected.back(), 1e-13));
     }
   }
 }

@@ -64,12 +64,42 @@ TEST(ModelSpecTest, ParametersAreWhatTheModelRegisters) {
       "--normalization RMSNorm --qk-layernorm --swiglu --ffn-hidden-size 40 --num-layers 3",
       "--softmax-type off-by-one",
       "--softmax-type learnable",
+      "--hybrid-layer-pattern M*M- --mamba-num-groups 2 --mamba-head-dim 8 --mamba-state-dim 6",
+      "--hybrid-layer-pattern -M* --mamba-num-groups 1 --mamba-head-dim 16 --normalization RMSNorm --swiglu --bf16",
   };
   for (const char* flags : kModels) {
     SCOPED_TRACE(flags);
     const Config config = config_of(flags);
     expect_same(registered(config), declared(config));
   }
+}
+
+std::vector<std::int64_t> shape_of(const ParameterSpecs& specs, const std::string& name) {
+  for (const ParameterSpec& spec : specs) {
+    if (spec.name == name) return spec.shard.global_shape;
+  }
+  return {};
+}
+
+TEST(ModelSpecTest, HybridModelsHaveMegatronsNamesAndShapes) {
+  const ParameterSpecs specs = declared(config_of(
+      "--hybrid-layer-pattern M*- --mamba-num-groups 2 --mamba-head-dim 8 --mamba-state-dim 6 --normalization RMSNorm"));
+  using Shape = std::vector<std::int64_t>;
+  // 64 channels in 8 heads; 2 groups of 6.
+  EXPECT_EQ(shape_of(specs, "decoder.layers.0.mixer.in_proj.layer_norm_weight"), (Shape{32}));
+  EXPECT_EQ(shape_of(specs, "decoder.layers.0.mixer.in_proj.weight"), (Shape{64 + 64 + 12 + 12 + 8, 32}));
+  EXPECT_EQ(shape_of(specs, "decoder.layers.0.mixer.conv1d_weight"), (Shape{64 + 12 + 12, 1, 4}));
+  EXPECT_EQ(shape_of(specs, "decoder.layers.0.mixer.conv1d_bias"), (Shape{64 + 12 + 12}));
+  for (const char* name : {"dt_bias", "A_log", "D"}) {
+    EXPECT_EQ(shape_of(specs, std::string("decoder.layers.0.mixer.") + name), (Shape{8})) << name;
+  }
+  EXPECT_EQ(shape_of(specs, "decoder.layers.0.mixer.norm.weight"), (Shape{64}));
+  EXPECT_EQ(shape_of(specs, "decoder.layers.0.mixer.out_proj.weight"), (Shape{32, 64}));
+  EXPECT_EQ(shape_of(specs, "decoder.layers.1.self_attention.linear_proj.weight"), (Shape{32, 32}));
+  EXPECT_EQ(shape_of(specs, "decoder.layers.1.mlp.linear_fc1.weight"), Shape{});
+  EXPECT_EQ(shape_of(specs, "decoder.layers.2.mlp.linear_fc1.layer_norm_weight"), (Shape{32}));
+  EXPECT_EQ(shape_of(specs, "decoder.layers.2.self_attention.linear_proj.weight"), Shape{});
+  EXPECT_EQ(shape_of(specs, "decoder.final_norm.weight"), (Shape{32}));
 }
 
 TEST(ModelSpecTest, AnotherModelIsSeen) {  // negative control

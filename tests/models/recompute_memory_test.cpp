@@ -93,6 +93,29 @@ TEST(RecomputeMemory, ALayerKeepsWhatTheClosedFormSays) {
   EXPECT_EQ(held_by_a_layer(fmt::format("--bf16 {}", kLlamaLike)), bytes(kLlamaLayer + kHeads + 2, 2));
 }
 
+// A hybrid model has as many layers as letters.
+std::int64_t held_by_a_mamba_layer(const std::string& flags) {
+  const auto model = [&](const char* pattern) {
+    return fmt::format(
+        "--hybrid-layer-pattern {} --mamba-head-dim 8 --mamba-num-groups 2 --mamba-state-dim 6 --disable-bias-linear "
+        "--normalization RMSNorm {}",
+        pattern, flags);
+  };
+  return (memory_of_step(model("MMMM")).held - memory_of_step(model("MM")).held) / 2;
+}
+
+TEST(RecomputeMemory, AMambaLayerKeepsWhatTheClosedFormSays) {
+  // The residual stream, what in_proj gives, what the convolution gives, what the scan gives: 8 heads of 8, 24 channels
+  // of B and C.
+  constexpr std::int64_t kMambaLayer = kHidden + (64 + 64 + 24 + 8) + (64 + 24) + 64;
+  const auto near = [](std::int64_t got, std::int64_t elements, std::int64_t element) {
+    EXPECT_NEAR(static_cast<double>(got), static_cast<double>(bytes(elements, element)), 256.0);  // the decays of heads
+  };
+  near(held_by_a_mamba_layer("--fp64"), kMambaLayer + 1, 8);
+  near(held_by_a_mamba_layer(""), kMambaLayer + 1, 4);
+  near(held_by_a_mamba_layer("--bf16"), kMambaLayer + 2, 2);
+}
+
 // What check_cp_config tells, against what is allocated.
 class ActivationBytesTest : public ::testing::TestWithParam<std::string> {
  protected:

@@ -97,6 +97,20 @@ TEST(ShrinkConfig, EveryTransportOnce) {
   EXPECT_EQ(chosen.config.model.num_layers, 4);
 }
 
+TEST(ShrinkConfig, HybridModelsKeepALayerOfEachKindForEachTransport) {
+  ShrunkConfig small = shrink_config(
+      config_of("--context-parallel-size 2 --hybrid-layer-pattern MM*M-M*M- --cp-comm-type p2p p2p p2p p2p p2p p2p a2a "
+                "a2a a2a",
+                2),
+      2, true);
+  expect_valid(small);
+  EXPECT_EQ(small.config.model.hybrid_layer_pattern, "M*-M*-");
+  EXPECT_THAT(small.config.parallel.cp_comm_type, ElementsAre("p2p", "p2p", "p2p", "a2a", "a2a", "a2a"));
+  small = shrink_config(config_of("--context-parallel-size 2 --hybrid-layer-pattern MMMM", 2), 2, true);
+  expect_valid(small);
+  EXPECT_EQ(small.config.model.hybrid_layer_pattern, "M");
+}
+
 TEST(ShrinkConfig, LengthAndWindowKeepTheirShape) {
   for (const int length : {8191, 8192, 8194, 100001}) {
     const Config given = config_of(

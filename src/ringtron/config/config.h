@@ -63,6 +63,14 @@ struct ModelConfig {
   bool qk_layernorm = false;
   std::vector<int> window_size;  // keys to the left and right that a query sees, -1: all; empty: no window
   SoftmaxKind softmax_type = SoftmaxKind::vanilla;
+  std::string hybrid_layer_pattern;     // a letter a layer: M Mamba, * attention, - MLP; empty: transformer layers
+  std::string hybrid_override_pattern;  // its older name; filled in: empty
+  bool is_hybrid_model = false;         // filled in: whether there is a pattern
+  int mamba_state_dim = 128;
+  int mamba_head_dim = 64;
+  int mamba_num_groups = 8;
+  int mamba_num_heads = 0;        // 0: 2 hidden_size / mamba_head_dim
+  std::vector<std::string> spec;  // module and name
   int make_vocab_size_divisible_by = 128;
   int padded_vocab_size = 0;  // 0: from the tokenizer
 };

@@ -17,6 +17,8 @@
 namespace ringtron {
 namespace {
 
+constexpr int kMostLayers = 1 << 14;  // of more a rule tells
+
 // Products of absurd flags stay ints; rules then report them.
 int saturate(std::int64_t value) {
   return static_cast<int>(std::min<std::int64_t>(value, std::numeric_limits<int>::max()));
@@ -31,6 +33,32 @@ void fill_parallel(ParallelConfig& parallel, std::vector<Notice>& notices) {
     notices.push_back({Notice::Kind::warning,
                        "--sequence-parallel is switched off: it cuts work within a tensor-parallel group, and "
                        "--tensor-model-parallel-size is 1"});
+  }
+}
+
+// The pattern of a hybrid model says how many layers there are.
+void fill_hybrid(ModelConfig& model, std::vector<Notice>& notices) {
+  if (!model.hybrid_override_pattern.empty()) {
+    if (model.hybrid_layer_pattern.empty()) model.hybrid_layer_pattern = model.hybrid_override_pattern;
+    model.hybrid_override_pattern.clear();
+    notices.push_back(
+        {Notice::Kind::note, "--hybrid-override-pattern is the older name of --hybrid-layer-pattern, which is set"});
+  }
+  if (!model.spec.empty()) model.is_hybrid_model = true;
+  const auto letters = static_cast<int>(model.hybrid_layer_pattern.size());
+  if (letters > 0) {
+    if (model.num_layers != 0 && model.num_layers != letters) {
+      notices.push_back({Notice::Kind::warning, fmt::format("--num-layers {} has no effect: --hybrid-layer-pattern has "
+                                                            "{} letters, as many layers are built",
+                                                            model.num_layers, letters)});
+    }
+    model.num_layers = letters;
+    model.is_hybrid_model = true;
+  } else if (model.is_hybrid_model && model.num_layers > 0 && model.num_layers <= kMostLayers) {
+    model.hybrid_layer_pattern = std::string(static_cast<std::size_t>(model.num_layers), 'M');
+  }
+  if (model.is_hybrid_model && model.mamba_num_heads == 0 && model.mamba_head_dim > 0) {
+    model.mamba_num_heads = saturate(2LL * model.hidden_size / model.mamba_head_dim);
   }
 }
 
@@ -177,6 +205,7 @@ FilledConfig fill_defaults(const Config& config, int world_size) {
   FilledConfig out{config, {}};
   fill_parallel(out.config.parallel, out.notices);
   fill_model(out.config.model);
+  fill_hybrid(out.config.model, out.notices);
   fill_training(out.config, world_size, out.notices);
   fill_recompute(out.config.recompute, out.config.parallel.context_parallel_size, out.notices);
   fill_data(out.config.data, out.notices);

@@ -107,6 +107,7 @@ constexpr ForeignFlag kFlags[] = {
     {"--log-max-attention-logit", kAccepted, kLogDetail},
     {"--logging-level", kAccepted, kLogDetail, kOne},
     {"--nvtx-ranges", kAccepted, kLogDetail},
+    {"--disable-mamba-mem-eff-path", kAccepted, kOwnFusions},
     {"--rerun-mode", kAccepted, "no step is run twice; a loss that is not a number stops the run", kOne},
     {"--error-injection-rate", kAccepted, "it belongs to Megatron's rerun machine", kOne},
     {"--no-weight-decay-cond-type", kAccepted, kDeprecated, kOne},

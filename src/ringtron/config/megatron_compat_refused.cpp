@@ -16,7 +16,9 @@ constexpr std::string_view kDistributedOptimizer =
     "optimizer state, as without it";
 constexpr std::string_view kFsdp = "there are no sharded parameters (FSDP)";
 constexpr std::string_view kMoe = "mixtures of experts are not built";
-constexpr std::string_view kMamba = "Mamba and hybrid models come in a later version";
+constexpr std::string_view kRatios = "give the layers themselves with --hybrid-layer-pattern";
+constexpr std::string_view kMambaState = "states of a Mamba layer are fp32";
+constexpr std::string_view kDeltaNet = "gated delta nets are not built";
 constexpr std::string_view kMla = "multi-head latent attention is not built";
 constexpr std::string_view kFp8 = "types below bf16 are not built; use --bf16";
 constexpr std::string_view kOffload = "nothing is offloaded to the host; raise CP or TP to save memory";
@@ -86,7 +88,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--encoder-seq-length", "use --seq-length"),
     no("--encoder-num-layers", "use --num-layers"),
     no("--decoder-num-layers", kOneModel),
-    no("--spec", kOneModel),
     no("--no-position-embedding", "use --position-embedding-type rope or none"),
     no("--no-rope-freq", "each layer has the same positions"),
     no("--mrope-section", "only plain rotary positions are built"),
@@ -112,15 +113,11 @@ constexpr ForeignFlag kFlags[] = {
     no("--output-logit-dtype", "logits have the type of the parameters and the loss is computed in fp32"),
     no("--use-mup", kMuP),
     no("--mup-*", kMuP),
-    no("--hybrid-layer-pattern", kMamba),
-    no("--hybrid-override-pattern", kMamba),
-    no("--mtp-hybrid-override-pattern", kMamba),
-    no("--hybrid-attention-ratio", kMamba),
-    no("--hybrid-mlp-ratio", kMamba),
-    no("--is-hybrid-model", kMamba),
-    no("--mamba-*", kMamba),
-    no("--disable-mamba-mem-eff-path", kMamba),
-    no("--linear-*", kMamba),
+    no("--mtp-hybrid-override-pattern", kMtp),
+    no("--hybrid-attention-ratio", kRatios),
+    no("--hybrid-mlp-ratio", kRatios),
+    no("--mamba-training-ssm-states-dtype", kMambaState),
+    no("--linear-*", kDeltaNet),
 
     no("--step-batch-size-schedule", "the global batch has one size: --global-batch-size"),
     no("--decrease-batch-size-if-needed", "the global batch has one size: --global-batch-size"),

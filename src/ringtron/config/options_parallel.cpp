@@ -28,7 +28,7 @@ constexpr Option kOptions[] = {
      OnLoad::free,
      "How attention reaches the other context-parallel ranks' keys and values: one word, or one per layer. "
      "p2p: a ring; all_gather: gathered; a2a: heads are divided instead of the sequence; a2a+p2p: both, by "
-     "--hierarchical-context-parallel-sizes; auto: the fastest by shapes and links.",
+     "--hierarchical-context-parallel-sizes; auto: the fastest by shapes and links. Mamba layers share out heads under a2a and pass states on under any other word.",
      {.choices = cp_comm_types},
      Compat::ours,
      {.note = "auto is Ringtron's; each word works with every mask, softmax, length and number of heads"}},

@@ -28,6 +28,7 @@ struct Rule {
 std::span<const Rule> parallel_rules();
 std::span<const Rule> strict_megatron_rules();
 std::span<const Rule> model_rules();
+std::span<const Rule> hybrid_rules();
 std::span<const Rule> training_rules();
 std::span<const Rule> recompute_rules();
 std::span<const Rule> data_rules();

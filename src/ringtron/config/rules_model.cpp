@@ -31,9 +31,8 @@ bool is_beyond_int(In in) {
 int rotary_channels(In in) { return static_cast<int>(model(in).kv_channels * model(in).rotary_percent); }
 
 constexpr Rule kRules[] = {
-    {"--num-layers", [](In in) { return in.given.model.num_layers == 0; },
-     [](In) { return std::string("num_layers argument is None: expected --num-layers"); },
-     "give the number of transformer layers"},
+    {"--num-layers", [](In in) { return model(in).num_layers == 0; },
+     [](In) { return std::string("num_layers argument is None: expected --num-layers"); }, "give the number of layers"},
     {"--hidden-size", [](In in) { return in.given.model.hidden_size == 0; },
      [](In) { return std::string("hidden_size argument is None: expected --hidden-size"); },
      "give the width of the model"},
@@ -217,6 +216,9 @@ std::vector<std::string> sizes_beyond_limits(const Config& given, const Config& 
        given.model.kv_channels == 0},
       {"--num-query-groups x --kv-channels", std::int64_t{m.num_query_groups} * m.kv_channels, kWidth,
        m.num_query_groups <= m.num_attention_heads},
+      {"--mamba-num-heads x --mamba-head-dim", std::int64_t{m.mamba_num_heads} * m.mamba_head_dim, kWidth,
+       given.model.mamba_num_heads == 0},
+      {"--mamba-num-groups x --mamba-state-dim", std::int64_t{m.mamba_num_groups} * m.mamba_state_dim, kWidth},
       {"--vocab-size", filled.data.vocab_size, kTokens},
       {padded ? "--padded-vocab-size" : "the padded vocabulary", m.padded_vocab_size, kTokens,
        !padded && filled.data.vocab_size > kTokens},
@@ -243,7 +245,8 @@ namespace {
 
 constexpr Rule kSizeRules[] = {
     {"--num-layers --hidden-size --ffn-hidden-size --num-attention-heads --kv-channels --num-query-groups --vocab-size "
-     "--padded-vocab-size --make-vocab-size-divisible-by --max-position-embeddings --seq-length --micro-batch-size "
+     "--padded-vocab-size --make-vocab-size-divisible-by --mamba-num-heads --mamba-head-dim --mamba-num-groups "
+     "--mamba-state-dim --max-position-embeddings --seq-length --micro-batch-size "
      "--global-batch-size --train-iters --train-samples --lr-decay-iters --lr-warmup-iters",
      [](const RuleInput& in) { return !sizes_beyond_limits(in.given, in.filled).empty(); },
      [](const RuleInput& in) {

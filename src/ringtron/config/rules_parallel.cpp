@@ -66,11 +66,11 @@ constexpr Rule kRules[] = {
     {"--cp-comm-type --num-layers",
      [](In in) {
        const std::size_t types = in.given.parallel.cp_comm_type.size();
-       return types != 1 && types != static_cast<std::size_t>(in.given.model.num_layers);
+       return types != 1 && types != static_cast<std::size_t>(in.filled.model.num_layers);
      },
      [](In in) {
        return fmt::format("--cp-comm-type: expected one word, or one for each of {} layers, got {}",
-                          in.given.model.num_layers, in.given.parallel.cp_comm_type.size());
+                          in.filled.model.num_layers, in.given.parallel.cp_comm_type.size());
      },
      "give one word, or as many as layers"},
     {"--hierarchical-context-parallel-sizes",

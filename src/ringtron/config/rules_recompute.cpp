@@ -43,15 +43,15 @@ constexpr Rule kRules[] = {
     {"--recompute-granularity --recompute-num-layers --num-layers",
      [](In in) {
        const RecomputeConfig& r = recompute(in);
-       const bool sound = r.num_layers >= 1 && r.num_layers <= in.given.model.num_layers;
-       return r.granularity == RecomputeGranularity::full && !r.activations && in.given.model.num_layers > 0 && !sound;
+       const bool sound = r.num_layers >= 1 && r.num_layers <= in.filled.model.num_layers;
+       return r.granularity == RecomputeGranularity::full && !r.activations && in.filled.model.num_layers > 0 && !sound;
      },
      [](In in) {
        const int got = recompute(in).num_layers;
        return fmt::format(
            "When using recompute_granularity: full recompute_num_layers must be between 1 and "
            "num_layers_per_pipeline_rank: {}, got {}",
-           in.given.model.num_layers, got == 0 ? std::string("none") : fmt::format("{}", got));
+           in.filled.model.num_layers, got == 0 ? std::string("none") : fmt::format("{}", got));
      },
      "give --recompute-num-layers in that range"},
     {"--recompute-granularity --recompute-method",

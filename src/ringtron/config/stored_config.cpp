@@ -114,6 +114,12 @@ Config effective(Config config) {
     m.use_rope_scaling = false;
   }
   if (!m.use_rope_scaling) m.rope_scaling_factor = defaults.rope_scaling_factor;
+  if (m.hybrid_layer_pattern.empty()) {
+    m.mamba_num_heads = defaults.mamba_num_heads;
+    m.mamba_head_dim = defaults.mamba_head_dim;
+    m.mamba_num_groups = defaults.mamba_num_groups;
+    m.mamba_state_dim = defaults.mamba_state_dim;
+  }
   if (m.swiglu || m.squared_relu || m.openai_gelu || !m.add_bias_linear) m.bias_gelu_fusion = defaults.bias_gelu_fusion;
   if (!m.window_size.empty() && m.window_size.front() < 0) m.window_size.clear();  // all earlier keys: no window
   std::erase(config.data.split, ' ');
@@ -162,7 +168,9 @@ class Comparison {
     if (rule == OnLoad::free || (finetune && !of_model)) return;
     if (current_.batch.skip_train && (rule == OnLoad::schedule || group.name == "optimizer")) return;
     if (not_recorded(option, stored_)) {
-      if (rule != OnLoad::schedule) not_compared_.emplace_back(option.name);
+      // What this run has not got either need not be told: heads of Mamba layers.
+      const bool given = option_value(option, current_) != option_value(option, Config{});
+      if (rule != OnLoad::schedule && given) not_compared_.emplace_back(option.name);
       return;
     }
     const std::string there = option_value(option, compared_), here = option_value(option, current_);

@@ -10,6 +10,7 @@ ModelSpec model_spec(const ResolvedConfig& config, std::span<const CpTransport> 
   ModelSpec model;
   model.embedding = embedding_options(config, vocabulary);
   model.transformer = transformer_options(config);
+  model.mamba = mamba_options(config);
   model.rotary = rotary_options(config->model);
   model.layers = layer_specs(config, transports);
   model.output = output_options(config, vocabulary);
@@ -22,6 +23,12 @@ ParameterSpecs layer_parameters(const ModelSpec& model, const LayerSpec& layer) 
   switch (layer.kind) {
     case LayerKind::transformer:
       return parameters_of(model.transformer, layer.number);
+    case LayerKind::attention:
+      return parameters_of_attention_layer(model.transformer, layer.number);
+    case LayerKind::mlp:
+      return parameters_of_mlp_layer(model.transformer, layer.number);
+    case LayerKind::mamba:
+      return parameters_of(model.mamba, layer.number);
   }
   RT_CHECK(false, "layer {} is of an unknown kind", layer.number);
 }
@@ -30,6 +37,12 @@ ModuleCosts layer_costs(const ModelSpec& model, const LayerSpec& layer, const Ra
   switch (layer.kind) {
     case LayerKind::transformer:
       return costs_of(model.transformer, sizes);
+    case LayerKind::attention:
+      return costs_of_attention_layer(model.transformer, sizes);
+    case LayerKind::mlp:
+      return costs_of_mlp_layer(model.transformer, sizes);
+    case LayerKind::mamba:
+      return costs_of(model.mamba, sizes);
   }
   RT_CHECK(false, "layer {} is of an unknown kind", layer.number);
 }
@@ -48,13 +61,15 @@ double step_flops(const ModelSpec& model, double tokens, double attention_cells)
   RT_CHECK(model.output.padded_vocabulary > 0, "operations of a model without a vocabulary");
   constexpr double kPerWeight = 6;  // multiply and add, once forward and twice backward
   constexpr double kPerCell = 12;   // of a score and of its product with a value, the same
-  double weights = static_cast<double>(costs_of(model.output, {}).multiplied_weights), widths = 0;
+  constexpr double kPerState = 21;  // 7 forward, as Megatron counts a scan
+  double weights = static_cast<double>(costs_of(model.output, {}).multiplied_weights), widths = 0, states = 0;
   for (const LayerSpec& layer : model.layers) {
     const ModuleCosts costs = layer_costs(model, layer, {});
     weights += static_cast<double>(costs.multiplied_weights);
     widths += static_cast<double>(costs.cell_width);
+    states += static_cast<double>(costs.state_elements);
   }
-  return tokens * kPerWeight * weights + widths * kPerCell * attention_cells;
+  return tokens * (kPerWeight * weights + kPerState * states) + widths * kPerCell * attention_cells;
 }
 
 }  // namespace ringtron

@@ -11,7 +11,8 @@ namespace ringtron {
 
 struct ModelSpec {
   EmbeddingOptions embedding;
-  TransformerOptions transformer;  // of all layers of this kind
+  TransformerOptions transformer;  // of all layers of this kind, and of those that are its halves
+  MambaOptions mamba;
   std::optional<RotaryOptions> rotary;
   std::vector<LayerSpec> layers;
   OutputOptions output;

@@ -2,7 +2,11 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "ringtron/base/check.h"
+#include "ringtron/modules/hybrid_layers.h"
+#include "ringtron/modules/mamba_layer.h"
 #include "ringtron/modules/recompute.h"
 #include "ringtron/modules/transformer_layer.h"
 
@@ -12,6 +16,12 @@ std::unique_ptr<Layer> make_layer(const BuildContext& build, const ModelSpec& mo
   switch (layer.kind) {
     case LayerKind::transformer:
       return std::make_unique<TransformerLayer>(build, model.transformer, layer);
+    case LayerKind::attention:
+      return std::make_unique<AttentionLayer>(build, model.transformer, layer);
+    case LayerKind::mlp:
+      return std::make_unique<MlpLayer>(build, model.transformer, layer);
+    case LayerKind::mamba:
+      return std::make_unique<MambaLayer>(build, model.mamba, layer);
   }
   RT_CHECK(false, "layer {} is of an unknown kind", layer.number);
 }
@@ -23,7 +33,8 @@ Stage::Stage(const BuildContext& build, const ModelSpec& model, const StageRange
       rotary_(model.rotary),
       seed_(model.seed),
       keeps_kv_(model.keeps_kv),
-      sequence_parallel_(model.embedding.sequence_parallel) {
+      sequence_parallel_(model.embedding.sequence_parallel),
+      scans_(std::ranges::count(specs_, LayerKind::mamba, &LayerSpec::kind) > 0) {
   if (range.embedding) embedding_.emplace(build, model.embedding);
   for (const LayerSpec& layer : specs_) layers_.push_back(make(build, model, layer));
   if (range.output) output_.emplace(build, model.output, embedding_ ? &embedding_->word_weight() : nullptr);
@@ -37,6 +48,7 @@ StepContext Stage::step_context(const GptInput& input, const ForwardPass& pass) 
   context.sample_numbers = input.sample_numbers;
   context.shape = input.shape;
   at::Tensor rows = input.positions;
+  const std::int64_t rows_of_context = rows.size(0);
   if (sequence_parallel_) {
     const std::int64_t share = rows.size(0) / build_.tensor_group().size();
     rows = rows.narrow(0, share * build_.tensor_group().rank(), share);
@@ -46,6 +58,12 @@ StepContext Stage::step_context(const GptInput& input, const ForwardPass& pass) 
   if (rotary_) {
     const auto type = build_.store.options().type == at::kDouble ? at::kDouble : at::kFloat;
     context.rotary = rotary_table(input.position_ids.t(), *rotary_, type);
+  }
+  if (scans_) {
+    const SequenceShape one{contiguous_layout(rows_of_context, 1)};
+    RT_CHECK(input.shape || build_.parallel.context().size() == 1, "a scan over several ranks wants their layout");
+    context.scan =
+        make_scan_shape(input.shape ? *input.shape : one, input.tokens.size(0), build_.parallel.context().rank());
   }
   if (keeps_kv_ && at::GradMode::is_enabled()) {
     for (const LayerSpec& layer : specs_) {

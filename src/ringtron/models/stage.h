@@ -76,6 +76,7 @@ class Stage {
   std::optional<RotaryOptions> rotary_;
   std::uint64_t seed_;
   bool keeps_kv_, sequence_parallel_;
+  bool scans_;  // has Mamba layers
   std::optional<Embedding> embedding_;
   std::vector<std::unique_ptr<Layer>> layers_;
   std::optional<OutputLayer> output_;

@@ -18,9 +18,10 @@ Initial weight_initial(const ResolvedConfig& config) {
   return weight_initial(config, config->precision.init_method_std);
 }
 
-// Of a matrix whose result is added to the residual stream, two of which stand in each layer.
+// Of a matrix whose result is added to the residual stream: two of each transformer layer, one of a hybrid model's.
 Initial residual_weight_initial(const ResolvedConfig& config) {
-  return weight_initial(config, config->precision.init_method_std / std::sqrt(2.0 * config->model.num_layers));
+  const double added = (config->model.hybrid_layer_pattern.empty() ? 2.0 : 1.0) * config->model.num_layers;
+  return weight_initial(config, config->precision.init_method_std / std::sqrt(added));
 }
 
 NormOptions norm_options(const ResolvedConfig& config, std::int64_t width, bool gradient_is_partial) {
@@ -80,10 +81,17 @@ MlpOptions mlp_options(const ResolvedConfig& config) {
   return mlp;
 }
 
+// The letters are checked by the rules of config/.
+LayerKind kind_of(char letter) {
+  return letter == 'M' ? LayerKind::mamba : letter == '*' ? LayerKind::attention : LayerKind::mlp;
+}
+
 // --recompute-granularity, -method and -num-layers.
 void set_recompute(const RecomputeConfig& recompute, std::vector<LayerSpec>& layers) {
   if (std::ranges::count(recompute.modules, "core_attn") > 0) {
-    for (LayerSpec& layer : layers) layer.recompute = LayerRecompute::core_attention;
+    for (LayerSpec& layer : layers) {
+      if (has_attention(layer.kind)) layer.recompute = LayerRecompute::core_attention;
+    }
   }
   if (recompute.granularity != RecomputeGranularity::full) return;
   RT_CHECK(recompute.num_layers >= 1, "recomputation of whole layers wants a number of layers");
@@ -100,6 +108,22 @@ void set_recompute(const RecomputeConfig& recompute, std::vector<LayerSpec>& lay
 
 TransformerOptions transformer_options(const ResolvedConfig& config) {
   return {norm_options(config), attention_options(config), mlp_options(config), config->precision.hidden_dropout};
+}
+
+MambaOptions mamba_options(const ResolvedConfig& config) {
+  const ModelConfig& m = config->model;
+  MambaOptions mamba;
+  mamba.hidden = m.hidden_size;
+  mamba.heads = m.mamba_num_heads;
+  mamba.head_size = m.mamba_head_dim;
+  mamba.groups = m.mamba_num_groups;
+  mamba.state_size = m.mamba_state_dim;
+  mamba.norm = norm_options(config);
+  mamba.dropout = config->precision.hidden_dropout;
+  mamba.in_weight = weight_initial(config);
+  mamba.out_weight = residual_weight_initial(config);
+  mamba.sequence_parallel = config->parallel.sequence_parallel;
+  return mamba;
 }
 
 EmbeddingOptions embedding_options(const ResolvedConfig& config, std::int64_t vocabulary) {
@@ -119,6 +143,7 @@ EmbeddingOptions embedding_options(const ResolvedConfig& config, std::int64_t vo
 OutputOptions output_options(const ResolvedConfig& config, std::int64_t vocabulary) {
   OutputOptions output;
   output.norm = norm_options(config);
+  if (!config->model.hybrid_layer_pattern.empty()) output.norm_name = "decoder.final_norm";
   output.padded_vocabulary = config->model.padded_vocab_size;
   output.vocabulary = vocabulary;
   output.tied = !config->model.untie_embeddings_and_output_weights;
@@ -144,6 +169,7 @@ std::vector<LayerSpec> layer_specs(const ResolvedConfig& config, std::span<const
   std::vector<LayerSpec> layers(static_cast<std::size_t>(config->model.num_layers));
   for (std::size_t i = 0; i < layers.size(); ++i) {
     layers[i].number = static_cast<int>(i);
+    if (!config->model.hybrid_layer_pattern.empty()) layers[i].kind = kind_of(config->model.hybrid_layer_pattern.at(i));
     if (!transports.empty()) layers[i].transport = transports[i];
     layers[i].window = attention_window(config->model);
   }

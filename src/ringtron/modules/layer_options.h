@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "ringtron/choices/choices.h"
@@ -53,6 +54,20 @@ struct TransformerOptions {
   double dropout = 0.0;  // of what is added to the residual stream
 };
 
+struct MambaOptions {
+  std::int64_t hidden = 0, heads = 0, head_size = 0;
+  std::int64_t groups = 0, state_size = 0;  // heads of a group share B and C
+  std::int64_t conv_width = 4;
+  double gated_norm_epsilon = 1e-5;
+  NormOptions norm;      // in front
+  double dropout = 0.0;  // of what is added to the residual stream
+  Initial in_weight, out_weight;
+  bool sequence_parallel = false;
+
+  std::int64_t inner() const { return heads * head_size; }
+  std::int64_t conv_channels() const { return inner() + 2 * groups * state_size; }  // x, B, C
+};
+
 struct EmbeddingOptions {
   std::int64_t hidden = 0, padded_vocabulary = 0;
   std::int64_t vocabulary = -1;  // without padding; -1: not known, or not asked for
@@ -63,6 +78,7 @@ struct EmbeddingOptions {
 };
 
 struct OutputOptions {
+  std::string norm_name = "decoder.final_layernorm";  // of a hybrid model Megatron calls it decoder.final_norm
   NormOptions norm;
   std::int64_t padded_vocabulary = 0, vocabulary = -1;
   bool tied = true;  // its weight is the word embedding's
@@ -71,6 +87,7 @@ struct OutputOptions {
 };
 
 TransformerOptions transformer_options(const ResolvedConfig& config);
+MambaOptions mamba_options(const ResolvedConfig& config);
 EmbeddingOptions embedding_options(const ResolvedConfig& config, std::int64_t vocabulary = -1);
 OutputOptions output_options(const ResolvedConfig& config, std::int64_t vocabulary = -1);
 

@@ -2,11 +2,20 @@
 #pragma once
 
 #include "ringtron/context_parallel/plan/attention_mask.h"
+#include "ringtron/context_parallel/plan/scan_bytes.h"
 #include "ringtron/context_parallel/plan/transport.h"
 
 namespace ringtron {
 
-enum class LayerKind { transformer };
+// attention and mlp: the halves of a transformer layer, each a layer of a hybrid model.
+enum class LayerKind { transformer, attention, mlp, mamba };
+
+constexpr bool has_attention(LayerKind kind) { return kind == LayerKind::transformer || kind == LayerKind::attention; }
+
+// How a Mamba layer of this transport shares its scan.
+inline ScanWay scan_way(CpTransport transport) {
+  return transport == CpTransport::a2a ? ScanWay::heads : ScanWay::states;
+}
 
 // What of a layer is not kept for the backward pass but computed again in it.
 enum class LayerRecompute { none, core_attention, whole };
@@ -14,6 +23,7 @@ enum class LayerRecompute { none, core_attention, whole };
 struct LayerSpec {
   LayerKind kind = LayerKind::transformer;
   int number = 0;  // from 0 over the whole model; part of the parameters' names
+  // Of attention. A Mamba layer shares out heads under a2a and passes states on under any other.
   CpTransport transport = CpTransport::p2p;
   AttentionWindow window = {};
   LayerRecompute recompute = LayerRecompute::none;

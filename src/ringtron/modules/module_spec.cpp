@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 namespace ringtron {
 namespace {
 
@@ -67,36 +69,100 @@ std::int64_t norm_bytes(const NormOptions& norm, const RankSizes& sizes) {
   return width * element + (norm.rms ? 1 : 2) * sizes.statistic_bytes;
 }
 
+std::string prefix_of(int number) { return fmt::format("decoder.layers.{}.", number); }
+
+// Messages of a column-parallel linear layer and the row-parallel one behind it. Forward: gather and scattered sum, or
+// one sum for all. Backward: a sum for the column-parallel layer; with sequence parallelism its input and the
+// row-parallel layer's gradient are gathered as well.
+ModuleCosts costs_of_pair(bool sequence_parallel) {
+  ModuleCosts costs;
+  costs.forward_passes = 2;
+  costs.backward_passes = sequence_parallel ? 3 : 2;
+  return costs;
+}
+
 }  // namespace
 
-ParameterSpecs parameters_of(const TransformerOptions& options, int number) {
-  const std::string prefix = fmt::format("decoder.layers.{}.", number);
-  ParameterSpecs list = norm_before(options.norm, prefix + "self_attention.linear_qkv");
-  append(list, attention_parameters(options.attention, prefix + "self_attention."));
-  append(list, norm_before(options.norm, prefix + "mlp.linear_fc1"));
-  append(list, mlp_parameters(options.mlp, prefix + "mlp."));
+ParameterSpecs parameters_of_attention_layer(const TransformerOptions& options, int number) {
+  const std::string prefix = prefix_of(number) + "self_attention.";
+  ParameterSpecs list = norm_before(options.norm, prefix + "linear_qkv");
+  append(list, attention_parameters(options.attention, prefix));
   return list;
 }
 
-ModuleCosts costs_of(const TransformerOptions& options, const RankSizes& sizes) {
+ParameterSpecs parameters_of_mlp_layer(const TransformerOptions& options, int number) {
+  const std::string prefix = prefix_of(number) + "mlp.";
+  ParameterSpecs list = norm_before(options.norm, prefix + "linear_fc1");
+  append(list, mlp_parameters(options.mlp, prefix));
+  return list;
+}
+
+ParameterSpecs parameters_of(const TransformerOptions& options, int number) {
+  ParameterSpecs list = parameters_of_attention_layer(options, number);
+  append(list, parameters_of_mlp_layer(options, number));
+  return list;
+}
+
+ParameterSpecs parameters_of(const MambaOptions& o, int number) {
+  const std::string prefix = prefix_of(number) + "mixer.";
+  const std::int64_t inner = o.inner(), shared = o.groups * o.state_size, channels = o.conv_channels();
+  const std::vector<std::int64_t> conv_parts = {inner, shared, shared};
+  const Initial conv = Initial::uniform(1.0 / std::sqrt(static_cast<double>(o.conv_width)));
+  ParameterSpecs list = norm_before(o.norm, prefix + "in_proj");
+  list.push_back({prefix + "in_proj.weight",
+                  {{2 * inner + 2 * shared + o.heads, o.hidden}, 0, {inner, inner, shared, shared, o.heads}},
+                  o.in_weight});
+  list.push_back({prefix + "conv1d_weight", {{channels, 1, o.conv_width}, 0, conv_parts}, conv});
+  list.push_back({prefix + "conv1d_bias", {{channels}, 0, conv_parts}, conv});
+  list.push_back({prefix + "dt_bias", {{o.heads}, 0}, {Initial::Kind::time_step}});
+  list.push_back({prefix + "A_log", {{o.heads}, 0}, {Initial::Kind::log_uniform}});
+  list.push_back({prefix + "D", {{o.heads}, 0}, Initial::constant(1.0)});
+  list.push_back({prefix + "norm.weight", {{inner}, 0}, Initial::constant(1.0)});
+  list.push_back({prefix + "out_proj.weight", {{o.hidden, inner}, 1}, o.out_weight});
+  return list;
+}
+
+ModuleCosts costs_of_attention_layer(const TransformerOptions& options, const RankSizes& sizes) {
   const AttentionOptions& a = options.attention;
-  const MlpOptions& m = options.mlp;
-  ModuleCosts costs;
+  ModuleCosts costs = costs_of_pair(a.sequence_parallel);
   costs.cell_width = a.heads * a.head_size;
-  costs.multiplied_weights = a.hidden * (a.heads + 2 * a.groups) * a.head_size + costs.cell_width * a.hidden +
-                             a.hidden * m.ffn * (m.gated() ? 3 : 2);
+  costs.multiplied_weights = a.hidden * (a.heads + 2 * a.groups) * a.head_size + costs.cell_width * a.hidden;
   // Inputs of q/k norm: the projection's output as a whole.
   const std::int64_t before_norm =
       a.qk_norm ? (a.heads + 2 * a.groups) * a.head_size / sizes.tensor_ranks * sizes.element_bytes : 0;
-  costs.kept_bytes = 2 * norm_bytes(options.norm, sizes) + before_norm +
+  costs.kept_bytes = norm_bytes(options.norm, sizes) + before_norm +
                      (2 * a.heads + 2 * a.groups) * a.head_size / sizes.tensor_ranks * sizes.element_bytes +
-                     a.heads / sizes.tensor_ranks * sizes.statistic_bytes +
-                     (m.gated() ? 2 : 1) * m.ffn / sizes.tensor_ranks * sizes.element_bytes;
-  // Forward: gather and scattered sum, or one sum for all, of each pair of linear layers. Backward: a sum for
-  // the column-parallel layer; with sequence parallelism its input and the row-parallel layer's gradient are
-  // gathered as well.
-  costs.forward_passes = 4;
-  costs.backward_passes = a.sequence_parallel ? 6 : 4;
+                     a.heads / sizes.tensor_ranks * sizes.statistic_bytes;
+  return costs;
+}
+
+ModuleCosts costs_of_mlp_layer(const TransformerOptions& options, const RankSizes& sizes) {
+  const MlpOptions& m = options.mlp;
+  ModuleCosts costs = costs_of_pair(m.sequence_parallel);
+  costs.multiplied_weights = m.hidden * m.ffn * (m.gated() ? 3 : 2);
+  costs.kept_bytes =
+      norm_bytes(options.norm, sizes) + (m.gated() ? 2 : 1) * m.ffn / sizes.tensor_ranks * sizes.element_bytes;
+  return costs;
+}
+
+ModuleCosts costs_of(const TransformerOptions& options, const RankSizes& sizes) {
+  ModuleCosts costs = costs_of_attention_layer(options, sizes);
+  const ModuleCosts mlp = costs_of_mlp_layer(options, sizes);
+  costs.multiplied_weights += mlp.multiplied_weights;
+  costs.kept_bytes += mlp.kept_bytes;
+  costs.forward_passes += mlp.forward_passes;
+  costs.backward_passes += mlp.backward_passes;
+  return costs;
+}
+
+ModuleCosts costs_of(const MambaOptions& o, const RankSizes& sizes) {
+  ModuleCosts costs = costs_of_pair(o.sequence_parallel);
+  const std::int64_t projected = o.inner() + o.conv_channels() + o.heads;
+  costs.multiplied_weights = o.hidden * (projected + o.inner());
+  costs.state_elements = o.inner() * o.state_size;
+  // All that in_proj gives, the convolution's result, the scan's.
+  costs.kept_bytes = norm_bytes(o.norm, sizes) +
+                     (projected + o.conv_channels() + o.inner()) / sizes.tensor_ranks * sizes.element_bytes;
   return costs;
 }
 
@@ -120,7 +186,7 @@ ModuleCosts costs_of(const EmbeddingOptions& options, const RankSizes&) {
 }
 
 ParameterSpecs parameters_of(const OutputOptions& o) {
-  ParameterSpecs list = norm_parameters(o.norm, "decoder.final_layernorm.weight", "decoder.final_layernorm.bias");
+  ParameterSpecs list = norm_parameters(o.norm, o.norm_name + ".weight", o.norm_name + ".bias");
   if (!o.tied) {
     list.push_back(
         {"output_layer.weight", {{o.padded_vocabulary, o.norm.width}, 0}, o.weight, kDataContextAxes, o.vocabulary});

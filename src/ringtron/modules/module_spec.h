@@ -25,6 +25,7 @@ struct ModuleCosts {
   // the width of what attention multiplies for each cell of its mask.
   std::int64_t multiplied_weights = 0;
   std::int64_t cell_width = 0;
+  std::int64_t state_elements = 0;  // of the states that a scan takes from each token to the next
   // Memory of one rank: what is kept from the forward for the backward, and what is there only for a moment
   // between them.
   std::int64_t kept_bytes = 0;
@@ -39,6 +40,14 @@ struct ModuleCosts {
 // Layer `number` of the model: "decoder.layers.3.".
 ParameterSpecs parameters_of(const TransformerOptions& options, int number);
 ModuleCosts costs_of(const TransformerOptions& options, const RankSizes& sizes);
+
+// Its halves as layers of their own, under the same names, and a Mamba layer.
+ParameterSpecs parameters_of_attention_layer(const TransformerOptions& options, int number);
+ModuleCosts costs_of_attention_layer(const TransformerOptions& options, const RankSizes& sizes);
+ParameterSpecs parameters_of_mlp_layer(const TransformerOptions& options, int number);
+ModuleCosts costs_of_mlp_layer(const TransformerOptions& options, const RankSizes& sizes);
+ParameterSpecs parameters_of(const MambaOptions& options, int number);
+ModuleCosts costs_of(const MambaOptions& options, const RankSizes& sizes);
 
 // Word embedding and learned positions.
 ParameterSpecs parameters_of(const EmbeddingOptions& options);

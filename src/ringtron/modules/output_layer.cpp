@@ -15,7 +15,7 @@ OutputLayer::OutputLayer(const BuildContext& build, const OutputOptions& options
     : tensor_group_(build.tensor_group()),
       sequence_parallel_(options.sequence_parallel),
       vocabulary_(options.vocabulary),
-      norm_(options.norm, parameters, {"decoder.final_layernorm.weight", "decoder.final_layernorm.bias"}),
+      norm_(options.norm, parameters, {options.norm_name + ".weight", options.norm_name + ".bias"}),
       weight_(options.tied ? tied : &parameters.at("output_layer.weight")),
       tied_(options.tied) {
   RT_CHECK(weight_ != nullptr,

@@ -15,13 +15,20 @@
 
 #include "ringtron/context_parallel/context_parallel.h"
 #include "ringtron/context_parallel/run/saved_kv.h"
+#include "ringtron/context_parallel/run/scan_shape.h"
 #include "ringtron/kernels/dropout/dropout.h"
 #include "ringtron/kernels/rotary/rotary.h"
 
 namespace ringtron {
 
 // Places where a layer draws dropout; each has a stream of its own.
-enum class DropoutPlace : std::uint64_t { embedding = 1, attention = 2, attention_output = 3, mlp_output = 4 };
+enum class DropoutPlace : std::uint64_t {
+  embedding = 1,
+  attention = 2,
+  attention_output = 3,
+  mlp_output = 4,
+  mixer_output = 5
+};
 
 struct StepContext {
   bool training = true;  // false: no dropout
@@ -31,6 +38,7 @@ struct StepContext {
   std::vector<std::int64_t> sample_numbers;    // [b], on the host
   RotaryTable rotary;                          // of the context region; undefined without rotary positions
   std::shared_ptr<const SequenceShape> shape;  // of the samples; null: what the attention was made with
+  std::shared_ptr<const ScanShape> scan;       // of Mamba layers; null in a model without
   // By layer, where recomputed attention keeps what it received (--cp-keep-kv).
   std::map<int, std::shared_ptr<SavedKv>> saved_kv;
 

@@ -41,6 +41,27 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
+// A Mamba layer's, on the host only: heads are few.
+struct TimeStepPair {
+  static double one(double u) {
+    const double low = std::log(0.001), high = std::log(0.1);
+    const double step = std::max(std::exp(low + u * (high - low)), 1e-4);
+    return step + std::log(-std::expm1(-step));  // the inverse of softplus
+  }
+  TwoDraws operator()(std::uint64_t key, std::uint64_t stream, std::uint64_t pair) const {
+    const PhiloxBlock block = philox4x32(key, stream, pair);
+    return {one(uniform_open(block.v[0], block.v[1])), one(uniform_open(block.v[2], block.v[3]))};
+  }
+};
+
+struct LogUniformPair {
+  TwoDraws operator()(std::uint64_t key, std::uint64_t stream, std::uint64_t pair) const {
+    const PhiloxBlock block = philox4x32(key, stream, pair);
+    return {std::log(1.0 + 15.0 * uniform_open(block.v[0], block.v[1])),
+            std::log(1.0 + 15.0 * uniform_open(block.v[2], block.v[3]))};
+  }
+};
+
 // out[0, length) = elements [global, global + length).
 template <class T, class Draw>
 void fill_run(T* out, std::int64_t global, std::int64_t length, Stream stream, const Draw& draw) {
@@ -119,7 +140,10 @@ void fill(Parameter& parameter, std::uint64_t seed, std::pair<int, int> tp_rank_
   const bool wide = parameter.value.scalar_type() == at::kDouble;
   const at::NoGradGuard no_grad;
   const at::Tensor values = parameter.value.view(-1);
-  if (values.is_cuda() && fill_on_gpu(values, runs, stream, std::is_same_v<Draw, UniformPair>, scale_of(draw))) return;
+  constexpr bool uniform = std::is_same_v<Draw, UniformPair>;
+  if constexpr (uniform || std::is_same_v<Draw, NormalPair>) {
+    if (values.is_cuda() && fill_on_gpu(values, runs, stream, uniform, scale_of(draw))) return;
+  }
   const at::Tensor host =
       at::empty({std::min(count, kAtOnce)}, at::TensorOptions().dtype(wide ? at::kDouble : at::kFloat));
   for (std::int64_t first = 0; first < count; first += kAtOnce) {
@@ -142,6 +166,18 @@ void fill_xavier_uniform(Parameter& parameter, std::uint64_t seed, int tp_rank, 
   const auto& shape = parameter.shard.global_shape;
   RT_CHECK(shape.size() == 2, "Xavier initialisation of {}: expected 2 dims, got {}", parameter.name, shape.size());
   fill(parameter, seed, {tp_rank, tp_size}, UniformPair{std::sqrt(6.0 / static_cast<double>(shape[0] + shape[1]))});
+}
+
+void fill_uniform(Parameter& parameter, std::uint64_t seed, double bound, int tp_rank, int tp_size) {
+  fill(parameter, seed, {tp_rank, tp_size}, UniformPair{bound});
+}
+
+void fill_time_step(Parameter& parameter, std::uint64_t seed, int tp_rank, int tp_size) {
+  fill(parameter, seed, {tp_rank, tp_size}, TimeStepPair{});
+}
+
+void fill_log_uniform(Parameter& parameter, std::uint64_t seed, int tp_rank, int tp_size) {
+  fill(parameter, seed, {tp_rank, tp_size}, LogUniformPair{});
 }
 
 void fill_constant(Parameter& parameter, double value) {

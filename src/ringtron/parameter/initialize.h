@@ -21,6 +21,13 @@ void fill_normal(Parameter& parameter, std::uint64_t seed, double std, int tp_ra
 // Uniform in (-b, b), b = sqrt(6 / (fan_in + fan_out)) of the whole tensor. Only for two dims.
 void fill_xavier_uniform(Parameter& parameter, std::uint64_t seed, int tp_rank, int tp_size);
 
+// Uniform in (-bound, bound).
+void fill_uniform(Parameter& parameter, std::uint64_t seed, double bound, int tp_rank, int tp_size);
+
+// What a Mamba layer starts with (Initial::Kind::time_step, log_uniform).
+void fill_time_step(Parameter& parameter, std::uint64_t seed, int tp_rank, int tp_size);
+void fill_log_uniform(Parameter& parameter, std::uint64_t seed, int tp_rank, int tp_size);
+
 void fill_constant(Parameter& parameter, double value);
 
 // Zeros into the padding rows of a tensor that has the parameter's local shape: its value, or what an optimizer keeps

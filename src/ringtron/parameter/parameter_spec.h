@@ -16,11 +16,19 @@ namespace ringtron {
 
 // How a parameter starts. Values depend on (seed, name, global element index) alone, never on the layout.
 struct Initial {
-  enum class Kind { constant, normal, xavier_uniform } kind = Kind::constant;
-  double value = 0.0;  // the constant, or the standard deviation
+  enum class Kind {
+    constant,
+    normal,
+    xavier_uniform,
+    uniform,    // in (-value, value)
+    time_step,  // a Mamba layer's dt_bias: softplus of it is at least 1e-4, and its logarithm uniform from 0.001 to 0.1
+    log_uniform,  // a Mamba layer's A_log: the logarithm of a uniform number from 1 to 16
+  } kind = Kind::constant;
+  double value = 0.0;  // the constant, the standard deviation, or the bound
 
   static Initial constant(double value) { return {Kind::constant, value}; }
   static Initial normal(double std) { return {Kind::normal, std}; }
+  static Initial uniform(double bound) { return {Kind::uniform, bound}; }
   bool operator==(const Initial&) const = default;
 };
 

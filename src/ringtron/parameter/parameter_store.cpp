@@ -46,6 +46,15 @@ void ParameterStore::draw(Parameter& parameter) const {
     case Initial::Kind::xavier_uniform:
       fill_xavier_uniform(parameter, options_.seed, options_.tp_rank, options_.tp_size);
       break;
+    case Initial::Kind::uniform:
+      fill_uniform(parameter, options_.seed, parameter.initial.value, options_.tp_rank, options_.tp_size);
+      break;
+    case Initial::Kind::time_step:
+      fill_time_step(parameter, options_.seed, options_.tp_rank, options_.tp_size);
+      break;
+    case Initial::Kind::log_uniform:
+      fill_log_uniform(parameter, options_.seed, options_.tp_rank, options_.tp_size);
+      break;
   }
   zero_padding(parameter, parameter.value);
 }

@@ -80,8 +80,12 @@ std::vector<CpTransport> layer_transports(const Job& job) {
   const auto& words = config->parallel.cp_comm_type;
   std::vector<CpTransport> transports;
   std::optional<CpTransport> chosen;
-  for (int layer = 0; layer < config->model.num_layers; ++layer) {
-    const std::string& word = words.size() == 1 ? words[0] : words[static_cast<std::size_t>(layer)];
+  for (const LayerSpec& layer : layer_specs(config, {})) {
+    const std::string& word = words.size() == 1 ? words[0] : words[static_cast<std::size_t>(layer.number)];
+    if (word == "auto" && !has_attention(layer.kind)) {  // the default: a Mamba layer passes states on
+      transports.push_back(layer.transport);
+      continue;
+    }
     if (word == "auto" && !chosen) chosen = choose_for_all(job);
     transports.push_back(word == "auto" ? *chosen : transport_of(word));
   }

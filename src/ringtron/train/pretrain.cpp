@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -68,7 +69,7 @@ int train(const Job& job, StopSignals& signals, StartTimes& times) {
     const std::int64_t words = job.tokenizer().vocab_size(), padded = config.model.padded_vocab_size;
     print_line(" > padded vocab (size: {}) with {} dummy tokens (new size: {})", words, padded - words, padded);
     print_line("> setting random seeds to {} ...", config.precision.seed);
-    print_line("building GPT model ...");
+    print_line("building {} model ...", config.model.is_hybrid_model ? "hybrid" : "GPT");
     if (job.device().is_cuda()) {
       for (const std::string& line : unfused_operations(job.config())) warn_line(line);
     }
@@ -106,13 +107,13 @@ int train(const Job& job, StopSignals& signals, StartTimes& times) {
   return trainer.run();
 }
 
-int start(int argc, char** argv, StopSignals& signals) {
+int start(const std::vector<std::string>& words, StopSignals& signals) {
   StartTimes times;
   signals.enter("reading the command line");
   times.enter("reading the command line");
   const LaunchEnvironment environment = read_launch_environment(process_environment);
   ParseResult parsed;
-  before_rendezvous(environment, [&] { parsed = parse_command_line(arguments(argc, argv), environment.world_size); });
+  before_rendezvous(environment, [&] { parsed = parse_command_line(words, environment.world_size); });
   if (const auto* help = std::get_if<HelpText>(&parsed)) {
     if (environment.rank == 0) print_result(help->text);
     return kExitOk;
@@ -143,7 +144,13 @@ int start(int argc, char** argv, StopSignals& signals) {
 }  // namespace
 
 int pretrain_gpt(int argc, char** argv) {
-  return run_as_rank([&](StopSignals& signals) { return start(argc, argv, signals); });
+  return run_as_rank([&](StopSignals& signals) { return start(arguments(argc, argv), signals); });
+}
+
+int pretrain_mamba(int argc, char** argv) {
+  std::vector<std::string> words = arguments(argc, argv);
+  words.emplace_back("--is-hybrid-model");
+  return run_as_rank([&](StopSignals& signals) { return start(words, signals); });
 }
 
 }  // namespace ringtron

@@ -31,24 +31,22 @@ at::Tensor places(const ScanSegments& segments, std::int64_t back, std::int64_t 
 }  // namespace
 
 at::Tensor causal_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& halo,
-                       const ScanSegments& segments) {
+                       const std::shared_ptr<const ScanSegments>& segments) {
   const std::int64_t channels = x.size(-1), width = weight.size(-1);
-  RT_CHECK(x.dim() == 3 && x.size(0) == segments.rows() && x.size(1) == segments.samples(),
+  RT_CHECK(x.dim() == 3 && x.size(0) == segments->rows() && x.size(1) == segments->samples(),
            "causal_conv: rows of the segments");
   RT_CHECK_EQ(weight.size(0), channels, "causal_conv: channels of the weight");
-  RT_CHECK(halo.dim() == 3 && halo.size(0) == segments.initials() && halo.size(1) == width - 1,
+  RT_CHECK(halo.dim() == 3 && halo.size(0) == segments->initials() && halo.size(1) == width - 1,
            "causal_conv: rows before the segments");
-  std::vector<at::Tensor> tables;
-  for (std::int64_t k = 0; k < width; ++k) tables.push_back(places(segments, width - 1 - k, width - 1, x.device()));
-  const auto composed = [tables, channels](const std::vector<at::Tensor>& in) {
+  const auto composed = [segments, channels, width](const std::vector<at::Tensor>& in) {
     const at::ScalarType narrow = in[0].scalar_type(), wide = narrow == at::kDouble ? at::kDouble : at::kFloat;
     const at::Tensor rows = at::cat({in[0].reshape({-1, channels}), in[3].reshape({-1, channels}).to(narrow),
                                      at::zeros({1, channels}, in[0].options())})
                                 .to(wide);
     const at::Tensor taps = in[1].to(wide).squeeze(1);
     at::Tensor sum = in[2].to(wide).expand({in[0].size(0) * in[0].size(1), channels});
-    for (std::size_t k = 0; k < tables.size(); ++k) {
-      sum = sum + rows.index_select(0, tables[k]) * taps.select(1, static_cast<std::int64_t>(k));
+    for (std::int64_t k = 0; k < width; ++k) {
+      sum = sum + rows.index_select(0, places(*segments, width - 1 - k, width - 1, rows.device())) * taps.select(1, k);
     }
     return at::silu(sum).to(narrow).view(in[0].sizes());
   };

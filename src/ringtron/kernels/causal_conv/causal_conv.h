@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
+
 #include "ringtron/kernels/scan_segments/scan_segments.h"
 
 namespace ringtron {
@@ -15,6 +17,6 @@ namespace ringtron {
 // Returns [s, b, channels] in x's type, with autograd for all four; sums are fp32 (fp64 for fp64), rounded once. Only
 // the inputs are kept for the backward.
 at::Tensor causal_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& halo,
-                       const ScanSegments& segments);
+                       const std::shared_ptr<const ScanSegments>& segments);
 
 }  // namespace ringtron

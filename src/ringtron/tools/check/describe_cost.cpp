@@ -19,6 +19,7 @@
 #include "ringtron/models/attention_shape.h"
 #include "ringtron/models/memory_estimate.h"
 #include "ringtron/models/model_spec.h"
+#include "ringtron/tools/check/describe_scan.h"
 #include "ringtron/tools/check/step_cost.h"
 
 namespace ringtron {
@@ -28,38 +29,18 @@ namespace {
 // longer.
 int planned_ranks(int ranks) { return std::min(ranks, std::clamp(8192 / ranks, 4, 64)); }
 
-// A sum over a step may be more than fits.
-std::int64_t times(std::int64_t count, std::int64_t bytes) {
-  std::int64_t product = 0;
-  return __builtin_mul_overflow(count, bytes, &product) ? std::numeric_limits<std::int64_t>::max() / 8 : product;
-}
-
 std::string amount(std::int64_t bytes) { return human_bytes(static_cast<std::uint64_t>(bytes)); }
 
-std::string sent_line(const std::string& what, std::int64_t forward, std::int64_t backward) {
-  return fmt::format("{:<44} forward {:>10}  backward {:>10}", what, amount(forward), amount(backward));
-}
-
-// Layers as text: "0-31", "0 2 4".
-std::string layers_text(const std::vector<int>& layers) {
-  std::vector<std::string> parts;
-  for (std::size_t i = 0; i < layers.size();) {
-    std::size_t end = i + 1;
-    while (end < layers.size() && layers[end] == layers[end - 1] + 1) ++end;
-    parts.push_back(end == i + 1 ? std::to_string(layers[i]) : fmt::format("{}-{}", layers[i], layers[end - 1]));
-    i = end;
-  }
-  return join(parts, " ");
-}
-
-// The configuration's layers by their word of --cp-comm-type.
+// The configuration's layers with attention by their word of --cp-comm-type.
 std::map<std::string, std::vector<int>> layers_by_word(const ResolvedConfig& config) {
   const auto& words = config->parallel.cp_comm_type;
   if (words.size() != 1 && std::ssize(words) != config->model.num_layers) {
     throw ConfigError("expected one --cp-comm-type, or one for each layer; correct the list");
   }
   std::map<std::string, std::vector<int>> layers;
-  for (int i = 0; i < config->model.num_layers; ++i) {
+  for (const LayerSpec& layer : layer_specs(config, {})) {
+    const int i = layer.number;
+    if (!has_attention(layer.kind)) continue;
     layers[words.at(words.size() == 1 ? 0 : static_cast<std::size_t>(i))].push_back(i);
   }
   return layers;
@@ -304,6 +285,7 @@ Lines describe_traffic(const ResolvedConfig& config, int replicas, std::int64_t 
   Lines lines = {fmt::format("bytes that one rank sends, of the rank that sends most{}; per layer: of one micro-batch",
                              planned < ranks ? fmt::format(" of {} spread over the group", planned) : "")};
   for (std::string& line : ContextTraffic(config).describe(micro_batches)) lines.push_back(std::move(line));
+  for (std::string& line : describe_scan_traffic(config, micro_batches)) lines.push_back(std::move(line));
   for (std::string& line : describe_tensor_traffic(config, micro_batches)) lines.push_back(std::move(line));
   lines.push_back(
       "  counted as rings: (t-1)/t of the data for a gather or a scattered sum, twice that for a sum that "

@@ -113,6 +113,7 @@ class Block {
       const auto type = store_.options().type == at::kDouble ? at::kDouble : at::kFloat;
       step.rotary = rotary_table(context_rows().unsqueeze(1), *model_.rotary, type);
     }
+    step.scan = make_scan_shape({layout_}, samples, job_.parallel().context().rank());
     return step;
   }
 

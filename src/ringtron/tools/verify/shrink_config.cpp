@@ -22,11 +22,35 @@ constexpr int kLayers = 2, kHidden = 32, kFfn = 48, kReplicas = 2, kMicroBatch =
 constexpr int kShortest = 64;      // tokens of a sequence
 constexpr int kTokensOfChunk = 4;  // of which zigzag has two a rank
 
+// A layer of each kind for each transport, and small ones.
+void shrink_pattern(Config& config) {
+  ModelConfig& m = config.model;
+  std::string letters, pattern;
+  for (const char letter : m.hybrid_layer_pattern) {
+    if (letters.find(letter) == std::string::npos) letters += letter;
+  }
+  std::vector<std::string>& types = config.parallel.cp_comm_type;
+  std::vector<std::string> of_layers;
+  for (const std::string& type : types) {
+    pattern += letters;
+    of_layers.insert(of_layers.end(), letters.size(), type);
+  }
+  m.hybrid_layer_pattern = pattern;
+  m.num_layers = static_cast<int>(pattern.size());
+  if (types.size() > 1) types = of_layers;
+  const int tp = config.parallel.tensor_model_parallel_size, per_group = m.mamba_num_heads / m.mamba_num_groups;
+  m.mamba_num_groups = tp * std::min(2, m.mamba_num_groups / tp);
+  m.mamba_num_heads = m.mamba_num_groups * std::min(per_group, 3);
+  m.mamba_head_dim = std::min(m.mamba_head_dim, 4);
+  m.mamba_state_dim = std::min(m.mamba_state_dim, 8);
+}
+
 void shrink_layers(Config& config) {
   std::vector<std::string>& types = config.parallel.cp_comm_type;
   types = transports_of(config.parallel);
   const int wanted = static_cast<int>(types.size());
   config.model.num_layers = wanted > 1 ? wanted : std::min(config.model.num_layers, kLayers);
+  if (!config.model.hybrid_layer_pattern.empty()) shrink_pattern(config);
   RecomputeConfig& recompute = config.recompute;
   recompute.num_layers = std::min(recompute.num_layers, config.model.num_layers);
 }

@@ -1,0 +1,54 @@
+#include "ringtron/modules/mamba_mixer.h"
+
+#include <ATen/ATen.h>
+
+#include "ringtron/base/check.h"
+#include "ringtron/context_parallel/context_scan.h"
+#include "ringtron/kernels/gated_norm/gated_norm.h"
+
+namespace ringtron {
+
+MambaMixer::MambaMixer(const BuildContext& build, const MambaOptions& options, const LayerSpec& layer,
+                       const NamedParameters& parameters)
+    : tensor_group_(build.tensor_group()),
+      context_group_(build.parallel.context()),
+      options_(options),
+      layer_(layer),
+      heads_(options.heads / tensor_group_.size()),
+      groups_(options.groups / tensor_group_.size()),
+      in_weight_(&parameters.at("in_proj.weight")),
+      conv_weight_(&parameters.at("conv1d_weight")),
+      conv_bias_(&parameters.at("conv1d_bias")),
+      dt_bias_(&parameters.at("dt_bias")),
+      a_log_(&parameters.at("A_log")),
+      d_(&parameters.at("D")),
+      norm_weight_(&parameters.at("norm.weight")),
+      out_weight_(&parameters.at("out_proj.weight")) {}
+
+at::Tensor MambaMixer::scanned(const at::Tensor& xbc, const at::Tensor& dt, const StepContext& step) const {
+  RT_CHECK(step.scan, "layer {}: a scan without the shape of its samples", layer_.number);
+  const at::ScalarType wide = xbc.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const ScanParameters parameters{conv_weight_->value, conv_bias_->value, -a_log_->value.to(wide).exp(), d_->value,
+                                  dt_bias_->value};
+  return context_scan(xbc, dt, parameters, {heads_, options_.head_size, groups_, options_.state_size},
+                      scan_way(layer_.transport), context_group_, step.scan);
+}
+
+at::Tensor MambaMixer::forward(const LinearInput& x, const StepContext& step) const {
+  const bool sp = options_.sequence_parallel;
+  const std::int64_t inner = heads_ * options_.head_size;
+  const at::Tensor projected = column_parallel_linear(x, LinearWeight(*in_weight_), {}, tensor_group_, sp);
+  const auto parts = projected.split_with_sizes({inner, inner + 2 * groups_ * options_.state_size, heads_}, 2);
+  const at::Tensor &z = parts[0], y = scanned(parts[1], parts[2], step);
+  const auto norm = [&weight = norm_weight_->value, group = inner / groups_, epsilon = options_.gated_norm_epsilon](
+                        const at::Tensor& in, const at::Tensor& gate) {
+    return gated_rms_norm(in, gate, weight, group, epsilon);
+  };
+  const auto again = [norm, y = y.detach(), z = z.detach()] {
+    const at::NoGradGuard no_grad;
+    return norm(y, z);
+  };
+  return row_parallel_linear({norm(y, z), again}, LinearWeight(*out_weight_), {}, tensor_group_, sp);
+}
+
+}  // namespace ringtron

@@ -156,7 +156,8 @@ bool must_be_told(const std::string& member) {
   const std::string prefix = "/metadata/configuration/";
   if (member.rfind(prefix, 0) != 0) return false;
   const std::string key = member.substr(prefix.size(), member.find('/', prefix.size()) - prefix.size());
-  if (key == "rope_scaling_factor" || key == "bias_gelu_fusion") return false;  // without effect in this model
+  // Without effect in this model, which has rotary positions without scaling, SwiGLU and no Mamba layer.
+  if (key == "rope_scaling_factor" || key == "bias_gelu_fusion" || key.starts_with("mamba_")) return false;
   for (const OptionGroup& group : option_groups()) {
     for (const Option& option : group.options) {
       if (option_key(option) == key) return option.on_load != OnLoad::free && option.on_load != OnLoad::schedule;

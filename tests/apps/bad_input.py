@@ -121,7 +121,7 @@ def models_larger_than_memory(b):
 @case
 def memory_that_runs_out(b):
     def limited():
-        resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+        resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))
 
     flags = ["--vocab-size", 262144, "--seq-length", 3072, "--max-position-embeddings", 3072, "--micro-batch-size", 1,
              "--global-batch-size", 1]

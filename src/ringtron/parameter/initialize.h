@@ -3,7 +3,7 @@
 // Element i of the whole logical tensor is a pure function of (seed, parameter name, i), so any division over
 // tensor ranks starts from bit-equal weights, and no rank needs to talk to another. The numbers are drawn in fp64
 // where the parameter is and rounded through fp32 (fp64 for an fp64 parameter) to its type. A GPU's logarithm and sine
-// differ from a CPU's in the last bit of a double, which one in some 100 million fp32 weights shows.
+// differ from a CPU's in the last bit of a double, which hardly any fp32 weight shows.
 //
 // All functions write parameter.value, whose shape must be shard.local_shape(tp_size); InternalError
 // otherwise. Threads: uses LibTorch's intra-op threads; the result does not depend on their number.

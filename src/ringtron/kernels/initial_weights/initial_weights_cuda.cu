@@ -1,5 +1,5 @@
-// Initial weights drawn where they are wanted. Each thread draws one element and throws the pair's other one away: it is
-// done once in a run, and runs may begin at odd elements.
+// Initial weights drawn where they are wanted. Each thread draws one element and throws the pair's other one away: it
+// is done once in a run, and runs may begin at odd elements.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>

@@ -182,6 +182,20 @@ TEST(RendezvousServer, ARankThatCannotStartEndsTheStartForAll) {
   EXPECT_THAT([&] { join(*server, claim(2, 3)); }, ThrowsMessage<CommError>(HasSubstr("--num-layers -1")));
 }
 
+// Rank 0, which reads the end over a connection of its own, leaves only when the rank that is still to come has heard it.
+// Many times: the order of two threads decides.
+TEST(RendezvousServer, StaysForTheRankThatIsStillToCome) {
+  for (int round = 0; round < 100; ++round) {
+    const auto server = open(3);
+    const RendezvousAddress address{"127.0.0.1", server->port(), "secret"};
+    const auto rank_0 = join(*server, claim(0, 3, "node0"));
+    const auto said =
+        std::async(std::launch::async, [&] { send_start_failure(address, claim(1, 3), "--num-layers -1", kLong); });
+    EXPECT_THROW(rank_0->wait_for_all(), CommError);
+    ASSERT_FALSE(server->wait_until_heard(milliseconds(0))) << "round " << round;
+  }
+}
+
 TEST(RendezvousServer, RankZeroThatCannotStartTellsAllWhoCome) {
   RendezvousServer server(listen_at("127.0.0.1", 0, true),
                           {.own = claim(0, 3, "node0"), .token = "secret", .cannot = "--num-layers -1"});

@@ -308,8 +308,9 @@ void RendezvousServer::State::note_end(Peer& peer, const Claim& claim, const std
 
 void RendezvousServer::State::cannot_start(const Claim& claim, const std::string& why) {
   if (cannot.empty()) cannot = why;
-  end_start(fmt::format("{} ended before the ranks had met: {}", claim.who(), why));
+  // Before rank 0 reads in its own connection that the start is over: it then asks whether it has to stay for others.
   note_heard(claim.rank);
+  end_start(fmt::format("{} ended before the ranks had met: {}", claim.who(), why));
   for (const Peer& peer : peers) {
     if (peer.rank >= 0) note_heard(peer.rank);
   }

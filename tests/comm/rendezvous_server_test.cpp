@@ -182,8 +182,8 @@ TEST(RendezvousServer, ARankThatCannotStartEndsTheStartForAll) {
   EXPECT_THAT([&] { join(*server, claim(2, 3)); }, ThrowsMessage<CommError>(HasSubstr("--num-layers -1")));
 }
 
-// Rank 0, which reads the end over a connection of its own, leaves only when the rank that is still to come has heard it.
-// Many times: the order of two threads decides.
+// Rank 0, which reads the end over a connection of its own, leaves only when the rank that is still to come has heard
+// it. Many times: the order of two threads decides.
 TEST(RendezvousServer, StaysForTheRankThatIsStillToCome) {
   for (int round = 0; round < 100; ++round) {
     const auto server = open(3);

@@ -50,9 +50,8 @@ at::Tensor gradients(Communicator& replicas, Way way, bool shared) {
                           [&](AxisSet axes) -> Communicator& { return axes == kDataContextAxes ? replicas : alone; },
                           {.overlap = true, .bucket_size = 1});
   for (int step = 0; step < 2; ++step) {  // the second step must not see the first
-    reducer.zero();
+    reducer.begin_step(kMicroBatches);
     for (int i = 0; i < kMicroBatches; ++i) {
-      reducer.begin_micro_batch(i + 1 == kMicroBatches);
       const at::Tensor x = random_tensor({4, 2, 6}, 10 + 10 * i + replicas.rank());
       model.forward(x, way, shared, alone).square().sum().backward();
     }

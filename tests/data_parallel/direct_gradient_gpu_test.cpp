@@ -24,9 +24,8 @@ at::Tensor gradient(at::Device device, at::ScalarType type, bool direct) {
   weight.value = rounded(testing::random_tensor({48, 64}, 1)).to(device, type).set_requires_grad(true);
   GradientReducer reducer({&weight}, [&](AxisSet) -> Communicator& { return alone; }, {});
   for (int step = 0; step < 2; ++step) {
-    reducer.zero();
+    reducer.begin_step(kMicroBatches);
     for (int i = 0; i < kMicroBatches; ++i) {
-      reducer.begin_micro_batch(i + 1 == kMicroBatches);
       const at::Tensor x = rounded(testing::random_tensor({32, 2, 64}, 10 + i)).to(device, type);
       const LinearWeight way = direct ? LinearWeight(weight) : LinearWeight(weight.value);
       const at::Tensor y = column_parallel_linear(x, way, {}, alone, false);

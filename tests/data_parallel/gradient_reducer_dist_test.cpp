@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <string>
+#include <vector>
 
 #include "ringtron/base/error.h"
 #include "ringtron/comm/local_communicator.h"
@@ -30,10 +31,11 @@ struct Model {
   }
   ParameterList list() { return {&first, &second, &third}; }
 
-  void backward(int sample) {
+  void backward(int sample) { loss(sample).backward(); }
+  at::Tensor loss(int sample) {
     const at::Tensor x = (at::arange(12, at::kDouble) + 12 * sample).cos().to(first.value.scalar_type());
     const at::Tensor h = at::mv(first.value, at::tanh(at::mv(second.value, at::tanh(at::mv(first.value, x)))));
-    at::mv(third.value, at::tanh(h)).square().sum().backward();
+    return at::mv(third.value, at::tanh(h)).square().sum();
   }
 
   at::Tensor gradients() {
@@ -51,9 +53,8 @@ at::Tensor reduced(Communicator& replicas, BucketOptions options, int shift = 0,
   Model model(type);
   GradientReducer reducer(model.list(), groups(replicas, alone), options);
   for (int step = 0; step < 2; ++step) {  // the second step must not see the first
-    reducer.zero();
+    reducer.begin_step(kSamples / replicas.size());
     for (int sample = replicas.rank(); sample < kSamples; sample += replicas.size()) {
-      reducer.begin_micro_batch(sample + replicas.size() >= kSamples);
       model.backward(sample + shift);
       EXPECT_FALSE(model.first.value.grad().defined());
     }
@@ -101,7 +102,7 @@ DIST_TEST(GradientReducer, SumsOverFurtherAxes, 2) {
   Model model;
   model.second.gradient_axes = kDataContextAxes | Axis::tensor;
   GradientReducer reducer(model.list(), groups(alone, ranks.world()), kTogether);
-  reducer.begin_micro_batch(true);
+  reducer.begin_step(/*micro_batches=*/1);
   model.backward(ranks.rank());
   reducer.finish();
   Model mine, both;
@@ -131,11 +132,35 @@ DIST_TEST(GradientReducer, AsksForEachGroupOnceInOneOrder, 1) {
   EXPECT_THROW(GradientReducer(model.list(), group_of, kTogether), InternalError);
 }
 
+// As a pipeline does: two micro-batches have gone forward before the first goes backward, and the last to begin is the
+// first to end.
+DIST_TEST(GradientReducer, MicroBatchesEndInAnyOrder, 2) {
+  LocalCommunicator alone("tensor-parallel", 0);
+  Model model;
+  GradientReducer reducer(model.list(), groups(ranks.world(), alone), kOverlapped);
+  reducer.begin_step(/*micro_batches=*/kSamples / 2);
+  std::vector<at::Tensor> losses;
+  for (int sample = ranks.rank(); sample < kSamples; sample += 2) losses.push_back(model.loss(sample));
+  for (; !losses.empty(); losses.pop_back()) losses.back().backward();
+  reducer.finish();
+  EXPECT_TENSOR_NEAR(model.gradients(), one_process(), kReorder);
+}
+
+DIST_TEST(GradientReducer, RefusesMoreGradientsThanMicroBatches, 1) {
+  LocalCommunicator alone("alone", 0);
+  Model model;
+  GradientReducer reducer(model.list(), groups(alone, alone), kTogether);
+  EXPECT_THROW(model.backward(0), InternalError) << "before begin_step()";
+  reducer.begin_step(/*micro_batches=*/1);
+  model.backward(0);
+  EXPECT_THROW(model.backward(1), InternalError);
+}
+
 DIST_TEST(GradientReducer, NamesTheParameterWithoutGradient, 2) {
   LocalCommunicator alone("tensor-parallel", 0);
   Model model;
   GradientReducer reducer(model.list(), groups(ranks.world(), alone), kOverlapped);
-  reducer.begin_micro_batch(true);
+  reducer.begin_step(/*micro_batches=*/1);
   (at::mv(model.second.value, model.third.value[0])).sum().backward();
   try {
     reducer.finish();

@@ -24,7 +24,7 @@ DIST_TEST(GradientReducerFault, DeadReplicaIsACommError, 3) {
   ranks.meet();
   std::string message;
   try {
-    reducer.begin_micro_batch(true);
+    reducer.begin_step(/*micro_batches=*/1);
     late.value.sum().backward();  // launches the first bucket's reduction
     if (ranks.rank() == 1) {
       ranks.announce_death();

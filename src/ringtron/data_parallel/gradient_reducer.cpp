@@ -67,24 +67,25 @@ struct GradientReducer::State {
         replicas(group_of(bucket_axes(list))),
         further(further_sums(list, group_of)),
         options(for_group(bucket_options, replicas)),
-        buffer(list, plan_buckets(sizes_of(list), options)) {
-    reset();
-  }
+        buffer(list, plan_buckets(sizes_of(list), options)) {}
 
-  void reset() {
-    received.assign(parameters.size(), false);
+  void begin_step(int of_micro_batches) {
+    micro_batches = of_micro_batches;
+    received.assign(parameters.size(), 0);
     waiting.clear();
+    for (const Bucket& bucket : buffer.plan().buckets) waiting.push_back(static_cast<int>(bucket.parameters.size()));
     launched = 0;
-    last = false;
     works.clear();
   }
 
-  // Called by autograd, in backward, when it has added up a parameter's gradient of this micro-batch.
+  // Called by autograd, in backward, when it has added up a parameter's gradient of one micro-batch.
   void accept(int index) {
     Parameter& parameter = *parameters[index];
     const int bucket = buffer.plan().bucket_of[index];
-    RT_CHECK(bucket >= launched, "gradient of {} came after its bucket {} was reduced; zero() begins the next step",
-             parameter.name, bucket);
+    RT_CHECK(
+        !received.empty() && bucket >= launched && received[index] < micro_batches,
+        "gradient of {}: expected one in each of {} micro-batches, got one more; begin_step() begins the next step",
+        parameter.name, micro_batches);
     at::Tensor& fresh = parameter.value.mutable_grad();
     if (fresh.defined()) {
       const at::NoGradGuard no_grad;
@@ -95,9 +96,7 @@ struct GradientReducer::State {
       parameter.gradient_begun = true;
       fresh.reset();
     }
-    received[index] = true;
-    if (!last) return;
-    RT_CHECK(waiting[bucket] > 0, "gradient of {} came twice in one micro-batch", parameter.name);
+    if (++received[index] < micro_batches) return;
     --waiting[bucket];
     if (options.overlap) launch_ready();
   }
@@ -115,7 +114,7 @@ struct GradientReducer::State {
   void check_all_received() const {
     std::vector<std::string> missing;
     for (std::size_t i = 0; i < parameters.size(); ++i)
-      if (!received[i]) missing.push_back(parameters[i]->name);
+      if (received[i] == 0) missing.push_back(parameters[i]->name);
     RT_CHECK(missing.empty(),
              "expected a gradient for every parameter, got none for {} ({} rank {}): is it in the graph?",
              fmt::join(missing, ", "), replicas.name(), replicas.rank());
@@ -143,10 +142,10 @@ struct GradientReducer::State {
   std::vector<FurtherSum> further;
   BucketOptions options;
   GradBuffer buffer;
-  std::vector<bool> received;  // in any micro-batch of this step
-  std::vector<int> waiting;    // parameters of each bucket without a gradient in the last micro-batch
-  int launched = 0;            // buckets whose reduction is under way
-  bool last = false;
+  int micro_batches = 0;      // of this step
+  std::vector<int> received;  // gradients of each parameter in this step; empty: no step has begun
+  std::vector<int> waiting;   // parameters of each bucket that lack the gradient of a micro-batch
+  int launched = 0;           // buckets whose reduction is under way
   std::vector<Work> works;
 };
 
@@ -183,23 +182,16 @@ GradientReducer::~GradientReducer() {
   }
 }
 
-void GradientReducer::zero() {
-  RT_CHECK(state_->works.empty(), "zero() while reductions are under way: finish() the step first");
+void GradientReducer::begin_step(int micro_batches) {
+  RT_CHECK(micro_batches > 0, "expected a step of at least one micro-batch, got {}", micro_batches);
+  RT_CHECK(state_->works.empty(), "begin_step() while reductions are under way: finish() the step first");
   // Nothing is filled with zeros: the first share of each gradient is written over what is there.
   for (Parameter* parameter : state_->parameters) parameter->gradient_begun = false;
-  state_->reset();
-}
-
-void GradientReducer::begin_micro_batch(bool is_last) {
-  RT_CHECK(!state_->last, "begin_micro_batch() after the last micro-batch: finish() and zero() come first");
-  state_->last = is_last;
-  if (!is_last) return;
-  for (const Bucket& bucket : state_->buffer.plan().buckets)
-    state_->waiting.push_back(static_cast<int>(bucket.parameters.size()));
+  state_->begin_step(micro_batches);
 }
 
 void GradientReducer::finish() {
-  RT_CHECK(state_->last, "finish() before the last micro-batch");
+  RT_CHECK(!state_->received.empty(), "finish() before begin_step()");
   state_->check_all_received();
   while (state_->launched < static_cast<int>(state_->waiting.size())) state_->launch_next();
   for (Work& work : state_->works) work.wait();

@@ -1,15 +1,15 @@
 // Sums gradients over micro-batches and over the ranks along each parameter's gradient_axes, while backward still runs.
 //
-//   reducer.zero();
-//   for each micro-batch { reducer.begin_micro_batch(is_last); forward; backward; }
+//   reducer.begin_step(micro_batches);
+//   for each micro-batch { forward; backward; }   // in any order: a pipeline has several under way
 //   reducer.finish();                 // Parameter::gradient now holds the sum over the whole global batch
 //
 // A pure sum, nowhere divided: the loss is a sum over tokens, and the optimizer's gradient scale makes it a
 // mean. As backward finishes a parameter, its gradient is added to the fp32 (fp64) buffer and autograd's own
-// is freed. In the last micro-batch a bucket whose parameters are all done is reduced at once, if `overlap`
-// is on. Buckets go out in the order of the plan on every rank: one that is ready early waits for those
-// before it. The result is the same bits in every run; with more than two ranks it may depend in the last
-// bits on the bucket size. Buckets are summed over the data and context axes; what further axes a parameter
+// is freed. A parameter is done when it has one gradient of every micro-batch; a bucket whose parameters are all done
+// is reduced at once, if `overlap` is on. Buckets go out in the order of the plan on every rank: one that is ready
+// early waits for those before it. The result is the same bits in every run; with more than two ranks it may depend in
+// the last bits on the bucket size. Buckets are summed over the data and context axes; what further axes a parameter
 // has, such as the tensor axis, finish() sums over. All ranks of these groups take part in every step. CommError
 // comes out of backward or finish(); the reducer, like its communicators, is of no use after it. While backward
 // runs, the group of the buckets belongs to the reducer and to the operations of backward itself.
@@ -39,8 +39,8 @@ class GradientReducer {
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
 
-  void zero();
-  void begin_micro_batch(bool is_last);
+  // Forgets the sums of the step before. A parameter gets at most one gradient in each micro-batch.
+  void begin_step(int micro_batches);
 
   // Requires the last micro-batch's backward to be over. InternalError naming each parameter that got no
   // gradient in any micro-batch.

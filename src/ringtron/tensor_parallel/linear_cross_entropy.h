@@ -21,10 +21,10 @@ struct TokenLosses {
 // taken.
 //
 // Gradients are made here, in the forward, while the logits of a chunk are there; backward hands out that of x. So
-// backward must begin with a gradient of 1, and the weight's share of this micro-batch is added in the forward:
-// GradientReducer::begin_micro_batch comes before it. With gradients switched off there are losses alone.
-// `logit_bytes`: the most that a chunk's logits take; their gradient has the same memory. Per chunk two collectives
-// over `group`; besides the gather of x and the sum of its gradient.
+// backward must begin with a gradient of 1, and the weight's share of this micro-batch is added in the forward, but
+// told in the backward. With gradients switched off there are losses alone. `logit_bytes`: the most that a chunk's
+// logits take; their gradient has the same memory. Per chunk two collectives over `group`; besides the gather of x and
+// the sum of its gradient.
 TokenLosses linear_cross_entropy(const at::Tensor& x, const LinearWeight& weight, const at::Tensor& targets,
                                  const at::Tensor& token_weights, std::int64_t vocab_size, Communicator& group,
                                  bool sequence_parallel, std::int64_t logit_bytes);

@@ -94,17 +94,14 @@ void TrainStep::backward(int chunk, InFlight& micro_batch) const {
 }
 
 TrainStep::Gradients TrainStep::compute_gradients(DataLoader& loader) {
-  reducer_.zero();
   Totals own(job_.device());
   const std::int64_t count = micro_batches();
+  reducer_.begin_step(static_cast<int>(count));
   const int chunks = model_.chunks();
   std::map<int, InFlight> in_flight;  // by number
   for (const Instruction& next : one_forward_one_backward({1, chunks, static_cast<int>(count)}, /*rank=*/0)) {
     if (next.kind == Instruction::Kind::forward) {
       if (next.chunk == 0) in_flight.emplace(next.micro_batch, InFlight(to_device(loader.next(), job_), chunks));
-      // The loss makes gradients in the forward, and the backwards of a micro-batch follow each other: all of these are
-      // the reducer's micro-batch.
-      if (next.chunk + 1 == chunks) reducer_.begin_micro_batch(/*is_last=*/next.micro_batch + 1 == count);
       forward(next.chunk, in_flight.at(next.micro_batch), own);
       continue;
     }

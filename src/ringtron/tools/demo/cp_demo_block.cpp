@@ -66,8 +66,7 @@ class Block {
     at::Tensor x = input;
     for (const auto& layer : layers_) x = layer->forward(x, step);
     const at::Tensor out = final_norm_->forward(x);
-    reducer_->zero();
-    reducer_->begin_micro_batch(/*is_last=*/true);
+    reducer_->begin_step(/*micro_batches=*/1);
     torch::autograd::backward({out}, {local(2)});
     reducer_->finish();
 

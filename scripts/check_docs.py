@@ -4,7 +4,7 @@
 - A relative link leads to a file, and its #anchor to a heading there.
 - A path in `code` that begins with a folder of this repository exists; *, {a,b} and a line number after : are understood.
 - In ARCHITECTURE.md every path of the table under "Where is ...?" exists, from the root or from src/ringtron.
-- A command block is ```bash run (a test runs it) or stands in NOT_RUN with its reason; ```sh, ```shell and ```console
+- A command block is ```bash run or ```bash installed (a test runs it) or stands in NOT_RUN with its reason; ```sh, ```shell and ```console
   would escape this rule and are refused.
 Usage: check_docs.py [ROOT]; check_docs.py --runnable [ROOT] prints the places of the blocks that tests run.
 """
@@ -116,7 +116,7 @@ def block_faults(page, root):
     for number, info, lines in page.blocks:
         if info and info[0] in {"sh", "shell", "console"}:
             yield number, f"block marked {info[0]}: write ```bash run, or ```bash and an entry in NOT_RUN"
-        if info[:1] != ["bash"] or info[1:2] == ["run"]:
+        if info[:1] != ["bash"] or info[1:2] in (["run"], ["installed"]):
             continue
         first = next((line.strip() for line in lines if line.strip()), "")
         if f"{shown}: {first}" not in NOT_RUN:

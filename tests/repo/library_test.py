@@ -15,6 +15,10 @@ import time
 import unittest
 
 SOURCE, BUILD = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
+sys.dont_write_bytecode = True
+sys.path[:0] = [str(SOURCE / "scripts"), str(SOURCE / "tests/repo")]
+import check_docs  # noqa: E402
+import run_doc_blocks  # noqa: E402
 CLEAN = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/"), "OMP_NUM_THREADS": "1"}
 
 
@@ -32,7 +36,7 @@ class Library(unittest.TestCase):
     def setUpClass(cls):
         cls.temporary = tempfile.TemporaryDirectory()
         cls.home = pathlib.Path(cls.temporary.name)
-        cls.prefix, cls.examples = cls.home / "prefix", cls.home / "examples"
+        cls.prefix, cls.examples = cls.home / "ringtron", cls.home / "out/examples"  # as in docs/library.md
         run("cmake", "--install", BUILD, "--prefix", cls.prefix)
         cls.torch = (cls.prefix / "lib/ringtron/torch").resolve()
         # From the installed sources, without the build's cache of compiled files.
@@ -104,6 +108,24 @@ class Library(unittest.TestCase):
         self.assertNotIn("epoch 3 of 3", said)
         saved = int(re.search(r"saved checkpoint from iteration +(\d+)", said)[1])
         self.assertIn(f"iter_{saved:07d}", {path.name for path in checkpoints.iterdir()})
+
+    def test_the_commands_of_the_page(self):
+        """Blocks marked ```bash installed, in a folder where the page's first commands have been run."""
+        page = check_docs.Page(SOURCE / "docs/library.md")
+        blocks = list(run_doc_blocks.blocks_with_output(page, "installed"))
+        self.assertGreaterEqual(len(blocks), 4)
+        for number, lines, expected in blocks:
+            problem, output = run_doc_blocks.run_block(lines, self.home, {**CLEAN, "HOME": str(self.home)})
+            self.assertIsNone(problem, f"docs/library.md:{number}: {output}")
+            self.assertIsNone(run_doc_blocks.missing_line(expected or [], output), f"docs/library.md:{number}: {output}")
+
+    def test_every_example_has_a_section(self):
+        text = (SOURCE / "docs/library.md").read_text()
+        for path in sorted((SOURCE / "examples").rglob("*")):
+            if path.is_file() and path.name != "CMakeLists.txt":
+                self.assertIn(f"`{path.relative_to(SOURCE)}`", text)
+                if path.suffix == ".cpp":
+                    self.assertIn(f"\n### {path.stem}\n", text)
 
     def test_its_flags(self):
         self.assertIn("--num-layers", run(self.examples / "custom_cp_training", "--help"))

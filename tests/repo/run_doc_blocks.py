@@ -4,6 +4,8 @@
 A block runs in a scratch folder that looks like the repository (its entries are links, except out/, which is new for each
 page), with build/cpu leading to the build folder given. It must end with exit code 0. Blocks of one page run in order.
 
+A ```bash installed block runs where a library is installed: tests/repo/library_test.py does so.
+
 Comparison: the lines of the ```text block stand in the output in this order; lines between two of them are passed over
 too, since ranks print at once; a line "..." in the page says so to the reader. White space counts as one space. Dates and
 numbers with a point are compared by form only, since they differ between machines; everything else exactly.
@@ -41,10 +43,10 @@ def missing_line(expected, output):
     return None
 
 
-def blocks_with_output(page):
-    """(line number, command lines, expected lines or None) of each runnable block."""
+def blocks_with_output(page, mark="run"):
+    """(line number, command lines, expected lines or None) of each block that is marked so."""
     for i, (number, info, lines) in enumerate(page.blocks):
-        if info[:2] != ["bash", "run"]:
+        if info[:2] != ["bash", mark]:
             continue
         after = page.blocks[i + 1] if i + 1 < len(page.blocks) else None
         end = number + len(lines) + 2
@@ -60,11 +62,11 @@ def make_scratch(folder, root, build):
     (folder / "build" / "cpu").symlink_to(build)
 
 
-def run_block(lines, folder):
+def run_block(lines, folder, environment=None):
     """What is wrong with the run, and its output."""
     script = "set -euo pipefail\n" + "\n".join(lines)
     try:
-        done = subprocess.run(["bash", "-c", script], cwd=folder, text=True, stdin=subprocess.DEVNULL,
+        done = subprocess.run(["bash", "-c", script], cwd=folder, text=True, stdin=subprocess.DEVNULL, env=environment,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BLOCK_SECONDS)
     except subprocess.TimeoutExpired as late:
         text = late.stdout or b""  # bytes here, whatever was asked for

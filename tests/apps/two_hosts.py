@@ -56,6 +56,7 @@ def a_cable_is_cut(b):
     for run, text in zip(runs, texts):
         assert run.returncode != 0, text
         assert re.search(r"communication failed: .*group \(ranks 0,1,2,3\): .* failed on rank \d .*timeout 30000 ms", text), text
+        assert "froze" not in text, text  # all of them waited
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ RankFailure in_group(int rank, const std::string& group, const std::string& rank
 }
 
 std::string frozen(const std::vector<RankFailure>& failures, const std::vector<SilentRank>& silent) {
-  return describe_hang(failures, silent, "iteration 3/9").value_or("nobody");
+  return describe_hang(failures, silent, {.log = "iteration 3/9"}).value_or("nobody");
 }
 
 TEST(HangReport, ReadsWhomARankWaitedFor) {
@@ -68,6 +68,19 @@ TEST(HangReport, AmongSeveralThatAreSilent) {
               StartsWith("rank 5 (pid 105) froze: it is stopped"));
   EXPECT_THAT(frozen(failures, {{2, 102, false, 'D'}}), HasSubstr("hangs in the kernel"));
   EXPECT_EQ(frozen(failures, {}), "nobody");
+}
+
+// The cable between two hosts is cut: each side knows of its own ranks only, and what is silent here may have waited.
+TEST(HangReport, WithOtherNodes) {
+  const auto said = [](const std::vector<RankFailure>& failures, const std::vector<SilentRank>& silent) {
+    return describe_hang(failures, silent, {.other_nodes = true}).value_or("nobody");
+  };
+  const RankFailure there = in_group(0, "context", "0,1,2,3", ", waiting for rank 3");
+  EXPECT_EQ(said({there}, {{1, 101, false, 'R'}}), "nobody");
+  EXPECT_THAT(said({there}, {{1, 101, true, 'T'}}), StartsWith("rank 1 (pid 101) froze: it is stopped"));
+  const RankFailure all = in_group(0, "context", "0,1,2,3");
+  EXPECT_THAT(said({all}, {{1, 101, false, 'R'}}), HasSubstr("it may have waited for a rank of another node"));
+  EXPECT_THAT(said({all}, {{1, 101, true, 'T'}}), ::testing::Not(HasSubstr("another node")));
 }
 
 TEST(HangReport, StateOfAProcess) {

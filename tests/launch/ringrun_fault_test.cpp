@@ -255,6 +255,21 @@ TEST(Ringrun, NamesWhoFroze) {
   EXPECT_THAT(last, HasSubstr("all_reduce number 5 of the tensor group (ranks 0,1,3)"));
 }
 
+// Node 0 of two: rank 0 waits for rank 3 of the other, and rank 1 says that it waited when it is told to end, of which
+// it dies. Nobody here froze.
+TEST(Ringrun, OfTwoNodesNobodyHereFroze) {
+  Ringrun run(
+      {"--nproc-per-node", "2", "--nnodes", "2", "--node-rank", "0", "--master-addr", "127.0.0.1", "--rdzv-id", "x"},
+      "say() { echo \"x: communication failed: context group (ranks 0,1,2,3): exchange number 5 failed on rank $RANK"
+      "$1: no rank is known to have died; timeout 1 ms\" >&2; }\n"
+      "if [ $RANK = 0 ]; then while ! [ -s $DIR/ready ]; do sleep 0.01; done; say ', waiting for rank 3'; exit 1; fi\n"
+      "trap 'say; trap - TERM; kill -TERM $$' TERM\n"
+      "echo x > $DIR/ready; while :; do sleep 0.01; done");
+  EXPECT_EQ(run.wait(), 1);
+  EXPECT_THAT(run.err(), HasSubstr("ringrun: rank 0 (pid"));
+  EXPECT_THAT(run.err(), Not(HasSubstr("froze"))) << run.err();
+}
+
 // The shell of rank 0 only waits; what it has started is stopped.
 TEST(Ringrun, NamesWhoFrozeBehindAScript) {
   Ringrun run(

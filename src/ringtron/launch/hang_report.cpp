@@ -72,10 +72,11 @@ bool waits_for(const ReportedWait& wait, int rank) {
   return std::ranges::find(wait.waited_for, rank) != wait.waited_for.end();
 }
 
-// A stopped rank for certain; otherwise whom most of those that waited mean.
-const SilentRank* most_meant(std::span<const ReportedWait> waits, std::span<const SilentRank> silent) {
+// A stopped rank for certain; otherwise whom most of those that waited mean, if at least `votes_needed` do.
+const SilentRank* most_meant(std::span<const ReportedWait> waits, std::span<const SilentRank> silent,
+                             long votes_needed) {
   const SilentRank* best = nullptr;
-  long best_votes = -1;
+  long best_votes = votes_needed - 1;
   for (const SilentRank& rank : silent) {
     const long votes = (rank.stopped ? 1'000'000 : 0) +
                        std::ranges::count_if(waits, [&](const ReportedWait& w) { return waits_for(w, rank.rank); });
@@ -125,10 +126,10 @@ ReportedWait read_wait(const RankFailure& failure) {
 }
 
 std::optional<std::string> describe_hang(std::span<const RankFailure> waited, std::span<const SilentRank> silent,
-                                         const std::string& log) {
+                                         const HangContext& context) {
   std::vector<ReportedWait> waits;
   for (const RankFailure& failure : waited) waits.push_back(read_wait(failure));
-  const SilentRank* frozen = most_meant(waits, silent);
+  const SilentRank* frozen = most_meant(waits, silent, context.other_nodes ? 1 : 0);
   if (frozen == nullptr) return std::nullopt;
   std::map<std::string, std::vector<int>> places;  // operation -> who waited there
   std::vector<int> others;                         // that waited elsewhere, for ranks that waited
@@ -155,7 +156,9 @@ std::optional<std::string> describe_hang(std::span<const RankFailure> waited, st
   }
   std::string text =
       fmt::format("rank {} (pid {}) froze: {}; {}", frozen->rank, frozen->pid, how_it_is(*frozen), join(parts, "; "));
-  if (!log.empty()) text += fmt::format("; the log stood at \"{}\"", log);
+  if (context.other_nodes && !frozen->stopped)
+    text += "; it may have waited for a rank of another node: see what that node's ringrun says";
+  if (!context.log.empty()) text += fmt::format("; the log stood at \"{}\"", context.log);
   return text;
 }
 

@@ -35,10 +35,15 @@ struct ReportedWait {
 };
 ReportedWait read_wait(const RankFailure& failure);
 
+struct HangContext {
+  bool other_nodes = false;  // there are ranks of which nothing is known here
+  std::string log = {};      // the last line of the run's log, may be empty
+};
+
 // One sentence that names who hangs, how it is, and where it stood as far as those that waited know. Nothing if none of
-// `silent` can be meant. `waited`: the failures of ranks that waited; `log`: the last line of the run's log, may be
-// empty.
+// `silent` can be meant: with other nodes, one that is not stopped and that nobody waited for may have waited itself.
+// `waited`: the failures of ranks that waited.
 std::optional<std::string> describe_hang(std::span<const RankFailure> waited, std::span<const SilentRank> silent,
-                                         const std::string& log);
+                                         const HangContext& context);
 
 }  // namespace ringtron

@@ -173,7 +173,7 @@ class Supervisor {
     // Whoever can still say something about its wait has said it.
     const auto alive = std::ranges::count_if(ranks_, [](const Rank& rank) { return rank.running; });
     const auto mute = std::ranges::count_if(ranks_, [](const Rank& rank) { return rank.running && rank.stopped; });
-    return alive == mute || alive <= 1;
+    return alive == mute || (alive <= 1 && options_.nodes == 1);
   }
 
   // A stopped process answers nothing, so its peers can only say whom they wait for; the kernel tells its parent at
@@ -204,6 +204,7 @@ class Supervisor {
     }
     if (well) return;
     if (phase_ == Phase::ending || phase_ == Phase::killing) {  // our own doing
+      failure.signal = 0;                                       // ours; what it said before counts
       if (is_consequence(failure)) late_words_.push_back(std::move(failure));
       return;
     }
@@ -353,7 +354,7 @@ class Supervisor {
       return !rank.stopped &&
              std::ranges::any_of(waited, [&](const RankFailure& failure) { return failure.rank == rank.rank; });
     });
-    return describe_hang(waited, silent_, last_of_log());
+    return describe_hang(waited, silent_, {.other_nodes = options_.nodes > 1, .log = last_of_log()});
   }
 
   // Training's log line comes from the last rank, what is before training from rank 0.

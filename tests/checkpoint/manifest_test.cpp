@@ -60,6 +60,49 @@ TEST(Manifest, FindsGapsOverlapsAndStrangers) {
   EXPECT_NE(problem_after([](Manifest& m) { m.files["../x"] = {}; }).find("../x"), std::string::npos);
 }
 
+// Rows 5 to 8 of "w" in two ranges of elements.
+Manifest with_ranges() {
+  Manifest manifest = sample();
+  std::vector<Piece>& pieces = manifest.tensors["w"].pieces;
+  pieces.pop_back();
+  pieces.push_back({"shard_00001.safetensors", "w#dim0[5:8]#[0:1]", 5, 3, 2, SlabRange{0, 1}});
+  pieces.push_back({"shard_00000.safetensors", "w#dim0[5:8]#[1:6]", 5, 3, 2, SlabRange{1, 6}});
+  return manifest;
+}
+
+// Programs from before there were ranges read a manifest without them, and refuse one that has them.
+TEST(Manifest, RangesComeBackAndRaiseTheVersion) {
+  const std::string text = manifest_to_text(with_ranges());
+  EXPECT_EQ(manifest_to_text(manifest_from_text(text, "m")), text);
+  EXPECT_EQ(nlohmann::json::parse(text).at("version"), 2);
+  EXPECT_EQ(nlohmann::json::parse(manifest_to_text(sample())).at("version"), 1);
+  std::string newer = text;
+  newer.replace(newer.find("\"version\": 2"), 12, "\"version\": 3");
+  EXPECT_THROW(manifest_from_text(newer, "m"), IoError);
+}
+
+TEST(Manifest, FindsGapsAndOverlapsOfRanges) {
+  EXPECT_FALSE(manifest_problem(with_ranges()));
+  const auto problem_after = [](std::size_t piece, SlabRange range) {
+    Manifest manifest = with_ranges();
+    Piece& changed = manifest.tensors["w"].pieces[piece];
+    changed.range = range;
+    changed.tensor = stored_name("w", {0, 5, 3}, range);
+    return manifest_problem(manifest).value_or("");
+  };
+  EXPECT_NE(problem_after(2, {2, 6}).find("gap"), std::string::npos);
+  EXPECT_NE(problem_after(2, {0, 6}).find("overlap"), std::string::npos);
+  EXPECT_NE(problem_after(2, {1, 5}).find("expected 6 elements"), std::string::npos);
+  EXPECT_NE(problem_after(2, {1, 7}).find("not a range"), std::string::npos);
+  EXPECT_NE(problem_after(2, {1, 1}).find("not a range"), std::string::npos);
+  Manifest lost = with_ranges();
+  lost.tensors["w"].pieces.pop_back();
+  EXPECT_NE(manifest_problem(lost).value_or("").find("expected 6 elements"), std::string::npos);
+  Manifest renamed = with_ranges();
+  renamed.tensors["w"].pieces[1].tensor = "w#dim0[5:8]";
+  EXPECT_NE(manifest_problem(renamed).value_or("").find("cannot be"), std::string::npos);
+}
+
 TEST(Manifest, FindsSharedBytesAndSizesThatCannotBe) {
   const auto problem_after = [](auto change) {
     Manifest manifest = sample();

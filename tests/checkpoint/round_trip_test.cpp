@@ -31,6 +31,26 @@ TEST(RoundTrip, EveryTensorParallelSizeLoadsUnderEveryOther) {
   }
 }
 
+// Ranges that begin and end within rows, as owners of a distributed optimizer's shards have them.
+TEST(RoundTrip, RangesOfElementsLoadUnderEveryTensorParallelSize) {
+  DiskFileSystem disk;
+  for (const int saved : {1, 2, 4}) {
+    TempDir dir;
+    const auto state = toy_state(static_cast<std::uint64_t>(saved));
+    save_state(disk, dir.path(), 2000, state, saved, /*owners=*/3);
+    CheckpointReader(dir / "iter_0002000").verify();
+    for (const int loaded : {1, 2, 4, 8}) {
+      for (int rank = 0; rank < loaded; ++rank) {
+        CheckpointReader reader(dir / "iter_0002000");
+        EXPECT_TRUE(loads_equal(reader, state, rank, loaded)) << saved << " to " << loaded << ", rank " << rank;
+      }
+    }
+    CheckpointReader reader(dir / "iter_0002000");
+    EXPECT_FALSE(loads_equal(reader, toy_state(99), 0, 1));  // negative control
+    EXPECT_NE(describe_checkpoint(dir.path()).find("ranges of elements"), std::string::npos);
+  }
+}
+
 TEST(RoundTrip, MetadataAndTrackerComeBack) {
   TempDir dir;
   DiskFileSystem disk;

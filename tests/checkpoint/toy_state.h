@@ -32,9 +32,11 @@ std::vector<Slab> slabs_of(const ToyTensor& tensor, int rank, int tp);
 // The bytes of a slab, element by element: the slow truth that reshard_plan is compared with.
 std::vector<std::byte> slab_bytes(const ToyTensor& tensor, const Slab& slab);
 
-// Saves the state as `tp` ranks would; rank 0 alone writes replicated tensors.
+// Saves the state as `tp` ranks would; rank 0 alone writes replicated tensors. With several `owners` each slab is cut
+// into ranges of elements, wherever it comes, and each of them writes one into a shard of its own: as a distributed
+// optimizer does.
 void save_state(FileSystem& files, const std::filesystem::path& save_folder, std::int64_t iteration,
-                const std::vector<ToyTensor>& state, int tp);
+                const std::vector<ToyTensor>& state, int tp, int owners = 1);
 
 // Whether rank `rank` of `tp` reads exactly its slabs of `state`. Throws what the reader throws.
 bool loads_equal(CheckpointReader& reader, const std::vector<ToyTensor>& state, int rank, int tp);

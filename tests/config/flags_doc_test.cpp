@@ -16,7 +16,7 @@ TEST(FlagsDocument, EqualsTheGeneratedText) {
 TEST(FlagsDocument, IsWhatTheProgramPrints) { EXPECT_EQ(help_text("markdown", 80) + "\n", flags_markdown()); }
 
 TEST(FlagsDocument, NamesRefusedFlags) {
-  EXPECT_THAT(flags_markdown(), testing::HasSubstr("| `--use-distributed-optimizer` |"));
+  EXPECT_THAT(flags_markdown(), testing::HasSubstr("| `--num-distributed-optimizer-instances` |"));
 }
 
 }  // namespace

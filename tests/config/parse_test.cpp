@@ -87,8 +87,9 @@ TEST(Parse, UnknownFlagsNameTheNearest) {
 }
 
 TEST(Parse, MegatronFlagsThatAreRefused) {
-  for (const char* name : {"--fp16", "--fp8-format hybrid", "--num-experts 8", "--moe-router-topk 2", "--batch-size 4",
-                           "--use-distributed-optimizer", "--distribute-saved-activations", "--wandb-project x"}) {
+  for (const char* name :
+       {"--fp16", "--fp8-format hybrid", "--num-experts 8", "--moe-router-topk 2", "--batch-size 4",
+        "--num-distributed-optimizer-instances 2", "--distribute-saved-activations", "--wandb-project x"}) {
     const ParsedFlags parsed = flags(name);
     ASSERT_EQ(parsed.faults.size(), 1u) << name;
     EXPECT_THAT(parsed.faults[0].message, HasSubstr("Ringtron does not take this Megatron-LM flag: "));

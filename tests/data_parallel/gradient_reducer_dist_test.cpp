@@ -79,6 +79,54 @@ DIST_TEST(GradientReducer, MatchesOneProcess, 1, 2, 4) {
   EXPECT_TENSOR_NEAR(reduced(ranks.world(), kOverlapped), expected, kReorder);
 }
 
+// Each rank has the sums of what it owns, and after gather_values() what the owners have written.
+DIST_TEST(GradientReducer, ShardsHaveTheSumsAndValuesComeBack, 1, 2, 3, 4) {
+  Communicator& replicas = ranks.world();
+  LocalCommunicator alone("tensor-parallel", 0);
+  Model one;
+  for (int sample = 0; sample < 12; ++sample) one.backward(sample);
+  for (BucketOptions options : {kTogether, kOverlapped}) {
+    options.sharded = true;
+    Model model;
+    const std::vector<at::Tensor> before = {model.first.value.detach().clone(), model.second.value.detach().clone(),
+                                            model.third.value.detach().clone()};
+    GradientReducer reducer(model.list(), groups(replicas, alone), options);
+    reducer.begin_step(12 / replicas.size());
+    for (int sample = replicas.rank(); sample < 12; sample += replicas.size()) model.backward(sample);
+    reducer.finish();
+    const std::vector<std::int64_t> sizes(3, 144);
+    std::int64_t owned = 0;
+    const ParameterList parameters = model.list(), expected = one.list();
+    const at::NoGradGuard no_grad;
+    for (const OwnedPart& part : owned_parts(reducer.buffer().plan(), sizes, reducer.owned())) {
+      const auto elements = [&](const at::Tensor& x) {
+        return x.view(-1).narrow(0, part.elements.begin, part.elements.size());
+      };
+      Parameter& parameter = *parameters[static_cast<std::size_t>(part.parameter)];
+      const at::Tensor& sum = expected[static_cast<std::size_t>(part.parameter)]->value.grad();
+      EXPECT_TENSOR_NEAR(elements(parameter.gradient), elements(sum), kReorder);
+      elements(parameter.value.detach()).add_(replicas.rank() + 1);  // an owner's step
+      owned += part.elements.size();
+    }
+    reducer.gather_values();
+    at::Tensor counts = at::full({1}, owned, at::kLong), sum = at::zeros({}, at::kDouble);
+    replicas.all_reduce(counts).wait();
+    EXPECT_EQ(counts.item<std::int64_t>(), 3 * 144);
+    for (std::size_t i = 0; i < 3; ++i) {
+      const at::Tensor change = parameters[i]->value.detach() - before[i];
+      EXPECT_TRUE(change.gt(0.5).all().item<bool>()) << "nobody has sent a part of " << parameters[i]->name;
+      sum += change.sum();
+    }
+    double wanted = 0.0;  // each owner's part, by its own number
+    at::Tensor by_owner = at::zeros({replicas.size()}, at::kDouble);
+    by_owner[replicas.rank()] = static_cast<double>(owned);
+    replicas.all_reduce(by_owner).wait();
+    for (int r = 0; r < replicas.size(); ++r) wanted += by_owner[r].item<double>() * (r + 1);
+    EXPECT_NEAR(sum.item<double>(), wanted, 1e-9);
+    EXPECT_TRUE(parameters[0]->value.requires_grad() && parameters[0]->value.is_leaf());
+  }
+}
+
 DIST_TEST(GradientReducer, NegativeControlOtherSamples, 2) {
   const at::Tensor other = reduced(ranks.world(), kOverlapped, /*shift=*/ranks.rank());
   EXPECT_FALSE(testing::tensor_near(other, one_process(), kReorder));

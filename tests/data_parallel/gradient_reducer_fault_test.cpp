@@ -1,5 +1,6 @@
 // A replica that dies inside the gradient reduction: the others get a CommError, not a hang.
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 
 #include <csignal>
 #include <string>
@@ -11,7 +12,12 @@
 namespace ringtron {
 namespace {
 
-DIST_TEST(GradientReducerFault, DeadReplicaIsACommError, 3) {
+using ::testing::HasSubstr;
+
+enum class DiesIn { backward, gather };
+
+// What the two ranks that live are told when rank 1 dies.
+std::string message_of_death(testing::RankContext& ranks, bool sharded, DiesIn place) {
   Parameter early, late;
   for (Parameter* p : {&early, &late}) {
     p->name = p == &early ? "early" : "late";
@@ -19,23 +25,38 @@ DIST_TEST(GradientReducerFault, DeadReplicaIsACommError, 3) {
     p->value = at::ones({1 << 16}).set_requires_grad(true);
   }
   GradientReducer reducer({&early, &late}, [&](AxisSet) -> Communicator& { return ranks.world(); },
-                          {.overlap = true, .bucket_size = 1, .group_size = 1});
+                          {.overlap = true, .bucket_size = 1, .group_size = 1, .sharded = sharded});
+  const auto die = [&](DiesIn now) {
+    if (ranks.rank() != 1 || now != place) return;
+    ranks.announce_death();
+    std::raise(SIGKILL);
+  };
   ranks.world().barrier();
   ranks.meet();
-  std::string message;
   try {
     reducer.begin_step(/*micro_batches=*/1);
     late.value.sum().backward();  // launches the first bucket's reduction
-    if (ranks.rank() == 1) {
-      ranks.announce_death();
-      std::raise(SIGKILL);
-    }
+    die(DiesIn::backward);
     early.value.sum().backward();
     reducer.finish();
+    die(DiesIn::gather);
+    reducer.gather_values();
   } catch (const CommError& error) {
-    message = error.what();
+    return error.what();
   }
-  EXPECT_NE(message.find("all_reduce"), std::string::npos) << message;
+  return "";
+}
+
+DIST_TEST(GradientReducerFault, DeadReplicaIsACommError, 3) {
+  EXPECT_THAT(message_of_death(ranks, /*sharded=*/false, DiesIn::backward), HasSubstr("all_reduce"));
+}
+
+DIST_TEST(GradientReducerFault, DeadOwnerInTheReductionIsACommError, 3) {
+  EXPECT_THAT(message_of_death(ranks, /*sharded=*/true, DiesIn::backward), HasSubstr("reduce_scatter"));
+}
+
+DIST_TEST(GradientReducerFault, DeadOwnerInTheGatherIsACommError, 3) {
+  EXPECT_THAT(message_of_death(ranks, /*sharded=*/true, DiesIn::gather), HasSubstr("all_gather"));
 }
 
 }  // namespace

@@ -46,6 +46,7 @@ TEST(MemoryEstimate, SavingsAreFlagsThatWork) {
         {"--tensor-model-parallel-size 2", 2},
         {"--context-parallel-size 2 --bf16 --normalization RMSNorm --swiglu --ffn-hidden-size 512", 2},
         {"--tensor-model-parallel-size 2 --context-parallel-size 2 --sequence-parallel", 4},
+        {"--context-parallel-size 2 --bf16 --use-distributed-optimizer", 8},
         {"--recompute-granularity full --recompute-method uniform --recompute-num-layers 2", 1}}) {
     const ResolvedConfig now = config_of(flags, ranks);
     const std::vector<MemorySaving> savings = memory_savings(now);
@@ -72,6 +73,18 @@ TEST(MemoryEstimate, TheCheapestThatFitsIsNamedFirst) {
   const std::string less_state = memory_advice(config, state - 1);
   EXPECT_THAT(less_state, HasSubstr("--tensor-model-parallel-size"));
   EXPECT_THAT(less_state, Not(HasSubstr("--context-parallel-size")));
+}
+
+// What costs nothing comes first, where there are ranks to divide the state over.
+TEST(MemoryEstimate, DividesTheOptimizerFirst) {
+  EXPECT_THAT(memory_savings(config_of("", 1)).front().flags, Not(HasSubstr("--use-distributed-optimizer")));
+  const ResolvedConfig four = config_of("--context-parallel-size 2 --bf16", 4);
+  const MemorySaving first = memory_savings(four).front();
+  EXPECT_EQ(first.flags, "--use-distributed-optimizer");
+  const StateBytes before = estimate_memory(four).state, after = first.estimate.state;
+  EXPECT_NEAR(static_cast<double>(after.moments + after.main_weights),
+              static_cast<double>(before.moments + before.main_weights) / 4,
+              1e-3 * static_cast<double>(before.moments));
 }
 
 // The largest sizes that the rules allow do not leave 64 bits.

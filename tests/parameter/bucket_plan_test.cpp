@@ -13,13 +13,17 @@ namespace {
 
 void expect_sound(const std::vector<std::int64_t>& sizes, const BucketOptions& options) {
   const BucketPlan plan = plan_buckets(sizes, options);
-  const std::int64_t multiple = std::lcm<std::int64_t>(options.group_size, 128);
+  const std::int64_t multiple =
+      std::lcm<std::int64_t>(options.group_size * (options.sharded ? BucketPlan::kAlignment : 1), 128);
   int next = static_cast<int>(sizes.size()) - 1;
   std::int64_t end = 0;
   for (std::size_t b = 0; b < plan.buckets.size(); ++b) {
     const Bucket& bucket = plan.buckets[b];
     EXPECT_EQ(bucket.begin, end);
     EXPECT_EQ(bucket.end % multiple, 0);
+    if (options.sharded) {
+      EXPECT_EQ((bucket.end - bucket.begin) / options.group_size % BucketPlan::kAlignment, 0);
+    }
     EXPECT_FALSE(bucket.parameters.empty());
     std::int64_t free = bucket.begin;
     for (const int index : bucket.parameters) {
@@ -42,7 +46,11 @@ TEST(BucketPlan, IsSoundForManyShapes) {
   for (int round = 0; round < 200; ++round) {
     std::vector<std::int64_t> sizes(random_word(1, round, 0) % 20);
     for (std::size_t i = 0; i < sizes.size(); ++i) sizes[i] = random_word(2, round, i) % 1000;
-    expect_sound(sizes, {.overlap = round % 3 != 0, .bucket_size = 1 + round * 10, .group_size = 1 + round % 9});
+    for (const bool sharded : {false, true}) {
+      expect_sound(
+          sizes,
+          {.overlap = round % 3 != 0, .bucket_size = 1 + round * 10, .group_size = 1 + round % 9, .sharded = sharded});
+    }
   }
 }
 
@@ -54,6 +62,27 @@ TEST(BucketPlan, ClosesAtTheSize) {
   EXPECT_EQ(plan.buckets[2].parameters, (std::vector<int>{0}));
   EXPECT_EQ(plan.offsets, (std::vector<std::int64_t>{256, 192, 128, 64, 0}));
   EXPECT_EQ(plan.elements, 384);
+}
+
+// Its owners have the same elements of it, whatever lies around it.
+TEST(BucketPlan, AParameterAlone) {
+  const BucketOptions options{.overlap = false, .bucket_size = 0, .group_size = 4, .sharded = true};
+  const std::vector<std::int64_t> first = {1000, 70, 300}, last = {500, 1000};
+  const int at_0[] = {0}, at_1[] = {1};
+  const BucketPlan one = plan_buckets(first, options, at_0), other = plan_buckets(last, options, at_1);
+  EXPECT_EQ(one.buckets.size(), 2u);
+  EXPECT_EQ(other.buckets.size(), 2u);
+  const auto part_of = [](const BucketPlan& plan, const std::vector<std::int64_t>& sizes, int parameter, int rank) {
+    for (const OwnedPart& part : owned_parts(plan, sizes, bucket_shards(plan, rank, 4)))
+      if (part.parameter == parameter) return part.elements;
+    return ElementRange{};
+  };
+  for (int rank = 0; rank < 4; ++rank) {
+    EXPECT_EQ(part_of(one, first, 0, rank), part_of(other, last, 1, rank)) << rank;
+    EXPECT_GT(part_of(one, first, 0, rank).size(), 0) << rank;
+  }
+  EXPECT_NE(part_of(plan_buckets(first, options), first, 0, 1), part_of(plan_buckets(last, options), last, 1, 1))
+      << "negative control: in a bucket with others";
 }
 
 TEST(BucketPlan, DefaultsAndOverlapOff) {

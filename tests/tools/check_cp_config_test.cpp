@@ -105,11 +105,11 @@ TEST(CheckCpConfig, SaysWhatItCannotCountOfAWrongLine) {
 
 TEST(CheckCpConfig, TellsAllFaultsAtOnce) {
   const CheckOutcome outcome = check_example(
-      "--num-layers x --hidden-siz 5 --global-batch-size 63 --micro-batch-size 2 --use-distributed-optimizer "
+      "--num-layers x --hidden-siz 5 --global-batch-size 63 --micro-batch-size 2 --use-megatron-fsdp "
       "--lr 0");
   EXPECT_EQ(outcome.exit_code, kExitUsage);
   EXPECT_THAT(outcome.text, AllOf(HasSubstr("--num-layers: expected"), HasSubstr("did you mean --hidden-size"),
-                                  HasSubstr("global batch size (63)"), HasSubstr("--use-distributed-optimizer"),
+                                  HasSubstr("global batch size (63)"), HasSubstr("--use-megatron-fsdp"),
                                   HasSubstr("--lr: expected above 0"), HasSubstr("5 faults:")));
 }
 

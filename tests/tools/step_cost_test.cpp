@@ -53,7 +53,7 @@ TEST(StepCost, ParametersByHand) {
 
 TEST(StepCost, BytesOfStateByType) {
   Config config = small_model();
-  const ParameterCount count{.whole = 100, .of_rank = 100, .gradient_buffer = 128};
+  const ParameterCount count{.whole = 100, .of_rank = 100, .gradient_buffer = 128, .optimizer = 100};
   const StateBytes fp32 = state_bytes(resolved(config), count);
   EXPECT_EQ(fp32.weights, 400);
   EXPECT_EQ(fp32.gradients, 512);
@@ -67,6 +67,23 @@ TEST(StepCost, BytesOfStateByType) {
   config.precision.bf16 = false;
   config.precision.fp64 = true;
   EXPECT_EQ(state_bytes(resolved(config), count).sum(), 800 + 1024 + 1600);
+}
+
+// Four ranks keep a quarter of the optimizer's state each; weights lie in a buffer like the gradients'.
+TEST(StepCost, ADistributedOptimizerDividesTheState) {
+  Config config = small_model();
+  config.precision.bf16 = true;
+  const ParameterCount whole = count_parameters(resolved(config), 4);
+  EXPECT_EQ(whole.optimizer, whole.of_rank);
+  config.parallel.use_distributed_optimizer = true;
+  const ParameterCount shared = count_parameters(resolved(config), 4);
+  EXPECT_EQ(shared.optimizer * 4, shared.gradient_buffer);
+  const StateBytes bytes = state_bytes(resolved(config), shared);
+  EXPECT_EQ(bytes.weights, 2 * shared.gradient_buffer);
+  EXPECT_EQ(bytes.main_weights, 2 * shared.optimizer);
+  EXPECT_EQ(bytes.moments, 8 * shared.optimizer);
+  // A reduce-scatter of fp32 gradients, and an all-gather of bf16 weights.
+  EXPECT_EQ(gradient_sum_bytes(resolved(config), shared, 4), shared.gradient_buffer * (4 + 2) * 3 / 4);
 }
 
 TEST(StepCost, TensorTrafficByHand) {
@@ -91,7 +108,7 @@ TEST(StepCost, TensorTrafficByHand) {
 }
 
 TEST(StepCost, GradientsAreSummedOverTheReplicas) {
-  const ParameterCount count{.whole = 0, .of_rank = 0, .gradient_buffer = 128};
+  const ParameterCount count{.whole = 0, .of_rank = 0, .gradient_buffer = 128, .optimizer = 0};
   EXPECT_EQ(gradient_sum_bytes(resolved(small_model()), count, 1), 0);
   EXPECT_EQ(gradient_sum_bytes(resolved(small_model()), count, 4), 2 * 128 * 4 * 3 / 4);
 }

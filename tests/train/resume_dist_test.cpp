@@ -153,6 +153,47 @@ DIST_TEST(Resume, OtherLayoutsHoldTheSameBitsAndGoOn, 4) {
   }
 }
 
+// Ranges of elements, which the ranks own, from and to any layout, with and without.
+DIST_TEST(Resume, DistributedOptimizerToAndFromAnyLayout, 4) {
+  const std::vector<Layout> layouts = {{2, 2, 1, true, 4, false},
+                                       {1, 1, 4, false, 1, true},
+                                       {2, 1, 2, true, 2, true},
+                                       {1, 4, 1, false, 4, true},
+                                       {1, 2, 2, false, 2, false}};
+  int first_number = 0;
+  for (const Layout& saved : layouts) {
+    Runs runs(ranks, first_number % 200 == 0 ? kLlamaLike : kGptLike, first_number);
+    first_number += 100;
+    const Unbroken unbroken = run_and_save(runs, saved);
+    for (const Layout& layout : layouts) {
+      if (!saved.distributed_optimizer && !layout.distributed_optimizer) continue;
+      SCOPED_TRACE(saved.text() + " -> " + layout.text());
+      const auto run = runs.resume(layout);
+      expect_same_bits(unbroken.saved, snapshot(*run));
+      run->job().world().barrier();
+    }
+  }
+}
+
+DIST_TEST(Resume, DistributedOptimizerIsBitwiseTheUnbrokenRun, 2) {
+  expect_bitwise_resume(Runs(ranks, kLlamaLike), Layout{1, 1, 2, false, 2, true});
+  expect_bitwise_resume(Runs(ranks, std::string(kGptLike) + " --bf16", 100), Layout{1, 2, 1, false, 4, true});
+}
+
+// Main weights too, whose halves lie with other ranks than the weights.
+DIST_TEST(Resume, DistributedOptimizerInBf16, 4) {
+  const Layout sharded{2, 1, 2, true, 2, true}, whole{1, 2, 2, false, 4, false};
+  int first_number = 0;
+  for (const auto& [saved, loaded] : {std::pair{sharded, whole}, {whole, sharded}, {sharded, sharded}}) {
+    Runs runs(ranks, std::string(kLlamaLike) + " --bf16", first_number);
+    first_number += 100;
+    const Unbroken unbroken = run_and_save(runs, saved);
+    const auto run = runs.resume(loaded);
+    expect_same_bits(unbroken.saved, snapshot(*run));
+    run->job().world().barrier();
+  }
+}
+
 DIST_TEST(Resume, Bf16KeepsItsMainWeights, 2) {
   Runs runs(ranks, std::string(kLlamaLike) + " --bf16");
   const Unbroken unbroken = run_and_save(runs, {2, 1, 1, false, 4});

@@ -49,11 +49,12 @@ struct Layout {
   int tp = 1, cp = 1, dp = 1;
   bool sequence_parallel = false;
   int micro_batch = 1;
+  bool distributed_optimizer = false;
 
   int ranks() const { return tp * cp * dp; }
   std::string text() const {
-    return fmt::format("TP={} SP={} CP={} DP={} micro-batch={}", tp, sequence_parallel ? "on " : "off", cp, dp,
-                       micro_batch);
+    return fmt::format("TP={} SP={} CP={} DP={} micro-batch={}{}", tp, sequence_parallel ? "on " : "off", cp, dp,
+                       micro_batch, distributed_optimizer ? " distributed optimizer" : "");
   }
 };
 
@@ -73,9 +74,10 @@ inline Config toy_config(const Layout& layout, const std::string& corpus, const 
       "--data-path {} --split 90,10,0 --eod-mask-loss {} --global-batch-size {} --train-iters {} --lr 0.01 "
       "--min-lr 0.001 --lr-decay-style cosine --lr-warmup-iters 2 --clip-grad 0.5 --init-method-std 0.1 "
       "--hidden-dropout 0.1 --attention-dropout 0.1 --eval-iters 0 --distributed-backend gloo "
-      "--tensor-model-parallel-size {} --context-parallel-size {} --micro-batch-size {}{} {}",
+      "--tensor-model-parallel-size {} --context-parallel-size {} --micro-batch-size {}{}{} {}",
       kVocabulary, corpus, flags.find("--bf16") == std::string::npos ? "--fp64" : "", kGlobalBatch, kSteps, layout.tp,
-      layout.cp, layout.micro_batch, layout.sequence_parallel ? " --sequence-parallel" : "", flags);
+      layout.cp, layout.micro_batch, layout.sequence_parallel ? " --sequence-parallel" : "",
+      layout.distributed_optimizer ? " --use-distributed-optimizer" : "", flags);
   std::vector<std::string> words;
   for (std::string& word : split(line, ' ')) {
     if (!word.empty()) words.push_back(std::move(word));
@@ -128,10 +130,10 @@ class ToyTraining {
   std::unique_ptr<DataLoader> loader() { return data_.loader(Split::train, state().progress.consumed_train_samples); }
 
   LogicalTensors gradients(const at::Tensor& scale) {
-    return gather([&](OptimizerState& s) { return s.parameter->gradient * scale; });
+    return gather([&](OptimizerState& s) { return s.part_of(s.parameter->gradient) * scale; });
   }
   LogicalTensors weights() {
-    return gather([](OptimizerState& s) { return s.parameter->value.detach(); });
+    return gather([](OptimizerState& s) { return s.part_of(s.parameter->value.detach()); });
   }
   LogicalTensors main_weights() {
     return gather([](OptimizerState& s) { return s.main(); });
@@ -161,12 +163,30 @@ class ToyTraining {
     return std::make_unique<Rendezvous>(options);
   }
 
+  // Of the owners' parts the tensor of the parameter's shape: each element has one owner, so the sum is exact.
+  at::Tensor joined(const Parameter& parameter, const OptimizerState* own, const at::Tensor& part) {
+    at::Tensor sum = at::zeros(parameter.value.sizes(), at::kDouble);
+    if (own != nullptr) own->part_of(sum).copy_(part);
+    job_.parallel().data_context().all_reduce(sum).wait();
+    const at::ScalarType type = part.defined() ? part.scalar_type() : at::kByte;  // of no part: the smallest code
+    at::Tensor code = at::full({}, static_cast<std::int64_t>(type), at::kLong);
+    job_.parallel().data_context().all_reduce(code, ReduceOp::max).wait();
+    return sum.to(static_cast<at::ScalarType>(code.item<std::int64_t>()));
+  }
+
   template <class Pick>
   LogicalTensors gather(Pick pick) {
     const at::NoGradGuard no_grad;
     LogicalTensors out;
-    for (OptimizerState& s : state().optimizer.states()) {
-      out[s.parameter->name] = whole_tensor(*s.parameter, pick(s), job_.parallel());
+    std::map<const Parameter*, OptimizerState*> owned;
+    for (OptimizerState& s : state().optimizer.states()) owned[s.parameter] = &s;
+    const bool sharded = job_.config()->parallel.use_distributed_optimizer;
+    for (Parameter* parameter : state().store.all()) {
+      const auto own = owned.find(parameter);
+      at::Tensor local;
+      if (own != owned.end()) local = pick(*own->second);
+      if (sharded) local = joined(*parameter, own == owned.end() ? nullptr : own->second, local);
+      out[parameter->name] = whole_tensor(*parameter, local, job_.parallel());
     }
     return out;
   }

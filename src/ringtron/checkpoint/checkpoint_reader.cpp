@@ -54,7 +54,9 @@ void CheckpointReader::read_slice(std::string_view name, const Slab& slab, std::
   std::vector<Slab> pieces;
   for (const Piece& piece : entry.pieces) pieces.push_back({entry.dim, piece.offset, piece.length});
   for (const StridedCopy& copy : plan_reshard(entry.shape, pieces, slab)) {
-    run_copy(copy, element_size, verified_piece(entry, entry.pieces[copy.piece]), out);
+    const Piece& piece = entry.pieces[copy.piece];
+    if (piece.range && !may_read(copy, *piece.range)) continue;
+    run_copy(copy, element_size, verified_piece(entry, piece), out, piece.range);
   }
 }
 
@@ -96,7 +98,7 @@ CheckpointReader::Shard& CheckpointReader::shard(const std::string& file_name) {
 std::span<const std::byte> CheckpointReader::verified_piece(const TensorEntry& entry, const Piece& piece) {
   Shard& from = shard(piece.file);
   const auto at = from.layout.entries.find(piece.tensor);
-  const Shape shape = slab_shape(entry.shape, {entry.dim, piece.offset, piece.length});
+  const Shape shape = stored_shape(entry.shape, {entry.dim, piece.offset, piece.length}, piece.range);
   if (at == from.layout.entries.end() || at->second.dtype != entry.dtype || at->second.shape != shape) {
     damaged(folder_ / piece.file, fmt::format("it has no tensor {} of type {} and shape {}", piece.tensor,
                                               name_of(entry.dtype), to_string(shape)));

@@ -35,16 +35,22 @@ void write_synced(FileSystem& files, const std::filesystem::path& path, std::str
 
 // A whole tensor keeps its name; a piece says which rows it holds.
 std::string name_in_shard(const TensorSlice& slice) {
-  if (slice.slab == whole_slab(slice.global_shape)) return slice.name;
-  return fmt::format("{}#dim{}[{}:{}]", slice.name, slice.slab.dim, slice.slab.offset,
-                     slice.slab.offset + slice.slab.length);
+  if (!slice.range && slice.slab == whole_slab(slice.global_shape)) return slice.name;
+  return stored_name(slice.name, slice.slab, slice.range);
+}
+
+std::int64_t elements_of(const TensorSlice& slice) {
+  return slice.range ? slice.range->size() : slab_elements(slice.global_shape, slice.slab);
 }
 
 void check_slice(const TensorSlice& slice) {
   const auto problem = slab_problem(slice.global_shape, slice.slab);
   RT_CHECK(!problem, "tensor {}: {}", slice.name, problem.value_or(""));
-  RT_CHECK_EQ(static_cast<std::size_t>(slab_elements(slice.global_shape, slice.slab)) * size_of(slice.dtype),
-              slice.bytes.size(), "bytes of tensor " + slice.name);
+  const auto of_range =
+      slice.range ? range_problem(slice.global_shape, slice.slab, *slice.range) : std::optional<std::string>();
+  RT_CHECK(!of_range, "tensor {}: {}", slice.name, of_range.value_or(""));
+  RT_CHECK_EQ(static_cast<std::size_t>(elements_of(slice)) * size_of(slice.dtype), slice.bytes.size(),
+              "bytes of tensor " + slice.name);
 }
 
 // Wide elements first, so that every tensor begins at a multiple of its element size.
@@ -54,7 +60,9 @@ std::vector<const TensorSlice*> file_order(std::span<const TensorSlice> slices) 
   std::sort(order.begin(), order.end(), [](const TensorSlice* a, const TensorSlice* b) {
     const auto a_size = size_of(a->dtype), b_size = size_of(b->dtype);
     if (a_size != b_size) return a_size > b_size;
-    return a->name != b->name ? a->name < b->name : a->slab.offset < b->slab.offset;
+    if (a->name != b->name) return a->name < b->name;
+    if (a->slab.offset != b->slab.offset) return a->slab.offset < b->slab.offset;
+    return a->range.value_or(SlabRange{}).begin < b->range.value_or(SlabRange{}).begin;
   });
   return order;
 }
@@ -64,8 +72,8 @@ std::vector<SafetensorsEntry> file_entries(std::span<const TensorSlice* const> o
   std::uint64_t position = 0;
   for (const TensorSlice* slice : order) {
     const std::uint64_t end = position + slice->bytes.size();
-    entries.push_back(
-        {name_in_shard(*slice), slice->dtype, slab_shape(slice->global_shape, slice->slab), position, end});
+    entries.push_back({name_in_shard(*slice), slice->dtype,
+                       stored_shape(slice->global_shape, slice->slab, slice->range), position, end});
     position = end;
   }
   return entries;
@@ -82,13 +90,15 @@ ManifestPart part_of(const std::string& file, std::span<const TensorSlice* const
     }
     RT_CHECK(entry.dtype == slice->dtype && entry.shape == slice->global_shape && entry.dim == slice->slab.dim,
              "the slices of tensor {} disagree about its type, shape or dim", slice->name);
-    entry.pieces.push_back({file, name_in_shard(*slice), slice->slab.offset, slice->slab.length, hash64(slice->bytes)});
+    entry.pieces.push_back(
+        {file, name_in_shard(*slice), slice->slab.offset, slice->slab.length, hash64(slice->bytes), slice->range});
     part.shard.bytes += slice->bytes.size();
   }
   return part;
 }
 
-// A tensor that lies whole in one file is one piece along dim 0, along whichever dim others would cut it.
+// A slab that is the whole tensor is one along dim 0, along whichever dim others would cut it: its elements have the
+// same order then.
 std::vector<TensorSlice> plainly_named(std::span<const TensorSlice> slices) {
   std::vector<TensorSlice> out(slices.begin(), slices.end());
   for (TensorSlice& slice : out) {

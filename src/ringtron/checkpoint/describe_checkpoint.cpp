@@ -23,9 +23,11 @@ std::uint64_t bytes_of(const TensorEntry& entry) {
   return static_cast<std::uint64_t>(element_count(entry.shape).value_or(0)) * size_of(entry.dtype);
 }
 
-// "dim 0: 128 + 128", or "whole" for a tensor in one piece.
+// "dim 0: 128 + 128", "whole" for a tensor in one piece, or "5 ranges of elements".
 std::string cut_of(const TensorEntry& entry) {
   if (entry.pieces.size() == 1) return "whole";
+  if (std::ranges::any_of(entry.pieces, [](const Piece& piece) { return piece.range.has_value(); }))
+    return fmt::format("{} ranges of elements", entry.pieces.size());
   constexpr std::size_t kShown = 8;
   std::string text = fmt::format("dim {}:", entry.dim);
   for (std::size_t i = 0; i < std::min(kShown, entry.pieces.size()); ++i) {

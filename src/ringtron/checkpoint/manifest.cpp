@@ -14,18 +14,41 @@ namespace {
 // The name in the file says what the piece is: the tensor's own for all of it, with the rows behind it for a part. So
 // pieces of two tensors cannot be exchanged.
 bool is_named_after(const std::string& name, const TensorEntry& entry, const Piece& piece) {
-  const bool whole = piece.offset == 0 && piece.length == rows_along(entry.shape, entry.dim);
+  const bool whole = !piece.range && piece.offset == 0 && piece.length == rows_along(entry.shape, entry.dim);
   return (whole && piece.tensor == name) ||
-         piece.tensor == fmt::format("{}#dim{}[{}:{}]", name, entry.dim, piece.offset, piece.offset + piece.length);
+         piece.tensor == stored_name(name, {entry.dim, piece.offset, piece.length}, piece.range);
+}
+
+// The ranges of one slab: each must begin where the one before has ended, until all elements are there. `next` is the
+// first of them, and then the piece behind the last.
+std::optional<std::string> ranges_problem(const TensorEntry& entry, std::size_t& next) {
+  const Piece& first = entry.pieces[next];
+  const Slab slab{entry.dim, first.offset, first.length};
+  std::int64_t covered = 0;
+  for (; next < entry.pieces.size(); ++next) {
+    const Piece& piece = entry.pieces[next];
+    if (!piece.range || piece.offset != slab.offset || piece.length != slab.length) break;
+    if (auto problem = range_problem(entry.shape, slab, *piece.range)) return problem;
+    if (piece.range->begin != covered) {
+      return fmt::format("elements {} and {} of {} should meet, they {}", covered, piece.range->begin, to_string(slab),
+                         piece.range->begin < covered ? "overlap" : "leave a gap");
+    }
+    covered = piece.range->end;
+  }
+  const std::int64_t elements = slab_elements(entry.shape, slab);
+  if (covered == elements) return std::nullopt;
+  return fmt::format("expected {} elements of {}, got {}", elements, to_string(slab), covered);
 }
 
 std::optional<std::string> tensor_problem(const std::string& name, const TensorEntry& entry, const Manifest& manifest) {
+  for (const Piece& piece : entry.pieces) {
+    if (!manifest.files.contains(piece.file))
+      return fmt::format("tensor {} needs file {}, which is not listed", name, piece.file);
+  }
   // Pieces are in order of offset, so each must begin where the one before has ended.
   std::int64_t covered = 0;
-  for (const Piece& piece : entry.pieces) {
-    if (!manifest.files.contains(piece.file)) {
-      return fmt::format("tensor {} needs file {}, which is not listed", name, piece.file);
-    }
+  for (std::size_t next = 0; next < entry.pieces.size();) {
+    const Piece& piece = entry.pieces[next];
     const Slab slab{entry.dim, piece.offset, piece.length};
     if (const auto problem = slab_problem(entry.shape, slab)) return fmt::format("tensor {}: {}", name, *problem);
     if (piece.offset != covered) {
@@ -33,6 +56,11 @@ std::optional<std::string> tensor_problem(const std::string& name, const TensorE
                          entry.dim, piece.offset < covered ? "overlap" : "leave a gap");
     }
     covered += piece.length;
+    if (!piece.range) {
+      ++next;
+    } else if (const auto problem = ranges_problem(entry, next)) {
+      return fmt::format("tensor {}: {}", name, *problem);
+    }
   }
   if (entry.pieces.empty()) return fmt::format("tensor {} has no pieces", name);
   const std::int64_t rows = rows_along(entry.shape, entry.dim);
@@ -44,7 +72,7 @@ std::optional<std::string> tensor_problem(const std::string& name, const TensorE
 
 // Bytes of a piece; nothing if they do not fit into 63 bits. Requires a slab inside the tensor.
 std::optional<std::int64_t> bytes_of(const TensorEntry& entry, const Piece& piece) {
-  const auto elements = element_count(slab_shape(entry.shape, {entry.dim, piece.offset, piece.length}));
+  const auto elements = element_count(stored_shape(entry.shape, {entry.dim, piece.offset, piece.length}, piece.range));
   std::int64_t bytes = 0;
   if (!elements || __builtin_mul_overflow(*elements, static_cast<std::int64_t>(size_of(entry.dtype)), &bytes))
     return std::nullopt;
@@ -98,7 +126,9 @@ void merge_part(Manifest& manifest, const ManifestPart& part) {
              to_string(entry.shape), entry.dim);
     known.pieces.insert(known.pieces.end(), entry.pieces.begin(), entry.pieces.end());
     std::sort(known.pieces.begin(), known.pieces.end(), [](const Piece& a, const Piece& b) {
-      return a.offset != b.offset ? a.offset < b.offset : a.length < b.length;
+      if (a.offset != b.offset) return a.offset < b.offset;
+      if (a.length != b.length) return a.length < b.length;
+      return a.range.value_or(SlabRange{}).begin < b.range.value_or(SlabRange{}).begin;
     });
   }
 }

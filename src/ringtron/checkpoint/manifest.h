@@ -29,20 +29,21 @@ class CheckpointDamage : public IoError {
   using IoError::IoError;
 };
 
-// One stored slab of a logical tensor. Its dim is that of the tensor's entry.
+// One stored slab of a logical tensor, or a range of its elements. Its dim is that of the tensor's entry.
 struct Piece {
   std::string file;         // name inside the checkpoint folder
   std::string tensor;       // name inside that file
   std::int64_t offset = 0;  // rows, along the entry's dim
   std::int64_t length = 0;
-  std::uint64_t hash = 0;  // hash64 of its bytes
+  std::uint64_t hash = 0;               // hash64 of its bytes
+  std::optional<SlabRange> range = {};  // of the slab's elements; absent: all of them
 };
 
 struct TensorEntry {
   DType dtype = DType::f32;
   Shape shape;                // of the whole logical tensor
   int dim = 0;                // along which it is cut
-  std::vector<Piece> pieces;  // by offset
+  std::vector<Piece> pieces;  // by offset, then by range
 };
 
 struct ShardFile {

@@ -16,7 +16,8 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kFormat = "ringtron-checkpoint";
-constexpr int kVersion = 1;
+constexpr int kVersion = 1;            // of a manifest without ranges, which older programs read
+constexpr int kVersionWithRanges = 2;  // the highest that is understood
 
 // The last field, over the exact bytes before it: also a changed space is noticed, and no canonical form is
 // needed.
@@ -45,11 +46,13 @@ ShardFile shard_from_json(const json& value, const std::string& where) {
 json to_json(const TensorEntry& entry) {
   json pieces = json::array();
   for (const Piece& piece : entry.pieces) {
-    pieces.push_back({{"file", piece.file},
-                      {"tensor", piece.tensor},
-                      {"offset", piece.offset},
-                      {"length", piece.length},
-                      {"xxh3", hex64(piece.hash)}});
+    json value = {{"file", piece.file},
+                  {"tensor", piece.tensor},
+                  {"offset", piece.offset},
+                  {"length", piece.length},
+                  {"xxh3", hex64(piece.hash)}};
+    if (piece.range) value["elements"] = {piece.range->begin, piece.range->end};
+    pieces.push_back(std::move(value));
   }
   return {{"dtype", std::string(name_of(entry.dtype))},
           {"shape", entry.shape},
@@ -57,9 +60,20 @@ json to_json(const TensorEntry& entry) {
           {"pieces", std::move(pieces)}};
 }
 
+std::optional<SlabRange> range_from_json(const json& value, const std::string& where) {
+  if (!value.contains("elements")) return std::nullopt;
+  const json& ends = array_member(value, "elements", where);
+  if (ends.size() != 2) throw IoError(fmt::format("{}.elements: expected 2 numbers, got {}", where, ends.size()));
+  return SlabRange{integer(ends[0], where + ".elements[0]", 0), integer(ends[1], where + ".elements[1]", 0)};
+}
+
 Piece piece_from_json(const json& value, const std::string& where) {
-  return {text_member(value, "file", where), text_member(value, "tensor", where), count_member(value, "offset", where),
-          count_member(value, "length", where), hash_from_text(text_member(value, "xxh3", where))};
+  return {text_member(value, "file", where),
+          text_member(value, "tensor", where),
+          count_member(value, "offset", where),
+          count_member(value, "length", where),
+          hash_from_text(text_member(value, "xxh3", where)),
+          range_from_json(value, where)};
 }
 
 TensorEntry tensor_from_json(const json& value, const std::string& where) {
@@ -89,6 +103,15 @@ std::map<std::string, TensorEntry> tensors_from_json(const json& value) {
   return tensors;
 }
 
+bool has_ranges(const Manifest& manifest) {
+  for (const auto& [name, entry] : manifest.tensors) {
+    for (const Piece& piece : entry.pieces) {
+      if (piece.range) return true;
+    }
+  }
+  return false;
+}
+
 std::string dump(const json& value, int indent) {
   return value.dump(indent, ' ', false, json::error_handler_t::replace);
 }
@@ -106,9 +129,9 @@ std::string checked_body(std::string_view text) {
 Manifest manifest_from_json(const json& value) {
   const std::string format = text_member(value, "format", "");
   const std::int64_t version = count_member(value, "version", "");
-  if (format != kFormat || version != kVersion) {
-    throw IoError(
-        fmt::format("expected format {} version {}, got {} version {}", kFormat, kVersion, shown(format), version));
+  if (format != kFormat || version < kVersion || version > kVersionWithRanges) {
+    throw IoError(fmt::format("expected format {} version {} or {}, got {} version {}", kFormat, kVersion,
+                              kVersionWithRanges, shown(format), version));
   }
   Manifest manifest;
   manifest.iteration = count_member(value, "iteration", "");
@@ -127,7 +150,7 @@ std::string manifest_to_text(const Manifest& manifest) {
   json files = json::object();
   for (const auto& [name, file] : manifest.files) files[name] = to_json(file);
   const json value = {{"format", kFormat},
-                      {"version", kVersion},
+                      {"version", has_ranges(manifest) ? kVersionWithRanges : kVersion},
                       {"iteration", manifest.iteration},
                       {"metadata", manifest.metadata},
                       {"files", std::move(files)},

@@ -67,7 +67,18 @@ StridedCopy copy_across_dims(const Shape& shape, const Slab& piece, const Slab& 
   return copy;
 }
 
+// One behind the last element that the loops reach.
+std::int64_t last_of(const StridedCopy& copy, std::int64_t begin, const std::array<std::int64_t, 2>& stride) {
+  return begin + (copy.count[0] - 1) * stride[0] + (copy.count[1] - 1) * stride[1] + copy.run;
+}
+
+std::int64_t last_read(const StridedCopy& copy) { return last_of(copy, copy.source_begin, copy.source_stride); }
+
 }  // namespace
+
+bool may_read(const StridedCopy& copy, const SlabRange& held) {
+  return copy.source_begin < held.end && held.begin < last_read(copy);
+}
 
 std::vector<StridedCopy> plan_reshard(const Shape& global_shape, std::span<const Slab> pieces, const Slab& wanted) {
   RT_CHECK(!slab_problem(global_shape, wanted), "wanted slab {} of shape {}", to_string(wanted),
@@ -88,18 +99,19 @@ std::vector<StridedCopy> plan_reshard(const Shape& global_shape, std::span<const
 }
 
 void run_copy(const StridedCopy& copy, std::size_t element_size, std::span<const std::byte> source,
-              std::span<std::byte> target) {
-  const auto last = [&](std::int64_t begin, const std::array<std::int64_t, 2>& stride) {
-    return begin + (copy.count[0] - 1) * stride[0] + (copy.count[1] - 1) * stride[1] + copy.run;
-  };
+              std::span<std::byte> target, const std::optional<SlabRange>& held) {
   const auto bytes = [&](std::int64_t elements) { return static_cast<std::size_t>(elements) * element_size; };
-  RT_CHECK_LE(bytes(last(copy.source_begin, copy.source_stride)), source.size(), "bytes read from a piece");
-  RT_CHECK_LE(bytes(last(copy.target_begin, copy.target_stride)), target.size(), "bytes written to a slab");
+  const SlabRange all = held.value_or(SlabRange{0, last_read(copy)});
+  RT_CHECK_LE(bytes(all.size()), source.size(), "bytes read from a piece");
+  RT_CHECK_LE(bytes(last_of(copy, copy.target_begin, copy.target_stride)), target.size(), "bytes written to a slab");
   for (std::int64_t i = 0; i < copy.count[0]; ++i) {
     for (std::int64_t j = 0; j < copy.count[1]; ++j) {
       const std::int64_t from = copy.source_begin + i * copy.source_stride[0] + j * copy.source_stride[1];
       const std::int64_t to = copy.target_begin + i * copy.target_stride[0] + j * copy.target_stride[1];
-      std::memcpy(target.data() + bytes(to), source.data() + bytes(from), bytes(copy.run));
+      const std::int64_t begin = std::max(from, all.begin), end = std::min(from + copy.run, all.end);
+      if (begin >= end) continue;
+      std::memcpy(target.data() + bytes(to + begin - from), source.data() + bytes(begin - all.begin),
+                  bytes(end - begin));
     }
   }
 }

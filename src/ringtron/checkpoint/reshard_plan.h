@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -31,8 +32,11 @@ struct StridedCopy {
 std::vector<StridedCopy> plan_reshard(const Shape& global_shape, std::span<const Slab> pieces, const Slab& wanted);
 
 // Runs one copy. `source` is the piece, `target` the wanted slab, both whole, elements of `element_size`
-// bytes.
+// bytes. With `held`, `source` has these elements of the piece alone, and what lies outside them is left out.
 void run_copy(const StridedCopy& copy, std::size_t element_size, std::span<const std::byte> source,
-              std::span<std::byte> target);
+              std::span<std::byte> target, const std::optional<SlabRange>& held = {});
+
+// Whether the copy may read any of these elements of its piece; false: it does not.
+bool may_read(const StridedCopy& copy, const SlabRange& held);
 
 }  // namespace ringtron

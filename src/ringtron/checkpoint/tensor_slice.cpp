@@ -53,6 +53,22 @@ std::optional<std::string> slab_problem(const Shape& global_shape, const Slab& s
   return std::nullopt;
 }
 
+std::optional<std::string> range_problem(const Shape& global_shape, const Slab& slab, const SlabRange& range) {
+  const std::int64_t elements = slab_elements(global_shape, slab);
+  if (range.begin >= 0 && range.begin < range.end && range.end <= elements) return std::nullopt;
+  return fmt::format("elements {} to {} of {} are not a range of its {}", range.begin, range.end, to_string(slab),
+                     elements);
+}
+
+Shape stored_shape(const Shape& global_shape, const Slab& slab, const std::optional<SlabRange>& range) {
+  return range ? Shape{range->size()} : slab_shape(global_shape, slab);
+}
+
+std::string stored_name(const std::string& name, const Slab& slab, const std::optional<SlabRange>& range) {
+  const std::string rows = fmt::format("{}#dim{}[{}:{}]", name, slab.dim, slab.offset, slab.offset + slab.length);
+  return range ? fmt::format("{}#[{}:{}]", rows, range->begin, range->end) : rows;
+}
+
 std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 std::string to_string(const Slab& slab) { return fmt::format("dim {} rows {}+{}", slab.dim, slab.offset, slab.length); }

@@ -11,9 +11,6 @@ constexpr ForeignFlag no(std::string_view name, std::string_view reason) {
 }
 
 constexpr std::string_view kPipeline = "pipeline parallelism comes in a later version; use TP and CP";
-constexpr std::string_view kDistributedOptimizer =
-    "the distributed optimizer comes in a later version; remove the flag: each data-parallel rank then holds the whole "
-    "optimizer state, as without it";
 constexpr std::string_view kFsdp = "there are no sharded parameters (FSDP)";
 constexpr std::string_view kMoe = "mixtures of experts are not built";
 constexpr std::string_view kRatios = "give the layers themselves with --hybrid-layer-pattern";
@@ -67,10 +64,8 @@ constexpr ForeignFlag kFlags[] = {
     no("--account-for-embedding-in-pipeline-split", kPipeline),
     no("--account-for-loss-in-pipeline-split", kPipeline),
     no("--pipeline-model-parallel-layout", kPipeline),
-    no("--use-distributed-optimizer", kDistributedOptimizer),
-    no("--overlap-param-gather", kDistributedOptimizer),
-    no("--overlap-param-gather-with-optimizer-step", kDistributedOptimizer),
-    no("--num-distributed-optimizer-instances", kDistributedOptimizer),
+    no("--num-distributed-optimizer-instances",
+       "--use-distributed-optimizer divides the optimizer's state over all DP x CP ranks; remove the flag"),
     no("--use-megatron-fsdp", kFsdp),
     no("--use-torch-fsdp2", kFsdp),
     no("--data-parallel-sharding-strategy", kFsdp),

@@ -87,6 +87,9 @@ constexpr Option kOptions[] = {
      {.at_least = 0},
      Compat::same,
      {.unit = "elements", .default_text = "from the size of the group"}},
+    {"--use-distributed-optimizer", FIELD(parallel.use_distributed_optimizer), OnLoad::free,
+     "Divide main weights and Adam's moments over the data- and context-parallel ranks: gradients are reduce-scattered, "
+     "each rank updates its share, parameters are gathered after the step. Same results, less memory."},
     {"--distributed-backend",
      FIELD(parallel.distributed_backend),
      OnLoad::free,

@@ -7,10 +7,12 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "ringtron/base/check.h"
+#include "ringtron/data_parallel/value_buffer.h"
 
 namespace ringtron {
 namespace {
@@ -23,7 +25,17 @@ std::vector<std::int64_t> sizes_of(const ParameterList& parameters) {
 
 BucketOptions for_group(BucketOptions options, const Communicator& group) {
   options.group_size = group.size();
+  options.sharded = options.sharded && group.size() > 1;
   return options;
+}
+
+// What stages of a pipeline share is summed over them after the buckets: then the ranks of all stages that own the same
+// elements of it have to meet, although their other parameters differ.
+std::vector<int> with_buckets_of_their_own(const ParameterList& parameters, const BucketOptions& options) {
+  std::vector<int> out;
+  for (std::size_t i = 0; options.sharded && i < parameters.size(); ++i)
+    if (parameters[i]->gradient_axes.contains(Axis::pipeline)) out.push_back(static_cast<int>(i));
+  return out;
 }
 
 // Over which the buckets are summed.
@@ -66,14 +78,18 @@ struct GradientReducer::State {
       : parameters(list),
         replicas(group_of(bucket_axes(list))),
         further(further_sums(list, group_of)),
-        options(for_group(bucket_options, replicas)),
-        buffer(list, plan_buckets(sizes_of(list), options)) {}
+        options(for_group(bucket_options, replicas)) {
+    BucketPlan plan = plan_buckets(sizes_of(list), options, with_buckets_of_their_own(list, options));
+    // Before there are gradients: for a moment the values are there twice.
+    if (options.sharded) values.emplace(list, plan);
+    buffer.emplace(list, std::move(plan));
+  }
 
   void begin_step(int of_micro_batches) {
     micro_batches = of_micro_batches;
     received.assign(parameters.size(), 0);
     waiting.clear();
-    for (const Bucket& bucket : buffer.plan().buckets) waiting.push_back(static_cast<int>(bucket.parameters.size()));
+    for (const Bucket& bucket : buffer->plan().buckets) waiting.push_back(static_cast<int>(bucket.parameters.size()));
     launched = 0;
     works.clear();
   }
@@ -81,7 +97,7 @@ struct GradientReducer::State {
   // Called by autograd, in backward, when it has added up a parameter's gradient of one micro-batch.
   void accept(int index) {
     Parameter& parameter = *parameters[index];
-    const int bucket = buffer.plan().bucket_of[index];
+    const int bucket = buffer->plan().bucket_of[index];
     RT_CHECK(
         !received.empty() && bucket >= launched && received[index] < micro_batches,
         "gradient of {}: expected one in each of {} micro-batches, got one more; begin_step() begins the next step",
@@ -106,9 +122,26 @@ struct GradientReducer::State {
   }
 
   void launch_next() {
-    at::Tensor bucket = buffer.bucket(launched);
+    at::Tensor bucket = buffer->bucket(launched);
     ++launched;
-    if (bucket.numel() > 0) works.push_back(replicas.all_reduce(bucket));
+    if (bucket.numel() == 0) return;
+    works.push_back(options.sharded ? replicas.reduce_scatter(bucket, shard_of(bucket)) : replicas.all_reduce(bucket));
+  }
+
+  // What this rank owns of a bucket: a view.
+  at::Tensor shard_of(const at::Tensor& bucket) const {
+    const std::int64_t length = bucket.numel() / replicas.size();
+    return bucket.narrow(0, length * replicas.rank(), length);
+  }
+
+  void gather_values() {
+    if (!values) return;
+    std::vector<Work> gathers;
+    for (const Bucket& range : buffer->plan().buckets) {
+      const at::Tensor bucket = values->bucket(range);
+      if (bucket.numel() > 0) gathers.push_back(replicas.all_gather(shard_of(bucket), bucket));
+    }
+    for (Work& gather : gathers) gather.wait();
   }
 
   void check_all_received() const {
@@ -141,11 +174,12 @@ struct GradientReducer::State {
   Communicator& replicas;
   std::vector<FurtherSum> further;
   BucketOptions options;
-  GradBuffer buffer;
-  int micro_batches = 0;      // of this step
-  std::vector<int> received;  // gradients of each parameter in this step; empty: no step has begun
-  std::vector<int> waiting;   // parameters of each bucket that lack the gradient of a micro-batch
-  int launched = 0;           // buckets whose reduction is under way
+  std::optional<ValueBuffer> values;  // sharded alone
+  std::optional<GradBuffer> buffer;   // always, once constructed
+  int micro_batches = 0;              // of this step
+  std::vector<int> received;          // gradients of each parameter in this step; empty: no step has begun
+  std::vector<int> waiting;           // parameters of each bucket that lack the gradient of a micro-batch
+  int launched = 0;                   // buckets whose reduction is under way
   std::vector<Work> works;
 };
 
@@ -199,6 +233,17 @@ void GradientReducer::finish() {
   state_->sum_further();
 }
 
-const GradBuffer& GradientReducer::buffer() const { return state_->buffer; }
+std::vector<ElementRange> GradientReducer::owned() const {
+  const Communicator& replicas = state_->replicas;
+  return state_->options.sharded ? bucket_shards(buffer().plan(), replicas.rank(), replicas.size())
+                                 : bucket_shards(buffer().plan(), 0, 1);
+}
+
+void GradientReducer::gather_values() {
+  const at::NoGradGuard no_grad;
+  state_->gather_values();
+}
+
+const GradBuffer& GradientReducer::buffer() const { return *state_->buffer; }
 
 }  // namespace ringtron

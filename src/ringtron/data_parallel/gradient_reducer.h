@@ -11,12 +11,17 @@
 // early waits for those before it. The result is the same bits in every run; with more than two ranks it may depend in
 // the last bits on the bucket size. Buckets are summed over the data and context axes; what further axes a parameter
 // has, such as the tensor axis, finish() sums over. All ranks of these groups take part in every step. CommError
-// comes out of backward or finish(); the reducer, like its communicators, is of no use after it. While backward
-// runs, the group of the buckets belongs to the reducer and to the operations of backward itself.
+// comes out of backward, finish() or gather_values(); the reducer, like its communicators, is of no use after it. While
+// backward runs, the group of the buckets belongs to the reducer and to the operations of backward itself.
+//
+// With `sharded` a bucket is reduce-scattered: each rank gets the sums of the range that it owns, and
+// Parameter::gradient is of no use outside it. Values then lie in a flat buffer of the same plan. After the owners have
+// changed their ranges of the values, gather_values() brings them to all ranks.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "ringtron/comm/communicator.h"
 #include "ringtron/data_parallel/grad_buffer.h"
@@ -32,8 +37,8 @@ class GradientReducer {
  public:
   // Hooks itself into every parameter, of which each requires a gradient; a parameter can have one reducer
   // only. `parameters` and the communicators outlive it. Asks for the groups here, in one order on all ranks, and sets
-  // options.group_size. InternalError if the parameters' gradient_axes differ in data and context, which wants a buffer
-  // each.
+  // options.group_size; with options.sharded it moves the parameters' values. InternalError if the parameters'
+  // gradient_axes differ in data and context, which wants a buffer each.
   GradientReducer(const ParameterList& parameters, const GroupOfAxes& group_of, BucketOptions options);
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
@@ -45,6 +50,12 @@ class GradientReducer {
   // Requires the last micro-batch's backward to be over. InternalError naming each parameter that got no
   // gradient in any micro-batch.
   void finish();
+
+  // The range of each bucket whose sums this rank has after finish(): with `sharded` its shard, else all.
+  std::vector<ElementRange> owned() const;
+
+  // Collective over the group of the buckets. Does nothing unless sharded.
+  void gather_values();
 
   const GradBuffer& buffer() const;
 

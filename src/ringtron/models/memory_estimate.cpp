@@ -24,6 +24,9 @@ class Savings {
   std::vector<MemorySaving> all() {
     const ParallelConfig& p = config_->parallel;
     const ModelConfig& m = config_->model;
+    if (!p.use_distributed_optimizer && config_.data_parallel_size() * p.context_parallel_size > 1) {
+      add("--use-distributed-optimizer", 1, [](Config& c) { c.parallel.use_distributed_optimizer = true; });
+    }
     if (config_->recompute.granularity != RecomputeGranularity::full) {
       add("--recompute-granularity full --recompute-method uniform --recompute-num-layers 1", 1, [](Config& c) {
         c.recompute = {};

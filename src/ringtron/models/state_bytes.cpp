@@ -35,17 +35,20 @@ ParameterCount count_parameters(const ResolvedConfig& config, int replicas) {
   options.overlap = config->parallel.overlap_grad_reduce;
   options.bucket_size = config->parallel.ddp_bucket_size;
   options.group_size = replicas;
+  options.sharded = config->parallel.use_distributed_optimizer;
   count.gradient_buffer = plan_buckets(local, options).elements;
+  count.optimizer = options.sharded ? count.gradient_buffer / replicas : count.of_rank;
   return count;
 }
 
 StateBytes state_bytes(const ResolvedConfig& config, const ParameterCount& count) {
   const std::int64_t model = model_element_bytes(config), state = state_element_bytes(config);
   StateBytes bytes;
-  bytes.weights = count.of_rank * model;
+  const bool sharded = config->parallel.use_distributed_optimizer;  // then weights lie in a buffer like the gradients'
+  bytes.weights = (sharded ? count.gradient_buffer : count.of_rank) * model;
   bytes.gradients = count.gradient_buffer * state;
-  bytes.main_weights = model == state ? 0 : count.of_rank * (state - model);
-  bytes.moments = 2 * count.of_rank * state;
+  bytes.main_weights = model == state ? 0 : count.optimizer * (state - model);
+  bytes.moments = 2 * count.optimizer * state;
   return bytes;
 }
 

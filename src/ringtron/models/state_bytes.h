@@ -20,6 +20,7 @@ struct ParameterCount {
   std::int64_t whole = 0;            // of the whole model, with the padding rows of the vocabulary
   std::int64_t of_rank = 0;          // the same on every rank: pipelines have one stage
   std::int64_t gradient_buffer = 0;  // elements, with its padding
+  std::int64_t optimizer = 0;        // elements whose optimizer state a rank keeps
 };
 
 // `replicas`: DP x CP, the ranks that sum gradients. ConfigError where a shape does not divide by TP.

@@ -58,20 +58,17 @@ at::Tensor sum_of_squares(const std::vector<at::Tensor>& tensors, at::Device dev
   return at::stack(at::_foreach_norm(tensors, 2, type)).to(at::kDouble).square().sum();
 }
 
-std::vector<Parameter*> counted_here(const ParameterList& parameters, int tensor_rank) {
-  std::vector<Parameter*> counted;
-  for (Parameter* parameter : parameters)
-    if ((tensor_rank == 0 || parameter->is_sharded()) && parameter->value.numel() > 0) counted.push_back(parameter);
-  return counted;
-}
+bool counts_here(const Parameter& parameter, int tensor_rank) { return tensor_rank == 0 || parameter.is_sharded(); }
 
-at::Device device_of(const ParameterList& parameters) {
-  return parameters.empty() ? at::Device(at::kCPU) : parameters.front()->value.device();
-}
-
-at::Tensor gradient_of(const Parameter& parameter) {
-  RT_CHECK(parameter.gradient.defined(), "gradient norm: parameter {} has no gradient", parameter.name);
-  return parameter.gradient;
+// Of the elements that count here.
+std::vector<at::Tensor> gradients_of(std::span<const OptimizerState> states, int tensor_rank) {
+  std::vector<at::Tensor> gradients;
+  for (const OptimizerState& s : states) {
+    if (!counts_here(*s.parameter, tensor_rank) || s.elements.size() == 0) continue;
+    RT_CHECK(s.parameter->gradient.defined(), "gradient norm: parameter {} has no gradient", s.parameter->name);
+    gradients.push_back(s.part_of(s.parameter->gradient));
+  }
+  return gradients;
 }
 
 at::Tensor summed_over(ModelGroup model, at::Tensor local) {
@@ -81,13 +78,11 @@ at::Tensor summed_over(ModelGroup model, at::Tensor local) {
 
 }  // namespace
 
-ClippedScale clip_gradients(const ParameterList& parameters, ModelGroup model, const at::Tensor& mean_scale,
+ClippedScale clip_gradients(std::span<const OptimizerState> states, ModelGroup model, const at::Tensor& mean_scale,
                             double max_norm) {
   const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> gradients;
-  for (const Parameter* parameter : counted_here(parameters, model.tensor_rank))
-    gradients.push_back(gradient_of(*parameter));
-  const at::Tensor sum = summed_over(model, sum_of_squares(gradients, device_of(parameters)));
+  const at::Tensor sum =
+      summed_over(model, sum_of_squares(gradients_of(states, model.tensor_rank), mean_scale.device()));
   const at::Tensor mean = mean_scale.reshape({}).to(at::kDouble);
   const at::Tensor norm = sum.sqrt() * mean;
   if (max_norm <= 0.0) return {norm, mean};
@@ -100,16 +95,18 @@ ClippedScale clip_gradients(const ParameterList& parameters, ModelGroup model, c
 at::Tensor parameters_norm(const ParameterList& parameters, ModelGroup model) {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> values;
-  for (const Parameter* parameter : counted_here(parameters, model.tensor_rank))
-    values.push_back(parameter->value.detach());
-  return summed_over(model, sum_of_squares(values, device_of(parameters))).sqrt();
+  for (const Parameter* parameter : parameters) {
+    if (counts_here(*parameter, model.tensor_rank) && parameter->value.numel() > 0)
+      values.push_back(parameter->value.detach());
+  }
+  const at::Device device = parameters.empty() ? at::Device(at::kCPU) : parameters.front()->value.device();
+  return summed_over(model, sum_of_squares(values, device)).sqrt();
 }
 
-at::Tensor count_zero_gradients(const ParameterList& parameters, ModelGroup model) {
+at::Tensor count_zero_gradients(std::span<const OptimizerState> states, ModelGroup model, at::Device device) {
   const at::NoGradGuard no_grad;
-  at::Tensor count = at::zeros({}, at::TensorOptions().dtype(at::kLong).device(device_of(parameters)));
-  for (const Parameter* parameter : counted_here(parameters, model.tensor_rank))
-    count += gradient_of(*parameter).eq(0).sum();
+  at::Tensor count = at::zeros({}, at::TensorOptions().dtype(at::kLong).device(device));
+  for (const at::Tensor& gradient : gradients_of(states, model.tensor_rank)) count += gradient.eq(0).sum();
   return summed_over(model, count);
 }
 

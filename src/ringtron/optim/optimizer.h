@@ -5,8 +5,9 @@
 // unrounded. exp_avg and exp_avg_sq have the main weight's type. Each of these is one flat buffer in the
 // order of the gradients' buckets, so that a rank can own a range of each bucket (bucket_shards) and keep state of that
 // alone. No weight decay for names ending in ".bias" and for parameters of one dim. No communication here: gradients
-// are reduced before a step, and ranks that own ranges send each other what they have updated after it. Today every
-// data- and context-parallel replica owns all and does the same step.
+// are reduced before a step, and ranks that own ranges send each other what they have updated after it
+// (GradientReducer::gather_values). Without a distributed optimizer every data- and context-parallel replica owns all
+// and does the same step.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -22,10 +22,11 @@ std::int64_t bucket_size(const BucketOptions& options) {
 
 }  // namespace
 
-BucketPlan plan_buckets(std::span<const std::int64_t> sizes, const BucketOptions& options) {
+BucketPlan plan_buckets(std::span<const std::int64_t> sizes, const BucketOptions& options, std::span<const int> alone) {
   RT_CHECK_GE(options.group_size, 1, "ranks that share gradients");
   const std::int64_t limit = bucket_size(options);
-  const std::int64_t padding = std::lcm<std::int64_t>(options.group_size, 128);
+  const std::int64_t padding =
+      std::lcm<std::int64_t>(options.group_size * (options.sharded ? BucketPlan::kAlignment : 1), 128);
   BucketPlan plan;
   plan.offsets.resize(sizes.size());
   plan.bucket_of.resize(sizes.size());
@@ -40,12 +41,14 @@ BucketPlan plan_buckets(std::span<const std::int64_t> sizes, const BucketOptions
   };
   for (int i = static_cast<int>(sizes.size()) - 1; i >= 0; --i) {
     RT_CHECK_GE(sizes[i], 0, "elements of a parameter");
+    const bool is_alone = std::ranges::count(alone, i) > 0;
+    if (is_alone && !open.parameters.empty()) close();
     end = round_up(end, BucketPlan::kAlignment);
     plan.offsets[i] = end;
     plan.bucket_of[i] = static_cast<int>(plan.buckets.size());
     open.parameters.push_back(i);
     end += sizes[i];
-    if (end - open.begin >= limit) close();
+    if (is_alone || end - open.begin >= limit) close();
   }
   if (!open.parameters.empty()) close();
   plan.elements = end;

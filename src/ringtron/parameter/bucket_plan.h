@@ -4,7 +4,7 @@
 // Integers only. Parameters lie in reverse order of registration, since backward makes the last layer's
 // gradients first: buckets fill, and can be reduced, from the front. Each parameter begins on a multiple of
 // kAlignment elements, each bucket ends on a multiple of lcm(group size, 128), so that it can be cut into
-// equal shards.
+// equal shards; where it is, these begin on multiples of kAlignment too.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@ struct BucketOptions {
   bool overlap = false;          // --overlap-grad-reduce; off: one bucket
   std::int64_t bucket_size = 0;  // --ddp-bucket-size, elements; 0: max(40,000,000, 1,000,000 * group size)
   int group_size = 1;            // ranks over which gradients are summed
+  bool sharded = false;          // --use-distributed-optimizer: each of them owns a shard of each bucket
 };
 
 struct Bucket {
@@ -43,8 +44,10 @@ struct BucketPlan {
 };
 
 // `sizes` are the parameters' local elements, in order of registration. A bucket closes with the parameter
-// that brings it to the bucket size. InternalError if a size is negative or the group empty.
-BucketPlan plan_buckets(std::span<const std::int64_t> sizes, const BucketOptions& options);
+// that brings it to the bucket size. Those of the indices `alone` have a bucket each, so that who owns what of them
+// depends on their sizes alone. InternalError if a size is negative or the group empty.
+BucketPlan plan_buckets(std::span<const std::int64_t> sizes, const BucketOptions& options,
+                        std::span<const int> alone = {});
 
 // What rank `rank` of `size` owns when the buckets are sharded: an equal range of each, in the order of the buckets. Of
 // size 1 the whole buckets. InternalError if `size` does not divide a bucket; the plan's group_size does.

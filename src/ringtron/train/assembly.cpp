@@ -45,6 +45,7 @@ BucketOptions bucket_options(const ResolvedConfig& config) {
   BucketOptions options;
   options.overlap = config->parallel.overlap_grad_reduce;
   options.bucket_size = config->parallel.ddp_bucket_size;
+  options.sharded = config->parallel.use_distributed_optimizer;
   return options;
 }
 
@@ -78,7 +79,8 @@ Assembly::Assembly(const Job& job, const MakeAttention& make_attention, InitialV
       reducer_(
           store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); },
           bucket_options(job.config())),
-      optimizer_(store_.all(), reducer_.buffer().plan(), adam_options(job.config()->optimizer), values),
+      optimizer_(store_.all(), reducer_.buffer().plan(), adam_options(job.config()->optimizer), values,
+                 reducer_.owned()),
       state_{store_, optimizer_, schedule_, job.config(), {}, {}},
       step_(job, model_, state_, reducer_, *attention_) {}
 

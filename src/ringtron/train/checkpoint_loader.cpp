@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -17,6 +18,7 @@
 #include "ringtron/checkpoint/checkpoint_reader.h"
 #include "ringtron/checkpoint/lineage_notice.h"
 #include "ringtron/checkpoint/load_folder.h"
+#include "ringtron/optim/main_weight.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/parameter_slabs.h"
 #include "ringtron/train/run_metadata.h"
@@ -41,14 +43,14 @@ std::optional<at::ScalarType> type_of(DType dtype) {
 struct Sources {
   std::string value, main, exp_avg, exp_avg_sq;  // empty: not read
 
-  Sources(const CheckpointReader& reader, const OptimizerState& s, bool with_optimizer) {
-    const std::string& name = s.parameter->name;
+  Sources(const CheckpointReader& reader, const Parameter& parameter, bool with_optimizer) {
+    const std::string& name = parameter.name;
     const std::string copy = "optimizer.main." + name;
     // A checkpoint in bf16 has main weights beside its rounded ones; one in fp32 has its main weights as weights.
-    const bool wider = s.parameter->value.scalar_type() != at::kBFloat16;
+    const bool wider = parameter.value.scalar_type() != at::kBFloat16;
     value = wider && reader.has(copy) ? copy : "model." + name;
     if (!with_optimizer) return;
-    if (s.has_own_main()) main = reader.has(copy) ? copy : "model." + name;
+    if (!wider) main = reader.has(copy) ? copy : "model." + name;
     exp_avg = "optimizer.exp_avg." + name;
     exp_avg_sq = "optimizer.exp_avg_sq." + name;
   }
@@ -60,13 +62,13 @@ std::vector<std::string> tensor_faults(const CheckpointReader& reader, const Tra
                                        bool with_optimizer) {
   std::vector<std::string> faults;
   std::set<std::string> places;
-  for (const OptimizerState& s : state.optimizer.states()) {
+  for (const Parameter* parameter : state.store.all()) {
     for (const char* kind : {"model.", "optimizer.main.", "optimizer.exp_avg.", "optimizer.exp_avg_sq."}) {
-      places.insert(kind + s.parameter->name);
+      places.insert(kind + parameter->name);
     }
-    const Sources sources(reader, s, with_optimizer);
-    const Shape wanted = logical_shape(*s.parameter);
-    std::set<std::string> names = {"model." + s.parameter->name, sources.value, sources.main, sources.exp_avg,
+    const Sources sources(reader, *parameter, with_optimizer);
+    const Shape wanted = logical_shape(*parameter);
+    std::set<std::string> names = {"model." + parameter->name, sources.value, sources.main, sources.exp_avg,
                                    sources.exp_avg_sq};
     names.erase("");
     for (const std::string& name : names) {
@@ -112,21 +114,39 @@ void read_into(CheckpointReader& reader, const std::string& name, const Paramete
               fmt::format("elements of {} that a checkpoint fills, and its padding", name));
 }
 
+// Into `target`, which has the elements that `s` names.
+void read_part_into(CheckpointReader& reader, const std::string& name, const OptimizerState& s,
+                    const at::Tensor& target, const Job& job) {
+  if (s.is_whole()) {
+    read_into(reader, name, *s.parameter, target, job);
+    return;
+  }
+  const at::Tensor whole = at::zeros(s.parameter->value.sizes(), target.options());
+  read_into(reader, name, *s.parameter, whole, job);
+  target.copy_(s.part_of(whole));
+}
+
 void read_tensors(const Job& job, CheckpointReader& reader, TrainingState& state, bool with_optimizer) {
   const at::NoGradGuard no_grad;
-  for (OptimizerState& s : state.optimizer.states()) {
-    require_whole(s);
-    const Parameter& parameter = *s.parameter;
-    const Sources sources(reader, s, with_optimizer);
-    read_into(reader, sources.value, parameter, parameter.value, job);
+  std::map<const Parameter*, OptimizerState*> owned;
+  for (OptimizerState& s : state.optimizer.states()) owned[s.parameter] = &s;
+  for (const Parameter* parameter : state.store.all()) {
+    const Sources sources(reader, *parameter, with_optimizer);
+    const at::Tensor value = parameter->value.detach();
+    read_into(reader, sources.value, *parameter, value, job);
     if (!with_optimizer) continue;
+    const auto own = owned.find(parameter);
     if (!sources.main.empty()) {
-      const at::Tensor main = s.main();  // padding rows stay as they are
-      read_into(reader, sources.main, parameter, main, job);
-      s.set_main(main);
+      // The weight is the upper half also where another rank has the lower one.
+      const at::Tensor main = value.to(at::kFloat);  // padding rows stay as they are
+      const at::Tensor lower = at::empty(value.sizes(), value.options().dtype(at::kShort));
+      read_into(reader, sources.main, *parameter, main, job);
+      split_into_halves(main, value, lower);
+      if (own != owned.end()) own->second->lower.copy_(own->second->part_of(lower));
     }
-    read_into(reader, sources.exp_avg, parameter, s.exp_avg, job);
-    read_into(reader, sources.exp_avg_sq, parameter, s.exp_avg_sq, job);
+    if (own == owned.end()) continue;
+    read_part_into(reader, sources.exp_avg, *own->second, own->second->exp_avg, job);
+    read_part_into(reader, sources.exp_avg_sq, *own->second, own->second->exp_avg_sq, job);
   }
 }
 

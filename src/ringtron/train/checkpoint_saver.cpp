@@ -2,8 +2,11 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
 
 #include "ringtron/base/check.h"
 #include "ringtron/base/error.h"
@@ -37,30 +40,41 @@ struct HostSlices {
   std::vector<at::Tensor> copies;
   std::vector<TensorSlice> slices;
 
-  void add(const std::string& name, const Parameter& parameter, const at::Tensor& tensor, const Job& job) {
-    for (const LocalSlab& local : slabs_of(parameter, job)) {
-      const at::Tensor part = tensor.detach().narrow(local.slab.dim, local.local_offset, local.slab.length);
-      copies.push_back(part.cpu().contiguous());
-      slices.push_back({name, dtype_of(tensor), logical_shape(parameter), local.slab, bytes_of(copies.back())});
+  // `part`: the elements that `s` names of a tensor.
+  void add(const std::string& name, const OptimizerState& s, const at::Tensor& part, const Job& job) {
+    const at::Tensor flat = part.detach().reshape(-1);
+    for (const OwnedSlab& owned : owned_slabs(s, job)) {
+      copies.push_back(flat.narrow(0, owned.state_offset, owned.range.size()).cpu());
+      slices.push_back({name, dtype_of(part), logical_shape(*s.parameter), owned.slab, bytes_of(copies.back()),
+                        owned.is_whole ? std::nullopt : std::optional(owned.range)});
     }
   }
 };
 
-HostSlices slices_to_write(const Job& job, const TrainingState& state) {
-  HostSlices out;
+// The states that this rank writes, of those that it has.
+std::vector<OptimizerState*> states_to_write(const Job& job, const TrainingState& state) {
   const Communicator& replicas = job.parallel().data_context();
-  const bool with_optimizer = !job.config()->checkpoint.no_save_optim;
+  const bool are_shared = !job.config()->parallel.use_distributed_optimizer;  // all replicas have the same
+  std::vector<OptimizerState*> out;
   int number = 0;
   for (OptimizerState& s : state.optimizer.states()) {
-    require_whole(s);
-    const Parameter& parameter = *s.parameter;
-    if (number++ % replicas.size() != replicas.rank()) continue;
+    if (are_shared && number++ % replicas.size() != replicas.rank()) continue;
+    out.push_back(&s);
+  }
+  return out;
+}
+
+HostSlices slices_to_write(const Job& job, const TrainingState& state) {
+  HostSlices out;
+  const bool with_optimizer = !job.config()->checkpoint.no_save_optim;
+  for (const OptimizerState* s : states_to_write(job, state)) {
+    const Parameter& parameter = *s->parameter;
     if (!parameter.is_sharded() && job.parallel().tp_rank() != 0) continue;
-    out.add("model." + parameter.name, parameter, parameter.value, job);
+    out.add("model." + parameter.name, *s, s->part_of(parameter.value.detach()), job);
     if (!with_optimizer) continue;
-    if (s.has_own_main()) out.add("optimizer.main." + parameter.name, parameter, s.main(), job);
-    out.add("optimizer.exp_avg." + parameter.name, parameter, s.exp_avg, job);
-    out.add("optimizer.exp_avg_sq." + parameter.name, parameter, s.exp_avg_sq, job);
+    if (s->has_own_main()) out.add("optimizer.main." + parameter.name, *s, s->main(), job);
+    out.add("optimizer.exp_avg." + parameter.name, *s, s->exp_avg, job);
+    out.add("optimizer.exp_avg_sq." + parameter.name, *s, s->exp_avg_sq, job);
   }
   return out;
 }
@@ -74,12 +88,11 @@ std::string write_own_shard(CheckpointWriter& writer, const Job& job, const Trai
 }
 
 // Bytes that a checkpoint takes for each element of a parameter.
-std::uint64_t stored_width(const OptimizerState& s, bool with_optimizer) {
-  const Parameter& parameter = *s.parameter;
-  std::uint64_t width = parameter.value.element_size();
-  if (!with_optimizer) return width;
-  if (s.has_own_main()) width += s.exp_avg.element_size();
-  return width + s.exp_avg.element_size() + s.exp_avg_sq.element_size();
+std::uint64_t stored_width(const Parameter& parameter, bool with_optimizer) {
+  const std::uint64_t weight = parameter.value.element_size();
+  const std::uint64_t of_state = std::max<std::uint64_t>(weight, sizeof(float));
+  if (!with_optimizer) return weight;
+  return weight + (weight < of_state ? 3 : 2) * of_state;  // two moments, and of bf16 the main weight
 }
 
 }  // namespace
@@ -111,14 +124,13 @@ void CheckpointSaver::require_folder() {
 void CheckpointSaver::warn_of_space(const TrainingState& state, std::int64_t train_iterations) const {
   if (!saves()) return;
   std::uint64_t whole = 0, own = 0;
-  const Communicator& replicas = job_.parallel().data_context();
-  int number = 0;
-  for (const OptimizerState& s : state.optimizer.states()) {
-    const std::uint64_t width = stored_width(s, !job_.config()->checkpoint.no_save_optim);
-    whole += width * static_cast<std::uint64_t>(element_count(logical_shape(*s.parameter)).value_or(0));
-    if (number++ % replicas.size() != replicas.rank()) continue;
-    own += width * static_cast<std::uint64_t>(s.parameter->value.numel());
+  const bool with_optimizer = !job_.config()->checkpoint.no_save_optim;
+  for (const Parameter* p : state.store.all()) {
+    whole +=
+        stored_width(*p, with_optimizer) * static_cast<std::uint64_t>(element_count(logical_shape(*p)).value_or(0));
   }
+  for (const OptimizerState* s : states_to_write(job_, state))
+    own += stored_width(*s->parameter, with_optimizer) * static_cast<std::uint64_t>(s->elements.size());
   const CheckpointConfig& config = job_.config()->checkpoint;
   const std::int64_t left = train_iterations - state.progress.iteration;
   const std::int64_t saves = (left + config.save_interval - 1) / config.save_interval;

@@ -26,9 +26,24 @@ std::vector<LocalSlab> slabs_of(const Parameter& parameter, const Job& job) {
   return out;
 }
 
-void require_whole(const OptimizerState& state) {
-  RT_CHECK(state.is_whole(), "optimizer state of {}: expected all of its {} elements, got {} to {}",
-           state.parameter->name, state.parameter->value.numel(), state.elements.begin, state.elements.end);
+std::vector<OwnedSlab> owned_slabs(const OptimizerState& state, const Job& job) {
+  const at::Tensor& value = state.parameter->value;
+  std::vector<OwnedSlab> out;
+  for (const LocalSlab& local : slabs_of(*state.parameter, job)) {
+    const std::int64_t rows = value.dim() == 0 ? 1 : value.size(local.slab.dim);
+    std::int64_t before = 1;  // the product of the dims before the slab's
+    for (int dim = 0; dim < local.slab.dim; ++dim) before *= value.size(dim);
+    RT_CHECK(before == 1 || local.slab.length == rows,
+             "rows {}+{} of dim {} of {}: not all on this rank, or not along dim 0", local.local_offset,
+             local.slab.length, local.slab.dim, state.parameter->name);
+    const std::int64_t row = rows == 0 ? 0 : value.numel() / rows;
+    const std::int64_t first = local.local_offset * row, count = local.slab.length * row;
+    const SlabRange range{std::max<std::int64_t>(state.elements.begin - first, 0),
+                          std::min(state.elements.end - first, count)};
+    if (range.size() <= 0 && count > 0) continue;
+    out.push_back({local.slab, range, first + range.begin - state.elements.begin, range.size() == count});
+  }
+  return out;
 }
 
 Shape logical_shape(const Parameter& parameter) {

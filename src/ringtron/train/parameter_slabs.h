@@ -24,9 +24,17 @@ struct LocalSlab {
 // This rank's slabs, without padding rows of the vocabulary; those that meet in both tensors are one.
 std::vector<LocalSlab> slabs_of(const Parameter& parameter, const Job& job);
 
-// Optimizer state is saved and loaded as slabs of whole parameters. InternalError for a state of a part of one: here is
-// the place to make slices of its range (docs/decisions/2026-11-flat-optimizer-state.md).
-void require_whole(const OptimizerState& state);
+// What of a slab lies in elements [begin, end) of this rank's tensor.
+struct OwnedSlab {
+  Slab slab;
+  SlabRange range;                // of the slab's elements: not empty
+  std::int64_t state_offset = 0;  // of its first element, in a tensor that holds the owned elements alone
+  bool is_whole = false;          // the range is all of the slab
+};
+
+// The slabs of slabs_of() that the state of a parameter has a part of (OptimizerState::elements). InternalError for a
+// slab whose elements do not follow each other in this rank's tensor.
+std::vector<OwnedSlab> owned_slabs(const OptimizerState& state, const Job& job);
 
 // The shape of the whole tensor, without padding rows.
 Shape logical_shape(const Parameter& parameter);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/exchange_check.h"
@@ -12,6 +13,16 @@
 #include "ringtron/train/training_data.h"
 
 namespace ringtron {
+namespace {
+
+ModelGroup gradient_group(const Job& job) {
+  const ParallelState& parallel = job.parallel();
+  const AxisSet model = Axis::tensor | Axis::pipeline;
+  return {parallel.group(job.config()->parallel.use_distributed_optimizer ? model | kDataContextAxes : model),
+          parallel.tp_rank()};
+}
+
+}  // namespace
 
 struct TrainStep::Totals {
   at::Tensor loss_sum;
@@ -41,7 +52,13 @@ struct TrainStep::InFlight {
 
 TrainStep::TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer,
                      CpAttention& attention)
-    : job_(job), model_(model), state_(state), reducer_(reducer), attention_(attention), guard_(job.device()) {}
+    : job_(job),
+      model_(model),
+      state_(state),
+      reducer_(reducer),
+      attention_(attention),
+      gradient_group_(gradient_group(job)),
+      guard_(job.device()) {}
 
 std::int64_t TrainStep::micro_batches() const {
   const BatchConfig& batch = job_.config()->batch;
@@ -63,8 +80,6 @@ at::Tensor TrainStep::reduced(const Totals& totals) const {
   job_.parallel().data_context().all_reduce(all).wait();
   return all;
 }
-
-ModelGroup TrainStep::model_group() const { return {job_.parallel().model(), job_.parallel().tp_rank()}; }
 
 std::int64_t TrainStep::prepare_unless(const Reason& reason, DataLoader& loader) const {
   return run_collectively_unless(job_.world(), reason, [&] { loader.prepare(micro_batches()); });
@@ -130,7 +145,7 @@ StepResult TrainStep::run(DataLoader& loader) {
 
 StepResult TrainStep::apply(const Gradients& gradients) {
   const Config& config = job_.config();
-  const ParameterList parameters = state_.store.all();
+  const std::span<const OptimizerState> states = state_.optimizer.states();
   const at::NoGradGuard no_grad;
 
   StepResult result;
@@ -140,7 +155,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   at::Tensor scale = gradients.scale, skip;
   const bool clips = config.optimizer.clip_grad > 0.0;
   if (clips || checks_finite()) {
-    const ClippedScale clipped = clip_gradients(parameters, model_group(), gradients.scale, config.optimizer.clip_grad);
+    const ClippedScale clipped = clip_gradients(states, gradient_group_, gradients.scale, config.optimizer.clip_grad);
     if (clips) result.grad_norm = clipped.norm;
     scale = clipped.scale;
     if (checks_finite()) {
@@ -151,8 +166,9 @@ StepResult TrainStep::apply(const Gradients& gradients) {
       result.skipped = skip;
     }
   }
-  if (config.logging.log_num_zeros_in_grad) result.zeros = count_zero_gradients(parameters, model_group());
+  if (config.logging.log_num_zeros_in_grad) result.zeros = count_zero_gradients(states, gradient_group_, job_.device());
   state_.optimizer.step(state_.schedule.lr(), state_.schedule.weight_decay(), scale, skip);
+  reducer_.gather_values();
   state_.schedule.advance(config.batch.global_batch_size);
   state_.progress.iteration += 1;
   state_.progress.consumed_train_samples += config.batch.global_batch_size;

@@ -72,7 +72,6 @@ class TrainStep {
 
  private:
   std::int64_t micro_batches() const;
-  ModelGroup model_group() const;
   bool checks_finite() const;
   struct Totals;    // of this rank
   struct InFlight;  // a micro-batch between its first forward and its last backward
@@ -85,6 +84,7 @@ class TrainStep {
   TrainingState& state_;
   GradientReducer& reducer_;
   CpAttention& attention_;
+  const ModelGroup gradient_group_;  // who has the whole model's gradients between them
   NanCheck guard_;
   LossStep loss_;  // empty: the model's
   bool exchange_is_proven_ = false;

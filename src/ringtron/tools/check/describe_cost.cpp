@@ -205,10 +205,12 @@ Lines describe_parameters(const ResolvedConfig& config, int replicas) {
   Lines lines = {
       fmt::format("{} in all ({:.2f} billion), {} on each rank", count.whole, static_cast<double>(count.whole) / 1e9,
                   count.of_rank),
-      fmt::format("on each rank: weights {} ({}), gradients {} ({}), optimizer {} ({}: {}two moments); {} in all",
+      fmt::format("on each rank: weights {} ({}), gradients {} ({}), optimizer {} ({}: {}two moments{}); {} in all",
                   amount(bytes.weights), model_type(config), amount(bytes.gradients), state,
                   amount(bytes.main_weights + bytes.moments), state,
-                  bytes.main_weights > 0 ? "the rest of main weights and " : "", amount(bytes.sum())),
+                  bytes.main_weights > 0 ? "the rest of main weights and " : "",
+                  config->parallel.use_distributed_optimizer ? fmt::format(", divided over {} ranks", replicas) : "",
+                  amount(bytes.sum())),
       "the gradients' buffer is counted with its padding"};
   if (bytes.sum() > kLargestGpu) {
     lines.push_back(fmt::format(
@@ -292,7 +294,9 @@ Lines describe_traffic(const ResolvedConfig& config, int replicas, std::int64_t 
       "all get");
   if (replicas > 1) {
     const std::int64_t bytes = gradient_sum_bytes(config, count_parameters(config, replicas), replicas);
-    lines.push_back(fmt::format("gradients, once per step, over {} replicas: {}", replicas, amount(bytes)));
+    lines.push_back(fmt::format("gradients{}, once per step, over {} replicas: {}",
+                                config->parallel.use_distributed_optimizer ? " scattered and parameters gathered" : "",
+                                replicas, amount(bytes)));
   }
   return lines;
 }

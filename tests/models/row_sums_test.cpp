@@ -60,11 +60,13 @@ Sums sums_of(const std::string& flags, Assembly* like, const std::function<void(
   }
   const at::Tensor weights =
       at::ones({kLength, kSamples}, parts.store().options().type == at::kDouble ? at::kDouble : at::kFloat);
+  parts.reducer().begin_step(/*micro_batches=*/1);
   torch::autograd::backward({parts.model().forward(input(), {0, /*training=*/true}, weights).weighted_sum});
   Sums out;
   for (const Parameter* p : parts.store().all()) out.gradients[p->name] = p->gradient.to(at::kDouble);
   const at::Tensor one = at::ones({}, at::kDouble);
-  out.norm = clip_gradients(parts.store().all(), {job.parallel().model(), 0}, one, 1.0).norm.item<double>();
+  out.norm =
+      clip_gradients(parts.state().optimizer.states(), {job.parallel().model(), 0}, one, 1.0).norm.item<double>();
   if (then) then(parts);
   return out;
 }

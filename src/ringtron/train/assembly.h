@@ -44,6 +44,7 @@ class Assembly {
   const std::vector<CpTransport>& transports() const { return transports_; }
   TrainingState& state() { return state_; }
   TrainStep& step() { return step_; }
+  GradientReducer& reducer() { return reducer_; }  // for who runs a backward without step()
 
  private:
   ParameterStore store_;

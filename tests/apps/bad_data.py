@@ -111,6 +111,17 @@ def reset_flags_without_an_end_of_document(b):
 
 
 @case
+def nothing_but_masked_tokens_is_told_once(b):
+    flags = ["--train-iters", 3, "--split", "100,0,0", "--eod-mask-loss"]
+    warning = r"no token of this iteration counts in the loss.*--eod-mask-loss"
+    ends = write_corpus(b.folder / "ends", [[END]] * 300)
+    result = b.train("--data-path", ends, *flags)
+    b.demand(result, 0, warning, r"lm loss: 0\.0")
+    assert len(re.findall(warning, result.stdout + result.stderr)) == 1, result.stderr
+    b.demand(b.train("--data-path", b.corpus("other", 20), *flags), 0, absent=[warning])
+
+
+@case
 def a_wide_token_is_named_as_it_is(b):
     wide = write_corpus(b.folder / "wide", [[1, 2, 2**40] * 20] * 10, code=5)
     b.demand(b.train("--data-path", wide, "--split", "100,0,0", "--train-iters", 2), 2, f"token {2**40} at position")

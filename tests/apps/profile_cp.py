@@ -118,6 +118,14 @@ def main():
             assert f"{wrong[0]}: expected" in said or f"{' '.join(wrong)}: expected" in said, (wrong, said)
             assert "vs one rank" not in said, "refused after the measurement"
 
+        sizes = ["--mamba-head-dim", "16", "--mamba-num-groups", "2", "--mamba-state-dim", "8"]
+        hybrid = run(binaries, "--hybrid-layer-pattern", "M*M-", *sizes, "--cp-comm-type", "p2p", "--repeats", 1, "--transports",
+                     "p2p", "--json", out)
+        assert hybrid.returncode == 0, hybrid.stdout + hybrid.stderr
+        assert json.loads(out.read_text())["transports"][0]["layers"] == "1", "layers without attention are not of a transport"
+        mamba = run(binaries, "--hybrid-layer-pattern", "MMMM", *sizes, "--cp-comm-type", "p2p")
+        assert mamba.returncode == 2 and "There is nothing to time" in mamba.stderr + mamba.stdout, mamba.stdout + mamba.stderr
+
         alone = subprocess.run([str(binaries / "profile_cp"), *FLAGS], capture_output=True, text=True, timeout=240)
         assert alone.returncode == 2 and "ringrun --nproc-per-node 2 PROGRAM" in alone.stderr, alone.stdout + alone.stderr
     print("profile_cp: passed")

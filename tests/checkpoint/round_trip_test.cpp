@@ -124,7 +124,12 @@ TEST(RoundTrip, WrongSizesAreOurMistake) {
 TEST(RoundTrip, DescribesTensorsLayoutAndMetadata) {
   TempDir dir;
   DiskFileSystem disk;
-  save_state(disk, dir.path(), 7, toy_state(1), 4);
+  std::vector<ToyTensor> state = toy_state(1);
+  for (const char* layer : {"10", "2"}) {
+    state.push_back(state.front());
+    state.back().name = std::string("model.decoder.layers.") + layer + ".mlp.linear_fc1.weight";
+  }
+  save_state(disk, dir.path(), 7, state, 4);
   const std::string text = describe_checkpoint(dir.path());
   EXPECT_EQ(text, describe_checkpoint(dir / "iter_0000007"));
   for (const char* part : {"iteration: 7", "files: 4", "model.decoder.layers.0.mlp.linear_fc1.weight", "[32, 6]",
@@ -132,6 +137,8 @@ TEST(RoundTrip, DescribesTensorsLayoutAndMetadata) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " is missing in\n" << text;
   }
   EXPECT_THROW(describe_checkpoint(dir / "nothing"), IoError);
+  EXPECT_LT(text.find("model.decoder.layers.2."), text.find("model.decoder.layers.10."));
+  EXPECT_LT(text.find("model.decoder.layers.10."), text.find("optimizer."));
 }
 
 }  // namespace

@@ -51,6 +51,7 @@ Memory memory_of_step(const std::string& flags) {
   input.sample_numbers = {0, 1};
   const at::Tensor weights = at::ones({kRows, kSamples});
   const auto forward = [&] { return parts.model().forward(input, {0, /*training=*/true}, weights).weighted_sum; };
+  parts.reducer().begin_step(/*micro_batches=*/2);
   torch::autograd::backward({forward()});  // whatever is made once
   const testing::AllocationPeak counted;
   const at::Tensor loss = forward();
@@ -126,7 +127,8 @@ class ActivationBytesTest : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(ActivationBytesTest, OfALayer) {
-  for (const std::string& recompute : {std::string(), fmt::format("{} 1", kFull), fmt::format("{} 2", kFull)}) {
+  for (const std::string& recompute : {std::string(), std::string("--recompute-activations"),
+                                       fmt::format("{} 1", kFull), fmt::format("{} 2", kFull)}) {
     const std::int64_t expected = (told(of(6, recompute)).layers - told(of(2, recompute)).layers) / 4;
     const std::int64_t held = held_by_a_layer(GetParam() + " " + recompute);
     EXPECT_EQ(held, expected) << recompute;

@@ -202,6 +202,29 @@ TEST(CheckCpConfig, LayersMayDifferInTransport) {
               AllOf(HasSubstr("context, p2p, each of layers 0 3"), HasSubstr("context, a2a, each of layers 1-2")));
 }
 
+TEST(CheckCpConfig, LayersOfAHybridModel) {
+  const std::string hybrid = "--tensor-model-parallel-size 1 --hidden-size 512 --num-attention-heads 8 --num-layers 5 ";
+  EXPECT_THAT(
+      check_example(hybrid + "--hybrid-layer-pattern MM*-M").text,
+      AllOf(HasSubstr("micro-batch: a Mamba layer keeps "), HasSubstr(" (layers 0-1 4), an attention layer keeps "),
+            HasSubstr(" (layers 2), an MLP layer keeps "), HasSubstr("(layers 3), 5 layers ")));
+  EXPECT_THAT(check_example(hybrid + "--hybrid-layer-pattern MMMMM").text,
+              AllOf(HasSubstr("context parallelism: no layer has attention\n"), Not(HasSubstr("context, per step"))));
+}
+
+// 8 heads of a tensor rank, 4096 tokens, 4 bytes: all that it saves, and it is said.
+TEST(CheckCpConfig, WhatRecomputedAttentionSaves) {
+  const auto of_layers = [](const std::string& text) {
+    const std::string from = text.substr(text.find(", 4 layers ") + 11);
+    return from.substr(0, from.find(';'));
+  };
+  const std::string all = check_example("--num-layers 4").text;
+  const std::string recomputed = check_example("--num-layers 4 --recompute-activations").text;
+  EXPECT_THAT(all, Not(HasSubstr("core_attn")));
+  EXPECT_THAT(recomputed, HasSubstr("(core_attn) keeps 128.0 KiB less in each of 4 layers"));
+  EXPECT_NE(of_layers(all), of_layers(recomputed));
+}
+
 TEST(CheckCpConfig, TellsThatAllgatherIsReadAsAllGather) {
   const CheckOutcome outcome = check_example("--cp-comm-type allgather");
   EXPECT_EQ(outcome.exit_code, kExitOk);

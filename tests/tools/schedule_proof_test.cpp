@@ -48,6 +48,11 @@ TEST(ScheduleProof, OfAllThatAutoMayChoose) {
               HasSubstr("p2p, all_gather, a2a, a2a+p2p over 4 ranks"));
 }
 
+TEST(ScheduleProof, OfAModelWithoutAttention) {
+  EXPECT_THAT(proof_of("--seq-length 64 --context-parallel-size 2 --hybrid-layer-pattern MM-M --mamba-num-groups 1", 2),
+              HasSubstr("no layer has attention"));
+}
+
 TEST(ScheduleProof, LooksAtDocumentsToo) {
   const auto operations = [](const std::string& line) { return std::stoi(line.substr(line.rfind(", ") + 2)); };
   const std::string flags = "--seq-length 512 --context-parallel-size 4 --cp-layout balanced";

@@ -106,6 +106,7 @@ TEST(ShrinkConfig, HybridModelsKeepALayerOfEachKindForEachTransport) {
   expect_valid(small);
   EXPECT_EQ(small.config.model.hybrid_layer_pattern, "M*-M*-");
   EXPECT_THAT(small.config.parallel.cp_comm_type, ElementsAre("p2p", "p2p", "p2p", "a2a", "a2a", "a2a"));
+  EXPECT_THAT(small.changes, ::testing::Contains(::testing::HasSubstr("--hybrid-layer-pattern   MM*M-M*M- -> M*-M*-")));
   small = shrink_config(config_of("--context-parallel-size 2 --hybrid-layer-pattern MMMM", 2), 2, true);
   expect_valid(small);
   EXPECT_EQ(small.config.model.hybrid_layer_pattern, "M");

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string_view>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/shown_message.h"
@@ -37,6 +40,26 @@ std::string cut_of(const TensorEntry& entry) {
   return text;
 }
 
+// Layer 2 before layer 10: digits by their number, all else by its bytes.
+bool in_layer_order(std::string_view a, std::string_view b) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const auto digits = [&](std::string_view text) {
+    return static_cast<std::size_t>(std::ranges::find_if_not(text, is_digit) - text.begin());
+  };
+  while (!a.empty() && !b.empty()) {
+    const std::size_t in_a = digits(a), in_b = digits(b);
+    if (in_a > 0 && in_b > 0) {
+      if (in_a != in_b) return in_a < in_b;
+      if (const int order = a.substr(0, in_a).compare(b.substr(0, in_b)); order != 0) return order < 0;
+    } else if (a[0] != b[0]) {
+      return a[0] < b[0];
+    }
+    a.remove_prefix(std::max<std::size_t>(in_a, 1));
+    b.remove_prefix(std::max<std::size_t>(in_b, 1));
+  }
+  return a.size() < b.size();
+}
+
 void describe_tensors(const Manifest& manifest, std::string& text) {
   std::size_t name_width = 6, shape_width = 5;
   std::uint64_t bytes = 0, elements = 0;
@@ -49,9 +72,12 @@ void describe_tensors(const Manifest& manifest, std::string& text) {
   auto out = std::back_inserter(text);
   fmt::format_to(out, "tensors: {}, {} elements, {}\n", manifest.tensors.size(), elements, human_bytes(bytes));
   fmt::format_to(out, "  {:{}}  {:5}  {:{}}  {}\n", "name", name_width, "type", "shape", shape_width, "cut");
-  for (const auto& [name, entry] : manifest.tensors) {
-    fmt::format_to(out, "  {:{}}  {:5}  {:{}}  {}\n", excerpt(name, kLongestName), name_width, name_of(entry.dtype),
-                   to_string(entry.shape), shape_width, cut_of(entry));
+  std::vector<std::pair<std::string, const TensorEntry*>> ordered;
+  for (const auto& [name, entry] : manifest.tensors) ordered.emplace_back(name, &entry);
+  std::ranges::sort(ordered, [](const auto& a, const auto& b) { return in_layer_order(a.first, b.first); });
+  for (const auto& [name, entry] : ordered) {
+    fmt::format_to(out, "  {:{}}  {:5}  {:{}}  {}\n", excerpt(name, kLongestName), name_width, name_of(entry->dtype),
+                   to_string(entry->shape), shape_width, cut_of(*entry));
   }
 }
 

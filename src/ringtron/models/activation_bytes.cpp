@@ -20,6 +20,11 @@ std::int64_t times(std::int64_t count, std::int64_t bytes) {
 
 std::int64_t plus(std::int64_t a, std::int64_t b) { return std::min(a + b, kMost); }
 
+KindBytes& of_kind(std::vector<KindBytes>& kinds, LayerKind kind) {
+  const auto found = std::ranges::find(kinds, kind, &KindBytes::kind);
+  return found != kinds.end() ? *found : kinds.emplace_back(KindBytes{.kind = kind});
+}
+
 }  // namespace
 
 ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows) {
@@ -33,10 +38,13 @@ ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows
   for (const RecomputeSegment& segment : recompute_segments(model.layers)) {
     std::int64_t inside = 0;
     for (int i = segment.first; i < segment.first + segment.count; ++i) {
-      const ModuleCosts costs = layer_costs(model, model.layers[static_cast<std::size_t>(i)], sizes);
-      const std::int64_t layer = times(tokens, costs.kept_bytes);
-      bytes.layer = std::max(bytes.layer, layer);
-      inside = plus(inside, layer);
+      const LayerSpec& layer = model.layers[static_cast<std::size_t>(i)];
+      const ModuleCosts costs = layer_costs(model, layer, sizes);
+      KindBytes& kind = of_kind(bytes.kinds, layer.kind);
+      kind.layers.push_back(layer.number);
+      kind.kept = times(tokens, costs.kept_bytes);
+      kind.statistic = times(tokens, costs.statistic_bytes);
+      inside = plus(inside, kind.kept - (layer.recompute == LayerRecompute::core_attention ? kind.statistic : 0));
     }
     bytes.layers = plus(bytes.layers, segment.recomputed ? times(tokens, stream) : inside);
     if (segment.recomputed) bytes.segment = std::max(bytes.segment, inside);

@@ -8,14 +8,24 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "ringtron/config/resolved_config.h"
+#include "ringtron/modules/layer_spec.h"
 
 namespace ringtron {
 
+// The layers of one kind.
+struct KindBytes {
+  LayerKind kind = LayerKind::transformer;
+  std::vector<int> layers = {};
+  std::int64_t kept = 0;       // by each when nothing is recomputed
+  std::int64_t statistic = 0;  // of that, what it does not keep when its attention is recomputed
+};
+
 // On one rank, of one micro-batch.
 struct ActivationBytes {
-  std::int64_t layer = 0;    // that one layer keeps when nothing is recomputed: the largest
+  std::vector<KindBytes> kinds;  // of the layers that there are
   std::int64_t layers = 0;   // that all layers keep, as the recompute flags say; what --cp-keep-kv keeps is not in it
   std::int64_t segment = 0;  // beside these, while the largest recomputed segment runs again
   std::int64_t ends = 0;     // that the final norm and the loss keep

@@ -130,9 +130,10 @@ ModuleCosts costs_of_attention_layer(const TransformerOptions& options, const Ra
   // Inputs of q/k norm: the projection's output as a whole.
   const std::int64_t before_norm =
       a.qk_norm ? (a.heads + 2 * a.groups) * a.head_size / sizes.tensor_ranks * sizes.element_bytes : 0;
+  costs.statistic_bytes = a.heads / sizes.tensor_ranks * sizes.statistic_bytes;
   costs.kept_bytes = norm_bytes(options.norm, sizes) + before_norm +
                      (2 * a.heads + 2 * a.groups) * a.head_size / sizes.tensor_ranks * sizes.element_bytes +
-                     a.heads / sizes.tensor_ranks * sizes.statistic_bytes;
+                     costs.statistic_bytes;
   return costs;
 }
 

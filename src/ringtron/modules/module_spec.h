@@ -30,6 +30,7 @@ struct ModuleCosts {
   // between them.
   std::int64_t kept_bytes = 0;
   std::int64_t passing_bytes = 0;
+  std::int64_t statistic_bytes = 0;  // of kept_bytes, attention's log-sum-exp: all that recomputed attention leaves out
   // Messages of one tensor rank: ring passes over the residual stream, each an all-gather or a
   // reduce-scatter.
   std::int64_t forward_passes = 0, backward_passes = 0;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "ringtron/base/error.h"
@@ -25,13 +26,18 @@ std::vector<std::int64_t> from_bytes(const std::string& bytes) {
   return table;
 }
 
-std::string passed(const ExchangeProof& proof) {
+std::string passed(const ExchangeProof& proof, const ResolvedConfig& config) {
+  const std::string& letters = config->model.hybrid_layer_pattern;
+  const auto mamba = std::ranges::count(letters, 'M');
+  const std::string uncounted = mamba > 0 ? fmt::format("what {} Mamba layers send is not counted", mamba) : "";
+  if (proof.layers().empty()) return "proof of exchange: no layer has attention; " + uncounted;
   ExchangeCounts all;
   for (const auto& [layer, counts] : proof.layers()) all += counts.done;
   return fmt::format(
-      "proof of exchange: {} layers sent and attended to what their plans say in the first step; this rank sent {} "
-      "({} bytes)",
-      proof.layers().size(), human_bytes(static_cast<std::uint64_t>(all.bytes)), all.bytes);
+      "proof of exchange: {} layer{} sent and attended to what {} in the first step; this rank sent {} ({} bytes){}",
+      proof.layers().size(), proof.layers().size() == 1 ? "" : "s",
+      proof.layers().size() == 1 ? "its plan says" : "their plans say",
+      human_bytes(static_cast<std::uint64_t>(all.bytes)), all.bytes, uncounted.empty() ? "" : "; " + uncounted);
 }
 
 }  // namespace
@@ -48,7 +54,7 @@ void require_proven_exchange(const Job& job, const ExchangeProof& proof) {
     }
     const auto faults = check_exchange(of_group);
     if (faults.empty()) {
-      if (job.is_first_rank() && context.size() > 1) print_line("{}", passed(proof));
+      if (job.is_first_rank() && context.size() > 1) print_line("{}", passed(proof, job.config()));
       return;
     }
     throw InternalError(

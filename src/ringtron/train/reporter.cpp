@@ -73,6 +73,7 @@ bool Reporter::ends_interval(std::int64_t iteration) const {
 bool Reporter::step_done(const StepResult& result, const Progress& progress, double lr,
                          std::optional<double> params_norm) {
   ++steps_done_;
+  add_to(tokens_sum_, result.tokens);
   add_to(loss_sum_, result.loss);
   add_to(attention_cells_sum_, result.attention_cells);
   add_to(area_imbalance_sum_, result.area_imbalance);
@@ -110,10 +111,11 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
                         area_imbalance_sum_.item<double>() / static_cast<double>(losses_));
   }
   if (job_.is_last_rank()) print_line(text + remark_);
+  warn_of_masked_tokens();
   require_possible_throughput(tflops);
   if (steps_done_ <= 2) report_memory(progress.iteration);
   if (ends_interval(progress.iteration)) {
-    loss_sum_ = attention_cells_sum_ = area_imbalance_sum_ = skipped_sum_ = nan_sum_ = at::Tensor();
+    tokens_sum_ = loss_sum_ = attention_cells_sum_ = area_imbalance_sum_ = skipped_sum_ = nan_sum_ = at::Tensor();
     losses_ = 0;
     since_ = SteadyClock::now();
   }
@@ -135,6 +137,18 @@ double Reporter::mean_step_flops() const {
 void Reporter::require_possible_throughput(double tflops) const {
   if (!job_.device().is_cuda() || !job_.config()->parallel.proof_of_exchange) return;
   run_collectively(job_.world(), [&] { require_below_peak(tflops, device_name(job_.device())); });
+}
+
+// A loss of 0 looks like success.
+void Reporter::warn_of_masked_tokens() {
+  if (told_of_masks_ || tokens_sum_.item<double>() > 0.0) return;
+  told_of_masks_ = true;
+  if (!job_.is_last_rank()) return;
+  warn_line("no token of {} counts in the loss, so that the loss is 0 and nothing is learnt: {}",
+            losses_ == 1 ? "this iteration" : fmt::format("the last {} iterations", losses_),
+            job_.config()->data.eod_mask_loss
+                ? "--eod-mask-loss leaves out the end-of-document tokens, and the data has no others"
+                : "the loss mask of the data is 0 everywhere");
 }
 
 void Reporter::report_memory(std::int64_t iteration) const {

@@ -55,12 +55,14 @@ class Reporter {
   double mean_step_flops() const;
   void require_possible_throughput(double tflops) const;
   void report_memory(std::int64_t iteration) const;
+  void warn_of_masked_tokens();
 
   const Job& job_;
   std::int64_t train_iterations_;
   double step_flops_;  // of dense causal samples, or with a window its own
-  at::Tensor loss_sum_, attention_cells_sum_, area_imbalance_sum_, skipped_sum_, nan_sum_;
+  at::Tensor tokens_sum_, loss_sum_, attention_cells_sum_, area_imbalance_sum_, skipped_sum_, nan_sum_;
   std::int64_t losses_ = 0;
+  bool told_of_masks_ = false;
   std::string remark_;
   std::int64_t steps_done_ = 0;
   SteadyClock::time_point since_;  // the interval began, later by the pauses

@@ -7,6 +7,7 @@ namespace ringtron {
 
 // Results of one step, on the device; nothing waits for them until someone asks.
 struct StepResult {
+  at::Tensor tokens;     // 0-dim fp64: unmasked tokens of the global batch
   at::Tensor loss;       // 0-dim fp64: mean over the global batch's unmasked tokens; the same on all ranks
   at::Tensor grad_norm;  // 0-dim: before clipping; undefined with --clip-grad 0
   at::Tensor zeros;      // 0-dim, with --log-num-zeros-in-grad

@@ -126,7 +126,7 @@ TrainStep::Gradients TrainStep::compute_gradients(DataLoader& loader) {
   reducer_.finish();
   const at::Tensor totals = reduced(own);
   const at::Tensor safe_count = totals.select(0, 1).clamp_min(1.0);
-  Gradients out{totals.select(0, 0) / safe_count, safe_count.reciprocal(), {}, {}};
+  Gradients out{totals.select(0, 0) / safe_count, safe_count.reciprocal(), totals.select(0, 1), {}, {}};
   if (totals.size(0) == 4) {
     out.attention_cells = totals.select(0, 2);
     out.area_imbalance = totals.select(0, 3) / static_cast<double>(count * job_.parallel().dp_size());
@@ -149,6 +149,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   const at::NoGradGuard no_grad;
 
   StepResult result;
+  result.tokens = gradients.tokens;
   result.loss = gradients.loss;
   result.attention_cells = gradients.attention_cells;
   result.area_imbalance = gradients.area_imbalance;

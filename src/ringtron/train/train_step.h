@@ -50,9 +50,10 @@ class TrainStep {
   // Its first half: leaves the gradients of the objective times the token count in the parameters. What
   // parity proofs compare. Collective.
   struct Gradients {
-    at::Tensor loss;                             // 0-dim fp64
-    at::Tensor scale;                            // 0-dim fp64: 1 / unmasked tokens
-    at::Tensor attention_cells, area_imbalance;  // as in StepResult
+    at::Tensor loss;    // 0-dim fp64
+    at::Tensor scale;   // 0-dim fp64: 1 / unmasked tokens
+    at::Tensor tokens;  // as in StepResult, and so are these:
+    at::Tensor attention_cells, area_imbalance;
   };
   Gradients compute_gradients(DataLoader& loader);
 

@@ -78,6 +78,7 @@ class ContextTraffic {
                                 most.forward, most.backward));
       lines.push_back("  " + closed_form_text(transport, most));
     }
+    if (lines.empty()) return {"context parallelism: no layer has attention"};
     lines.push_back(
         sent_line(fmt::format("context, per step of {} micro-batches", micro_batches), step.forward, step.backward));
     if (const std::string text = recomputed_text(); !text.empty()) lines.push_back("  " + text);
@@ -260,13 +261,49 @@ std::string describe_balance(const ResolvedConfig& config) {
                      text, shared ? "; ranks that share heads have the positions of all of them" : "");
 }
 
+// "a layer keeps 2.0 MiB"; of a hybrid model each kind: "a Mamba layer keeps 1.1 MiB (layers 0-2)".
+std::string kept_by_layers(const ActivationBytes& bytes) {
+  std::vector<std::string> parts;
+  for (const KindBytes& kind : bytes.kinds) {
+    switch (kind.kind) {
+      case LayerKind::transformer:
+        parts.push_back(fmt::format("a layer keeps {}", amount(kind.kept)));
+        continue;
+      case LayerKind::attention:
+        parts.push_back("an attention");
+        break;
+      case LayerKind::mlp:
+        parts.push_back("an MLP");
+        break;
+      case LayerKind::mamba:
+        parts.push_back("a Mamba");
+        break;
+    }
+    parts.back() += fmt::format(" layer keeps {} (layers {})", amount(kind.kept), layers_text(kind.layers));
+  }
+  return join(parts, ", ");
+}
+
+// What --recompute-modules core_attn saves, which is less than its name promises.
+std::string saved_by_core_attention(const ResolvedConfig& config, const ActivationBytes& bytes) {
+  const std::vector<LayerSpec> specs = layer_specs(config, {});
+  const auto count = std::ranges::count(specs, LayerRecompute::core_attention, &LayerSpec::recompute);
+  const auto kind = std::ranges::find_if(bytes.kinds, [](const KindBytes& k) { return has_attention(k.kind); });
+  if (count == 0 || kind == bytes.kinds.end()) return "";
+  return fmt::format(
+      "  recomputed attention (core_attn) keeps {} less in each of {} layers, its log-sum-exp: scores are never kept. "
+      "--recompute-granularity full saves more",
+      amount(kind->statistic), count);
+}
+
 Lines describe_memory(const ResolvedConfig& config, int replicas) {
   check_heads(config);
   const ActivationBytes bytes = activation_bytes(config, longest_shard(config));
   const std::int64_t state = state_bytes(config, count_parameters(config, replicas)).sum();
-  Lines lines = {
-      fmt::format("activations of one micro-batch: a layer keeps {}, {} layers {}; the loss takes {} for a moment",
-                  amount(bytes.layer), config->model.num_layers, amount(bytes.layers), amount(bytes.loss))};
+  Lines lines = {fmt::format("activations of one micro-batch: {}, {} layers {}; the loss takes {} for a moment",
+                             kept_by_layers(bytes), config->model.num_layers, amount(bytes.layers),
+                             amount(bytes.loss))};
+  if (const std::string saved = saved_by_core_attention(config, bytes); !saved.empty()) lines.push_back(saved);
   if (bytes.segment > 0) {
     lines.push_back(fmt::format("  layers are recomputed: the largest piece takes {} while it runs again{}",
                                 amount(bytes.segment),

@@ -92,12 +92,15 @@ std::string describe_mask(const LayerSetup& layer) {
   return text;
 }
 
-// "0-11" or "0,2,4": the layers that the configuration gives this transport.
-std::string layers_of(const Config& config, std::string_view transport) {
+// "0-11" or "0,2,4": the layers with attention that the configuration gives this transport.
+std::string layers_of(const ResolvedConfig& resolved, std::string_view transport) {
+  const Config& config = resolved;
   const auto& words = config.parallel.cp_comm_type;
+  const std::vector<LayerSpec> specs = layer_specs(resolved, {});
   std::vector<std::string> runs;
   for (int begin = 0; begin < config.model.num_layers;) {
     const auto uses = [&](int layer) {
+      if (!has_attention(specs[static_cast<std::size_t>(layer)].kind)) return false;
       const std::string& word = words.size() == 1 ? words[0] : words[static_cast<std::size_t>(layer)];
       return word != "auto" && to_text(transport_of(word)) == transport;
     };

@@ -7,6 +7,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
+#include "ringtron/config/validate.h"
 #include "ringtron/tools/take_flag.h"
 
 namespace ringtron {
@@ -22,6 +23,7 @@ Takes all flags of pretrain_gpt (below), is started like it, and takes besides:
   --json FILE        the result for programs
   --trace FILE       a timeline of one step of each, for chrome://tracing or ui.perfetto.dev
 Says on stderr what it is at, where that takes more than two seconds.
+Layers without attention are not timed; check_cp_config tells what Mamba layers send.
 With --reset-attention-mask, samples are made of documents: nine of ten are short, one is long.
 )";
 
@@ -54,6 +56,13 @@ ProfileOptions parse_profile_options(std::span<const std::string> arguments, int
     options.help = fmt::format("{}\n{}", kHelp, help->text);
   } else {
     options.line = std::get<CommandLine>(std::move(parsed));
+    const std::string letters = fill_defaults(options.line.config, world_size).config.model.hybrid_layer_pattern;
+    if (!letters.empty() && letters.find('*') == std::string::npos) {
+      throw ConfigError(fmt::format(
+          "--hybrid-layer-pattern: expected a layer with attention (*), got '{}'. There is nothing to time; "
+          "check_cp_config tells what Mamba layers send",
+          excerpt(letters)));
+    }
   }
   return options;
 }

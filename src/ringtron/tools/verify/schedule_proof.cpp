@@ -59,6 +59,9 @@ std::int64_t proven_length(const Config& config, std::int64_t multiple, std::int
 std::string prove_schedules(const Config& given, int world_size) {
   const Config config = fill_defaults(given, world_size).config;
   const ParallelConfig& p = config.parallel;
+  if (const std::string& letters = config.model.hybrid_layer_pattern;
+      !letters.empty() && letters.find('*') == std::string::npos)
+    return "no schedules to prove: no layer has attention";
   const int ranks = p.context_parallel_size, tp = p.tensor_model_parallel_size;
   if (ranks > kMostRanks)
     return fmt::format("schedules not proven: {} context-parallel ranks (at most {})", ranks, kMostRanks);

@@ -43,7 +43,6 @@ class Assembly {
   CpAttention& attention() { return *attention_; }
   const std::vector<CpTransport>& transports() const { return transports_; }
   TrainingState& state() { return state_; }
-  GradientReducer& reducer() { return reducer_; }
   TrainStep& step() { return step_; }
   GradientReducer& reducer() { return reducer_; }  // for who runs a backward without step()
 

@@ -9,12 +9,14 @@
 #include <random>
 
 #include "ringtron/kernels/causal_conv/causal_conv.h"
+#include "tests/kernels/scan_segments_for_tests.h"
 #include "tests/support/random_tensor.h"
 #include "tests/support/tensor_near.h"
 
 namespace ringtron {
 namespace {
 
+using testing::random_segments;
 using testing::random_tensor;
 using Tensors = std::vector<at::Tensor>;
 
@@ -28,25 +30,6 @@ struct Case {
   Tensors inputs;           // x, dt, B, C, a, d, dt_bias, initial
   at::Tensor d_y, d_final;  // gradients
 };
-
-// Documents anywhere, cut anywhere: about one cut in `every` rows, about half of which documents go over.
-std::shared_ptr<const ScanSegments> random_segments(std::int64_t rows, std::int64_t samples, int every,
-                                                    std::mt19937& random) {
-  std::vector<ScanSegment> list;
-  int initials = 0, finals = 0;
-  for (std::int64_t sample = 0; sample < samples; ++sample) {
-    bool continues = random() % 2 == 0;  // into the first row
-    for (std::int64_t begin = 0; begin < rows;) {
-      std::int64_t end = begin + 1;
-      while (end < rows && random() % static_cast<unsigned>(every) != 0) ++end;
-      const bool goes_on = random() % 2 == 0;
-      list.push_back({sample, begin, end, continues ? initials++ : -1, goes_on ? finals++ : -1});
-      continues = goes_on;
-      begin = end;
-    }
-  }
-  return std::make_shared<const ScanSegments>(rows, samples, std::move(list));
-}
 
 Case random_case(std::uint64_t key, std::int64_t most_rows) {
   std::mt19937 random(static_cast<unsigned>(key));

@@ -1,11 +1,14 @@
 #include "ringtron/kernels/causal_conv/causal_conv.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "ringtron/base/check.h"
+#include "ringtron/kernels/causal_conv/fused_conv.h"
+#include "ringtron/kernels/device/fused.h"
 #include "ringtron/kernels/device/keep_inputs.h"
 
 namespace ringtron {
@@ -28,6 +31,29 @@ at::Tensor places(const ScanSegments& segments, std::int64_t back, std::int64_t 
   return table.to(device);
 }
 
+struct Held : torch::CustomClassHolder {
+  std::shared_ptr<const ScanSegments> segments;
+};
+
+class FusedConv : public torch::autograd::Function<FusedConv> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, at::TensorList inputs,
+                            const c10::intrusive_ptr<Held>& held) {
+    context->save_for_backward(inputs.vec());
+    context->saved_data["held"] = c10::IValue::make_capsule(held);
+    return fused::conv({inputs[0], inputs[1], inputs[2], inputs[3]}, *held->segments, current_cuda_stream());
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& grads) {
+    const auto held = c10::static_intrusive_pointer_cast<Held>(context->saved_data["held"].toCapsule());
+    const auto in = context->get_saved_variables();
+    fused::ConvGradients g =
+        fused::conv_backward({in[0], in[1], in[2], in[3]}, *held->segments, grads[0], current_cuda_stream());
+    return {g.x, g.weight, g.bias, g.halo, {}};
+  }
+};
+
 }  // namespace
 
 at::Tensor causal_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& halo,
@@ -38,6 +64,12 @@ at::Tensor causal_conv(const at::Tensor& x, const at::Tensor& weight, const at::
   RT_CHECK_EQ(weight.size(0), channels, "causal_conv: channels of the weight");
   RT_CHECK(halo.dim() == 3 && halo.size(0) == segments->initials() && halo.size(1) == width - 1,
            "causal_conv: rows before the segments");
+  if (fused::conv_fits({x, weight, bias, halo}) && fused_on_gpu({x, weight, bias, halo})) {
+    auto held = c10::make_intrusive<Held>();
+    held->segments = segments;
+    const std::vector<at::Tensor> inputs = {x, weight, bias, halo};
+    return FusedConv::apply(at::TensorList(inputs), held);
+  }
   const auto composed = [segments, channels, width](const std::vector<at::Tensor>& in) {
     const at::ScalarType narrow = in[0].scalar_type(), wide = narrow == at::kDouble ? at::kDouble : at::kFloat;
     const at::Tensor rows = at::cat({in[0].reshape({-1, channels}), in[3].reshape({-1, channels}).to(narrow),

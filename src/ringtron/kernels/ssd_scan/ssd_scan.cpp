@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "ringtron/base/check.h"
+#include "ringtron/kernels/device/fused.h"
 #include "ringtron/kernels/ssd_scan/ssd_composed.h"
+#include "ringtron/kernels/ssd_scan/ssd_fused.h"
 
 namespace ringtron {
 namespace {
@@ -49,25 +51,36 @@ class Scan : public Function<Scan> {
   }
 };
 
+// Kernels take 16-bit rows: what all four functions decide alike from the inputs.
+bool by_kernels(const SsdInputs& in) { return fused::ssd_fits(in) && fused_on_gpu({in.x, in.dt, in.B, in.C}); }
+
+fused::SsdDevice device_of(const SsdInputs& in) { return {current_cuda_stream(), multiprocessors(in.x)}; }
+
 }  // namespace
 
 SsdStates ssd_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options) {
+  if (by_kernels(in)) return fused::ssd_states(in, segments, options, device_of(in));
   return composed::ssd_states(in, segments, options);
 }
 
 at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
                        const SsdStates& states, const at::Tensor& initial) {
+  if (by_kernels(in)) return fused::ssd_outputs(in, segments, options, states, initial, device_of(in));
   return composed::ssd_outputs(in, segments, options, states, initial);
 }
 
 SsdStates ssd_reverse_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
                              const at::Tensor& dy) {
+  if (by_kernels(in)) return fused::ssd_reverse_states(in, segments, options, dy, device_of(in));
   return composed::ssd_reverse_states(in, segments, options, dy);
 }
 
 SsdGradients ssd_gradients(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
                            const at::Tensor& initial, const at::Tensor& dy, const SsdStates& reverse,
                            const at::Tensor& d_final) {
+  if (by_kernels(in)) {
+    return fused::ssd_gradients(in, segments, options, {initial, dy, reverse, d_final}, device_of(in));
+  }
   return composed::ssd_gradients(in, segments, options, initial, dy, reverse, d_final);
 }
 

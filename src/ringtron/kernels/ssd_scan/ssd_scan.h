@@ -9,7 +9,9 @@
 //   forward   ssd_states: chunks from zero, what segments end with  -> exchange ->  ssd_outputs: y
 //   backward  ssd_reverse_states: the same from the end, of dy alone -> exchange ->  ssd_gradients
 // ssd_scan() is all four as one autograd function that keeps the inputs and the initial states, not the chunks' states.
-// Sums, decays and states are fp32 (fp64 for fp64); results are rounded once.
+// Sums, decays and states are fp32 (fp64 for fp64); results are rounded once. On a GPU kernels take rows of fp16 and
+// bf16 with p up to 64 and n up to 128, both multiples of 8; they round what they multiply to the type of the rows, as
+// matrix products of such tensors do.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -46,7 +48,8 @@ struct SsdEnds {
 // What a half of a pass leaves to the other half. Only the functions below look into `chunks`.
 struct SsdStates {
   SsdEnds ends;
-  at::Tensor chunks;  // what each chunk adds to the state that passes through it, [chunks, h, p, n]
+  at::Tensor chunks;           // what each chunk adds to the state that passes through it, [chunks, h, p, n]
+  at::Tensor log2_decay = {};  // [chunks, h], of kernels only
 };
 
 struct SsdGradients {

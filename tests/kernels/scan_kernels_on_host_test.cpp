@@ -1,0 +1,156 @@
+// The kernels of the causal convolution and of the state-space scan, compiled for the host (on_host/), against the
+// composed operations in fp64 with the same rounded inputs: their arithmetic, at any length, documents and groups.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <random>
+#include <vector>
+
+#include "ringtron/kernels/causal_conv/causal_conv.h"
+#include "ringtron/kernels/causal_conv/fused_conv.h"
+#include "ringtron/kernels/ssd_scan/ssd_composed.h"
+#include "ringtron/kernels/ssd_scan/ssd_fused.h"
+#include "tests/kernels/scan_case.h"
+#include "tests/support/tensor_near.h"
+
+namespace ringtron {
+namespace {
+
+using namespace testing;
+
+constexpr at::ScalarType kTypes[] = {at::kFloat, at::kHalf, at::kBFloat16};
+
+class ScanKernelsOnHost : public ::testing::Test {
+ protected:
+  void SetUp() override { at::set_num_threads(1); }  // the fibers are one thread, and the truth is small
+};
+
+struct ConvCase {
+  std::shared_ptr<const ScanSegments> segments;
+  Tensors inputs;  // x, weight, bias, halo
+  at::Tensor dy;
+};
+
+ConvCase conv_case(unsigned key, at::ScalarType type) {
+  std::mt19937 random(key);
+  const std::int64_t rows = 1 + static_cast<std::int64_t>(random() % 300), samples = 1 + random() % 2;
+  const std::int64_t channels = 4 + 4 * (random() % 3), width = 2 + random() % 3;
+  ConvCase c;
+  c.segments = random_segments(rows, samples, 1 + static_cast<int>(random() % 200), random);
+  const std::int64_t more = 4 * (random() % 2);  // channels beside these, of which x is a view
+  Tensors all = rounded(
+      {random_tensor({rows, samples, channels + 2 * more}, key), random_tensor({channels, 1, width}, key + 1000),
+       random_tensor({channels}, key + 2000), random_tensor({c.segments->initials(), width - 1, channels}, key + 3000),
+       random_tensor({rows, samples, channels}, key + 4000)},
+      type);
+  all[0] = all[0].narrow(2, more, channels);
+  c.dy = all.back();
+  all.pop_back();
+  c.inputs = all;
+  return c;
+}
+
+// y and the four gradients.
+Tensors composed_conv(const ConvCase& c) {
+  Tensors leaves;
+  for (const at::Tensor& x : c.inputs) leaves.push_back(x.to(at::kDouble).requires_grad_());
+  const at::Tensor y = causal_conv(leaves[0], leaves[1], leaves[2], leaves[3], c.segments);
+  Tensors out = torch::autograd::grad({y}, leaves, {c.dy.to(at::kDouble)});
+  out.insert(out.begin(), y.detach());
+  return out;
+}
+
+Tensors conv_by_kernels(const ConvCase& c) {
+  const fused::ConvInputs in{c.inputs[0], c.inputs[1], c.inputs[2], c.inputs[3]};
+  EXPECT_TRUE(fused::conv_fits(in));
+  const fused::ConvGradients g = fused::conv_backward(in, *c.segments, c.dy, nullptr);
+  return {fused::conv(in, *c.segments, nullptr), g.x, g.weight, g.bias, g.halo};
+}
+
+TEST_F(ScanKernelsOnHost, Convolution) {
+  for (const at::ScalarType type : kTypes) {
+    for (unsigned key = 0; key < 40; ++key) {
+      SCOPED_TRACE(key);
+      const ConvCase c = conv_case(key, type);
+      const Tensors got = conv_by_kernels(c), expected = composed_conv(c);
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        EXPECT_EQ(got[i].scalar_type(), type);
+        if (expected[i].numel() == 0) continue;
+        EXPECT_TENSOR_NEAR(got[i].to(at::kDouble), expected[i], rounding(type)) << i;
+        if (i < 2 && expected[i].size(0) > 1) {  // negative control: a result that is a row late is seen
+          EXPECT_FALSE(testing::tensor_near(got[i].to(at::kDouble).roll(1, 0), expected[i], rounding(type)));
+        }
+      }
+    }
+  }
+}
+
+constexpr unsigned kScans = 6;  // of each type and direction
+
+TEST_F(ScanKernelsOnHost, ScanForward) {
+  for (const at::ScalarType type : {at::kHalf, at::kBFloat16}) {
+    const double products = 2 * rounding(type);  // of which both sides are rounded
+    for (unsigned key = 0; key < kScans; ++key) {
+      SCOPED_TRACE(key);
+      const ScanCase c = scan_case(100 * key, type, 400);
+      ASSERT_TRUE(fused::ssd_fits(c.in));
+      const fused::SsdDevice device{nullptr, c.multiprocessors};
+      const SsdInputs wide = in_fp64(c.in);
+      const SsdStates got = fused::ssd_states(c.in, *c.segments, c.options, device),
+                      expected = composed::ssd_states(wide, *c.segments, c.options);
+      expect_near(got.ends.state, expected.ends.state, products, "final states");
+      expect_near(decays_of_pieces(got.ends, *c.segments), decays_of_pieces(expected.ends, *c.segments), 1e-5,
+                  "decays");
+      const at::Tensor y = fused::ssd_outputs(c.in, *c.segments, c.options, got, c.initial, device);
+      const at::Tensor expected_y =
+          composed::ssd_outputs(wide, *c.segments, c.options, expected, c.initial.to(at::kDouble));
+      EXPECT_EQ(y.scalar_type(), type);
+      expect_near(y, expected_y, products, "y");
+    }
+  }
+}
+
+TEST_F(ScanKernelsOnHost, ScanBackward) {
+  for (const at::ScalarType type : {at::kHalf, at::kBFloat16}) {
+    const double products = 2 * rounding(type);
+    for (unsigned key = 0; key < kScans; ++key) {
+      SCOPED_TRACE(key);
+      const ScanCase c = scan_case(100 * key + 50, type, 400);
+      const fused::SsdDevice device{nullptr, c.multiprocessors};
+      const SsdInputs wide = in_fp64(c.in);
+      const at::Tensor dy = c.dy.to(at::kDouble);
+      const SsdStates reverse = fused::ssd_reverse_states(c.in, *c.segments, c.options, c.dy, device),
+                      expected_reverse = composed::ssd_reverse_states(wide, *c.segments, c.options, dy);
+      expect_near(reverse.ends.state, expected_reverse.ends.state, products, "gradients of initial states");
+      const Tensors got =
+          listed(fused::ssd_gradients(c.in, *c.segments, c.options, {c.initial, c.dy, reverse, c.d_final}, device));
+      const Tensors expected = listed(composed::ssd_gradients(wide, *c.segments, c.options, c.initial.to(at::kDouble),
+                                                              dy, expected_reverse, c.d_final.to(at::kDouble)));
+      for (std::size_t i = 0; i < got.size(); ++i) expect_near(got[i], expected[i], products, kGradientNames[i]);
+    }
+  }
+}
+
+TEST_F(ScanKernelsOnHost, ComparisonSeesFaults) {  // negative control: documents not told apart, states a little off
+  unsigned key = 0;
+  ScanCase c = scan_case(key, at::kHalf, 400);
+  while (c.segments->list().size() < 4 || c.segments->initials() == 0) c = scan_case(++key, at::kHalf, 400);
+  const fused::SsdDevice device{nullptr, c.multiprocessors};
+  const SsdInputs wide = in_fp64(c.in);
+  const auto whole = ScanSegments::whole(c.in.x.size(0), c.in.x.size(1));
+  const at::Tensor y = composed::ssd_outputs(
+      wide, *c.segments, c.options, composed::ssd_states(wide, *c.segments, c.options), c.initial.to(at::kDouble));
+  const auto differs = [&](const ScanSegments& segments, const at::Tensor& initial) {
+    const SsdStates states = fused::ssd_states(c.in, segments, c.options, device);
+    const at::Tensor got = fused::ssd_outputs(c.in, segments, c.options, states, initial, device);
+    return !tensor_near(got.to(at::kDouble), y, 2 * rounding(at::kHalf));
+  };
+  EXPECT_FALSE(differs(*c.segments, c.initial));
+  EXPECT_TRUE(differs(whole, {}));
+  EXPECT_TRUE(differs(*c.segments, c.initial * 1.2));
+}
+
+}  // namespace
+}  // namespace ringtron

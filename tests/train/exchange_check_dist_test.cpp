@@ -39,6 +39,32 @@ DIST_TEST(ExchangeCheck, RightRunsPass, 1, 2, 4) {
   }
 }
 
+// Mamba layers too: both ways, with documents, whose states are fewer, and where a layer's forward runs twice.
+DIST_TEST(ExchangeCheck, LayersOfAHybridModelAreCounted, 1, 2, 4) {
+  const SharedFolder folder(ranks);
+  int number = 0;
+  for (const std::string flags :
+       {"--cp-comm-type p2p", "--cp-comm-type a2a", "--cp-comm-type a2a --bf16",
+        "--cp-comm-type p2p --reset-attention-mask --cp-layout balanced --bf16",
+        "--cp-comm-type p2p --recompute-granularity full --recompute-method uniform --recompute-num-layers 2"}) {
+    const std::string model = fmt::format(
+        "{} --hybrid-layer-pattern M*M --num-layers 3 --mamba-head-dim 4 --mamba-num-groups 2 --mamba-state-dim 4 {}",
+        kLlamaLike, flags);
+    ToyTraining run(ranks, number++, toy_config({1, ranks.size(), 1, false, 2}, folder.corpus(), model));
+    EXPECT_EQ(first_step(run), "") << flags;
+    const auto& layers = run.parts().attention().proof().layers();
+    ASSERT_EQ(layers.size(), 3u) << flags;
+    for (const int layer : {0, 2}) EXPECT_EQ(layers.at(layer).done.bytes > 0, ranks.size() > 1) << flags;
+    ExchangeProof fewer = run.parts().attention().proof();
+    fewer.layer(2).done.bytes -= 4;
+    EXPECT_THAT(
+        [&] { require_proven_exchange(run.job(), fewer); },
+        ::testing::ThrowsMessage<InternalError>(HasSubstr("layer 2: context-parallel rank 0 sent 4 bytes fewer")))
+        << flags;
+    run.job().world().barrier();
+  }
+}
+
 DIST_TEST(ExchangeCheck, ASkippedExchangeStopsTheRunAndNamesTheLayer, 2, 4) {
   const SharedFolder folder(ranks);
   int number = 0;

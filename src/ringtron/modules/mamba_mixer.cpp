@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "ringtron/base/check.h"
 #include "ringtron/context_parallel/context_scan.h"
 #include "ringtron/kernels/gated_norm/gated_norm.h"
@@ -11,7 +13,10 @@ namespace ringtron {
 MambaMixer::MambaMixer(const BuildContext& build, const MambaOptions& options, const LayerSpec& layer,
                        const NamedParameters& parameters)
     : tensor_group_(build.tensor_group()),
-      context_group_(build.parallel.context()),
+      proof_(build.attention.proof()),
+      context_group_(std::make_unique<CountingCommunicator>(
+          build.parallel.context(), [&proof = build.attention.proof(), number = layer.number](
+                                        std::int64_t bytes) { proof.layer(number).done.bytes += bytes; })),
       options_(options),
       layer_(layer),
       heads_(options.heads / tensor_group_.size()),
@@ -25,13 +30,29 @@ MambaMixer::MambaMixer(const BuildContext& build, const MambaOptions& options, c
       norm_weight_(&parameters.at("norm.weight")),
       out_weight_(&parameters.at("out_proj.weight")) {}
 
+ScanBytes MambaMixer::bytes_of(const at::Tensor& xbc, const ScanShape& shape) const {
+  const std::int64_t element = xbc.element_size();
+  ScanMessages messages{{heads_, options_.head_size, groups_, options_.state_size},
+                        xbc.size(1),
+                        options_.conv_width - 1,
+                        element,
+                        std::max<std::int64_t>(element, 4)};
+  const int rank = context_group_->rank();
+  if (scan_way(layer_.transport) == ScanWay::heads) return scan_bytes(shape.layout, ScanWay::heads, messages, rank);
+  messages.samples = 1;  // the plan is of all
+  return scan_bytes(shape.plan, messages, rank);
+}
+
 at::Tensor MambaMixer::scanned(const at::Tensor& xbc, const at::Tensor& dt, const StepContext& step) const {
   RT_CHECK(step.scan, "layer {}: a scan without the shape of its samples", layer_.number);
   const at::ScalarType wide = xbc.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const ScanParameters parameters{conv_weight_->value, conv_bias_->value, -a_log_->value.to(wide).exp(), d_->value,
                                   dt_bias_->value};
+  const ScanBytes bytes = bytes_of(xbc, *step.scan);
+  const bool goes_back = at::GradMode::is_enabled() && xbc.requires_grad();
+  proof_.layer(layer_.number).expected.bytes += bytes.forward + (goes_back ? bytes.backward : 0);
   return context_scan(xbc, dt, parameters, {heads_, options_.head_size, groups_, options_.state_size},
-                      scan_way(layer_.transport), context_group_, step.scan);
+                      scan_way(layer_.transport), *context_group_, step.scan);
 }
 
 at::Tensor MambaMixer::forward(const LinearInput& x, const StepContext& step) const {

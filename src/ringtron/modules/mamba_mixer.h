@@ -2,6 +2,10 @@
 // scan, norm of the result gated by z, output projection.
 #pragma once
 
+#include <memory>
+
+#include "ringtron/comm/decorators/counting_communicator.h"
+#include "ringtron/context_parallel/plan/scan_bytes.h"
 #include "ringtron/modules/build_context.h"
 #include "ringtron/modules/layer_options.h"
 #include "ringtron/modules/step_context.h"
@@ -23,8 +27,12 @@ class MambaMixer {
   // What in_proj gives: xbc: [s, b, conv channels], dt: [s, b, heads] to y: [s, b, heads * head size].
   at::Tensor scanned(const at::Tensor& xbc, const at::Tensor& dt, const StepContext& step) const;
 
+  // What a forward with these rows and its backward send within the context group.
+  ScanBytes bytes_of(const at::Tensor& xbc, const ScanShape& shape) const;
+
   Communicator& tensor_group_;
-  Communicator& context_group_;
+  ExchangeProof& proof_;
+  std::unique_ptr<CountingCommunicator> context_group_;  // adds what it sends to the proof
   MambaOptions options_;
   LayerSpec layer_;
   std::int64_t heads_, groups_;  // of this rank

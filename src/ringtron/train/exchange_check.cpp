@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstring>
 
 #include "ringtron/base/error.h"
@@ -26,18 +25,14 @@ std::vector<std::int64_t> from_bytes(const std::string& bytes) {
   return table;
 }
 
-std::string passed(const ExchangeProof& proof, const ResolvedConfig& config) {
-  const std::string& letters = config->model.hybrid_layer_pattern;
-  const auto mamba = std::ranges::count(letters, 'M');
-  const std::string uncounted = mamba > 0 ? fmt::format("what {} Mamba layers send is not counted", mamba) : "";
-  if (proof.layers().empty()) return "proof of exchange: no layer has attention; " + uncounted;
+std::string passed(const ExchangeProof& proof) {
   ExchangeCounts all;
   for (const auto& [layer, counts] : proof.layers()) all += counts.done;
   return fmt::format(
-      "proof of exchange: {} layer{} sent and attended to what {} in the first step; this rank sent {} ({} bytes){}",
+      "proof of exchange: {} layer{} sent and attended to what {} in the first step; this rank sent {} ({} bytes)",
       proof.layers().size(), proof.layers().size() == 1 ? "" : "s",
       proof.layers().size() == 1 ? "its plan says" : "their plans say",
-      human_bytes(static_cast<std::uint64_t>(all.bytes)), all.bytes, uncounted.empty() ? "" : "; " + uncounted);
+      human_bytes(static_cast<std::uint64_t>(all.bytes)), all.bytes);
 }
 
 }  // namespace
@@ -54,11 +49,11 @@ void require_proven_exchange(const Job& job, const ExchangeProof& proof) {
     }
     const auto faults = check_exchange(of_group);
     if (faults.empty()) {
-      if (job.is_first_rank() && context.size() > 1) print_line("{}", passed(proof, job.config()));
+      if (job.is_first_rank() && context.size() > 1) print_line("{}", passed(proof));
       return;
     }
     throw InternalError(
-        fmt::format("proof of exchange: attention of ranks {} did not do in the first step what its plan "
+        fmt::format("proof of exchange: ranks {} did not do in the first step what its plan "
                     "says. The weights are as "
                     "they were before it. Layers count from 0.\n  {}",
                     join(ranks, ", "), join(faults, "\n  ")));

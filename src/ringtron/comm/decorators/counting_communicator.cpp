@@ -24,13 +24,17 @@ std::int64_t CommunicationCounts::total_bytes() const {
 }
 
 bool CountingCommunicator::before(const CommCall& call) {
+  std::int64_t bytes = 0;
+  for (const Send& message : call.sends) bytes += bytes_of(message.tensor);
+  if (call.whole.defined()) {
+    // How often the average rank sends all but its own part.
+    const int copies = call.operation == CommOperation::all_reduce ? 2 : 1;
+    bytes += copies * bytes_of(call.whole) * (size() - 1) / size();
+  }
   OperationCount& count = counts_.*kCounts[static_cast<std::size_t>(call.operation)];
   count.calls += 1;
-  for (const Send& message : call.sends) count.bytes += bytes_of(message.tensor);
-  if (!call.whole.defined()) return true;
-  // How often the average rank sends all but its own part.
-  const int copies = call.operation == CommOperation::all_reduce ? 2 : 1;
-  count.bytes += copies * bytes_of(call.whole) * (size() - 1) / size();
+  count.bytes += bytes;
+  if (on_bytes_) on_bytes_(bytes);
   return true;
 }
 

@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 #include "ringtron/comm/decorators/forwarding_communicator.h"
 
@@ -25,6 +27,9 @@ struct CommunicationCounts {
 class CountingCommunicator final : public ForwardingCommunicator {
  public:
   using ForwardingCommunicator::ForwardingCommunicator;
+  // `on_bytes` hears of each operation's bytes, before it is done.
+  CountingCommunicator(Communicator& inner, std::function<void(std::int64_t)> on_bytes)
+      : ForwardingCommunicator(inner), on_bytes_(std::move(on_bytes)) {}
 
   const CommunicationCounts& counts() const { return counts_; }
   void reset() { counts_ = {}; }
@@ -33,6 +38,7 @@ class CountingCommunicator final : public ForwardingCommunicator {
   bool before(const CommCall& call) override;
 
   CommunicationCounts counts_;
+  std::function<void(std::int64_t)> on_bytes_;
 };
 
 }  // namespace ringtron

@@ -1,4 +1,4 @@
-// Counts what attention layers really did, so that it can be compared with what they had to do.
+// Counts what attention and Mamba layers really did, so that it can be compared with what they had to do.
 //
 // A layer that silently attends to its own rows only is fast, and wrong: its bytes and its attended cells are too
 // few. Counted are the bytes given to the communicator and the cells of the mask in each call of a kernel, taken
@@ -14,7 +14,8 @@ namespace ringtron {
 
 struct ExchangeCounts {
   std::int64_t bytes = 0;  // sent by this rank, forward and backward
-  std::int64_t cells = 0;  // (query, key) pairs attended to by this rank, times its heads; forward and backward each
+  // (query, key) pairs attended to by this rank, times its heads, forward and backward each; none of a Mamba layer
+  std::int64_t cells = 0;
   ExchangeCounts& operator+=(const ExchangeCounts& other) {
     bytes += other.bytes;
     cells += other.cells;

@@ -32,12 +32,13 @@ PositionRange heads_to_pass(std::int64_t heads, int ranks, int rank) {
   return {heads * rank / ranks, heads * (rank + 1) / ranks};
 }
 
+ScanBytes scan_bytes(const ScanPlan& plan, const ScanMessages& m, int rank) {
+  return {bytes_of_states(plan, m, rank, false), bytes_of_states(plan, m, rank, true)};
+}
+
 ScanBytes scan_bytes(const SequenceLayout& layout, ScanWay way, const ScanMessages& m, int rank) {
   if (layout.ranks() == 1) return {};
-  if (way == ScanWay::states) {
-    const ScanPlan plan = scan_plan(layout, 1, {});
-    return {bytes_of_states(plan, m, rank, false), bytes_of_states(plan, m, rank, true)};
-  }
+  if (way == ScanWay::states) return scan_bytes(scan_plan(layout, 1, {}), m, rank);
   const ScanSizes& z = m.sizes;
   const std::vector<HeadShare> shares = share_heads(z.heads, z.groups, layout.ranks());
   const std::int64_t own_rows = layout.local_length(rank);

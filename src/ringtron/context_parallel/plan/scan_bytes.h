@@ -33,6 +33,9 @@ struct ScanBytes {
   std::int64_t forward = 0, backward = 0;
 };
 
+// What `rank` sends of states for one layer and micro-batch of the samples and documents that the plan is of.
+ScanBytes scan_bytes(const ScanPlan& plan, const ScanMessages& of_one_sample, int rank);
+
 // What `rank` sends for one layer and micro-batch whose samples are one document each.
 ScanBytes scan_bytes(const SequenceLayout& layout, ScanWay way, const ScanMessages& messages, int rank);
 

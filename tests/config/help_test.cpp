@@ -32,7 +32,7 @@ TEST(Help, OfOneGroup) {
   const std::string text = help_text("parallel", 100);
   EXPECT_THAT(text, HasSubstr("  --cp-comm-type {p2p,all_gather,allgather,a2a,a2a+p2p,auto} ..."));
   EXPECT_THAT(text, HasSubstr("[10.0 minutes]"));
-  EXPECT_THAT(text, Not(HasSubstr("--num-layers")));
+  EXPECT_THAT(text, Not(HasSubstr("--hidden-size")));
   EXPECT_THROW(help_text("paralel", 100), ConfigError);
 }
 

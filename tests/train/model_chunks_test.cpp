@@ -20,7 +20,8 @@ class Chunks {
         reducer_(store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); }, {}),
         optimizer_(store_.all(), reducer_.buffer().plan(), {}, InitialValues::drawn),
         state_{store_, optimizer_, schedule_, job.config(), {}, {}},
-        step_(job, model_, state_, reducer_, *attention_) {}
+        channels_(job.parallel(), {}),
+        step_(job, model_, state_, reducer_, *attention_, channels_) {}
 
   TrainStep& step() { return step_; }
   ParameterList parameters() { return store_.all(); }
@@ -40,6 +41,7 @@ class Chunks {
   GradientReducer reducer_;
   Optimizer optimizer_;
   TrainingState state_;
+  PipelineChannels channels_;
   TrainStep step_;
 };
 

@@ -194,6 +194,37 @@ DIST_TEST(Resume, DistributedOptimizerInBf16, 4) {
   }
 }
 
+// Stages hold other tensors each, and a tied word embedding both ends: from a pipeline and into one.
+DIST_TEST(Resume, PipelinesHoldTheSameBitsAndGoOn, 4) {
+  constexpr bool kNoSp = false;
+  const Layout two_stages{1, 1, 2, kNoSp, 2, false, /*pp=*/2}, four_stages{1, 1, 1, kNoSp, 4, false, /*pp=*/4},
+      none{2, 2, 1, kNoSp, 4};
+  const Layout sharded{1, 1, 2, kNoSp, 2, /*distributed_optimizer=*/true, /*pp=*/2};
+  const Layout with_tensor{2, 1, 1, /*sequence_parallel=*/true, 2, false, /*pp=*/2};
+  int first_number = 0;
+  for (const char* model : {kLlamaLike, kGptLike}) {
+    for (const auto& [from, into] : std::vector<std::pair<Layout, std::vector<Layout>>>{
+             {two_stages, {two_stages, four_stages, none, with_tensor, sharded}},
+             {none, {with_tensor, four_stages}},
+             {sharded, {four_stages, none}}}) {
+      Runs runs(ranks, fmt::format("{} --num-layers 4", model), first_number);
+      first_number += 100;
+      const Unbroken unbroken = run_and_save(runs, from);
+      for (const Layout& layout : into) {
+        SCOPED_TRACE(layout.text());
+        const bool several = layout.pp == 2;
+        const auto run = runs.resume(layout, several ? "--num-layers-per-virtual-pipeline-stage 1" : "");
+        expect_same_bits(unbroken.saved, snapshot(*run));
+        const std::vector<double> losses = train_to(*run, kSteps);
+        ASSERT_EQ(losses.size(), unbroken.late_losses.size());
+        for (std::size_t i = 0; i < losses.size(); ++i)
+          EXPECT_NEAR(losses[i] / unbroken.late_losses[i], 1.0, 1e-10) << "step " << kSavedStep + i + 1;
+        run->job().world().barrier();
+      }
+    }
+  }
+}
+
 DIST_TEST(Resume, Bf16KeepsItsMainWeights, 2) {
   Runs runs(ranks, std::string(kLlamaLike) + " --bf16");
   const Unbroken unbroken = run_and_save(runs, {2, 1, 1, false, 4});

@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
@@ -50,11 +52,12 @@ struct Layout {
   bool sequence_parallel = false;
   int micro_batch = 1;
   bool distributed_optimizer = false;
+  int pp = 1;
 
-  int ranks() const { return tp * cp * dp; }
+  int ranks() const { return tp * cp * dp * pp; }
   std::string text() const {
-    return fmt::format("TP={} SP={} CP={} DP={} micro-batch={}{}", tp, sequence_parallel ? "on " : "off", cp, dp,
-                       micro_batch, distributed_optimizer ? " distributed optimizer" : "");
+    return fmt::format("TP={} SP={} CP={} DP={} PP={} micro-batch={}{}", tp, sequence_parallel ? "on " : "off", cp, dp,
+                       pp, micro_batch, distributed_optimizer ? " distributed optimizer" : "");
   }
 };
 
@@ -74,9 +77,10 @@ inline Config toy_config(const Layout& layout, const std::string& corpus, const 
       "--data-path {} --split 90,10,0 --eod-mask-loss {} --global-batch-size {} --train-iters {} --lr 0.01 "
       "--min-lr 0.001 --lr-decay-style cosine --lr-warmup-iters 2 --clip-grad 0.5 --init-method-std 0.1 "
       "--hidden-dropout 0.1 --attention-dropout 0.1 --eval-iters 0 --distributed-backend gloo "
-      "--tensor-model-parallel-size {} --context-parallel-size {} --micro-batch-size {}{}{} {}",
+      "--tensor-model-parallel-size {} --context-parallel-size {} --pipeline-model-parallel-size {} "
+      "--micro-batch-size {}{}{} {}",
       kVocabulary, corpus, flags.find("--bf16") == std::string::npos ? "--fp64" : "", kGlobalBatch, kSteps, layout.tp,
-      layout.cp, layout.micro_batch, layout.sequence_parallel ? " --sequence-parallel" : "",
+      layout.cp, layout.pp, layout.micro_batch, layout.sequence_parallel ? " --sequence-parallel" : "",
       layout.distributed_optimizer ? " --use-distributed-optimizer" : "", flags);
   std::vector<std::string> words;
   for (std::string& word : split(line, ' ')) {
@@ -178,6 +182,7 @@ class ToyTraining {
   LogicalTensors gather(Pick pick) {
     const at::NoGradGuard no_grad;
     LogicalTensors out;
+    LogicalTensors copies;
     std::map<const Parameter*, OptimizerState*> owned;
     for (OptimizerState& s : state().optimizer.states()) owned[s.parameter] = &s;
     const bool sharded = job_.config()->parallel.use_distributed_optimizer;
@@ -186,9 +191,32 @@ class ToyTraining {
       at::Tensor local;
       if (own != owned.end()) local = pick(*own->second);
       if (sharded) local = joined(*parameter, own == owned.end() ? nullptr : own->second, local);
-      out[parameter->name] = whole_tensor(*parameter, local, job_.parallel());
+      (parameter->is_copy ? copies : out)[parameter->name] = whole_tensor(*parameter, local, job_.parallel());
     }
+    if (job_.parallel().pp_size() > 1) out = of_all_stages(out);
+    for (const auto& [name, copy] : copies) EXPECT_TRUE(copy.equal(out.at(name))) << name << " on two stages";
     return out;
+  }
+
+  // The tensors of the ranks of a pipeline together, on each of them.
+  LogicalTensors of_all_stages(const LogicalTensors& own) {
+    Communicator& line = job_.parallel().group(Axis::pipeline);
+    std::string names;
+    for (const auto& [name, tensor] : own) names += fmt::format("{} {}\n", name, fmt::join(tensor.sizes(), " "));
+    const std::vector<std::string> of_ranks = gather_texts(line, names);
+    LogicalTensors all;
+    for (int rank = 0; rank < line.size(); ++rank) {
+      for (const std::string& entry : split(of_ranks[static_cast<std::size_t>(rank)], '\n')) {
+        std::vector<std::string> words = split(entry, ' ');
+        if (words.size() < 2) continue;
+        std::vector<std::int64_t> sizes;
+        for (std::size_t i = 1; i < words.size(); ++i) sizes.push_back(std::stoll(words[i]));
+        at::Tensor& tensor = all[words[0]];
+        tensor = rank == line.rank() ? own.at(words[0]).contiguous() : at::empty(sizes, own.begin()->second.options());
+        line.broadcast(tensor, rank).wait();
+      }
+    }
+    return all;
   }
 
   Job job_;

@@ -53,4 +53,9 @@ Communicator& ParallelState::group(AxisSet axes) const {
   return *made;
 }
 
+std::unique_ptr<Communicator> ParallelState::make_group(const std::string& name,
+                                                        const std::vector<int>& members) const {
+  return make_communicator(backend_, name, members, rendezvous_);
+}
+
 }  // namespace ringtron

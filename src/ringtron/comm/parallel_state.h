@@ -8,6 +8,8 @@
 
 #include <array>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "ringtron/comm/communicator.h"
 #include "ringtron/comm/make_communicator.h"
@@ -40,6 +42,10 @@ class ParallelState {
   // group without a name below is connected when it is first asked for: then all its ranks ask, and ask for several
   // such groups in the same order. CommError if a peer does not come.
   Communicator& group(AxisSet axes) const;
+
+  // A group that is no set of axes, for one user: make_communicator() with this run's back end. The ranks of one group
+  // make it with the same name and members, and groups of one name are disjoint. CommError if a peer does not come.
+  std::unique_ptr<Communicator> make_group(const std::string& name, const std::vector<int>& members) const;
 
   Communicator& tensor() const { return group(Axis::tensor); }
   Communicator& context() const { return group(Axis::context); }

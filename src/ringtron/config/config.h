@@ -17,6 +17,14 @@ namespace ringtron {
 struct ParallelConfig {
   int tensor_model_parallel_size = 1;
   int pipeline_model_parallel_size = 1;
+  int num_layers_per_virtual_pipeline_stage = 0;  // 0: not given; so the next four
+  int num_virtual_stages_per_pipeline_rank = 0;
+  int microbatch_group_size_per_virtual_pipeline_stage = 0;  // filled in: the pipeline size
+  int decoder_first_pipeline_num_layers = 0;
+  int decoder_last_pipeline_num_layers = 0;
+  bool account_for_embedding_in_pipeline_split = false;
+  bool account_for_loss_in_pipeline_split = false;
+  std::string pipeline_model_parallel_layout;  // filled in from the | of a hybrid pattern
   int context_parallel_size = 1;
   std::vector<std::string> cp_comm_type = {"p2p"};       // one for all layers, or one per layer; may be auto
   std::vector<int> hierarchical_context_parallel_sizes;  // A P of a2a+p2p

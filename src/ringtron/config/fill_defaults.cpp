@@ -28,6 +28,8 @@ void fill_parallel(ParallelConfig& parallel, std::vector<Notice>& notices) {
   for (std::string& type : parallel.cp_comm_type) {
     if (const TransportWord* known = find_transport_word(type)) type = known->word;
   }
+  if (parallel.microbatch_group_size_per_virtual_pipeline_stage == 0)
+    parallel.microbatch_group_size_per_virtual_pipeline_stage = parallel.pipeline_model_parallel_size;
   if (parallel.sequence_parallel && parallel.tensor_model_parallel_size == 1) {
     parallel.sequence_parallel = false;
     notices.push_back({Notice::Kind::warning,
@@ -36,14 +38,27 @@ void fill_parallel(ParallelConfig& parallel, std::vector<Notice>& notices) {
   }
 }
 
+// The bars of a hybrid pattern say which layers the stages of a pipeline have.
+void fill_stages(ModelConfig& model, ParallelConfig& parallel) {
+  std::string& pattern = model.hybrid_layer_pattern;
+  if (pattern.find('|') == std::string::npos) return;
+  if (parallel.pipeline_model_parallel_layout.empty()) {
+    std::string layout = "E";
+    for (const char letter : pattern) layout += letter == '|' ? '|' : 't';
+    parallel.pipeline_model_parallel_layout = layout + "L";
+  }
+  std::erase(pattern, '|');
+}
+
 // The pattern of a hybrid model says how many layers there are.
-void fill_hybrid(ModelConfig& model, std::vector<Notice>& notices) {
+void fill_hybrid(ModelConfig& model, ParallelConfig& parallel, std::vector<Notice>& notices) {
   if (!model.hybrid_override_pattern.empty()) {
     if (model.hybrid_layer_pattern.empty()) model.hybrid_layer_pattern = model.hybrid_override_pattern;
     model.hybrid_override_pattern.clear();
     notices.push_back(
         {Notice::Kind::note, "--hybrid-override-pattern is the older name of --hybrid-layer-pattern, which is set"});
   }
+  fill_stages(model, parallel);
   if (!model.spec.empty()) model.is_hybrid_model = true;
   const auto letters = static_cast<int>(model.hybrid_layer_pattern.size());
   if (letters > 0) {
@@ -205,7 +220,7 @@ FilledConfig fill_defaults(const Config& config, int world_size) {
   FilledConfig out{config, {}};
   fill_parallel(out.config.parallel, out.notices);
   fill_model(out.config.model);
-  fill_hybrid(out.config.model, out.notices);
+  fill_hybrid(out.config.model, out.config.parallel, out.notices);
   fill_training(out.config, world_size, out.notices);
   fill_recompute(out.config.recompute, out.config.parallel.context_parallel_size, out.notices);
   fill_data(out.config.data, out.notices);

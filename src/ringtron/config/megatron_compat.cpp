@@ -14,7 +14,9 @@ constexpr std::string_view kOwnAttention = "Ringtron chooses its attention kerne
 constexpr std::string_view kOwnFusions = "Ringtron chooses fused kernels itself; they compute the same function";
 constexpr std::string_view kOwnCommunication =
     "Ringtron arranges its communication itself; results do not depend on it";
-constexpr std::string_view kNoPipeline = "it concerns pipeline stages, and there is one";
+constexpr std::string_view kOwnPipeline = "messages between pipeline stages are always under way during other work";
+constexpr std::string_view kWeightGradients =
+    "weight gradients are computed with those of the inputs; only speed may differ";
 constexpr std::string_view kNoPython = "there is no Python garbage collector or allocator cache to tune";
 constexpr std::string_view kOwnCheckpoints = "checkpoints are folders of safetensors shards that load into any layout";
 constexpr std::string_view kOwnIndex = "the data index is memory-mapped and cached in Ringtron's own way";
@@ -42,19 +44,19 @@ constexpr ForeignFlag kFlags[] = {
     {"--no-persist-layer-norm", kAccepted, kOwnFusions},
     {"--cross-entropy-loss-fusion", kAccepted, kOwnFusions},
     {"--cross-entropy-fusion-impl", kAccepted, kOwnFusions, kOne},
-    {"--defer-embedding-wgrad-compute", kAccepted, kNoPipeline},
-    {"--wgrad-deferral-limit", kAccepted, kNoPipeline, kOne},
-    {"--delay-wgrad-compute", kAccepted, kNoPipeline},
+    {"--defer-embedding-wgrad-compute", kAccepted, kWeightGradients},
+    {"--wgrad-deferral-limit", kAccepted, kWeightGradients, kOne},
+    {"--delay-wgrad-compute", kAccepted, kWeightGradients},
     {"--cuda-graph-impl", kAccepted, kGraphs, kOne},
     {"--enable-cuda-graph", kAccepted, kGraphs},
     {"--external-cuda-graph", kAccepted, kGraphs},
     {"--empty-unused-memory-level", kAccepted, kNoPython, kOne},
     {"--manual-gc", kAccepted, kNoPython},
     {"--manual-gc-interval", kAccepted, kNoPython, kOne},
-    {"--no-overlap-p2p-communication", kAccepted, kNoPipeline},
-    {"--overlap-p2p-communication-warmup-flush", kAccepted, kNoPipeline},
-    {"--use-ring-exchange-p2p", kAccepted, kNoPipeline},
-    {"--pipeline-model-parallel-comm-backend", kAccepted, kNoPipeline, kOne},
+    {"--no-overlap-p2p-communication", kAccepted, kOwnPipeline},
+    {"--overlap-p2p-communication-warmup-flush", kAccepted, kOwnPipeline},
+    {"--use-ring-exchange-p2p", kAccepted, kOwnPipeline},
+    {"--pipeline-model-parallel-comm-backend", kAccepted, kOwnPipeline, kOne},
     {"--no-align-grad-reduce", kAccepted, kOwnCommunication},
     {"--no-align-param-gather", kAccepted, kOwnCommunication},
     {"--overlap-param-gather", kAccepted, kGatherAtOnce},

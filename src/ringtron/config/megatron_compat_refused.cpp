@@ -10,7 +10,6 @@ constexpr ForeignFlag no(std::string_view name, std::string_view reason) {
   return {name, ForeignVerdict::refused, reason};
 }
 
-constexpr std::string_view kPipeline = "pipeline parallelism comes in a later version; use TP and CP";
 constexpr std::string_view kFsdp = "there are no sharded parameters (FSDP)";
 constexpr std::string_view kMoe = "mixtures of experts are not built";
 constexpr std::string_view kRatios = "give the layers themselves with --hybrid-layer-pattern";
@@ -56,14 +55,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--hybrid-context-parallel", kDynamicCp),
     no("--max-seqlen-per-dp-cp-rank", kDynamicCp),
     no("--dynamic-context-parallel", kDynamicCp),
-    no("--num-layers-per-virtual-pipeline-stage", kPipeline),
-    no("--num-virtual-stages-per-pipeline-rank", kPipeline),
-    no("--microbatch-group-size-per-virtual-pipeline-stage", kPipeline),
-    no("--decoder-first-pipeline-num-layers", kPipeline),
-    no("--decoder-last-pipeline-num-layers", kPipeline),
-    no("--account-for-embedding-in-pipeline-split", kPipeline),
-    no("--account-for-loss-in-pipeline-split", kPipeline),
-    no("--pipeline-model-parallel-layout", kPipeline),
     no("--num-distributed-optimizer-instances",
        "--use-distributed-optimizer divides the optimizer's state over all DP x CP ranks; remove the flag"),
     no("--use-megatron-fsdp", kFsdp),

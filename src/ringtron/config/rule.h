@@ -26,6 +26,7 @@ struct Rule {
 };
 
 std::span<const Rule> parallel_rules();
+std::span<const Rule> pipeline_rules();
 std::span<const Rule> strict_megatron_rules();
 std::span<const Rule> model_rules();
 std::span<const Rule> hybrid_rules();

@@ -43,14 +43,6 @@ constexpr Rule kRules[] = {
        return text;
      },
      ""},
-    {"--pipeline-model-parallel-size", [](In in) { return in.given.parallel.pipeline_model_parallel_size > 1; },
-     [](In in) {
-       return fmt::format(
-           "--pipeline-model-parallel-size: expected 1, got {}: pipeline parallelism comes in a later "
-           "version",
-           in.given.parallel.pipeline_model_parallel_size);
-     },
-     "use --tensor-model-parallel-size and --context-parallel-size"},
     {"--hierarchical-context-parallel-sizes --context-parallel-size",
      [](In in) {
        return !in.given.parallel.hierarchical_context_parallel_sizes.empty() &&

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "ringtron/config/pipeline/stage_split.h"
 #include "ringtron/config/rule.h"
 
 namespace ringtron::internal {
@@ -16,6 +17,20 @@ using In = const RuleInput&;
 constexpr std::array<std::string_view, 2> kModules = {"core_attn", "layernorm"};
 
 const RecomputeConfig& recompute(In in) { return in.filled.recompute; }
+
+// The most that a pipeline rank has.
+int layers_of_rank(In in) {
+  const int ranks = in.filled.parallel.pipeline_model_parallel_size;
+  const StageSplit split = split_into_stages(in.filled.parallel, in.filled.model);
+  if (split.stages.empty()) return in.filled.model.num_layers;  // another rule tells what is wrong
+  int most = 0;
+  for (int rank = 0; rank < ranks; ++rank) {
+    int layers = 0;
+    for (const StageRange& stage : stages_of_rank(split.stages, rank, ranks)) layers += stage.count;
+    most = std::max(most, layers);
+  }
+  return most;
+}
 
 std::string other_module(In in) {
   const auto& modules = recompute(in).modules;
@@ -43,7 +58,7 @@ constexpr Rule kRules[] = {
     {"--recompute-granularity --recompute-num-layers --num-layers",
      [](In in) {
        const RecomputeConfig& r = recompute(in);
-       const bool sound = r.num_layers >= 1 && r.num_layers <= in.filled.model.num_layers;
+       const bool sound = r.num_layers >= 1 && r.num_layers <= layers_of_rank(in);
        return r.granularity == RecomputeGranularity::full && !r.activations && in.filled.model.num_layers > 0 && !sound;
      },
      [](In in) {
@@ -51,7 +66,7 @@ constexpr Rule kRules[] = {
        return fmt::format(
            "When using recompute_granularity: full recompute_num_layers must be between 1 and "
            "num_layers_per_pipeline_rank: {}, got {}",
-           in.filled.model.num_layers, got == 0 ? std::string("none") : fmt::format("{}", got));
+           layers_of_rank(in), got == 0 ? std::string("none") : fmt::format("{}", got));
      },
      "give --recompute-num-layers in that range"},
     {"--recompute-granularity --recompute-method",

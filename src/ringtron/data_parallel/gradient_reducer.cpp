@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -16,6 +17,9 @@
 
 namespace ringtron {
 namespace {
+
+// Before the first step gradients are added up and nothing is reduced.
+constexpr int kNoStep = std::numeric_limits<int>::max();
 
 std::vector<std::int64_t> sizes_of(const ParameterList& parameters) {
   std::vector<std::int64_t> sizes;
@@ -225,7 +229,7 @@ void GradientReducer::begin_step(int micro_batches) {
 }
 
 void GradientReducer::finish() {
-  RT_CHECK(!state_->received.empty(), "finish() before begin_step()");
+  RT_CHECK(state_->micro_batches != kNoStep, "finish() before begin_step()");
   state_->check_all_received();
   while (state_->launched < static_cast<int>(state_->waiting.size())) state_->launch_next();
   for (Work& work : state_->works) work.wait();

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
+#include <vector>
 
 #include "ringtron/models/model_spec.h"
 #include "ringtron/models/recompute_segments.h"
 #include "ringtron/models/state_bytes.h"
+#include "ringtron/pipeline_parallel/pipeline_schedule.h"
 
 namespace ringtron {
 namespace {
@@ -25,9 +28,18 @@ KindBytes& of_kind(std::vector<KindBytes>& kinds, LayerKind kind) {
   return found != kinds.end() ? *found : kinds.emplace_back(KindBytes{.kind = kind});
 }
 
+// Of a training step.
+PipelineShape pipeline_shape(const ResolvedConfig& config, int chunks) {
+  const std::int64_t one = std::int64_t{config->batch.micro_batch_size} * std::max(1, config.data_parallel_size());
+  const std::int64_t count = one > 0 ? std::max<std::int64_t>(1, config->batch.global_batch_size / one) : 1;
+  return {config->parallel.pipeline_model_parallel_size, chunks,
+          static_cast<int>(std::min<std::int64_t>(count, std::numeric_limits<int>::max() / std::max(1, chunks))),
+          config->parallel.microbatch_group_size_per_virtual_pipeline_stage};
+}
+
 }  // namespace
 
-ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows) {
+ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows, int pipeline_rank) {
   const ModelSpec model = model_spec(config);
   const RankSizes sizes = rank_sizes(config);
   const std::int64_t tokens = rows * config->batch.micro_batch_size;
@@ -35,20 +47,35 @@ ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows
   const std::int64_t stream =
       model.embedding.hidden / (model.embedding.sequence_parallel ? sizes.tensor_ranks : 1) * sizes.element_bytes;
   ActivationBytes bytes;
-  for (const RecomputeSegment& segment : recompute_segments(model.layers)) {
-    std::int64_t inside = 0;
-    for (int i = segment.first; i < segment.first + segment.count; ++i) {
-      const LayerSpec& layer = model.layers[static_cast<std::size_t>(i)];
-      const ModuleCosts costs = layer_costs(model, layer, sizes);
-      KindBytes& kind = of_kind(bytes.kinds, layer.kind);
-      kind.layers.push_back(layer.number);
-      kind.kept = times(tokens, costs.kept_bytes);
-      kind.statistic = times(tokens, costs.statistic_bytes);
-      inside = plus(inside, kind.kept - (layer.recompute == LayerRecompute::core_attention ? kind.statistic : 0));
+  const std::vector<StageRange> stages = stages_of_rank(model.stages, pipeline_rank, model.pipeline_ranks);
+  std::int64_t largest_stage = 0;
+  for (const StageRange& stage : stages) {
+    const std::span<const LayerSpec> layers =
+        std::span(model.layers).subspan(static_cast<std::size_t>(stage.first), static_cast<std::size_t>(stage.count));
+    // Between stages hidden states are kept as they come in and go out.
+    std::int64_t kept = model.pipeline_ranks > 1 ? times(2 * tokens, stream) : 0;
+    for (const RecomputeSegment& segment : recompute_segments(layers)) {
+      std::int64_t inside = 0;
+      for (int i = segment.first; i < segment.first + segment.count; ++i) {
+        const LayerSpec& layer = layers[static_cast<std::size_t>(i)];
+        const ModuleCosts costs = layer_costs(model, layer, sizes);
+        KindBytes& kind = of_kind(bytes.kinds, layer.kind);
+        kind.layers.push_back(layer.number);
+        kind.kept = times(tokens, costs.kept_bytes);
+        kind.statistic = times(tokens, costs.statistic_bytes);
+        inside = plus(inside, kind.kept - (layer.recompute == LayerRecompute::core_attention ? kind.statistic : 0));
+      }
+      kept = plus(kept, segment.recomputed ? times(tokens, stream) : inside);
+      if (segment.recomputed) bytes.segment = std::max(bytes.segment, inside);
     }
-    bytes.layers = plus(bytes.layers, segment.recomputed ? times(tokens, stream) : inside);
-    if (segment.recomputed) bytes.segment = std::max(bytes.segment, inside);
+    largest_stage = std::max(largest_stage, kept);
+    if (model.pipeline_ranks == 1) bytes.layers = plus(bytes.layers, kept);
   }
+  if (model.pipeline_ranks > 1) {
+    bytes.in_flight = most_in_flight(pipeline_shape(config, static_cast<int>(stages.size())), pipeline_rank);
+    bytes.layers = times(bytes.in_flight, largest_stage);
+  }
+  if (stages.empty() || !stages.back().output) return bytes;
   const ModuleCosts output = costs_of(model.output, sizes);
   bytes.ends = times(tokens, output.kept_bytes);
   // At least one position of all samples.

@@ -1,4 +1,4 @@
-// What a micro-batch leaves in memory for its backward pass, as closed forms of a configuration.
+// What micro-batches leave in memory for their backward pass, as closed forms of a configuration.
 //
 // Source: docs/concepts/memory.md; tests/models/recompute_memory_test.cpp counts the bytes of all tensors
 // of a process on a CPU and finds these (of a layer to the byte in fp32 and fp64, of the loss within 1%).
@@ -23,10 +23,12 @@ struct KindBytes {
   std::int64_t statistic = 0;  // of that, what it does not keep when its attention is recomputed
 };
 
-// On one rank, of one micro-batch.
+// On one rank: of one micro-batch without a pipeline, of all that are under way in one.
 struct ActivationBytes {
   std::vector<KindBytes> kinds;  // of the layers that there are
-  std::int64_t layers = 0;   // that all layers keep, as the recompute flags say; what --cp-keep-kv keeps is not in it
+  int in_flight = 1;             // micro-batches, each in one of the rank's virtual stages
+  std::int64_t layers =
+      0;  // that all its layers keep, as the recompute flags say; what --cp-keep-kv keeps is not in it
   std::int64_t segment = 0;  // beside these, while the largest recomputed segment runs again
   std::int64_t ends = 0;     // that the final norm and the loss keep
   std::int64_t loss = 0;     // logits of the tokens that the loss takes together, before the layers' backward
@@ -36,6 +38,6 @@ struct ActivationBytes {
 };
 
 // `rows`: tokens of a sample that the rank holds.
-ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows);
+ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows, int pipeline_rank = 0);
 
 }  // namespace ringtron

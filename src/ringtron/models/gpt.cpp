@@ -2,15 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include "ringtron/base/check.h"
+
 namespace ringtron {
-namespace {
-
-StageRange whole(const ModelSpec& model) { return {0, static_cast<int>(model.layers.size()), true, true}; }
-
-}  // namespace
 
 GptModel::GptModel(const BuildContext& build, const ModelSpec& model, const MakeLayer& make)
-    : GptModel(build, model, std::vector<StageRange>{whole(model)}, make) {}
+    : GptModel(build, model, stages_of_rank(model.stages, build.parallel.pp_rank(), model.pipeline_ranks), make) {}
 
 GptModel::GptModel(const BuildContext& build, const ModelSpec& model, std::span<const StageRange> chunks,
                    const MakeLayer& make) {
@@ -18,6 +15,7 @@ GptModel::GptModel(const BuildContext& build, const ModelSpec& model, std::span<
 }
 
 TokenLosses GptModel::forward(const GptInput& input, const ForwardPass& pass, const at::Tensor& weights) const {
+  RT_CHECK(chunks_.front().has_embedding() && chunks_.back().has_output(), "this rank has a part of the model");
   at::Tensor x;
   for (const Stage& stage : chunks_) x = stage.forward(x, input, pass);
   return chunks_.back().loss(x, input, weights);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ringtron/base/text.h"
+#include "ringtron/models/model_spec.h"
 
 namespace ringtron {
 namespace {
@@ -99,7 +100,14 @@ std::string flag_of(const MemorySaving& saving) { return saving.flags.substr(0, 
 
 MemoryEstimate estimate_memory(const ResolvedConfig& config) {
   const int replicas = std::max(1, config.data_parallel_size()) * config->parallel.context_parallel_size;
-  return {state_bytes(config, count_parameters(config, replicas)), activation_bytes(config, rows_of(config))};
+  MemoryEstimate most;
+  const int ranks = model_spec(config).pipeline_ranks;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const MemoryEstimate own{state_bytes(config, count_parameters(config, replicas, rank)),
+                             activation_bytes(config, rows_of(config), rank), rank};
+    if (rank == 0 || own.peak() > most.peak()) most = own;
+  }
+  return most;
 }
 
 std::string to_string(const MemoryEstimate& estimate) {

@@ -13,10 +13,11 @@
 
 namespace ringtron {
 
-// Of one rank: the one with most positions.
+// Of one rank: the one with most positions, of the pipeline stage that needs most.
 struct MemoryEstimate {
   StateBytes state;
-  ActivationBytes activations;  // of one micro-batch
+  ActivationBytes activations;
+  int pipeline_rank = 0;
   std::int64_t peak() const { return state.sum() + activations.peak(); }
 };
 

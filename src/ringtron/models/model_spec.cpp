@@ -1,5 +1,6 @@
 #include "ringtron/models/model_spec.h"
 
+#include <algorithm>
 #include <iterator>
 
 #include "ringtron/base/check.h"
@@ -14,6 +15,9 @@ ModelSpec model_spec(const ResolvedConfig& config, std::span<const CpTransport> 
   model.rotary = rotary_options(config->model);
   model.layers = layer_specs(config, transports);
   model.output = output_options(config, vocabulary);
+  model.stages = stages_of(config);
+  // Of a command line with faults there may be fewer stages than ranks.
+  model.pipeline_ranks = std::min(config->parallel.pipeline_model_parallel_size, static_cast<int>(model.stages.size()));
   model.seed = static_cast<std::uint64_t>(config->precision.seed);
   model.keeps_kv = config->recompute.cp_keep_kv;
   return model;
@@ -47,13 +51,33 @@ ModuleCosts layer_costs(const ModelSpec& model, const LayerSpec& layer, const Ra
   RT_CHECK(false, "layer {} is of an unknown kind", layer.number);
 }
 
+namespace {
+
+void append(ParameterSpecs& all, ParameterSpecs&& more) {
+  all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+}
+
+}  // namespace
+
+ParameterSpecs stage_parameters(const ModelSpec& model, const StageRange& stage) {
+  ParameterSpecs all;
+  if (stage.embedding) append(all, parameters_of(model.embedding));
+  for (int i = stage.first; i < stage.first + stage.count; ++i)
+    append(all, layer_parameters(model, model.layers[static_cast<std::size_t>(i)]));
+  if (stage.output) append(all, parameters_of(model.output));
+  return all;
+}
+
+ParameterSpecs rank_parameters(const ModelSpec& model, int pipeline_rank) {
+  ParameterSpecs all;
+  for (const StageRange& stage : stages_of_rank(model.stages, pipeline_rank, model.pipeline_ranks))
+    append(all, stage_parameters(model, stage));
+  return all;
+}
+
 ParameterSpecs model_parameters(const ModelSpec& model) {
-  ParameterSpecs all = parameters_of(model.embedding);
-  const auto append = [&all](ParameterSpecs&& more) {
-    all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
-  };
-  for (const LayerSpec& layer : model.layers) append(layer_parameters(model, layer));
-  append(parameters_of(model.output));
+  ParameterSpecs all = stage_parameters(model, {0, static_cast<int>(model.layers.size()), true, true});
+  std::erase_if(all, [](const ParameterSpec& parameter) { return parameter.is_copy; });
   return all;
 }
 

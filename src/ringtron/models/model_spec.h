@@ -16,8 +16,10 @@ struct ModelSpec {
   std::optional<RotaryOptions> rotary;
   std::vector<LayerSpec> layers;
   OutputOptions output;
-  std::uint64_t seed = 0;  // of dropout
-  bool keeps_kv = false;   // --cp-keep-kv
+  std::vector<StageRange> stages;  // virtual ones, in the order of the model
+  int pipeline_ranks = 1;          // number s lies on rank s % pipeline_ranks
+  std::uint64_t seed = 0;          // of dropout
+  bool keeps_kv = false;           // --cp-keep-kv
 };
 
 // `transports`: of each layer; empty: p2p in all, for questions that do not depend on it. `vocabulary`:
@@ -29,7 +31,11 @@ ModelSpec model_spec(const ResolvedConfig& config, std::span<const CpTransport> 
 ParameterSpecs layer_parameters(const ModelSpec& model, const LayerSpec& layer);
 ModuleCosts layer_costs(const ModelSpec& model, const LayerSpec& layer, const RankSizes& sizes);
 
-// Of the whole model, in the order in which the model registers them.
+// Of one stage, in the order in which it registers them.
+ParameterSpecs stage_parameters(const ModelSpec& model, const StageRange& stage);
+// Of all virtual stages of one pipeline rank.
+ParameterSpecs rank_parameters(const ModelSpec& model, int pipeline_rank);
+// Of the whole model, each once.
 ParameterSpecs model_parameters(const ModelSpec& model);
 
 // Operations of a training step whose samples have `tokens` tokens and masks of `attention_cells` (query,

@@ -32,6 +32,7 @@ Stage::Stage(const BuildContext& build, const ModelSpec& model, const StageRange
       segments_(recompute_segments(specs_)),
       rotary_(model.rotary),
       seed_(model.seed),
+      hidden_(model.embedding.hidden),
       keeps_kv_(model.keeps_kv),
       sequence_parallel_(model.embedding.sequence_parallel),
       scans_(std::ranges::count(specs_, LayerKind::mamba, &LayerSpec::kind) > 0) {
@@ -91,6 +92,11 @@ at::Tensor Stage::through_layers(at::Tensor x, const std::shared_ptr<const StepC
 at::Tensor Stage::forward(const at::Tensor& hidden, const GptInput& input, const ForwardPass& pass) const {
   const auto context = std::make_shared<const StepContext>(step_context(input, pass));
   return through_layers(embedding_ ? embedding_->forward(input.tokens, input.position_ids, *context) : hidden, context);
+}
+
+std::vector<std::int64_t> Stage::hidden_shape(const GptInput& input) const {
+  const std::int64_t rows = input.positions.size(0) / (sequence_parallel_ ? build_.tensor_group().size() : 1);
+  return {rows, input.tokens.size(0), hidden_};
 }
 
 TokenLosses Stage::loss(const at::Tensor& hidden, const GptInput& input, const at::Tensor& weights) const {

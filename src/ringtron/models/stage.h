@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "ringtron/config/pipeline/stage_split.h"
 #include "ringtron/models/model_spec.h"
 #include "ringtron/models/recompute_segments.h"
 #include "ringtron/modules/build_context.h"
@@ -36,14 +37,6 @@ struct ForwardPass {
   bool training = true;  // false: no dropout
 };
 
-// Layers [first, first + count) of a model, and the ends that stand with them.
-struct StageRange {
-  int first = 0;
-  int count = 0;
-  bool embedding = true;
-  bool output = true;
-};
-
 // Registers the layer's parameters.
 std::unique_ptr<Layer> make_layer(const BuildContext& build, const ModelSpec& model, const LayerSpec& layer);
 
@@ -54,7 +47,7 @@ using MakeLayer =
 
 class Stage {
  public:
-  // Registers its parameters in the order of model_parameters(), where `make` is the library's.
+  // Registers its parameters in the order of stage_parameters(), where `make` is the library's.
   Stage(const BuildContext& build, const ModelSpec& model, const StageRange& range, const MakeLayer& make = make_layer);
 
   // `hidden`: [s, b, h] in the sequence region, what the stage before returned; of a stage with the
@@ -62,6 +55,11 @@ class Stage {
   // stage must outlive the graph, which runs its layers again, so all ranks of the tensor and context groups go
   // backward together, as forward.
   at::Tensor forward(const at::Tensor& hidden, const GptInput& input, const ForwardPass& pass) const;
+
+  bool has_embedding() const { return embedding_.has_value(); }
+  bool has_output() const { return output_.has_value(); }
+  // Of what passes between stages: [s, b, h] of this rank.
+  std::vector<std::int64_t> hidden_shape(const GptInput& input) const;
 
   // Of a stage with the output layer, from what forward() returned: OutputLayer::loss().
   TokenLosses loss(const at::Tensor& hidden, const GptInput& input, const at::Tensor& weights) const;
@@ -75,6 +73,7 @@ class Stage {
   std::vector<RecomputeSegment> segments_;
   std::optional<RotaryOptions> rotary_;
   std::uint64_t seed_;
+  std::int64_t hidden_;
   bool keeps_kv_, sequence_parallel_;
   bool scans_;  // has Mamba layers
   std::optional<Embedding> embedding_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "ringtron/config/resolved_config.h"
@@ -18,13 +19,14 @@ RankSizes rank_sizes(const ResolvedConfig& config);
 
 struct ParameterCount {
   std::int64_t whole = 0;            // of the whole model, with the padding rows of the vocabulary
-  std::int64_t of_rank = 0;          // the same on every rank: pipelines have one stage
+  std::int64_t of_rank = 0;          // with a tied word embedding's copy on the last stage
   std::int64_t gradient_buffer = 0;  // elements, with its padding
   std::int64_t optimizer = 0;        // elements whose optimizer state a rank keeps
 };
 
-// `replicas`: DP x CP, the ranks that sum gradients. ConfigError where a shape does not divide by TP.
-ParameterCount count_parameters(const ResolvedConfig& config, int replicas);
+// Of the ranks of one pipeline stage, or (no rank given) of the stage with most parameters. `replicas`: DP x CP, the
+// ranks that sum gradients. ConfigError where a shape does not divide by TP.
+ParameterCount count_parameters(const ResolvedConfig& config, int replicas, std::optional<int> pipeline_rank = {});
 
 // Bytes on one rank that stay for the whole run; activations come on top.
 struct StateBytes {

@@ -86,14 +86,13 @@ LayerKind kind_of(char letter) {
   return letter == 'M' ? LayerKind::mamba : letter == '*' ? LayerKind::attention : LayerKind::mlp;
 }
 
-// --recompute-granularity, -method and -num-layers.
-void set_recompute(const RecomputeConfig& recompute, std::vector<LayerSpec>& layers) {
-  if (std::ranges::count(recompute.modules, "core_attn") > 0) {
-    for (LayerSpec& layer : layers) {
-      if (has_attention(layer.kind)) layer.recompute = LayerRecompute::core_attention;
-    }
-  }
-  if (recompute.granularity != RecomputeGranularity::full) return;
+// Whether first and last stage of a pipeline both have the word embedding.
+bool has_tied_copy(const ResolvedConfig& config) {
+  return config->parallel.pipeline_model_parallel_size > 1 && !config->model.untie_embeddings_and_output_weights;
+}
+
+// --recompute-granularity full, of the layers of one stage.
+void recompute_whole_layers(const RecomputeConfig& recompute, std::span<LayerSpec> layers) {
   RT_CHECK(recompute.num_layers >= 1, "recomputation of whole layers wants a number of layers");
   const bool block = recompute.method == RecomputeMethod::block;
   const int all = static_cast<int>(layers.size());
@@ -101,6 +100,21 @@ void set_recompute(const RecomputeConfig& recompute, std::vector<LayerSpec>& lay
     LayerSpec& layer = layers[static_cast<std::size_t>(i)];
     layer.recompute = LayerRecompute::whole;
     layer.joins_previous = !block && i % recompute.num_layers != 0;
+  }
+}
+
+// --recompute-granularity, -modules, -method and -num-layers.
+void set_recompute(const ResolvedConfig& config, std::vector<LayerSpec>& layers) {
+  const RecomputeConfig& recompute = config->recompute;
+  if (std::ranges::count(recompute.modules, "core_attn") > 0) {
+    for (LayerSpec& layer : layers) {
+      if (has_attention(layer.kind)) layer.recompute = LayerRecompute::core_attention;
+    }
+  }
+  if (recompute.granularity != RecomputeGranularity::full) return;
+  for (const StageRange& stage : stages_of(config)) {
+    recompute_whole_layers(recompute, std::span(layers).subspan(static_cast<std::size_t>(stage.first),
+                                                                static_cast<std::size_t>(stage.count)));
   }
 }
 
@@ -137,6 +151,7 @@ EmbeddingOptions embedding_options(const ResolvedConfig& config, std::int64_t vo
   embedding.dropout = config->precision.hidden_dropout;
   embedding.weight = weight_initial(config);
   embedding.sequence_parallel = config->parallel.sequence_parallel;
+  embedding.weight_has_copy = has_tied_copy(config);
   return embedding;
 }
 
@@ -147,6 +162,7 @@ OutputOptions output_options(const ResolvedConfig& config, std::int64_t vocabula
   output.padded_vocabulary = config->model.padded_vocab_size;
   output.vocabulary = vocabulary;
   output.tied = !config->model.untie_embeddings_and_output_weights;
+  output.holds_copy = has_tied_copy(config);
   output.weight = weight_initial(config);
   output.sequence_parallel = config->parallel.sequence_parallel;
   return output;
@@ -165,6 +181,12 @@ std::optional<RotaryOptions> rotary_options(const ModelConfig& model) {
   return options;
 }
 
+std::vector<StageRange> stages_of(const ResolvedConfig& config) {
+  const StageSplit split = split_into_stages(config->parallel, config->model);
+  // A tool may look at a command line with faults.
+  return split.fault.empty() ? split.stages : std::vector<StageRange>{{0, config->model.num_layers, true, true}};
+}
+
 std::vector<LayerSpec> layer_specs(const ResolvedConfig& config, std::span<const CpTransport> transports) {
   std::vector<LayerSpec> layers(static_cast<std::size_t>(config->model.num_layers));
   for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -173,7 +195,7 @@ std::vector<LayerSpec> layer_specs(const ResolvedConfig& config, std::span<const
     if (!transports.empty()) layers[i].transport = transports[i];
     layers[i].window = attention_window(config->model);
   }
-  set_recompute(config->recompute, layers);
+  set_recompute(config, layers);
   return layers;
 }
 

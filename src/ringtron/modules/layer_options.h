@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ringtron/choices/choices.h"
+#include "ringtron/config/pipeline/stage_split.h"
 #include "ringtron/config/resolved_config.h"
 #include "ringtron/kernels/activation/activation_kind.h"
 #include "ringtron/kernels/rotary/rotary_options.h"
@@ -75,13 +76,15 @@ struct EmbeddingOptions {
   double dropout = 0.0;
   Initial weight;
   bool sequence_parallel = false;
+  bool weight_has_copy = false;  // of the word embedding, on the last stage of a pipeline, for a tied output layer
 };
 
 struct OutputOptions {
   std::string norm_name = "decoder.final_layernorm";  // of a hybrid model Megatron calls it decoder.final_norm
   NormOptions norm;
   std::int64_t padded_vocabulary = 0, vocabulary = -1;
-  bool tied = true;  // its weight is the word embedding's
+  bool tied = true;         // its weight is the word embedding's
+  bool holds_copy = false;  // of it: the word embedding is on another rank of the pipeline
   Initial weight;
   bool sequence_parallel = false;
 };
@@ -93,6 +96,9 @@ OutputOptions output_options(const ResolvedConfig& config, std::int64_t vocabula
 
 // None where positions are not rotary.
 std::optional<RotaryOptions> rotary_options(const ModelConfig& model);
+
+// The virtual stages of the pipeline in the order of the model; of one stage the whole model.
+std::vector<StageRange> stages_of(const ResolvedConfig& config);
 
 // All layers in order. `transports`: of each layer (train/layer_transports.h); empty: p2p in all, for
 // questions that do not depend on it.

@@ -81,6 +81,13 @@ ModuleCosts costs_of_pair(bool sequence_parallel) {
   return costs;
 }
 
+// Of a word embedding that two stages of a pipeline have: the one with the embedding, the other with the output layer.
+constexpr AxisSet kTiedAxes = kDataContextAxes | Axis::pipeline;
+
+ParameterSpec word_embedding(std::int64_t words, std::int64_t hidden, const Initial& initial, std::int64_t vocabulary) {
+  return {"embedding.word_embeddings.weight", {{words, hidden}, 0}, initial, kDataContextAxes, vocabulary};
+}
+
 }  // namespace
 
 ParameterSpecs parameters_of_attention_layer(const TransformerOptions& options, int number) {
@@ -168,11 +175,8 @@ ModuleCosts costs_of(const MambaOptions& o, const RankSizes& sizes) {
 }
 
 ParameterSpecs parameters_of(const EmbeddingOptions& o) {
-  ParameterSpecs list = {{"embedding.word_embeddings.weight",
-                          {{o.padded_vocabulary, o.hidden}, 0},
-                          o.weight,
-                          kDataContextAxes,
-                          o.vocabulary}};
+  ParameterSpecs list = {word_embedding(o.padded_vocabulary, o.hidden, o.weight, o.vocabulary)};
+  if (o.weight_has_copy) list.back().gradient_axes = kTiedAxes;
   if (o.positions > 0) list.push_back({"embedding.position_embeddings.weight", {{o.positions, o.hidden}}, o.weight});
   return list;
 }
@@ -191,6 +195,10 @@ ParameterSpecs parameters_of(const OutputOptions& o) {
   if (!o.tied) {
     list.push_back(
         {"output_layer.weight", {{o.padded_vocabulary, o.norm.width}, 0}, o.weight, kDataContextAxes, o.vocabulary});
+  } else if (o.holds_copy) {
+    list.push_back(word_embedding(o.padded_vocabulary, o.norm.width, o.weight, o.vocabulary));
+    list.back().gradient_axes = kTiedAxes;
+    list.back().is_copy = true;
   }
   return list;
 }

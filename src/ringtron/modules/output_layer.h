@@ -9,7 +9,8 @@ namespace ringtron {
 
 class OutputLayer {
  public:
-  // Registers its parameters. `tied`: the word embedding's weight, where the options say that it is shared.
+  // Registers its parameters. `tied`: the word embedding's weight, where it stands in the same stage and the options
+  // say that it is shared.
   OutputLayer(const BuildContext& build, const OutputOptions& options, Parameter* tied);
 
   // x: [s, b, h] in the sequence region; labels: int64 [b, s_cp]; weights: [s_cp, b], of the tokens in the sum. See
@@ -25,7 +26,7 @@ class OutputLayer {
   std::int64_t vocabulary_;
   NormLayer norm_;
   Parameter* weight_;
-  bool tied_;
+  bool shared_;  // with the embedding of this stage
 };
 
 }  // namespace ringtron

@@ -58,7 +58,9 @@ at::Tensor sum_of_squares(const std::vector<at::Tensor>& tensors, at::Device dev
   return at::stack(at::_foreach_norm(tensors, 2, type)).to(at::kDouble).square().sum();
 }
 
-bool counts_here(const Parameter& parameter, int tensor_rank) { return tensor_rank == 0 || parameter.is_sharded(); }
+bool counts_here(const Parameter& parameter, int tensor_rank) {
+  return !parameter.is_copy && (tensor_rank == 0 || parameter.is_sharded());
+}
 
 // Of the elements that count here.
 std::vector<at::Tensor> gradients_of(std::span<const OptimizerState> states, int tensor_rank) {

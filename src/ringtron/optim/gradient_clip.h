@@ -1,6 +1,7 @@
 // Norms over the whole model, the clipping coefficient, and what the log wants to know about gradients.
 //
-// Every parameter counts once: a tensor-sharded one on all ranks, a replicated one on tensor rank 0 only.
+// Every parameter counts once: a tensor-sharded one on all ranks, a replicated one on tensor rank 0 only, a copy on
+// another pipeline stage (ParameterSpec::is_copy) not at all.
 // Call after the gradients are reduced. Data- and context-parallel replicas then hold equal gradients and are not asked
 // again, unless each of them owns a part of the optimizer's state: then it has the gradients of that part alone, and
 // the group is all of them. All ranks of the group call each function together and get the same bits, so a norm that is

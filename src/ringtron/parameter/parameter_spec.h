@@ -46,6 +46,10 @@ struct ParameterSpec {
   // divide. It is zero, gets no gradient, stays zero, and is not saved. -1: no padding.
   std::int64_t real_rows = -1;
 
+  // Of a parameter that another rank of the pipeline has as well, under the same name: it counts in no norm or count of
+  // the model, and is not saved.
+  bool is_copy = false;
+
   bool is_sharded() const { return shard.dim >= 0; }
   std::int64_t elements() const;                   // of the whole tensor, with padding
   std::int64_t local_elements(int tp_size) const;  // of one tensor rank; ConfigError if it does not divide

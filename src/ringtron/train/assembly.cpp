@@ -75,14 +75,19 @@ Assembly::Assembly(const Job& job, const MakeAttention& make_attention, InitialV
                                 cp_attention_options(job.config()))),
       model_(BuildContext{job.parallel(), store_, *attention_},
              model_spec(job.config(), transports_, job.tokenizer().vocab_size()), make_layer),
+      channels_(job.parallel(), pipeline_shape(job, model_, /*micro_batches=*/1)),
       schedule_(make_schedule(job.config(), iterations_of(job.config()->batch))),
       reducer_(
-          store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); },
+          store_.all(),
+          // Along the pipeline the first and the last rank have a parameter in common, no others.
+          [&](AxisSet axes) -> Communicator& {
+            return axes == Axis::pipeline ? channels_.ends() : job.parallel().group(axes);
+          },
           bucket_options(job.config())),
       optimizer_(store_.all(), reducer_.buffer().plan(), adam_options(job.config()->optimizer), values,
                  reducer_.owned()),
       state_{store_, optimizer_, schedule_, job.config(), {}, {}},
-      step_(job, model_, state_, reducer_, *attention_) {}
+      step_(job, model_, state_, reducer_, *attention_, channels_) {}
 
 void Assembly::start_from_initial_values() {
   store_.draw();

@@ -10,6 +10,7 @@
 #include "ringtron/context_parallel/context_parallel.h"
 #include "ringtron/data_parallel/gradient_reducer.h"
 #include "ringtron/models/gpt.h"
+#include "ringtron/pipeline_parallel/pipeline_channels.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/train_step.h"
 #include "ringtron/train/training_state.h"
@@ -51,6 +52,7 @@ class Assembly {
   const std::vector<CpTransport> transports_;  // of each layer
   std::unique_ptr<CpAttention> attention_;
   GptModel model_;
+  PipelineChannels channels_;
   LrSchedule schedule_;
   GradientReducer reducer_;
   Optimizer optimizer_;

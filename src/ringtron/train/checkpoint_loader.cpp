@@ -56,16 +56,35 @@ struct Sources {
   }
 };
 
-// What is wrong: every tensor that this model needs must be there in its shape, and every tensor that is there must
-// have a place in it.
-std::vector<std::string> tensor_faults(const CheckpointReader& reader, const TrainingState& state,
-                                       bool with_optimizer) {
-  std::vector<std::string> faults;
+// The kinds of tensors of a parameter in a checkpoint.
+constexpr const char* kKinds[] = {"model.", "optimizer.main.", "optimizer.exp_avg.", "optimizer.exp_avg_sq."};
+
+// Tensors that have no place on any rank: those of one pipeline stage have none on another. Collective.
+std::set<std::string> tensors_without_place(const Job& job, const CheckpointReader& reader,
+                                            const TrainingState& state) {
+  const auto& tensors = reader.manifest().tensors;
   std::set<std::string> places;
   for (const Parameter* parameter : state.store.all()) {
-    for (const char* kind : {"model.", "optimizer.main.", "optimizer.exp_avg.", "optimizer.exp_avg_sq."}) {
-      places.insert(kind + parameter->name);
-    }
+    for (const char* kind : kKinds) places.insert(kind + parameter->name);
+  }
+  at::Tensor has_place = at::zeros({static_cast<std::int64_t>(tensors.size())}, at::kInt);
+  std::int64_t number = 0;
+  for (const auto& [name, entry] : tensors) has_place[number++] = places.contains(name) ? 1 : 0;
+  job.world().all_reduce(has_place, ReduceOp::max).wait();
+  std::set<std::string> without;
+  number = 0;
+  for (const auto& [name, entry] : tensors) {
+    if (has_place[number++].item<int>() == 0) without.insert(name);
+  }
+  return without;
+}
+
+// What is wrong: every tensor that this model needs must be there in its shape, and every tensor that is there must
+// have a place in it.
+std::vector<std::string> tensor_faults(const CheckpointReader& reader, const TrainingState& state, bool with_optimizer,
+                                       const std::set<std::string>& without_place) {
+  std::vector<std::string> faults;
+  for (const Parameter* parameter : state.store.all()) {
     const Sources sources(reader, *parameter, with_optimizer);
     const Shape wanted = logical_shape(*parameter);
     std::set<std::string> names = {"model." + parameter->name, sources.value, sources.main, sources.exp_avg,
@@ -82,10 +101,8 @@ std::vector<std::string> tensor_faults(const CheckpointReader& reader, const Tra
       }
     }
   }
-  for (const auto& [name, entry] : reader.manifest().tensors) {
-    if (!places.contains(name))
-      faults.push_back(fmt::format("{} {} has no place in this model", name, to_string(entry.shape)));
-  }
+  for (const std::string& name : without_place)
+    faults.push_back(fmt::format("{} {} has no place in this model", name, to_string(reader.tensor(name).shape)));
   return faults;
 }
 
@@ -240,7 +257,7 @@ void require_same_manifest(const Job& job, const CheckpointReader& reader) {
 
 // What the checkpoint says, compared with this run. Says on rank 0 what may differ and does.
 RunMetadata require_same_model(const Job& job, const CheckpointReader& reader, const TrainingState& state,
-                               bool with_optimizer) {
+                               bool with_optimizer, const std::set<std::string>& without_place) {
   RunMetadata metadata;
   try {
     metadata = read_run_metadata(reader.manifest());
@@ -252,7 +269,7 @@ RunMetadata require_same_model(const Job& job, const CheckpointReader& reader, c
   const bool read_optimizer = with_optimizer && metadata.has_optimizer;
   std::vector<std::string> faults = differences.refused;
   constexpr std::size_t kShown = 8;
-  const std::vector<std::string> of_tensors = tensor_faults(reader, state, read_optimizer);
+  const std::vector<std::string> of_tensors = tensor_faults(reader, state, read_optimizer, without_place);
   const std::size_t shown = std::min(kShown, of_tensors.size());
   faults.insert(faults.end(), of_tensors.begin(), of_tensors.begin() + static_cast<std::ptrdiff_t>(shown));
   if (shown < of_tensors.size()) faults.push_back(fmt::format("and {} more tensors", of_tensors.size() - shown));
@@ -290,8 +307,9 @@ bool load_checkpoint(const Job& job, TrainingState& state) {
   std::optional<CheckpointReader> reader;
   with_advice([&] { reader.emplace(found.folder); });
   require_same_manifest(job, *reader);
+  const std::set<std::string> without_place = tensors_without_place(job, *reader, state);
   with_advice([&] {
-    const RunMetadata metadata = require_same_model(job, *reader, state, with_optimizer);
+    const RunMetadata metadata = require_same_model(job, *reader, state, with_optimizer, without_place);
     // Each byte of the checkpoint is checked once, by one of the ranks, whether this layout reads it or not.
     reader->verify(static_cast<std::size_t>(job.rank()), static_cast<std::size_t>(job.environment().world_size));
     read_tensors(job, *reader, state, with_optimizer);
@@ -304,8 +322,8 @@ bool load_checkpoint(const Job& job, TrainingState& state) {
           " --no-load-optim: Adam's moments start at zero; iteration, consumed samples and the learning-rate "
           "schedule go on where they were (Megatron-LM restarts the schedule)");
     }
-    print_line("  successfully loaded checkpoint from {} [ t 1/{}, p 1/1 ] at iteration {}", config.load,
-               job.parallel().tp_size(), found.iteration);
+    print_line("  successfully loaded checkpoint from {} [ t 1/{}, p 1/{} ] at iteration {}", config.load,
+               job.parallel().tp_size(), job.parallel().pp_size(), found.iteration);
   }
   return true;
 }

@@ -69,7 +69,7 @@ HostSlices slices_to_write(const Job& job, const TrainingState& state) {
   const bool with_optimizer = !job.config()->checkpoint.no_save_optim;
   for (const OptimizerState* s : states_to_write(job, state)) {
     const Parameter& parameter = *s->parameter;
-    if (!parameter.is_sharded() && job.parallel().tp_rank() != 0) continue;
+    if (parameter.is_copy || (!parameter.is_sharded() && job.parallel().tp_rank() != 0)) continue;
     out.add("model." + parameter.name, *s, s->part_of(parameter.value.detach()), job);
     if (!with_optimizer) continue;
     if (s->has_own_main()) out.add("optimizer.main." + parameter.name, *s, s->main(), job);
@@ -121,17 +121,28 @@ void CheckpointSaver::require_folder() {
   });
 }
 
+// The sum over the stages of a pipeline of what all ranks of a stage know alike. Collective.
+std::uint64_t CheckpointSaver::of_all_stages(std::uint64_t of_stage) const {
+  const int stages = job_.parallel().pp_size();
+  if (stages == 1) return of_stage;
+  at::Tensor sum = at::full({1}, static_cast<std::int64_t>(of_stage), at::kLong);
+  job_.world().all_reduce(sum).wait();
+  return static_cast<std::uint64_t>(sum.item<std::int64_t>() / (job_.environment().world_size / stages));
+}
+
 void CheckpointSaver::warn_of_space(const TrainingState& state, std::int64_t train_iterations) const {
   if (!saves()) return;
   std::uint64_t whole = 0, own = 0;
   const bool with_optimizer = !job_.config()->checkpoint.no_save_optim;
   for (const Parameter* p : state.store.all()) {
+    if (p->is_copy) continue;
     whole +=
         stored_width(*p, with_optimizer) * static_cast<std::uint64_t>(element_count(logical_shape(*p)).value_or(0));
   }
   for (const OptimizerState* s : states_to_write(job_, state))
     own += stored_width(*s->parameter, with_optimizer) * static_cast<std::uint64_t>(s->elements.size());
   const CheckpointConfig& config = job_.config()->checkpoint;
+  whole = of_all_stages(whole);
   const std::int64_t left = train_iterations - state.progress.iteration;
   const std::int64_t saves = (left + config.save_interval - 1) / config.save_interval;
   for (const std::string& line : space_warnings({config.save, whole, own, saves, job_.is_first_rank()}))
@@ -195,8 +206,8 @@ void CheckpointSaver::save(const TrainingState& state) {
     throw;
   }
   if (job_.is_first_rank()) {
-    print_line("  successfully saved checkpoint from iteration {:7d} to {} [ t 1/{}, p 1/1 ]", iteration, config.save,
-               job_.parallel().tp_size());
+    print_line("  successfully saved checkpoint from iteration {:7d} to {} [ t 1/{}, p 1/{} ]", iteration, config.save,
+               job_.parallel().tp_size(), job_.parallel().pp_size());
   }
 }
 

@@ -30,7 +30,7 @@ class CheckpointSaver {
   void report_other_runs(const TrainingState& state, std::int64_t train_iterations);
 
   // Warns on rank 0 if the free space is less than the run's checkpoints take, and on a rank whose file would be above
-  // the limit on file sizes.
+  // the limit on file sizes. Collective.
   void warn_of_space(const TrainingState& state, std::int64_t train_iterations) const;
 
   // Collective over all ranks. All of them return, or all throw (IoError: disk full and the like; ConfigError: the lock
@@ -43,6 +43,7 @@ class CheckpointSaver {
 
  private:
   bool saves() const;
+  std::uint64_t of_all_stages(std::uint64_t of_stage) const;
 
   const Job& job_;
   DiskFileSystem files_;

@@ -1,15 +1,14 @@
 #include "ringtron/train/train_step.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
-#include <map>
 #include <span>
 
+#include "ringtron/pipeline_parallel/pipeline_schedule.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/exchange_check.h"
-#include "ringtron/train/pipeline/pipeline_schedule.h"
+#include "ringtron/train/pipeline/pipeline_executor.h"
 #include "ringtron/train/training_data.h"
 
 namespace ringtron {
@@ -40,25 +39,21 @@ struct TrainStep::Totals {
   }
 };
 
-struct TrainStep::InFlight {
-  DeviceBatch batch;
-  // By chunk: hidden states as they come in, a leaf whose gradient goes to the chunk before; and what the
-  // chunk returned, which holds its graph until its backward. Of the last chunk that is the loss, summed.
-  std::vector<at::Tensor> inputs, outputs;
-
-  InFlight(DeviceBatch taken, int chunks)
-      : batch(std::move(taken)), inputs(static_cast<std::size_t>(chunks)), outputs(inputs) {}
-};
-
 TrainStep::TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer,
-                     CpAttention& attention)
+                     CpAttention& attention, PipelineChannels& channels)
     : job_(job),
       model_(model),
       state_(state),
       reducer_(reducer),
       attention_(attention),
+      channels_(channels),
       gradient_group_(gradient_group(job)),
       guard_(job.device()) {}
+
+PipelineShape pipeline_shape(const Job& job, const GptModel& model, int micro_batches) {
+  return {job.parallel().pp_size(), model.chunks(), micro_batches,
+          job.config()->parallel.microbatch_group_size_per_virtual_pipeline_stage};
+}
 
 std::int64_t TrainStep::micro_batches() const {
   const BatchConfig& batch = job_.config()->batch;
@@ -66,7 +61,8 @@ std::int64_t TrainStep::micro_batches() const {
 }
 
 // [sum of losses, unmasked tokens] over the whole global batch, and with document masks [attention cells,
-// imbalance] of its micro-batches. fp64 holds counts exactly up to 2^53.
+// imbalance] of its micro-batches. fp64 holds counts exactly up to 2^53. Of a pipeline the last stage has seen them,
+// and the others have zeros.
 at::Tensor TrainStep::reduced(const Totals& totals) const {
   const auto number = [&](double value) { return at::full_like(totals.loss_sum, value); };
   std::vector<at::Tensor> parts = {totals.loss_sum, number(static_cast<double>(totals.tokens))};
@@ -77,7 +73,10 @@ at::Tensor TrainStep::reduced(const Totals& totals) const {
     parts.push_back(number(totals.area_imbalance / context_ranks));
   }
   at::Tensor all = at::stack(parts);
-  job_.parallel().data_context().all_reduce(all).wait();
+  const ParallelState& parallel = job_.parallel();
+  Communicator& group =
+      parallel.pp_size() == 1 ? parallel.data_context() : parallel.group(kDataContextAxes | Axis::pipeline);
+  group.all_reduce(all).wait();
   return all;
 }
 
@@ -85,44 +84,24 @@ std::int64_t TrainStep::prepare_unless(const Reason& reason, DataLoader& loader)
   return run_collectively_unless(job_.world(), reason, [&] { loader.prepare(micro_batches()); });
 }
 
-void TrainStep::forward(int chunk, InFlight& micro_batch, Totals& totals) const {
-  const std::size_t c = static_cast<std::size_t>(chunk);
-  const ForwardPass pass{static_cast<std::uint64_t>(state_.progress.iteration), /*training=*/true};
-  if (chunk > 0) micro_batch.inputs[c] = micro_batch.outputs[c - 1].detach().requires_grad_();
-  at::Tensor out = model_.chunk(chunk).forward(micro_batch.inputs[c], micro_batch.batch.input, pass);
-  if (chunk + 1 == model_.chunks()) {
-    const Stage& last = model_.chunk(chunk);
-    const TokenLosses losses = loss_ ? loss_(last, out, micro_batch.batch)
-                                     : last.loss(out, micro_batch.batch.input, micro_batch.batch.loss_mask);
-    totals.add(losses.each, micro_batch.batch);
-    out = losses.weighted_sum;
-  }
-  micro_batch.outputs[c] = std::move(out);
-}
-
-void TrainStep::backward(int chunk, InFlight& micro_batch) const {
-  const std::size_t c = static_cast<std::size_t>(chunk);
-  const bool is_last = chunk + 1 == model_.chunks();
-  const at::Tensor gradient = is_last ? at::ones_like(micro_batch.outputs[c]) : micro_batch.inputs[c + 1].grad();
-  torch::autograd::backward({micro_batch.outputs[c]}, {gradient});
-  micro_batch.outputs[c].reset();
+void TrainStep::run_pipeline(const ForwardPass& pass, bool backward, std::int64_t micro_batches, DataLoader& loader,
+                             Totals& totals) {
+  const PipelineShape shape = pipeline_shape(job_, model_, static_cast<int>(micro_batches));
+  const int rank = job_.parallel().pp_rank();
+  const Schedule schedule = backward ? training_schedule(shape, rank) : forward_only(shape, rank);
+  PipelineExecutor executor(
+      model_, channels_, {pass, backward, job_.compute_type(), job_.device(), backward ? loss_ : LossStep()},
+      [&] { return to_device(loader.next(), job_); },
+      [&](const at::Tensor& each, const DeviceBatch& batch) { totals.add(each, batch); });
+  executor.run(with_messages(schedule, shape, rank));
 }
 
 TrainStep::Gradients TrainStep::compute_gradients(DataLoader& loader) {
   Totals own(job_.device());
   const std::int64_t count = micro_batches();
   reducer_.begin_step(static_cast<int>(count));
-  const int chunks = model_.chunks();
-  std::map<int, InFlight> in_flight;  // by number
-  for (const Instruction& next : one_forward_one_backward({1, chunks, static_cast<int>(count)}, /*rank=*/0)) {
-    if (next.kind == Instruction::Kind::forward) {
-      if (next.chunk == 0) in_flight.emplace(next.micro_batch, InFlight(to_device(loader.next(), job_), chunks));
-      forward(next.chunk, in_flight.at(next.micro_batch), own);
-      continue;
-    }
-    backward(next.chunk, in_flight.at(next.micro_batch));
-    if (next.chunk == 0) in_flight.erase(next.micro_batch);
-  }
+  run_pipeline({static_cast<std::uint64_t>(state_.progress.iteration), /*training=*/true}, /*backward=*/true, count,
+               loader, own);
   reducer_.finish();
   const at::Tensor totals = reduced(own);
   const at::Tensor safe_count = totals.select(0, 1).clamp_min(1.0);
@@ -193,10 +172,7 @@ TrainStep::Evaluation TrainStep::evaluate_unless(const Reason& reason, DataLoade
   Totals own(job_.device());
   for (std::int64_t batch = 0; batch < global_batches; ++batch) {
     if (const std::int64_t agreed = prepare_unless(reason, loader); agreed != 0) return {0.0, agreed};
-    for (std::int64_t i = 0; i < micro_batches(); ++i) {
-      const DeviceBatch micro_batch = to_device(loader.next(), job_);
-      own.add(model_.forward(micro_batch.input, {0, /*training=*/false}, micro_batch.loss_mask).each, micro_batch);
-    }
+    run_pipeline({0, /*training=*/false}, /*backward=*/false, micro_batches(), loader, own);
   }
   const at::Tensor totals = reduced(own).cpu();
   return {totals[0].item<double>() / std::max(totals[1].item<double>(), 1.0), 0};

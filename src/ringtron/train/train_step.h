@@ -13,6 +13,7 @@
 #include "ringtron/data_parallel/gradient_reducer.h"
 #include "ringtron/models/gpt.h"
 #include "ringtron/optim/gradient_clip.h"
+#include "ringtron/pipeline_parallel/pipeline_channels.h"
 #include "ringtron/train/batch/device_batch.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/nan_check.h"
@@ -21,11 +22,14 @@
 
 namespace ringtron {
 
+// Of this rank's model in this run.
+PipelineShape pipeline_shape(const Job& job, const GptModel& model, int micro_batches);
+
 class TrainStep {
  public:
   // `attention` is the model's.
   TrainStep(const Job& job, const GptModel& model, TrainingState& state, GradientReducer& reducer,
-            CpAttention& attention);
+            CpAttention& attention, PipelineChannels& channels);
 
   // Makes the loss of training from now on; evaluate() keeps the loss of the model.
   void use_loss(LossStep loss) { loss_ = std::move(loss); }
@@ -74,10 +78,10 @@ class TrainStep {
  private:
   std::int64_t micro_batches() const;
   bool checks_finite() const;
-  struct Totals;    // of this rank
-  struct InFlight;  // a micro-batch between its first forward and its last backward
-  void forward(int chunk, InFlight& micro_batch, Totals& totals) const;
-  void backward(int chunk, InFlight& micro_batch) const;
+  struct Totals;  // of this rank
+  // Runs the list of this rank, and adds up what the last stage sees.
+  void run_pipeline(const ForwardPass& pass, bool backward, std::int64_t micro_batches, DataLoader& loader,
+                    Totals& totals);
   at::Tensor reduced(const Totals& totals) const;
 
   const Job& job_;
@@ -85,6 +89,7 @@ class TrainStep {
   TrainingState& state_;
   GradientReducer& reducer_;
   CpAttention& attention_;
+  PipelineChannels& channels_;
   const ModelGroup gradient_group_;  // who has the whole model's gradients between them
   NanCheck guard_;
   LossStep loss_;  // empty: the model's

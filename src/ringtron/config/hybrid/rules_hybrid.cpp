@@ -1,6 +1,7 @@
 // Rules over hybrid models: the letters of their layers, and how Mamba layers divide.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -23,6 +24,9 @@ constexpr std::string_view kLetters = "M*-";
 // Place of the first letter that is none of ours, or npos.
 std::size_t first_unknown(In in) { return model(in).hybrid_layer_pattern.find_first_not_of(kLetters); }
 
+// Bars stand between the stages of a pipeline.
+std::ptrdiff_t layers_in(std::string_view pattern) { return std::ssize(pattern) - std::ranges::count(pattern, '|'); }
+
 std::string_view meaning_of(char letter) {
   switch (letter) {
     case 'E':
@@ -33,8 +37,6 @@ std::string_view meaning_of(char letter) {
       return " (sparse attention, which is not built)";
     case '+':
       return " (multi-head latent attention, which is not built)";
-    case '|':
-      return " (the next pipeline stage; pipeline parallelism comes in a later version)";
     case '/':
       return " (multi-token prediction, which is not built)";
     default:
@@ -77,11 +79,11 @@ constexpr Rule kRules[] = {
      [](In in) {
        const ModelConfig& m = in.given.model;
        return !m.hybrid_override_pattern.empty() && m.num_layers > 0 &&
-              m.hybrid_override_pattern.size() != static_cast<std::size_t>(m.num_layers);
+              layers_in(m.hybrid_override_pattern) != m.num_layers;
      },
      [](In in) {
        return fmt::format("--hybrid-override-pattern: expected a letter for each of {} layers (--num-layers), got {}",
-                          in.given.model.num_layers, in.given.model.hybrid_override_pattern.size());
+                          in.given.model.num_layers, layers_in(in.given.model.hybrid_override_pattern));
      },
      "correct one of them, or leave out --num-layers"},
     {"--hybrid-override-pattern --hybrid-layer-pattern",

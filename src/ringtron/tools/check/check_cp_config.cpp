@@ -22,6 +22,7 @@
 #include "ringtron/tokenizer/tokenizer.h"
 #include "ringtron/tools/check/describe_cost.h"
 #include "ringtron/tools/check/describe_layout.h"
+#include "ringtron/tools/check/describe_pipeline.h"
 #include "ringtron/tools/check/support_table.h"
 #include "ringtron/tools/take_flag.h"
 
@@ -226,6 +227,14 @@ class Check {
   void print_costs(int dp) {
     const int replicas = dp * config()->parallel.context_parallel_size;
     const std::string missing = missing_sizes();
+    if (config()->parallel.pipeline_model_parallel_size > 1) {
+      print_section("Pipeline", [&]() -> Lines {
+        const std::int64_t at_once = 1LL * config()->batch.micro_batch_size * dp;
+        if (!missing.empty() || at_once == 0) return {"not known: see the faults"};
+        return describe_pipeline(
+            config(), static_cast<int>(std::max<std::int64_t>(1, config()->batch.global_batch_size / at_once)));
+      });
+    }
     print_section("Parameters", [&]() -> Lines {
       if (dp == 0) return {"not known: the world does not divide"};
       return missing.empty() ? describe_model_state(replicas) : Lines{"not known without " + missing};
@@ -234,7 +243,7 @@ class Check {
       if (dp == 0 || !missing.empty() || config()->model.seq_length == 0 || config()->batch.micro_batch_size == 0) {
         return {"not known: see the faults"};
       }
-      return describe_memory(config(), replicas);
+      return describe_memory(config());
     });
     const std::int64_t at_once = 1LL * config()->batch.micro_batch_size * dp;
     print_section("Traffic", [&] {

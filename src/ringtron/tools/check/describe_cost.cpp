@@ -296,13 +296,23 @@ std::string saved_by_core_attention(const ResolvedConfig& config, const Activati
       amount(kind->statistic), count);
 }
 
-Lines describe_memory(const ResolvedConfig& config, int replicas) {
+Lines describe_memory(const ResolvedConfig& config) {
   check_heads(config);
-  const ActivationBytes bytes = activation_bytes(config, longest_shard(config));
-  const std::int64_t state = state_bytes(config, count_parameters(config, replicas)).sum();
-  Lines lines = {fmt::format("activations of one micro-batch: {}, {} layers {}; the loss takes {} for a moment",
-                             kept_by_layers(bytes), config->model.num_layers, amount(bytes.layers),
-                             amount(bytes.loss))};
+  const MemoryEstimate need = estimate_memory(config);
+  const ActivationBytes& bytes = need.activations;
+  const std::int64_t state = need.state.sum();
+  const bool is_pipeline = config->parallel.pipeline_model_parallel_size > 1;
+  Lines lines;
+  if (is_pipeline) {
+    lines.push_back(fmt::format(
+        "of pipeline rank {}, which needs most: {} micro-batches are under way; of one {}; the stages {} of all",
+        need.pipeline_rank, bytes.in_flight, kept_by_layers(bytes), amount(bytes.layers)));
+    if (bytes.loss > 0) lines.push_back(fmt::format("  the loss takes {} for a moment", amount(bytes.loss)));
+  } else {
+    lines.push_back(fmt::format("activations of one micro-batch: {}, {} layers {}; the loss takes {} for a moment",
+                                kept_by_layers(bytes), config->model.num_layers, amount(bytes.layers),
+                                amount(bytes.loss)));
+  }
   if (const std::string saved = saved_by_core_attention(config, bytes); !saved.empty()) lines.push_back(saved);
   if (bytes.segment > 0) {
     lines.push_back(fmt::format("  layers are recomputed: the largest piece takes {} while it runs again{}",
@@ -323,6 +333,8 @@ Lines describe_traffic(const ResolvedConfig& config, int replicas, std::int64_t 
   const int ranks = config->parallel.context_parallel_size, planned = planned_ranks(ranks);
   Lines lines = {fmt::format("bytes that one rank sends, of the rank that sends most{}; per layer: of one micro-batch",
                              planned < ranks ? fmt::format(" of {} spread over the group", planned) : "")};
+  if (config->parallel.pipeline_model_parallel_size > 1)
+    lines.push_back("  per step: of the pipeline's ranks together, of which each has the layers of its stages");
   for (std::string& line : ContextTraffic(config).describe(micro_batches)) lines.push_back(std::move(line));
   for (std::string& line : describe_scan_traffic(config, micro_batches)) lines.push_back(std::move(line));
   for (std::string& line : describe_tensor_traffic(config, micro_batches)) lines.push_back(std::move(line));

@@ -14,7 +14,7 @@ std::string describe_balance(const ResolvedConfig& config);
 
 // What a rank's memory holds at most: model state, and activations of one micro-batch. ConfigError where heads or
 // lengths do not divide.
-Lines describe_memory(const ResolvedConfig& config, int replicas);
+Lines describe_memory(const ResolvedConfig& config);
 
 // Bytes that one rank sends, per layer and per step: context parallelism by transport, added up from the
 // plans and beside it the closed form where there is one; tensor parallelism; gradients. `replicas` as above,

@@ -1,0 +1,117 @@
+#include "ringtron/train/pipeline/pipeline_executor.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <utility>
+
+namespace ringtron {
+
+using Kind = Instruction::Kind;
+
+PipelineExecutor::PipelineExecutor(const GptModel& model, PipelineChannels& channels, Options options, NextBatch next,
+                                   TakeLosses take)
+    : model_(model),
+      channels_(channels),
+      options_(std::move(options)),
+      next_(std::move(next)),
+      take_(std::move(take)) {}
+
+// Micro-batches begin in the order in which the data comes: the list is so.
+PipelineExecutor::InFlight& PipelineExecutor::micro_batch(int number) {
+  for (; begun_ <= number; ++begun_) {
+    in_flight_.emplace(begun_,
+                       InFlight{next_(), std::vector<InFlight::OfChunk>(static_cast<std::size_t>(model_.chunks()))});
+  }
+  return in_flight_.at(number);
+}
+
+PipelineExecutor::InFlight::OfChunk& PipelineExecutor::at(const Instruction& next) {
+  return micro_batch(next.micro_batch).chunks[static_cast<std::size_t>(next.chunk)];
+}
+
+at::Tensor PipelineExecutor::empty_hidden(int number) {
+  const auto shape = model_.chunk(0).hidden_shape(micro_batch(number).batch.input);
+  return at::empty(shape, at::TensorOptions().dtype(options_.type).device(options_.device));
+}
+
+void PipelineExecutor::run(std::span<const Instruction> list) {
+  begun_ = 0;
+  for (const Instruction& next : list) {
+    run(next);
+    if (ends_in(next)) in_flight_.erase(next.micro_batch);
+  }
+  channels_.finish();
+}
+
+// The last that this rank does for a micro-batch: it sends the gradient of what came in first, or has none to send.
+// Without backwards it hands on the last chunk's result, or has the loss.
+bool PipelineExecutor::ends_in(const Instruction& next) const {
+  if (options_.backward) {
+    if (next.chunk != 0) return false;
+    return next.kind == (model_.chunk(0).has_embedding() ? Kind::backward : Kind::send_gradient);
+  }
+  const int last = model_.chunks() - 1;
+  if (next.chunk != last) return false;
+  return next.kind == (model_.chunk(last).has_output() ? Kind::forward : Kind::send_activation);
+}
+
+void PipelineExecutor::run(const Instruction& next) {
+  switch (next.kind) {
+    case Kind::receive_activation: {
+      at(next).input = empty_hidden(next.micro_batch);
+      at(next).receiving = channels_.receive_activation(at(next).input);
+      return;
+    }
+    case Kind::receive_gradient: {
+      at(next).gradient = empty_hidden(next.micro_batch);
+      at(next).receiving = channels_.receive_gradient(at(next).gradient);
+      return;
+    }
+    case Kind::send_activation:
+      return channels_.send_activation(at(next).output.detach().contiguous());
+    case Kind::send_gradient:
+      return channels_.send_gradient(at(next).input.grad().contiguous());
+    case Kind::forward:
+      return forward(next);
+    case Kind::backward:
+      return backward(next);
+  }
+}
+
+void PipelineExecutor::forward(const Instruction& next) {
+  InFlight& all = micro_batch(next.micro_batch);
+  InFlight::OfChunk& own = at(next);
+  const Stage& stage = model_.chunk(next.chunk);
+  if (own.input.defined()) {
+    std::exchange(own.receiving, {}).wait();
+  } else if (!stage.has_embedding()) {  // of the chunk before, on this rank
+    own.input = all.chunks[static_cast<std::size_t>(next.chunk) - 1].output.detach();
+  }
+  if (own.input.defined() && options_.backward) own.input.requires_grad_();
+  at::Tensor out = stage.forward(own.input, all.batch.input, options_.pass);
+  if (stage.has_output()) {
+    const TokenLosses losses =
+        options_.loss ? options_.loss(stage, out, all.batch) : stage.loss(out, all.batch.input, all.batch.loss_mask);
+    take_(losses.each, all.batch);
+    out = losses.weighted_sum;
+  }
+  own.output = std::move(out);
+}
+
+void PipelineExecutor::backward(const Instruction& next) {
+  InFlight::OfChunk& own = at(next);
+  const Stage& stage = model_.chunk(next.chunk);
+  if (own.gradient.defined()) {
+    std::exchange(own.receiving, {}).wait();
+  } else if (stage.has_output()) {
+    own.gradient = at::ones_like(own.output);
+  } else {  // of the chunk behind, on this rank
+    own.gradient = micro_batch(next.micro_batch).chunks[static_cast<std::size_t>(next.chunk) + 1].input.grad();
+  }
+  torch::autograd::backward({own.output}, {own.gradient});
+  own.output.reset();
+  own.gradient.reset();
+}
+
+}  // namespace ringtron

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kills one rank of a running job with SIGKILL at a random moment, again and again.
 
-Each trial: start pretrain_gpt on 4 processes, wait for a random log line, kill a random rank. Demands that ringrun ends
+Each trial: start pretrain_gpt on 4 processes in one of some layouts, wait for a random log line, kill a random rank. Demands that ringrun ends
 with exit code 137 and names that rank, that no process of the job is left, and that the next run resumes from a
 complete checkpoint and reaches its end. Prints one line a trial with the seconds from the kill to the end of the last
 process; with --limit S, more than S seconds is a failure (by hand, on a quiet machine; CI has no such limit).
@@ -23,10 +23,17 @@ RANKS = 4
 ITERATIONS = 40
 
 
-def command(binaries, folder):
+LAYOUTS = [
+    ["--tensor-model-parallel-size", "2", "--context-parallel-size", "2", "--sequence-parallel"],
+    ["--tensor-model-parallel-size", "2", "--pipeline-model-parallel-size", "2", "--async-save"],
+    ["--pipeline-model-parallel-size", "2", "--use-distributed-optimizer", "--async-save"],
+]
+
+
+def command(binaries, folder, layout):
+    """Each trial and each resume has another layout: any loads what any has saved."""
     return [
-        str(binaries / "ringrun"), "--nproc-per-node", str(RANKS), str(binaries / "pretrain_gpt"),
-        "--tensor-model-parallel-size", "2", "--context-parallel-size", "2", "--sequence-parallel",
+        str(binaries / "ringrun"), "--nproc-per-node", str(RANKS), str(binaries / "pretrain_gpt"), *LAYOUTS[layout % len(LAYOUTS)],
         "--num-layers", "2", "--hidden-size", "32", "--num-attention-heads", "4",
         "--seq-length", "64", "--max-position-embeddings", "64",
         "--micro-batch-size", "2", "--global-batch-size", "4", "--train-iters", str(ITERATIONS), "--lr", "1e-3",
@@ -57,9 +64,9 @@ def alive(pids):
     return [p for p in pids if pathlib.Path(f"/proc/{p}").exists()]
 
 
-def run_until_killed(binaries, folder, choose):
+def run_until_killed(binaries, folder, choose, layout):
     """One run with one kill. Returns (rank, iteration, seconds, exit code, output)."""
-    run = subprocess.Popen(command(binaries, folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    run = subprocess.Popen(command(binaries, folder, layout), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     output, victim, ranks, killed_at = [], None, {}, 0.0
     after = choose.randrange(1, 12)  # log lines of this run before the kill
     seen = 0
@@ -79,7 +86,8 @@ def run_until_killed(binaries, folder, choose):
 
 
 def trial(binaries, folder, choose, limit):
-    victim, after, seconds, code, output = run_until_killed(binaries, folder, choose)
+    layout, other = choose.randrange(len(LAYOUTS)), choose.randrange(len(LAYOUTS))
+    victim, after, seconds, code, output = run_until_killed(binaries, folder, choose, layout)
     faults = []
     if victim is None:
         return "no rank was killed: the run ended first\n" + output
@@ -89,11 +97,13 @@ def trial(binaries, folder, choose, limit):
         faults.append(f"ringrun does not name rank {victim}")
     if limit and seconds > limit:
         faults.append(f"the last process ended {seconds:.2f} s after the kill")
-    resumed = subprocess.run(command(binaries, folder) + ["--exit-interval", "1"], capture_output=True, text=True)
+    resumed = subprocess.run(command(binaries, folder, other) + ["--exit-interval", "1"], capture_output=True, text=True)
     loaded = re.search(r"successfully loaded checkpoint .* at iteration (\d+)", resumed.stdout)
-    if resumed.returncode != 0 or (after > 3 and not loaded):
+    # A save beside training is there at the latest when the next one begins.
+    is_saved_after = 6 if "--async-save" in LAYOUTS[layout] else 3
+    if resumed.returncode != 0 or (after > is_saved_after and not loaded):
         faults.append("the next run did not resume:\n" + resumed.stdout[-2000:] + resumed.stderr[-2000:])
-    print(f"rank {victim} killed after {after} iterations: all gone in {seconds:.2f} s, exit code {code}, "
+    print(f"layout {layout}, then {other}: rank {victim} killed after {after} iterations: all gone in {seconds:.2f} s, exit code {code}, "
           f"resumed from iteration {loaded.group(1) if loaded else 'none'}", flush=True)
     return "\n".join(faults + [output]) if faults else None
 

@@ -113,6 +113,17 @@ def a_smaller_batch_than_before_has_samples_to_the_end(b):
 
 
 @case
+def a_signal_while_a_save_goes_on_beside_training(b):
+    for pattern in (r"while training goes on", r"iteration +3/", r"successfully saved .* +2 to"):
+        result = b.until(send_at(pattern, signal.SIGTERM), "--lr", "1e-3", "--train-iters", ENDLESS, "--eval-iters", 0,
+                         "--async-save", *b.saving(2), ranks=2)
+        text = demand(result, 0, r"after receiving SIGTERM", r"successfully saved checkpoint from iteration +2 ")
+        last = int(re.findall(r"iteration +(\d+)/", text)[-1])
+        assert max(b.iterations()) == last, (b.iterations(), last)
+        shutil.rmtree(b.save)
+
+
+@case
 def a_signal_in_the_final_validation(b):
     result = b.until(send_at(r"after training is done", signal.SIGTERM), "--lr", "1e-3", "--train-iters", 4,
                      "--eval-iters", ENDLESS, *b.saving())

@@ -225,6 +225,75 @@ DIST_TEST(Resume, PipelinesHoldTheSameBitsAndGoOn, 4) {
   }
 }
 
+// What is being written is the state at which the save began, though training goes on meanwhile.
+DIST_TEST(Resume, ASaveBesideTrainingHoldsTheStateAtWhichItBegan, 4) {
+  for (const char* model : {kLlamaLike, kGptLike}) {
+    Runs runs(ranks, fmt::format("{} --bf16", model), model == kLlamaLike ? 0 : 100);
+    const Layout layout{2, 1, 2, true, 2, /*distributed_optimizer=*/model == kLlamaLike};
+    Snapshot saved;
+    {
+      const auto run = runs.start_saving(layout);
+      CheckpointSaver saver(run->job());
+      train_to(*run, kSavedStep);
+      saver.begin(run->state());
+      EXPECT_TRUE(saver.is_under_way());
+      EXPECT_EQ(saver.iteration_under_way(), kSavedStep);
+      saved = snapshot(*run);
+      train_to(*run, kSteps);
+      saver.finish();
+      EXPECT_FALSE(saver.is_under_way());
+      run->job().world().barrier();
+    }
+    const auto run = runs.resume({1, 2, 2, false, 2});
+    expect_same_bits(saved, snapshot(*run));
+    run->job().world().barrier();
+  }
+}
+
+// Also where the folder goes while it is written: all ranks hear it, nothing is left, and the next save works.
+DIST_TEST(Resume, ASaveBesideTrainingThatFailsLeavesNothing, 2) {
+  Runs runs(ranks, kLlamaLike);
+  const auto run = runs.start_saving({1, 2, 1, false, 4});
+  CheckpointSaver saver(run->job());
+  train_to(*run, 1);
+  saver.begin(run->state());
+  while (!saver.has_been_written()) {
+  }
+  if (ranks.rank() == 0) {
+    for (const auto& entry : std::filesystem::directory_iterator(runs.checkpoints())) {
+      if (entry.path().filename().string().starts_with(".iter_")) std::filesystem::remove_all(entry.path());
+    }
+  }
+  run->job().world().barrier();
+  EXPECT_THROW(saver.finish(), IoError);
+  EXPECT_FALSE(saver.is_under_way());
+  EXPECT_FALSE(find_newest_checkpoint(runs.checkpoints()).newest.has_value());
+  train_to(*run, 2);
+  saver.begin(run->state());
+  saver.finish();
+  EXPECT_EQ(find_newest_checkpoint(runs.checkpoints()).newest.value().iteration, 2);
+  run->job().world().barrier();
+}
+
+DIST_TEST(Resume, RetentionKeepsMultiplesTheNewestAndWhatIsNotOurs, 2) {
+  Runs runs(ranks, kLlamaLike);
+  const auto save_at = [&](ToyTraining& run, std::initializer_list<int> steps) {
+    CheckpointSaver saver(run.job());
+    for (const int step : steps) {
+      train_to(run, step);
+      saver.save(run.state());
+    }
+    run.job().world().barrier();
+  };
+  const Layout layout{1, 2, 1, false, 4};
+  const std::string flags = fmt::format("--save {} --save-interval 1 --save-retain-interval 2", runs.checkpoints());
+  save_at(*runs.start(layout, fmt::format("--save {} --save-interval 1", runs.checkpoints())), {1});  // another run's
+  save_at(*runs.start(layout, flags), {2, 3});
+  EXPECT_EQ(list_iterations(runs.checkpoints()), (std::vector<std::int64_t>{1, 2, 3}));
+  save_at(*runs.resume(layout, flags), {4, 5});
+  EXPECT_EQ(list_iterations(runs.checkpoints()), (std::vector<std::int64_t>{1, 2, 4, 5}));
+}
+
 DIST_TEST(Resume, Bf16KeepsItsMainWeights, 2) {
   Runs runs(ranks, std::string(kLlamaLike) + " --bf16");
   const Unbroken unbroken = run_and_save(runs, {2, 1, 1, false, 4});

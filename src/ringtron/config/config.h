@@ -150,6 +150,8 @@ struct CheckpointConfig {
   std::string save;
   std::string load;
   std::int64_t save_interval = 0;
+  std::int64_t save_retain_interval = 0;  // 0: all are kept
+  bool async_save = false;
   bool no_load_optim = false;
   bool no_load_rng = false;
   bool no_save_optim = false;

@@ -138,7 +138,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--ckpt-convert-format", kConvert),
     no("--ckpt-convert-save", kConvert),
     no("--dist-ckpt-strictness", "a missing or unexpected tensor is always an error"),
-    no("--save-retain-interval", kRetention),
     no("--non-persistent-*", kRetention),
     no("--replication", kReplication),
     no("--replication-jump", kReplication),

@@ -32,6 +32,17 @@ constexpr Option kOptions[] = {
       .default_text = "required with --save",
       .needs = "--save",
       .otherwise = "no checkpoint will be saved"}},
+    {"--async-save", FIELD(checkpoint.async_save), OnLoad::free,
+     "Write checkpoints while training goes on: it waits only for a copy in the host's memory, which needs room for this "
+     "rank's part. A save that is due while the last is being written waits for it."},
+    {"--save-retain-interval",
+     FIELD(checkpoint.save_retain_interval),
+     OnLoad::free,
+     "Keep checkpoints of multiples of this and the newest; the one before the newest is removed otherwise, once the "
+     "newest is complete. A multiple of --save-interval.",
+     {.at_least = 1},
+     Compat::same,
+     {.unit = "steps", .default_text = "all are kept", .needs = "--save"}},
     {"--no-load-optim",
      FIELD(checkpoint.no_load_optim),
      OnLoad::free,

@@ -79,6 +79,16 @@ constexpr Rule kRules[] = {
     {"--save --save-interval", [](In in) { return !checkpoint(in).save.empty() && checkpoint(in).save_interval == 0; },
      [](In) { return std::string("--save: expected --save-interval as well, got none"); },
      "give the number of steps between checkpoints"},
+    {"--save-retain-interval --save-interval",
+     [](In in) {
+       const CheckpointConfig& c = checkpoint(in);
+       return c.save_interval > 0 && c.save_retain_interval % c.save_interval != 0;
+     },
+     [](In in) {
+       return fmt::format("--save-retain-interval: expected a multiple of --save-interval {}, got {}",
+                          checkpoint(in).save_interval, checkpoint(in).save_retain_interval);
+     },
+     "no other iteration is saved"},
     {"--ckpt-step --load", [](In in) { return checkpoint(in).ckpt_step > 0 && checkpoint(in).load.empty(); },
      [](In in) { return fmt::format("--ckpt-step {}: expected --load, got none", checkpoint(in).ckpt_step); },
      "name the folder to load from"},

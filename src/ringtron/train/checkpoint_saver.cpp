@@ -3,15 +3,19 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <chrono>
+#include <future>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
 #include "ringtron/base/check.h"
+#include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
 #include "ringtron/checkpoint/checkpoint_finder.h"
+#include "ringtron/checkpoint/checkpoint_names.h"
 #include "ringtron/checkpoint/lineage_notice.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/parameter_slabs.h"
@@ -35,16 +39,31 @@ DType dtype_of(const at::Tensor& tensor) {
   RT_CHECK(false, "no such type in a checkpoint: {}", c10::toString(tensor.scalar_type()));
 }
 
+// A copy on the host. With `staging`: in memory of its own, since the tensor changes while it is written, and which is
+// used again at the next save; of a GPU's tensor such that the copy runs at full speed.
+at::Tensor on_host(const at::Tensor& flat, at::Tensor* staging) {
+  if (staging == nullptr) return flat.cpu();
+  if (!staging->defined() || staging->scalar_type() != flat.scalar_type() || staging->numel() != flat.numel()) {
+    *staging = at::empty(flat.sizes(),
+                         at::TensorOptions().dtype(flat.scalar_type()).device(at::kCPU).pinned_memory(flat.is_cuda()));
+  }
+  staging->copy_(flat);
+  return *staging;
+}
+
 // Slices to be written, with the host copies that they borrow.
 struct HostSlices {
-  std::vector<at::Tensor> copies;
-  std::vector<TensorSlice> slices;
+  std::vector<at::Tensor>* staging = nullptr;  // of a save beside training
+  std::vector<at::Tensor> copies = {};
+  std::vector<TensorSlice> slices = {};
 
   // `part`: the elements that `s` names of a tensor.
   void add(const std::string& name, const OptimizerState& s, const at::Tensor& part, const Job& job) {
     const at::Tensor flat = part.detach().reshape(-1);
     for (const OwnedSlab& owned : owned_slabs(s, job)) {
-      copies.push_back(flat.narrow(0, owned.state_offset, owned.range.size()).cpu());
+      if (staging != nullptr && staging->size() == copies.size()) staging->emplace_back();
+      copies.push_back(on_host(flat.narrow(0, owned.state_offset, owned.range.size()),
+                               staging == nullptr ? nullptr : &(*staging)[copies.size()]));
       slices.push_back({name, dtype_of(part), logical_shape(*s.parameter), owned.slab, bytes_of(copies.back()),
                         owned.is_whole ? std::nullopt : std::optional(owned.range)});
     }
@@ -64,8 +83,8 @@ std::vector<OptimizerState*> states_to_write(const Job& job, const TrainingState
   return out;
 }
 
-HostSlices slices_to_write(const Job& job, const TrainingState& state) {
-  HostSlices out;
+HostSlices slices_to_write(const Job& job, const TrainingState& state, std::vector<at::Tensor>* staging) {
+  HostSlices out{.staging = staging};
   const bool with_optimizer = !job.config()->checkpoint.no_save_optim;
   for (const OptimizerState* s : states_to_write(job, state)) {
     const Parameter& parameter = *s->parameter;
@@ -79,11 +98,15 @@ HostSlices slices_to_write(const Job& job, const TrainingState& state) {
   return out;
 }
 
-std::string write_own_shard(CheckpointWriter& writer, const Job& job, const TrainingState& state) {
+// Memory that is not there is a matter of the machine, as a full disk is.
+template <class Action>
+auto with_memory(Action action) {
   try {
-    return writer.write_shard(job.rank(), slices_to_write(job, state).slices);
+    return action();
   } catch (const std::bad_alloc&) {
     throw IoError("not enough memory for this rank's part of the checkpoint");
+  } catch (const c10::Error& error) {
+    throw IoError(fmt::format("no copy of this rank's part of the checkpoint: {}", error.what_without_backtrace()));
   }
 }
 
@@ -175,39 +198,128 @@ void CheckpointSaver::report_other_runs(const TrainingState& state, std::int64_t
   });
 }
 
+struct CheckpointSaver::UnderWay {
+  CheckpointWriter writer;
+  std::int64_t iteration;
+  Lineage lineage = {};          // on rank 0
+  nlohmann::json metadata = {};  // on rank 0
+  SteadyClock::time_point begun = SteadyClock::now();
+  double waited = 0.0;  // seconds that training waited for copies
+  HostSlices slices = {};
+  std::future<std::string> part = {};  // last, so that its thread ends before what it uses goes
+};
+
+CheckpointSaver::CheckpointSaver(const Job& job) : job_(job) {}
+CheckpointSaver::~CheckpointSaver() = default;
+
+std::int64_t CheckpointSaver::iteration_under_way() const {
+  RT_CHECK(under_way_ != nullptr, "no save is under way");
+  return under_way_->iteration;
+}
+
 void CheckpointSaver::save(const TrainingState& state) {
+  start(state, /*beside_training=*/false);
+  finish();
+}
+
+void CheckpointSaver::begin(const TrainingState& state) { start(state, /*beside_training=*/true); }
+
+void CheckpointSaver::start(const TrainingState& state, bool beside_training) {
+  RT_CHECK(under_way_ == nullptr, "a save begins while that of iteration {} is under way", under_way_->iteration);
   const CheckpointConfig& config = job_.config()->checkpoint;
   const std::int64_t iteration = state.progress.iteration;
   if (job_.is_first_rank()) {
-    print_line("saving checkpoint at iteration {:7d} to {} in ringtron format", iteration, config.save);
+    print_line("saving checkpoint at iteration {:7d} to {} in ringtron format{}", iteration, config.save,
+               beside_training ? ", while training goes on" : "");
   }
-  CheckpointWriter writer(files_, config.save, iteration);
-  std::string name, part;
+  under_way_.reset(new UnderWay{.writer = CheckpointWriter(files_, config.save, iteration), .iteration = iteration});
+  UnderWay& save = *under_way_;
   try {
+    std::string name;
     run_collectively(job_.world(), [&] {
       if (!job_.is_first_rank()) return;
       if (!lease_ || !lease_->is_held()) lease_ = std::make_unique<SaveLease>(config.save);
-      name = writer.prepare(*lease_);
+      name = save.writer.prepare(*lease_);
+      save.lineage = {run_, save_number_ > 0 ? save_number_ + 1 : next_save_number(config.save), state.line};
+      save.metadata = run_metadata_of(state, {{kVocabularyKey, job_.tokenizer().description()}}, save.lineage);
     });
-    writer.write_into(gather_texts(job_.world(), name)[0]);
-    run_collectively(job_.world(), [&] { part = write_own_shard(writer, job_, state); });
-    const auto parts = gather_texts(job_.world(), part);
+    save.writer.write_into(gather_texts(job_.world(), name)[0]);
     run_collectively(job_.world(), [&] {
-      if (!job_.is_first_rank()) return;
-      const std::int64_t number = save_number_ > 0 ? save_number_ + 1 : next_save_number(config.save);
-      writer.publish(parts, run_metadata_of(state, {{kVocabularyKey, job_.tokenizer().description()}},
-                                            {run_, number, state.line}));
-      save_number_ = number;
+      with_memory([&] { save.slices = slices_to_write(job_, state, beside_training ? &staging_ : nullptr); });
+      const auto write = [&save, rank = job_.rank()] {
+        return with_memory([&] { return save.writer.write_shard(rank, save.slices.slices); });
+      };
+      save.part = std::async(beside_training ? std::launch::async : std::launch::deferred, write);
     });
   } catch (const CommError&) {
     throw;
   } catch (...) {
-    if (job_.is_first_rank()) writer.abandon();
+    abandon();
+    throw;
+  }
+  save.waited = seconds_since(save.begun);
+}
+
+bool CheckpointSaver::has_been_written() const {
+  const bool own = under_way_->part.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  return agree_max(job_.world(), own ? 0 : 1) == 0;
+}
+
+void CheckpointSaver::finish() {
+  RT_CHECK(under_way_ != nullptr, "no save is under way");
+  UnderWay& save = *under_way_;
+  try {
+    std::string part;
+    run_collectively(job_.world(), [&] { part = save.part.get(); });
+    const auto parts = gather_texts(job_.world(), part);
+    run_collectively(job_.world(), [&] {
+      if (!job_.is_first_rank()) return;
+      save.writer.publish(parts, save.metadata);
+      save_number_ = save.lineage.save;
+    });
+  } catch (const CommError&) {
+    throw;
+  } catch (...) {
+    abandon();
     throw;
   }
   if (job_.is_first_rank()) {
-    print_line("  successfully saved checkpoint from iteration {:7d} to {} [ t 1/{}, p 1/{} ]", iteration, config.save,
-               job_.parallel().tp_size(), job_.parallel().pp_size());
+    print_line("  successfully saved checkpoint from iteration {:7d} to {} [ t 1/{}, p 1/{} ]", save.iteration,
+               job_.config()->checkpoint.save, job_.parallel().tp_size(), job_.parallel().pp_size());
+    if (save.slices.staging != nullptr) {
+      print_line("  saved {:.1f} s after it began, for which training waited {:.2f} s", seconds_since(save.begun),
+                 save.waited);
+    }
+    remove_before(save.lineage, save.iteration);
+  }
+  under_way_.reset();
+}
+
+// What a save that failed on any rank has left.
+void CheckpointSaver::abandon() {
+  if (under_way_->part.valid()) under_way_->part.wait();
+  if (job_.is_first_rank()) under_way_->writer.abandon();
+  under_way_.reset();
+}
+
+// --save-retain-interval: of this run's line the newest checkpoint before `iteration`, which has just been saved,
+// unless it is to be kept. Those of other runs and branches are nobody's to remove.
+void CheckpointSaver::remove_before(const Lineage& lineage, std::int64_t iteration) {
+  const CheckpointConfig& config = job_.config()->checkpoint;
+  if (config.save_retain_interval == 0) return;
+  try {
+    std::optional<CheckpointCandidate> before;
+    for (CheckpointCandidate& one : list_checkpoints(config.save)) {
+      const bool is_ours = one.problem.empty() && one.lineage && one.iteration < iteration &&
+                           lineage.includes(iteration, one.lineage->run, one.iteration);
+      if (is_ours && (!before || one.iteration > before->iteration)) before = std::move(one);
+    }
+    if (!before || before->iteration % config.save_retain_interval == 0) return;
+    sweep(files_, before->folder, kManifestName);  // the manifest first: what is left of it is no checkpoint
+    print_line("  removed the checkpoint of iteration {} (--save-retain-interval {})", before->iteration,
+               config.save_retain_interval);
+  } catch (const IoError& e) {
+    warn_line("--save-retain-interval: an older checkpoint stays: {}", e.what());
   }
 }
 

@@ -6,8 +6,11 @@
 // what it owns, of parameters as well.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "ringtron/checkpoint/checkpoint_writer.h"
 #include "ringtron/train/job.h"
@@ -17,7 +20,8 @@ namespace ringtron {
 
 class CheckpointSaver {
  public:
-  explicit CheckpointSaver(const Job& job) : job_(job) {}
+  explicit CheckpointSaver(const Job& job);
+  ~CheckpointSaver();  // waits for a save under way, which then is not published
 
   // Before any work: takes the lease on --save, and sees that all machines can write there. Collective; throws on all
   // ranks: ConfigError if another run saves there, IoError if the folder cannot be made, written or is not shared. Does
@@ -38,11 +42,25 @@ class CheckpointSaver {
   // has left is removed, and a later save may work.
   void save(const TrainingState& state);
 
+  // The same in two halves, between which training goes on (--async-save). begin() copies this rank's part to the host
+  // and starts to write it on a thread; finish() waits for all ranks and publishes. The copy's memory is kept for the
+  // next. Each is collective and throws as save() does; after a throw no save is under way. One at a time.
+  void begin(const TrainingState& state);
+  void finish();
+  bool is_under_way() const { return under_way_ != nullptr; }
+  std::int64_t iteration_under_way() const;
+  // Whether all ranks have written their parts, so that finish() returns at once. Collective.
+  bool has_been_written() const;
+
   // For a message: the newest complete checkpoint in --save, or that there is none.
   std::string resume_advice() const;
 
  private:
+  struct UnderWay;
   bool saves() const;
+  void start(const TrainingState& state, bool beside_training);
+  void abandon();
+  void remove_before(const Lineage& lineage, std::int64_t iteration);
   std::uint64_t of_all_stages(std::uint64_t of_stage) const;
 
   const Job& job_;
@@ -50,6 +68,8 @@ class CheckpointSaver {
   std::unique_ptr<SaveLease> lease_;        // on rank 0
   const std::string run_ = new_run_name();  // this run's in the lineage of its checkpoints; rank 0's counts
   std::int64_t save_number_ = 0;            // of the last save; 0: none yet
+  std::vector<at::Tensor> staging_;         // of saves beside training: this rank's part, kept from one to the next
+  std::unique_ptr<UnderWay> under_way_;
 };
 
 }  // namespace ringtron

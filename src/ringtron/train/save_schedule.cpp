@@ -11,6 +11,8 @@ bool SaveSchedule::is_due(std::int64_t iteration) const {
   return iteration % interval_ == 0 || (failures_ > 0 && iteration >= next_try_);
 }
 
+void SaveSchedule::begun(std::int64_t iteration) { next_try_ = (iteration / interval_ + 1) * interval_; }
+
 void SaveSchedule::saved(std::int64_t iteration) {
   saved_ = iteration;
   failures_ = 0;

@@ -18,6 +18,8 @@ class SaveSchedule {
   // Whether the state of this iteration would be lost.
   bool is_unsaved(std::int64_t iteration) const { return interval_ > 0 && iteration != saved_; }
 
+  // A save that goes on beside the training: no other is due before it has ended.
+  void begun(std::int64_t iteration);
   void saved(std::int64_t iteration);
   void failed(std::int64_t iteration);
 

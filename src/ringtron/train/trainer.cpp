@@ -40,7 +40,12 @@ int Trainer::run() {
   parts_.data.report_evaluation(parts_.state.progress.consumed_valid_samples, remaining_validation_samples());
   if (!signal_came() && !config.batch.skip_train) {
     if (iteration < train_iterations_) {
-      train();
+      try {
+        train();
+      } catch (const NumericError&) {  // on all ranks; what is being written was sound
+        finish_save(/*wait=*/true);
+        throw;
+      }
     } else if (job.is_first_rank()) {
       warn_line("nothing to train: the checkpoint is at iteration {}, the run ends at {} ({})", iteration,
                 train_iterations_,
@@ -203,17 +208,55 @@ void Trainer::prepare_or_stop(DataLoader& loader) {
 }
 
 void Trainer::save_if_due() {
+  finish_save(/*wait=*/false);
   const std::int64_t iteration = parts_.state.progress.iteration;
   if (!save_schedule_.is_due(iteration)) return;
-  if (!try_to_save() && parts_.job.is_first_rank()) {
-    warn_line("the save at iteration {} failed: {}. Training goes on and tries again at iteration {}", iteration,
-              save_problem_, std::min(save_schedule_.next_try(), train_iterations_));
+  if (parts_.job.config()->checkpoint.async_save) {
+    begin_save();
+  } else if (!try_to_save()) {
+    warn_of_failed_save(iteration);
   }
   reporter_.set_remark(save_schedule_.remark());
   signal_came();  // a save may take long
 }
 
+void Trainer::warn_of_failed_save(std::int64_t iteration) const {
+  if (!parts_.job.is_first_rank()) return;
+  warn_line("the save at iteration {} failed: {}. Training goes on and tries again at iteration {}", iteration,
+            save_problem_, std::min(save_schedule_.next_try(), train_iterations_));
+}
+
+// The copies of one save are held at a time: a save that is due earlier than the last has been written waits for it.
+void Trainer::begin_save() {
+  finish_save(/*wait=*/true);
+  const Reporter::Pause pause(reporter_);
+  profiler_.stop(parts_.state.progress.iteration);
+  parts_.step.require_finite();
+  const std::int64_t iteration = parts_.state.progress.iteration;
+  if (attempt([&] { parts_.saver.begin(parts_.state); })) {
+    save_schedule_.begun(iteration);
+  } else {
+    save_schedule_.failed(iteration);
+    warn_of_failed_save(iteration);
+  }
+}
+
+void Trainer::finish_save(bool wait) {
+  CheckpointSaver& saver = parts_.saver;
+  if (!saver.is_under_way() || (!wait && !saver.has_been_written())) return;
+  const Reporter::Pause pause(reporter_);
+  const std::int64_t iteration = saver.iteration_under_way();
+  if (attempt([&] { saver.finish(); })) {
+    save_schedule_.saved(iteration);
+  } else {
+    save_schedule_.failed(parts_.state.progress.iteration);
+    warn_of_failed_save(iteration);
+  }
+  reporter_.set_remark(save_schedule_.remark());
+}
+
 void Trainer::save_at_exit() {
+  finish_save(/*wait=*/true);
   const std::int64_t iteration = parts_.state.progress.iteration;
   for (int tries = 1; tries <= kLastTries && save_schedule_.is_unsaved(iteration) && !try_to_save(); ++tries) {
     if (parts_.job.is_first_rank()) {
@@ -223,25 +266,30 @@ void Trainer::save_at_exit() {
   }
 }
 
-// What a machine or another run does wrong (disk full, a limit on files, no memory for host copies, the folder taken
-// over) is worth another try.
 bool Trainer::try_to_save() {
   const Reporter::Pause pause(reporter_);
   profiler_.stop(parts_.state.progress.iteration);
   parts_.step.require_finite();  // nothing is kept that a NaN has touched
   const std::int64_t iteration = parts_.state.progress.iteration;
+  const bool is_saved = attempt([&] { parts_.saver.save(parts_.state); });
+  if (is_saved) {
+    save_schedule_.saved(iteration);
+  } else {
+    save_schedule_.failed(iteration);
+  }
+  return is_saved;
+}
+
+// What a machine or another run does wrong (disk full, a limit on files, no memory for host copies, the folder taken
+// over) is worth another try.
+bool Trainer::attempt(const std::function<void()>& action) {
   save_problem_.clear();
   try {
-    parts_.saver.save(parts_.state);
+    action();
   } catch (const IoError& e) {
     save_problem_ = e.what();
   } catch (const ConfigError& e) {
     save_problem_ = e.what();
-  }
-  if (save_problem_.empty()) {
-    save_schedule_.saved(iteration);
-  } else {
-    save_schedule_.failed(iteration);
   }
   return save_problem_.empty();
 }

@@ -54,6 +54,12 @@ class Trainer {
   // --exit-interval says that there is none. One agreement for all of it. Collective.
   void prepare_or_stop(DataLoader& loader);
   void save_if_due();
+  void begin_save();
+  void warn_of_failed_save(std::int64_t iteration) const;
+  // Publishes a save that is under way, if all ranks have written it, or when they have. Collective.
+  void finish_save(bool wait);
+  // Runs `action`, a part of a save; false if it failed, and save_problem_ says why.
+  bool attempt(const std::function<void()>& action);
   // Some tries with pauses; for the end of the run.
   void save_at_exit();
   bool try_to_save();

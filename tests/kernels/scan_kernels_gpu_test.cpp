@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ringtron/kernels/causal_conv/causal_conv.h"
+#include "ringtron/kernels/gated_norm/gated_norm.h"
 #include "ringtron/kernels/ssd_scan/ssd_composed.h"
 #include "tests/kernels/scan_case.h"
 #include "tests/support/tensor_near.h"
@@ -71,6 +72,25 @@ TEST_F(ScanKernelsGpu, Convolution) {
                    random_tensor({segments->initials(), width - 1, channels}, key + 3000)},
                   random_tensor({rows, samples, channels}, key + 4000), type,
                   type == at::kFloat  ? 2e-6
+                  : type == at::kHalf ? 1e-3
+                                      : 8e-3);
+    }
+  }
+}
+
+TEST_F(ScanKernelsGpu, GatedNorm) {
+  for (const at::ScalarType type : kTypes) {
+    for (const std::int64_t group : {8, 264, 512, 1024, 1544, 8192}) {
+      SCOPED_TRACE(group);
+      const std::int64_t channels = group < 4096 ? 3 * group : group, rows = 3001;
+      const Operation operation = [&](const Tensors& in) {
+        return gated_rms_norm(in[0], in[1].narrow(2, 8, channels), in[2], group, 1e-5);
+      };
+      expect_same(operation,
+                  {random_tensor({rows, 2, channels}, 1), random_tensor({rows, 2, channels + 16}, 2),
+                   random_tensor({channels}, 3)},
+                  random_tensor({rows, 2, channels}, 4), type,
+                  type == at::kFloat  ? 4e-6
                   : type == at::kHalf ? 1e-3
                                       : 8e-3);
     }

@@ -10,6 +10,8 @@
 
 #include "ringtron/kernels/causal_conv/causal_conv.h"
 #include "ringtron/kernels/causal_conv/fused_conv.h"
+#include "ringtron/kernels/gated_norm/fused_gated_norm.h"
+#include "ringtron/kernels/gated_norm/gated_norm.h"
 #include "ringtron/kernels/ssd_scan/ssd_composed.h"
 #include "ringtron/kernels/ssd_scan/ssd_fused.h"
 #include "tests/kernels/scan_case.h"
@@ -83,6 +85,29 @@ TEST_F(ScanKernelsOnHost, Convolution) {
           EXPECT_FALSE(testing::tensor_near(got[i].to(at::kDouble).roll(1, 0), expected[i], rounding(type)));
         }
       }
+    }
+  }
+}
+
+TEST_F(ScanKernelsOnHost, GatedNorm) {
+  for (const at::ScalarType type : kTypes) {
+    for (const std::int64_t group : {8, 264, 512, 1024, 1544, 4096}) {
+      SCOPED_TRACE(group);
+      const std::int64_t channels = group < 1024 ? 3 * group : group, rows = 11;
+      const Tensors t = rounded({random_tensor({rows, 2, channels}, 1), random_tensor({rows, 2, channels + 16}, 2),
+                                 random_tensor({channels}, 3), random_tensor({rows, 2, channels}, 4)},
+                                type);
+      const fused::GatedNormInputs in{t[0], t[1].narrow(2, 8, channels), t[2], group, 1e-5};
+      ASSERT_TRUE(fused::gated_norm_fits(in));
+      const fused::GatedNormGradients g = fused::gated_norm_backward(in, t[3], /*multiprocessors=*/1, nullptr);
+      const Tensors got = {fused::gated_norm(in, nullptr), g.y, g.z, g.weight};
+      Tensors leaves;
+      for (const at::Tensor& x : {in.y, in.z, in.weight}) leaves.push_back(x.to(at::kDouble).requires_grad_());
+      const at::Tensor out = gated_rms_norm(leaves[0], leaves[1], leaves[2], group, 1e-5);
+      Tensors expected = torch::autograd::grad({out}, leaves, {t[3].to(at::kDouble)});
+      expected.insert(expected.begin(), out.detach());
+      constexpr const char* kNames[] = {"out", "y", "z", "weight"};
+      for (std::size_t i = 0; i < got.size(); ++i) expect_near(got[i], expected[i], rounding(type), kNames[i]);
     }
   }
 }

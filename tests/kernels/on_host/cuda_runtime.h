@@ -1,5 +1,7 @@
 // Stands in for CUDA's header, so that a kernel's source compiles for the host: threads of a block are fibers of one
-// thread, which take turns where they wait for each other. For tests of arithmetic; it says nothing of speed or races.
+// thread, which take turns where they wait for each other. For tests of arithmetic; it says nothing of speed. Blocks
+// run with their threads in one order or the other, and with asynchronous copies made when they begin or when they are
+// waited for, in turns, so that a barrier or a wait that is missing is likely to be seen.
 //
 // All lanes of a warp must come to each warp operation, and all threads of a block to each barrier.
 #pragma once
@@ -54,6 +56,11 @@ void block_barrier();
 // All lanes' `bytes` from `mine`; the result holds those of lane i at i * bytes, until the lane's next call but one.
 // `together`: what is done with them once, in place, before any lane goes on.
 const unsigned char* of_all_lanes(const void* mine, std::size_t bytes, void (*together)(unsigned char*) = nullptr);
+
+// Asynchronous copies of the current thread: of 16 bytes, null: of zeros.
+void begin_copy(void* to, const void* from);
+void end_copies();
+void wait_for_copies(std::size_t groups_left);
 
 template <class T>
 T of_lane(T x, unsigned lane) {

@@ -14,11 +14,19 @@ namespace {
 
 constexpr std::size_t kStack = 256 * 1024, kMostLaneBytes = 64, kLanes = 32;
 
+struct Copy {
+  void* to;
+  const void* from;
+  std::size_t group;
+};
+
 struct Fiber {
   jmp_buf at;
   dim3 index;
   bool begun = false, done = false;
   std::vector<unsigned char> stack;
+  std::vector<Copy> copies;  // not made yet
+  std::size_t groups = 0;    // of copies that have ended
 };
 
 // What lanes exchange: two rounds, since a lane may be in the next one while another still reads this one.
@@ -30,12 +38,19 @@ struct Warp {
 struct Block {
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;
-  std::size_t current = 0, arrived = 0, round = 0;
+  std::size_t current = 0, arrived = 0, round = 0, number = 0;
   jmp_buf scheduler;
   ucontext_t home;
   std::vector<uint4> shared;
   const std::function<void()>* body = nullptr;
 } block;
+
+void make_copy(const Copy& copy) {
+  if (copy.from == nullptr)
+    std::memset(copy.to, 0, 16);
+  else
+    std::memcpy(copy.to, copy.from, 16);
+}
 
 void begin_fiber() {
   (*block.body)();
@@ -74,10 +89,14 @@ void run_block(dim3 threads) {
     Fiber& fiber = block.fibers[i];
     fiber.index = dim3(static_cast<unsigned>(i) % threads.x, static_cast<unsigned>(i) / threads.x);
     fiber.begun = fiber.done = false;
+    fiber.copies.clear();
+    fiber.groups = 0;
     fiber.stack.resize(kStack);
   }
+  const bool backwards = ++block.number % 2 == 0;
   for (std::size_t left = count; left > 0;) {
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t k = 0; k < count; ++k) {
+      const std::size_t i = backwards ? count - 1 - k : k;
       if (block.fibers[i].done) continue;
       resume(i);
       if (block.fibers[i].done) --left;
@@ -103,6 +122,29 @@ void run_grid(dim3 grid, dim3 threads, std::size_t shared, const std::function<v
 }
 
 void* dynamic_shared() { return block.shared.data(); }
+
+void begin_copy(void* to, const void* from) {
+  Fiber& fiber = block.fibers[block.current];
+  const bool late = block.number / 2 % 2 == 0;
+  if (late)
+    fiber.copies.push_back({to, from, fiber.groups});
+  else
+    make_copy({to, from, 0});
+}
+
+void end_copies() { ++block.fibers[block.current].groups; }
+
+void wait_for_copies(std::size_t groups_left) {
+  Fiber& fiber = block.fibers[block.current];
+  std::vector<Copy> later;
+  for (const Copy& copy : fiber.copies) {
+    if (copy.group + groups_left < fiber.groups)
+      make_copy(copy);
+    else
+      later.push_back(copy);
+  }
+  fiber.copies = later;
+}
 
 void block_barrier() {
   const std::size_t round = block.round;

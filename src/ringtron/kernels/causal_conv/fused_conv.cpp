@@ -2,12 +2,12 @@
 
 #include <ATen/ATen.h>
 
-#include <cstdint>
 #include <vector>
 
 #include "ringtron/kernels/causal_conv/causal_conv_params.h"
 #include "ringtron/kernels/device/device_table.h"
 #include "ringtron/kernels/device/element.h"
+#include "ringtron/kernels/device/row_views.h"
 
 namespace ringtron::fused {
 namespace {
@@ -17,16 +17,6 @@ at::Tensor table_of(const ScanSegments& segments, const at::Device& device) {
   for (const ScanSegment& s : segments.list()) list.push_back({s.sample * segments.rows() + s.begin, s.initial});
   list.push_back({segments.rows() * segments.samples(), -1});
   return device_table(list, device);
-}
-
-std::int64_t distance_of_rows(const at::Tensor& x) { return x.size(1) == 1 ? x.stride(0) : x.stride(1); }
-
-// A view of equally distant rows is read as it is.
-at::Tensor readable(const at::Tensor& x) {
-  const std::int64_t distance = distance_of_rows(x);
-  const bool rows = x.stride(2) == 1 && x.stride(0) == x.size(1) * distance && distance % 4 == 0 &&
-                    reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % (4 * x.element_size()) == 0;
-  return rows ? x : x.contiguous();
 }
 
 CausalConvParams params_of(const ConvInputs& in, const ScanSegments& segments, const at::Tensor& table) {
@@ -39,7 +29,7 @@ CausalConvParams params_of(const ConvInputs& in, const ScanSegments& segments, c
   p.count = static_cast<std::int64_t>(segments.list().size());
   p.rows = segments.rows();
   p.samples = segments.samples();
-  p.x_stride = distance_of_rows(in.x);
+  p.x_stride = distance_of_rows(in.x, 1);
   p.channels = static_cast<int>(in.x.size(2));
   p.width = static_cast<int>(in.weight.size(-1));
   p.type = *element_of(in.x);
@@ -47,7 +37,7 @@ CausalConvParams params_of(const ConvInputs& in, const ScanSegments& segments, c
 }
 
 ConvInputs readable(const ConvInputs& in) {
-  return {readable(in.x), in.weight.contiguous(), in.bias.contiguous(), in.halo.contiguous()};
+  return {readable_rows(in.x, 4, 1), in.weight.contiguous(), in.bias.contiguous(), in.halo.contiguous()};
 }
 
 }  // namespace

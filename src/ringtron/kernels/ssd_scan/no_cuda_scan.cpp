@@ -2,6 +2,7 @@
 // which compiles these kernels for the host may bring its own.
 #include "ringtron/base/check.h"
 #include "ringtron/kernels/causal_conv/causal_conv_params.h"
+#include "ringtron/kernels/gated_norm/gated_norm_params.h"
 #include "ringtron/kernels/ssd_scan/ssd_params.h"
 
 namespace ringtron {
@@ -14,6 +15,9 @@ namespace {
 void causal_conv_forward_cuda(const CausalConvParams&, void*) { refuse(); }
 std::int64_t causal_conv_parts(std::int64_t, std::int64_t) { refuse(); }
 void causal_conv_backward_cuda(const CausalConvParams&, void*) { refuse(); }
+void gated_norm_forward_cuda(const GatedNormParams&, void*) { refuse(); }
+int gated_norm_parts(std::int64_t, int, int, int) { refuse(); }
+void gated_norm_backward_cuda(const GatedNormParams&, void*) { refuse(); }
 void ssd_steps_cuda(const SsdStepsParams&, void*) { refuse(); }
 void ssd_walk_cuda(const SsdWalkParams&, void*) { refuse(); }
 void ssd_join_cuda(const SsdJoinParams&, void*) { refuse(); }

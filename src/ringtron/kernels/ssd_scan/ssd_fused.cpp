@@ -8,40 +8,34 @@
 
 #include "ringtron/kernels/device/device_table.h"
 #include "ringtron/kernels/device/element.h"
+#include "ringtron/kernels/device/row_views.h"
 #include "ringtron/kernels/ssd_scan/ssd_parts.h"
 
 namespace ringtron::fused {
 namespace {
 
-std::int64_t distance_of_rows(const at::Tensor& x) { return x.size(1) == 1 ? x.stride(0) : x.stride(1); }
-
-// [s, b, ...] whose rows are equally distant, dense within, and begin at multiples of `elements`; else a copy.
-at::Tensor readable(const at::Tensor& x, std::int64_t elements) {
-  const std::int64_t distance = distance_of_rows(x);
-  bool fits = (x.size(0) == 1 || x.stride(0) == x.size(1) * distance) && distance % elements == 0 &&
-              reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % (elements * x.element_size()) == 0;
-  std::int64_t dense = 1;
-  for (std::int64_t k = x.dim() - 1; k >= 2; dense *= x.size(k--)) fits = fits && x.stride(k) == dense;
-  return fits ? x : x.contiguous();
-}
-
-SsdRows rows_of(const at::Tensor& x) { return {x.const_data_ptr(), distance_of_rows(x)}; }
+SsdRows rows_of(const at::Tensor& x) { return {x.const_data_ptr(), distance_of_rows(x, 2)}; }
 const float* pointer(const at::Tensor& x) { return x.defined() ? x.const_data_ptr<float>() : nullptr; }
 float* to(const at::Tensor& x) { return x.defined() ? x.mutable_data_ptr<float>() : nullptr; }
+
+SsdParts parts_of(const SsdInputs& in, const ScanSegments& segments, const SsdDevice& device) {
+  return ssd_parts(segments, chunks_of_part(segments, in.x.size(2), device.multiprocessors));
+}
 
 // One call's inputs, with what all kernels need made of them.
 class Call {
  public:
-  Call(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options, const SsdDevice& device)
-      : x(readable(in.x, 8)),
-        B(readable(in.B, 8)),
-        C(readable(in.C, 8)),
-        dt(readable(in.dt, 1)),
+  Call(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options, const SsdDevice& device,
+       const SsdParts& of_segments)
+      : x(readable_rows(in.x, 8, 2)),
+        B(readable_rows(in.B, 8, 2)),
+        C(readable_rows(in.C, 8, 2)),
+        dt(readable_rows(in.dt, 1, 1)),
         a(in.a.to(at::kFloat)),
         d(in.d.to(at::kFloat)),
         bias(in.dt_bias.to(at::kFloat)),
         device(device),
-        parts(ssd_parts(segments, chunks_of_part(segments, in.x.size(2), device.multiprocessors))),
+        parts(of_segments),
         chunk_table_(device_table(parts.chunks, in.x.device())),
         part_table_(device_table(parts.parts, in.x.device())),
         run_table_(device_table(parts.runs, in.x.device())) {
@@ -54,7 +48,7 @@ class Call {
     shape.states = static_cast<int>(B.size(3));
     shape.type = *element_of(x);
     of_steps = {dt.const_data_ptr(),
-                distance_of_rows(dt),
+                distance_of_rows(dt, 1),
                 pointer(a),
                 pointer(bias),
                 static_cast<float>(options.least_step),
@@ -68,11 +62,10 @@ class Call {
   at::Tensor states(std::int64_t lines) const { return fp32({lines, shape.heads, shape.size, shape.states}); }
   std::int64_t count_of_parts() const { return static_cast<std::int64_t>(parts.parts.size()); }
 
-  // What parts end with from zero, where any part or line wants it; undefined else. `dy` defined: reversed.
+  // What parts end with from zero, and what lines do. `dy` defined: reversed.
   SsdStates ends(std::int64_t lines, const at::Tensor& dy) const {
     SsdStates s;
     s.ends = {states(lines), fp32({lines, shape.heads})};
-    if (lines == 0 && !parts.joined()) return s;
     s.chunks = states(count_of_parts());
     s.log2_decay = fp32({count_of_parts(), shape.heads});
     SsdWalkParams p = walk(dy);
@@ -168,6 +161,14 @@ at::Tensor sum_of_shares(const at::Tensor& shares, const at::Tensor& like) {
   return shares.dim() == like.dim() ? shares : shares.sum(0).to(like.scalar_type());
 }
 
+// No state goes from part to part, and no line wants one.
+SsdStates nothing_passed(const SsdInputs& in) {
+  const at::TensorOptions fp32 = in.x.options().dtype(at::kFloat);
+  SsdStates s;
+  s.ends = {at::empty({0, in.x.size(2), in.x.size(3), in.B.size(3)}, fp32), at::empty({0, in.x.size(2)}, fp32)};
+  return s;
+}
+
 }  // namespace
 
 bool ssd_fits(const SsdInputs& in) {
@@ -178,13 +179,14 @@ bool ssd_fits(const SsdInputs& in) {
 
 SsdStates ssd_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
                      const SsdDevice& device) {
-  const Call call(in, segments, options, device);
-  return call.ends(segments.finals(), {});
+  const SsdParts parts = parts_of(in, segments, device);
+  if (segments.finals() == 0 && !parts.joined()) return nothing_passed(in);
+  return Call(in, segments, options, device, parts).ends(segments.finals(), {});
 }
 
 at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
                        const SsdStates& states, const at::Tensor& initial, const SsdDevice& device) {
-  const Call call(in, segments, options, device);
+  const Call call(in, segments, options, device, parts_of(in, segments, device));
   const at::Tensor y = at::empty(in.x.sizes(), in.x.options()), entering = call.of_chunks(states, initial, {}, {});
   SsdOutputParams p{};
   p.shape = call.shape;
@@ -202,14 +204,15 @@ at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, const 
 
 SsdStates ssd_reverse_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
                              const at::Tensor& dy, const SsdDevice& device) {
-  const Call call(in, segments, options, device);
-  return call.ends(segments.initials(), readable(dy, 8));
+  const SsdParts parts = parts_of(in, segments, device);
+  if (segments.initials() == 0 && !parts.joined()) return nothing_passed(in);
+  return Call(in, segments, options, device, parts).ends(segments.initials(), readable_rows(dy, 8, 2));
 }
 
 SsdGradients ssd_gradients(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
                            const SsdBackward& backward, const SsdDevice& device) {
-  const Call call(in, segments, options, device);
-  const at::Tensor dy = readable(backward.dy, 8);
+  const Call call(in, segments, options, device, parts_of(in, segments, device));
+  const at::Tensor dy = readable_rows(backward.dy, 8, 2);
   SsdGradients g;
   g.initial = call.states(segments.initials());
   const SsdStates ends = call.parts.joined() ? call.ends(0, {}) : SsdStates{};

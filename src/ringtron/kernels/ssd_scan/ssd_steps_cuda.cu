@@ -40,16 +40,21 @@ __global__ void __launch_bounds__(32 * kWarps) steps_kernel(const __grid_constan
   sum_along(l[0], l[1]);
   const float last = __shfl_sync(0xffffffffu, l[1], 31);
   const int last_document = ssd::document_of(chunk.starts, kSsdChunk - 1);
-  float* const out = p.out + (blockIdx.x * static_cast<std::int64_t>(p.shape.heads) + head) * kSteps * kSsdChunk;
+  float e[2], w[2];
 #pragma unroll
   for (int k = 0; k < 2; ++k) {
     const int row = 2 * ssd::lane() + k, document = ssd::document_of(chunk.starts, row);
-    out[kStepT * kSsdChunk + row] = t[k];
-    out[kStepL * kSsdChunk + row] = l[k];
-    out[kStepE * kSsdChunk + row] = document == 0 ? power_of_two(l[k]) : 0.0f;
-    const bool stays = document == last_document && row < chunk.rows;
-    out[kStepW * kSsdChunk + row] = stays ? power_of_two(min(last - l[k], 0.0f)) : 0.0f;
+    e[k] = document == 0 ? power_of_two(l[k]) : 0.0f;
+    w[k] = document == last_document && row < chunk.rows ? power_of_two(min(last - l[k], 0.0f)) : 0.0f;
   }
+  float* const out = p.out + (blockIdx.x * static_cast<std::int64_t>(p.shape.heads) + head) * kSteps * kSsdChunk;
+  const auto store = [out](SsdStep which, const float (&x)[2]) {
+    *reinterpret_cast<float2*>(out + which * kSsdChunk + 2 * ssd::lane()) = float2{x[0], x[1]};
+  };
+  store(kStepT, t);
+  store(kStepL, l);
+  store(kStepE, e);
+  store(kStepW, w);
 }
 
 // A block has some numbers of the states of one head, along the parts of a run.

@@ -95,14 +95,11 @@ void multiply(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std:
   for (unsigned e = 0; e < 4; ++e) c[e] += product[e];
 }
 
-inline void copy_async(void* to, const void* from, bool there) {
-  if (there)
-    std::memcpy(to, from, 16);
-  else
-    std::memset(to, 0, 16);
-}
-inline void end_copies() {}
+inline void copy_async(void* to, const void* from, bool there) { on_host::begin_copy(to, there ? from : nullptr); }
+inline void end_copies() { on_host::end_copies(); }
 template <int kLater>
-void wait_for_copies() {}
+void wait_for_copies() {
+  on_host::wait_for_copies(kLater);
+}
 
 }  // namespace ringtron

@@ -89,7 +89,7 @@ TEST(Parse, UnknownFlagsNameTheNearest) {
 TEST(Parse, MegatronFlagsThatAreRefused) {
   for (const char* name :
        {"--fp16", "--fp8-format hybrid", "--num-experts 8", "--moe-router-topk 2", "--batch-size 4",
-        "--num-distributed-optimizer-instances 2", "--distribute-saved-activations", "--wandb-project x"}) {
+        "--num-distributed-optimizer-instances 2", "--distribute-saved-activations", "--sgd-momentum 0.9"}) {
     const ParsedFlags parsed = flags(name);
     ASSERT_EQ(parsed.faults.size(), 1u) << name;
     EXPECT_THAT(parsed.faults[0].message, HasSubstr("Ringtron does not take this Megatron-LM flag: "));
@@ -103,6 +103,18 @@ TEST(Parse, MegatronFlagsWithoutEffect) {
   EXPECT_THAT(parsed.faults, IsEmpty());
   EXPECT_EQ(parsed.line.notices.size(), 6u);
   EXPECT_EQ(parsed.line.config.precision.seed, 5);
+}
+
+// Accepted with the value that is so anyway, and with no other.
+TEST(Parse, MegatronFlagsOfOneValue) {
+  EXPECT_THAT(flags("--main-grads-dtype fp32 --data-impl mmap").faults, IsEmpty());
+  EXPECT_THAT(flags("--main-grads-dtype bf16").faults[0].message,
+              HasSubstr("--main-grads-dtype: expected fp32, got 'bf16': main weights, gradients and moments are kept"));
+  EXPECT_THAT(flags("--main-grads-dtype").faults[0].message, HasSubstr("expected fp32, got ''"));
+  const ParsedFlags parsed = flags("--wandb-project x --wandb-exp-name y --dist-ckpt-strictness log_all --seed 5");
+  EXPECT_THAT(parsed.faults, IsEmpty());
+  EXPECT_EQ(parsed.line.config.precision.seed, 5);
+  EXPECT_THAT(parsed.line.notices[0].text, HasSubstr("wandb sync"));
 }
 
 TEST(Parse, RecomputeFlags) {

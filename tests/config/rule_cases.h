@@ -258,6 +258,8 @@ inline const RuleCase kRuleCases[] = {
     {"", "--save-interval 10 --save-retain-interval 25",
      "--save-retain-interval: expected a multiple of --save-interval 10, got 25",
      "--save-interval 10 --save-retain-interval 20"},
+    {"", "--no-position-embedding", "expected --position-embedding-type rope or none with it, got learned_absolute",
+     "--no-position-embedding --position-embedding-type rope"},
     {"--save-interval", "", "--save: expected --save-interval as well", "--save-interval 10"},
     {"--load", "--ckpt-step 5", "--ckpt-step 5: expected --load, got none", "--ckpt-step 5 --load folder"},
     {"--load", "--exit-on-missing-checkpoint", "--exit-on-missing-checkpoint: expected --load, got none",

@@ -53,6 +53,7 @@ struct ModelConfig {
   int seq_length = 0;
   PositionEmbedding position_embedding_type = PositionEmbedding::learned_absolute;
   bool use_rotary_position_embeddings = false;
+  bool no_position_embedding = false;  // an old name: no learned positions
   double rotary_base = 10000.0;
   double rotary_percent = 1.0;
   bool rotary_interleaved = false;

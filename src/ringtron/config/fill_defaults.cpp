@@ -141,6 +141,7 @@ void fill_recompute(RecomputeConfig& recompute, int context_ranks, std::vector<N
 }
 
 void fill_data(DataConfig& data, std::vector<Notice>& notices) {
+  std::erase_if(data.split, [](char c) { return c == '\'' || c == '"'; });  // of scripts that quote twice
   if (!data.split.empty() || data.data_path.empty()) return;
   data.split = "969, 30, 1";
   notices.push_back({Notice::Kind::warning, "--split is not given; the data is cut 969, 30, 1"});

@@ -25,9 +25,13 @@ constexpr std::string_view kOnlyFp16 = "loss scaling belongs to fp16; bf16 and f
 constexpr std::string_view kDeprecated = "Megatron ignores it too";
 constexpr std::string_view kGatherAtOnce =
     "parameters are gathered at once after the step, not during the next forward";
+constexpr std::string_view kStateInFp32 = "main weights, gradients and moments are kept in fp32";
 constexpr std::string_view kGraphs = "Ringtron has no CUDA graphs; only speed may differ";
 
 constexpr ForeignFlag kFlags[] = {
+    {"--grad-reduce-in-bf16", kWarned, "gradients are summed in fp32, which is more exact and sends twice the bytes"},
+    {"--wandb-*", kWarned,
+     "there is no W&B client; give --tensorboard-dir DIR, and `wandb sync DIR` uploads what is written there", kOne},
     {"--rampup-batch-size", kWarned, "as in current Megatron it is ignored; the batch has its full size from the start",
      kMany},
     {"--transformer-impl", kAccepted, kOneImplementation, kOne},
@@ -117,6 +121,28 @@ constexpr ForeignFlag kFlags[] = {
     {"--error-injection-rate", kAccepted, "it belongs to Megatron's rerun machine", kOne},
     {"--no-weight-decay-cond-type", kAccepted, kDeprecated, kOne},
     {"--onnx-safe", kAccepted, kDeprecated},
+    {"--dist-ckpt-strictness", kAccepted, "a missing or unexpected tensor is always an error", kOne},
+    {"--use-precision-aware-optimizer", kAccepted, kStateInFp32},
+    {"--main-grads-dtype", kAccepted, kStateInFp32, kOne, "fp32"},
+    {"--main-params-dtype", kAccepted, kStateInFp32, kOne, "fp32"},
+    {"--exp-avg-dtype", kAccepted, kStateInFp32, kOne, "fp32"},
+    {"--exp-avg-sq-dtype", kAccepted, kStateInFp32, kOne, "fp32"},
+    {"--check-weight-hash-across-dp-replicas-interval", kAccepted,
+     "replicas start equal and take the same steps by construction", kOne},
+    {"--disable-straggler-on-startup", kAccepted, kLogDetail},
+    {"--straggler-minmax-count", kAccepted, kLogDetail, kOne},
+    {"--use-te-activation-func", kAccepted, kOwnFusions},
+    {"--fused-single-qkv-rope", kAccepted, kOwnFusions},
+    {"--disable-bf16-reduced-precision-matmul", kAccepted, "products are summed in fp32"},
+    {"--init-model-with-meta-device", kAccepted, "weights are drawn on the device where they stay"},
+    // Old names that scripts still carry.
+    {"--use-legacy-models", kAccepted, kOneImplementation},
+    {"--DDP-impl", kAccepted, kOwnCommunication, kOne},
+    {"--data-impl", kAccepted, kOwnIndex, kOne, "mmap"},
+    {"--overlap-p2p-communication", kAccepted, kOwnPipeline},
+    {"--no-scatter-gather-tensors-in-pipeline", kAccepted, kOwnPipeline},
+    {"--no-query-key-layer-scaling", kAccepted, "scores are scaled by the root of the head size alone"},
+    {"--log-batch-size-to-tensorboard", kAccepted, kLogDetail},
 };
 
 bool matches(std::string_view pattern, std::string_view name) {

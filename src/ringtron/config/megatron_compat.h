@@ -22,7 +22,8 @@ struct ForeignFlag {
   std::string_view name;  // "--fp16"; a trailing * stands for a family: "--moe-*"
   ForeignVerdict verdict;
   std::string_view reason;
-  Arity arity = Arity::none;  // how many values to skip; of a refused flag all that follow are skipped
+  Arity arity = Arity::none;   // how many values to skip; of a refused flag all that follow are skipped
+  std::string_view only = {};  // the value with which it has no effect; any other is refused. Empty: all have none
 };
 
 std::span<const ForeignFlag> accepted_flags();  // verdicts accepted and warned

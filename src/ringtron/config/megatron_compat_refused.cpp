@@ -24,7 +24,6 @@ constexpr std::string_view kPacking =
 constexpr std::string_view kMuP = "maximal update parametrisation is not built";
 constexpr std::string_view kOneModel = "only decoder-only GPT models are built";
 constexpr std::string_view kAdamOnly = "the optimizer is AdamW";
-constexpr std::string_view kStateInFp32 = "main weights, gradients and moments are kept in fp32";
 constexpr std::string_view kWindow = "clipping of scores, gates and windows in some layers only are not built";
 constexpr std::string_view kMtp = "multi-token prediction is not built";
 constexpr std::string_view kEvaluation =
@@ -74,7 +73,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--encoder-seq-length", "use --seq-length"),
     no("--encoder-num-layers", "use --num-layers"),
     no("--decoder-num-layers", kOneModel),
-    no("--no-position-embedding", "use --position-embedding-type rope or none"),
     no("--no-rope-freq", "each layer has the same positions"),
     no("--mrope-section", "only plain rotary positions are built"),
     no("--yarn-*", "only plain rotary positions and --use-rope-scaling are built"),
@@ -115,14 +113,8 @@ constexpr ForeignFlag kFlags[] = {
     no("--decoupled-lr", "all parameters share one learning rate"),
     no("--decoupled-min-lr", "all parameters share one learning rate"),
     no("--apply-wd-to-qk-layernorm", "norm weights and biases have no weight decay"),
-    no("--use-precision-aware-optimizer", kStateInFp32),
-    no("--main-grads-dtype", kStateInFp32),
-    no("--main-params-dtype", kStateInFp32),
-    no("--exp-avg-dtype", kStateInFp32),
-    no("--exp-avg-sq-dtype", kStateInFp32),
     no("--embedding-init-method-std", "embeddings start with --init-method-std as well"),
     no("--data-parallel-random-init", "all data-parallel ranks start equal"),
-    no("--grad-reduce-in-bf16", "gradients are never summed in less than fp32"),
     no("--fp8-*", kFp8),
     no("--fp4-*", kFp8),
     no("--batch-invariant-mode", "use --deterministic-mode"),
@@ -137,7 +129,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--use-mp-args-from-checkpoint-args", "give the layout; any layout loads any checkpoint"),
     no("--ckpt-convert-format", kConvert),
     no("--ckpt-convert-save", kConvert),
-    no("--dist-ckpt-strictness", "a missing or unexpected tensor is always an error"),
     no("--non-persistent-*", kRetention),
     no("--replication", kReplication),
     no("--replication-jump", kReplication),
@@ -167,7 +158,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--start-eval-at-iter", kEvaluation),
     no("--full-validation", kEvaluation),
     no("--multiple-validation-sets", kEvaluation),
-    no("--wandb-*", kWandb),
     no("--record-memory-history", kProfiler),
     no("--yaml-cfg", "give flags on the command line"),
 };

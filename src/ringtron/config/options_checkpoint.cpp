@@ -26,7 +26,7 @@ constexpr Option kOptions[] = {
      FIELD(checkpoint.save_interval),
      OnLoad::free,
      "Save after each step that is a multiple of this.",
-     {.at_least = 1},
+     {.at_least = 0},
      Compat::same,
      {.unit = "steps",
       .default_text = "required with --save",

@@ -70,6 +70,8 @@ constexpr Option kOptions[] = {
      "How positions enter the model."},
     {"--use-rotary-position-embeddings", FIELD(model.use_rotary_position_embeddings), OnLoad::free,
      "Older spelling of --position-embedding-type rope."},
+    {"--no-position-embedding", FIELD(model.no_position_embedding), OnLoad::free,
+     "Older spelling: no learned positions. Needs --position-embedding-type rope or none."},
     {"--rotary-base",
      FIELD(model.rotary_base),
      OnLoad::finetune,

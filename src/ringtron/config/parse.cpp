@@ -121,7 +121,12 @@ class Walk {
       fault(flag.name, fmt::format("{}: Ringtron does not take this Megatron-LM flag: {}", flag.name, foreign.reason));
       return;
     }
-    take_values(flag, foreign.arity);
+    const std::vector<std::string> values = take_values(flag, foreign.arity);
+    if (!foreign.only.empty() && (values.size() != 1 || values[0] != foreign.only)) {
+      fault(flag.name, fmt::format("{}: expected {}, got '{}': {}", flag.name, foreign.only, excerpt(join(values, " ")),
+                                   foreign.reason));
+      return;
+    }
     const bool warned = foreign.verdict == ForeignVerdict::warned;
     note(warned ? Notice::Kind::warning : Notice::Kind::note,
          fmt::format("{} has no effect: {}", flag.name, foreign.reason));

@@ -55,7 +55,7 @@ constexpr Rule kRules[] = {
            "whole");
      },
      "leave out --split"},
-    {"--split", [](In in) { return !data(in).split.empty() && !is_split(data(in).split); },
+    {"--split", [](In in) { return !data(in).split.empty() && !is_split(in.filled.data.split); },
      [](In in) {
        return fmt::format("--split: expected up to three shares such as 99,1,0, got '{}'", excerpt(data(in).split));
      },

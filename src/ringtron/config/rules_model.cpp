@@ -31,6 +31,17 @@ bool is_beyond_int(In in) {
 int rotary_channels(In in) { return static_cast<int>(model(in).kv_channels * model(in).rotary_percent); }
 
 constexpr Rule kRules[] = {
+    {"--no-position-embedding --position-embedding-type",
+     [](In in) {
+       return model(in).no_position_embedding &&
+              model(in).position_embedding_type == PositionEmbedding::learned_absolute;
+     },
+     [](In) {
+       return std::string(
+           "--no-position-embedding is deprecated: expected --position-embedding-type rope or none with it, got "
+           "learned_absolute");
+     },
+     "use --position-embedding-type"},
     {"--num-layers", [](In in) { return model(in).num_layers == 0; },
      [](In) { return std::string("num_layers argument is None: expected --num-layers"); }, "give the number of layers"},
     {"--hidden-size", [](In in) { return in.given.model.hidden_size == 0; },

@@ -37,6 +37,13 @@ TEST(UnfusedOperations, AreToldWithTheirReason) {
   config.model.hidden_size = 32768;
   EXPECT_THAT(told(config), ElementsAre(HasSubstr("--hidden-size 32768 is above 16384")));
   config = usual();
+  config.model.hybrid_layer_pattern = "M*";
+  EXPECT_THAT(told(config), ElementsAre(HasSubstr("the scan of Mamba layers")));
+  config.precision.bf16 = true;
+  EXPECT_THAT(told(config), IsEmpty());
+  config.model.mamba_head_dim = 128;
+  EXPECT_THAT(told(config), ElementsAre(HasSubstr("--mamba-head-dim up to 64")));
+  config = usual();
   config.precision.fp64 = true;
   EXPECT_THAT(told(config), ElementsAre(HasSubstr("--fp64")));
 }

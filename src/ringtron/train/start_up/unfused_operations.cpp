@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "ringtron/kernels/norm/norm_params.h"
+#include "ringtron/kernels/ssd_scan/ssd_params.h"
 
 namespace ringtron {
 namespace {
@@ -38,6 +39,16 @@ std::vector<std::string> unfused_operations(const ResolvedConfig& config) {
   } else if (m.kv_channels % (2 * kVector) != 0) {
     say("the split of q, k and v and their rotation run",
         fmt::format("heads of {} channels are no multiple of {}", m.kv_channels, 2 * kVector));
+  }
+  if (m.hybrid_layer_pattern.find('M') != std::string::npos) {
+    const auto fits = [](int size, int most) { return size % kVector == 0 && size <= most; };
+    if (!config->precision.bf16) {
+      say("the scan of Mamba layers runs", "its kernels take bf16");
+    } else if (!fits(m.mamba_head_dim, kSsdMostSize) || !fits(m.mamba_state_dim, kSsdMostStates)) {
+      say("the scan of Mamba layers runs",
+          fmt::format("its kernels take multiples of {}, --mamba-head-dim up to {} and --mamba-state-dim up to {}",
+                      kVector, kSsdMostSize, kSsdMostStates));
+    }
   }
   if (m.padded_vocab_size / ranks % kVector != 0) {
     say("the loss runs", fmt::format("a padded vocabulary of {} over {} tensor ranks is no multiple of {}",

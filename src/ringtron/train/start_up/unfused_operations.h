@@ -10,7 +10,7 @@
 namespace ringtron {
 
 // "norm, activation, ... run as single operations, slower: ...". Of a run on GPUs; empty where all is fused. The
-// conditions are those of kernels/{norm,activation,qkv,cross_entropy,adamw}.
+// conditions are those of kernels/{norm,activation,qkv,cross_entropy,adamw,ssd_scan}.
 std::vector<std::string> unfused_operations(const ResolvedConfig& config);
 
 }  // namespace ringtron

@@ -124,6 +124,25 @@ def a_signal_while_a_save_goes_on_beside_training(b):
 
 
 @case
+def the_models_flags_come_from_the_checkpoint(b):
+    """A run that goes on without its model's flags does what it does with them; another value of one is refused."""
+    shape = ["--swiglu", "--normalization", "RMSNorm", "--position-embedding-type", "rope", "--untie-embeddings-and-output-weights",
+             "--group-query-attention", "--num-query-groups", "2", "--ffn-hidden-size", "48", "--lr", "1e-3", "--eval-iters", "0"]
+    demand(b.run(*shape, "--train-iters", 2, *b.saving(2)), 0)
+    loss = r"iteration +4/.* lm loss: (\S+)"
+    going_on = ["--train-iters", 4, "--load", b.save, "--override-opt-param-scheduler"]
+    with_flags = re.search(loss, demand(b.run(*shape, *going_on), 0))[1]
+    batch = ["--micro-batch-size", "1", "--global-batch-size", "2", "--log-interval", "1", "--lr", "1e-3", "--eval-iters", "0"]
+    short = [str(b.binaries / "pretrain_gpt"), *MOCK, *batch, *map(str, going_on), "--use-checkpoint-args"]
+    without = subprocess.run(short, capture_output=True, text=True, timeout=120)
+    assert re.search(loss, demand(without, 0, r"--use-checkpoint-args: the model's flags are those of"))[1] == with_flags
+    other = subprocess.run([*short, "--ffn-hidden-size", "64"], capture_output=True, text=True, timeout=120)
+    demand(other, 2, r"--ffn-hidden-size: 48 in the checkpoint, 64 here")
+    shutil.rmtree(b.save)
+    demand(subprocess.run(short, capture_output=True, text=True, timeout=120), 1, r"expected a complete checkpoint in --load")
+
+
+@case
 def a_signal_in_the_final_validation(b):
     result = b.until(send_at(r"after training is done", signal.SIGTERM), "--lr", "1e-3", "--train-iters", 4,
                      "--eval-iters", ENDLESS, *b.saving())

@@ -160,6 +160,7 @@ struct CheckpointConfig {
   bool finetune = false;
   std::int64_t ckpt_step = 0;
   bool exit_on_missing_checkpoint = false;
+  bool use_checkpoint_args = false;
 };
 
 struct DataConfig {

@@ -125,7 +125,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--pretrained-checkpoint", "use --load with --finetune"),
     no("--override-ckpt-iteration", "use --finetune to start at step 0"),
     no("--load-main-params-from-ckpt", "main weights are always what is saved and loaded"),
-    no("--use-checkpoint-args", "give the model's flags; they are compared with the checkpoint's"),
     no("--use-mp-args-from-checkpoint-args", "give the layout; any layout loads any checkpoint"),
     no("--ckpt-convert-format", kConvert),
     no("--ckpt-convert-save", kConvert),

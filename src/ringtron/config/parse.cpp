@@ -172,8 +172,8 @@ ParseResult parse(std::span<const std::string> arguments, Config defaults) {
   return std::move(parsed.line);
 }
 
-ParseResult parse_command_line(std::span<const std::string> arguments, int world_size) {
-  ParsedFlags parsed = parse_flags(arguments);
+ParseResult parse_command_line(std::span<const std::string> arguments, int world_size, Config defaults) {
+  ParsedFlags parsed = parse_flags(arguments, std::move(defaults));
   if (parsed.help) return HelpText{help_text(parsed.help_topic, terminal_columns())};
   std::vector<std::string> faults = messages(parsed);
   std::vector<std::string> reported;

@@ -59,7 +59,7 @@ ParseResult parse(std::span<const std::string> arguments, Config defaults = {});
 
 // What a program calls: parses, checks every rule of validate.h for `world_size` ranks, fills in what follows. The
 // vocabulary is still open: resolve() (resolved_config.h) completes it.
-// Throws ConfigError with the faults of both, numbered.
-ParseResult parse_command_line(std::span<const std::string> arguments, int world_size);
+// Throws ConfigError with the faults of both, numbered. `defaults`: of flags that are not given.
+ParseResult parse_command_line(std::span<const std::string> arguments, int world_size, Config defaults = {});
 
 }  // namespace ringtron

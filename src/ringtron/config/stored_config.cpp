@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <type_traits>
+#include <variant>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
@@ -285,6 +287,31 @@ StoredConfig read_stored_config(const Json& stored) {
     if (!known.contains(key)) out.unknown.push_back(key);
   }
   return out;
+}
+
+Config with_model_of(StoredConfig stored, Config config) {
+  const auto is_absent = [&](const Option& option) {
+    return std::ranges::find(stored.absent, option.name) != stored.absent.end();
+  };
+  for (const OptionGroup& group : option_groups()) {
+    for (const Option& option : group.options) {
+      const bool is_models = option.on_load == OnLoad::must_equal || option.on_load == OnLoad::finetune ||
+                             option.on_load == OnLoad::positions || option.name == "--seq-length" ||
+                             option.name == "--tokenizer-type" || option.name == "--group-query-attention";
+      if (!is_models || is_absent(option)) continue;
+      const FieldRef from = option.field(stored.config), into = option.field(config);
+      if (const auto* choice = std::get_if<ChoiceRef>(&from)) {
+        ChoiceRef(std::get<ChoiceRef>(into)).read(choice->word());
+        continue;
+      }
+      std::visit(
+          [&](auto field) {
+            if constexpr (std::is_pointer_v<decltype(field)>) *std::get<decltype(field)>(into) = *field;
+          },
+          from);
+    }
+  }
+  return config;
 }
 
 StoredDifferences compare_stored_config(const StoredConfig& stored, const ResolvedConfig& current,

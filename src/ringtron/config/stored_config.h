@@ -42,6 +42,11 @@ struct StoredConfig {
 // flags.
 StoredConfig read_stored_config(const nlohmann::json& stored);
 
+// `config` with the stored values of all flags that a load compares because the weights depend on them
+// (OnLoad::must_equal, finetune, positions), and the length of samples and the kind of tokenizer; of those that are
+// there.
+Config with_model_of(StoredConfig stored, Config config);
+
 // One line each, with the flag and both values: "--num-attention-heads: 4 in the checkpoint, 2 here".
 struct StoredDifferences {
   std::vector<std::string> refused;  // the checkpoint must not be loaded

@@ -21,6 +21,7 @@
 #include "ringtron/train/memory/out_of_memory.h"
 #include "ringtron/train/run_as_rank.h"
 #include "ringtron/train/start_up/before_rendezvous.h"
+#include "ringtron/train/start_up/checkpoint_arguments.h"
 #include "ringtron/train/start_up/output_folders.h"
 #include "ringtron/train/start_up/start_times.h"
 #include "ringtron/train/start_up/unfused_operations.h"
@@ -113,13 +114,18 @@ int start(const std::vector<std::string>& words, StopSignals& signals) {
   times.enter("reading the command line");
   const LaunchEnvironment environment = read_launch_environment(process_environment);
   ParseResult parsed;
-  before_rendezvous(environment, [&] { parsed = parse_command_line(words, environment.world_size); });
+  CheckpointArguments checkpoint;
+  before_rendezvous(environment, [&] {
+    checkpoint = checkpoint_arguments(words);
+    parsed = parse_command_line(words, environment.world_size, checkpoint.defaults);
+  });
   if (const auto* help = std::get_if<HelpText>(&parsed)) {
     if (environment.rank == 0) print_result(help->text);
     return kExitOk;
   }
   const auto& line = std::get<CommandLine>(parsed);
   if (environment.rank == 0) {
+    if (!checkpoint.notice.empty()) print_line(checkpoint.notice);
     std::vector<Notice> notices = line.notices;
     for (Notice& notice : restart_notices(line.config)) notices.push_back(std::move(notice));
     for (const Notice& notice : notices) {

@@ -1,0 +1,20 @@
+// --use-checkpoint-args: the model's flags, from the checkpoint that is about to be loaded.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "ringtron/config/config.h"
+
+namespace ringtron {
+
+struct CheckpointArguments {
+  Config defaults;     // for the flags that the command line does not give
+  std::string notice;  // what they are from; empty: nothing was asked for
+};
+
+// Looks at the flags alone. Each rank reads for itself, before it meets the others; load_checkpoint() sees later that
+// all have the same. Throws IoError where there is no complete checkpoint, or its manifest cannot be understood.
+CheckpointArguments checkpoint_arguments(std::span<const std::string> words);
+
+}  // namespace ringtron

@@ -18,8 +18,11 @@ using namespace testing;
 
 class Damage : public ::testing::Test {
  protected:
-  void SetUp() override {
-    save_state(disk_, dir_.path(), 10, state_, 4);
+  void SetUp() override { save(/*owners=*/1); }
+
+  // As four ranks; of these so many share each slab.
+  void save(int owners) {
+    save_state(disk_, dir_.path(), 10, state_, 4 / owners, owners);
     for (const auto& entry : std::filesystem::directory_iterator(folder_)) files_.push_back(entry.path());
     std::sort(files_.begin(), files_.end());
     ASSERT_EQ(files_.size(), 5u);  // four shards and the manifest
@@ -52,6 +55,25 @@ class Damage : public ::testing::Test {
     }
   }
 
+  void expect_flipped_bits_found() {
+    constexpr int kTrials = 300;
+    int found = 0;
+    for (int trial = 0; trial < kTrials; ++trial) {
+      const auto word = [&](std::uint64_t index) { return random_word(7, static_cast<std::uint64_t>(trial), index); };
+      const auto& path = files_[word(0) % files_.size()];
+      const std::string intact = read_file(path);
+      std::string flipped = intact;
+      char& byte = flipped[word(1) % flipped.size()];
+      byte = static_cast<char>(byte ^ (1 << word(2) % 8));
+      overwrite(path, flipped);
+      const std::string by_load = load_error(), by_verify = verify_error();
+      found += by_load.find(path.string()) != std::string::npos && by_verify.find(path.string()) != std::string::npos;
+      overwrite(path, intact);
+    }
+    EXPECT_EQ(found, kTrials);
+    EXPECT_EQ(load_error(), "");
+  }
+
   const std::vector<ToyTensor> state_ = toy_state(1);
   TempDir dir_;
   DiskFileSystem disk_;
@@ -64,24 +86,15 @@ TEST_F(Damage, IntactLoads) {
   EXPECT_EQ(verify_error(), "");
 }
 
-TEST_F(Damage, RandomFlippedBits) {
-  constexpr int kTrials = 300;
-  int found = 0;
-  for (int trial = 0; trial < kTrials; ++trial) {
-    const auto word = [&](std::uint64_t index) { return random_word(7, static_cast<std::uint64_t>(trial), index); };
-    const auto& path = files_[word(0) % files_.size()];
-    const std::string intact = read_file(path);
-    std::string flipped = intact;
-    char& byte = flipped[word(1) % flipped.size()];
-    byte = static_cast<char>(byte ^ (1 << word(2) % 8));
-    overwrite(path, flipped);
-    const std::string by_load = load_error(), by_verify = verify_error();
-    found += by_load.find(path.string()) != std::string::npos && by_verify.find(path.string()) != std::string::npos;
-    overwrite(path, intact);
-  }
-  EXPECT_EQ(found, kTrials);
-  EXPECT_EQ(load_error(), "");
-}
+TEST_F(Damage, RandomFlippedBits) { expect_flipped_bits_found(); }
+
+// Pieces that are ranges of elements.
+class DamageOfRanges : public Damage {
+ protected:
+  void SetUp() override { save(/*owners=*/2); }
+};
+
+TEST_F(DamageOfRanges, RandomFlippedBits) { expect_flipped_bits_found(); }
 
 TEST_F(Damage, BytesAllOverAShardHeader) {
   const auto& path = files_[1];

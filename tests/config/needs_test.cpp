@@ -65,6 +65,7 @@ const NeedCase kCases[] = {
      "--lr-decay-style WSD"},
     {"", "--weight-decay-incr-style linear", "--weight-decay has no effect without --weight-decay-incr-style constant",
      "--weight-decay-incr-style constant"},
+    {"--bf16", "--grad-reduce-in-bf16", "--grad-reduce-in-bf16 has no effect without --bf16", "--bf16"},
     {"--init-method-std", "--init-method-xavier-uniform --init-method-std 0.1",
      "--init-method-std has no effect with --init-method-xavier-uniform", ""},
     {"--tensorboard-dir", "--tensorboard-log-interval 2",

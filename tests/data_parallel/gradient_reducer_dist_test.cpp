@@ -132,6 +132,24 @@ DIST_TEST(GradientReducer, NegativeControlOtherSamples, 2) {
   EXPECT_FALSE(testing::tensor_near(other, one_process(), kReorder));
 }
 
+// Rounded once on its way and once in the sum, the same on all ranks; of one rank nothing is sent, and nothing rounded.
+DIST_TEST(GradientReducer, Bf16MessagesAreRoundedSums, 1, 2, 4) {
+  const at::Tensor exact = reduced(ranks.world(), kOverlapped, 0, at::kFloat);
+  for (BucketOptions options : {kTogether, kOverlapped}) {
+    options.bf16_messages = true;
+    const at::Tensor got = reduced(ranks.world(), options, 0, at::kFloat);
+    const double largest = exact.abs().max().item<double>();
+    const double difference = (got - exact).abs().max().item<double>();
+    EXPECT_LE(difference, 0x1p-7 * ranks.size() * largest);
+    EXPECT_EQ(difference == 0.0, ranks.size() == 1) << "messages are in bf16";
+    EXPECT_EQ(at::equal(got, got.to(at::kBFloat16).to(at::kFloat)), ranks.size() > 1);
+    at::Tensor most = got.clone(), least = got.clone();
+    ranks.world().all_reduce(most, ReduceOp::max).wait();
+    ranks.world().all_reduce(least, ReduceOp::min).wait();
+    EXPECT_TENSOR_EQUAL(most, least);
+  }
+}
+
 // Two summands commute, so that the cut into buckets cannot matter.
 DIST_TEST(GradientReducer, OverlapChangesNoBit, 1, 2) {
   for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16})

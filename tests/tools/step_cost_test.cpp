@@ -84,6 +84,8 @@ TEST(StepCost, ADistributedOptimizerDividesTheState) {
   EXPECT_EQ(bytes.moments, 8 * shared.optimizer);
   // A reduce-scatter of fp32 gradients, and an all-gather of bf16 weights.
   EXPECT_EQ(gradient_sum_bytes(resolved(config), shared, 4), shared.gradient_buffer * (4 + 2) * 3 / 4);
+  config.precision.grad_reduce_in_bf16 = true;
+  EXPECT_EQ(gradient_sum_bytes(resolved(config), shared, 4), shared.gradient_buffer * (2 + 2) * 3 / 4);
 }
 
 TEST(StepCost, TensorTrafficByHand) {

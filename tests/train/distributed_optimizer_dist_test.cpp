@@ -100,6 +100,20 @@ DIST_TEST(DistributedOptimizer, TwoRanksMakeTheBitsOfWholeStates, 2) {
   }
 }
 
+// Shards of rounded messages are parts of the whole rounded sum.
+DIST_TEST(DistributedOptimizer, Bf16MessagesGiveWhatTheyGiveWholeStates, 2) {
+  const SharedFolder folder(ranks);
+  const std::string flags =
+      fmt::format("{} --bf16 --clip-grad 0 --log-num-zeros-in-grad --grad-reduce-in-bf16", kLlamaLike);
+  const auto run = [&](int number, const std::string& more) {
+    ToyTraining training(ranks, number, toy_config({1, 1, 2, false, 2}, folder.corpus(), flags + more));
+    return steps(training);
+  };
+  const Steps whole = run(0, ""), sharded = run(1, std::string(" ") + kOverlapped);
+  EXPECT_EQ(whole.losses, sharded.losses);
+  EXPECT_EQ(largest_difference(whole.main, sharded.main), 0.0);
+}
+
 // Negative control: a rank that does not send what it has updated is seen.
 DIST_TEST(DistributedOptimizer, FailsWhenValuesAreNotGathered, 2) {
   const SharedFolder folder(ranks);

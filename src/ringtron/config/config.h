@@ -126,6 +126,7 @@ struct PrecisionConfig {
   bool bf16 = false;
   bool fp64 = false;  // ours: for proofs
   bool accumulate_allreduce_grads_in_fp32 = false;
+  bool grad_reduce_in_bf16 = false;
   bool calculate_per_token_loss = false;  // accepted: Ringtron always does
   double init_method_std = 0.02;
   bool init_method_xavier_uniform = false;

@@ -103,6 +103,7 @@ void fill_training(Config& config, int world_size, std::vector<Notice>& notices)
   if (optimizer.lr_decay_iters == 0) optimizer.lr_decay_iters = batch.train_iters;
   if (optimizer.lr_decay_samples == 0) optimizer.lr_decay_samples = batch.train_samples;
   if (config.precision.bf16) config.precision.accumulate_allreduce_grads_in_fp32 = true;
+  if (!config.precision.bf16) config.precision.grad_reduce_in_bf16 = false;
   if (batch.skip_train) {
     config.checkpoint.no_load_optim = true;
     // No schedule of this command line counts, so it does not have to be the checkpoint's.

@@ -29,7 +29,6 @@ constexpr std::string_view kStateInFp32 = "main weights, gradients and moments a
 constexpr std::string_view kGraphs = "Ringtron has no CUDA graphs; only speed may differ";
 
 constexpr ForeignFlag kFlags[] = {
-    {"--grad-reduce-in-bf16", kWarned, "gradients are summed in fp32, which is more exact and sends twice the bytes"},
     {"--wandb-*", kWarned,
      "there is no W&B client; give --tensorboard-dir DIR, and `wandb sync DIR` uploads what is written there", kOne},
     {"--rampup-batch-size", kWarned, "as in current Megatron it is ignored; the batch has its full size from the start",
@@ -68,7 +67,8 @@ constexpr ForeignFlag kFlags[] = {
     {"--ddp-num-buckets", kAccepted, "--ddp-bucket-size sets the size of a bucket; the number follows", kOne},
     {"--ddp-average-in-collective", kAccepted, "gradients are summed and divided by the exact token count"},
     {"--ddp-pad-buckets-for-high-nccl-busbw", kAccepted, kOwnCommunication},
-    {"--ddp-reduce-scatter-with-fp32-accumulation", kAccepted, "gradients are never summed in less than fp32"},
+    {"--ddp-reduce-scatter-with-fp32-accumulation", kAccepted,
+     "gradients are sent and summed in fp32, unless --grad-reduce-in-bf16 says otherwise"},
     {"--tp-comm-overlap", kAccepted, "with --sequence-parallel it is always so"},
     {"--no-tp-comm-bulk-wgrad", kAccepted, kOwnCommunication},
     {"--high-priority-stream-groups", kAccepted, kOwnCommunication, kMany},

@@ -30,6 +30,7 @@ std::vector<std::int64_t> sizes_of(const ParameterList& parameters) {
 BucketOptions for_group(BucketOptions options, const Communicator& group) {
   options.group_size = group.size();
   options.sharded = options.sharded && group.size() > 1;
+  options.bf16_messages = options.bf16_messages && group.size() > 1;
   return options;
 }
 
@@ -95,7 +96,7 @@ struct GradientReducer::State {
     waiting.clear();
     for (const Bucket& bucket : buffer->plan().buckets) waiting.push_back(static_cast<int>(bucket.parameters.size()));
     launched = 0;
-    works.clear();
+    reductions.clear();
   }
 
   // Called by autograd, in backward, when it has added up a parameter's gradient of one micro-batch.
@@ -126,10 +127,23 @@ struct GradientReducer::State {
   }
 
   void launch_next() {
-    at::Tensor bucket = buffer->bucket(launched);
+    const at::Tensor bucket = buffer->bucket(launched);
     ++launched;
     if (bucket.numel() == 0) return;
-    works.push_back(options.sharded ? replicas.reduce_scatter(bucket, shard_of(bucket)) : replicas.all_reduce(bucket));
+    const auto own = [&](const at::Tensor& whole) { return options.sharded ? shard_of(whole) : whole; };
+    const at::Tensor sent = options.bf16_messages ? bucket.to(at::kBFloat16) : bucket;
+    const at::Tensor received = own(sent);
+    Work work = options.sharded ? replicas.reduce_scatter(sent, received) : replicas.all_reduce(sent);
+    reductions.push_back({std::move(work), received, own(bucket)});
+  }
+
+  void wait_for_reductions() {
+    const at::NoGradGuard no_grad;
+    for (Reduction& reduction : reductions) {
+      reduction.work.wait();
+      if (options.bf16_messages) reduction.sums.copy_(reduction.received);
+    }
+    reductions.clear();
   }
 
   // What this rank owns of a bucket: a view.
@@ -184,7 +198,12 @@ struct GradientReducer::State {
   std::vector<int> received;          // gradients of each parameter in this step; empty: no step has begun
   std::vector<int> waiting;           // parameters of each bucket that lack the gradient of a micro-batch
   int launched = 0;                   // buckets whose reduction is under way
-  std::vector<Work> works;
+  struct Reduction {
+    Work work;
+    at::Tensor received;  // the same memory as `sums`, unless messages are in bf16
+    at::Tensor sums;      // in the buffer
+  };
+  std::vector<Reduction> reductions;  // under way
 };
 
 class GradientReducer::Hook final : public torch::autograd::PostAccumulateGradHook {
@@ -222,7 +241,7 @@ GradientReducer::~GradientReducer() {
 
 void GradientReducer::begin_step(int micro_batches) {
   RT_CHECK(micro_batches > 0, "expected a step of at least one micro-batch, got {}", micro_batches);
-  RT_CHECK(state_->works.empty(), "begin_step() while reductions are under way: finish() the step first");
+  RT_CHECK(state_->reductions.empty(), "begin_step() while reductions are under way: finish() the step first");
   // Nothing is filled with zeros: the first share of each gradient is written over what is there.
   for (Parameter* parameter : state_->parameters) parameter->gradient_begun = false;
   state_->begin_step(micro_batches);
@@ -232,8 +251,7 @@ void GradientReducer::finish() {
   RT_CHECK(state_->micro_batches != kNoStep, "finish() before begin_step()");
   state_->check_all_received();
   while (state_->launched < static_cast<int>(state_->waiting.size())) state_->launch_next();
-  for (Work& work : state_->works) work.wait();
-  state_->works.clear();
+  state_->wait_for_reductions();
   state_->sum_further();
 }
 

@@ -14,6 +14,10 @@
 // comes out of backward, finish() or gather_values(); the reducer, like its communicators, is of no use after it. While
 // backward runs, the group of the buckets belongs to the reducer and to the operations of backward itself.
 //
+// With `bf16_messages` each rank's sum of a bucket is rounded to bf16, these are summed by the back end (which may
+// round again), and the result is back in the fp32 buffer: half the bytes sent, by 2^-8 of exactness. Further axes are
+// summed in fp32 all the same. Every rank gets the same bits.
+//
 // With `sharded` a bucket is reduce-scattered: each rank gets the sums of the range that it owns, and
 // Parameter::gradient is of no use outside it. Values then lie in a flat buffer of the same plan. After the owners have
 // changed their ranges of the values, gather_values() brings them to all ranks.

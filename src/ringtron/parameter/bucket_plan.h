@@ -18,6 +18,7 @@ struct BucketOptions {
   std::int64_t bucket_size = 0;  // --ddp-bucket-size, elements; 0: max(40,000,000, 1,000,000 * group size)
   int group_size = 1;            // ranks over which gradients are summed
   bool sharded = false;          // --use-distributed-optimizer: each of them owns a shard of each bucket
+  bool bf16_messages = false;    // --grad-reduce-in-bf16: what goes between them is rounded
 };
 
 struct Bucket {

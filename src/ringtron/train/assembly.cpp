@@ -46,6 +46,7 @@ BucketOptions bucket_options(const ResolvedConfig& config) {
   options.overlap = config->parallel.overlap_grad_reduce;
   options.bucket_size = config->parallel.ddp_bucket_size;
   options.sharded = config->parallel.use_distributed_optimizer;
+  options.bf16_messages = config->precision.grad_reduce_in_bf16;
   return options;
 }
 

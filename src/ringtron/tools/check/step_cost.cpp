@@ -32,7 +32,8 @@ SentBytes tensor_ends_bytes(const ResolvedConfig& config, std::int64_t rows) {
 }
 
 std::int64_t gradient_sum_bytes(const ResolvedConfig& config, const ParameterCount& count, int replicas) {
-  const std::int64_t gradients = ring_pass(count.gradient_buffer * state_element_bytes(config), replicas);
+  const std::int64_t element = config->precision.grad_reduce_in_bf16 ? 2 : state_element_bytes(config);
+  const std::int64_t gradients = ring_pass(count.gradient_buffer * element, replicas);
   if (!config->parallel.use_distributed_optimizer) return 2 * gradients;
   return gradients + ring_pass(count.gradient_buffer * model_element_bytes(config), replicas);
 }

@@ -144,7 +144,7 @@ TEST_F(ScanKernelsGpu, ScanOfALayer) {
                            in[1].narrow(2, 8, heads),
                            parts[1].view({rows, 2, groups, 128}),
                            parts[2].view({rows, 2, groups, 128}),
-                           -in[2].exp(),
+                           -in[2].to(in[2].scalar_type() == at::kDouble ? at::kDouble : at::kFloat).exp(),
                            in[3],
                            in[4]};
     return ssd_scan(inputs, segments, {});

@@ -52,6 +52,18 @@ def throughput_faults(binaries):
     return faults
 
 
+def eta_faults(binaries):
+    """The last line has no time left; tokens a second are those of the printed time."""
+    text = output(binaries, "--log-interval", "1", "--log-eta")
+    lines = re.findall(r"iteration \(ms\): (\S+) .* tokens/s: (\d+) \| time left: (\d+:\d\d:\d\d) \|", text)
+    faults = [] if len(lines) == 6 and lines[-1][2] == "0:00:00" else [f"--log-eta: expected six lines, the last 0:00:00, got {lines}"]
+    for ms, rate, _ in lines:
+        expected = 2 * 16 / (float(ms) / 1000)
+        if abs(int(rate) - expected) > 0.5 + 0.1 / float(ms) * expected:
+            faults.append(f"{rate} tokens/s in {ms} ms a step, expected {expected:.0f}")
+    return faults
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binaries", type=pathlib.Path)
@@ -72,7 +84,7 @@ def main():
             faults.append(f"iterations {last - 2} to {last}: mean loss {mean}, printed {thirds.get(last)}")
     if thirds.get(1) != unbroken[1]:
         faults.append(f"iteration 1: loss {unbroken[1]}, printed out of turn {thirds.get(1)}")
-    faults += nan_faults(binaries) + throughput_faults(binaries)
+    faults += nan_faults(binaries) + throughput_faults(binaries) + eta_faults(binaries)
     print("\n".join(faults) or "log_lines: passed")
     return 1 if faults else 0
 

@@ -192,6 +192,7 @@ struct LoggingConfig {
   std::int64_t tensorboard_log_interval = 1;
   int tensorboard_queue_size = 1000;
   bool log_throughput = false;
+  bool log_eta = false;  // ours
   bool log_params_norm = false;
   bool log_num_zeros_in_grad = false;
   bool log_progress = false;

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
@@ -70,6 +72,16 @@ bool Reporter::ends_interval(std::int64_t iteration) const {
   return iteration % job_.config()->logging.log_interval == 0 || iteration == train_iterations_;
 }
 
+// Evaluations and saves that are still to come are not counted.
+std::string Reporter::pace(std::int64_t iteration, double seconds) const {
+  const double tokens = static_cast<double>(job_.config()->batch.global_batch_size) *
+                        static_cast<double>(job_.config()->model.seq_length);
+  const auto left =
+      static_cast<std::int64_t>(std::llround(static_cast<double>(train_iterations_ - iteration) * seconds));
+  return fmt::format(" tokens/s: {:.0f} | time left: {}:{:02}:{:02} |", seconds > 0 ? tokens / seconds : 0.0,
+                     left / 3600, left / 60 % 60, left % 60);
+}
+
 bool Reporter::step_done(const StepResult& result, const Progress& progress, double lr,
                          std::optional<double> params_norm) {
   ++steps_done_;
@@ -110,6 +122,7 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
     text += fmt::format(" attention area max/mean: {:.2f} |",
                         area_imbalance_sum_.item<double>() / static_cast<double>(losses_));
   }
+  if (job_.config()->logging.log_eta) text += pace(progress.iteration, seconds);
   if (job_.is_last_rank()) print_line(text + remark_);
   warn_of_masked_tokens();
   require_possible_throughput(tflops);

@@ -53,6 +53,8 @@ class Reporter {
  private:
   bool ends_interval(std::int64_t iteration) const;
   double mean_step_flops() const;
+  // " tokens/s: 12345 | time left: 1:02:03 |"
+  std::string pace(std::int64_t iteration, double seconds) const;
   void require_possible_throughput(double tflops) const;
   void report_memory(std::int64_t iteration) const;
   void warn_of_masked_tokens();

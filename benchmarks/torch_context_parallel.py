@@ -139,7 +139,7 @@ def device_name(device):
         return next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown CPU")
 
 
-def print_heading(setting):
+def print_heading(setting, what="torch context_parallel, load balanced"):
     o, versions = setting.options, f"torch {torch.__version__}"
     if setting.device.type == "cuda":
         nccl = ".".join(map(str, torch.cuda.nccl.version()))
@@ -148,7 +148,7 @@ def print_heading(setting):
     setting.say(f"- versions: {versions}; threads of a rank: {torch.get_num_threads()}")
     setting.say(f"- {o.warmup} warm-up and {o.repeats} timed steps in each of two rounds, every step with new random "
                 "tensors; median of the slowest rank, spread = (p90 - min) / median")
-    setting.say(f"- torch context_parallel, load balanced, {TYPE_NAMES[setting.type]}, causal, forward and backward")
+    setting.say(f"- {what}, {TYPE_NAMES[setting.type]}, causal, forward and backward")
 
 
 def attend(mode, q, k, v):

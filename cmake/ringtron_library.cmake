@@ -1,10 +1,11 @@
-# ringtron_library(<name> [TORCH] [PUBLIC h...] [SRCS cpp...] [CUDA_SRCS cu...] [DEPS library...] [LINK external...])
+# ringtron_library(<name> [TORCH] [SHARED] [PUBLIC h...] [SRCS cpp...] [CUDA_SRCS cu...] [DEPS library...] [LINK external...])
 #
 # One folder (or the torch-free half of one). PUBLIC names the headers that other folders may include; DEPS are Ringtron
 # libraries, and scripts/check_layers.py holds the #includes against them; LINK are libraries from outside.
-# TORCH marks a target that includes LibTorch; it shares the precompiled header. CUDA_SRCS compile in the cuda preset only.
+# TORCH marks a target that includes LibTorch; it shares the precompiled header. SHARED makes a shared library in
+# build/<preset>/lib, which is no part of the installed one. CUDA_SRCS compile in the cuda preset only.
 function(ringtron_library name)
-  cmake_parse_arguments(arg "TORCH" "" "PUBLIC;SRCS;CUDA_SRCS;DEPS;LINK" ${ARGN})
+  cmake_parse_arguments(arg "TORCH;SHARED" "" "PUBLIC;SRCS;CUDA_SRCS;DEPS;LINK" ${ARGN})
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "ringtron_library(${name}): unknown arguments ${arg_UNPARSED_ARGUMENTS}")
   endif()
@@ -13,14 +14,17 @@ function(ringtron_library name)
     list(APPEND sources ${arg_CUDA_SRCS})
   endif()
   set(scope PUBLIC)
-  if(sources)
+  if(arg_SHARED)
+    add_library(ringtron_${name} SHARED ${sources})
+    set_target_properties(ringtron_${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/lib")
+  elseif(sources)
     add_library(ringtron_${name} STATIC ${sources})
   else()
     add_library(ringtron_${name} INTERFACE)
     set(scope INTERFACE)
   endif()
   add_library(ringtron::${name} ALIAS ringtron_${name})
-  if(sources)
+  if(sources AND NOT arg_SHARED)
     set_property(GLOBAL APPEND PROPERTY RINGTRON_LIBRARIES ringtron_${name})  # for src/ringtron/CMakeLists.txt
   endif()
   target_include_directories(ringtron_${name} ${scope} "${CMAKE_SOURCE_DIR}/src")

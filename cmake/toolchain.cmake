@@ -15,6 +15,10 @@ endif()
 set(CMAKE_CXX_FLAGS_RELEASE "-O2")
 add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wall> $<$<COMPILE_LANGUAGE:CXX>:-Wextra>
                     $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+# Every object may become part of libringtron_ops.so. Without the second option the compiler would inline no function that a
+# program could put another one in place of.
+add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fPIC> $<$<COMPILE_LANGUAGE:CXX>:-fno-semantic-interposition>
+                    $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-fPIC>)
 if(RINGTRON_SANITIZE)
   # An instrumented call of a function that never returns looks to GCC as if it could: it then misses a return behind it.
   add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer -Wno-return-type)

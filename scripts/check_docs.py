@@ -13,7 +13,7 @@ import re
 import sys
 
 SKIPPED = {".venv", "build", "out", ".git"}
-TOPS = ("apps", "benchmarks", "cmake", "docs", "examples", "scripts", "src", "tests")
+TOPS = ("apps", "benchmarks", "cmake", "docs", "examples", "python", "scripts", "src", "tests")
 NOT_RUN = {  # "page: first line of the block" -> why no test runs it
     "README.md: scripts/quickstart   # installs what is missing, builds, trains a tokenizer and a small GPT, resumes it "
     "in another layout": "they install and build; CI runs scripts/test itself, of which this test is a part, and quickstart is run by hand",
@@ -22,6 +22,8 @@ NOT_RUN = {  # "page: first line of the block" -> why no test runs it
         "it builds and runs the tests, of which this is one",
     "docs/library.md: scripts/build cpu                                              # or cuda":
         "it installs and compiles; tests/repo/library_test.py does the same",
+    "docs/pytorch.md: scripts/build_wheel               # or: scripts/build_wheel cuda":
+        "it builds and installs; tests/ops/ops_test.py imports the same package",
     "docs/library.md: cpack --config build/cpu/CPackConfig.cmake -B out": "it downloads a wheel; tests/repo/library_test.py does the rest",
 }
 

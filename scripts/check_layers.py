@@ -8,7 +8,7 @@ import pathlib
 import re
 import sys
 
-KEYWORDS = {"TORCH", "PUBLIC", "SRCS", "CUDA_SRCS", "DEPS", "LINK"}
+KEYWORDS = {"TORCH", "SHARED", "PUBLIC", "SRCS", "CUDA_SRCS", "DEPS", "LINK"}
 
 
 class Folder:

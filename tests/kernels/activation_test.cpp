@@ -50,6 +50,17 @@ at::Tensor reference(const at::Tensor& x, Activation activation) {
 
 const Activation kAll[] = {Activation::gelu_erf, Activation::gelu_tanh, Activation::swiglu, Activation::squared_relu};
 
+TEST(Activation, PassesWithoutAutogradGiveTheSame) {
+  for (const Activation activation : kAll) {
+    const at::Tensor x = (random_tensor({5, 2, 6}, 1) * 3).requires_grad_();
+    const at::Tensor y = activate(x, activation), dy = random_tensor(y.sizes().vec(), 2);
+    y.backward(dy);
+    EXPECT_TENSOR_EQUAL(activation_forward(x.detach(), activation), y.detach());
+    EXPECT_TENSOR_NEAR(activation_backward(x.detach(), dy, activation), x.grad(), kLastBits);
+    EXPECT_GT((activation_backward(x.detach(), dy.flip(0), activation) - x.grad()).abs().max().item<double>(), 1e-2);
+  }
+}
+
 TEST(Activation, MatchesTheFormula) {
   for (const Activation activation : kAll) {
     for (const std::int64_t width : {2, 6, 34}) {

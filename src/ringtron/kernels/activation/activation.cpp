@@ -32,25 +32,39 @@ ActivationParams params_of(const at::Tensor& x, Activation activation, const at:
   return params;
 }
 
+bool fused(const at::Tensor& x, Activation activation) {
+  const bool even = activation != Activation::swiglu || x.size(-1) % 2 == 0;
+  return even && fused_on_gpu({x}) && channels(x, activation) % 8 == 0;
+}
+
+at::Tensor fused_forward(const at::Tensor& x, Activation activation) {
+  std::vector<std::int64_t> sizes = x.sizes().vec();
+  sizes.back() = channels(x, activation);
+  const at::Tensor y = at::empty(sizes, x.options());
+  activation_forward_cuda(params_of(x, activation, y), current_cuda_stream());
+  return y;
+}
+
+at::Tensor fused_backward(const at::Tensor& x, const at::Tensor& dy, Activation activation) {
+  const at::Tensor dx = at::empty_like(x);
+  ActivationParams params = params_of(x, activation, dx);
+  params.dy = dy.const_data_ptr();
+  activation_backward_cuda(params, current_cuda_stream());
+  return dx;
+}
+
 class FusedActivation : public Function<FusedActivation> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, std::int64_t activation) {
     const at::Tensor x = input.contiguous();
     context->save_for_backward({x});
     context->saved_data["activation"] = activation;
-    std::vector<std::int64_t> sizes = x.sizes().vec();
-    sizes.back() = channels(x, static_cast<Activation>(activation));
-    const at::Tensor y = at::empty(sizes, x.options());
-    activation_forward_cuda(params_of(x, static_cast<Activation>(activation), y), current_cuda_stream());
-    return y;
+    return fused_forward(x, static_cast<Activation>(activation));
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
-    const at::Tensor x = context->get_saved_variables()[0], dy = grads[0].contiguous(), dx = at::empty_like(x);
-    ActivationParams params = params_of(x, static_cast<Activation>(context->saved_data["activation"].toInt()), dx);
-    params.dy = dy.const_data_ptr();
-    activation_backward_cuda(params, current_cuda_stream());
-    return {dx, {}};
+    const auto activation = static_cast<Activation>(context->saved_data["activation"].toInt());
+    return {fused_backward(context->get_saved_variables()[0], grads[0].contiguous(), activation), {}};
   }
 };
 
@@ -71,14 +85,40 @@ at::Tensor composed(const at::Tensor& x, Activation activation) {
   RT_CHECK(false, "unknown activation {}", static_cast<int>(activation));
 }
 
+at::Tensor composed_gradient(const at::Tensor& x, const at::Tensor& dy, Activation activation) {
+  switch (activation) {
+    case Activation::gelu_erf:
+      return at::gelu_backward(dy, x, "none");
+    case Activation::gelu_tanh:
+      return at::gelu_backward(dy, x, "tanh");
+    case Activation::swiglu: {
+      const std::int64_t half = x.size(-1) / 2;
+      const at::Tensor gate = x.narrow(-1, 0, half), up = x.narrow(-1, half, half);
+      return at::cat({at::silu_backward(dy * up, gate), dy * at::silu(gate)}, -1);
+    }
+    case Activation::squared_relu:
+      return dy * 2 * at::relu(x);
+  }
+  RT_CHECK(false, "unknown activation {}", static_cast<int>(activation));
+}
+
 }  // namespace
 
 at::Tensor activate(const at::Tensor& x, Activation activation) {
-  const bool even = activation != Activation::swiglu || x.size(-1) % 2 == 0;
-  if (even && fused_on_gpu({x}) && channels(x, activation) % 8 == 0) {
-    return FusedActivation::apply(x, static_cast<std::int64_t>(activation));
-  }
+  if (fused(x, activation)) return FusedActivation::apply(x, static_cast<std::int64_t>(activation));
   return keeping_inputs([activation](const std::vector<at::Tensor>& in) { return composed(in[0], activation); }, {x});
+}
+
+at::Tensor activation_forward(const at::Tensor& x, Activation activation) {
+  const at::AutoGradMode without(false);
+  return fused(x, activation) ? fused_forward(x.contiguous(), activation) : composed(x, activation);
+}
+
+at::Tensor activation_backward(const at::Tensor& x, const at::Tensor& dy, Activation activation) {
+  if (fused(x, activation) && dy.scalar_type() == x.scalar_type()) {
+    return fused_backward(x.contiguous(), dy.contiguous(), activation);
+  }
+  return composed_gradient(x, dy, activation);
 }
 
 }  // namespace ringtron

@@ -12,4 +12,8 @@ namespace ringtron {
 // is compared with.
 at::Tensor activate(const at::Tensor& x, Activation activation);
 
+// Its two passes without autograd, for who keeps x himself (ops/). dy: [..., f]; returns the gradient of x.
+at::Tensor activation_forward(const at::Tensor& x, Activation activation);
+at::Tensor activation_backward(const at::Tensor& x, const at::Tensor& dy, Activation activation);
+
 }  // namespace ringtron

@@ -39,7 +39,7 @@ TEST(PipelineSchedule, OfOneStageIsForwardAndBackwardInTurn) {
   EXPECT_THAT(one_forward_one_backward({1, 1, 2}, 0),
               ElementsAre(Instruction{Kind::forward, 0}, Instruction{Kind::backward, 0}, Instruction{Kind::forward, 1},
                           Instruction{Kind::backward, 1}));
-  const Schedule chunks = one_forward_one_backward({1, 2, 1}, 0);
+  const PipelineSchedule chunks = one_forward_one_backward({1, 2, 1}, 0);
   EXPECT_THAT(chunks, ElementsAre(Instruction{Kind::forward, 0, 0}, Instruction{Kind::forward, 0, 1},
                                   Instruction{Kind::backward, 0, 1}, Instruction{Kind::backward, 0, 0}));
   EXPECT_EQ(with_messages(chunks, {1, 2, 1}, 0), chunks);

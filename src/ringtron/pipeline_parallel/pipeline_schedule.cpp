@@ -18,8 +18,8 @@ void check_rank(const PipelineShape& shape, int rank) {
 }
 
 // The micro-batches and chunks of forwards in order: groups of micro-batches, each through one chunk after the other.
-Schedule forwards_in_groups(const PipelineShape& shape, int group) {
-  Schedule list;
+PipelineSchedule forwards_in_groups(const PipelineShape& shape, int group) {
+  PipelineSchedule list;
   for (int first = 0; first < shape.micro_batches; first += group) {
     const int end = std::min(first + group, shape.micro_batches);
     for (int chunk = 0; chunk < shape.chunks; ++chunk) {
@@ -30,8 +30,8 @@ Schedule forwards_in_groups(const PipelineShape& shape, int group) {
 }
 
 // `ahead` forwards, then one forward and one backward in turn, then the backwards that are left.
-Schedule in_turn(const Schedule& forwards, const Schedule& backwards, std::size_t ahead) {
-  Schedule list(forwards.begin(), forwards.begin() + static_cast<std::ptrdiff_t>(ahead));
+PipelineSchedule in_turn(const PipelineSchedule& forwards, const PipelineSchedule& backwards, std::size_t ahead) {
+  PipelineSchedule list(forwards.begin(), forwards.begin() + static_cast<std::ptrdiff_t>(ahead));
   for (std::size_t i = 0; i < backwards.size(); ++i) {
     if (i + ahead < forwards.size()) list.push_back(forwards[i + ahead]);
     list.push_back(backwards[i]);
@@ -273,18 +273,18 @@ std::string to_string(const Instruction& instruction) {
   return fmt::format("{} {}.{}", word(), instruction.micro_batch, instruction.chunk);
 }
 
-Schedule gpipe(const PipelineShape& shape, int rank) {
-  Schedule list = forward_only(shape, rank);
+PipelineSchedule gpipe(const PipelineShape& shape, int rank) {
+  PipelineSchedule list = forward_only(shape, rank);
   const std::size_t forwards = list.size();
   for (std::size_t i = forwards; i-- > 0;) list.push_back({Kind::backward, list[i].micro_batch, list[i].chunk});
   return list;
 }
 
-Schedule one_forward_one_backward(const PipelineShape& shape, int rank) {
+PipelineSchedule one_forward_one_backward(const PipelineShape& shape, int rank) {
   RT_CHECK(shape.stages == 1 || shape.chunks == 1, "1F1B of {} stages wants one chunk a rank, got {}", shape.stages,
            shape.chunks);
   check_rank(shape, rank);
-  Schedule list;
+  PipelineSchedule list;
   const auto forward = [&](int micro_batch) {
     for (int chunk = 0; chunk < shape.chunks; ++chunk) list.push_back({Kind::forward, micro_batch, chunk});
   };
@@ -300,20 +300,20 @@ Schedule one_forward_one_backward(const PipelineShape& shape, int rank) {
   return list;
 }
 
-Schedule interleaved(const PipelineShape& shape, int rank) {
+PipelineSchedule interleaved(const PipelineShape& shape, int rank) {
   check_rank(shape, rank);
   const int group = shape.group_size();
   const int rest = group > 0 ? shape.micro_batches % group : 0;
   RT_CHECK(group >= shape.stages && group <= shape.micro_batches && (rest == 0 || rest >= shape.stages),
            "{} micro-batches in groups of {} for {} stages", shape.micro_batches, group, shape.stages);
-  const Schedule forwards = forwards_in_groups(shape, group);
-  Schedule backwards = forwards;
+  const PipelineSchedule forwards = forwards_in_groups(shape, group);
+  PipelineSchedule backwards = forwards;
   for (Instruction& one : backwards) one = {Kind::backward, one.micro_batch, shape.chunks - 1 - one.chunk};
   const int ahead = 2 * (shape.stages - 1 - rank) + (shape.chunks - 1) * group;
   return in_turn(forwards, backwards, std::min(static_cast<std::size_t>(ahead), forwards.size()));
 }
 
-Schedule training_schedule(const PipelineShape& shape, int rank) {
+PipelineSchedule training_schedule(const PipelineShape& shape, int rank) {
   return shape.stages > 1 && shape.chunks > 1 ? interleaved(shape, rank) : one_forward_one_backward(shape, rank);
 }
 
@@ -324,12 +324,12 @@ int most_in_flight(const PipelineShape& shape, int rank) {
   return static_cast<int>(std::min(ahead + 1, std::int64_t{shape.micro_batches} * shape.chunks));
 }
 
-Schedule forward_only(const PipelineShape& shape, int rank) {
+PipelineSchedule forward_only(const PipelineShape& shape, int rank) {
   check_rank(shape, rank);
   return forwards_in_groups(shape, /*group=*/shape.chunks > 1 ? shape.stages : 1);
 }
 
-std::vector<Instruction> with_messages(const Schedule& schedule, const PipelineShape& shape, int rank) {
+std::vector<Instruction> with_messages(const PipelineSchedule& schedule, const PipelineShape& shape, int rank) {
   std::vector<Instruction> list;
   const auto begin_receive = [&](std::size_t i) {
     if (i >= schedule.size()) return;

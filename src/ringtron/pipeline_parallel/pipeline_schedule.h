@@ -52,32 +52,32 @@ struct PipelineShape {
 std::string to_string(const Instruction& instruction);
 
 // Forwards and backwards alone. `rank`: along the pipeline axis.
-using Schedule = std::vector<Instruction>;
+using PipelineSchedule = std::vector<Instruction>;
 
 // All forwards, then all backwards, the last first. All micro-batches are in flight at the end of the forwards.
-Schedule gpipe(const PipelineShape& shape, int rank);
+PipelineSchedule gpipe(const PipelineShape& shape, int rank);
 
 // One forward, one backward: after the forwards that fill the pipeline, each micro-batch's backward as soon as it can
 // be, so that at most `stages - rank` micro-batches are in flight. With one stage: forward 0, backward 0, forward 1,
 // and so on, each through all chunks. InternalError for several chunks of several stages.
-Schedule one_forward_one_backward(const PipelineShape& shape, int rank);
+PipelineSchedule one_forward_one_backward(const PipelineShape& shape, int rank);
 
 // 1F1B over chunks: micro-batches in groups, each group through one chunk after the other, which makes the bubble
 // smaller by the number of chunks. The group's size: from `stages` to the number of micro-batches; a last, smaller
 // group has at least `stages` micro-batches or is empty. InternalError otherwise.
-Schedule interleaved(const PipelineShape& shape, int rank);
+PipelineSchedule interleaved(const PipelineShape& shape, int rank);
 
 // The schedule of a training step: interleaved where several ranks have several chunks, else 1F1B.
-Schedule training_schedule(const PipelineShape& shape, int rank);
+PipelineSchedule training_schedule(const PipelineShape& shape, int rank);
 // Forwards of its chunks, all together, that a rank has under way in it at the most.
 int most_in_flight(const PipelineShape& shape, int rank);
 
 // Forwards alone, of an evaluation.
-Schedule forward_only(const PipelineShape& shape, int rank);
+PipelineSchedule forward_only(const PipelineShape& shape, int rank);
 
 // The schedule with its messages: each receive begins one forward or backward before the one that takes it, so that it
 // is under way meanwhile; each send follows at once. One stage has none.
-std::vector<Instruction> with_messages(const Schedule& schedule, const PipelineShape& shape, int rank);
+std::vector<Instruction> with_messages(const PipelineSchedule& schedule, const PipelineShape& shape, int rank);
 
 // The list of one rank, as a function of it.
 using ScheduleOfRank = std::function<std::vector<Instruction>(int rank)>;

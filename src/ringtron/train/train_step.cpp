@@ -88,7 +88,7 @@ void TrainStep::run_pipeline(const ForwardPass& pass, bool backward, std::int64_
                              Totals& totals) {
   const PipelineShape shape = pipeline_shape(job_, model_, static_cast<int>(micro_batches));
   const int rank = job_.parallel().pp_rank();
-  const Schedule schedule = backward ? training_schedule(shape, rank) : forward_only(shape, rank);
+  const PipelineSchedule schedule = backward ? training_schedule(shape, rank) : forward_only(shape, rank);
   PipelineExecutor executor(
       model_, channels_, {pass, backward, job_.compute_type(), job_.device(), backward ? loss_ : LossStep()},
       [&] { return to_device(loader.next(), job_); },

@@ -17,6 +17,7 @@ LLAMA = ["--normalization", "RMSNorm", "--swiglu", "--ffn-hidden-size", "512", "
 DOCUMENTS = ["--reset-attention-mask", "--reset-position-ids", "--eod-mask-loss"]
 CP2, CP4 = ["--context-parallel-size", "2"], ["--context-parallel-size", "4"]
 RECOMPUTE = ["--recompute-granularity", "full", "--recompute-method", "uniform", "--recompute-num-layers", "4"]
+PP2 = ["--pipeline-model-parallel-size", "2"]
 TP2 = ["--tensor-model-parallel-size", "2", "--sequence-parallel"]
 
 RIGHT = {
@@ -31,6 +32,9 @@ RIGHT = {
                              "--seq-length", "1021"],
     "replicas": CP2 + ["--world-size", "8"],  # 4 replicas, of which 2 are started
     "one_process": [],
+    "optimizer_shared_out": CP2 + ["--use-distributed-optimizer", "--overlap-grad-reduce"],
+    "pipeline": CP2 + LLAMA + PP2 + ["--num-virtual-stages-per-pipeline-rank", "2", "--use-distributed-optimizer"],
+    "pipeline_by_letters": PP2 + ["--tensor-model-parallel-size", "2", "--pipeline-model-parallel-layout", "E|tttt||L"],
     "recomputed_attention": CP4 + LLAMA + ["--recompute-activations", "--cp-keep-kv"],
     "recomputed_layers": CP2 + TP2 + DOCUMENTS + RECOMPUTE + ["--cp-comm-type", "all_gather", "p2p", "a2a", "p2p"],
     "recomputed_from_kept": CP4 + DOCUMENTS + RECOMPUTE + ["--cp-keep-kv", "--cp-comm-type", "a2a+p2p",

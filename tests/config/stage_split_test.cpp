@@ -98,6 +98,7 @@ TEST(StageSplit, LayoutsThatCannotBe) {
   EXPECT_THAT(fault(2, 2, "E*0|tL"), HasSubstr("a * that repeats nothing"));
   EXPECT_THAT(fault(2, 2, "Et*9|tL"), HasSubstr("got 10 layers"));
   EXPECT_THAT(fault(2, 2, "E(tttttttttttttttttttttttttttttttttttttttttttt|)*99999L"), HasSubstr("million"));
+  EXPECT_THAT(fault(2, 2, "Et*9999999999999999999|tL"), HasSubstr("million"));
 }
 
 }  // namespace

@@ -37,6 +37,18 @@ TEST(MemoryEstimate, IsStateAndActivations) {
   EXPECT_THAT(to_string(estimate), HasSubstr("weights "));
 }
 
+// Asked for rank by rank, so its time must not grow with the square of the ranks: that took minutes here.
+TEST(MemoryEstimate, OfThousandsOfStages) {
+  const ResolvedConfig config =
+      config_of("--num-layers 8192 --pipeline-model-parallel-size 4096 --global-batch-size 32768", 4096);
+  const MemoryEstimate estimate = estimate_memory(config);
+  EXPECT_EQ(estimate.pipeline_rank, 0);
+  EXPECT_EQ(estimate.activations.in_flight, 4096);
+  const ModelSpec model = model_spec(config);
+  EXPECT_EQ(estimate.state.sum(), state_bytes(config, count_parameters(config, model, 1, 0)).sum());
+  EXPECT_GT(count_parameters(config, 1).whole, 4000 * count_parameters(config, model, 1, 1).of_rank);
+}
+
 // Every advice is a command line that is valid and needs what it says.
 TEST(MemoryEstimate, SavingsAreFlagsThatWork) {
   for (const auto& [flags, ranks] :

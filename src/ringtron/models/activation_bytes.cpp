@@ -39,8 +39,12 @@ PipelineShape pipeline_shape(const ResolvedConfig& config, int chunks) {
 
 }  // namespace
 
-ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows, int pipeline_rank) {
-  const ModelSpec model = model_spec(config);
+ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows) {
+  return activation_bytes(config, model_spec(config), rows, 0);
+}
+
+ActivationBytes activation_bytes(const ResolvedConfig& config, const ModelSpec& model, std::int64_t rows,
+                                 int pipeline_rank) {
   const RankSizes sizes = rank_sizes(config);
   const std::int64_t tokens = rows * config->batch.micro_batch_size;
   // What a recomputed segment keeps: the residual stream.

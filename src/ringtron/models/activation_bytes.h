@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ringtron/config/resolved_config.h"
+#include "ringtron/models/model_spec.h"
 #include "ringtron/modules/layer_spec.h"
 
 namespace ringtron {
@@ -38,6 +39,9 @@ struct ActivationBytes {
 };
 
 // `rows`: tokens of a sample that the rank holds.
-ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows, int pipeline_rank = 0);
+ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows);
+// The same of any pipeline rank of `model`.
+ActivationBytes activation_bytes(const ResolvedConfig& config, const ModelSpec& model, std::int64_t rows,
+                                 int pipeline_rank);
 
 }  // namespace ringtron

@@ -101,10 +101,10 @@ std::string flag_of(const MemorySaving& saving) { return saving.flags.substr(0, 
 MemoryEstimate estimate_memory(const ResolvedConfig& config) {
   const int replicas = std::max(1, config.data_parallel_size()) * config->parallel.context_parallel_size;
   MemoryEstimate most;
-  const int ranks = model_spec(config).pipeline_ranks;
-  for (int rank = 0; rank < ranks; ++rank) {
-    const MemoryEstimate own{state_bytes(config, count_parameters(config, replicas, rank)),
-                             activation_bytes(config, rows_of(config), rank), rank};
+  const ModelSpec model = model_spec(config);
+  for (int rank = 0; rank < model.pipeline_ranks; ++rank) {
+    const MemoryEstimate own{state_bytes(config, count_parameters(config, model, replicas, rank)),
+                             activation_bytes(config, model, rows_of(config), rank), rank};
     if (rank == 0 || own.peak() > most.peak()) most = own;
   }
   return most;

@@ -23,20 +23,21 @@ RankSizes rank_sizes(const ResolvedConfig& config) {
   return {config->parallel.tensor_model_parallel_size, model_element_bytes(config), state_element_bytes(config)};
 }
 
-ParameterCount count_parameters(const ResolvedConfig& config, int replicas, std::optional<int> pipeline_rank) {
+ParameterCount count_parameters(const ResolvedConfig& config, int replicas) {
   const ModelSpec model = model_spec(config);
-  if (!pipeline_rank) {
-    ParameterCount most;
-    for (int rank = 0; rank < model.pipeline_ranks; ++rank) {
-      const ParameterCount own = count_parameters(config, replicas, rank);
-      if (own.of_rank >= most.of_rank) most = own;
-    }
-    return most;
+  ParameterCount most;
+  for (int rank = 0; rank < model.pipeline_ranks; ++rank) {
+    const ParameterCount own = count_parameters(config, model, replicas, rank);
+    if (own.of_rank >= most.of_rank) most = own;
   }
+  for (const ParameterSpec& parameter : model_parameters(model)) most.whole += parameter.elements();
+  return most;
+}
+
+ParameterCount count_parameters(const ResolvedConfig& config, const ModelSpec& model, int replicas, int pipeline_rank) {
   ParameterCount count;
-  for (const ParameterSpec& parameter : model_parameters(model)) count.whole += parameter.elements();
   std::vector<std::int64_t> local;
-  for (const ParameterSpec& parameter : rank_parameters(model, *pipeline_rank)) {
+  for (const ParameterSpec& parameter : rank_parameters(model, pipeline_rank)) {
     local.push_back(parameter.local_elements(config->parallel.tensor_model_parallel_size));
     count.of_rank += local.back();
   }

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 #include "ringtron/config/resolved_config.h"
-#include "ringtron/modules/module_spec.h"
+#include "ringtron/models/model_spec.h"
 
 namespace ringtron {
 
@@ -24,9 +23,11 @@ struct ParameterCount {
   std::int64_t optimizer = 0;        // elements whose optimizer state a rank keeps
 };
 
-// Of the ranks of one pipeline stage, or (no rank given) of the stage with most parameters. `replicas`: DP x CP, the
-// ranks that sum gradients. ConfigError where a shape does not divide by TP.
-ParameterCount count_parameters(const ResolvedConfig& config, int replicas, std::optional<int> pipeline_rank = {});
+// Of the pipeline rank with most parameters. `replicas`: DP x CP, the ranks that sum gradients. ConfigError where a
+// shape does not divide by TP.
+ParameterCount count_parameters(const ResolvedConfig& config, int replicas);
+// Of one pipeline rank of `model`, without `whole`: asked for every rank this takes time linear in the layers.
+ParameterCount count_parameters(const ResolvedConfig& config, const ModelSpec& model, int replicas, int pipeline_rank);
 
 // Bytes on one rank that stay for the whole run; activations come on top.
 struct StateBytes {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdint>
+#include <limits>
 #include <string_view>
 
 #include "ringtron/base/text.h"
@@ -47,8 +48,8 @@ std::string unrolled(std::string_view layout, std::string& fault) {
     } else if (c == '*') {
       std::size_t end = i + 1;
       int times = 0;
-      while (end < layout.size() && std::isdigit(static_cast<unsigned char>(layout[end])) != 0 && times < 100000)
-        times = times * 10 + (layout[end++] - '0');
+      for (; end < layout.size() && std::isdigit(static_cast<unsigned char>(layout[end])) != 0; ++end)
+        times = std::min(times * 10 + (layout[end] - '0'), static_cast<int>(kLongestLayout) + 1);
       if (item == std::string::npos || times == 0) return fault = "a * that repeats nothing, or no times", "";
       const std::string piece = out.substr(item);
       if (out.size() + piece.size() * static_cast<std::size_t>(times) > kLongestLayout)
@@ -128,7 +129,7 @@ StageSplit split_into_stages(const ParallelConfig& p, const ModelConfig& model) 
   // Layers, and ends that count as one, of the ranks whose number no flag tells.
   const int fixed = (first > 0 ? 1 : 0) + (last > 0 ? 1 : 0);
   const int others = ranks - fixed;
-  const int rest = model.num_layers - first - last + embedding + loss;
+  const std::int64_t rest = std::int64_t{model.num_layers} - first - last + embedding + loss;
   if (others < 0 || rest < 0 || (others == 0 && rest != 0)) {
     return wrong(
         fmt::format("expected first and last stages that the {} layers of {} pipeline ranks can have, got {} and {}",
@@ -141,7 +142,9 @@ StageSplit split_into_stages(const ParallelConfig& p, const ModelConfig& model) 
                     fixed > 0 ? "layers between first and last stage" : "layers",
                     embedding + loss > 0 ? "with embedding or loss counted as layers" : "in all", others, rest));
   }
-  std::vector<int> of_rank(static_cast<std::size_t>(ranks), others > 0 ? rest / others : 0);
+  std::vector<int> of_rank(
+      static_cast<std::size_t>(ranks),
+      others > 0 ? static_cast<int>(std::min<std::int64_t>(rest / others, std::numeric_limits<int>::max())) : 0);
   if (first > 0) of_rank.front() = first;
   if (last > 0) of_rank.back() = last;
   StageSplit fault;

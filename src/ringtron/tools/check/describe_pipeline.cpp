@@ -15,6 +15,7 @@ namespace {
 using Lines = std::vector<std::string>;
 
 constexpr int kShownRanks = 16;
+constexpr std::size_t kShownStages = 16;     // of one rank
 constexpr int kMostPieces = 4096;            // forwards of one rank, of a schedule that is followed in full
 constexpr std::size_t kWidestPicture = 160;  // columns
 
@@ -44,9 +45,11 @@ Lines describe_pipeline(const ResolvedConfig& config, int micro_batches) {
   if (model.pipeline_ranks < ranks) return {"not known: see the faults"};
   Lines lines;
   for (int rank = 0; rank < std::min(ranks, kShownRanks); ++rank) {
+    const std::vector<StageRange> stages = stages_of_rank(model.stages, rank, ranks);
     std::string text;
-    for (const StageRange& stage : stages_of_rank(model.stages, rank, ranks))
-      text += (text.empty() ? "" : ", then ") + text_of(stage);
+    for (std::size_t s = 0; s < std::min(stages.size(), kShownStages); ++s)
+      text += (text.empty() ? "" : ", then ") + text_of(stages[s]);
+    if (stages.size() > kShownStages) text += fmt::format(", ... {} more", stages.size() - kShownStages);
     lines.push_back(fmt::format("rank {}: {}", rank, text));
   }
   if (ranks > kShownRanks) lines.push_back(fmt::format("... {} more", ranks - kShownRanks));

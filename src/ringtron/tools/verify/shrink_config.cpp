@@ -9,6 +9,7 @@
 #include "ringtron/base/check.h"
 #include "ringtron/base/text.h"
 #include "ringtron/config/option.h"
+#include "ringtron/config/pipeline/stage_split.h"
 #include "ringtron/config/resolved_config.h"
 #include "ringtron/config/validate.h"
 #include "ringtron/context_parallel/plan/transport.h"
@@ -45,12 +46,36 @@ void shrink_pattern(Config& config) {
   m.mamba_state_dim = std::min(m.mamba_state_dim, 8);
 }
 
+// As many virtual stages as before, which share the layers that are left; some may have none.
+void shrink_stages(Config& config, int stages) {
+  ParallelConfig& p = config.parallel;
+  p.num_layers_per_virtual_pipeline_stage = p.num_virtual_stages_per_pipeline_rank = 0;
+  p.decoder_first_pipeline_num_layers = p.decoder_last_pipeline_num_layers = 0;
+  p.account_for_embedding_in_pipeline_split = p.account_for_loss_in_pipeline_split = false;
+  p.pipeline_model_parallel_layout.clear();
+  if (p.pipeline_model_parallel_size == 1) return;
+  const int layers = config.model.num_layers;
+  std::string letters(1, 'E');
+  for (int stage = 0; stage < stages; ++stage) {
+    if (stage > 0) letters += '|';
+    const int count = (stage + 1) * layers / stages - stage * layers / stages;
+    letters.append(static_cast<std::size_t>(count), 't');
+  }
+  p.pipeline_model_parallel_layout = letters + 'L';
+}
+
+int virtual_stages(const Config& config) {
+  return std::max(1, static_cast<int>(split_into_stages(config.parallel, config.model).stages.size()));
+}
+
 void shrink_layers(Config& config) {
+  const int stages = virtual_stages(config);
   std::vector<std::string>& types = config.parallel.cp_comm_type;
   types = transports_of(config.parallel);
   const int wanted = static_cast<int>(types.size());
-  config.model.num_layers = wanted > 1 ? wanted : std::min(config.model.num_layers, kLayers);
+  config.model.num_layers = wanted > 1 ? wanted : std::min(config.model.num_layers, std::max(kLayers, stages));
   if (!config.model.hybrid_layer_pattern.empty()) shrink_pattern(config);
+  shrink_stages(config, stages);
   RecomputeConfig& recompute = config.recompute;
   recompute.num_layers = std::min(recompute.num_layers, config.model.num_layers);
 }
@@ -129,9 +154,17 @@ void shrink_sequence(Config& config) {
 void shrink_batch(Config& config, int replicas_before, int replicas) {
   BatchConfig& b = config.batch;
   const int micro_batches = b.global_batch_size / (b.micro_batch_size * replicas_before);
+  // Two groups of the interleaved schedule, or one; without it some more than fill the pipeline.
+  ParallelConfig& p = config.parallel;
+  const int stages = p.pipeline_model_parallel_size;
+  int most = stages == 1 ? kMicroBatches : stages + 1;
+  if (stages > 1 && virtual_stages(config) > stages) {
+    p.microbatch_group_size_per_virtual_pipeline_stage = stages;
+    most = micro_batches < 2 * stages ? stages : 2 * stages;
+  }
   BatchConfig small;
   small.micro_batch_size = std::min(b.micro_batch_size, kMicroBatch);
-  small.global_batch_size = small.micro_batch_size * replicas * std::min(micro_batches, kMicroBatches);
+  small.global_batch_size = small.micro_batch_size * replicas * std::min(micro_batches, most);
   small.train_iters = kSteps;
   b = small;
 }
@@ -168,6 +201,14 @@ std::vector<std::string> changes_between(const Config& given, const Config& smal
                                     "--num-attention-heads",
                                     "--num-query-groups",
                                     "--hybrid-layer-pattern",
+                                    "--num-layers-per-virtual-pipeline-stage",
+                                    "--num-virtual-stages-per-pipeline-rank",
+                                    "--microbatch-group-size-per-virtual-pipeline-stage",
+                                    "--decoder-first-pipeline-num-layers",
+                                    "--decoder-last-pipeline-num-layers",
+                                    "--account-for-embedding-in-pipeline-split",
+                                    "--account-for-loss-in-pipeline-split",
+                                    "--pipeline-model-parallel-layout",
                                     "--mamba-num-heads",
                                     "--mamba-num-groups",
                                     "--mamba-head-dim",

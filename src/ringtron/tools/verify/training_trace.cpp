@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "ringtron/base/error.h"
+#include "ringtron/models/model_spec.h"
 #include "ringtron/train/assembly.h"
 #include "ringtron/train/memory/memory_check.h"
 #include "ringtron/train/training_data.h"
@@ -18,13 +20,45 @@ namespace {
 constexpr double kInfinite = std::numeric_limits<double>::infinity();
 constexpr double kRoundingOnly = 1e-12;  // of the largest gradient of the model
 
+// Comparisons skip NaNs, so they become what no comparison can miss.
+at::Tensor comparable(const at::Tensor& tensor) {
+  return at::nan_to_num(tensor.detach().cpu(), kInfinite, kInfinite, kInfinite);
+}
+
+// `own`: comparable, or minus infinity where this rank does not know.
 Seen over_ranks(const at::Tensor& own, Communicator& world) {
-  // Comparisons skip NaNs, so they become what no comparison can miss.
-  at::Tensor highest = at::nan_to_num(own.detach().cpu(), kInfinite, kInfinite, kInfinite).contiguous();
-  at::Tensor lowest = highest.clone();
+  at::Tensor highest = own.clone(at::MemoryFormat::Contiguous);
+  at::Tensor lowest = at::where(own == -kInfinite, kInfinite, own).contiguous();
   world.all_reduce(highest, ReduceOp::max).wait();
   world.all_reduce(lowest, ReduceOp::min).wait();
   return {lowest, highest};
+}
+
+// Of the whole model, in its order. Under a pipeline a rank has the parameters of its stages, and under the distributed
+// optimizer the sums of what it owns alone.
+std::vector<std::pair<std::string, Seen>> gradients_over_ranks(const Job& job, Assembly& assembly,
+                                                               const at::Tensor& scale) {
+  const at::NoGradGuard no_grad;
+  std::map<std::string, at::Tensor> known;
+  for (const Parameter* parameter : assembly.store().all())
+    known[parameter->name] = at::full(parameter->value.sizes(), -kInfinite, at::kDouble);
+  for (OptimizerState& state : assembly.state().optimizer.states()) {
+    at::Tensor& own = known.at(state.parameter->name);
+    state.part_of(own).copy_(comparable(state.part_of(state.parameter->gradient) * scale));
+  }
+  std::map<std::string, const Parameter*> here;
+  for (const Parameter* parameter : assembly.store().all()) here[parameter->name] = parameter;
+  std::vector<std::pair<std::string, Seen>> out;
+  const ModelSpec model = model_spec(job.config(), assembly.transports(), job.tokenizer().vocab_size());
+  for (const ParameterSpec& spec : model_parameters(model)) {
+    std::vector<std::int64_t> shape = spec.shard.global_shape;
+    if (spec.real_rows >= 0) shape.front() = spec.real_rows;
+    at::Tensor own = at::full(shape, -kInfinite, at::kDouble);
+    if (const auto found = here.find(spec.name); found != here.end())
+      own = whole_tensor(*found->second, known.at(spec.name), job.parallel());
+    out.emplace_back(spec.name, over_ranks(own, job.world()));
+  }
+  return out;
 }
 
 double largest(const at::Tensor& tensor) { return tensor.numel() == 0 ? 0.0 : tensor.abs().max().item<double>(); }
@@ -100,11 +134,8 @@ TrainingTrace trace_training(const Job& job, CpFault fault, const std::function<
     before_step(i);
     const TrainStep::Gradients gradients = assembly.step().compute_gradients(*loader);
     TracedStep step;
-    step.loss = over_ranks(gradients.loss, job.world());
-    for (Parameter* parameter : assembly.store().all()) {
-      const at::Tensor whole = whole_tensor(*parameter, parameter->gradient * gradients.scale, job.parallel());
-      step.gradients.emplace_back(parameter->name, over_ranks(whole, job.world()));
-    }
+    step.loss = over_ranks(comparable(gradients.loss), job.world());
+    step.gradients = gradients_over_ranks(job, assembly, gradients.scale);
     out.push_back(std::move(step));
     try {
       assembly.step().apply(gradients);

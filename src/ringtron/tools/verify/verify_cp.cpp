@@ -50,8 +50,9 @@ class QuietStdout {
 
 std::string layout_text(const VerifyOptions& options) {
   const ParallelConfig& p = options.small.config.parallel;
-  return fmt::format("TP {}{} x CP {} x DP {} = {} process{}", p.tensor_model_parallel_size,
+  return fmt::format("TP {}{} x CP {}{} x DP {} = {} process{}", p.tensor_model_parallel_size,
                      p.sequence_parallel ? " with sequence parallelism" : "", p.context_parallel_size,
+                     p.pipeline_model_parallel_size > 1 ? fmt::format(" x PP {}", p.pipeline_model_parallel_size) : "",
                      data_parallel_size(p, options.small.world_size), options.small.world_size,
                      options.small.world_size == 1 ? "" : "es");
 }

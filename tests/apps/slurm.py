@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 import slurm_cluster
 from cases import Cases
@@ -140,6 +141,9 @@ def goes_on(b, job):
     cluster.until(f"job {job} in the queue", lambda: cluster.job(job)["Restarts"] == "1")
     cluster.until(f"job {job} pending", lambda: cluster.job(job)["JobState"] == "PENDING")
     saved = int(re.findall(r"successfully saved checkpoint from iteration +(\d+)", b.text())[-1])
+    # slurmd knows by whole seconds which launches of a job are older than its end, and refuses ("already killed, do not launch
+    # batch job") one of the second in which that was. Slurm itself waits two minutes.
+    time.sleep(2)
 
     def started():  # Slurm lets a job wait two minutes, and takes no other time while the last start is being tidied up
         cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "ringtron/context_parallel/plan/attention_mask.h"
-#include "ringtron/context_parallel/plan/scan_bytes.h"
 #include "ringtron/context_parallel/plan/transport.h"
+#include "ringtron/mamba_context_parallel/scan_bytes.h"
 
 namespace ringtron {
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "ringtron/base/check.h"
-#include "ringtron/context_parallel/context_scan.h"
 #include "ringtron/kernels/gated_norm/gated_norm.h"
+#include "ringtron/mamba_context_parallel/context_scan.h"
 
 namespace ringtron {
 

@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "ringtron/comm/decorators/counting_communicator.h"
-#include "ringtron/context_parallel/plan/scan_bytes.h"
+#include "ringtron/mamba_context_parallel/scan_bytes.h"
 #include "ringtron/modules/build_context.h"
 #include "ringtron/modules/layer_options.h"
 #include "ringtron/modules/step_context.h"

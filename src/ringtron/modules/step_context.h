@@ -15,9 +15,9 @@
 
 #include "ringtron/context_parallel/context_parallel.h"
 #include "ringtron/context_parallel/run/saved_kv.h"
-#include "ringtron/context_parallel/run/scan_shape.h"
 #include "ringtron/kernels/dropout/dropout.h"
 #include "ringtron/kernels/rotary/rotary.h"
+#include "ringtron/mamba_context_parallel/scan_shape.h"
 
 namespace ringtron {
 

@@ -7,7 +7,7 @@
 #include <map>
 
 #include "ringtron/base/text.h"
-#include "ringtron/context_parallel/plan/scan_bytes.h"
+#include "ringtron/mamba_context_parallel/scan_bytes.h"
 #include "ringtron/models/attention_shape.h"
 #include "ringtron/models/model_spec.h"
 #include "ringtron/tools/check/describe_layout.h"

@@ -109,7 +109,7 @@ constexpr SupportRow kRows[] = {
      "Waits for multi-token prediction, which is not built.", ""},
     {37, "Mamba under CP", "all-to-all around the scan", kBetter,
      "The same in one exchange each way, any heads and groups; or states are passed on, whatever the length.",
-     "tests/context_parallel/context_scan_test.cpp ContextScan.EqualsOneProcess"},
+     "tests/mamba_context_parallel/context_scan_test.cpp ContextScan.EqualsOneProcess"},
     {38, "Other linear attention under CP", "all-to-all", kNo, "No such layer is built.", ""},
     {39, "Latent attention under CP", "K and V of different head size, p2p and a2a", kNotYet,
      "Attention takes values of another head size in every transport; the layer around it is not built.",

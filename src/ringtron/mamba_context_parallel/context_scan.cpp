@@ -1,11 +1,11 @@
-#include "ringtron/context_parallel/context_scan.h"
+#include "ringtron/mamba_context_parallel/context_scan.h"
 
 #include <ATen/ATen.h>
 
-#include "ringtron/context_parallel/run/scan_heads.h"
-#include "ringtron/context_parallel/run/state_passing.h"
 #include "ringtron/kernels/causal_conv/causal_conv.h"
 #include "ringtron/kernels/ssd_scan/ssd_scan.h"
+#include "ringtron/mamba_context_parallel/scan_heads.h"
+#include "ringtron/mamba_context_parallel/state_passing.h"
 
 namespace ringtron {
 namespace {

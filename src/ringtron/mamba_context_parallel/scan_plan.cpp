@@ -1,4 +1,4 @@
-#include "ringtron/context_parallel/plan/scan_plan.h"
+#include "ringtron/mamba_context_parallel/scan_plan.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
-// The convolution and the scan of a Mamba layer over a sequence that many ranks share.
+// The convolution and the scan of a Mamba layer over a sequence that many ranks share. The front door of this folder.
 //
-// Two ways. States (run/state_passing.h): each rank scans its own rows and ranks pass on what documents end with where
-// they go over; bytes do not depend on the length. Heads (run/scan_heads.h): ranks exchange sequence for heads and each
+// Two ways. States (state_passing.h): each rank scans its own rows and ranks pass on what documents end with where
+// they go over; bytes do not depend on the length. Heads (scan_heads.h): ranks exchange sequence for heads and each
 // scans all rows of some. The result is that of one process that holds the whole sequence, for any layout, documents
 // and length.
 #pragma once
@@ -11,8 +11,8 @@
 #include <memory>
 
 #include "ringtron/comm/communicator.h"
-#include "ringtron/context_parallel/plan/scan_bytes.h"
-#include "ringtron/context_parallel/run/scan_shape.h"
+#include "ringtron/mamba_context_parallel/scan_bytes.h"
+#include "ringtron/mamba_context_parallel/scan_shape.h"
 
 namespace ringtron {
 

@@ -1,4 +1,4 @@
-#include "ringtron/context_parallel/plan/scan_bytes.h"
+#include "ringtron/mamba_context_parallel/scan_bytes.h"
 
 #include <algorithm>
 #include <vector>

@@ -1,5 +1,5 @@
 // Segments of all ranks, their links and the rows before them, against what positions alone say.
-#include "ringtron/context_parallel/plan/scan_plan.h"
+#include "ringtron/mamba_context_parallel/scan_plan.h"
 
 #include <gmock/gmock.h>
 

@@ -6,7 +6,7 @@
 #include "ringtron/base/error.h"
 #include "ringtron/comm/decorators/faulty_communicator.h"
 #include "ringtron/comm/make_communicator.h"
-#include "tests/context_parallel/scan_case.h"
+#include "tests/mamba_context_parallel/scan_case.h"
 #include "tests/support/multi_rank.h"
 
 namespace ringtron {

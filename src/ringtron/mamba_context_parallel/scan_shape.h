@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "ringtron/context_parallel/context_parallel.h"
-#include "ringtron/context_parallel/plan/scan_plan.h"
+#include "ringtron/mamba_context_parallel/scan_plan.h"
 
 namespace ringtron {
 

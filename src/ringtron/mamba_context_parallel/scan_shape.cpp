@@ -1,4 +1,4 @@
-#include "ringtron/context_parallel/run/scan_shape.h"
+#include "ringtron/mamba_context_parallel/scan_shape.h"
 
 namespace ringtron {
 

@@ -1,4 +1,4 @@
-#include "ringtron/context_parallel/run/state_passing.h"
+#include "ringtron/mamba_context_parallel/state_passing.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "ringtron/context_parallel/plan/scan_bytes.h"
+#include "ringtron/mamba_context_parallel/scan_bytes.h"
 
 namespace ringtron {
 namespace {

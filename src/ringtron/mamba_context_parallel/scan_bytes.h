@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "ringtron/context_parallel/plan/scan_plan.h"
 #include "ringtron/context_parallel/plan/sequence_layout.h"
+#include "ringtron/mamba_context_parallel/scan_plan.h"
 
 namespace ringtron {
 
@@ -19,7 +19,7 @@ struct ScanSizes {
   std::int64_t shared() const { return groups * state_size; }
 };
 
-// The heads whose states `rank` passes on from piece to piece, for all ranks (run/state_passing.h).
+// The heads whose states `rank` passes on from piece to piece, for all ranks (state_passing.h).
 PositionRange heads_to_pass(std::int64_t heads, int ranks, int rank);
 
 struct ScanMessages {

@@ -1,11 +1,11 @@
 // Convolution and scan over many ranks, both ways, are those of one process: outputs and all gradients in fp64, any
 // layout, documents, length and numbers of heads. Bytes are those of the closed forms. Ranks are threads.
-#include "ringtron/context_parallel/context_scan.h"
+#include "ringtron/mamba_context_parallel/context_scan.h"
 
 #include <gtest/gtest.h>
 
 #include "ringtron/comm/decorators/counting_communicator.h"
-#include "tests/context_parallel/scan_case.h"
+#include "tests/mamba_context_parallel/scan_case.h"
 #include "tests/support/tensor_near.h"
 
 namespace ringtron::testing {

@@ -14,8 +14,8 @@
 #include <memory>
 
 #include "ringtron/comm/communicator.h"
-#include "ringtron/context_parallel/run/scan_shape.h"
 #include "ringtron/kernels/ssd_scan/ssd_scan.h"
+#include "ringtron/mamba_context_parallel/scan_shape.h"
 
 namespace ringtron {
 

@@ -1,4 +1,4 @@
-#include "ringtron/context_parallel/run/scan_heads.h"
+#include "ringtron/mamba_context_parallel/scan_heads.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>

@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-#include "ringtron/context_parallel/context_scan.h"
+#include "ringtron/mamba_context_parallel/context_scan.h"
 #include "tests/context_parallel/attention_case.h"
 #include "tests/context_parallel/thread_ring.h"
 

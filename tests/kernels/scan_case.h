@@ -82,10 +82,10 @@ inline at::Tensor decays_of_pieces(const SsdEnds& ends, const ScanSegments& segm
 // result that is off by a tenth must not pass.
 inline void expect_near(const at::Tensor& got, const at::Tensor& expected, double tolerance, const char* what) {
   if (expected.numel() == 0) return;
-  const at::Tensor wide = got.cpu().to(at::kDouble);
-  EXPECT_TENSOR_NEAR(wide, expected, tolerance) << what;
-  EXPECT_LE((wide - expected).norm().item<double>(), tolerance * expected.norm().item<double>()) << what;
-  EXPECT_FALSE(tensor_near(wide * 1.1, expected, tolerance)) << what;
+  const at::Tensor wide = got.cpu().to(at::kDouble), truth = expected.cpu();
+  EXPECT_TENSOR_NEAR(wide, truth, tolerance) << what;
+  EXPECT_LE((wide - truth).norm().item<double>(), tolerance * truth.norm().item<double>()) << what;
+  EXPECT_FALSE(tensor_near(wide * 1.1, truth, tolerance)) << what;
 }
 
 }  // namespace ringtron::testing

@@ -55,7 +55,9 @@ StepContext Stage::step_context(const GptInput& input, const ForwardPass& pass) 
     rows = rows.narrow(0, share * build_.tensor_group().rank(), share);
   }
   context.region.positions = rows.contiguous();
-  context.region.sample_numbers = at::tensor(input.sample_numbers, at::kLong).to(rows.device());
+  // A copy that the host waited for would also be one before which the device has nothing more to do.
+  context.region.sample_numbers =
+      at::tensor(input.sample_numbers, at::kLong).to(rows.device(), at::kLong, /*non_blocking=*/true);
   if (rotary_) {
     const auto type = build_.store.options().type == at::kDouble ? at::kDouble : at::kFloat;
     context.rotary = rotary_table(input.position_ids.t(), *rotary_, type);

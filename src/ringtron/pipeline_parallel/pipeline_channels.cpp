@@ -41,16 +41,24 @@ PipelineChannels::PipelineChannels(const ParallelState& parallel, const Pipeline
     const int to = (from + 1) % size;
     if (rank != from && rank != to) continue;
     const auto connect = [&](const char* what, int sender, int receiver) {
-      auto group =
+      groups_.push_back(
           parallel.make_group(fmt::format("pipeline-{}-of-stage-{}", what, from),
-                              {ranks[static_cast<std::size_t>(sender)], ranks[static_cast<std::size_t>(receiver)]});
-      group->barrier();  // NCCL connects at the first operation, which must not wait then
-      return group;
+                              {ranks[static_cast<std::size_t>(sender)], ranks[static_cast<std::size_t>(receiver)]}));
+      groups_.back()->barrier();  // NCCL connects at the first operation, which must not wait then
+      return groups_.back().get();
     };
     (rank == from ? activations_out_.group : activations_in_.group) = connect("activations", from, to);
     (rank == from ? gradients_in_.group : gradients_out_.group) = connect("gradients", to, from);
   }
-  if (rank == 0 || rank == size - 1) ends_ = parallel.make_group("pipeline-ends", {ranks.front(), ranks.back()});
+  if (rank == 0 || rank == size - 1) {
+    groups_.push_back(parallel.make_group("pipeline-ends", {ranks.front(), ranks.back()}));
+    ends_ = groups_.back().get();
+  }
+}
+
+// In the order of their making, as all ranks do it: NCCL waits for the peer, which must not end another group first.
+PipelineChannels::~PipelineChannels() {
+  for (std::unique_ptr<Communicator>& group : groups_) group.reset();
 }
 
 void PipelineChannels::finish() {

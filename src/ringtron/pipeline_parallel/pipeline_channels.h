@@ -11,6 +11,7 @@
 #include <deque>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "ringtron/comm/communicator.h"
 #include "ringtron/comm/parallel_state.h"
@@ -24,6 +25,10 @@ class PipelineChannels {
   // neighbours, and the first rank with the last, in one order on all ranks; of a pipeline of one rank it does nothing.
   // CommError if a peer does not come. Collective over the pipeline axis; `parallel` outlives it.
   PipelineChannels(const ParallelState& parallel, const PipelineShape& shape);
+  // NCCL's ranks meet once more where a group ends: collective too, unless an exception is on its way.
+  ~PipelineChannels();
+  PipelineChannels(const PipelineChannels&) = delete;
+  PipelineChannels& operator=(const PipelineChannels&) = delete;
 
   // Contiguous tensors, of the shape and type that the other side receives into. send_*: the tensor is kept until it
   // has been sent; beyond shape.most_sends() of a channel the oldest is waited for.
@@ -45,7 +50,7 @@ class PipelineChannels {
    public:
     void send(at::Tensor tensor);
     void finish();
-    std::unique_ptr<Communicator> group;
+    Communicator* group = nullptr;
     std::size_t most = 0;  // sends under way
 
    private:
@@ -53,12 +58,13 @@ class PipelineChannels {
   };
   struct In {
     Work receive(const at::Tensor& into);
-    std::unique_ptr<Communicator> group;
+    Communicator* group = nullptr;
   };
 
+  std::vector<std::unique_ptr<Communicator>> groups_;  // in the order in which they were connected
   Out activations_out_, gradients_out_;
   In activations_in_, gradients_in_;
-  std::unique_ptr<Communicator> ends_;
+  Communicator* ends_ = nullptr;
 };
 
 }  // namespace ringtron

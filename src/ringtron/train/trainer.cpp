@@ -79,7 +79,7 @@ void Trainer::train() {
   const auto loader = parts_.data.loader(Split::train, state.progress.consumed_train_samples);
   prepare_or_stop(*loader);
   while (stop_.empty() && state.progress.iteration < train_iterations_) {
-    {
+    if (profiler_.acts_at(state.progress.iteration)) {
       const Reporter::Pause pause(reporter_);
       profiler_.at(state.progress.iteration);
     }
@@ -89,7 +89,7 @@ void Trainer::train() {
     if (config.logging.log_params_norm) {
       norm = parameters_norm(state.store.all(), {job.parallel().model(), job.parallel().tp_rank()}).item<double>();
     }
-    if (reporter_.step_done(result, state.progress, lr, norm)) parts_.step.require_finite();
+    if (!reporter_.step_done(result, state.progress, lr, norm)) parts_.step.require_finite();
     if (state.progress.iteration == first_iteration_ + 1 && job.is_first_rank()) print_line(parts_.times.line());
     if (config.evaluation.eval_iters > 0 && state.progress.iteration % config.evaluation.eval_interval == 0) {
       evaluate(Evaluated::validation, state.progress.consumed_valid_samples,
@@ -98,6 +98,8 @@ void Trainer::train() {
     if (stop_.empty()) prepare_or_stop(*loader);
     if (stop_.empty() && state.progress.iteration < train_iterations_) save_if_due();
   }
+  reporter_.catch_up();
+  parts_.step.require_finite();
   profiler_.stop(state.progress.iteration);
   save_at_exit();
   reporter_.write_points();

@@ -7,7 +7,7 @@
 #include "ringtron/train/checkpoint_saver.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/profile/step_profiler.h"
-#include "ringtron/train/reporter.h"
+#include "ringtron/train/report/reporter.h"
 #include "ringtron/train/save_schedule.h"
 #include "ringtron/train/signals.h"
 #include "ringtron/train/start_up/start_times.h"

@@ -28,7 +28,7 @@ at::Tensor places(const ScanSegments& segments, std::int64_t back, std::int64_t 
       to[i * b + segment.sample] = from;
     }
   }
-  return table.to(device);
+  return table.to(device, at::kLong, /*non_blocking=*/true);
 }
 
 struct Held : torch::CustomClassHolder {

@@ -8,7 +8,7 @@ namespace ringtron {
 namespace {
 
 at::Tensor table(const std::vector<std::int64_t>& numbers, const at::Device& device) {
-  return at::tensor(numbers, at::kLong).to(device);
+  return at::tensor(numbers, at::kLong).to(device, at::kLong, /*non_blocking=*/true);
 }
 
 // exp(log_decay) [k, h], to be multiplied with states [k, h, p, n].

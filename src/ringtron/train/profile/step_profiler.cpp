@@ -50,6 +50,12 @@ StepProfiler::~StepProfiler() {
   if (runs_) torch::autograd::profiler::disableProfiler();
 }
 
+bool StepProfiler::acts_at(std::int64_t iteration) const {
+  const LoggingConfig& config = job_.config()->logging;
+  if (runs_) return iteration >= config.profile_step_end;
+  return takes_part_ && !is_done_ && iteration >= config.profile_step_start && iteration < config.profile_step_end;
+}
+
 void StepProfiler::at(std::int64_t iteration) {
   const LoggingConfig& config = job_.config()->logging;
   if (iteration >= config.profile_step_end) stop(iteration);

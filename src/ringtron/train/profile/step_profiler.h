@@ -22,6 +22,8 @@ class StepProfiler {
   StepProfiler(const StepProfiler&) = delete;
   StepProfiler& operator=(const StepProfiler&) = delete;
 
+  // Whether at() does something there: otherwise the device need not be waited for.
+  bool acts_at(std::int64_t iteration) const;
   // Before the step that follows `iteration` steps, counted over the whole training: begins the window, once, or ends
   // it and prints.
   void at(std::int64_t iteration);

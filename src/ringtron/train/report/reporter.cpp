@@ -1,0 +1,273 @@
+#include "ringtron/train/report/reporter.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "ringtron/base/clock.h"
+#include "ringtron/base/error.h"
+#include "ringtron/base/log.h"
+#include "ringtron/config/config_text.h"
+#include "ringtron/telemetry/flops.h"
+#include "ringtron/telemetry/log_line.h"
+#include "ringtron/train/agreement.h"
+#include "ringtron/train/batch_shape.h"
+#include "ringtron/train/cuda_runtime.h"
+#include "ringtron/train/device_peak.h"
+
+namespace ringtron {
+namespace {
+
+const char* tag_of(Evaluated what) {
+  switch (what) {
+    case Evaluated::validation:
+      return "lm loss validation";
+    case Evaluated::final_validation:
+      return "lm loss final validation";
+    case Evaluated::test:
+      return "lm loss test";
+  }
+  return "";
+}
+
+// Names of what a step gives.
+constexpr std::string_view kLoss = "loss", kTokens = "tokens", kNorm = "norm", kZeros = "zeros", kSkipped = "skipped",
+                           kCells = "attention cells", kImbalance = "area imbalance";
+
+}  // namespace
+
+Reporter::Reporter(const Job& job, std::int64_t train_iterations, const Progress& start)
+    : job_(job), train_iterations_(train_iterations), step_flops_(step_flops(job.config())), since_(job.device()) {
+  const LoggingConfig& logging = job.config()->logging;
+  if (logging.tensorboard_dir.empty()) return;
+  run_collectively(job.world(), [&] {
+    if (!job.is_last_rank()) return;
+    try {
+      events_ = std::make_unique<EventWriter>(logging.tensorboard_dir,
+                                              EventWriter::Start{start.iteration, start.consumed_train_samples});
+    } catch (const IoError& error) {
+      throw IoError(fmt::format("--tensorboard-dir: {}. Give a folder that can be made and written", error.what()));
+    }
+    for (const auto& [name, value] : list_options(job.config())) events_->add_text(name, value, start.iteration);
+  });
+}
+
+// The first line of a run comes early, to show what the start cost; if it is out of turn, it ends no interval.
+bool Reporter::ends_interval(std::int64_t iteration) const {
+  return iteration % job_.config()->logging.log_interval == 0 || iteration == train_iterations_;
+}
+
+// Evaluations and saves that are still to come are not counted.
+std::string Reporter::pace(std::int64_t iteration, double seconds) const {
+  const double tokens = static_cast<double>(job_.config()->batch.global_batch_size) *
+                        static_cast<double>(job_.config()->model.seq_length);
+  const auto left =
+      static_cast<std::int64_t>(std::llround(static_cast<double>(train_iterations_ - iteration) * seconds));
+  return fmt::format(" tokens/s: {:.0f} | time left: {}:{:02}:{:02} |", seconds > 0 ? tokens / seconds : 0.0,
+                     left / 3600, left / 60 % 60, left % 60);
+}
+
+// 0-dim tensors of one type become one tensor, so that one copy brings a step's numbers to the host.
+at::Tensor Reporter::numbers_of(const StepResult& result) {
+  std::vector<at::Tensor> numbers;
+  number_names_.clear();
+  const auto add = [&](std::string_view name, const at::Tensor& value) {
+    if (!value.defined()) return;
+    number_names_.push_back(name);
+    numbers.push_back(value.detach().reshape({}).to(at::kDouble));
+  };
+  add(kLoss, result.loss);
+  add(kTokens, result.tokens);
+  add(kNorm, result.grad_norm);
+  add(kZeros, result.zeros);
+  add(kSkipped, result.skipped);
+  add(kCells, result.attention_cells);
+  add(kImbalance, result.area_imbalance);
+  return at::stack(numbers);
+}
+
+double Reporter::number(const Step& step, std::string_view name, double otherwise) const {
+  const auto found = std::ranges::find(number_names_, name);
+  return found == number_names_.end() ? otherwise
+                                      : step.numbers[static_cast<std::size_t>(found - number_names_.begin())];
+}
+
+double Reporter::sum(std::string_view name) const {
+  double sum = 0.0;
+  for (const Step& step : steps_) sum += number(step, name);
+  return sum;
+}
+
+bool Reporter::is_bad(const Step& step) const {
+  return !std::isfinite(number(step, kLoss)) || !std::isfinite(number(step, kNorm));
+}
+
+bool Reporter::step_done(const StepResult& result, const Progress& progress, double lr,
+                         std::optional<double> params_norm) {
+  catch_up();
+  ++steps_done_;
+  {
+    const at::NoGradGuard no_grad;
+    on_device_.push_back(numbers_of(result));
+  }
+  steps_.push_back({progress, lr, params_norm, {}});
+  const bool ends = ends_interval(progress.iteration);
+  if (steps_done_ == 1 || ends) {
+    line_.emplace(PendingNumbers(on_device_), paused_, ends);
+    on_device_.clear();
+    if (ends) paused_ = 0.0;
+    if (job_.device().is_cpu() || steps_done_ <= 2) catch_up();
+  }
+  return !std::exchange(is_bad_, false);
+}
+
+void Reporter::read(const PendingNumbers& numbers) {
+  const at::Tensor rows = numbers.wait();
+  const double* next = rows.const_data_ptr<double>();
+  for (; read_ < steps_.size(); ++read_, next += rows.size(1)) {
+    steps_[read_].numbers.assign(next, next + rows.size(1));
+    is_bad_ = is_bad_ || is_bad(steps_[read_]);
+  }
+}
+
+void Reporter::catch_up() {
+  if (!line_) return;
+  read(line_->numbers);
+  const double seconds =
+      (line_->numbers.arrival().seconds_since(since_) - line_->paused) / static_cast<double>(steps_.size());
+  if (job_.is_last_rank()) print_line(text_of_line(seconds));
+  warn_of_masked_tokens();
+  require_possible_throughput(tflops_per_device(mean_step_flops(), seconds, job_.environment().world_size));
+  if (steps_done_ <= 2) report_memory(steps_.back().progress.iteration);
+  Line line = std::move(*line_);
+  line_.reset();
+  write_points();
+  if (!line.ends_interval) return;
+  steps_.clear();
+  read_ = written_ = 0;
+  since_ = std::move(line.numbers.arrival());
+}
+
+Reporter::~Reporter() {
+  try {
+    if (!line_ || !line_->numbers.arrival().has_come() || !job_.is_last_rank()) return;
+    read(line_->numbers);
+    const double seconds = line_->numbers.arrival().seconds_since(since_) - line_->paused;
+    print_line(text_of_line(seconds / static_cast<double>(steps_.size())));
+  } catch (const std::exception&) {  // the device may be what the run ends of
+  }
+}
+
+std::string Reporter::text_of_line(double seconds) const {
+  const Step& last = steps_.back();
+  const double steps = static_cast<double>(steps_.size());
+  TrainingLogLine line;
+  line.timestamp = local_timestamp();
+  line.iteration = last.progress.iteration;
+  line.train_iterations = train_iterations_;
+  line.consumed_samples = last.progress.consumed_train_samples;
+  line.milliseconds_per_iteration = seconds * 1000.0;
+  if (job_.config()->logging.log_throughput)
+    line.tflops_per_gpu = tflops_per_device(mean_step_flops(), seconds, job_.environment().world_size);
+  line.learning_rate = last.lr;
+  line.global_batch_size = job_.config()->batch.global_batch_size;
+  line.losses = {{"lm loss", sum(kLoss) / steps}};
+  const auto has = [&](std::string_view name) { return std::ranges::count(number_names_, name) > 0; };
+  if (has(kNorm)) line.grad_norm = number(last, kNorm);
+  if (has(kZeros)) line.zeros_in_grad = static_cast<std::int64_t>(number(last, kZeros));
+  line.params_norm = last.params_norm;
+  line.skipped_iterations = static_cast<std::int64_t>(sum(kSkipped));
+  line.nan_iterations = std::ranges::count_if(steps_, [&](const Step& step) { return is_bad(step); });
+  std::string text = format_log_line(line);
+  if (has(kImbalance)) text += fmt::format(" attention area max/mean: {:.2f} |", sum(kImbalance) / steps);
+  if (job_.config()->logging.log_eta) text += pace(last.progress.iteration, seconds);
+  return text + remark_;
+}
+
+Reporter::Pause::Pause(Reporter& reporter) : reporter_(reporter) {
+  reporter.catch_up();
+  synchronize(reporter.job_.device());
+  began_ = SteadyClock::now();
+}
+
+// The mean of the steps since the last log line.
+double Reporter::mean_step_flops() const {
+  const double cells = sum(kCells);
+  return cells == 0.0 ? step_flops_ : step_flops(job_.config(), cells / static_cast<double>(steps_.size()));
+}
+
+void Reporter::require_possible_throughput(double tflops) const {
+  if (!job_.device().is_cuda() || !job_.config()->parallel.proof_of_exchange) return;
+  run_collectively(job_.world(), [&] { require_below_peak(tflops, device_name(job_.device())); });
+}
+
+// A loss of 0 looks like success.
+void Reporter::warn_of_masked_tokens() {
+  if (told_of_masks_ || sum(kTokens) > 0.0) return;
+  told_of_masks_ = true;
+  if (!job_.is_last_rank()) return;
+  warn_line("no token of {} counts in the loss, so that the loss is 0 and nothing is learnt: {}",
+            steps_.size() == 1 ? "this iteration" : fmt::format("the last {} iterations", steps_.size()),
+            job_.config()->data.eod_mask_loss
+                ? "--eod-mask-loss leaves out the end-of-document tokens, and the data has no others"
+                : "the loss mask of the data is 0 everywhere");
+}
+
+void Reporter::report_memory(std::int64_t iteration) const {
+  const ParallelState& parallel = job_.parallel();
+  if (!job_.device().is_cuda() || parallel.dp_rank() != 0 || parallel.cp_rank() != 0) return;
+  constexpr double kMegabyte = 1024.0 * 1024.0;
+  const DeviceMemory m = device_memory(job_.device());
+  print_line(
+      "[Rank {}] (after {} iterations) memory (MB) | allocated: {:.2f} | max allocated: {:.2f} | reserved: {:.2f} | "
+      "max reserved: {:.2f}",
+      job_.rank(), iteration, static_cast<double>(m.allocated) / kMegabyte,
+      static_cast<double>(m.max_allocated) / kMegabyte, static_cast<double>(m.reserved) / kMegabyte,
+      static_cast<double>(m.max_reserved) / kMegabyte);
+}
+
+void Reporter::write_points() {
+  if (events_ == nullptr) return;
+  if (!on_device_.empty()) {
+    read(PendingNumbers(on_device_));
+    on_device_.clear();
+  }
+  for (; written_ < read_; ++written_) write_point(steps_[written_]);
+  events_->flush();
+}
+
+void Reporter::write_point(const Step& step) {
+  const Progress& progress = step.progress;
+  if (progress.iteration % job_.config()->logging.tensorboard_log_interval != 0) return;
+  const auto both = [&](const std::string& tag, double value) {
+    events_->add_scalar(tag, value, progress.iteration);
+    events_->add_scalar(tag + " vs samples", value, progress.consumed_train_samples);
+  };
+  both("learning-rate", step.lr);
+  both("batch-size", static_cast<double>(job_.config()->batch.global_batch_size));
+  both("loss-scale", 1.0);
+  for (const auto& [name, tag] : {std::pair(kLoss, "lm loss"), {kNorm, "grad-norm"}, {kZeros, "num-zeros"}}) {
+    if (std::ranges::count(number_names_, name) > 0) both(tag, number(step, name));
+  }
+  if (step.params_norm) both("params-norm", *step.params_norm);
+}
+
+void Reporter::evaluated(Evaluated what, const std::string& where, double loss, const Progress& progress) {
+  if (!job_.is_last_rank()) return;
+  print_line(format_evaluation(where, {{"lm loss", loss}}));
+  if (events_ == nullptr) return;
+  write_points();
+  const std::string tag = tag_of(what);
+  events_->add_scalar(tag, loss, progress.iteration);
+  events_->add_scalar(tag + " vs samples", loss, progress.consumed_train_samples);
+  if (job_.config()->logging.log_validation_ppl_to_tensorboard) {
+    events_->add_scalar(tag + " ppl", perplexity(loss), progress.iteration);
+    events_->add_scalar(tag + " ppl vs samples", perplexity(loss), progress.consumed_train_samples);
+  }
+  events_->flush();
+}
+
+}  // namespace ringtron

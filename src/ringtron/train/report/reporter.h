@@ -1,0 +1,112 @@
+// What a run tells people: the log line, the evaluation lines, TensorBoard. Only the last rank prints, as in Megatron.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ringtron/base/clock.h"
+#include "ringtron/telemetry/tensorboard/event_writer.h"
+#include "ringtron/train/job.h"
+#include "ringtron/train/report/device_moment.h"
+#include "ringtron/train/train_step.h"
+
+namespace ringtron {
+
+// What a loss was evaluated on: while training goes on, and after it.
+enum class Evaluated { validation, final_validation, test };
+
+class Reporter {
+ public:
+  // `start`: where the run begins, fresh or resumed. Collective; throws IoError, on all ranks, if --tensorboard-dir
+  // cannot be written. Later nothing that goes wrong with it ends the run (telemetry/tensorboard/event_writer.h).
+  Reporter(const Job& job, std::int64_t train_iterations, const Progress& start);
+  // Where a run ends by an exception: the line of a step that the device has done is printed all the same.
+  ~Reporter();
+  Reporter(const Reporter&) = delete;
+  Reporter& operator=(const Reporter&) = delete;
+
+  // Once per step, when all of it has been asked for. The host reads a step's numbers after it has asked for the next
+  // one, so that the device has always something to do: the line of a step that logs is printed in the call after it,
+  // or by catch_up(); at once on a CPU and after the first two steps, which tell what the start cost. False if a loss
+  // or gradient norm that has been read since the last call is not a finite number. `lr` is what is logged. Throws
+  // InternalError, on all ranks, when a step that logs was faster than the device can be (unless
+  // --no-proof-of-exchange). Collective.
+  bool step_done(const StepResult& result, const Progress& progress, double lr, std::optional<double> params_norm);
+
+  // Prints the line that is still to come, if there is one; waits for its step. Collective.
+  void catch_up();
+
+  // Stands at the end of every log line from now on; " TEXT |", or empty.
+  void set_remark(std::string remark) { remark_ = std::move(remark); }
+
+  // Writes to TensorBoard what has waited since the last step that logged. Waits for the device; for the end of a run.
+  void write_points();
+
+  // `where` is what the lines say; TensorBoard gets the result under the tag of `what`.
+  void evaluated(Evaluated what, const std::string& where, double loss, const Progress& progress);
+
+  // While it lives, time does not count for the iterations: evaluation, saves. Not nested.
+  class Pause {
+   public:
+    // Catches up and waits for the device: what it still works on is the iterations' own.
+    explicit Pause(Reporter& reporter);
+    ~Pause() { reporter_.paused_ += seconds_since(began_); }
+    Pause(const Pause&) = delete;
+    Pause& operator=(const Pause&) = delete;
+
+   private:
+    Reporter& reporter_;
+    SteadyClock::time_point began_;
+  };
+
+ private:
+  // A step of which the log and TensorBoard are to be told.
+  struct Step {
+    Progress progress;
+    double lr = 0.0;
+    std::optional<double> params_norm;
+    std::vector<double> numbers;  // in the order of number_names_, once they are read
+  };
+  // A line that is to be printed when the numbers have come.
+  struct Line {
+    PendingNumbers numbers;  // of the newest steps
+    double paused = 0.0;     // seconds of its interval
+    bool ends_interval = false;
+  };
+
+  bool ends_interval(std::int64_t iteration) const;
+  at::Tensor numbers_of(const StepResult& result);
+  double number(const Step& step, std::string_view name, double otherwise = 0.0) const;
+  double sum(std::string_view name) const;
+  bool is_bad(const Step& step) const;
+  void read(const PendingNumbers& numbers);
+  std::string text_of_line(double seconds) const;
+  double mean_step_flops() const;
+  // " tokens/s: 12345 | time left: 1:02:03 |"
+  std::string pace(std::int64_t iteration, double seconds) const;
+  void require_possible_throughput(double tflops) const;
+  void report_memory(std::int64_t iteration) const;
+  void warn_of_masked_tokens();
+  void write_point(const Step& step);
+
+  const Job& job_;
+  std::int64_t train_iterations_;
+  double step_flops_;                           // of dense causal samples, or with a window its own
+  std::vector<std::string_view> number_names_;  // what each step gives; the same in all steps
+  std::vector<at::Tensor> on_device_;           // numbers of the newest steps
+  std::vector<Step> steps_;                     // of the interval; the first `read_` of them have been read
+  std::size_t read_ = 0, written_ = 0;          // written: to TensorBoard
+  std::optional<Line> line_;
+  bool is_bad_ = false;
+  bool told_of_masks_ = false;
+  std::string remark_;
+  std::int64_t steps_done_ = 0;
+  DeviceMoment since_;   // the interval began
+  double paused_ = 0.0;  // seconds since then, or since the step that ended the last interval
+  std::unique_ptr<EventWriter> events_;
+};
+
+}  // namespace ringtron

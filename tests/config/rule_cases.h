@@ -22,6 +22,12 @@ inline const RuleCase kRuleCases[] = {
     {"", "--num-layers-per-virtual-pipeline-stage 4",
      "pipeline-model-parallel size should be greater than 1 with interleaved schedule",
      "--num-layers-per-virtual-pipeline-stage 4 --pipeline-model-parallel-size 2 --tensor-model-parallel-size 2"},
+    {"",
+     "--pipeline-model-parallel-size 2 --tensor-model-parallel-size 2 --num-virtual-stages-per-pipeline-rank 4 "
+     "--pipeline-schedule zero-bubble",
+     "--pipeline-schedule zero-bubble: expected one stage a pipeline rank, got 4 virtual stages",
+     "--pipeline-model-parallel-size 2 --tensor-model-parallel-size 2 --num-virtual-stages-per-pipeline-rank 4 "
+     "--pipeline-schedule 1F1B"},
     {"--num-layers-per-virtual-pipeline-stage",
      "--pipeline-model-parallel-size 2 --tensor-model-parallel-size 2 --num-layers-per-virtual-pipeline-stage 5",
      "expected a number that divides the 16 layers of a pipeline rank, got 5",

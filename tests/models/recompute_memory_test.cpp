@@ -10,6 +10,9 @@
 #include "ringtron/config/parse.h"
 #include "ringtron/config/resolved_config.h"
 #include "ringtron/models/activation_bytes.h"
+#include "ringtron/models/model_spec.h"
+#include "ringtron/models/state_bytes.h"
+#include "ringtron/tensor_parallel/weight_gradient_queue.h"
 #include "ringtron/train/assembly.h"
 #include "tests/support/allocation_peak.h"
 
@@ -36,10 +39,11 @@ Config config_of(const std::string& flags) {
 struct Memory {
   std::int64_t held = 0;  // after the forward
   std::int64_t peak = 0;  // of forward and backward
+  std::int64_t left = 0;  // after a backward that leaves weight gradients for later; none after these
 };
 
 // Bytes beside weights and gradients, which are there before.
-Memory memory_of_step(const std::string& flags) {
+Memory memory_of_step(const std::string& flags, WeightGradientQueue* later = nullptr) {
   const Config config = config_of(flags);
   const Job job(config, LaunchEnvironment{});
   Assembly parts(job);
@@ -50,15 +54,25 @@ Memory memory_of_step(const std::string& flags) {
   input.positions = at::arange(kRows, at::kLong);
   input.sample_numbers = {0, 1};
   const at::Tensor weights = at::ones({kRows, kSamples});
-  const auto forward = [&] { return parts.model().forward(input, {0, /*training=*/true}, weights).weighted_sum; };
+  const auto forward = [&] {
+    return parts.model().forward(input, {0, /*training=*/true, later}, weights).weighted_sum;
+  };
+  const auto run_left = [&] {
+    if (later != nullptr) later->run();
+  };
   parts.reducer().begin_step(/*micro_batches=*/2);
   torch::autograd::backward({forward()});  // whatever is made once
+  run_left();
   const testing::AllocationPeak counted;
-  const at::Tensor loss = forward();
+  at::Tensor loss = forward();
   Memory out;
   out.held = counted.current();
   torch::autograd::backward({loss});
   out.peak = counted.peak();
+  loss.reset();
+  out.left = counted.current();
+  run_left();
+  EXPECT_EQ(counted.current(), 0);
   return out;
 }
 
@@ -95,14 +109,15 @@ TEST(RecomputeMemory, ALayerKeepsWhatTheClosedFormSays) {
 }
 
 // A hybrid model has as many layers as letters.
+std::string mamba_model(const char* pattern, const std::string& flags) {
+  return fmt::format(
+      "--hybrid-layer-pattern {} --mamba-head-dim 8 --mamba-num-groups 2 --mamba-state-dim 6 --disable-bias-linear "
+      "--normalization RMSNorm {}",
+      pattern, flags);
+}
+
 std::int64_t held_by_a_mamba_layer(const std::string& flags) {
-  const auto model = [&](const char* pattern) {
-    return fmt::format(
-        "--hybrid-layer-pattern {} --mamba-head-dim 8 --mamba-num-groups 2 --mamba-state-dim 6 --disable-bias-linear "
-        "--normalization RMSNorm {}",
-        pattern, flags);
-  };
-  return (memory_of_step(model("MMMM")).held - memory_of_step(model("MM")).held) / 2;
+  return (memory_of_step(mamba_model("MMMM", flags)).held - memory_of_step(mamba_model("MM", flags)).held) / 2;
 }
 
 TEST(RecomputeMemory, AMambaLayerKeepsWhatTheClosedFormSays) {
@@ -115,6 +130,38 @@ TEST(RecomputeMemory, AMambaLayerKeepsWhatTheClosedFormSays) {
   near(held_by_a_mamba_layer("--fp64"), kMambaLayer + 1, 8);
   near(held_by_a_mamba_layer(""), kMambaLayer + 1, 4);
   near(held_by_a_mamba_layer("--bf16"), kMambaLayer + 2, 2);
+}
+
+// Of a layer whose backward leaves its weight gradients for later: of each linear layer the gradient of its output and
+// what its input is or is computed from.
+std::int64_t left_by_a_layer(const std::string& more, const std::string& fewer, int layers) {
+  WeightGradientQueue later;
+  const std::int64_t left = memory_of_step(more, &later).left - memory_of_step(fewer, &later).left;
+  EXPECT_EQ(memory_of_step(more).left, 0) << "nothing without a queue";
+  return left / layers;
+}
+
+TEST(RecomputeMemory, WeightGradientsForLaterLeaveWhatTheClosedFormSays) {
+  // Two residual sums and the gradients of two outputs; attention's output; the gradients of q, k and v; what the
+  // activation takes, and its gradient. Mamba: a residual sum and an output's gradient; what in_proj gives, whose part
+  // is the gate, and its gradient; the scan's result.
+  constexpr std::int64_t kGptLeft = 4 * kHidden + kHidden + 3 * kHeads * kHeadSize + 2 * 4 * kHidden;
+  constexpr std::int64_t kLlamaLeft = 4 * kHidden + kHidden + (kHeads + 2 * 2) * kHeadSize + 2 * 2 * 80;
+  constexpr std::int64_t kMambaLeft = 2 * kHidden + 2 * (64 + 64 + 24 + 8) + 64;
+  for (const std::string& recompute :
+       {std::string(), std::string("--recompute-activations"), fmt::format("{} 1", kFull)}) {
+    const auto of_model = [&](const std::string& flags) {
+      return left_by_a_layer(layers(6, flags + " " + recompute), layers(2, flags + " " + recompute), 4);
+    };
+    EXPECT_EQ(of_model("--fp64"), bytes(kGptLeft, 8)) << recompute;
+    EXPECT_EQ(of_model("--bf16"), bytes(kGptLeft, 2)) << recompute;
+    EXPECT_EQ(of_model("--hidden-dropout 0 --attention-dropout 0"), bytes(kGptLeft, 4)) << recompute;
+    EXPECT_EQ(of_model(fmt::format("--fp64 {}", kLlamaLike)), bytes(kLlamaLeft, 8)) << recompute;
+  }
+  EXPECT_EQ(left_by_a_layer(mamba_model("MMMM", "--fp64"), mamba_model("MM", "--fp64"), 2), bytes(kMambaLeft, 8));
+  const ResolvedConfig config = resolve(config_of("--num-layers 2 --fp64"), 1, kVocabulary).valid();
+  const ModelSpec model = model_spec(config);
+  EXPECT_EQ(layer_costs(model, model.layers[0], rank_sizes(config)).left_bytes, kGptLeft * 8);
 }
 
 // What check_cp_config tells, against what is allocated.

@@ -12,6 +12,10 @@ PipelineTimes times_of(const PipelineShape& shape) {
   return pipeline_times([&](int rank) { return with_messages(training_schedule(shape, rank), shape, rank); }, shape);
 }
 
+PipelineShape zero_bubble_shape(int stages, int micro_batches) {
+  return {stages, 1, micro_batches, /*group=*/0, PipelineScheduleKind::zero_bubble};
+}
+
 TEST(PipelinePicture, OfTwoStages) {
   const PipelineShape shape{2, 1, 3};
   EXPECT_THAT(draw(times_of(shape), shape), ElementsAre(" 0 1 . . [0] 2 [1] . [2]",  //
@@ -31,6 +35,27 @@ TEST(PipelinePicture, WaitingIsTheKnownBubble) {
       }
     }
   }
+}
+
+// ZB-H1 (arXiv:2401.10241, table 2): each rank waits (stages - 1) times what a forward and the backward of inputs take
+// more than the weight gradients; of 1F1B it is more by twice the latter.
+TEST(PipelinePicture, ZeroBubbleWaitsAThird) {
+  for (const int stages : {2, 3, 4, 8, 16}) {
+    for (const int micro_batches : {stages, stages + 1, 2 * stages, 64}) {
+      const PipelineTimes times = times_of(zero_bubble_shape(stages, micro_batches));
+      EXPECT_EQ(times.end, 3 * micro_batches + stages - 1);
+      EXPECT_EQ(times_of({stages, 1, micro_batches}).end, 3 * micro_batches + 3 * (stages - 1));
+      EXPECT_NEAR(times.waiting(), (stages - 1.0) / (3 * micro_batches + stages - 1.0), 1e-12);
+    }
+  }
+  // Fewer micro-batches do not fill the pipeline.
+  EXPECT_LT(times_of(zero_bubble_shape(8, 3)).end, times_of({8, 1, 3}).end);
+}
+
+TEST(PipelinePicture, OfWeightGradients) {
+  const PipelineShape shape = zero_bubble_shape(2, 3);
+  EXPECT_THAT(draw(times_of(shape), shape), ElementsAre("   0   1   . [0] (0)   2 [1] (1) [2] (2)",  //
+                                                        "   .   0 [0]   1 [1] (0)   2 [2] (1) (2)"));
 }
 
 TEST(PipelinePicture, OfChunks) {

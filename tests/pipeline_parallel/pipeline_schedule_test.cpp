@@ -35,6 +35,10 @@ std::string words(const std::vector<Instruction>& list) {
   return text;
 }
 
+PipelineShape zero_bubble_shape(int stages, int micro_batches) {
+  return {stages, 1, micro_batches, /*group=*/0, PipelineScheduleKind::zero_bubble};
+}
+
 TEST(PipelineSchedule, OfOneStageIsForwardAndBackwardInTurn) {
   EXPECT_THAT(one_forward_one_backward({1, 1, 2}, 0),
               ElementsAre(Instruction{Kind::forward, 0}, Instruction{Kind::backward, 0}, Instruction{Kind::forward, 1},
@@ -73,6 +77,29 @@ TEST(PipelineSchedule, InterleavedGoesThroughChunksInGroups) {
   EXPECT_THROW(interleaved({2, 2, 5, 4}, 0), InternalError) << "a last group of one";
 }
 
+TEST(PipelineSchedule, ZeroBubbleLeavesWeightGradients) {
+  const PipelineShape shape = zero_bubble_shape(2, 2);
+  EXPECT_EQ(words(with_messages(zero_bubble(shape, 1), shape, 1)),
+            "receive activation 0.0\nforward 0.0\nreceive activation 1.0\nbackward 0.0\nsend gradient 0.0\n"
+            "forward 1.0\nbackward 1.0\nsend gradient 1.0\nweight gradient 0.0\nweight gradient 1.0\n");
+  EXPECT_THROW(zero_bubble(zero_bubble_shape(1, 2), 0), InternalError);
+  EXPECT_THROW(zero_bubble({2, 2, 4}, 0), InternalError);
+}
+
+TEST(PipelineSchedule, TrainingRunsTheOneAskedFor) {
+  const auto of = [](PipelineScheduleKind schedule, int stages, int chunks) {
+    return training_schedule({stages, chunks, 4, /*group=*/0, schedule}, 0);
+  };
+  const PipelineShape two{2, 1, 4};
+  EXPECT_EQ(of(PipelineScheduleKind::one_forward_one_backward, 2, 1), one_forward_one_backward(two, 0));
+  EXPECT_EQ(of(PipelineScheduleKind::one_forward_one_backward, 2, 2), interleaved({2, 2, 4}, 0));
+  EXPECT_EQ(of(PipelineScheduleKind::gpipe, 2, 1), gpipe(two, 0));
+  EXPECT_EQ(of(PipelineScheduleKind::zero_bubble, 2, 1), zero_bubble(two, 0));
+  for (const PipelineScheduleKind one : {PipelineScheduleKind::gpipe, PipelineScheduleKind::zero_bubble})
+    EXPECT_EQ(of(one, 1, 1), one_forward_one_backward({1, 1, 4}, 0));
+  EXPECT_EQ(most_in_flight({4, 1, 8, 0, PipelineScheduleKind::gpipe}, 1), 8);
+}
+
 TEST(PipelineSchedule, AllAreProvenUpToSixteenStagesEightChunksAndSixtyFourMicroBatches) {
   int proven = 0;
   for (const int stages : {1, 2, 3, 4, 7, 8, 16}) {
@@ -85,6 +112,13 @@ TEST(PipelineSchedule, AllAreProvenUpToSixteenStagesEightChunksAndSixtyFourMicro
       EXPECT_LE(facts.receives, 2);
       EXPECT_THAT(faults_of(lists_of(shape, gpipe), shape, &facts), IsEmpty());
       EXPECT_THAT(facts.in_flight, Each(micro_batches));
+      if (stages > 1) {
+        const PipelineShape split = zero_bubble_shape(stages, micro_batches);
+        EXPECT_THAT(faults_of(lists_of(split, zero_bubble), split, &facts), IsEmpty());
+        EXPECT_THAT(facts.in_flight, Each(most_in_flight(shape, 0))) << "what the first rank keeps with 1F1B";
+        EXPECT_EQ(most_in_flight(split, stages - 1), most_in_flight(shape, 0));
+        EXPECT_LE(facts.receives, 2);
+      }
       for (const int chunks : {2, 3, 8}) {
         const PipelineShape several{stages, chunks, micro_batches};
         EXPECT_THAT(
@@ -131,8 +165,8 @@ TEST(PipelineSchedule, FaultsAreFound) {
         changed("twice", i, [&](auto& list) { list.insert(list.begin() + place, lists[rank][i]); });
         changed("another micro-batch in", i, [&](auto& list) { list[i].micro_batch ^= 1; });
         changed("another chunk in", i, [&](auto& list) { list[i].chunk = (list[i].chunk + 1) % shape.chunks; });
-        for (const Kind kind : {Kind::forward, Kind::backward, Kind::receive_activation, Kind::receive_gradient,
-                                Kind::send_activation, Kind::send_gradient}) {
+        for (const Kind kind : {Kind::forward, Kind::backward, Kind::weight_gradient, Kind::receive_activation,
+                                Kind::receive_gradient, Kind::send_activation, Kind::send_gradient}) {
           changed("another kind of", i, [&](auto& list) { list[i].kind = kind; });
         }
       }
@@ -142,7 +176,8 @@ TEST(PipelineSchedule, FaultsAreFound) {
   expect_found({3, 1, 4}, lists_of({3, 1, 4}, one_forward_one_backward));
   expect_found({2, 2, 4}, lists_of({2, 2, 4}, interleaved));
   expect_found({2, 1, 3}, lists_of({2, 1, 3}, gpipe));
-  EXPECT_GT(found, 500);
+  expect_found(zero_bubble_shape(3, 4), lists_of(zero_bubble_shape(3, 4), zero_bubble));
+  EXPECT_GT(found, 700);
 }
 
 TEST(PipelineSchedule, FaultsAreNamed) {

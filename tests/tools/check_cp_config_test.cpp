@@ -46,6 +46,25 @@ TEST(CheckCpConfig, TheUsersEightGpuLine) {
               HasSubstr("16777216 and 50331648 bytes by plan, 16777216 and 50331648 by the closed form\n"));
 }
 
+TEST(CheckCpConfig, DrawsTheSchedule) {
+  const auto drawn = [](const std::string& more) {
+    return check_example("--pipeline-model-parallel-size 2 --tensor-model-parallel-size 2 --global-batch-size 4 " +
+                         more)
+        .text;
+  };
+  EXPECT_THAT(drawn(""),
+              AllOf(HasSubstr("1F1B, 4 micro-batches a step; at most 2 under way on rank 0"),
+                    HasSubstr("ranks wait 20.0 % of a step"), HasSubstr("   0  0 1 . . [0] 2 [1] 3 [2] . [3]")));
+  EXPECT_THAT(drawn("--pipeline-schedule GPipe"),
+              AllOf(HasSubstr("GPipe, 4 micro-batches a step; at most 4 under way on rank 0"),
+                    HasSubstr("ranks wait 20.0 % of a step")));
+  EXPECT_THAT(drawn("--pipeline-schedule zero-bubble"),
+              AllOf(HasSubstr("zero-bubble, 4 micro-batches a step; at most 2 under way on rank 0"),
+                    HasSubstr("2 have weight gradients left, and each keeps"), HasSubstr("ranks wait 7.7 % of a step"),
+                    HasSubstr("weight gradients in round ones"),
+                    HasSubstr("   0    0   1   . [0] (0)   2 [1] (1)   3 [2] (2) [3] (3)")));
+}
+
 // Where ranks share heads they share their positions too; auto counts as what it chooses.
 TEST(CheckCpConfig, CountsTheUnevennessOfTheTransport) {
   const auto share = [](const std::string& more) {

@@ -11,7 +11,12 @@ constexpr const char* kHybrid =
     "--disable-bias-linear --untie-embeddings-and-output-weights";
 
 // Either way of Mamba, and attention's transports.
-const std::string kStates = "--cp-comm-type p2p", kHeads = "--cp-comm-type a2a";
+const std::string kStates = "--cp-comm-type p2p", kHeads = "--cp-comm-type a2a",
+                  kZeroBubble = " --pipeline-schedule zero-bubble";
+
+Layout two_stages(int tp, int cp, int dp, int micro_batch) {
+  return {tp, cp, dp, /*sequence_parallel=*/tp > 1, micro_batch, /*distributed_optimizer=*/false, /*pp=*/2};
+}
 
 std::vector<Way> ways_of(int ranks) {
   if (ranks == 1)
@@ -22,7 +27,10 @@ std::vector<Way> ways_of(int ranks) {
             {{2, 1, 1, true, 4}, ""},
             {{1, 2, 1, false, 4}, kStates},
             {{1, 2, 1, false, 4}, kHeads + " --cp-layout contiguous"},
-            {{1, 1, 2, false, 2}, ""}};
+            {{1, 1, 2, false, 2}, ""},
+            {two_stages(1, 1, 1, 2), kZeroBubble},
+            {two_stages(1, 1, 1, 2),
+             "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1" + kZeroBubble}};
   }
   if (ranks == 3) return {{{1, 3, 1, false, 4}, kStates}, {{1, 3, 1, false, 4}, kHeads}};
   if (ranks == 4) {
@@ -33,12 +41,15 @@ std::vector<Way> ways_of(int ranks) {
             {{1, 4, 1, false, 4}, kStates + " --cp-layout contiguous"},
             {{1, 4, 1, false, 4}, "--cp-comm-type p2p all_gather a2a p2p"},
             {{1, 4, 1, false, 4}, kStates + " --cp-layout balanced"},
-            {{1, 2, 2, false, 2}, kHeads}};
+            {{1, 2, 2, false, 2}, kHeads},
+            {two_stages(2, 1, 1, 2), kZeroBubble},
+            {two_stages(1, 2, 1, 2), kStates + kZeroBubble}};
   }
   return {{{2, 4, 1, true, 4}, kStates},
           {{2, 2, 2, true, 2}, kHeads},
           {{1, 8, 1, false, 4}, kStates},
-          {{1, 8, 1, false, 4}, kHeads}};
+          {{1, 8, 1, false, 4}, kHeads},
+          {two_stages(2, 2, 1, 2), kHeads + kZeroBubble}};
 }
 
 DIST_TEST(HybridParity, OneDocument, 1, 2, 4, 8) {

@@ -87,6 +87,15 @@ struct Words<WeightDecayStyle> {
                                                      {WeightDecayStyle::cosine, "cosine"}};
 };
 
+// --pipeline-schedule
+enum class PipelineScheduleKind { one_forward_one_backward, gpipe, zero_bubble };
+template <>
+struct Words<PipelineScheduleKind> {
+  static constexpr Word<PipelineScheduleKind> table[] = {{PipelineScheduleKind::one_forward_one_backward, "1F1B"},
+                                                         {PipelineScheduleKind::gpipe, "GPipe"},
+                                                         {PipelineScheduleKind::zero_bubble, "zero-bubble"}};
+};
+
 // --recompute-granularity
 enum class RecomputeGranularity { full, selective };
 template <>

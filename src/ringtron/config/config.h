@@ -20,6 +20,7 @@ struct ParallelConfig {
   int num_layers_per_virtual_pipeline_stage = 0;  // 0: not given; so the next four
   int num_virtual_stages_per_pipeline_rank = 0;
   int microbatch_group_size_per_virtual_pipeline_stage = 0;  // filled in: the pipeline size
+  PipelineScheduleKind pipeline_schedule = PipelineScheduleKind::one_forward_one_backward;
   int decoder_first_pipeline_num_layers = 0;
   int decoder_last_pipeline_num_layers = 0;
   bool account_for_embedding_in_pipeline_split = false;

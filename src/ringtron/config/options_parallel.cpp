@@ -14,8 +14,17 @@ constexpr Option kOptions[] = {
     {"--pipeline-model-parallel-size",
      FIELD(parallel.pipeline_model_parallel_size),
      OnLoad::free,
-     "Ranks over which the layers are cut into stages (PP): 1F1B, or interleaved with virtual stages.",
+     "Ranks over which the layers are cut into stages (PP).",
      {.at_least = 1}},
+    {"--pipeline-schedule",
+     FIELD(parallel.pipeline_schedule),
+     OnLoad::free,
+     "The order in which pipeline ranks run micro-batches. 1F1B: a forward and a backward in turn, interleaved with "
+     "virtual stages; GPipe: all forwards, then all backwards; zero-bubble: 1F1B with weight gradients made later, "
+     "where ranks would wait.",
+     {},
+     Compat::ours,
+     {.note = "Megatron has 1F1B and interleaved"}},
     {"--num-layers-per-virtual-pipeline-stage",
      FIELD(parallel.num_layers_per_virtual_pipeline_stage),
      OnLoad::free,

@@ -34,7 +34,7 @@ PipelineShape pipeline_shape(const ResolvedConfig& config, int chunks) {
   const std::int64_t count = one > 0 ? std::max<std::int64_t>(1, config->batch.global_batch_size / one) : 1;
   return {config->parallel.pipeline_model_parallel_size, chunks,
           static_cast<int>(std::min<std::int64_t>(count, std::numeric_limits<int>::max() / std::max(1, chunks))),
-          config->parallel.microbatch_group_size_per_virtual_pipeline_stage};
+          config->parallel.microbatch_group_size_per_virtual_pipeline_stage, config->parallel.pipeline_schedule};
 }
 
 }  // namespace
@@ -52,12 +52,13 @@ ActivationBytes activation_bytes(const ResolvedConfig& config, const ModelSpec& 
       model.embedding.hidden / (model.embedding.sequence_parallel ? sizes.tensor_ranks : 1) * sizes.element_bytes;
   ActivationBytes bytes;
   const std::vector<StageRange> stages = stages_of_rank(model.stages, pipeline_rank, model.pipeline_ranks);
-  std::int64_t largest_stage = 0;
+  std::int64_t largest_stage = 0, largest_left = 0;  // of one micro-batch; left: until its weight gradients
   for (const StageRange& stage : stages) {
     const std::span<const LayerSpec> layers =
         std::span(model.layers).subspan(static_cast<std::size_t>(stage.first), static_cast<std::size_t>(stage.count));
     // Between stages hidden states are kept as they come in and go out.
     std::int64_t kept = model.pipeline_ranks > 1 ? times(2 * tokens, stream) : 0;
+    std::int64_t left = kept;
     for (const RecomputeSegment& segment : recompute_segments(layers)) {
       std::int64_t inside = 0;
       for (int i = segment.first; i < segment.first + segment.count; ++i) {
@@ -67,21 +68,32 @@ ActivationBytes activation_bytes(const ResolvedConfig& config, const ModelSpec& 
         kind.layers.push_back(layer.number);
         kind.kept = times(tokens, costs.kept_bytes);
         kind.statistic = times(tokens, costs.statistic_bytes);
+        left = plus(left, times(tokens, costs.left_bytes));
         inside = plus(inside, kind.kept - (layer.recompute == LayerRecompute::core_attention ? kind.statistic : 0));
       }
       kept = plus(kept, segment.recomputed ? times(tokens, stream) : inside);
       if (segment.recomputed) bytes.segment = std::max(bytes.segment, inside);
     }
     largest_stage = std::max(largest_stage, kept);
+    largest_left = std::max(largest_left, left);
     if (model.pipeline_ranks == 1) bytes.layers = plus(bytes.layers, kept);
   }
+  std::int64_t losses = 1;  // whose backward is to come
   if (model.pipeline_ranks > 1) {
-    bytes.in_flight = most_in_flight(pipeline_shape(config, static_cast<int>(stages.size())), pipeline_rank);
-    bytes.layers = times(bytes.in_flight, largest_stage);
+    const PipelineShape shape = pipeline_shape(config, static_cast<int>(stages.size()));
+    bytes.left = most_left(shape, pipeline_rank);
+    bytes.left_by_one = bytes.left > 0 ? largest_left : 0;
+    bytes.in_flight = most_in_flight(shape, pipeline_rank);
+    if (shape.schedule == PipelineScheduleKind::gpipe) losses = bytes.in_flight;
+    bytes.layers = times(bytes.in_flight - bytes.left, largest_stage);
+    // The last of those that are left is so only after its backward.
+    if (bytes.left > 0)
+      bytes.layers =
+          plus(bytes.layers, plus(times(bytes.left - 1, largest_left), std::max(largest_stage, largest_left)));
   }
   if (stages.empty() || !stages.back().output) return bytes;
   const ModuleCosts output = costs_of(model.output, sizes);
-  bytes.ends = times(tokens, output.kept_bytes);
+  bytes.ends = times(losses, times(tokens, output.kept_bytes));
   // At least one position of all samples.
   bytes.loss = std::min(times(tokens, output.passing_bytes),
                         std::max(kMostLogitBytes, times(config->batch.micro_batch_size, output.passing_bytes)));

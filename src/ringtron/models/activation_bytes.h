@@ -28,6 +28,8 @@ struct KindBytes {
 struct ActivationBytes {
   std::vector<KindBytes> kinds;  // of the layers that there are
   int in_flight = 1;             // micro-batches, each in one of the rank's virtual stages
+  int left = 0;                  // of these, how many may have been backward and have weight gradients left
+  std::int64_t left_by_one = 0;  // what each of them keeps for these
   std::int64_t layers =
       0;  // that all its layers keep, as the recompute flags say; what --cp-keep-kv keeps is not in it
   std::int64_t segment = 0;  // beside these, while the largest recomputed segment runs again

@@ -36,6 +36,10 @@ class Savings {
         c.recompute.num_layers = 1;
       });
     }
+    if (p.pipeline_model_parallel_size > 1 && p.pipeline_schedule != PipelineScheduleKind::one_forward_one_backward) {
+      add("--pipeline-schedule 1F1B", 1,
+          [](Config& c) { c.parallel.pipeline_schedule = PipelineScheduleKind::one_forward_one_backward; });
+    }
     if (config_->batch.micro_batch_size > 1) {
       add("--micro-batch-size 1", 1, [](Config& c) { c.batch.micro_batch_size = 1; });
     }

@@ -46,6 +46,7 @@ StepContext Stage::step_context(const GptInput& input, const ForwardPass& pass) 
   context.training = pass.training;
   context.seed = seed_;
   context.step = pass.step;
+  context.later = pass.later;
   context.sample_numbers = input.sample_numbers;
   context.shape = input.shape;
   at::Tensor rows = input.positions;

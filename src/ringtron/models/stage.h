@@ -35,6 +35,9 @@ struct GptInput {
 struct ForwardPass {
   std::uint64_t step = 0;
   bool training = true;  // false: no dropout
+  // Where the backward leaves the weight gradients of linear layers, until run(); it outlives the graph. Null: it makes
+  // them. Layers of a program's own may do either.
+  WeightGradientQueue* later = nullptr;
 };
 
 // Registers the layer's parameters.

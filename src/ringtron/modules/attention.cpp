@@ -59,8 +59,8 @@ at::Tensor SelfAttention::core(const at::Tensor& q, const at::Tensor& k, const a
 at::Tensor SelfAttention::forward(const LinearInput& x, const StepContext& step) const {
   const at::Tensor none;
   const bool sp = options_.sequence_parallel;
-  const at::Tensor qkv =
-      column_parallel_linear(x, LinearWeight(*qkv_weight_), qkv_bias_ ? qkv_bias_->value : none, tensor_group_, sp);
+  const at::Tensor qkv = column_parallel_linear(x, LinearWeight(*qkv_weight_, step.later),
+                                                qkv_bias_ ? qkv_bias_->value : none, tensor_group_, sp);
   const std::int64_t s = qkv.size(0), b = qkv.size(1);
   std::optional<QkNorms> norms;
   if (q_norm_) norms = {q_norm_->weights(), k_norm_->weights()};
@@ -68,7 +68,8 @@ at::Tensor SelfAttention::forward(const LinearInput& x, const StepContext& step)
       split_qkv(qkv, groups_, per_group_, step.rotary, options_.rotary_interleaved, norms ? &*norms : nullptr);
   const at::Tensor out = core(heads.q, heads.k, heads.v, call_for(step));
   return row_parallel_linear(out.reshape({s, b, groups_ * per_group_ * options_.head_size}),
-                             LinearWeight(*proj_weight_), proj_bias_ ? proj_bias_->value : none, tensor_group_, sp);
+                             LinearWeight(*proj_weight_, step.later), proj_bias_ ? proj_bias_->value : none,
+                             tensor_group_, sp);
 }
 
 }  // namespace ringtron

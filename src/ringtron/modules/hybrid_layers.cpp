@@ -46,7 +46,7 @@ at::Tensor MlpLayer::forward(const at::Tensor& x, const StepContext& step) const
   const ResidualNorm in = residual_norm(x, {}, norm_.weights());
   const BranchDropoutOptions dropout{step.training ? dropout_ : 0.0, step.key(number_, DropoutPlace::mlp_output),
                                      step.region};
-  return residual_sum(in.sum, mlp_.forward({in.normed, norm_.again(in.sum)}), dropout);
+  return residual_sum(in.sum, mlp_.forward({in.normed, norm_.again(in.sum)}, step), dropout);
 }
 
 }  // namespace ringtron

@@ -58,7 +58,7 @@ at::Tensor MambaMixer::scanned(const at::Tensor& xbc, const at::Tensor& dt, cons
 at::Tensor MambaMixer::forward(const LinearInput& x, const StepContext& step) const {
   const bool sp = options_.sequence_parallel;
   const std::int64_t inner = heads_ * options_.head_size;
-  const at::Tensor projected = column_parallel_linear(x, LinearWeight(*in_weight_), {}, tensor_group_, sp);
+  const at::Tensor projected = column_parallel_linear(x, LinearWeight(*in_weight_, step.later), {}, tensor_group_, sp);
   const auto parts = projected.split_with_sizes({inner, inner + 2 * groups_ * options_.state_size, heads_}, 2);
   const at::Tensor &z = parts[0], y = scanned(parts[1], parts[2], step);
   const auto norm = [&weight = norm_weight_->value, group = inner / groups_, epsilon = options_.gated_norm_epsilon](
@@ -69,7 +69,7 @@ at::Tensor MambaMixer::forward(const LinearInput& x, const StepContext& step) co
     const at::NoGradGuard no_grad;
     return norm(y, z);
   };
-  return row_parallel_linear({norm(y, z), again}, LinearWeight(*out_weight_), {}, tensor_group_, sp);
+  return row_parallel_linear({norm(y, z), again}, LinearWeight(*out_weight_, step.later), {}, tensor_group_, sp);
 }
 
 }  // namespace ringtron

@@ -14,17 +14,18 @@ Mlp::Mlp(const BuildContext& build, const MlpOptions& options, const NamedParame
       fc2_weight_(&parameters.at("linear_fc2.weight")),
       fc2_bias_(parameters.find("linear_fc2.bias")) {}
 
-at::Tensor Mlp::forward(const LinearInput& x) const {
+at::Tensor Mlp::forward(const LinearInput& x, const StepContext& step) const {
   const at::Tensor none;
   const bool sp = options_.sequence_parallel;
-  const at::Tensor up =
-      column_parallel_linear(x, LinearWeight(*fc1_weight_), fc1_bias_ ? fc1_bias_->value : none, tensor_group_, sp);
+  const at::Tensor up = column_parallel_linear(x, LinearWeight(*fc1_weight_, step.later),
+                                               fc1_bias_ ? fc1_bias_->value : none, tensor_group_, sp);
   const auto activate_again = [up = up.detach(), activation = options_.activation] {
     const at::NoGradGuard no_grad;
     return activate(up, activation);
   };
-  return row_parallel_linear({activate(up, options_.activation), activate_again}, LinearWeight(*fc2_weight_),
-                             fc2_bias_ ? fc2_bias_->value : none, tensor_group_, sp);
+  return row_parallel_linear({activate(up, options_.activation), activate_again},
+                             LinearWeight(*fc2_weight_, step.later), fc2_bias_ ? fc2_bias_->value : none, tensor_group_,
+                             sp);
 }
 
 }  // namespace ringtron

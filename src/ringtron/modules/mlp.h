@@ -3,6 +3,7 @@
 
 #include "ringtron/modules/build_context.h"
 #include "ringtron/modules/layer_options.h"
+#include "ringtron/modules/step_context.h"
 #include "ringtron/tensor_parallel/linear.h"
 
 namespace ringtron {
@@ -13,7 +14,7 @@ class Mlp {
   Mlp(const BuildContext& build, const MlpOptions& options, const NamedParameters& parameters);
 
   // x: [s, b, h] in the sequence region; the result too, without dropout and residual.
-  at::Tensor forward(const LinearInput& x) const;
+  at::Tensor forward(const LinearInput& x, const StepContext& step) const;
 
  private:
   Communicator& tensor_group_;

@@ -81,6 +81,11 @@ ModuleCosts costs_of_pair(bool sequence_parallel) {
   return costs;
 }
 
+// Whether a column-parallel layer leaves its weight gradient: not where that hides the sum of its input's gradient.
+bool leaves_column(bool sequence_parallel, const RankSizes& sizes) {
+  return sizes.tensor_ranks == 1 || sequence_parallel;
+}
+
 // Of a word embedding that two stages of a pipeline have: the one with the embedding, the other with the output layer.
 constexpr AxisSet kTiedAxes = kDataContextAxes | Axis::pipeline;
 
@@ -141,6 +146,11 @@ ModuleCosts costs_of_attention_layer(const TransformerOptions& options, const Ra
   costs.kept_bytes = norm_bytes(options.norm, sizes) + before_norm +
                      (2 * a.heads + 2 * a.groups) * a.head_size / sizes.tensor_ranks * sizes.element_bytes +
                      costs.statistic_bytes;
+  // In front the residual sum and the gradients of q, k and v; behind attention's output and its gradient.
+  const std::int64_t residual = stream(a.hidden, a.sequence_parallel, sizes);
+  costs.left_bytes = (residual + a.heads * a.head_size / sizes.tensor_ranks) * sizes.element_bytes;
+  if (leaves_column(a.sequence_parallel, sizes))
+    costs.left_bytes += (residual + (a.heads + 2 * a.groups) * a.head_size / sizes.tensor_ranks) * sizes.element_bytes;
   return costs;
 }
 
@@ -150,6 +160,11 @@ ModuleCosts costs_of_mlp_layer(const TransformerOptions& options, const RankSize
   costs.multiplied_weights = m.hidden * m.ffn * (m.gated() ? 3 : 2);
   costs.kept_bytes =
       norm_bytes(options.norm, sizes) + (m.gated() ? 2 : 1) * m.ffn / sizes.tensor_ranks * sizes.element_bytes;
+  // In front the residual sum and the gradient of what the activation takes, behind that itself and the output's.
+  const std::int64_t half =
+      (stream(m.hidden, m.sequence_parallel, sizes) + (m.gated() ? 2 : 1) * m.ffn / sizes.tensor_ranks) *
+      sizes.element_bytes;
+  costs.left_bytes = leaves_column(m.sequence_parallel, sizes) ? 2 * half : half;
   return costs;
 }
 
@@ -158,6 +173,7 @@ ModuleCosts costs_of(const TransformerOptions& options, const RankSizes& sizes) 
   const ModuleCosts mlp = costs_of_mlp_layer(options, sizes);
   costs.multiplied_weights += mlp.multiplied_weights;
   costs.kept_bytes += mlp.kept_bytes;
+  costs.left_bytes += mlp.left_bytes;
   costs.forward_passes += mlp.forward_passes;
   costs.backward_passes += mlp.backward_passes;
   return costs;
@@ -171,6 +187,12 @@ ModuleCosts costs_of(const MambaOptions& o, const RankSizes& sizes) {
   // All that in_proj gives, the convolution's result, the scan's.
   costs.kept_bytes = norm_bytes(o.norm, sizes) +
                      (projected + o.conv_channels() + o.inner()) / sizes.tensor_ranks * sizes.element_bytes;
+  // In front the residual sum and the gradient of all that in_proj gives; behind what the gated norm takes, of which
+  // the gate is a part of all that, and the output's gradient.
+  const std::int64_t residual = stream(o.hidden, o.sequence_parallel, sizes);
+  costs.left_bytes = (residual + (projected + o.inner()) / sizes.tensor_ranks) * sizes.element_bytes;
+  if (leaves_column(o.sequence_parallel, sizes))
+    costs.left_bytes += (residual + projected / sizes.tensor_ranks) * sizes.element_bytes;
   return costs;
 }
 

@@ -31,6 +31,9 @@ struct ModuleCosts {
   std::int64_t kept_bytes = 0;
   std::int64_t passing_bytes = 0;
   std::int64_t statistic_bytes = 0;  // of kept_bytes, attention's log-sum-exp: all that recomputed attention leaves out
+  // What stays after a backward that leaves the weight gradients for later (WeightGradientQueue): for each linear layer
+  // that does, the gradient of its output and what its input is or is computed from.
+  std::int64_t left_bytes = 0;
   // Messages of one tensor rank: ring passes over the residual stream, each an all-gather or a
   // reduce-scatter.
   std::int64_t forward_passes = 0, backward_passes = 0;

@@ -21,6 +21,8 @@
 
 namespace ringtron {
 
+class WeightGradientQueue;  // tensor_parallel
+
 // Places where a layer draws dropout; each has a stream of its own.
 enum class DropoutPlace : std::uint64_t {
   embedding = 1,
@@ -41,6 +43,7 @@ struct StepContext {
   std::shared_ptr<const ScanShape> scan;       // of Mamba layers; null in a model without
   // By layer, where recomputed attention keeps what it received (--cp-keep-kv).
   std::map<int, std::shared_ptr<SavedKv>> saved_kv;
+  WeightGradientQueue* later = nullptr;  // takes the weight gradients of linear layers; null: the backward makes them
 
   std::uint64_t key(std::uint64_t layer, DropoutPlace place) const {
     return random_key(seed, step, layer, static_cast<std::uint64_t>(place));

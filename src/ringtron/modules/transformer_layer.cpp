@@ -31,7 +31,7 @@ at::Tensor TransformerLayer::forward(const at::Tensor& x, const StepContext& ste
   const at::Tensor attended = attention_.forward({in.normed, attention_norm_.again(in.sum)}, step);
   const ResidualNorm middle =
       residual_norm(in.sum, attended, mlp_norm_.weights(), dropout_at(DropoutPlace::attention_output));
-  return residual_sum(middle.sum, mlp_.forward({middle.normed, mlp_norm_.again(middle.sum)}),
+  return residual_sum(middle.sum, mlp_.forward({middle.normed, mlp_norm_.again(middle.sum)}, step),
                       dropout_at(DropoutPlace::mlp_output));
 }
 

@@ -14,9 +14,13 @@ namespace {
 
 using Kind = Instruction::Kind;
 
-int duration(Kind kind) { return kind == Kind::forward ? 1 : 2; }
+int duration(Kind kind, const PipelineShape& shape) {
+  return kind == Kind::backward && !shape.splits_backward() ? 2 : 1;
+}
 
-// Forwards and backwards by micro-batch and virtual stage, with the time at which they end.
+bool is_work(Kind kind) { return kind == Kind::forward || kind == Kind::backward || kind == Kind::weight_gradient; }
+
+// Forwards, backwards and weight gradients by micro-batch and virtual stage, with the time at which they end.
 class Ends {
  public:
   explicit Ends(const PipelineShape& shape) : shape_(shape) {}
@@ -24,6 +28,7 @@ class Ends {
   // When what `work` of `rank` needs is there; nothing while it has not run.
   std::optional<int> ready(const Instruction& work, int rank) const {
     const int stage = shape_.virtual_stage(rank, work.chunk);
+    if (work.kind == Kind::weight_gradient) return end_of({work.micro_batch, stage, Kind::backward});
     if (work.kind == Kind::forward) return stage == 0 ? 0 : end_of({work.micro_batch, stage - 1, Kind::forward});
     if (stage + 1 < shape_.virtual_stages()) return end_of({work.micro_batch, stage + 1, Kind::backward});
     return end_of({work.micro_batch, stage, Kind::forward});
@@ -50,6 +55,12 @@ std::string label(const Instruction& work, const PipelineShape& shape) {
   return text;
 }
 
+int columns(const PipelineShape& shape) {  // of one unit of time
+  const auto longest =
+      static_cast<int>(label({Kind::forward, shape.micro_batches - 1, shape.chunks - 1}, shape).size());
+  return longest + (shape.splits_backward() ? 3 : 1);
+}
+
 }  // namespace
 
 double PipelineTimes::waiting() const {
@@ -65,8 +76,7 @@ PipelineTimes pipeline_times(const ScheduleOfRank& lists, const PipelineShape& s
   std::vector<std::vector<Instruction>> left;
   for (int rank = 0; rank < shape.stages; ++rank) {
     left.push_back(lists(rank));
-    std::erase_if(left.back(),
-                  [](const Instruction& one) { return one.kind != Kind::forward && one.kind != Kind::backward; });
+    std::erase_if(left.back(), [](const Instruction& one) { return !is_work(one.kind); });
   }
   times.ranks.resize(left.size());
   Ends ends(shape);
@@ -80,7 +90,7 @@ PipelineTimes pipeline_times(const ScheduleOfRank& lists, const PipelineShape& s
         const std::optional<int> ready = ends.ready(next, rank);
         if (!ready) break;
         const int begin = std::max(*ready, done.empty() ? 0 : done.back().end);
-        done.push_back({next, begin, begin + duration(next.kind)});
+        done.push_back({next, begin, begin + duration(next.kind, shape)});
         ends.note(next, rank, done.back().end);
         times.end = std::max(times.end, done.back().end);
         moves = true;
@@ -88,12 +98,12 @@ PipelineTimes pipeline_times(const ScheduleOfRank& lists, const PipelineShape& s
     }
   }
   for (std::size_t rank = 0; rank < left.size(); ++rank)
-    RT_CHECK_EQ(times.ranks[rank].size(), left[rank].size(), "forwards and backwards that a pipeline could run");
+    RT_CHECK_EQ(times.ranks[rank].size(), left[rank].size(), "instructions that a pipeline could run");
   return times;
 }
 
 std::vector<std::string> draw(const PipelineTimes& times, const PipelineShape& shape) {
-  const std::size_t width = label({Kind::forward, shape.micro_batches - 1, shape.chunks - 1}, shape).size() + 1;
+  const int width = columns(shape);
   std::vector<std::string> lines;
   for (const auto& pieces : times.ranks) {
     std::string line;
@@ -104,8 +114,10 @@ std::vector<std::string> draw(const PipelineTimes& times, const PipelineShape& s
     for (const PipelineTimes::Piece& piece : pieces) {
       wait_until(piece.begin);
       const std::string text = label(piece.work, shape);
-      line += piece.work.kind == Kind::forward ? fmt::format("{:>{}}", text, width)
-                                               : fmt::format(" [{:-^{}}]", text, 2 * width - 3);
+      const int inside = (piece.end - piece.begin) * width - 3;
+      if (piece.work.kind == Kind::forward) line += fmt::format("{:>{}}", text, width);
+      if (piece.work.kind == Kind::backward) line += fmt::format(" [{:-^{}}]", text, inside);
+      if (piece.work.kind == Kind::weight_gradient) line += fmt::format(" ({:-^{}})", text, inside);
       at = piece.end;
     }
     wait_until(times.end);

@@ -9,7 +9,7 @@
 namespace ringtron {
 
 // When each forward and backward of all ranks runs if a forward takes one unit of time, a backward two, and messages
-// none: what a schedule alone decides.
+// none: what a schedule alone decides. A backward of inputs alone takes one unit, and a weight gradient one.
 struct PipelineTimes {
   struct Piece {
     Instruction work;
@@ -26,7 +26,8 @@ struct PipelineTimes {
 PipelineTimes pipeline_times(const ScheduleOfRank& lists, const PipelineShape& shape);
 
 // A line a rank, time from left to right: the number of its micro-batch for a forward (with a letter for the chunk,
-// where there are several), the same in brackets, twice as wide, for a backward, and dots where the rank waits.
+// where there are several), the same in brackets, twice as wide, for a backward, and dots where the rank waits. Where
+// backwards are of inputs alone they are not wider, and weight gradients have round brackets.
 std::vector<std::string> draw(const PipelineTimes& times, const PipelineShape& shape);
 
 }  // namespace ringtron

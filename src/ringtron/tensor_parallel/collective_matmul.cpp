@@ -46,6 +46,15 @@ at::Tensor RowGather::whole() {
   return all_;
 }
 
+void for_rows_as_they_come(RowGather& rows, const at::Tensor& whole,
+                           const std::function<void(const at::Tensor& rows, const at::Tensor& of_whole)>& use) {
+  const Communicator& group = rows.group();
+  for (int distance = 0; distance < group.size(); ++distance) {
+    const int rank = wrapped(group.rank() - distance, group);
+    use(rows.rows_of(rank), rows_of_rank(whole, rank, group));
+  }
+}
+
 at::Tensor all_gather_matmul(RowGather& rows, const at::Tensor& weight, const at::Tensor& bias) {
   const Communicator& group = rows.group();
   const at::Tensor own = rows.rows_of(group.rank());
@@ -53,16 +62,15 @@ at::Tensor all_gather_matmul(RowGather& rows, const at::Tensor& weight, const at
   sizes[0] *= group.size();
   sizes.back() = weight.size(1);
   const at::Tensor y = at::empty(sizes, own.options());
-  for (int distance = 0; distance < group.size(); ++distance) {
-    const int rank = wrapped(group.rank() - distance, group);
-    const at::Tensor x = rows.rows_of(rank).flatten(0, -2);
-    at::Tensor product = rows_of_rank(y, rank, group).flatten(0, -2);
+  for_rows_as_they_come(rows, y, [&](const at::Tensor& come, const at::Tensor& of_y) {
+    const at::Tensor x = come.flatten(0, -2);
+    at::Tensor product = of_y.flatten(0, -2);
     if (bias.defined()) {
       at::addmm_out(product, bias, x, weight);
     } else {
       at::mm_out(product, x, weight);
     }
-  }
+  });
   return y;
 }
 

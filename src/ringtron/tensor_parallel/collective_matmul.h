@@ -12,6 +12,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <vector>
 
 #include "ringtron/comm/communicator.h"
@@ -33,6 +34,11 @@ class RowGather {
   at::Tensor own_, all_;      // the own rows are not in `all_`, before whole() puts them there
   std::vector<Work> coming_;  // by distance of the sender behind this rank; the first is the rank itself
 };
+
+// Calls `use` for the rows of each rank, this one's first and the others' as they come, with the same rows of `whole`
+// [s, ...].
+void for_rows_as_they_come(RowGather& rows, const at::Tensor& whole,
+                           const std::function<void(const at::Tensor& rows, const at::Tensor& of_whole)>& use);
 
 // All rows times `weight` [in, out], plus bias [out] where it is defined: [s, ..., out]. The own rows first.
 at::Tensor all_gather_matmul(RowGather& rows, const at::Tensor& weight, const at::Tensor& bias);

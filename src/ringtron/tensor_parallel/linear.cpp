@@ -8,6 +8,7 @@
 #include "ringtron/base/check.h"
 #include "ringtron/tensor_parallel/collective_matmul.h"
 #include "ringtron/tensor_parallel/mappings.h"
+#include "ringtron/tensor_parallel/weight_gradient_queue.h"
 
 namespace ringtron {
 namespace {
@@ -52,6 +53,9 @@ class Linear : public Function<Linear> {
     const auto call = c10::static_intrusive_pointer_cast<LinearCall>(context->saved_data["call"].toCapsule());
     const auto saved = context->get_saved_variables();
     const at::Tensor& weight = saved[0];
+    // Without sequence parallelism the product hides the sum of dx, in every micro-batch.
+    if (call->weight_gradient.later() != nullptr && call->communication != Communication::sum_dx)
+      return backward_of_input(call, weight, saved[1], grads[0].contiguous());
     at::Tensor x = call->input_again ? call->input_again() : saved[1], dy = grads[0].contiguous(), dx;
     call->input_again = nullptr;  // and with it what it is computed from
     Work reducing;
@@ -82,6 +86,41 @@ class Linear : public Function<Linear> {
     const at::Tensor db = call->has_bias ? rows_dy.sum(0) : at::Tensor();
     reducing.wait();
     return {dx, dw, db, {}};
+  }
+
+  // Leaves the weight's gradient in the queue. Rows of other ranks are not kept until then, but come again.
+  static variable_list backward_of_input(const c10::intrusive_ptr<LinearCall>& call, const at::Tensor& weight,
+                                         const at::Tensor& x, const at::Tensor& dy) {
+    at::Tensor dx;
+    if (call->communication == Communication::gather_x) {
+      dx = matmul_reduce_scatter(dy, weight, *call->group);
+    } else if (call->communication == Communication::reduce_scatter_y) {
+      RowGather rows(dy, *call->group);
+      dx = all_gather_matmul(rows, weight, {});
+    } else {
+      dx = at::matmul(dy, weight);
+    }
+    // Detached: x would keep the graph.
+    call->weight_gradient.later()->push(
+        [call, x = x.defined() ? x.detach() : x, dy] { add_weight_gradient(*call, x, dy); });
+    return {dx, {}, call->has_bias ? dy.flatten(0, -2).sum(0) : at::Tensor(), {}};
+  }
+
+  static void add_weight_gradient(const LinearCall& call, const at::Tensor& kept_x, const at::Tensor& dy) {
+    const at::Tensor x = call.input_again ? call.input_again() : kept_x;
+    const auto add = [&](const at::Tensor& rows_dy, const at::Tensor& rows_x) {
+      call.weight_gradient.add(rows_dy.flatten(0, -2), rows_x.flatten(0, -2));
+    };
+    if (call.communication == Communication::gather_x) {
+      RowGather rows(x, *call.group);
+      for_rows_as_they_come(rows, dy, [&](const at::Tensor& come, const at::Tensor& own) { add(own, come); });
+    } else if (call.communication == Communication::reduce_scatter_y) {
+      RowGather rows(dy, *call.group);
+      for_rows_as_they_come(rows, x, add);
+    } else {
+      add(dy, x);
+    }
+    call.weight_gradient.tell();
   }
 };
 

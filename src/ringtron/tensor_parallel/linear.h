@@ -18,6 +18,8 @@
 
 namespace ringtron {
 
+class WeightGradientQueue;  // weight_gradient_queue.h
+
 // A weight, and the way its gradient takes.
 struct LinearWeight {
   // Through autograd alone.
@@ -25,10 +27,14 @@ struct LinearWeight {
   // Into the parameter's sum where a kernel can. `shared`: another operation uses the parameter earlier in the forward,
   // so its share comes later in the backward, through autograd, which then tells that the gradient is whole.
   explicit LinearWeight(Parameter& of, bool shared = false) : value(of.value), parameter(&of), is_shared(shared) {}
+  // The same, but the backward leaves the product in `queue`, which outlives it, unless the product hides
+  // communication: that of a column-parallel layer without sequence parallelism stays. Null: nothing is left.
+  LinearWeight(Parameter& of, WeightGradientQueue* queue) : value(of.value), parameter(&of), later(queue) {}
 
   at::Tensor value;
   Parameter* parameter = nullptr;
   bool is_shared = false;
+  WeightGradientQueue* later = nullptr;
 };
 
 // dW = dy^T x of one operation on a weight.
@@ -37,17 +43,21 @@ class WeightGradient {
   WeightGradient() = default;
   explicit WeightGradient(const LinearWeight& weight)
       : parameter_(weight.parameter != nullptr && weight.parameter->gradient_added ? weight.parameter : nullptr),
-        tells_(!weight.is_shared) {}
+        tells_(!weight.is_shared),
+        later_(parameter_ != nullptr ? weight.later : nullptr) {}
 
   // dy: [rows, out], x: [rows, in]. Into the parameter's sum, and returns nothing; or returns it, for autograd. More
   // than once for an operation in parts.
   at::Tensor add(const at::Tensor& dy, const at::Tensor& x) const;
   // After the last part: the parameter's gradient of this micro-batch is whole.
   void tell() const;
+  // Where parts may be added after the backward; null: they may not. What autograd gets cannot wait.
+  WeightGradientQueue* later() const { return later_; }
 
  private:
   Parameter* parameter_ = nullptr;
   bool tells_ = false;
+  WeightGradientQueue* later_ = nullptr;
 };
 
 // What a layer multiplies, and how the backward gets it for the weight's gradient.

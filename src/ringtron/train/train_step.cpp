@@ -52,7 +52,8 @@ TrainStep::TrainStep(const Job& job, const GptModel& model, TrainingState& state
 
 PipelineShape pipeline_shape(const Job& job, const GptModel& model, int micro_batches) {
   return {job.parallel().pp_size(), model.chunks(), micro_batches,
-          job.config()->parallel.microbatch_group_size_per_virtual_pipeline_stage};
+          job.config()->parallel.microbatch_group_size_per_virtual_pipeline_stage,
+          job.config()->parallel.pipeline_schedule};
 }
 
 std::int64_t TrainStep::micro_batches() const {

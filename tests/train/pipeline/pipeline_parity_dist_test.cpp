@@ -1,5 +1,5 @@
 // A pipeline computes what one process does: losses, gradients and, since each step begins with what the one before
-// left, parameters; with 1F1B and interleaved, even and uneven stages, together with all other ways to share the work.
+// left, parameters; with each schedule, even and uneven stages, together with all other ways to share the work.
 #include <gmock/gmock.h>
 
 #include "tests/train/layout_parity.h"
@@ -20,6 +20,8 @@ Model gpt() { return {"gpt-like", fmt::format("{} {}", kGptLike, kFourLayers)}; 
 Model llama() { return {"llama-like", fmt::format("{} {}", kLlamaLike, kFourLayers)}; }
 
 const char* const kInterleaved = "--num-layers-per-virtual-pipeline-stage 1";
+const char* const kGpipe = "--pipeline-schedule GPipe";
+const char* const kZeroBubble = "--pipeline-schedule zero-bubble";
 const char* const kRecompute = "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1";
 
 std::vector<Way> ways(int ranks) {
@@ -33,22 +35,34 @@ std::vector<Way> ways(int ranks) {
               {pipeline(2, 1, 1, 1, 1),
                "--num-virtual-stages-per-pipeline-rank 2 "
                "--microbatch-group-size-per-virtual-pipeline-stage 4"},
-              {pipeline(2, 1, 1, 1), kRecompute}};
+              {pipeline(2, 1, 1, 1), kRecompute},
+              {pipeline(2, 1, 1, 1), kGpipe},
+              {pipeline(2, 1, 1, 1), kZeroBubble},
+              {pipeline(2, 1, 1, 1, 8), kZeroBubble},
+              {pipeline(2, 1, 1, 1), fmt::format("{} {}", kZeroBubble, kRecompute)},
+              {pipeline(2, 1, 1, 1), fmt::format("{} --recompute-activations", kZeroBubble)}};
     case 4:
-      return {
-          {pipeline(4, 1, 1, 1), ""},
-          {pipeline(2, 2, 1, 1), ""},
-          {pipeline(2, 2, 1, 1, 1, true), kInterleaved},
-          {pipeline(2, 1, 2, 1), kInterleaved},
-          {pipeline(2, 1, 1, 2), "--overlap-grad-reduce --ddp-bucket-size 500"},
-          {pipeline(2, 1, 1, 2), "--use-tp-pp-dp-mapping --decoder-last-pipeline-num-layers 1"},
-          {pipeline(2, 1, 2, 1), "--use-distributed-optimizer"},
-          {pipeline(2, 1, 1, 2), fmt::format("--use-distributed-optimizer --overlap-grad-reduce {}", kInterleaved)}};
+      return {{pipeline(4, 1, 1, 1), ""},
+              {pipeline(2, 2, 1, 1), ""},
+              {pipeline(2, 2, 1, 1, 1, true), kInterleaved},
+              {pipeline(2, 1, 2, 1), kInterleaved},
+              {pipeline(2, 1, 1, 2), "--overlap-grad-reduce --ddp-bucket-size 500"},
+              {pipeline(2, 1, 1, 2), "--use-tp-pp-dp-mapping --decoder-last-pipeline-num-layers 1"},
+              {pipeline(2, 1, 2, 1), "--use-distributed-optimizer"},
+              {pipeline(2, 1, 1, 2), fmt::format("--use-distributed-optimizer --overlap-grad-reduce {}", kInterleaved)},
+              {pipeline(4, 1, 1, 1), kZeroBubble},
+              {pipeline(2, 2, 1, 1), kZeroBubble},
+              {pipeline(2, 2, 1, 1, 1, true), kZeroBubble},
+              {pipeline(2, 1, 2, 1), fmt::format("{} {}", kZeroBubble, kRecompute)},
+              {pipeline(2, 1, 1, 2), fmt::format("--use-distributed-optimizer --overlap-grad-reduce {}", kZeroBubble)}};
     default:
       return {{pipeline(2, 2, 2, 1, 1, true), kInterleaved},
               {pipeline(2, 1, 2, 2), kRecompute},
               {pipeline(4, 2, 1, 1), "--overlap-grad-reduce"},
-              {pipeline(4, 1, 1, 2), "--use-distributed-optimizer"}};
+              {pipeline(4, 1, 1, 2), "--use-distributed-optimizer"},
+              {pipeline(2, 2, 2, 1, 1, true), fmt::format("{} {}", kZeroBubble, kRecompute)},
+              {pipeline(2, 2, 1, 2), kGpipe},
+              {pipeline(4, 2, 1, 1, 1, true), fmt::format("--overlap-grad-reduce {}", kZeroBubble)}};
   }
 }
 
@@ -71,7 +85,7 @@ DIST_TEST(PipelineParity, EvaluatesAsOneProcess, 2, 4) {
   ToyTraining one(toy_config({1, 1, 1, false, 2}, folder.corpus(), gpt().flags));
   const double expected = evaluated(one);
   int number = 0;
-  for (const char* flags : {"", kInterleaved}) {
+  for (const char* flags : {"", kInterleaved, kZeroBubble}) {
     if (ranks.size() == 4 && flags == kInterleaved) continue;  // a layer each
     ToyTraining run(
         ranks, number++,

@@ -98,6 +98,17 @@ constexpr Rule kRules[] = {
            "--pipeline-model-parallel-size 2 or more, got 1");
      },
      "leave out the virtual stages"},
+    {"--pipeline-schedule --num-layers-per-virtual-pipeline-stage --num-virtual-stages-per-pipeline-rank "
+     "--pipeline-model-parallel-layout",
+     [](In in) {
+       return parallel(in).pipeline_schedule != PipelineScheduleKind::one_forward_one_backward &&
+              virtual_stages(in) > 1;
+     },
+     [](In in) {
+       return fmt::format("--pipeline-schedule {}: expected one stage a pipeline rank, got {} virtual stages",
+                          word_of(parallel(in).pipeline_schedule), virtual_stages(in));
+     },
+     "virtual stages go with --pipeline-schedule 1F1B"},
     {"--num-layers --pipeline-model-parallel-size --num-layers-per-virtual-pipeline-stage "
      "--num-virtual-stages-per-pipeline-rank --decoder-first-pipeline-num-layers --decoder-last-pipeline-num-layers "
      "--account-for-embedding-in-pipeline-split --account-for-loss-in-pipeline-split --pipeline-model-parallel-layout",

@@ -175,9 +175,14 @@ Lines describe_tensor_traffic(const ResolvedConfig& config, std::int64_t micro_b
   const ModelSpec model = model_spec(config);
   const SentBytes ends = tensor_ends_bytes(config, rows);
   SentBytes most, step = ends;
+  // Weight gradients that are made later need the gradients of other ranks' rows once more.
+  const bool gathers_again = config->parallel.sequence_parallel && config->parallel.pipeline_model_parallel_size > 1 &&
+                             config->parallel.pipeline_schedule == PipelineScheduleKind::zero_bubble;
   std::int64_t again = 0;  // layers that run their forward in the backward too
   for (const LayerSpec& spec : model.layers) {
-    const SentBytes layer = tensor_module_bytes(config, layer_costs(model, spec, rank_sizes(config)), rows);
+    ModuleCosts costs = layer_costs(model, spec, rank_sizes(config));
+    costs.backward_passes += gathers_again ? 1 : 0;
+    const SentBytes layer = tensor_module_bytes(config, costs, rows);
     const bool twice = spec.recompute == LayerRecompute::whole;
     most = {std::max(most.forward, layer.forward), std::max(most.backward, layer.backward)};
     step.forward += layer.forward;
@@ -307,6 +312,10 @@ Lines describe_memory(const ResolvedConfig& config) {
     lines.push_back(fmt::format(
         "of pipeline rank {}, which needs most: {} micro-batches are under way; of one {}; the stages {} of all",
         need.pipeline_rank, bytes.in_flight, kept_by_layers(bytes), amount(bytes.layers)));
+    if (bytes.left > 0) {
+      lines.push_back(fmt::format("  of these, {} have weight gradients left, and each keeps {} for them", bytes.left,
+                                  amount(bytes.left_by_one)));
+    }
     if (bytes.loss > 0) lines.push_back(fmt::format("  the loss takes {} for a moment", amount(bytes.loss)));
   } else {
     lines.push_back(fmt::format("activations of one micro-batch: {}, {} layers {}; the loss takes {} for a moment",

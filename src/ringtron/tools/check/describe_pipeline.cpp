@@ -37,6 +37,25 @@ std::int64_t message_bytes(const ResolvedConfig& config, const ModelSpec& model)
   return rows / tensor_ranks * config->batch.micro_batch_size * model.embedding.hidden * model_element_bytes(config);
 }
 
+std::string name_of(const PipelineShape& shape) {
+  return shape.chunks > 1 ? fmt::format("interleaved, {} virtual stages a rank", shape.chunks)
+                          : std::string(word_of(shape.schedule));
+}
+
+// The share of a step that ranks wait, if a forward and each half of a backward take the same time.
+double waiting_by_formula(const PipelineShape& shape) {
+  const double waiting = (shape.stages - 1) * (shape.splits_backward() ? 1.0 : 3.0);
+  return waiting / (3.0 * shape.micro_batches * shape.chunks + waiting);
+}
+
+// What makes ranks wait less.
+std::string advice(const PipelineShape& shape) {
+  const bool is_default = shape.schedule == PipelineScheduleKind::one_forward_one_backward;
+  return fmt::format(
+      "NOTE: more micro-batches (a larger --global-batch-size, or fewer data-parallel ranks){} let them wait less",
+      is_default ? ", virtual stages (--num-virtual-stages-per-pipeline-rank) or --pipeline-schedule zero-bubble" : "");
+}
+
 }  // namespace
 
 Lines describe_pipeline(const ResolvedConfig& config, int micro_batches) {
@@ -54,31 +73,28 @@ Lines describe_pipeline(const ResolvedConfig& config, int micro_batches) {
   }
   if (ranks > kShownRanks) lines.push_back(fmt::format("... {} more", ranks - kShownRanks));
   const PipelineShape shape{ranks, static_cast<int>(model.stages.size()) / ranks, micro_batches,
-                            config->parallel.microbatch_group_size_per_virtual_pipeline_stage};
+                            config->parallel.microbatch_group_size_per_virtual_pipeline_stage,
+                            config->parallel.pipeline_schedule};
   const std::int64_t message = message_bytes(config, model);
-  lines.push_back(
-      fmt::format("{}, {} micro-batches a step; at most {} under way on rank 0",
-                  shape.chunks > 1 ? fmt::format("interleaved, {} virtual stages a rank", shape.chunks) : "1F1B",
-                  micro_batches, most_in_flight(shape, 0)));
+  lines.push_back(fmt::format("{}, {} micro-batches a step; at most {} under way on rank 0", name_of(shape),
+                              micro_batches, most_in_flight(shape, 0)));
   lines.push_back(fmt::format("between stages {} of hidden states a micro-batch, and the same back",
                               human_bytes(static_cast<std::uint64_t>(message))));
   if (std::int64_t{micro_batches} * shape.chunks * ranks > kMostPieces) {
-    lines.push_back(fmt::format("ranks wait about {:.1f} % of a step",
-                                100.0 * (ranks - 1) / (static_cast<double>(micro_batches) * shape.chunks + ranks - 1)));
+    lines.push_back(fmt::format("ranks wait about {:.1f} % of a step", 100.0 * waiting_by_formula(shape)));
     return lines;
   }
   const PipelineTimes times = pipeline_times([&](int rank) { return training_schedule(shape, rank); }, shape);
   const double waiting = times.waiting();
   lines.push_back(fmt::format("ranks wait {:.1f} % of a step, if all stages take the same time", 100.0 * waiting));
   if (waiting > 0.25) {
-    lines.push_back(
-        "NOTE: more micro-batches (a larger --global-batch-size, or fewer data-parallel ranks) or virtual stages "
-        "(--num-virtual-stages-per-pipeline-rank) let them wait less");
+    lines.push_back(advice(shape));
   }
   const Lines picture = draw(times, shape);
   if (ranks <= kShownRanks && picture.front().size() <= kWidestPicture) {
     lines.push_back(
-        "forwards by micro-batch, backwards in brackets, a letter for the virtual stage, dots where a rank waits:");
+        fmt::format("forwards by micro-batch, backwards in brackets, {}, dots where a rank waits:",
+                    shape.splits_backward() ? "weight gradients in round ones" : "a letter for the virtual stage"));
     for (int rank = 0; rank < ranks; ++rank)
       lines.push_back(fmt::format("  {:>2} {}", rank, picture[static_cast<std::size_t>(rank)]));
   }

@@ -100,7 +100,7 @@ constexpr SupportRow kRows[] = {
      "The same: reduce-scatter in the backward, parameters gathered after the step, checkpoints that any layout loads.",
      "tests/train/distributed_optimizer_dist_test.cpp DistributedOptimizer.LlamaLike"},
     {34, "Tied embeddings, sequence and pipeline parallelism with CP", "all compose", kYes,
-     "All compose: 1F1B and interleaved stages, even or not.",
+     "All compose: 1F1B, interleaved, GPipe and zero-bubble, stages even or not.",
      "tests/train/pipeline/pipeline_parity_dist_test.cpp PipelineParity.GptLike"},
     {35, "Pipeline activations divided by CP", "messages between stages hold s / CP rows", kYes,
      "The same; with sequence parallelism s / CP / TP.",

@@ -3,7 +3,10 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <utility>
+
+#include "ringtron/base/check.h"
 
 namespace ringtron {
 
@@ -37,18 +40,22 @@ at::Tensor PipelineExecutor::empty_hidden(int number) {
 
 void PipelineExecutor::run(std::span<const Instruction> list) {
   begun_ = 0;
+  splits_backward_ = std::ranges::count(list, Kind::weight_gradient, &Instruction::kind) > 0;
   for (const Instruction& next : list) {
     run(next);
     if (ends_in(next)) in_flight_.erase(next.micro_batch);
   }
+  RT_CHECK(in_flight_.empty(), "{} micro-batches are not done at the end of their list", in_flight_.size());
   channels_.finish();
 }
 
-// The last that this rank does for a micro-batch: it sends the gradient of what came in first, or has none to send.
+// The last that this rank does for a micro-batch: it sends the gradient of what came in first, or has none to send; or
+// it makes the weight gradients that were left.
 // Without backwards it hands on the last chunk's result, or has the loss.
 bool PipelineExecutor::ends_in(const Instruction& next) const {
   if (options_.backward) {
     if (next.chunk != 0) return false;
+    if (splits_backward_) return next.kind == Kind::weight_gradient;
     return next.kind == (model_.chunk(0).has_embedding() ? Kind::backward : Kind::send_gradient);
   }
   const int last = model_.chunks() - 1;
@@ -76,6 +83,8 @@ void PipelineExecutor::run(const Instruction& next) {
       return forward(next);
     case Kind::backward:
       return backward(next);
+    case Kind::weight_gradient:
+      return at(next).weight_gradients.run();
   }
 }
 
@@ -89,7 +98,9 @@ void PipelineExecutor::forward(const Instruction& next) {
     own.input = all.chunks[static_cast<std::size_t>(next.chunk) - 1].output.detach();
   }
   if (own.input.defined() && options_.backward) own.input.requires_grad_();
-  at::Tensor out = stage.forward(own.input, all.batch.input, options_.pass);
+  ForwardPass pass = options_.pass;
+  if (splits_backward_) pass.later = &own.weight_gradients;
+  at::Tensor out = stage.forward(own.input, all.batch.input, pass);
   if (stage.has_output()) {
     const TokenLosses losses =
         options_.loss ? options_.loss(stage, out, all.batch) : stage.loss(out, all.batch.input, all.batch.loss_mask);

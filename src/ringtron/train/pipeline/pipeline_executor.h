@@ -12,6 +12,7 @@
 #include "ringtron/models/gpt.h"
 #include "ringtron/pipeline_parallel/pipeline_channels.h"
 #include "ringtron/pipeline_parallel/pipeline_schedule.h"
+#include "ringtron/tensor_parallel/weight_gradient_queue.h"
 #include "ringtron/train/batch/device_batch.h"
 
 namespace ringtron {
@@ -48,6 +49,7 @@ class PipelineExecutor {
       // of it that comes in.
       at::Tensor input, output, gradient;
       Work receiving;
+      WeightGradientQueue weight_gradients;  // that its backward left
     };
     std::vector<OfChunk> chunks;
   };
@@ -66,6 +68,7 @@ class PipelineExecutor {
   NextBatch next_;
   TakeLosses take_;
   int begun_ = 0;
+  bool splits_backward_ = false;       // the list has weight gradients
   std::map<int, InFlight> in_flight_;  // by number
 };
 

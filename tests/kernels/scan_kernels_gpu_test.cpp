@@ -60,9 +60,9 @@ TEST_F(ScanKernelsGpu, Convolution) {
     for (unsigned key = 0; key < 12; ++key) {
       SCOPED_TRACE(key);
       std::mt19937 random(key);
-      const std::int64_t rows = 1 + static_cast<std::int64_t>(random() % 1000), samples = 1 + random() % 3;
-      const std::int64_t channels = 4 * (1 + random() % 700), width = 2 + random() % 3;
-      const auto segments = random_segments(rows, samples, 1 + static_cast<int>(random() % 900), random);
+      const std::int64_t rows = 1 + static_cast<std::int64_t>(random() % 400), samples = 1 + random() % 3;
+      const std::int64_t channels = 4 * (1 + random() % 300), width = 2 + random() % 3;
+      const auto segments = random_segments(rows, samples, 1 + static_cast<int>(random() % 350), random);
       // x is a view, as of a projection.
       const Operation operation = [&](const Tensors& in) {
         return causal_conv(in[0].narrow(2, 8, channels), in[1], in[2], in[3], segments);
@@ -83,7 +83,7 @@ TEST_F(ScanKernelsGpu, GatedNorm) {
   for (const at::ScalarType type : kTypes) {
     for (const std::int64_t group : {8, 264, 512, 1024, 1544, 8192}) {
       SCOPED_TRACE(group);
-      const std::int64_t channels = group < 4096 ? 3 * group : group, rows = 3001;
+      const std::int64_t channels = group < 4096 ? 3 * group : group, rows = group < 512 ? 3001 : 301;
       const Operation operation = [&](const Tensors& in) {
         return gated_rms_norm(in[0], in[1].narrow(2, 8, channels), in[2], group, 1e-5);
       };
@@ -108,7 +108,7 @@ TEST_F(ScanKernelsGpu, Scan) {
     const double products = type == at::kHalf ? 2e-3 : 1.6e-2;  // of which both sides are rounded
     for (unsigned key = 0; key < 16; ++key) {
       SCOPED_TRACE(key);
-      const ScanCase c = scan_case(100 * key, type, key < 12 ? 700 : 9000);
+      const ScanCase c = scan_case(100 * key, type, key < 12 ? 700 : 3000);
       const SsdInputs in = on_gpu(c.in), wide = on_gpu(in_fp64(c.in));
       const at::Tensor initial = c.initial.cuda(), dy = c.dy.cuda(), d_final = c.d_final.cuda(),
                        wide_initial = initial.to(at::kDouble), wide_dy = dy.to(at::kDouble);

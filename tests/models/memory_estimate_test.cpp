@@ -49,22 +49,26 @@ TEST(MemoryEstimate, OfThousandsOfStages) {
   EXPECT_GT(count_parameters(config, 1).whole, 4000 * count_parameters(config, model, 1, 1).of_rank);
 }
 
-// What is kept goes by the micro-batches under way; what is left for weight gradients is the same with recomputation.
+// What is kept goes by the micro-batches under way; what is left for weight gradients is the same with any
+// recomputation.
 TEST(MemoryEstimate, OfPipelineSchedules) {
   const auto layers = [](const std::string& flags, int rank) {
     const ResolvedConfig config = config_of("--pipeline-model-parallel-size 2 --global-batch-size 16 " + flags, 2);
     return activation_bytes(config, model_spec(config), 2048, rank).layers;
   };
-  const std::string zero_bubble = "--pipeline-schedule zero-bubble ", gpipe = "--pipeline-schedule GPipe ",
+  const std::string outputs_again = "--recompute-granularity selective --recompute-modules layernorm ",
+                    zero_bubble_alone = "--pipeline-schedule zero-bubble ",
+                    zero_bubble = zero_bubble_alone + outputs_again,
+                    gpipe = "--pipeline-schedule GPipe " + outputs_again,
                     recompute = "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1";
-  const std::int64_t one = layers("", 1), left = layers(zero_bubble, 1) / 2;
-  EXPECT_EQ(layers("", 0), 2 * one);
+  const std::int64_t one = layers(outputs_again, 1), left = layers(zero_bubble, 1) / 2;
+  EXPECT_EQ(layers(outputs_again, 0), 2 * one);
   for (const int rank : {0, 1}) EXPECT_EQ(layers(gpipe, rank), 4 * one);
   EXPECT_GT(left, one);
   EXPECT_LT(left, 2 * one);
   EXPECT_EQ(layers(zero_bubble, 0), one + left);
-  EXPECT_EQ(layers(zero_bubble + recompute, 0), layers(recompute, 1) + left);
-  EXPECT_EQ(layers(zero_bubble + recompute, 1), 2 * left);
+  EXPECT_EQ(layers(zero_bubble_alone + recompute, 0), layers(recompute, 1) + left);
+  EXPECT_EQ(layers(zero_bubble_alone + recompute, 1), 2 * left);
 }
 
 // Every advice is a command line that is valid and needs what it says.

@@ -84,6 +84,8 @@ std::int64_t held_by_a_layer(const std::string& flags) {
 }
 
 constexpr const char* kFull = "--recompute-granularity full --recompute-method uniform --recompute-num-layers";
+// Outputs of norms and activations are computed again: small models keep them otherwise.
+const std::string kOutputsAgain = "--recompute-granularity selective --recompute-modules layernorm ";
 constexpr const char* kLlamaLike =
     "--normalization RMSNorm --swiglu --ffn-hidden-size 80 --group-query-attention --num-query-groups 2 "
     "--position-embedding-type rope --disable-bias-linear";
@@ -92,6 +94,7 @@ constexpr const char* kLlamaLike =
 // of fp32 or fp64 models, where log-sum-exp and statistics of norms are as wide as the rest.
 constexpr std::int64_t kHeads = 4, kHeadSize = kHidden / kHeads;
 constexpr std::int64_t kGptLayer = 2 * kHidden + 4 * kHeads * kHeadSize + kHeads + 4 * kHidden + 4;
+constexpr std::int64_t kGptOutputs = 2 * kHidden + 4 * kHidden, kLlamaOutputs = 2 * kHidden + 80;
 constexpr std::int64_t kLlamaLayer = 2 * kHidden + (2 * kHeads + 2 * 2) * kHeadSize + kHeads + 2 * 80 + 2;
 
 std::int64_t bytes(std::int64_t elements_per_token, std::int64_t element) {
@@ -99,13 +102,18 @@ std::int64_t bytes(std::int64_t elements_per_token, std::int64_t element) {
 }
 
 TEST(RecomputeMemory, ALayerKeepsWhatTheClosedFormSays) {
-  EXPECT_EQ(held_by_a_layer("--fp64"), bytes(kGptLayer, 8));
-  EXPECT_EQ(held_by_a_layer(""), bytes(kGptLayer, 4));
-  EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 {}", kLlamaLike)), bytes(kLlamaLayer, 8));
-  EXPECT_EQ(held_by_a_layer("--fp64 --squared-relu"), bytes(kGptLayer, 8));
+  const auto expect_held = [](const std::string& flags, std::int64_t layer, std::int64_t outputs,
+                              std::int64_t element) {
+    EXPECT_EQ(held_by_a_layer(kOutputsAgain + flags), bytes(layer, element)) << flags;
+    EXPECT_EQ(held_by_a_layer(flags), bytes(layer + outputs, element)) << flags;
+  };
+  expect_held("--fp64", kGptLayer, kGptOutputs, 8);
+  expect_held("", kGptLayer, kGptOutputs, 4);
+  expect_held(fmt::format("--fp64 {}", kLlamaLike), kLlamaLayer, kLlamaOutputs, 8);
+  expect_held("--fp64 --squared-relu", kGptLayer, kGptOutputs, 8);
   // bf16: log-sum-exp and statistics are as wide as two elements.
-  EXPECT_EQ(held_by_a_layer("--bf16"), bytes(kGptLayer + kHeads + 4, 2));
-  EXPECT_EQ(held_by_a_layer(fmt::format("--bf16 {}", kLlamaLike)), bytes(kLlamaLayer + kHeads + 2, 2));
+  expect_held("--bf16", kGptLayer + kHeads + 4, kGptOutputs, 2);
+  expect_held(fmt::format("--bf16 {}", kLlamaLike), kLlamaLayer + kHeads + 2, kLlamaOutputs, 2);
 }
 
 // A hybrid model has as many layers as letters.
@@ -127,9 +135,12 @@ TEST(RecomputeMemory, AMambaLayerKeepsWhatTheClosedFormSays) {
   const auto near = [](std::int64_t got, std::int64_t elements, std::int64_t element) {
     EXPECT_NEAR(static_cast<double>(got), static_cast<double>(bytes(elements, element)), 256.0);  // the decays of heads
   };
-  near(held_by_a_mamba_layer("--fp64"), kMambaLayer + 1, 8);
-  near(held_by_a_mamba_layer(""), kMambaLayer + 1, 4);
-  near(held_by_a_mamba_layer("--bf16"), kMambaLayer + 2, 2);
+  for (const auto& [flags, elements] :
+       {std::pair(kOutputsAgain, kMambaLayer), {std::string(), kMambaLayer + kHidden + 64}}) {
+    near(held_by_a_mamba_layer(flags + "--fp64"), elements + 1, 8);
+    near(held_by_a_mamba_layer(flags), elements + 1, 4);
+    near(held_by_a_mamba_layer(flags + "--bf16"), elements + 2, 2);
+  }
 }
 
 // Of a layer whose backward leaves its weight gradients for later: of each linear layer the gradient of its output and
@@ -144,10 +155,11 @@ std::int64_t left_by_a_layer(const std::string& more, const std::string& fewer, 
 TEST(RecomputeMemory, WeightGradientsForLaterLeaveWhatTheClosedFormSays) {
   // Two residual sums and the gradients of two outputs; attention's output; the gradients of q, k and v; what the
   // activation takes, and its gradient. Mamba: a residual sum and an output's gradient; what in_proj gives, whose part
-  // is the gate, and its gradient; the scan's result.
+  // is the gate, and its gradient; the scan's result. Where outputs are kept they are left in place of what they are
+  // computed from: half as much behind SwiGLU, the gated norm's alone.
   constexpr std::int64_t kGptLeft = 4 * kHidden + kHidden + 3 * kHeads * kHeadSize + 2 * 4 * kHidden;
   constexpr std::int64_t kLlamaLeft = 4 * kHidden + kHidden + (kHeads + 2 * 2) * kHeadSize + 2 * 2 * 80;
-  constexpr std::int64_t kMambaLeft = 2 * kHidden + 2 * (64 + 64 + 24 + 8) + 64;
+  constexpr std::int64_t kProjected = 64 + 64 + 24 + 8, kMambaLeft = 2 * kHidden + 2 * kProjected + 64;
   for (const std::string& recompute :
        {std::string(), std::string("--recompute-activations"), fmt::format("{} 1", kFull)}) {
     const auto of_model = [&](const std::string& flags) {
@@ -156,9 +168,14 @@ TEST(RecomputeMemory, WeightGradientsForLaterLeaveWhatTheClosedFormSays) {
     EXPECT_EQ(of_model("--fp64"), bytes(kGptLeft, 8)) << recompute;
     EXPECT_EQ(of_model("--bf16"), bytes(kGptLeft, 2)) << recompute;
     EXPECT_EQ(of_model("--hidden-dropout 0 --attention-dropout 0"), bytes(kGptLeft, 4)) << recompute;
-    EXPECT_EQ(of_model(fmt::format("--fp64 {}", kLlamaLike)), bytes(kLlamaLeft, 8)) << recompute;
+    EXPECT_EQ(of_model(fmt::format("--fp64 {}", kLlamaLike)), bytes(kLlamaLeft - (recompute.empty() ? 80 : 0), 8))
+        << recompute;
   }
-  EXPECT_EQ(left_by_a_layer(mamba_model("MMMM", "--fp64"), mamba_model("MM", "--fp64"), 2), bytes(kMambaLeft, 8));
+  const auto of_mamba = [](const std::string& flags) {
+    return left_by_a_layer(mamba_model("MMMM", flags), mamba_model("MM", flags), 2);
+  };
+  EXPECT_EQ(of_mamba(kOutputsAgain + "--fp64"), bytes(kMambaLeft, 8));
+  EXPECT_EQ(of_mamba("--fp64"), bytes(kMambaLeft - kProjected, 8));
   const ResolvedConfig config = resolve(config_of("--num-layers 2 --fp64"), 1, kVocabulary).valid();
   const ModelSpec model = model_spec(config);
   EXPECT_EQ(layer_costs(model, model.layers[0], rank_sizes(config)).left_bytes, kGptLeft * 8);

@@ -34,7 +34,8 @@ constexpr Option kOptions[] = {
      FIELD(recompute.modules),
      OnLoad::free,
      "What --recompute-granularity selective recomputes: core_attn, the attention without its projections; layernorm, "
-     "which changes nothing, since outputs of norms are never kept.",
+     "outputs of norms and activations, which models of a hidden size of 2048 or more never keep, nor any with "
+     "--recompute-granularity.",
      {},
      Compat::ours,
      {.note = "Megatron has more modules", .default_text = "core_attn", .needs = "--recompute-granularity selective"}},

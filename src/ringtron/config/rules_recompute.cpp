@@ -13,7 +13,7 @@ namespace {
 
 using In = const RuleInput&;
 
-// layernorm: outputs of norms are never kept.
+// layernorm: with any granularity outputs of norms are not kept (modules/layer_options.cpp).
 constexpr std::array<std::string_view, 2> kModules = {"core_attn", "layernorm"};
 
 const RecomputeConfig& recompute(In in) { return in.filled.recompute; }

@@ -25,6 +25,7 @@ struct NormOptions {
   bool rms = false;                  // RMSNorm instead of LayerNorm: no bias
   bool zero_centred = false;         // --apply-layernorm-1p
   bool gradient_is_partial = false;  // each tensor rank sees a part of the rows, or of the heads
+  bool keeps_output = false;         // for the linear layer behind it, which else has it computed again
 };
 
 struct AttentionOptions {
@@ -44,6 +45,7 @@ struct MlpOptions {
   bool bias = false;
   Initial up_weight, down_weight;
   bool sequence_parallel = false;
+  bool keeps_activation = false;  // the activation's output, as NormOptions::keeps_output
 
   bool gated() const { return activation == Activation::swiglu; }
 };
@@ -64,6 +66,7 @@ struct MambaOptions {
   double dropout = 0.0;  // of what is added to the residual stream
   Initial in_weight, out_weight;
   bool sequence_parallel = false;
+  bool keeps_gated_norm = false;  // its output, as NormOptions::keeps_output
 
   std::int64_t inner() const { return heads * head_size; }
   std::int64_t conv_channels() const { return inner() + 2 * groups * state_size; }  // x, B, C

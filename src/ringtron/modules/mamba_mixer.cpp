@@ -65,10 +65,13 @@ at::Tensor MambaMixer::forward(const LinearInput& x, const StepContext& step) co
                         const at::Tensor& in, const at::Tensor& gate) {
     return gated_rms_norm(in, gate, weight, group, epsilon);
   };
-  const auto again = [norm, y = y.detach(), z = z.detach()] {
-    const at::NoGradGuard no_grad;
-    return norm(y, z);
-  };
+  std::function<at::Tensor()> again;
+  if (!options_.keeps_gated_norm) {
+    again = [norm, y = y.detach(), z = z.detach()] {
+      const at::NoGradGuard no_grad;
+      return norm(y, z);
+    };
+  }
   return row_parallel_linear({norm(y, z), again}, LinearWeight(*out_weight_, step.later), {}, tensor_group_, sp);
 }
 

@@ -19,10 +19,13 @@ at::Tensor Mlp::forward(const LinearInput& x, const StepContext& step) const {
   const bool sp = options_.sequence_parallel;
   const at::Tensor up = column_parallel_linear(x, LinearWeight(*fc1_weight_, step.later),
                                                fc1_bias_ ? fc1_bias_->value : none, tensor_group_, sp);
-  const auto activate_again = [up = up.detach(), activation = options_.activation] {
-    const at::NoGradGuard no_grad;
-    return activate(up, activation);
-  };
+  std::function<at::Tensor()> activate_again;
+  if (!options_.keeps_activation) {
+    activate_again = [up = up.detach(), activation = options_.activation] {
+      const at::NoGradGuard no_grad;
+      return activate(up, activation);
+    };
+  }
   return row_parallel_linear({activate(up, options_.activation), activate_again},
                              LinearWeight(*fc2_weight_, step.later), fc2_bias_ ? fc2_bias_->value : none, tensor_group_,
                              sp);

@@ -62,11 +62,11 @@ std::int64_t stream(std::int64_t hidden, bool sequence_parallel, const RankSizes
   return sequence_parallel ? hidden / sizes.tensor_ranks : hidden;
 }
 
-// A norm keeps its input, the residual sum; the linear layer behind it has the norm computed again. Statistics: mean
-// and deviation of LayerNorm, the latter of RMSNorm.
+// A norm keeps its input, the residual sum; the linear layer behind it keeps the norm's output or has it computed
+// again. Statistics: mean and deviation of LayerNorm, the latter of RMSNorm.
 std::int64_t norm_bytes(const NormOptions& norm, const RankSizes& sizes) {
   const std::int64_t width = stream(norm.width, norm.gradient_is_partial, sizes), element = sizes.element_bytes;
-  return width * element + (norm.rms ? 1 : 2) * sizes.statistic_bytes;
+  return (norm.keeps_output ? 2 : 1) * width * element + (norm.rms ? 1 : 2) * sizes.statistic_bytes;
 }
 
 std::string prefix_of(int number) { return fmt::format("decoder.layers.{}.", number); }
@@ -158,13 +158,14 @@ ModuleCosts costs_of_mlp_layer(const TransformerOptions& options, const RankSize
   const MlpOptions& m = options.mlp;
   ModuleCosts costs = costs_of_pair(m.sequence_parallel);
   costs.multiplied_weights = m.hidden * m.ffn * (m.gated() ? 3 : 2);
-  costs.kept_bytes =
-      norm_bytes(options.norm, sizes) + (m.gated() ? 2 : 1) * m.ffn / sizes.tensor_ranks * sizes.element_bytes;
-  // In front the residual sum and the gradient of what the activation takes, behind that itself and the output's.
-  const std::int64_t half =
-      (stream(m.hidden, m.sequence_parallel, sizes) + (m.gated() ? 2 : 1) * m.ffn / sizes.tensor_ranks) *
-      sizes.element_bytes;
-  costs.left_bytes = leaves_column(m.sequence_parallel, sizes) ? 2 * half : half;
+  const std::int64_t residual = stream(m.hidden, m.sequence_parallel, sizes) * sizes.element_bytes,
+                     activated = m.ffn / sizes.tensor_ranks * sizes.element_bytes,
+                     middle = (m.gated() ? 2 : 1) * activated;
+  costs.kept_bytes = norm_bytes(options.norm, sizes) + middle + (m.keeps_activation ? activated : 0);
+  // In front the residual sum or its norm, and the gradient of what the activation takes; behind that itself or its
+  // activation, and the output's gradient.
+  costs.left_bytes = residual + (m.keeps_activation ? activated : middle);
+  if (leaves_column(m.sequence_parallel, sizes)) costs.left_bytes += residual + middle;
   return costs;
 }
 
@@ -184,13 +185,15 @@ ModuleCosts costs_of(const MambaOptions& o, const RankSizes& sizes) {
   const std::int64_t projected = o.inner() + o.conv_channels() + o.heads;
   costs.multiplied_weights = o.hidden * (projected + o.inner());
   costs.state_elements = o.inner() * o.state_size;
-  // All that in_proj gives, the convolution's result, the scan's.
-  costs.kept_bytes = norm_bytes(o.norm, sizes) +
-                     (projected + o.conv_channels() + o.inner()) / sizes.tensor_ranks * sizes.element_bytes;
-  // In front the residual sum and the gradient of all that in_proj gives; behind what the gated norm takes, of which
-  // the gate is a part of all that, and the output's gradient.
+  // All that in_proj gives, the convolution's result, the scan's, and perhaps the gated norm's.
+  costs.kept_bytes =
+      norm_bytes(o.norm, sizes) + (projected + o.conv_channels() + (o.keeps_gated_norm ? 2 : 1) * o.inner()) /
+                                      sizes.tensor_ranks * sizes.element_bytes;
+  // In front the residual sum or its norm, and the gradient of all that in_proj gives; behind what the gated norm
+  // takes, of which the gate is a part of all that, or its output, and the output's gradient.
   const std::int64_t residual = stream(o.hidden, o.sequence_parallel, sizes);
-  costs.left_bytes = (residual + (projected + o.inner()) / sizes.tensor_ranks) * sizes.element_bytes;
+  costs.left_bytes =
+      (residual + ((o.keeps_gated_norm ? 0 : projected) + o.inner()) / sizes.tensor_ranks) * sizes.element_bytes;
   if (leaves_column(o.sequence_parallel, sizes))
     costs.left_bytes += (residual + projected / sizes.tensor_ranks) * sizes.element_bytes;
   return costs;

@@ -14,6 +14,7 @@ NormLayer::NormLayer(const NormOptions& options, const NamedParameters& paramete
 at::Tensor NormLayer::forward(const at::Tensor& x) const { return residual_norm(x, {}, weights()).normed; }
 
 std::function<at::Tensor()> NormLayer::again(const at::Tensor& x) const {
+  if (options_.keeps_output) return {};
   return [x = x.detach(), weights = weights()] {
     const at::NoGradGuard no_grad;
     return residual_norm(x, {}, weights).normed;

@@ -20,7 +20,8 @@ class NormLayer {
 
   // x: [..., width]
   at::Tensor forward(const at::Tensor& x) const;
-  // Computes forward(x) again, without autograd: a linear layer behind the norm need not keep it.
+  // Computes forward(x) again, without autograd: a linear layer behind the norm need not keep it. Null where it shall
+  // (NormOptions::keeps_output).
   std::function<at::Tensor()> again(const at::Tensor& x) const;
   // For operations that take the norm with what is in front of it.
   NormWeights weights() const;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <array>
 #include <cmath>
 #include <functional>
 #include <vector>
@@ -12,10 +13,12 @@
 #include "ringtron/kernels/activation/activation.h"
 #include "ringtron/kernels/adamw/adamw.h"
 #include "ringtron/kernels/cross_entropy/cross_entropy.h"
+#include "ringtron/kernels/embedding/embedding.h"
 #include "ringtron/kernels/norm/norm.h"
 #include "ringtron/kernels/qkv/qkv.h"
 #include "ringtron/kernels/sum_of_squares/sum_of_squares.h"
 #include "ringtron/optim/main_weight.h"
+#include "tests/support/random_tensor.h"
 #include "tests/support/tensor_near.h"
 
 namespace ringtron {
@@ -252,6 +255,27 @@ TEST_F(FusedKernelsGpu, CrossEntropy) {
           EXPECT_TENSOR_NEAR(found.cpu().to(at::kDouble), gradient, tolerance(type));
           EXPECT_EQ(found.is_alias_of(x), in_place);
         }
+      }
+    }
+  }
+}
+
+TEST_F(FusedKernelsGpu, EmbeddingGradient) {
+  for (const at::ScalarType type : {at::kFloat, at::kHalf, at::kBFloat16}) {
+    for (const auto& [rows, width, count, spread] :
+         {std::array<std::int64_t, 4>{50, 8, 1, 60}, {1000, 2056, 3000, 1100}, {7, 768, 5000, 9}, {300, 4096, 64, 1}}) {
+      const at::Tensor ids = at::randint(-1, spread, {count}, at::kLong);  // some are outside
+      const at::Tensor dy = testing::random_tensor({count, width}, 1).to(type),
+                       sum = testing::random_tensor({rows, width}, 2).to(at::kFloat);
+      for (const bool begun : {false, true}) {
+        SCOPED_TRACE(rows);
+        at::Tensor expected = begun ? sum.to(at::kDouble) : at::zeros({rows, width}, at::kDouble);
+        add_embedding_gradient(expected, true, dy.to(at::kDouble), ids);
+        const at::Tensor got = sum.cuda(), again = sum.cuda();
+        add_embedding_gradient(got, begun, dy.cuda(), ids.cuda());
+        add_embedding_gradient(again, begun, dy.cuda(), ids.cuda());
+        EXPECT_TENSOR_NEAR(got.cpu().to(at::kDouble), expected, 1e-5);
+        EXPECT_TENSOR_EQUAL(got.cpu(), again.cpu());
       }
     }
   }

@@ -10,6 +10,7 @@
 #include "ringtron/kernels/device/current_stream.h"
 #include "ringtron/kernels/device/fused.h"
 #include "ringtron/kernels/dropout/dropout_params.h"
+#include "ringtron/kernels/embedding/embedding_gradient_params.h"
 #include "ringtron/kernels/fused_attention/fused_attention.h"
 #include "ringtron/kernels/initial_weights/initial_weights_params.h"
 #include "ringtron/kernels/norm/norm_params.h"
@@ -38,6 +39,7 @@ void copy_rows_cuda(const CopyRowsParams&, void*) { refuse(); }
 void cross_entropy_forward_cuda(const CrossEntropyForwardParams&, void*) { refuse(); }
 void cross_entropy_backward_cuda(const CrossEntropyBackwardParams&, void*) { refuse(); }
 void dropout_cuda(const DropoutParams&, DropoutType, void*) { refuse(); }
+void embedding_gradient_cuda(const EmbeddingGradientParams&, void*) { refuse(); }
 void initial_weights_cuda(const InitialWeightsParams&, void*) { refuse(); }
 void norm_forward_cuda(const NormForwardParams&, void*) { refuse(); }
 int norm_backward_parts(const NormShape&, int) { refuse(); }

@@ -19,7 +19,7 @@ Embedding::Embedding(const BuildContext& build, const EmbeddingOptions& options)
 at::Tensor Embedding::forward(const at::Tensor& tokens, const at::Tensor& position_ids, const StepContext& step) const {
   const bool sp = options_.sequence_parallel;
   at::Tensor x =
-      vocab_parallel_embedding(tokens, word_weight_->value, tensor_group_, sp && position_weight_ == nullptr);
+      vocab_parallel_embedding(tokens, LinearWeight(*word_weight_), tensor_group_, sp && position_weight_ == nullptr);
   if (position_weight_ != nullptr) {
     x = x + embedding_lookup(position_weight_->value, position_ids.t().contiguous());
     if (sp) x = scatter_to_sequence_region(x, tensor_group_);

@@ -11,16 +11,6 @@ namespace {
 
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
-constexpr int kTogether = 4;                                  // vectors of a thread whose loads are under way at once
-constexpr std::int64_t kStride = std::int64_t{kThreads} * 8;  // from one vector of a thread to its next
-
-// What a thread takes of a row from `begin` on; nothing beyond `width`, which is a multiple of 8.
-__device__ void load_vectors(Bits8 (&bits)[kTogether], const void* row, std::int64_t first, std::int64_t begin,
-                             std::int64_t width, Element type) {
-#pragma unroll
-  for (int k = 0; k < kTogether; ++k)
-    if (begin + k * kStride < width) bits[k] = load_bits8(row, first + begin + k * kStride, type);
-}
 
 __device__ float block_max(float x, float* shared) {
   x = warp_max(x);
@@ -43,32 +33,21 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
   const std::int64_t row = blockIdx.x, first = row * p.shape.width;
   const std::int64_t target = p.targets[row] - p.shape.first;
   float peak = -INFINITY, sum = 0.0f;
-  for (std::int64_t begin = threadIdx.x * 8; begin < p.shape.real; begin += kTogether * kStride) {
-    Bits8 bits[kTogether];
-    load_vectors(bits, p.logits, first, begin, p.shape.width, p.shape.type);
-    Vector8 x[kTogether];
+  for (std::int64_t at = threadIdx.x * 8; at < p.shape.real; at += kThreads * 8) {
+    Vector8 x = load8(p.logits, first + at, p.shape.type);
     float largest = peak;
 #pragma unroll
-    for (int k = 0; k < kTogether; ++k) {
-      const std::int64_t at = begin + k * kStride;
-      if (at < p.shape.width) x[k] = numbers_of(bits[k], p.shape.type);
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        if (at + i >= p.shape.real) x[k].v[i] = -INFINITY;
-        largest = fmaxf(largest, x[k].v[i]);
-      }
+    for (int i = 0; i < 8; ++i) {
+      if (at + i >= p.shape.real) x.v[i] = -INFINITY;
+      largest = fmaxf(largest, x.v[i]);
     }
     if (largest == -INFINITY) continue;
     sum *= __expf(peak - largest);
     peak = largest;
 #pragma unroll
-    for (int k = 0; k < kTogether; ++k) {
-      const std::int64_t at = begin + k * kStride;
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        sum += __expf(x[k].v[i] - peak);
-        if (at + i == target) p.predicted[row] = x[k].v[i];
-      }
+    for (int i = 0; i < 8; ++i) {
+      sum += __expf(x.v[i] - peak);
+      if (at + i == target) p.predicted[row] = x.v[i];
     }
   }
   const float row_peak = block_max(peak, peaks);
@@ -83,23 +62,16 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(const __grid_constan
   const std::int64_t row = blockIdx.x, first = row * p.shape.width;
   const std::int64_t target = p.targets[row] - p.shape.first;
   const float log_sum = p.log_sum[row], d_loss = p.d_loss[row];
-  for (std::int64_t begin = threadIdx.x * 8; begin < p.shape.width; begin += kTogether * kStride) {
-    Bits8 bits[kTogether];
-    load_vectors(bits, p.logits, first, begin, p.shape.width, p.shape.type);
+  for (std::int64_t at = threadIdx.x * 8; at < p.shape.width; at += kThreads * 8) {
+    Vector8 x = load8(p.logits, first + at, p.shape.type);
 #pragma unroll
-    for (int k = 0; k < kTogether; ++k) {
-      const std::int64_t at = begin + k * kStride;
-      if (at >= p.shape.width) break;
-      Vector8 x = numbers_of(bits[k], p.shape.type);
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        const float probability = at + i < p.shape.real ? __expf(x.v[i] - log_sum) : 0.0f;
-        // A row whose loss does not count has a gradient of 0 whatever its logits are.
-        const bool predicted = at + i == target && target < p.shape.real;
-        x.v[i] = d_loss == 0.0f ? 0.0f : d_loss * (predicted ? probability - 1.0f : probability);
-      }
-      store8(p.d_logits, first + at, p.shape.type, x);
+    for (int i = 0; i < 8; ++i) {
+      const float probability = at + i < p.shape.real ? __expf(x.v[i] - log_sum) : 0.0f;
+      // A row whose loss does not count has a gradient of 0 whatever its logits are.
+      const bool predicted = at + i == target && target < p.shape.real;
+      x.v[i] = d_loss == 0.0f ? 0.0f : d_loss * (predicted ? probability - 1.0f : probability);
     }
+    store8(p.d_logits, first + at, p.shape.type, x);
   }
 }
 

@@ -9,21 +9,6 @@ namespace ringtron {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kMostThreads = 256;
-
-// Threads of a block without norms. As many as leave the fewest without a head in the last round: a small model has
-// so few heads that it is the only one.
-int threads_for(const QkvParams& p) {
-  const int items = p.size / 16, heads = p.groups * (p.queries + 2);
-  const auto share_at_work = [&](int threads) {
-    const int at_once = threads / items, rounds = (heads + at_once - 1) / at_once;
-    return static_cast<double>(heads) * items / (static_cast<double>(rounds) * threads);
-  };
-  int best = kThreads;
-  for (int threads = kThreads; threads <= kMostThreads; threads += 32)
-    if (share_at_work(threads) > share_at_work(best)) best = threads;
-  return best;
-}
 
 // Cosines and sines of two vectors of eight channels: those that a thread moves.
 struct Turn {
@@ -195,9 +180,9 @@ __device__ void write_weight_part(float* parts, const HeadPart& sum, const QkvPa
 }
 
 template <bool kBack, bool kNorm, Element kType>
-__global__ void __launch_bounds__(kNorm ? kThreads : kMostThreads) qkv_kernel(const __grid_constant__ QkvParams p) {
+__global__ void __launch_bounds__(kThreads) qkv_kernel(const __grid_constant__ QkvParams p) {
   const int items = p.size / 16;
-  const int heads_at_once = static_cast<int>(blockDim.x) / items;
+  const int heads_at_once = kThreads / items;
   if (threadIdx.x >= heads_at_once * items) return;
   const Vectors at = vectors_of(p, threadIdx.x % items);
   const int heads = p.groups * (p.queries + 2);
@@ -251,10 +236,9 @@ __global__ void __launch_bounds__(kNorm ? kThreads : kMostThreads) qkv_kernel(co
 template <bool kBack, bool kNorm>
 void launch(const QkvParams& params, std::int64_t blocks, cudaStream_t stream) {
   const auto grid = static_cast<unsigned>(blocks);
-  const int threads = kNorm ? kThreads : threads_for(params);
-  if (params.type == Element::f32) qkv_kernel<kBack, kNorm, Element::f32><<<grid, threads, 0, stream>>>(params);
-  if (params.type == Element::f16) qkv_kernel<kBack, kNorm, Element::f16><<<grid, threads, 0, stream>>>(params);
-  if (params.type == Element::bf16) qkv_kernel<kBack, kNorm, Element::bf16><<<grid, threads, 0, stream>>>(params);
+  if (params.type == Element::f32) qkv_kernel<kBack, kNorm, Element::f32><<<grid, kThreads, 0, stream>>>(params);
+  if (params.type == Element::f16) qkv_kernel<kBack, kNorm, Element::f16><<<grid, kThreads, 0, stream>>>(params);
+  if (params.type == Element::bf16) qkv_kernel<kBack, kNorm, Element::bf16><<<grid, kThreads, 0, stream>>>(params);
 }
 
 }  // namespace

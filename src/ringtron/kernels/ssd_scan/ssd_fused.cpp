@@ -76,31 +76,35 @@ class Call {
     return s;
   }
 
-  // What enters each chunk, [chunks, heads, kSsdMostSize, kSsdMostStates]. `given`: at lines; `leaving`: where what
-  // leaves at lines goes, undefined: nowhere.
-  at::Tensor of_chunks(const SsdStates& ends, const at::Tensor& given, const at::Tensor& leaving,
-                       const at::Tensor& dy) const {
-    const at::Tensor all = at::empty({shape.count, shape.heads, kSsdMostSize, kSsdMostStates}, x.options());
+  // A walk for what enters each chunk, [chunks, heads, kSsdMostSize, kSsdMostStates], and the tensors it works on.
+  struct ChunkWalk {
+    SsdWalkParams params;
+    at::Tensor states, entering, left;
+  };
+
+  // `given`: what enters at lines; `leaves`: what leaves is wanted.
+  ChunkWalk walk_of_chunks(const SsdStates& ends, const at::Tensor& given, bool leaves, const at::Tensor& dy) const {
+    ChunkWalk w{walk(dy), at::empty({shape.count, shape.heads, kSsdMostSize, kSsdMostStates}, x.options()), {}, {}};
     const bool enters = given.defined() && given.size(0) > 0;
-    SsdWalkParams p = walk(dy);
-    at::Tensor entering;
     if (enters || parts.joined()) {
-      entering = states(count_of_parts());
-      join(ends, enters ? given.to(at::kFloat).contiguous() : at::Tensor(), entering, {}, dy.defined());
-      p.entering = to(entering);
+      w.entering = states(count_of_parts());
+      join(ends, enters ? given.to(at::kFloat).contiguous() : at::Tensor(), w.entering, {}, dy.defined());
+      w.params.entering = to(w.entering);
     }
-    p.chunk_states = all.mutable_data_ptr();
-    at::Tensor left;
-    if (leaving.defined() && leaving.size(0) > 0) {
-      left = states(count_of_parts());
-      p.leaving = to(left);
+    w.params.chunk_states = w.states.mutable_data_ptr();
+    if (leaves) {
+      w.left = states(count_of_parts());
+      w.params.leaving = to(w.left);
     }
-    ssd_walk_cuda(p, device.stream);
+    return w;
+  }
+
+  // What leaves at lines, after the walk.
+  void copy_left(const ChunkWalk& w, const at::Tensor& lines) const {
     for (const SsdRun& run : parts.runs) {
-      const std::int64_t line = dy.defined() ? run.initial : run.final;
-      if (left.defined() && line >= 0) leaving.select(0, line).copy_(left.select(0, run.part));
+      const std::int64_t line = w.params.reverse ? run.initial : run.final;
+      if (w.left.defined() && line >= 0) lines.select(0, line).copy_(w.left.select(0, run.part));
     }
-    return all;
   }
 
   // Over how many blocks the heads of a group are divided.
@@ -187,14 +191,16 @@ SsdStates ssd_states(const SsdInputs& in, const ScanSegments& segments, const Ss
 at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
                        const SsdStates& states, const at::Tensor& initial, const SsdDevice& device) {
   const Call call(in, segments, options, device, parts_of(in, segments, device));
-  const at::Tensor y = at::empty(in.x.sizes(), in.x.options()), entering = call.of_chunks(states, initial, {}, {});
+  const at::Tensor y = at::empty(in.x.sizes(), in.x.options());
+  const auto walk = call.walk_of_chunks(states, initial, /*leaves=*/false, {});
+  ssd_walk_cuda(walk.params, device.stream);
   SsdOutputParams p{};
   p.shape = call.shape;
   p.steps = pointer(call.steps);
   p.x = rows_of(call.x);
   p.B = rows_of(call.B);
   p.C = rows_of(call.C);
-  p.states = entering.const_data_ptr();
+  p.states = walk.states.const_data_ptr();
   p.d = pointer(call.d);
   p.y = y.mutable_data_ptr();
   p.splits = call.splits();
@@ -216,8 +222,10 @@ SsdGradients ssd_gradients(const SsdInputs& in, const ScanSegments& segments, co
   SsdGradients g;
   g.initial = call.states(segments.initials());
   const SsdStates ends = call.parts.joined() ? call.ends(0, {}) : SsdStates{};
-  const at::Tensor entering = call.of_chunks(ends, backward.initial, {}, {}),
-                   leaving = call.of_chunks(backward.reverse, backward.d_final, g.initial, dy);
+  const auto states = call.walk_of_chunks(ends, backward.initial, /*leaves=*/false, {}),
+             gradients = call.walk_of_chunks(backward.reverse, backward.d_final, segments.initials() > 0, dy);
+  ssd_both_walks_cuda({states.params, gradients.params}, device.stream);
+  call.copy_left(gradients, g.initial);
   const int splits = call.splits();
   const at::Tensor dB = shares_of(in.B, splits), dC = shares_of(in.C, splits),
                    sums = call.fp32({call.shape.count, call.shape.heads, 3});
@@ -231,8 +239,8 @@ SsdGradients ssd_gradients(const SsdInputs& in, const ScanSegments& segments, co
   p.B = rows_of(call.B);
   p.C = rows_of(call.C);
   p.dy = rows_of(dy);
-  p.states = entering.const_data_ptr();
-  p.gradients = leaving.const_data_ptr();
+  p.states = states.states.const_data_ptr();
+  p.gradients = gradients.states.const_data_ptr();
   p.d = pointer(call.d);
   p.dx = g.x.mutable_data_ptr();
   p.d_dt = g.dt.mutable_data_ptr();

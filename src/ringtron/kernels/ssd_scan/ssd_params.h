@@ -77,6 +77,12 @@ struct SsdWalkParams {
   bool reverse;
 };
 
+// Of the same parts, beside each other: a walk alone has one block for each multiprocessor at most, and waits for
+// memory.
+struct SsdBothWalksParams {
+  SsdWalkParams states, gradients;  // the latter reversed
+};
+
 struct SsdJoinParams {
   const SsdRun* runs;
   std::int64_t run_count, elements;  // size * states
@@ -115,6 +121,7 @@ struct SsdGradientParams {
 
 void ssd_steps_cuda(const SsdStepsParams& params, void* stream);
 void ssd_walk_cuda(const SsdWalkParams& params, void* stream);
+void ssd_both_walks_cuda(const SsdBothWalksParams& params, void* stream);
 void ssd_join_cuda(const SsdJoinParams& params, void* stream);
 void ssd_output_cuda(const SsdOutputParams& params, void* stream);
 void ssd_gradient_cuda(const SsdGradientParams& params, void* stream);

@@ -123,7 +123,7 @@ __device__ void pass_chunk(State& state, const Stage& stage) {
 }
 
 template <class T, bool kReverse>
-__global__ void __launch_bounds__(kThreads, 2) walk_kernel(const __grid_constant__ SsdWalkParams p) {
+__device__ void walk(const SsdWalkParams& p) {
   const int head = static_cast<int>(blockIdx.x) % p.shape.heads;
   const std::int64_t number = blockIdx.x / static_cast<unsigned>(p.shape.heads);
   const SsdPart part = p.parts[number];
@@ -155,6 +155,25 @@ __global__ void __launch_bounds__(kThreads, 2) walk_kernel(const __grid_constant
   if (p.log2_decay != nullptr && threadIdx.x == 0) p.log2_decay[line] = log2_decay;
 }
 
+template <class T, bool kReverse>
+__global__ void __launch_bounds__(kThreads, 2) walk_kernel(const __grid_constant__ SsdWalkParams p) {
+  walk<T, kReverse>(p);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads, 2) both_walks_kernel(const __grid_constant__ SsdBothWalksParams p) {
+  if (blockIdx.y == 0)
+    walk<T, false>(p.states);
+  else
+    walk<T, true>(p.gradients);
+}
+
+template <class T>
+void launch_of(const SsdBothWalksParams& p, void* stream) {
+  launch(both_walks_kernel<T>, dim3(static_cast<unsigned>(p.states.part_count * p.states.shape.heads), 2),
+         dim3(kThreads), kStages * kStageBytes, p, stream);
+}
+
 template <class T>
 void launch_of(const SsdWalkParams& p, void* stream) {
   launch(p.reverse ? walk_kernel<T, true> : walk_kernel<T, false>,
@@ -165,6 +184,13 @@ void launch_of(const SsdWalkParams& p, void* stream) {
 
 void ssd_walk_cuda(const SsdWalkParams& p, void* stream) {
   if (p.shape.type == Element::f16)
+    launch_of<__half>(p, stream);
+  else
+    launch_of<__nv_bfloat16>(p, stream);
+}
+
+void ssd_both_walks_cuda(const SsdBothWalksParams& p, void* stream) {
+  if (p.states.shape.type == Element::f16)
     launch_of<__half>(p, stream);
   else
     launch_of<__nv_bfloat16>(p, stream);

@@ -8,6 +8,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/comm/local_communicator.h"
+#include "tests/support/late_gathers.h"
 #include "tests/support/multi_rank.h"
 #include "tests/support/tensor_near.h"
 
@@ -125,6 +126,40 @@ DIST_TEST(GradientReducer, ShardsHaveTheSumsAndValuesComeBack, 1, 2, 3, 4) {
     EXPECT_NEAR(sum.item<double>(), wanted, 1e-9);
     EXPECT_TRUE(parameters[0]->value.requires_grad() && parameters[0]->value.is_leaf());
   }
+}
+
+// Each value is there when it has been awaited, not before where gathers are late, and all are when the next step's
+// reduction is over.
+DIST_TEST(GradientReducer, ValuesComeWhenTheyAreAwaited, 2, 3) {
+  testing::LateGathers replicas(ranks.world());
+  LocalCommunicator alone("tensor-parallel", 0);
+  BucketOptions options = kOverlapped;
+  options.sharded = options.overlap_gather = true;
+  Model model;
+  const ParameterList parameters = model.list();
+  GradientReducer reducer(parameters, groups(replicas, alone), options);
+  const std::vector<std::int64_t> sizes(3, 144);
+  const auto step = [&] {  // owners write 1, 2, ...
+    const at::NoGradGuard no_grad;
+    for (const OwnedPart& part : owned_parts(reducer.buffer().plan(), sizes, reducer.owned())) {
+      at::Tensor flat = parameters[static_cast<std::size_t>(part.parameter)]->value.detach().view(-1);
+      flat.narrow(0, part.elements.begin, part.elements.size()).fill_(replicas.rank() + 1);
+    }
+    reducer.gather_values();
+  };
+  const auto is_here = [&](const Parameter& parameter) {  // of all owners
+    const at::Tensor value = parameter.value.detach();
+    return value.ge(1.0).all().item<bool>() && value.eq(1.0).any().item<bool>() && value.eq(2.0).any().item<bool>();
+  };
+  step();
+  EXPECT_FALSE(is_here(model.first));
+  await_values({&model.first, &model.second});
+  EXPECT_TRUE(is_here(model.first) && is_here(model.second));
+  EXPECT_FALSE(is_here(model.third));
+  reducer.begin_step(/*micro_batches=*/1);
+  model.backward(0);
+  reducer.finish();
+  EXPECT_TRUE(is_here(model.third));
 }
 
 DIST_TEST(GradientReducer, NegativeControlOtherSamples, 2) {

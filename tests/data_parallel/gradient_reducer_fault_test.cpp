@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-enum class DiesIn { backward, gather };
+enum class DiesIn { backward, gather, overlapped_gather };
 
 // What the two ranks that live are told when rank 1 dies.
 std::string message_of_death(testing::RankContext& ranks, bool sharded, DiesIn place) {
@@ -25,7 +25,11 @@ std::string message_of_death(testing::RankContext& ranks, bool sharded, DiesIn p
     p->value = at::ones({1 << 16}).set_requires_grad(true);
   }
   GradientReducer reducer({&early, &late}, [&](AxisSet) -> Communicator& { return ranks.world(); },
-                          {.overlap = true, .bucket_size = 1, .group_size = 1, .sharded = sharded});
+                          {.overlap = true,
+                           .bucket_size = 1,
+                           .group_size = 1,
+                           .sharded = sharded,
+                           .overlap_gather = place == DiesIn::overlapped_gather});
   const auto die = [&](DiesIn now) {
     if (ranks.rank() != 1 || now != place) return;
     ranks.announce_death();
@@ -40,7 +44,9 @@ std::string message_of_death(testing::RankContext& ranks, bool sharded, DiesIn p
     early.value.sum().backward();
     reducer.finish();
     die(DiesIn::gather);
+    die(DiesIn::overlapped_gather);
     reducer.gather_values();
+    await_values({&early, &late});
   } catch (const CommError& error) {
     return error.what();
   }
@@ -57,6 +63,11 @@ DIST_TEST(GradientReducerFault, DeadOwnerInTheReductionIsACommError, 3) {
 
 DIST_TEST(GradientReducerFault, DeadOwnerInTheGatherIsACommError, 3) {
   EXPECT_THAT(message_of_death(ranks, /*sharded=*/true, DiesIn::gather), HasSubstr("all_gather"));
+}
+
+// The layer that waits for the values is told.
+DIST_TEST(GradientReducerFault, DeadOwnerInTheGatherDuringTheForwardIsACommError, 3) {
+  EXPECT_THAT(message_of_death(ranks, /*sharded=*/true, DiesIn::overlapped_gather), HasSubstr("all_gather"));
 }
 
 }  // namespace

@@ -177,7 +177,8 @@ DIST_TEST(Resume, DistributedOptimizerToAndFromAnyLayout, 4) {
 
 DIST_TEST(Resume, DistributedOptimizerIsBitwiseTheUnbrokenRun, 2) {
   expect_bitwise_resume(Runs(ranks, kLlamaLike), Layout{1, 1, 2, false, 2, true});
-  expect_bitwise_resume(Runs(ranks, std::string(kGptLike) + " --bf16", 100), Layout{1, 2, 1, false, 4, true});
+  const char* overlapped = "--bf16 --overlap-grad-reduce --overlap-param-gather --ddp-bucket-size 500";
+  expect_bitwise_resume(Runs(ranks, fmt::format("{} {}", kGptLike, overlapped), 100), Layout{1, 2, 1, false, 4, true});
 }
 
 // Main weights too, whose halves lie with other ranks than the weights.
@@ -228,8 +229,10 @@ DIST_TEST(Resume, PipelinesHoldTheSameBitsAndGoOn, 4) {
 // What is being written is the state at which the save began, though training goes on meanwhile.
 DIST_TEST(Resume, ASaveBesideTrainingHoldsTheStateAtWhichItBegan, 4) {
   for (const char* model : {kLlamaLike, kGptLike}) {
-    Runs runs(ranks, fmt::format("{} --bf16", model), model == kLlamaLike ? 0 : 100);
-    const Layout layout{2, 1, 2, true, 2, /*distributed_optimizer=*/model == kLlamaLike};
+    const bool sharded = model == kLlamaLike;
+    const char* how = sharded ? "--overlap-grad-reduce --overlap-param-gather --ddp-bucket-size 500" : "";
+    Runs runs(ranks, fmt::format("{} --bf16 {}", model, how), sharded ? 0 : 100);
+    const Layout layout{2, 1, 2, true, 2, /*distributed_optimizer=*/sharded};
     Snapshot saved;
     {
       const auto run = runs.start_saving(layout);
@@ -244,7 +247,7 @@ DIST_TEST(Resume, ASaveBesideTrainingHoldsTheStateAtWhichItBegan, 4) {
       EXPECT_FALSE(saver.is_under_way());
       run->job().world().barrier();
     }
-    const auto run = runs.resume({1, 2, 2, false, 2});
+    const auto run = runs.resume({1, 2, 2, false, 2, sharded});
     expect_same_bits(saved, snapshot(*run));
     run->job().world().barrier();
   }

@@ -37,6 +37,7 @@ struct ParallelConfig {
   bool overlap_grad_reduce = false;
   std::int64_t ddp_bucket_size = 0;  // elements; 0: chosen from the group's size
   bool use_distributed_optimizer = false;
+  bool overlap_param_gather = false;
   std::optional<Backend> distributed_backend;  // not given: nccl where there is a GPU, gloo elsewhere
   double distributed_timeout_minutes = 10.0;
   bool peer_copies = true;  // --no-peer-copies

@@ -24,7 +24,7 @@ constexpr std::string_view kLogDetail = "it only adds or removes detail in logs"
 constexpr std::string_view kOnlyFp16 = "loss scaling belongs to fp16; bf16 and fp32 need none";
 constexpr std::string_view kDeprecated = "Megatron ignores it too";
 constexpr std::string_view kGatherAtOnce =
-    "parameters are gathered at once after the step, not during the next forward";
+    "parameters are gathered after the step; --overlap-param-gather lets the next forward run meanwhile";
 constexpr std::string_view kStateInFp32 = "main weights, gradients and moments are kept in fp32";
 constexpr std::string_view kGraphs = "Ringtron has no CUDA graphs; only speed may differ";
 
@@ -62,7 +62,6 @@ constexpr ForeignFlag kFlags[] = {
     {"--pipeline-model-parallel-comm-backend", kAccepted, kOwnPipeline, kOne},
     {"--no-align-grad-reduce", kAccepted, kOwnCommunication},
     {"--no-align-param-gather", kAccepted, kOwnCommunication},
-    {"--overlap-param-gather", kAccepted, kGatherAtOnce},
     {"--overlap-param-gather-with-optimizer-step", kAccepted, kGatherAtOnce},
     {"--ddp-num-buckets", kAccepted, "--ddp-bucket-size sets the size of a bucket; the number follows", kOne},
     {"--ddp-average-in-collective", kAccepted, "gradients are summed and divided by the exact token count"},

@@ -141,6 +141,9 @@ constexpr Option kOptions[] = {
     {"--use-distributed-optimizer", FIELD(parallel.use_distributed_optimizer), OnLoad::free,
      "Divide main weights and Adam's moments over the data- and context-parallel ranks: gradients are reduce-scattered, "
      "each rank updates its share, parameters are gathered after the step. Same results, less memory."},
+    {"--overlap-param-gather", FIELD(parallel.overlap_param_gather), OnLoad::free,
+     "Gather the parameters of the distributed optimizer while the next forward runs: each layer waits for its own. Needs "
+     "--use-distributed-optimizer and --overlap-grad-reduce. Same results."},
     {"--distributed-backend",
      FIELD(parallel.distributed_backend),
      OnLoad::free,

@@ -152,14 +152,29 @@ struct GradientReducer::State {
     return bucket.narrow(0, length * replicas.rank(), length);
   }
 
+  // Buckets are in the order of the backward: a forward needs the last one first.
   void gather_values() {
     if (!values) return;
-    std::vector<Work> gathers;
-    for (const Bucket& range : buffer->plan().buckets) {
-      const at::Tensor bucket = values->bucket(range);
-      if (bucket.numel() > 0) gathers.push_back(replicas.all_gather(shard_of(bucket), bucket));
+    const std::vector<Bucket>& buckets = buffer->plan().buckets;
+    gathers.resize(buckets.size());
+    for (std::size_t i = buckets.size(); i-- > 0;) {
+      const at::Tensor bucket = values->bucket(buckets[i]);
+      if (bucket.numel() > 0) gathers[i] = replicas.all_gather(shard_of(bucket), bucket);
     }
-    for (Work& gather : gathers) gather.wait();
+    if (!options.overlap_gather) await_values();
+  }
+
+  // What has been waited for once is done: other streams than this one wait for it, as they do for the owner's step.
+  // With recomputed layers autograd's thread comes here too, while the one that began the backward waits for it.
+  void await_bucket(int bucket) {
+    if (gathers.empty()) return;
+    Work& gather = gathers[static_cast<std::size_t>(bucket)];
+    gather.wait();
+    gather = {};
+  }
+
+  void await_values() {
+    for (int i = static_cast<int>(gathers.size()); i-- > 0;) await_bucket(i);
   }
 
   void check_all_received() const {
@@ -204,6 +219,7 @@ struct GradientReducer::State {
     at::Tensor sums;      // in the buffer
   };
   std::vector<Reduction> reductions;  // under way
+  std::vector<Work> gathers;          // of each bucket's values; empty before the first
 };
 
 class GradientReducer::Hook final : public torch::autograd::PostAccumulateGradHook {
@@ -229,6 +245,10 @@ GradientReducer::GradientReducer(const ParameterList& parameters, const GroupOfA
              parameters[i]->name);
     torch::autograd::impl::set_post_acc_grad_hooks(value, std::make_unique<Hook>(state_.get(), static_cast<int>(i)));
     parameters[i]->gradient_added = [state = state_.get(), index = static_cast<int>(i)] { state->accept(index); };
+    if (state_->values && options.overlap_gather) {
+      const int bucket = buffer().plan().bucket_of[i];
+      parameters[i]->await_value = [state = state_.get(), bucket] { state->await_bucket(bucket); };
+    }
   }
 }
 
@@ -236,6 +256,7 @@ GradientReducer::~GradientReducer() {
   for (Parameter* parameter : state_->parameters) {
     torch::autograd::impl::set_post_acc_grad_hooks(parameter->value, nullptr);
     parameter->gradient_added = {};
+    parameter->await_value = {};
   }
 }
 
@@ -250,6 +271,8 @@ void GradientReducer::begin_step(int micro_batches) {
 void GradientReducer::finish() {
   RT_CHECK(state_->micro_batches != kNoStep, "finish() before begin_step()");
   state_->check_all_received();
+  // The forward has awaited what it read. An owner is about to write what a gather of another's may still read.
+  state_->await_values();
   while (state_->launched < static_cast<int>(state_->waiting.size())) state_->launch_next();
   state_->wait_for_reductions();
   state_->sum_further();

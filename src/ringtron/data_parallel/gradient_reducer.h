@@ -11,8 +11,8 @@
 // early waits for those before it. The result is the same bits in every run; with more than two ranks it may depend in
 // the last bits on the bucket size. Buckets are summed over the data and context axes; what further axes a parameter
 // has, such as the tensor axis, finish() sums over. All ranks of these groups take part in every step. CommError
-// comes out of backward, finish() or gather_values(); the reducer, like its communicators, is of no use after it. While
-// backward runs, the group of the buckets belongs to the reducer and to the operations of backward itself.
+// comes out of backward, finish(), gather_values() or an await; the reducer, like its communicators, is of no use after
+// it. While backward runs, the group of the buckets belongs to the reducer and to the operations of backward itself.
 //
 // With `bf16_messages` each rank's sum of a bucket is rounded to bf16, these are summed by the back end (which may
 // round again), and the result is back in the fp32 buffer: half the bytes sent, by 2^-8 of exactness. Further axes are
@@ -20,7 +20,8 @@
 //
 // With `sharded` a bucket is reduce-scattered: each rank gets the sums of the range that it owns, and
 // Parameter::gradient is of no use outside it. Values then lie in a flat buffer of the same plan. After the owners have
-// changed their ranges of the values, gather_values() brings them to all ranks.
+// changed their ranges of the values, gather_values() brings them to all ranks; with `overlap_gather` it only begins,
+// and whoever reads a value awaits it first (await_values() in parameter/parameter.h).
 #pragma once
 
 #include <functional>
@@ -58,7 +59,9 @@ class GradientReducer {
   // The range of each bucket whose sums this rank has after finish(): with `sharded` its shard, else all.
   std::vector<ElementRange> owned() const;
 
-  // Collective over the group of the buckets. Does nothing unless sharded.
+  // Collective over the group of the buckets. Does nothing unless sharded. With options.overlap_gather it returns at
+  // once: one bucket after the other is on its way, those first that the forward needs first. All of them are here at
+  // the latest when finish() of the next step returns, so that owners may write again.
   void gather_values();
 
   const GradBuffer& buffer() const;

@@ -36,9 +36,20 @@ Stage::Stage(const BuildContext& build, const ModelSpec& model, const StageRange
       keeps_kv_(model.keeps_kv),
       sequence_parallel_(model.embedding.sequence_parallel),
       scans_(std::ranges::count(specs_, LayerKind::mamba, &LayerSpec::kind) > 0) {
-  if (range.embedding) embedding_.emplace(build, model.embedding);
-  for (const LayerSpec& layer : specs_) layers_.push_back(make(build, model, layer));
-  if (range.output) output_.emplace(build, model.output, embedding_ ? &embedding_->word_weight() : nullptr);
+  if (range.embedding) of_embedding_ = registered([&] { embedding_.emplace(build, model.embedding); });
+  for (const LayerSpec& layer : specs_)
+    of_layers_.push_back(registered([&] { layers_.push_back(make(build, model, layer)); }));
+  if (range.output)
+    of_output_ =
+        registered([&] { output_.emplace(build, model.output, embedding_ ? &embedding_->word_weight() : nullptr); });
+}
+
+template <class Make>
+ParameterList Stage::registered(Make make) const {
+  const auto before = static_cast<std::ptrdiff_t>(build_.store.all().size());
+  make();
+  const ParameterList all = build_.store.all();
+  return {all.begin() + before, all.end()};
 }
 
 StepContext Stage::step_context(const GptInput& input, const ForwardPass& pass) const {
@@ -83,7 +94,9 @@ at::Tensor Stage::through_layers(at::Tensor x, const std::shared_ptr<const StepC
     const auto run = [this, segment, context](std::span<const at::Tensor> inputs) {
       at::Tensor hidden = inputs[0];
       for (int i = segment.first; i < segment.first + segment.count; ++i) {
-        hidden = layers_[static_cast<std::size_t>(i)]->forward(hidden, *context);
+        const auto layer = static_cast<std::size_t>(i);
+        await_values(of_layers_[layer]);
+        hidden = layers_[layer]->forward(hidden, *context);
       }
       return hidden;
     };
@@ -94,6 +107,7 @@ at::Tensor Stage::through_layers(at::Tensor x, const std::shared_ptr<const StepC
 
 at::Tensor Stage::forward(const at::Tensor& hidden, const GptInput& input, const ForwardPass& pass) const {
   const auto context = std::make_shared<const StepContext>(step_context(input, pass));
+  await_values(of_embedding_);
   return through_layers(embedding_ ? embedding_->forward(input.tokens, input.position_ids, *context) : hidden, context);
 }
 
@@ -104,6 +118,7 @@ std::vector<std::int64_t> Stage::hidden_shape(const GptInput& input) const {
 
 TokenLosses Stage::loss(const at::Tensor& hidden, const GptInput& input, const at::Tensor& weights) const {
   RT_CHECK(output_.has_value(), "the loss is that of a stage with the output layer");
+  await_values(of_output_);
   return output_->loss(hidden, input.labels, weights);
 }
 

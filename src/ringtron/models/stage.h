@@ -69,6 +69,9 @@ class Stage {
 
  private:
   StepContext step_context(const GptInput& input, const ForwardPass& pass) const;
+  // The parameters that `make` registers.
+  template <class Make>
+  ParameterList registered(Make make) const;
   at::Tensor through_layers(at::Tensor x, const std::shared_ptr<const StepContext>& context) const;
 
   const BuildContext build_;
@@ -82,6 +85,10 @@ class Stage {
   std::optional<Embedding> embedding_;
   std::vector<std::unique_ptr<Layer>> layers_;
   std::optional<OutputLayer> output_;
+  // Of the embedding, of each layer and of the output layer, to be awaited before it runs. Embeddings that are tied
+  // within a stage are the embedding's.
+  ParameterList of_embedding_, of_output_;
+  std::vector<ParameterList> of_layers_;
 };
 
 }  // namespace ringtron

@@ -96,6 +96,7 @@ ClippedScale clip_gradients(std::span<const OptimizerState> states, ModelGroup m
 
 at::Tensor parameters_norm(const ParameterList& parameters, ModelGroup model) {
   const at::NoGradGuard no_grad;
+  await_values(parameters);
   std::vector<at::Tensor> values;
   for (const Parameter* parameter : parameters) {
     if (counts_here(*parameter, model.tensor_rank) && parameter->value.numel() > 0)

@@ -19,6 +19,7 @@ struct BucketOptions {
   int group_size = 1;            // ranks over which gradients are summed
   bool sharded = false;          // --use-distributed-optimizer: each of them owns a shard of each bucket
   bool bf16_messages = false;    // --grad-reduce-in-bf16: what goes between them is rounded
+  bool overlap_gather = false;   // --overlap-param-gather: values come during the next forward
 };
 
 struct Bucket {

@@ -28,8 +28,18 @@ struct Parameter : ParameterSpec {
   // Set by who reduces gradients; empty: nobody does. An operation that adds its share to `gradient` itself, in the
   // kernel that makes it, calls this afterwards, in backward, instead of giving the share to autograd.
   std::function<void()> gradient_added = {};
+  // Set by who brings values from other ranks; empty: they are here. See await_values().
+  std::function<void()> await_value = {};
 };
 
 using ParameterList = std::vector<Parameter*>;
+
+// Whoever reads values calls this first: with --overlap-param-gather they are on their way to this rank for a while
+// after a step. Returns when they may be read, on a GPU by what the current stream runs from now on. On all ranks in
+// one order. Throws CommError.
+inline void await_values(const ParameterList& parameters) {
+  for (const Parameter* parameter : parameters)
+    if (parameter->await_value) parameter->await_value();
+}
 
 }  // namespace ringtron

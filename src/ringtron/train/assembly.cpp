@@ -47,6 +47,7 @@ BucketOptions bucket_options(const ResolvedConfig& config) {
   options.bucket_size = config->parallel.ddp_bucket_size;
   options.sharded = config->parallel.use_distributed_optimizer;
   options.bf16_messages = config->precision.grad_reduce_in_bf16;
+  options.overlap_gather = config->parallel.overlap_param_gather;
   return options;
 }
 

@@ -226,6 +226,7 @@ void CheckpointSaver::begin(const TrainingState& state) { start(state, /*beside_
 
 void CheckpointSaver::start(const TrainingState& state, bool beside_training) {
   RT_CHECK(under_way_ == nullptr, "a save begins while that of iteration {} is under way", under_way_->iteration);
+  await_values(state.store.all());
   const CheckpointConfig& config = job_.config()->checkpoint;
   const std::int64_t iteration = state.progress.iteration;
   if (job_.is_first_rank()) {

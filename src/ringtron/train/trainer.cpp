@@ -101,6 +101,7 @@ void Trainer::train() {
   reporter_.catch_up();
   parts_.step.require_finite();
   profiler_.stop(state.progress.iteration);
+  await_values(state.store.all());  // while all ranks are still there
   save_at_exit();
   reporter_.write_points();
   if (job.is_first_rank()) print_line(stamped("after training is done"));

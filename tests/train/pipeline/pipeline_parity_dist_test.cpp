@@ -24,6 +24,10 @@ const char* const kGpipe = "--pipeline-schedule GPipe";
 const char* const kZeroBubble = "--pipeline-schedule zero-bubble";
 const char* const kRecompute = "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1";
 
+// During the next forward, in many buckets.
+const char* const kGathered =
+    "--use-distributed-optimizer --overlap-grad-reduce --overlap-param-gather --ddp-bucket-size 500";
+
 std::vector<Way> ways(int ranks) {
   switch (ranks) {
     case 2:
@@ -49,12 +53,12 @@ std::vector<Way> ways(int ranks) {
               {pipeline(2, 1, 1, 2), "--overlap-grad-reduce --ddp-bucket-size 500"},
               {pipeline(2, 1, 1, 2), "--use-tp-pp-dp-mapping --decoder-last-pipeline-num-layers 1"},
               {pipeline(2, 1, 2, 1), "--use-distributed-optimizer"},
-              {pipeline(2, 1, 1, 2), fmt::format("--use-distributed-optimizer --overlap-grad-reduce {}", kInterleaved)},
+              {pipeline(2, 1, 1, 2), fmt::format("{} {}", kGathered, kInterleaved)},
               {pipeline(4, 1, 1, 1), kZeroBubble},
               {pipeline(2, 2, 1, 1), kZeroBubble},
               {pipeline(2, 2, 1, 1, 1, true), kZeroBubble},
               {pipeline(2, 1, 2, 1), fmt::format("{} {}", kZeroBubble, kRecompute)},
-              {pipeline(2, 1, 1, 2), fmt::format("--use-distributed-optimizer --overlap-grad-reduce {}", kZeroBubble)}};
+              {pipeline(2, 1, 1, 2), fmt::format("{} {}", kGathered, kZeroBubble)}};
     default:
       return {{pipeline(2, 2, 2, 1, 1, true), kInterleaved},
               {pipeline(2, 1, 2, 2), kRecompute},

@@ -97,7 +97,7 @@ constexpr SupportRow kRows[] = {
     {32, "Gradients summed over DP x CP", "yes", kYes, "One group of both axes, in buckets, during the backward.",
      "tests/data_parallel/gradient_reducer_dist_test.cpp GradientReducer.MatchesOneProcess"},
     {33, "Optimizer state divided over DP x CP", "--use-distributed-optimizer", kYes,
-     "The same: reduce-scatter in the backward, parameters gathered after the step, checkpoints that any layout loads.",
+     "The same: reduce-scatter in the backward, gathers after the step or in the next forward; checkpoints are whole.",
      "tests/train/distributed_optimizer_dist_test.cpp DistributedOptimizer.LlamaLike"},
     {34, "Tied embeddings, sequence and pipeline parallelism with CP", "all compose", kYes,
      "All compose: 1F1B, interleaved, GPipe and zero-bubble, stages even or not.",

@@ -21,7 +21,7 @@ namespace {
 ExchangePlan straight(const PlanRequest& request, int rank, bool backward) {
   const int n = request.layout.ranks();
   const auto at = [&](int distance) { return ((rank + distance) % n + n) % n; };
-  ExchangePlan plan{rank, n, {}};
+  ExchangePlan plan{rank, {}};
   for (int i = 0; i < n + (backward && n > 1 ? 1 : 0); ++i) {
     Step step;
     if (i < n) step.tasks = tasks_between(request, rank, at(-i));

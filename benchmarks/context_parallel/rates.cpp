@@ -216,7 +216,7 @@ void print_planning(const Setting& setting) {
                                     milliseconds_of(setting, [&] { balanced_layout(masks, ranks); }));
       for (const CpTransport transport : kChoices) {
         row += fmt::format(" {:.2f} |", milliseconds_of(setting, [&] {
-                             lower(make_transport_plan(transport, 1, {layout, masks}, ranks / 2), layout,
+                             lower(make_transport_plan(transport, 1, {layout, masks}, ranks / 2),
                                    {ranks, ranks, true, true});
                            }));
       }

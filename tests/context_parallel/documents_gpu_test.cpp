@@ -153,7 +153,7 @@ TEST_F(DocumentsGpu, TwoStepsMerge) {
   const CaseSizes sizes = sizes_of({starts(1000, 60, 8), starts(1000, 300, 9)});
   const AttentionCase c = rounded_case(sizes);
   const std::vector<AttentionMask> masks = testing::masks_of(sizes);
-  ExchangePlan plan{0, 1, {Step{}, Step{}}};
+  ExchangePlan plan{0, {Step{}, Step{}}};
   const PositionRange halves[] = {{0, 430}, {430, 1000}};
   for (std::size_t step = 0; step < 2; ++step) {
     for (const PositionRange& queries : halves) {
@@ -165,8 +165,7 @@ TEST_F(DocumentsGpu, TwoStepsMerge) {
     }
   }
   const SequenceLayout layout = contiguous_layout(1000, 1);
-  const RankSchedules schedules =
-      lower({1, 1, layout, {plan, plan, 0}}, layout, {c.q.size(2), c.k.size(2), true, true});
+  const RankSchedules schedules = lower({1, layout, {plan, plan, 0}}, {c.q.size(2), c.k.size(2), true, true});
   const auto block = make_cudnn_block_attention(false);
   PassContext context{group_, layout, *block};
   context.scale = c.call.scale;

@@ -19,7 +19,7 @@ using ::testing::Not;
 ExchangePlan both_ways(const PlanRequest& request, int rank, bool backward) {
   const int n = request.layout.ranks();
   const auto at = [&](int distance) { return ((rank + distance) % n + n) % n; };
-  ExchangePlan plan{rank, n, {}};
+  ExchangePlan plan{rank, {}};
   for (int i = 0; i <= n / 2 + (backward && n > 1 ? 1 : 0); ++i) {
     Step step;
     const auto exchange = [&](Payload payload, int to, int sent, int received) {

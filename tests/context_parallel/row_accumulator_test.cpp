@@ -36,8 +36,7 @@ TEST(RowAccumulatorSum, AnyNumberOfPartsInTheirRows) {
     }
     EXPECT_TENSOR_NEAR(sum.result(at::kDouble).x, expected, 1e-15);
     const std::vector<PositionRange> ranges{{9, 11}, {0, 3}};
-    EXPECT_TENSOR_NEAR(sum.rows(ranges, at::kDouble), at::cat({expected.narrow(0, 9, 2), expected.narrow(0, 0, 3)}),
-                       1e-15);
+    EXPECT_TENSOR_NEAR(sum.rows(ranges), at::cat({expected.narrow(0, 9, 2), expected.narrow(0, 0, 3)}), 1e-15);
   }
 }
 
@@ -84,7 +83,7 @@ TEST(RowAccumulatorSum, RowsOfManyRanges) {
     ranges.push_back({3 * i, 3 * i + 2});
     rows.push_back(expected.narrow(0, 3 * i, 2));
   }
-  EXPECT_TENSOR_NEAR(sum.rows(ranges, at::kDouble), at::cat(rows), 1e-15);
+  EXPECT_TENSOR_NEAR(sum.rows(ranges), at::cat(rows), 1e-15);
 }
 
 TEST(RowAccumulatorSum, RefusesRowsOutside) {

@@ -17,7 +17,7 @@ namespace {
 RankSchedules schedules_of(const LayerSetup& layer, int rank) {
   const auto masks = layer.masks();
   const SequenceLayout& layout = layer.layout();
-  return lower(make_transport_plan(layer.call.transport, 1, {layout, masks}, rank), layout,
+  return lower(make_transport_plan(layer.call.transport, 1, {layout, masks}, rank),
                {layer.shape.heads, layer.shape.groups});
 }
 

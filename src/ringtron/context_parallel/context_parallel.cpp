@@ -17,8 +17,7 @@ class CpFunction : public torch::autograd::Function<CpFunction> {
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v, const at::Tensor& /*sink*/,
                             const c10::intrusive_ptr<AttentionRun>& run) {
-    SavedForward saved;
-    at::Tensor out = run->forward(q, k, v, saved);
+    auto [out, saved] = run->forward(q, k, v);
     ctx->save_for_backward({saved.q, saved.k, saved.v, saved.out, saved.lse});
     ctx->saved_data["run"] = c10::IValue::make_capsule(run);
     return out;

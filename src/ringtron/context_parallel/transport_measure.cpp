@@ -51,6 +51,16 @@ at::Tensor some_values(at::IntArrayRef sizes, const at::TensorOptions& options) 
   return at::arange(count, options.dtype(at::kFloat)).remainder(13).div(13.0).sub(0.5).to(options.dtype()).view(sizes);
 }
 
+// One document of all rows, where a run's documents are computed as tiles; null where they are not.
+std::shared_ptr<const VarlenBatch> measured_tile(const AttentionUse& use, const Band& band,
+                                                 const VarlenAttention* tiles, std::int64_t rows) {
+  if (!use.documents || use.dropout || !band.is_causal() || tiles == nullptr) return nullptr;
+  auto batch = std::make_shared<VarlenBatch>();
+  batch->causal = true;
+  batch->tiles = {{kAllSamples, {0, rows}, {0, rows}}};
+  return batch;
+}
+
 }  // namespace
 
 DeviceSpeeds default_speeds(at::Device device) {
@@ -77,16 +87,6 @@ Band measured_band(const AttentionUse& use, std::int64_t rows) {
   if (use.window.left >= 0 && use.window.left < use.sequence_length - 1)
     band.left = std::min(use.window.left, rows / 2);
   return band;
-}
-
-// One document of all rows, where a run's documents are computed as tiles; null where they are not.
-std::shared_ptr<const VarlenBatch> measured_tile(const AttentionUse& use, const Band& band,
-                                                 const VarlenAttention* tiles, std::int64_t rows) {
-  if (!use.documents || use.dropout || !band.is_causal() || tiles == nullptr) return nullptr;
-  auto batch = std::make_shared<VarlenBatch>();
-  batch->causal = true;
-  batch->tiles = {{kAllSamples, {0, rows}, {0, rows}}};
-  return batch;
 }
 
 AttentionSpeed measure_attention(const AttentionShape& shape, const AttentionUse& use, at::ScalarType type,

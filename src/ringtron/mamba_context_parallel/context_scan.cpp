@@ -40,8 +40,7 @@ at::Tensor channels_of(const at::Tensor& x, const HeadShare& share, const ScanSi
 at::Tensor scan_of_heads(const at::Tensor& xbc, const at::Tensor& dt, const ScanParameters& p, const ScanSizes& z,
                          Communicator& group, const ScanShape& shape) {
   const std::int64_t s = xbc.size(0), b = xbc.size(1);
-  const auto sharing = std::make_shared<const HeadSharing>(
-      HeadSharing{&group, shape.layout, share_heads(z.heads, z.groups, group.size())});
+  const auto sharing = c10::make_intrusive<HeadSharing>(group, shape.layout, z.heads, z.groups);
   const auto parts = xbc.split_with_sizes({z.inner(), z.shared(), z.shared()}, 2);
   const auto by_group = [&](const at::Tensor& x) { return x.view({s, b, z.groups, z.state_size}); };
   const ScanHeads mine = to_heads({at::cat({parts[0].view({s, b, z.heads, z.head_size}), dt.unsqueeze(-1)}, 3),

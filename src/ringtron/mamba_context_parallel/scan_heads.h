@@ -6,8 +6,8 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
 
-#include <memory>
 #include <vector>
 
 #include "ringtron/comm/communicator.h"
@@ -21,20 +21,24 @@ struct ScanHeads {
   at::Tensor of_groups;  // [s, b, groups, e]
 };
 
-// `layout` of as many ranks as the group has; `shares`: one for each.
-struct HeadSharing {
-  Communicator* group;
-  SequenceLayout layout;
+// How the ranks of a group divide the heads and groups of heads of a sequence of `layout`, which has as many ranks.
+struct HeadSharing : torch::CustomClassHolder {
+  HeadSharing(Communicator& the_group, const SequenceLayout& the_layout, std::int64_t the_heads,
+              std::int64_t the_groups);
+
+  Communicator& group;
+  SequenceLayout layout, merged;
+  std::int64_t heads, groups;
   std::vector<HeadShare> shares;
 
-  const HeadShare& own() const { return shares[static_cast<std::size_t>(group->rank())]; }
+  const HeadShare& own() const { return shares[static_cast<std::size_t>(group.rank())]; }
 };
 
 // This rank's rows of all heads and groups to all rows, in the order of the sequence, of those of its share. With
 // autograd.
-ScanHeads to_heads(const ScanHeads& rows, const std::shared_ptr<const HeadSharing>& sharing);
+ScanHeads to_heads(const ScanHeads& rows, const c10::intrusive_ptr<HeadSharing>& sharing);
 
 // y: [s, b, heads of the share, d] to [s_local, b, all heads, d]. With autograd.
-at::Tensor to_sequence(const at::Tensor& y, const std::shared_ptr<const HeadSharing>& sharing);
+at::Tensor to_sequence(const at::Tensor& y, const c10::intrusive_ptr<HeadSharing>& sharing);
 
 }  // namespace ringtron

@@ -82,8 +82,7 @@ Forward forward(const at::Tensor& query, const at::Tensor& key, const at::Tensor
   const std::lock_guard lock(group.mutex());
   return communicating([&]() -> Forward {
     const auto run = run_of(group, options, cu_seqlens, q, k, v);
-    SavedForward saved;
-    const at::Tensor out = run->forward(q, k, v, saved);
+    const auto [out, saved] = run->forward(q, k, v);
     const SavedRows& rows = group.saved(options, q.size(2));
     const auto none = [&] { return at::empty({0}, q.options()); };  // operators return no tensor twice
     at::Tensor saved_q = none(), saved_out = none(), saved_k = none(), saved_v = none();

@@ -65,7 +65,6 @@ TEST(Transport, TheGroupsOfAHierarchyAreNeighbours) {
   const SequenceLayout layout = contiguous_layout(24, 6);
   for (int rank = 0; rank < 6; ++rank) {
     const TransportPlan plan = make_transport_plan(CpTransport::hierarchical, 2, {layout, masks}, rank);
-    EXPECT_EQ(plan.ranks, 6);
     EXPECT_EQ(plan.head_ranks, 2);
     EXPECT_EQ(plan.passes.forward.rank, rank / 2);
     EXPECT_EQ(plan.inner, contiguous_layout(24, 3));

@@ -17,7 +17,7 @@ using Masks = std::vector<AttentionMask>;
 
 RankSchedules schedules_of(const PlanRequest& request, CpTransport transport, int a, int rank,
                            const AttentionShape& shape) {
-  return lower(make_transport_plan(transport, a, request, rank), request.layout, {shape.heads, shape.groups});
+  return lower(make_transport_plan(transport, a, request, rank), {shape.heads, shape.groups});
 }
 
 TEST(BytesOfASchedule, AreTheClosedFormForDenseMasks) {

@@ -1,4 +1,4 @@
-// Plans and schedules in words.
+// Schedules in words.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,24 +15,6 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 using Masks = std::vector<AttentionMask>;
-
-TEST(ScheduleText, PrintsPositionsOfAPlan) {
-  const Masks masks = {{16, true}};
-  const SequenceLayout layout = zigzag_layout(16, 4);
-  const RankPlan plans = plan_p2p({layout, masks}, 1);
-  EXPECT_EQ(to_string(plans.forward, layout),
-            "rank 1 of 4\n"
-            "step 0: | q 2-3 12-13 x kv of 1 [2-3 12-13] causal | send kv of 1 [2-3 12-13] to 2 | "
-            "receive kv of 0 [0-1 14-15] from 0\n"
-            "step 1: | q 2-3 12-13 x kv of 0 [0-1] | send kv of 0 [0-1 14-15] to 2 | "
-            "receive kv of 3 [6-9] from 0\n"
-            "step 2: | q 12-13 x kv of 3 [6-9] | send kv of 3 [6-9] to 2 | receive kv of 2 [4-5 10-11] from 0\n"
-            "step 3: | q 12-13 x kv of 2 [4-5 10-11]\n");
-  EXPECT_THAT(
-      to_string(plans.backward, layout),
-      HasSubstr("step 1: | q 12-13 x kv of 3 [6-9] | send kv of 3 [6-9] to 0 | send dkv of 2 [4-5 10-11] to 0 | "
-                "receive kv of 0 [0-1 14-15] from 2 | receive dkv of 3 [6-9] from 2\n"));
-}
 
 TEST(ScheduleText, PrintsTheOperationsOfASchedule) {
   const Masks masks = {{16, true}};

@@ -253,7 +253,7 @@ TEST(TransportChoice, OfManyRanksEverySecondIsPricedByItsOwnPlan) {
     std::int64_t most = 0;
     for (int rank = 0; rank < c.ranks; rank += 2) {
       const RankSchedules schedules =
-          lower(make_transport_plan(transport, 1, {layout, masks}, rank), layout, {c.heads, c.groups});
+          lower(make_transport_plan(transport, 1, {layout, masks}, rank), {c.heads, c.groups});
       const TransportBytes bytes = bytes_of(schedules, layout, rank, c.shape());
       most = std::max(most, bytes.forward + bytes.backward);
     }

@@ -13,13 +13,12 @@ at::Tensor row_sums(const at::Tensor& d_out, const at::Tensor& out) {
 
 std::unique_ptr<BlockAttention> make_block_attention(c10::DeviceType device, at::ScalarType type, bool dropout,
                                                      bool deterministic) {
-  const bool fused = type == at::kDouble || type == at::kFloat || type == at::kBFloat16;
-  if (device == c10::DeviceType::CPU && fused && !dropout) return make_flash_cpu_block_attention();
-  if (device == c10::DeviceType::CUDA && (type == at::kBFloat16 || type == at::kHalf) && !dropout) {
-    return make_cudnn_block_attention(deterministic);
+  const bool half = type == at::kBFloat16 || type == at::kHalf;
+  if (device == c10::DeviceType::CUDA && half) {
+    return dropout ? make_fused_cuda_block_attention() : make_cudnn_block_attention(deterministic);
   }
-  if (device == c10::DeviceType::CUDA && (type == at::kBFloat16 || type == at::kHalf))
-    return make_fused_cuda_block_attention();
+  const bool flash = type == at::kDouble || type == at::kFloat || type == at::kBFloat16;
+  if (device == c10::DeviceType::CPU && flash && !dropout) return make_flash_cpu_block_attention();
   return make_composed_block_attention();
 }
 

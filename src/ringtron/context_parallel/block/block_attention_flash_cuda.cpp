@@ -34,8 +34,6 @@ at::Tensor samples_first(const at::Tensor& x) { return x.transpose(0, 1); }
 
 class FlashCudaBlockAttention final : public BlockAttention {
  public:
-  FlashCudaBlockAttention() : composed_(make_composed_block_attention()) {}
-
   BlockResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->forward(q, k, v, call);
@@ -72,7 +70,7 @@ class FlashCudaBlockAttention final : public BlockAttention {
     return window_of(call.band, q.size(0), k.size(0)).has_value();
   }
 
-  std::unique_ptr<BlockAttention> composed_;
+  std::unique_ptr<BlockAttention> composed_ = make_composed_block_attention();
 };
 
 }  // namespace

@@ -11,44 +11,31 @@
 namespace ringtron {
 namespace {
 
-// Refers to `call`.
-class FusedArguments {
- public:
-  FusedArguments(const at::Tensor& q, const BlockCall& call) {
-    options_ = {call.scale, call.band.left, call.band.right, nullptr};
-    if (call.dropout == nullptr) return;
-    dropout_ = fused_dropout(*call.dropout, q.size(2), call.q_positions, call.kv_positions, q.device());
-    options_.dropout = &*dropout_;
+// Refers to `dropout`, which it fills where the call has some.
+FusedAttentionOptions options_of(const at::Tensor& q, const BlockCall& call, std::optional<FusedDropout>& dropout) {
+  if (call.dropout != nullptr) {
+    dropout = fused_dropout(*call.dropout, q.size(2), call.q_positions, call.kv_positions, q.device());
   }
-  FusedArguments(const FusedArguments&) = delete;
-  FusedArguments& operator=(const FusedArguments&) = delete;
-
-  const FusedAttentionOptions& options() const { return options_; }
-
- private:
-  std::optional<FusedDropout> dropout_;
-  FusedAttentionOptions options_;
-};
+  return {call.scale, call.band.left, call.band.right, dropout ? &*dropout : nullptr};
+}
 
 class FusedCudaBlockAttention final : public BlockAttention {
  public:
-  FusedCudaBlockAttention() : composed_(make_composed_block_attention()) {}
-
   BlockResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->forward(q, k, v, call);
-    const FusedArguments here(q, call);
-    FusedAttentionResult result = fused_attention(q, k, v, here.options());
+    std::optional<FusedDropout> dropout;
+    FusedAttentionResult result = fused_attention(q, k, v, options_of(q, call, dropout));
     return {std::move(result.out), std::move(result.lse)};
   }
 
   BlockGradient backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const OutputGradient& output,
                          const BlockCall& call) const override {
     if (!fused(q, k, v, call)) return composed_->backward(q, k, v, output, call);
-    const FusedArguments here(q, call);
+    std::optional<FusedDropout> dropout;
     const at::Tensor delta = output.delta.defined() ? output.delta : row_sums(output.d_out, output.out);
-    FusedAttentionGradient gradient =
-        fused_attention_backward(q, k, v, output.d_out.to(q.scalar_type()), output.lse, delta, here.options());
+    FusedAttentionGradient gradient = fused_attention_backward(q, k, v, output.d_out.to(q.scalar_type()), output.lse,
+                                                               delta, options_of(q, call, dropout));
     return {std::move(gradient.dq), std::move(gradient.dk), std::move(gradient.dv)};
   }
 
@@ -57,7 +44,7 @@ class FusedCudaBlockAttention final : public BlockAttention {
     return call.scale > 0.0 && fused_attention_supports(q, k, v);
   }
 
-  std::unique_ptr<BlockAttention> composed_;
+  std::unique_ptr<BlockAttention> composed_ = make_composed_block_attention();
 };
 
 }  // namespace

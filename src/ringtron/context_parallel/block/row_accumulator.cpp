@@ -113,25 +113,25 @@ RowAccumulator::Result RowAccumulator::result(at::ScalarType type) {
   return {whole.x, whole.lse};
 }
 
-at::Tensor RowAccumulator::rows(std::span<const PositionRange> ranges, at::ScalarType type) {
+at::Tensor RowAccumulator::rows(std::span<const PositionRange> ranges) {
   RT_CHECK(kind_ == Kind::sum, "rows of a softmax");
+  const at::ScalarType type = like_.scalar_type();
   if (ranges.size() == 1 && ranges[0] == PositionRange{0, rows_}) return result(type).x;
   const bool few = ranges.size() <= kFewRanges;
   if (!few) fold();
-  const Part result = empty(total_length(ranges), few ? type : like_.scalar_type());
+  const Part result = empty(total_length(ranges), type);
   std::vector<RowCopy> copies;
-  std::int64_t row = 0;
-  for (const PositionRange& range : ranges) {
-    Part into{result.x.narrow(0, row, range.length()), {}, range.begin};
+  for (const StoredRange& range : stored_ranges(ranges)) {
+    const auto& [begin, end] = range.positions;
+    Part into{result.x.narrow(0, range.first_row, end - begin), {}, begin};
     if (few) {
       combine(into, parts_);
     } else {
-      copies.push_back({into.x, parts_[0].x.narrow(0, range.begin, range.length())});
+      copies.push_back({into.x, parts_[0].x.narrow(0, begin, end - begin)});
     }
-    row += range.length();
   }
   copy_rows(copies);
-  return result.x.to(type);
+  return result.x;
 }
 
 }  // namespace ringtron

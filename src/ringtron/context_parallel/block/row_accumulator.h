@@ -38,8 +38,8 @@ class RowAccumulator {
   // May be a part itself, so it is not to be written, and nothing is to be added after it.
   Result result(at::ScalarType type);
 
-  // Sum: these rows, one range below another.
-  at::Tensor rows(std::span<const PositionRange> ranges, at::ScalarType type);
+  // Sum: these rows, one range below another, of the accumulate type.
+  at::Tensor rows(std::span<const PositionRange> ranges);
 
  private:
   struct Part {

@@ -36,23 +36,18 @@ PositionRange keys_in_reach(const PlanRequest& request, const PositionRange& que
 
 }  // namespace
 
-void append_tasks(const PlanRequest& request, const StoredRange& queries, int owner, const StoredRange& keys,
-                  std::vector<BlockTask>& tasks) {
-  for (std::size_t i = 0; i < request.masks.size(); ++i) {
-    const int sample = request.masks.size() == 1 ? kAllSamples : static_cast<int>(i);
-    for (const MaskTile& tile : request.masks[i].tiles(queries.positions, keys.positions)) {
-      tasks.push_back({queries.rows_of(tile.queries), owner, keys.rows_of(tile.keys), tile.band, sample});
-    }
-  }
-}
-
-void append_tasks_in_reach(const PlanRequest& request, const StoredRange& queries, int owner,
-                           const std::vector<StoredRange>& keys, std::vector<BlockTask>& tasks) {
+void append_tasks(const PlanRequest& request, const StoredRange& queries, int owner,
+                  const std::vector<StoredRange>& keys, std::vector<BlockTask>& tasks) {
   const PositionRange reach = keys_in_reach(request, queries.positions);
   auto range = std::partition_point(keys.begin(), keys.end(),
                                     [&](const StoredRange& k) { return k.positions.end <= reach.begin; });
   for (; range != keys.end() && range->positions.begin < reach.end; ++range) {
-    append_tasks(request, queries, owner, *range, tasks);
+    for (std::size_t i = 0; i < request.masks.size(); ++i) {
+      const int sample = request.masks.size() == 1 ? kAllSamples : static_cast<int>(i);
+      for (const MaskTile& tile : request.masks[i].tiles(queries.positions, range->positions)) {
+        tasks.push_back({queries.rows_of(tile.queries), owner, range->rows_of(tile.keys), tile.band, sample});
+      }
+    }
   }
 }
 
@@ -76,7 +71,7 @@ std::vector<BlockTask> tasks_between(const PlanRequest& request, int rank, int o
   std::vector<BlockTask> tasks;
   const std::vector<StoredRange> keys = stored_ranges(request.layout.of(owner));
   for (const StoredRange& queries : stored_ranges(request.layout.of(rank))) {
-    append_tasks_in_reach(request, queries, owner, keys, tasks);
+    append_tasks(request, queries, owner, keys, tasks);
   }
   return joined(std::move(tasks));
 }

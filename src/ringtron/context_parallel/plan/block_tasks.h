@@ -7,13 +7,9 @@
 
 namespace ringtron::internal {
 
-// The mask between one range of queries and one of keys, appended.
-void append_tasks(const PlanRequest& request, const StoredRange& queries, int owner, const StoredRange& keys,
-                  std::vector<BlockTask>& tasks);
-
-// The same for those of the keys, ascending, that the queries can see.
-void append_tasks_in_reach(const PlanRequest& request, const StoredRange& queries, int owner,
-                           const std::vector<StoredRange>& keys, std::vector<BlockTask>& tasks);
+// The mask between a range of queries and ranges of keys, ascending, appended.
+void append_tasks(const PlanRequest& request, const StoredRange& queries, int owner,
+                  const std::vector<StoredRange>& keys, std::vector<BlockTask>& tasks);
 
 // Neighbouring rectangles that are seen as a whole made one: fewer and larger calls of a kernel, fewer merges.
 std::vector<BlockTask> joined(std::vector<BlockTask> tasks);

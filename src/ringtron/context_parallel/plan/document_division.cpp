@@ -1,6 +1,7 @@
 #include "ringtron/context_parallel/plan/document_division.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -74,8 +75,7 @@ class DocumentDivision {
   std::vector<std::vector<PositionRange>> take() {
     std::vector<std::vector<PositionRange>> ranges;
     for (Share& share : shares_) {
-      std::sort(share.ranges.begin(), share.ranges.end(),
-                [](const auto& a, const auto& b) { return a.begin < b.begin; });
+      std::ranges::sort(share.ranges, {}, &PositionRange::begin);
       ranges.push_back(std::move(share.ranges));
     }
     return ranges;
@@ -196,8 +196,7 @@ std::vector<Document> documents_of(const AttentionMask& mask) {
     const PositionRange positions = mask.document(i);
     documents.push_back({positions, mask.area(positions)});
   }
-  std::stable_sort(documents.begin(), documents.end(),
-                   [](const Document& a, const Document& b) { return a.area > b.area; });
+  std::ranges::stable_sort(documents, std::greater{}, &Document::area);
   return documents;
 }
 

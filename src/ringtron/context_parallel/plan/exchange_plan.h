@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -63,7 +62,6 @@ struct Step {
 // Rows of K and V that have arrived are held until the last step that reads them or sends them on.
 struct ExchangePlan {
   int rank = 0;
-  int ranks = 1;
   std::vector<Step> steps;
   // On all ranks or on none: all blocks are put together as the whole sequence, so rows of K and V travel in parts that
   // are neighbours there, and each part arrives in its place.
@@ -102,13 +100,5 @@ void append_block(std::vector<Message>& messages, int peer, Payload payload, int
 
 // The positions of rows of a block: of `owner`, or of the whole sequence.
 std::vector<PositionRange> positions_of(const SequenceLayout& layout, int owner, const PositionRange& rows);
-
-// "0-5 18-23"; and "", " causal" or " band 3,0".
-std::string positions_text(const std::vector<PositionRange>& ranges);
-std::string band_text(const Band& band);
-
-// One line per step, rows as positions:
-//   step 1: q 0-5 18-23 x kv of 3 [6-11] | send kv of 3 [6-11 12-17] to 1 | receive kv of 2 [...] from 3
-std::string to_string(const ExchangePlan& plan, const SequenceLayout& layout);
 
 }  // namespace ringtron

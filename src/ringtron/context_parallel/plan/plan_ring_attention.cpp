@@ -8,41 +8,26 @@
 namespace ringtron {
 namespace {
 
-ExchangePlan ring_forward(const PlanRequest& request, int rank) {
+// Blocks go up by one rank a step; in the backward down, and the sums of their gradients follow a step behind.
+ExchangePlan ring(const PlanRequest& request, int rank, bool backward) {
   const int n = request.layout.ranks();
-  const int next = (rank + 1) % n, previous = (rank + n - 1) % n;
-  ExchangePlan plan{rank, n, {}};
+  const int up = (rank + 1) % n, down = (rank + n - 1) % n;
+  const int to = backward ? down : up, from = backward ? up : down;
+  // Whose block is here at a step.
+  const auto owner = [&](int step) { return (backward ? rank + 1 + step : rank + n - step) % n; };
+  ExchangePlan plan{rank, {}};
   for (int i = 0; i < n; ++i) {
-    const int owner = (rank - i + n) % n;
     Step step;
-    step.communicates = i + 1 < n;
-    if (step.communicates) {
-      append_block(step.sends, next, Payload::key_value, owner, request.layout);
-      append_block(step.receives, previous, Payload::key_value, (owner + n - 1) % n, request.layout);
-    }
-    step.tasks = tasks_between(request, rank, owner);
-    plan.steps.push_back(std::move(step));
-  }
-  return plan;
-}
-
-ExchangePlan ring_backward(const PlanRequest& request, int rank) {
-  const int n = request.layout.ranks();
-  const int next = (rank + 1) % n, previous = (rank + n - 1) % n;
-  ExchangePlan plan{rank, n, {}};
-  for (int i = 0; i < n; ++i) {
-    const int owner = (rank + 1 + i) % n;
-    Step step;
-    step.communicates = n > 1;
+    step.communicates = i + 1 < n || (backward && n > 1);
     if (i + 1 < n) {
-      append_block(step.sends, previous, Payload::key_value, owner, request.layout);
-      append_block(step.receives, next, Payload::key_value, (owner + 1) % n, request.layout);
+      append_block(step.sends, to, Payload::key_value, owner(i), request.layout);
+      append_block(step.receives, from, Payload::key_value, owner(i + 1), request.layout);
     }
-    if (i > 0) {
-      append_block(step.sends, previous, Payload::key_value_gradient, (owner + n - 1) % n, request.layout);
-      append_block(step.receives, next, Payload::key_value_gradient, owner, request.layout);
+    if (backward && i > 0) {
+      append_block(step.sends, to, Payload::key_value_gradient, owner(i - 1), request.layout);
+      append_block(step.receives, from, Payload::key_value_gradient, owner(i), request.layout);
     }
-    step.tasks = tasks_between(request, rank, owner);
+    step.tasks = tasks_between(request, rank, owner(i));
     plan.steps.push_back(std::move(step));
   }
   return plan;
@@ -63,9 +48,7 @@ std::vector<OwnedRange> ranges_in_order(const SequenceLayout& layout) {
   for (int owner = 0; owner < layout.ranks(); ++owner) {
     for (const StoredRange& stored : stored_ranges(layout.of(owner))) ranges.push_back({owner, stored});
   }
-  std::sort(ranges.begin(), ranges.end(), [](const OwnedRange& a, const OwnedRange& b) {
-    return a.stored.positions.begin < b.stored.positions.begin;
-  });
+  std::ranges::sort(ranges, {}, [](const OwnedRange& range) { return range.stored.positions.begin; });
   return ranges;
 }
 
@@ -80,7 +63,7 @@ std::vector<PositionRange> foreign_keys(const PlanRequest& request, int rank) {
     }
   }
   std::erase_if(keys, [](const PositionRange& range) { return range.empty(); });
-  std::sort(keys.begin(), keys.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+  std::ranges::sort(keys, {}, &PositionRange::begin);
   std::vector<PositionRange> merged;
   for (const PositionRange& range : keys) {
     if (!merged.empty() && range.begin <= merged.back().end) {
@@ -121,20 +104,14 @@ void append_rows(std::vector<Message>& messages, int peer, Payload payload, int 
   for (const PositionRange& range : rows) messages.push_back({peer, payload, owner, range});
 }
 
-// Keys and values for the blocks `distance` behind: every rank sends to the rank so far ahead.
-void exchange_halos(const Halos& halos, int rank, int distance, Step& step) {
+// Keys and values for the blocks `distance` behind: every rank sends to the rank so far ahead. Their gradients go the
+// other way.
+void exchange_halos(const Halos& halos, int rank, int distance, Payload payload, Step& step) {
   const int n = static_cast<int>(halos.size());
   const int ahead = (rank + distance) % n, behind = (rank - distance + n) % n;
-  append_rows(step.sends, ahead, Payload::key_value, rank, halos[ahead][rank]);
-  append_rows(step.receives, behind, Payload::key_value, behind, halos[rank][behind]);
-}
-
-// The same the other way round, for their gradients.
-void return_gradients(const Halos& halos, int rank, int distance, Step& step) {
-  const int n = static_cast<int>(halos.size());
-  const int ahead = (rank + distance) % n, behind = (rank - distance + n) % n;
-  append_rows(step.sends, behind, Payload::key_value_gradient, behind, halos[rank][behind]);
-  append_rows(step.receives, ahead, Payload::key_value_gradient, rank, halos[ahead][rank]);
+  const bool home = payload == Payload::key_value_gradient;
+  append_rows(home ? step.receives : step.sends, ahead, payload, rank, halos[ahead][rank]);
+  append_rows(home ? step.sends : step.receives, behind, payload, behind, halos[rank][behind]);
 }
 
 bool any_halo(const Halos& halos, int distance) {
@@ -151,14 +128,14 @@ using TasksByOwner = std::vector<std::vector<BlockTask>>;
 ExchangePlan halo_plan(const Halos& halos, const TasksByOwner& tasks_of, int rank, bool backward) {
   const int n = static_cast<int>(halos.size());
   const auto any = [&](int distance) { return distance > 0 && distance < n && any_halo(halos, distance); };
-  ExchangePlan plan{rank, n, {}};
+  ExchangePlan plan{rank, {}};
   for (int i = 0; i <= n; ++i) {
     const bool fetches = any(i + 1), tasks = i == 0 || any(i), returns = backward && any(i - 1);
     if (!fetches && !tasks && !returns) continue;
     Step step;
     step.communicates = fetches || returns;
-    if (fetches) exchange_halos(halos, rank, i + 1, step);
-    if (returns) return_gradients(halos, rank, i - 1, step);
+    if (fetches) exchange_halos(halos, rank, i + 1, Payload::key_value, step);
+    if (returns) exchange_halos(halos, rank, i - 1, Payload::key_value_gradient, step);
     if (tasks) step.tasks = tasks_of[static_cast<std::size_t>((rank - i + n) % n)];
     plan.steps.push_back(std::move(step));
   }
@@ -169,8 +146,7 @@ ExchangePlan halo_plan(const Halos& halos, const TasksByOwner& tasks_of, int ran
 
 RankPlan plan_p2p(const PlanRequest& request, int rank) {
   const int ranks = request.layout.ranks();
-  if (internal::is_dense(request))
-    return {ring_forward(request, rank), ring_backward(request, rank), (rank + 1) % ranks};
+  if (internal::is_dense(request)) return {ring(request, rank, false), ring(request, rank, true), (rank + 1) % ranks};
   const Halos halos = halos_of(request);
   TasksByOwner tasks;
   for (int owner = 0; owner < ranks; ++owner) tasks.push_back(tasks_between(request, rank, owner));

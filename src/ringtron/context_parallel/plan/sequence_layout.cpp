@@ -19,8 +19,6 @@ std::vector<PositionRange> joined(const std::vector<PositionRange>& ranges) {
   return result;
 }
 
-bool by_begin(const PositionRange& a, const PositionRange& b) { return a.begin < b.begin; }
-
 }  // namespace
 
 PositionRange intersection(const PositionRange& a, const PositionRange& b) {
@@ -74,10 +72,11 @@ SequenceLayout::SequenceLayout(std::string name, std::vector<std::vector<Positio
   for (const auto& ranges : ranges_of_rank) {
     ranges_of_rank_.push_back(joined(ranges));
     const auto& held = ranges_of_rank_.back();
-    RT_CHECK(std::is_sorted(held.begin(), held.end(), by_begin), "layout {}: a rank's ranges do not ascend", name_);
+    RT_CHECK(std::ranges::is_sorted(held, {}, &PositionRange::begin), "layout {}: a rank's ranges do not ascend",
+             name_);
     all.insert(all.end(), held.begin(), held.end());
   }
-  std::sort(all.begin(), all.end(), by_begin);
+  std::ranges::sort(all, {}, &PositionRange::begin);
   for (const PositionRange& range : all) {
     RT_CHECK_EQ(range.begin, sequence_length_, "begin of a range of layout " + name_);
     sequence_length_ = range.end;
@@ -98,7 +97,7 @@ SequenceLayout SequenceLayout::merged(int size) const {
   for (int first = 0; first < ranks(); first += size) {
     std::vector<PositionRange> ranges;
     for (int rank = first; rank < first + size; ++rank) ranges.insert(ranges.end(), of(rank).begin(), of(rank).end());
-    std::sort(ranges.begin(), ranges.end(), by_begin);
+    std::ranges::sort(ranges, {}, &PositionRange::begin);
     groups.push_back(std::move(ranges));
   }
   return SequenceLayout(name_, std::move(groups));

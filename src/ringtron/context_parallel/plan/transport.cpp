@@ -59,7 +59,7 @@ TransportPlan make_transport_plan(CpTransport transport, int hierarchical_a, con
   RankPlan plan = transport.row().plan({inner, request.masks}, rank / head_ranks);
   map_peers(plan.forward, head_ranks, rank % head_ranks);
   map_peers(plan.backward, head_ranks, rank % head_ranks);
-  return {ranks, head_ranks, std::move(inner), std::move(plan)};
+  return {head_ranks, std::move(inner), std::move(plan)};
 }
 
 std::uint64_t plan_hash(CpTransport transport, int hierarchical_a, const PlanRequest& request) {

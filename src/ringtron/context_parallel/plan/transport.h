@@ -91,7 +91,6 @@ std::string_view refusal_of(CpTransport transport, int hierarchical_a);
 
 // The plan of one rank. Owners and ranks in its steps number the groups of A; peers are ranks of the whole group.
 struct TransportPlan {
-  int ranks = 1;
   int head_ranks = 1;    // A
   SequenceLayout inner;  // of the groups; ranks() == P
   RankPlan passes;

@@ -8,16 +8,6 @@
 
 namespace ringtron {
 
-class AttentionRun::Counted {
- public:
-  explicit Counted(AttentionRun& run) : run_(run), before_(run_.cache_->sent()) {}
-  ~Counted() { run_.done().bytes += run_.cache_->sent() - before_; }
-
- private:
-  AttentionRun& run_;
-  std::int64_t before_;
-};
-
 AttentionRun::AttentionRun(std::shared_ptr<ScheduleCache> cache, AttentionCall call, const at::Tensor& q,
                            const at::Tensor& k, const at::Tensor& v)
     : cache_(std::move(cache)),
@@ -37,28 +27,27 @@ AttentionRun::AttentionRun(std::shared_ptr<ScheduleCache> cache, AttentionCall c
   bytes_ = bytes_of(prepared_->schedules, prepared_->layout, cache_->rank(), shape);
 }
 
-at::Tensor AttentionRun::forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, SavedForward& saved) {
+template <class Pass>
+auto AttentionRun::counted(std::int64_t bytes, Pass pass) {
+  proof().expected += {bytes, prepared_->area(samples_) * heads_};
+  const std::int64_t before = cache_->sent();
+  auto result = pass();
+  proof().done.bytes += cache_->sent() - before;
+  return result;
+}
+
+ForwardResult AttentionRun::forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const bool second = call_.saved_kv && call_.saved_kv->filled;
-  expect(second ? 0 : bytes_.forward);
-  const Counted counted(*this);
-  ForwardResult result = run_forward(prepared_->schedules.forward, context(q), q, k, v, call_.saved_kv.get());
-  saved = std::move(result.saved);
-  return result.out;
+  return counted(second ? 0 : bytes_.forward,
+                 [&] { return run_forward(prepared_->schedules.forward, context(q), q, k, v, call_.saved_kv.get()); });
 }
 
 Gradients AttentionRun::backward(const SavedForward& saved, const at::Tensor& d_out) {
-  expect(bytes_.backward);
-  const Counted counted(*this);
-  Gradients gradients = run_backward(prepared_->schedules.backward, context(d_out), saved, d_out);
+  Gradients gradients = counted(
+      bytes_.backward, [&] { return run_backward(prepared_->schedules.backward, context(d_out), saved, d_out); });
   gradients.d_sink =
       call_.softmax == SoftmaxKind::learnable ? gradients.d_sink.to(call_.sink.scalar_type()) : at::Tensor();
   return gradients;
-}
-
-void AttentionRun::expect(std::int64_t bytes) {
-  ExchangeCounts& expected = cache_->proof().layer(call_.layer).expected;
-  expected.bytes += bytes;
-  expected.cells += prepared_->area(samples_) * heads_;
 }
 
 PassContext AttentionRun::context(const at::Tensor& x) {
@@ -77,7 +66,7 @@ PassContext AttentionRun::context(const at::Tensor& x) {
   context.heads = heads_;
   context.groups = groups_;
   context.varied_shapes = prepared_->varied_shapes();
-  context.cells = &done().cells;
+  context.cells = &proof().done.cells;
   context.observer = cache_->options().observer;
   return context;
 }

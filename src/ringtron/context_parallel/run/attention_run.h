@@ -22,19 +22,18 @@ class AttentionRun final : public torch::CustomClassHolder {
   AttentionRun(std::shared_ptr<ScheduleCache> cache, AttentionCall call, const at::Tensor& q, const at::Tensor& k,
                const at::Tensor& v);
 
-  // q, k, v: contiguous. `saved`: what backward() wants; its tensors may be q, k, v and the result.
-  at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, SavedForward& saved);
+  // q, k, v: contiguous. What is saved may be q, k, v and the result.
+  ForwardResult forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
   // d_out: contiguous. May be called on another AttentionRun that was made in the same way.
   Gradients backward(const SavedForward& saved, const at::Tensor& d_out);
 
   const PreparedSchedules& prepared() const { return *prepared_; }
 
  private:
-  // Adds what is sent while it lives to what the layer has done.
-  class Counted;
-
-  ExchangeCounts& done() { return cache_->proof().layer(call_.layer).done; }
-  void expect(std::int64_t bytes);
+  LayerProof& proof() { return cache_->proof().layer(call_.layer); }
+  // Runs a pass, and counts what had to be sent and computed in it and what was sent.
+  template <class Pass>
+  auto counted(std::int64_t bytes, Pass pass);
   PassContext context(const at::Tensor& x);  // `x`: for device and type
   at::Tensor sink_of(const HeadShare& mine) const;
 

@@ -60,11 +60,24 @@ class PassRun {
   KeyValue& buffer(int number) { return buffers_.at(static_cast<std::size_t>(number)); }
   bool holds_sums(int number) const { return schedule_.buffer(number).content == Payload::key_value_gradient; }
 
-  // Rooms for what arrives are shaped as `like`.
-  void receive(const Transfer& transfer, const KeyValue& like, at::ScalarType type, std::vector<Receive>& receives) {
-    KeyValue& into = buffer(transfer.buffer);
-    if (!into.k.defined()) into = room(like, schedule_.buffer(transfer.buffer).length(), type);
-    add_messages(transfer.peer, packed(into, transfer.rows), receives);
+  // `rows_of`: of a transfer, what is sent. Rooms for what arrives are shaped as `like`.
+  template <class RowsOf>
+  void start(const Exchange& exchange, RowsOf rows_of, const KeyValue& like) {
+    const Observed starting = observed("start messages");
+    std::vector<Send> sends;
+    std::vector<Receive> receives;
+    for (const Transfer& transfer : exchange.sends) add_messages(transfer.peer, rows_of(transfer), sends);
+    for (const Transfer& transfer : exchange.receives) {
+      KeyValue& into = buffer(transfer.buffer);
+      const at::ScalarType type = like.k.scalar_type();
+      if (!into.k.defined()) {
+        into = room(like, schedule_.buffer(transfer.buffer).length(),
+                    holds_sums(transfer.buffer) ? accumulate_type(type) : type);
+      }
+      add_messages(transfer.peer, packed(into, transfer.rows), receives);
+    }
+    Work work = context_.group.exchange(sends, receives);
+    under_way_.push_back({std::move(work), std::move(sends)});
   }
   KeyValue room(const KeyValue& like, std::int64_t rows, at::ScalarType type) const {
     const auto sized = [&](const at::Tensor& x) {
@@ -101,10 +114,6 @@ class PassRun {
     for (const at::Tensor& x : {rows.k, rows.v}) {
       if (x.numel() > 0) messages.push_back({peer, x});
     }
-  }
-  void start(std::vector<Send> sends, const std::vector<Receive>& receives) {
-    Work work = context_.group.exchange(sends, receives);
-    under_way_.push_back({std::move(work), std::move(sends)});
   }
   void wait_for(const Wait& wait) {
     const Observed waiting = observed("wait");

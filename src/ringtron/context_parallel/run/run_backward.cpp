@@ -44,15 +44,7 @@ class BackwardRun : PassRun {
   }
 
   void run(const Exchange& exchange) {
-    const Observed starting = observed("start messages");
-    std::vector<Send> sends;
-    std::vector<Receive> receives;
-    for (const Transfer& transfer : exchange.sends)
-      add_messages(transfer.peer, rows_of(transfer.buffer, transfer.rows), sends);
-    for (const Transfer& transfer : exchange.receives) {
-      receive(transfer, like_, holds_sums(transfer.buffer) ? sum_type_ : saved_.k.scalar_type(), receives);
-    }
-    start(std::move(sends), receives);
+    start(exchange, [&](const Transfer& t) { return rows_of(t.buffer, t.rows); }, like_);
   }
   void run(const Wait& wait) { wait_for(wait); }
   void run(const Launch& launch) {
@@ -138,7 +130,7 @@ class BackwardRun : PassRun {
   KeyValue rows_of(int number, const std::vector<PositionRange>& rows) {
     const KeyValue& block = buffer(number);
     if (block.k.defined()) return packed(block, rows);
-    return {sums(number).k.rows(rows, sum_type_), sums(number).v.rows(rows, sum_type_)};
+    return {sums(number).k.rows(rows), sums(number).v.rows(rows)};
   }
   // The inverse of keys().
   at::Tensor of_key_heads(const at::Tensor& gradient) const {

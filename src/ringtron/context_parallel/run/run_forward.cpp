@@ -55,16 +55,8 @@ class ForwardRun : PassRun {
   }
 
   void run(const Exchange& exchange) {
-    const Observed starting = observed("start messages");
-    std::vector<Send> sends;
-    std::vector<Receive> receives;
-    for (const Transfer& transfer : exchange.sends)
-      add_messages(transfer.peer, packed(buffer(transfer.buffer), transfer.rows), sends);
-    for (const Transfer& transfer : exchange.receives) {
-      receive(transfer, like_, type_, receives);
-      received_.push_back(transfer.buffer);
-    }
-    start(std::move(sends), receives);
+    for (const Transfer& transfer : exchange.receives) received_.push_back(transfer.buffer);
+    start(exchange, [&](const Transfer& t) { return packed(buffer(t.buffer), t.rows); }, like_);
   }
   void run(const Wait& wait) { wait_for(wait); }
   void run(const Launch& launch) {

@@ -93,7 +93,7 @@ std::shared_ptr<const PreparedSchedules> ScheduleCache::prepare(const AttentionC
   const PlanRequest request{layout, masks};
   agree_on_plan(plan_hash(call.transport, options_.hierarchical_a, request), call, q.device());
   RankSchedules schedules =
-      lower(make_transport_plan(call.transport, options_.hierarchical_a, request, group_.rank()), layout, facts);
+      lower(make_transport_plan(call.transport, options_.hierarchical_a, request, group_.rank()), facts);
   if (options_.edit) options_.edit(schedules);
   std::int64_t area = 0;
   for (const AttentionMask& mask : masks) area += mask.area();

@@ -17,10 +17,8 @@ bool contains(const PositionRange& outer, const PositionRange& inner) {
 
 // Where rows of the owner's block lie in the buffer; none if not all of them are in one of its ranges.
 std::optional<PositionRange> find_rows(const Buffer& buffer, const PositionRange& rows) {
-  std::int64_t first = 0;
-  for (const PositionRange& range : buffer.rows) {
-    if (contains(range, rows)) return PositionRange{first + rows.begin - range.begin, first + rows.end - range.begin};
-    first += range.length();
+  for (const StoredRange& range : stored_ranges(buffer.rows)) {
+    if (contains(range.positions, rows)) return range.rows_of(rows);
   }
   return {};
 }
@@ -375,8 +373,7 @@ Schedule lower_pass(const TransportPlan& plan, Pass pass, const std::vector<Head
 
 }  // namespace
 
-RankSchedules lower(const TransportPlan& plan, const SequenceLayout& whole, const LoweringFacts& facts) {
-  RT_CHECK_EQ(whole.ranks(), plan.ranks, "ranks of the layout and of the plan");
+RankSchedules lower(const TransportPlan& plan, const LoweringFacts& facts) {
   const std::vector<HeadShare> heads = share_heads(facts.heads, facts.groups, plan.head_ranks);
   return {lower_pass(plan, Pass::forward, heads, facts.varlen_forward),
           lower_pass(plan, Pass::backward, heads, facts.varlen_backward)};

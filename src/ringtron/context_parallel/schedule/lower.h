@@ -15,8 +15,7 @@ struct LoweringFacts {
   bool operator==(const LoweringFacts&) const = default;
 };
 
-// `whole`: the layout of the whole group, of which plan.inner is the merged one. Throws InternalError for a plan that
-// reads what it does not hold.
-RankSchedules lower(const TransportPlan& plan, const SequenceLayout& whole, const LoweringFacts& facts);
+// Throws InternalError for a plan that reads what it does not hold.
+RankSchedules lower(const TransportPlan& plan, const LoweringFacts& facts);
 
 }  // namespace ringtron

@@ -56,6 +56,21 @@ SizedExchange sized(const HeadExchange& exchange, const Schedule& schedule, cons
   return sizes;
 }
 
+std::string text_of(const std::vector<PositionRange>& ranges) {
+  std::string text;
+  for (const PositionRange& range : ranges) {
+    text += fmt::format("{}{}-{}", text.empty() ? "" : " ", range.begin, range.end - 1);
+  }
+  return text;
+}
+
+std::string text_of(const Band& band) {
+  if (band.is_all()) return "";
+  if (band.is_causal()) return " causal";
+  const auto bound = [](std::int64_t b) { return b == Band::kUnbounded ? std::string("all") : std::to_string(b); };
+  return fmt::format(" band {},{}", bound(band.left), bound(band.right));
+}
+
 // An operation in words.
 class Words {
  public:
@@ -69,11 +84,11 @@ class Words {
   }
   std::string operator()(const Wait& wait) const { return fmt::format("wait for exchange {}", wait.exchange); }
   std::string operator()(const Launch& launch) const {
-    std::string text = fmt::format(
-        "launch: q {} x {}{}",
-        positions_text(slice_ranges(schedule_.layout.of(schedule_.rank), launch.q.begin, launch.q.length())),
-        rows(launch.buffer, launch.kv),
-        launch.batch ? fmt::format(" {} tiles", launch.batch->tiles.size()) : band_text(launch.band));
+    std::string text =
+        fmt::format("launch: q {} x {}{}",
+                    text_of(slice_ranges(schedule_.layout.of(schedule_.rank), launch.q.begin, launch.q.length())),
+                    rows(launch.buffer, launch.kv),
+                    launch.batch ? fmt::format(" {} tiles", launch.batch->tiles.size()) : text_of(launch.band));
     if (launch.sample != kAllSamples) text += fmt::format(" sample {}", launch.sample);
     return text;
   }
@@ -100,8 +115,7 @@ class Words {
   std::string rows(int buffer, const PositionRange& rows) const {
     const Buffer& b = schedule_.buffer(buffer);
     const std::string owner = b.owner == kWholeSequence ? "all" : std::to_string(b.owner);
-    return fmt::format("{} of {} [{}]", to_text(b.content), owner,
-                       positions_text(positions_of(schedule_, buffer, rows)));
+    return fmt::format("{} of {} [{}]", to_text(b.content), owner, text_of(positions_of(schedule_, buffer, rows)));
   }
 
   const Schedule& schedule_;

@@ -43,20 +43,17 @@ struct Transfer {
   int buffer = 0;
   std::vector<PositionRange> rows;
   std::int64_t length() const;
-  bool operator==(const Transfer&) const = default;
 };
 
 // One grouped exchange begins; all ranks have the same number of them, in the same order, also a rank without a
 // transfer.
 struct Exchange {
   std::vector<Transfer> sends, receives;
-  bool operator==(const Exchange&) const = default;
 };
 
 // What the exchange of this number (from 0, in the order of the list) received may be read, what it sent be released.
 struct Wait {
   int exchange = 0;
-  bool operator==(const Wait&) const = default;
 };
 
 // One call of an attention kernel: rows `q` of this rank's queries against rows of a buffer of keys and values.
@@ -67,7 +64,6 @@ struct Launch {
   Band band;         // over the rows named here; says nothing where there is a batch
   int sample = kAllSamples;
   std::shared_ptr<const VarlenBatch> batch = nullptr;  // many tiles in one call; null: one block
-  bool operator==(const Launch&) const = default;
 };
 
 // What the launch of this number gave becomes part of the result. Forward: (out, log-sum-exp) is merged into rows `q`.
@@ -76,25 +72,21 @@ struct Merge {
   int launch = 0;
   int gradient = -1;  // forward: -1
   PositionRange rows = {};
-  bool operator==(const Merge&) const = default;
 };
 
 // Rows of one buffer to their places in another of the same content: copied (keys and values) or added (gradients).
 struct RowMove {
   PositionRange from;
   std::int64_t to = 0;
-  bool operator==(const RowMove&) const = default;
 };
 struct MoveRows {
   int from = 0, to = 0;
   std::vector<RowMove> moves;
-  bool operator==(const MoveRows&) const = default;
 };
 
 // The buffer is not used again.
 struct Release {
   int buffer = 0;
-  bool operator==(const Release&) const = default;
 };
 
 // The exchange of heads among the A ranks that share them, complete when it returns: to_heads brings [rows of all A, my
@@ -102,7 +94,6 @@ struct Release {
 // comes, dq, dK and dV go.
 struct HeadExchange {
   bool to_heads = true;
-  bool operator==(const HeadExchange&) const = default;
 };
 
 struct Operation {
@@ -114,7 +105,6 @@ struct Operation {
 struct PeakRows {
   std::int64_t key_value = 0;  // beside the buffer that is given, arriving ones included
   std::int64_t gradient = 0;   // all sums
-  bool operator==(const PeakRows&) const = default;
 };
 
 struct Schedule {

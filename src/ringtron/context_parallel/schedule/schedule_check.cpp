@@ -104,7 +104,7 @@ std::vector<RankSchedules> make_schedules(const PlanRequest& request, CpTranspor
                                           const LoweringFacts& facts) {
   std::vector<RankSchedules> ranks;
   for (int rank = 0; rank < request.layout.ranks(); ++rank) {
-    ranks.push_back(lower(make_transport_plan(transport, hierarchical_a, request, rank), request.layout, facts));
+    ranks.push_back(lower(make_transport_plan(transport, hierarchical_a, request, rank), facts));
   }
   return ranks;
 }

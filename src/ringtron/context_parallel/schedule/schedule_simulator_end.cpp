@@ -13,7 +13,7 @@ namespace {
 
 // Whether the ranges, in any order, are exactly the positions of `expected`, each once.
 bool tile_exactly(std::vector<PositionRange>& ranges, const PositionRange& expected) {
-  std::sort(ranges.begin(), ranges.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+  std::ranges::sort(ranges, {}, &PositionRange::begin);
   std::int64_t at = expected.begin;
   for (const PositionRange& range : ranges) {
     if (range.begin != at) return false;

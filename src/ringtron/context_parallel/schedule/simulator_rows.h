@@ -26,13 +26,9 @@ inline bool rows_exist(const PositionRange& rows, std::int64_t length) {
   return rows.begin >= 0 && rows.begin <= rows.end && rows.end <= length;
 }
 
-template <class T>
-std::span<T> rows_of(std::vector<T>& all, const PositionRange& rows) {
-  return std::span<T>(all).subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.length()));
-}
-template <class T>
-std::span<const T> rows_of(const std::vector<T>& all, const PositionRange& rows) {
-  return std::span<const T>(all).subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.length()));
+template <class Rows>
+auto rows_of(Rows& all, const PositionRange& rows) {
+  return std::span(all).subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.length()));
 }
 
 }  // namespace ringtron::internal

@@ -28,59 +28,29 @@ struct Price {
   }
 };
 
-// The schedules of one rank with all that is needed to price their steps.
-class RankPrices {
+// One pass of one rank.
+struct PassPrice {
+  std::vector<Price> steps;  // one after the other
+  double heads = 0;          // exchanges of heads before and after attention
+  double copies = 0;         // of the whole pass: blocks put in sequence order, heads packed and unpacked
+  double host = 0;
+  std::int64_t bytes = 0;  // sent
+};
+
+// Prices the schedules of one rank.
+class RankPricer {
  public:
-  RankPrices(const ChoiceInput& input, CpTransport transport, int rank)
+  RankPricer(const ChoiceInput& input, CpTransport transport, int rank)
       : in_(input),
         schedules_(lower(make_transport_plan(transport, std::max(1, input.hierarchical_a), input.request, rank),
-                         input.request.layout,
                          {input.shape.heads, input.shape.groups, batches_tiles(input), batches_tiles(input)})),
         rank_(rank),
         share_(schedules_.forward.heads.at(static_cast<std::size_t>(rank) % schedules_.forward.heads.size())),
-        merged_share_(merged_share()),
-        steps_{steps_of(schedules_.forward), steps_of(schedules_.backward)} {}
+        merged_share_(merged_share()) {}
 
-  std::int64_t bytes() const { return steps_[0].bytes + steps_[1].bytes; }
-  // One after the other.
-  const std::vector<Price>& steps(bool forward) const { return steps_[forward ? 0 : 1].prices; }
-
-  // Copies of the whole pass that are not in its steps: blocks put in sequence order, heads packed and unpacked.
-  double copy_seconds(bool forward) const {
-    double bytes = 4.0 * steps_[forward ? 0 : 1].head_bytes;
-    const Schedule& pass = schedules_.forward;
-    const bool in_sequence_order =
-        std::ranges::any_of(pass.buffers, [](const Buffer& buffer) { return buffer.owner == kWholeSequence; });
-    if (in_sequence_order) {
-      const double rows = static_cast<double>(pass.layout.sequence_length() * in_.shape.samples);
-      const double element = static_cast<double>(in_.shape.element_bytes);
-      const double sum = forward ? 0.0 : static_cast<double>(in_.shape.sum_bytes);
-      bytes += 2.0 * rows * key_value_size() * (element + sum);
-    }
-    return bytes / in_.speeds.attention.copy_bytes_per_second;
-  }
-
-  // The exchange of heads before and after attention.
-  double heads_seconds(bool forward) const {
-    if (schedules_.forward.heads.size() < 2) return 0.0;
-    return 2 * in_.speeds.link.seconds_per_exchange +
-           steps_[forward ? 0 : 1].head_bytes / in_.speeds.link.bytes_per_second;
-  }
-
-  double host_seconds(bool forward) const {
-    const HostSpeed& host = in_.speeds.host;
-    const Steps& steps = steps_[forward ? 0 : 1];
-    return host.seconds_per_pass + static_cast<double>(steps.launches) * host.seconds_per_block +
-           static_cast<double>(steps.exchanges) * host.seconds_per_exchange;
-  }
+  std::array<PassPrice, 2> passes() const { return {price(schedules_.forward), price(schedules_.backward)}; }
 
  private:
-  struct Steps {
-    std::vector<Price> prices;
-    std::int64_t launches = 0, exchanges = 0;
-    std::int64_t bytes = 0, head_bytes = 0;  // sent, and of that by exchanges of heads
-  };
-
   static bool batches_tiles(const ChoiceInput& input) {
     const bool dense = std::ranges::all_of(input.request.masks, [](const AttentionMask& mask) { return mask.dense(); });
     return input.speeds.attention.varlen && !dense;
@@ -107,34 +77,48 @@ class RankPrices {
     return seconds + merged_share_ * samples * added_bytes(launch, forward) / speed.copy_bytes_per_second +
            speed.seconds_per_block;
   }
+  // Reading and writing all blocks, where they are put in sequence order.
+  double ordered_bytes(const Schedule& schedule) const {
+    const bool ordered = std::ranges::any_of(schedules_.forward.buffers,
+                                             [](const Buffer& buffer) { return buffer.owner == kWholeSequence; });
+    if (!ordered) return 0.0;
+    const double rows = static_cast<double>(schedule.layout.sequence_length() * in_.shape.samples);
+    const double sum = schedule.pass == Pass::forward ? 0.0 : static_cast<double>(in_.shape.sum_bytes);
+    return 2.0 * rows * key_value_size() * (static_cast<double>(in_.shape.element_bytes) + sum);
+  }
 
-  Steps steps_of(const Schedule& schedule) const {
+  PassPrice price(const Schedule& schedule) const {
     const bool forward = schedule.pass == Pass::forward;
     const std::vector<SizedExchange> exchanges = exchanges_of(schedule, in_.request.layout, rank_, in_.shape);
-    Steps steps;
+    const auto& [link, attention, host] = in_.speeds;
+    PassPrice pass;
+    double head_bytes = 0;  // sent by exchanges of heads
+    std::size_t launched = 0, exchanged = 0;
     for (const Operation& operation : schedule.operations) {
       const bool of_heads = std::holds_alternative<HeadExchange>(operation.what);
-      std::int64_t sent = 0, most = 0;
+      std::int64_t most = 0;
       if (of_heads || std::holds_alternative<Exchange>(operation.what)) {
-        const SizedExchange& sizes = exchanges[static_cast<std::size_t>(steps.exchanges++)];
-        sent = total_bytes(sizes.sends);
+        const SizedExchange& sizes = exchanges[exchanged++];
+        const std::int64_t sent = total_bytes(sizes.sends);
         most = std::max(sent, total_bytes(sizes.receives));
-        steps.bytes += sent;
-        if (of_heads) steps.head_bytes += sent;
+        pass.bytes += sent;
+        if (of_heads) head_bytes += static_cast<double>(sent);
       }
       if (operation.step < 0) continue;
-      if (static_cast<std::size_t>(operation.step) >= steps.prices.size())
-        steps.prices.resize(static_cast<std::size_t>(operation.step) + 1);
-      Price& price = steps.prices[static_cast<std::size_t>(operation.step)];
+      const auto step = static_cast<std::size_t>(operation.step);
+      if (step >= pass.steps.size()) pass.steps.resize(step + 1);
       if (const auto* launch = std::get_if<Launch>(&operation.what); launch != nullptr && !share_.q.empty()) {
-        price.attend += attention_seconds(*launch, forward);
-        ++steps.launches;
+        pass.steps[step].attend += attention_seconds(*launch, forward);
+        ++launched;
       } else if (most > 0) {
-        const LinkSpeed& link = in_.speeds.link;
-        price.transfer += link.seconds_per_exchange + static_cast<double>(most) / link.bytes_per_second;
+        pass.steps[step].transfer += link.seconds_per_exchange + static_cast<double>(most) / link.bytes_per_second;
       }
     }
-    return steps;
+    if (schedule.heads.size() > 1) pass.heads = 2 * link.seconds_per_exchange + head_bytes / link.bytes_per_second;
+    pass.copies = (4.0 * head_bytes + ordered_bytes(schedule)) / attention.copy_bytes_per_second;
+    pass.host = host.seconds_per_pass + static_cast<double>(launched) * host.seconds_per_block +
+                static_cast<double>(exchanged) * host.seconds_per_exchange;
+    return pass;
   }
   // The share of results that are added to earlier ones; of each row the first is there without that.
   double merged_share() const {
@@ -153,7 +137,6 @@ class RankPrices {
   int rank_;
   HeadShare share_;
   double merged_share_;
-  std::array<Steps, 2> steps_;  // forward, backward
 };
 
 std::vector<int> ranks_to_price(int ranks) {
@@ -164,30 +147,27 @@ std::vector<int> ranks_to_price(int ranks) {
 }
 
 // Adds one pass of all ranks: step by step, since a step ends when its slowest rank has sent.
-void add_pass(const ChoiceInput& input, std::span<const RankPrices> ranks, bool forward, TransportPrediction& sum) {
-  std::size_t count = 0;
-  for (const RankPrices& rank : ranks) count = std::max(count, rank.steps(forward).size());
-  Price pass;
-  double seconds = 0, copies = 0, host = 0, heads = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    Price slowest;
-    for (const RankPrices& rank : ranks) {
-      if (i < rank.steps(forward).size()) slowest.keep_larger(rank.steps(forward)[i]);
-    }
-    seconds +=
-        slowest.attend + slowest.transfer - input.speeds.link.hidden_share * std::min(slowest.attend, slowest.transfer);
-    pass.attend += slowest.attend;
-    pass.transfer += slowest.transfer;
+void add_pass(double hidden_share, std::span<const std::array<PassPrice, 2>> ranks, std::size_t number,
+              TransportPrediction& sum) {
+  std::vector<Price> slowest;
+  double copies = 0, host = 0, heads = 0;
+  for (const auto& passes : ranks) {
+    const PassPrice& pass = passes[number];
+    slowest.resize(std::max(slowest.size(), pass.steps.size()));
+    for (std::size_t i = 0; i < pass.steps.size(); ++i) slowest[i].keep_larger(pass.steps[i]);
+    heads = std::max(heads, pass.heads);
+    copies = std::max(copies, pass.copies);
+    host = std::max(host, pass.host);
   }
-  for (const RankPrices& rank : ranks) {
-    heads = std::max(heads, rank.heads_seconds(forward));
-    copies = std::max(copies, rank.copy_seconds(forward));
-    host = std::max(host, rank.host_seconds(forward));
+  for (const auto& [attend, transfer] : slowest) {
+    sum.attention_seconds += attend;
+    sum.transfer_seconds += transfer;
+    sum.seconds += attend + transfer - hidden_share * std::min(attend, transfer);
   }
-  sum.attention_seconds += pass.attend + copies;
-  sum.transfer_seconds += pass.transfer + heads;
+  sum.attention_seconds += copies;
+  sum.transfer_seconds += heads;
   sum.host_seconds += host;
-  sum.seconds += seconds + copies + heads;
+  sum.seconds += copies + heads;
 }
 
 std::string reason_of(const ChoiceInput& input, const TransportChoice& choice, const TransportPrediction& best) {
@@ -234,13 +214,12 @@ TransportPrediction predict_transport(CpTransport transport, const ChoiceInput& 
   prediction.transport = transport;
   prediction.refusal = refusal_of(transport, input.hierarchical_a);
   if (!prediction.refusal.empty()) return prediction;
-  std::vector<RankPrices> ranks;
+  std::vector<std::array<PassPrice, 2>> ranks;  // forward, backward
   for (const int rank : ranks_to_price(input.request.layout.ranks())) {
-    ranks.emplace_back(input, transport, rank);
-    prediction.bytes = std::max(prediction.bytes, ranks.back().bytes());
+    ranks.push_back(RankPricer(input, transport, rank).passes());
+    prediction.bytes = std::max(prediction.bytes, ranks.back()[0].bytes + ranks.back()[1].bytes);
   }
-  add_pass(input, ranks, true, prediction);
-  add_pass(input, ranks, false, prediction);
+  for (const std::size_t pass : {0, 1}) add_pass(input.speeds.link.hidden_share, ranks, pass, prediction);
   prediction.seconds = std::max(prediction.seconds, prediction.host_seconds);
   return prediction;
 }

@@ -127,7 +127,7 @@ class ContextTraffic {
     for (int i = 0; i < planned; ++i) {
       const int rank = static_cast<int>(std::int64_t{i} * ranks / planned);
       const TransportPlan plan = make_transport_plan(transport, hierarchical_a(config_), {layout_, masks_}, rank);
-      const TransportBytes bytes = bytes_of(lower(plan, layout_, {shape_.heads, shape_.groups}), layout_, rank, shape_);
+      const TransportBytes bytes = bytes_of(lower(plan, {shape_.heads, shape_.groups}), layout_, rank, shape_);
       if (bytes.forward + bytes.backward > most.forward + most.backward) most = bytes;
     }
     return most;

@@ -220,7 +220,7 @@ class Profiler {
 
   RankSchedules schedules_of(CpTransport transport) const {
     return lower(make_transport_plan(transport, attention_.hierarchical_a, {layer_.layout(), masks_}, group_.rank()),
-                 layer_.layout(), {layer_.shape.heads, layer_.shape.groups});
+                 {layer_.shape.heads, layer_.shape.groups});
   }
 
   // 10^12 operations a second for cells done forward and backward.

@@ -88,7 +88,7 @@ TEST(Parse, UnknownFlagsNameTheNearest) {
 
 TEST(Parse, MegatronFlagsThatAreRefused) {
   for (const char* name :
-       {"--fp16", "--fp8-format hybrid", "--num-experts 8", "--moe-router-topk 2", "--batch-size 4",
+       {"--fp8-format hybrid", "--num-experts 8", "--moe-router-topk 2", "--batch-size 4",
         "--num-distributed-optimizer-instances 2", "--distribute-saved-activations", "--sgd-momentum 0.9"}) {
     const ParsedFlags parsed = flags(name);
     ASSERT_EQ(parsed.faults.size(), 1u) << name;
@@ -130,12 +130,12 @@ TEST(Parse, RecomputeFlags) {
 
 TEST(Parse, AllFaultsAtOnce) {
   const std::string text =
-      fault_of(example_1_with("--num-layers many --sequence-paralel --fp16 --bf16=yes --seed --seq-length "
+      fault_of(example_1_with("--num-layers many --sequence-paralel --fp8-margin --bf16=yes --seed --seq-length "
                               "-8190 --hidden-dropout 2 stray"));
   EXPECT_THAT(text, HasSubstr("8 faults in the command line:"));
   EXPECT_THAT(text, HasSubstr("--num-layers: expected a whole number, got 'many'"));
   EXPECT_THAT(text, HasSubstr("did you mean --sequence-parallel"));
-  EXPECT_THAT(text, HasSubstr("--fp16: Ringtron does not take"));
+  EXPECT_THAT(text, HasSubstr("--fp8-margin: Ringtron does not take"));
   EXPECT_THAT(text, HasSubstr("--bf16: expected no value, got 'yes'"));
   EXPECT_THAT(text, HasSubstr("--seed: expected N, got nothing"));
   EXPECT_THAT(text, HasSubstr("--seq-length: expected at least 1, got -8190"));

@@ -19,7 +19,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-const at::ScalarType kTypes[] = {at::kDouble, at::kFloat, at::kBFloat16};
+const at::ScalarType kTypes[] = {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16};
 constexpr std::uint64_t kKey = 0x123456789abcdefull;
 
 DropoutRegion region_of(const std::vector<std::int64_t>& positions, const std::vector<std::int64_t>& samples) {
@@ -169,8 +169,8 @@ TEST(Dropout, RefusesWhatItCannotDo) {
               ThrowsMessage<InternalError>(HasSubstr("positions for the rows of x")));
   EXPECT_THAT([&] { dropout(x, 0.5, kKey, first_rows(4, 1)); },
               ThrowsMessage<InternalError>(HasSubstr("sample numbers for the batch of x")));
-  EXPECT_THAT([&] { dropout(x.to(at::kHalf), 0.5, kKey, first_rows(4, 2)); },
-              ThrowsMessage<InternalError>(HasSubstr("expected fp64, fp32 or bf16")));
+  EXPECT_THAT([&] { dropout(x.to(at::kInt), 0.5, kKey, first_rows(4, 2)); },
+              ThrowsMessage<InternalError>(HasSubstr("expected fp64, fp32, fp16 or bf16")));
   EXPECT_THAT([&] { dropout(x, 1.0, kKey, first_rows(4, 2)); },
               ThrowsMessage<InternalError>(HasSubstr("probability 1 is not in [0, 1)")));
 }

@@ -77,6 +77,7 @@ TEST(MemoryEstimate, SavingsAreFlagsThatWork) {
        {std::pair{"", 1},
         {"--bf16", 1},
         {"--fp64", 1},
+        {"--fp16", 1},
         {"--tensor-model-parallel-size 2", 2},
         {"--context-parallel-size 2 --bf16 --normalization RMSNorm --swiglu --ffn-hidden-size 512", 2},
         {"--tensor-model-parallel-size 2 --context-parallel-size 2 --sequence-parallel", 4},
@@ -91,6 +92,7 @@ TEST(MemoryEstimate, SavingsAreFlagsThatWork) {
       std::string changed = std::string(flags) + " " + saving.flags;
       if (const auto instead = changed.find("--bf16 instead of --fp64"); instead != std::string::npos)
         changed = "--bf16";
+      if (changed.find("--bf16 instead of --fp16") != std::string::npos) changed = "--bf16";
       const int world = ranks * saving.times_ranks;
       EXPECT_EQ(estimate_memory(config_of(changed, world)).peak(), saving.estimate.peak()) << changed;
     }

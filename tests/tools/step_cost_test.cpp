@@ -65,6 +65,9 @@ TEST(StepCost, BytesOfStateByType) {
   EXPECT_EQ(bf16.main_weights, 200);
   EXPECT_EQ(bf16.sum(), 200 + 512 + 200 + 800);
   config.precision.bf16 = false;
+  config.precision.fp16 = true;  // whole main weights
+  EXPECT_EQ(state_bytes(resolved(config), count).sum(), 200 + 512 + 400 + 800);
+  config.precision.fp16 = false;
   config.precision.fp64 = true;
   EXPECT_EQ(state_bytes(resolved(config), count).sum(), 800 + 1024 + 1600);
 }

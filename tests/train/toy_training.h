@@ -68,7 +68,7 @@ inline constexpr const char* kLlamaLike =
 // LayerNorm, GELU, biases, learned positions, q and k normalised, embeddings tied.
 inline constexpr const char* kGptLike = "--qk-layernorm --ffn-hidden-size 64";
 
-// `flags` come last: of a flag given twice the last counts. fp64 unless they hold --bf16.
+// `flags` come last: of a flag given twice the last counts. fp64 unless they hold --bf16 or --fp16.
 inline Config toy_config(const Layout& layout, const std::string& corpus, const std::string& flags) {
   std::string line = fmt::format(
       "--num-layers 2 --hidden-size 32 --num-attention-heads 16 --kv-channels 4 --seq-length 32 "
@@ -79,8 +79,10 @@ inline Config toy_config(const Layout& layout, const std::string& corpus, const 
       "--hidden-dropout 0.1 --attention-dropout 0.1 --eval-iters 0 --distributed-backend gloo "
       "--tensor-model-parallel-size {} --context-parallel-size {} --pipeline-model-parallel-size {} "
       "--micro-batch-size {}{}{} {}",
-      kVocabulary, corpus, flags.find("--bf16") == std::string::npos ? "--fp64" : "", kGlobalBatch, kSteps, layout.tp,
-      layout.cp, layout.pp, layout.micro_batch, layout.sequence_parallel ? " --sequence-parallel" : "",
+      kVocabulary, corpus,
+      flags.find("--bf16") == std::string::npos && flags.find("--fp16") == std::string::npos ? "--fp64" : "",
+      kGlobalBatch, kSteps, layout.tp, layout.cp, layout.pp, layout.micro_batch,
+      layout.sequence_parallel ? " --sequence-parallel" : "",
       layout.distributed_optimizer ? " --use-distributed-optimizer" : "", flags);
   std::vector<std::string> words;
   for (std::string& word : split(line, ' ')) {

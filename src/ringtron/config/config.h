@@ -126,6 +126,7 @@ struct OptimizerConfig {
 
 struct PrecisionConfig {
   bool bf16 = false;
+  bool fp16 = false;
   bool fp64 = false;  // ours: for proofs
   bool accumulate_allreduce_grads_in_fp32 = false;
   bool grad_reduce_in_bf16 = false;
@@ -137,6 +138,14 @@ struct PrecisionConfig {
   double attention_dropout = 0.1;
   bool check_for_nan_in_loss_and_grad = true;
   bool deterministic_mode = false;
+  std::optional<double> loss_scale;  // constant; without it the scale of fp16 is found while training
+  double initial_loss_scale = 4294967296.0;
+  double min_loss_scale = 1.0;
+  int loss_scale_window = 1000;  // steps
+  int hysteresis = 2;            // steps
+
+  bool is_half() const { return bf16 || fp16; }
+  bool has_dynamic_loss_scale() const { return fp16 && !loss_scale; }
 };
 
 // Which activations are not kept for the backward pass but computed again in it.

@@ -102,7 +102,9 @@ void fill_training(Config& config, int world_size, std::vector<Notice>& notices)
   OptimizerConfig& optimizer = config.optimizer;
   if (optimizer.lr_decay_iters == 0) optimizer.lr_decay_iters = batch.train_iters;
   if (optimizer.lr_decay_samples == 0) optimizer.lr_decay_samples = batch.train_samples;
-  if (config.precision.bf16) config.precision.accumulate_allreduce_grads_in_fp32 = true;
+  PrecisionConfig& precision = config.precision;
+  if (precision.is_half()) precision.accumulate_allreduce_grads_in_fp32 = true;
+  if (precision.has_dynamic_loss_scale()) precision.check_for_nan_in_loss_and_grad = false;  // an overflow is no fault
   if (!config.precision.bf16) config.precision.grad_reduce_in_bf16 = false;
   if (batch.skip_train) {
     config.checkpoint.no_load_optim = true;

@@ -21,7 +21,6 @@ constexpr std::string_view kNoPython = "there is no Python garbage collector or 
 constexpr std::string_view kOwnCheckpoints = "checkpoints are folders of safetensors shards that load into any layout";
 constexpr std::string_view kOwnIndex = "the data index is memory-mapped and cached in Ringtron's own way";
 constexpr std::string_view kLogDetail = "it only adds or removes detail in logs";
-constexpr std::string_view kOnlyFp16 = "loss scaling belongs to fp16; bf16 and fp32 need none";
 constexpr std::string_view kDeprecated = "Megatron ignores it too";
 constexpr std::string_view kGatherAtOnce =
     "parameters are gathered after the step; --overlap-param-gather lets the next forward run meanwhile";
@@ -81,11 +80,6 @@ constexpr ForeignFlag kFlags[] = {
     {"--use-cpu-initialization", kAccepted, "initial weights depend on the seed and the position only, not the device"},
     {"--no-initialization", kAccepted, "weights are always initialised"},
     {"--te-rng-tracker", kAccepted, "random numbers depend on the seed and the position only"},
-    {"--loss-scale", kAccepted, kOnlyFp16, kOne},
-    {"--initial-loss-scale", kAccepted, kOnlyFp16, kOne},
-    {"--min-loss-scale", kAccepted, kOnlyFp16, kOne},
-    {"--loss-scale-window", kAccepted, kOnlyFp16, kOne},
-    {"--hysteresis", kAccepted, kOnlyFp16, kOne},
     {"--use-persistent-ckpt-worker", kAccepted, "--async-save has one way of working"},
     {"--async-strategy", kAccepted, "--async-save has one way of working", kOne},
     {"--ckpt-format", kAccepted, kOwnCheckpoints, kOne},

@@ -16,7 +16,7 @@ constexpr std::string_view kRatios = "give the layers themselves with --hybrid-l
 constexpr std::string_view kMambaState = "states of a Mamba layer are fp32";
 constexpr std::string_view kDeltaNet = "gated delta nets are not built";
 constexpr std::string_view kMla = "multi-head latent attention is not built";
-constexpr std::string_view kFp8 = "types below bf16 are not built; use --bf16";
+constexpr std::string_view kFp8 = "types of 8 bits and less are not built; use --bf16";
 constexpr std::string_view kOffload = "nothing is offloaded to the host; raise CP or TP to save memory";
 constexpr std::string_view kDynamicCp = "dynamic context parallelism comes in a later version";
 constexpr std::string_view kPacking =
@@ -43,7 +43,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--warmup", "its name is now --lr-warmup-fraction"),
     no("--model-parallel-size", "its name is now --tensor-model-parallel-size"),
     no("--checkpoint-activations", "its name is now --recompute-activations"),
-    no("--fp16", "there is no fp16 with loss scaling; use --bf16"),
     no("--distribute-saved-activations",
        "saved inputs of recomputed layers are not cut over the tensor-parallel group; --sequence-parallel does so"),
     no("--cpu-offloading-num-layers", kOffload),

@@ -207,8 +207,27 @@ constexpr Rule kRules[] = {
                           *std::ranges::max_element(in.given.logging.profile_ranks));
      },
      "ranks are counted from 0"},
-    {"--bf16 --fp64", [](In in) { return in.given.precision.bf16 && in.given.precision.fp64; },
-     [](In) { return std::string("--bf16, --fp64: expected at most one type, got both"); }, "keep one"},
+    {"--bf16 --fp16 --fp64",
+     [](In in) {
+       const PrecisionConfig& p = in.given.precision;
+       return p.bf16 + p.fp16 + p.fp64 > 1;
+     },
+     [](In in) {
+       const PrecisionConfig& p = in.given.precision;
+       return fmt::format("--bf16, --fp16, --fp64: expected at most one type, got {}",
+                          p.bf16 && p.fp16 && p.fp64 ? "all" : "two");
+     },
+     "keep one"},
+    {"--fp16 --initial-loss-scale --min-loss-scale",
+     [](In in) {
+       const PrecisionConfig& p = in.given.precision;
+       return p.has_dynamic_loss_scale() && p.min_loss_scale > p.initial_loss_scale;
+     },
+     [](In in) {
+       return fmt::format("--min-loss-scale: expected at most --initial-loss-scale {}, got {}",
+                          in.given.precision.initial_loss_scale, in.given.precision.min_loss_scale);
+     },
+     "lower --min-loss-scale"},
 };
 
 }  // namespace

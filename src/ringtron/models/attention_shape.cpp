@@ -9,7 +9,7 @@ AttentionShape attention_shape(const ResolvedConfig& config) {
   shape.heads = config->model.num_attention_heads / tp;
   shape.groups = config->model.num_query_groups / tp;
   shape.key_size = shape.value_size = config->model.kv_channels;
-  shape.element_bytes = config->precision.fp64 ? 8 : config->precision.bf16 ? 2 : 4;
+  shape.element_bytes = config->precision.fp64 ? 8 : config->precision.is_half() ? 2 : 4;
   shape.sum_bytes = config->precision.fp64 ? 8 : 4;
   return shape;
 }

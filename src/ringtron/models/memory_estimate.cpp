@@ -46,9 +46,11 @@ class Savings {
     if (p.tensor_model_parallel_size > 1 && !p.sequence_parallel) {
       add("--sequence-parallel", 1, [](Config& c) { c.parallel.sequence_parallel = true; });
     }
-    if (!config_->precision.bf16) {
-      add(config_->precision.fp64 ? "--bf16 instead of --fp64" : "--bf16", 1, [](Config& c) {
-        c.precision.fp64 = false;
+    const PrecisionConfig& type = config_->precision;
+    if (!type.bf16) {
+      const char* flags = type.fp64 ? "--bf16 instead of --fp64" : type.fp16 ? "--bf16 instead of --fp16" : "--bf16";
+      add(flags, 1, [](Config& c) {
+        c.precision.fp64 = c.precision.fp16 = false;
         c.precision.bf16 = true;
       });
     }

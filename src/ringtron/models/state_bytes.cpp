@@ -9,12 +9,13 @@ namespace ringtron {
 
 std::string_view model_type(const ResolvedConfig& config) {
   if (config->precision.fp64) return "fp64";
+  if (config->precision.fp16) return "fp16";
   return config->precision.bf16 ? "bf16" : "fp32";
 }
 
 std::int64_t model_element_bytes(const ResolvedConfig& config) {
   if (config->precision.fp64) return 8;
-  return config->precision.bf16 ? 2 : 4;
+  return config->precision.is_half() ? 2 : 4;
 }
 
 std::int64_t state_element_bytes(const ResolvedConfig& config) { return config->precision.fp64 ? 8 : 4; }
@@ -57,7 +58,9 @@ StateBytes state_bytes(const ResolvedConfig& config, const ParameterCount& count
   const bool sharded = config->parallel.use_distributed_optimizer;  // then weights lie in a buffer like the gradients'
   bytes.weights = (sharded ? count.gradient_buffer : count.of_rank) * model;
   bytes.gradients = count.gradient_buffer * state;
-  bytes.main_weights = model == state ? 0 : count.optimizer * (state - model);
+  // Of bf16 the half that the weight lacks.
+  const std::int64_t beside = config->precision.fp16 ? state : state - model;
+  bytes.main_weights = count.optimizer * beside;
   bytes.moments = 2 * count.optimizer * state;
   return bytes;
 }

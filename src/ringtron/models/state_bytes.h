@@ -9,7 +9,7 @@
 
 namespace ringtron {
 
-// "bf16", "fp32", "fp64"; and bytes of one element of the model, and of gradients and optimizer state.
+// "bf16", "fp16", "fp32", "fp64"; and bytes of one element of the model, and of gradients and optimizer state.
 std::string_view model_type(const ResolvedConfig& config);
 std::int64_t model_element_bytes(const ResolvedConfig& config);
 std::int64_t state_element_bytes(const ResolvedConfig& config);

@@ -53,7 +53,7 @@ at::Tensor sum_of_squares(const std::vector<at::Tensor>& tensors, at::Device dev
     return at::full({}, sum, options);
   }
   if (const auto sum = sum_of_squares_fused(tensors)) return *sum;
-  const bool half = tensors.front().scalar_type() == at::kBFloat16;
+  const bool half = at::isReducedFloatingType(tensors.front().scalar_type());
   const auto type = half ? std::optional<at::ScalarType>(at::kFloat) : std::nullopt;
   return at::stack(at::_foreach_norm(tensors, 2, type)).to(at::kDouble).square().sum();
 }

@@ -41,12 +41,14 @@ at::Tensor OptimizerState::part_of(const at::Tensor& tensor) const {
 
 at::Tensor OptimizerState::main() const {
   const at::Tensor value = part_of(parameter->value.detach());
-  return has_own_main() ? join_halves(value, lower) : value;
+  if (whole.defined()) return whole.clone();
+  return lower.defined() ? join_halves(value, lower) : value;
 }
 
 void OptimizerState::set_main(const at::Tensor& main) {
   const at::Tensor value = part_of(parameter->value.detach());
-  if (has_own_main())
+  if (whole.defined()) whole.copy_(main);
+  if (lower.defined())
     split_into_halves(main, value, lower);
   else
     value.copy_(main);
@@ -62,24 +64,26 @@ Optimizer::Optimizer(const ParameterList& parameters, const BucketPlan& plan, Ad
   std::int64_t elements = 0;
   for (const ElementRange& range : owned) elements += range.size();
   const at::Tensor& first = parameters.front()->value;
-  const bool own_main = first.scalar_type() == at::kBFloat16;
-  RT_CHECK(own_main || first.scalar_type() == at::kFloat || first.scalar_type() == at::kDouble,
-           "optimizer: expected parameters in bf16, fp32 or fp64, got {}", at::toString(first.scalar_type()));
-  const at::ScalarType type = own_main ? at::kFloat : first.scalar_type();
-  const at::Tensor lower = own_main ? flat_buffer(elements, first, at::kShort) : at::Tensor();
+  const bool bf16 = first.scalar_type() == at::kBFloat16, fp16 = first.scalar_type() == at::kHalf;
+  RT_CHECK(bf16 || fp16 || first.scalar_type() == at::kFloat || first.scalar_type() == at::kDouble,
+           "optimizer: expected parameters in bf16, fp16, fp32 or fp64, got {}", at::toString(first.scalar_type()));
+  const at::ScalarType type = bf16 || fp16 ? at::kFloat : first.scalar_type();
+  const at::Tensor lower = bf16 ? flat_buffer(elements, first, at::kShort) : at::Tensor();
+  const at::Tensor whole = fp16 ? flat_buffer(elements, first, at::kFloat) : at::Tensor();
   const at::Tensor exp_avg = flat_buffer(elements, first, type), exp_avg_sq = flat_buffer(elements, first, type);
   for (const OwnedPart& part : owned_parts(plan, sizes, owned)) {
     Parameter* parameter = parameters[static_cast<std::size_t>(part.parameter)];
-    OptimizerState state{parameter, part.elements, {}, {}, {}, decays(*parameter)};
+    OptimizerState state{parameter, part.elements, {}, {}, {}, {}, decays(*parameter)};
     const at::Tensor value = state.part_of(parameter->value.detach());
     const auto view = [&](const at::Tensor& flat) {
       return flat.narrow(0, part.offset, part.elements.size()).view(value.sizes());
     };
-    if (own_main) state.lower = view(lower);
+    if (bf16) state.lower = view(lower);
+    if (fp16) state.whole = view(whole);
     state.exp_avg = view(exp_avg);
     state.exp_avg_sq = view(exp_avg_sq);
     // Of a part nobody asks which elements are padding: all begin as zero.
-    for (const at::Tensor& tensor : {state.lower, state.exp_avg, state.exp_avg_sq}) {
+    for (const at::Tensor& tensor : {state.lower, state.whole, state.exp_avg, state.exp_avg_sq}) {
       if (!tensor.defined()) continue;
       if (state.is_whole())
         zero_padding(*parameter, tensor);
@@ -96,12 +100,18 @@ void Optimizer::step(double lr, double weight_decay, const at::Tensor& gradient_
   const at::NoGradGuard no_grad;
   ++step_count_;
   std::vector<AdamTensors> tensors;
+  std::vector<at::Tensor> values, mains;  // of fp16
   for (const OptimizerState& s : states_) {
     RT_CHECK(s.parameter->gradient.defined(), "optimizer step: parameter {} has no gradient", s.parameter->name);
-    tensors.push_back({s.part_of(s.parameter->value.detach()), s.part_of(s.parameter->gradient), s.exp_avg,
-                       s.exp_avg_sq, s.lower, s.decays});
+    const at::Tensor value = s.part_of(s.parameter->value.detach());
+    tensors.push_back({s.whole.defined() ? s.whole : value, s.part_of(s.parameter->gradient), s.exp_avg, s.exp_avg_sq,
+                       s.lower, s.decays});
+    if (!s.whole.defined()) continue;
+    values.push_back(value);
+    mains.push_back(s.whole);
   }
-  adamw(tensors, options_, {lr, weight_decay, step_count_}, gradient_scale, skip);
+  adamw(tensors, options_, {lr, weight_decay, step_count_ - skipped_count_}, gradient_scale, skip);
+  if (!values.empty()) at::_foreach_copy_(values, mains);  // after a skipped step: what is there already
 }
 
 OptimizerState& Optimizer::state(std::string_view parameter_name) {
@@ -113,11 +123,12 @@ OptimizerState& Optimizer::state(std::string_view parameter_name) {
 void Optimizer::restart_from_parameters() {
   const at::NoGradGuard no_grad;
   for (OptimizerState& s : states_) {
-    if (s.has_own_main()) s.lower.zero_();
+    if (s.lower.defined()) s.lower.zero_();
+    if (s.whole.defined()) s.whole.copy_(s.part_of(s.parameter->value.detach()));
     s.exp_avg.zero_();
     s.exp_avg_sq.zero_();
   }
-  step_count_ = 0;
+  step_count_ = skipped_count_ = 0;
 }
 
 }  // namespace ringtron

@@ -2,12 +2,12 @@
 //
 // Main weights: an fp32 or fp64 parameter is its own. Of a bf16 parameter the main weight is fp32 and kept in halves
 // (kernels/adamw/weight_halves.h): the parameter is the upper, `lower` the rest, so it is always the parameter's value,
-// unrounded. exp_avg and exp_avg_sq have the main weight's type. Each of these is one flat buffer in the
-// order of the gradients' buckets, so that a rank can own a range of each bucket (bucket_shards) and keep state of that
-// alone. No weight decay for names ending in ".bias" and for parameters of one dim. No communication here: gradients
-// are reduced before a step, and ranks that own ranges send each other what they have updated after it
-// (GradientReducer::gather_values). Without a distributed optimizer every data- and context-parallel replica owns all
-// and does the same step.
+// unrounded. Of an fp16 parameter, whose bits are no part of an fp32 number's, it is an fp32 number beside it. exp_avg
+// and exp_avg_sq have the main weight's type. Each of these is one flat buffer in the order of the gradients' buckets,
+// so that a rank can own a range of each bucket (bucket_shards) and keep state of that alone. No weight decay for names
+// ending in ".bias" and for parameters of one dim. No communication here: gradients are reduced before a step, and
+// ranks that own ranges send each other what they have updated after it (GradientReducer::gather_values). Without a
+// distributed optimizer every data- and context-parallel replica owns all and does the same step.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -29,6 +29,7 @@ struct OptimizerState {
   Parameter* parameter = nullptr;
   ElementRange elements;  // of the parameter, row-major
   at::Tensor lower;       // int16, of a bf16 parameter; else undefined
+  at::Tensor whole;       // fp32, of an fp16 parameter: the main weight; else undefined
   at::Tensor exp_avg;
   at::Tensor exp_avg_sq;
   bool decays = true;
@@ -36,7 +37,7 @@ struct OptimizerState {
   bool is_whole() const { return elements.size() == parameter->value.numel(); }
   // The same elements of a tensor of the parameter's shape, such as its value or its gradient: a view.
   at::Tensor part_of(const at::Tensor& tensor) const;
-  bool has_own_main() const { return lower.defined(); }
+  bool has_own_main() const { return lower.defined() || whole.defined(); }
   // fp32, a new tensor, where has_own_main(); else the parameter's own part.
   at::Tensor main() const;
   // Writes the main weight, and with it the parameter.
@@ -53,8 +54,8 @@ class Optimizer {
             InitialValues values = InitialValues::drawn, std::span<const ElementRange> owned = {});
 
   // One step on Parameter::gradient times `gradient_scale` (one element, on the parameters' device); with `skip` 1 (see
-  // adamw) only the count goes on. The gradients are of no use afterwards. InternalError if a parameter has no gradient
-  // of its main weight's type.
+  // adamw) only the count goes on, and note_skipped() tells later that it was so, before the next step. The gradients
+  // are of no use afterwards. InternalError if a parameter has no gradient of its main weight's type.
   void step(double lr, double weight_decay, const at::Tensor& gradient_scale, const at::Tensor& skip = {});
 
   // For checkpoints, in the order of the parameters, without those of which this rank owns nothing. A loader writes
@@ -62,7 +63,12 @@ class Optimizer {
   std::span<OptimizerState> states() { return states_; }
   OptimizerState& state(std::string_view parameter_name);  // InternalError if there is none
   std::int64_t step_count() const { return step_count_; }
-  void set_step_count(std::int64_t count) { step_count_ = count; }
+  std::int64_t skipped_count() const { return skipped_count_; }  // of these: AdamW's t is what is left
+  void set_step_count(std::int64_t count, std::int64_t skipped = 0) {
+    step_count_ = count;
+    skipped_count_ = skipped;
+  }
+  void note_skipped() { ++skipped_count_; }
 
   // After weights came without optimizer state (--no-load-optim, --finetune): main weights anew from the
   // parameters, moments and step count zero.
@@ -71,7 +77,7 @@ class Optimizer {
  private:
   AdamOptions options_;
   std::vector<OptimizerState> states_;
-  std::int64_t step_count_ = 0;
+  std::int64_t step_count_ = 0, skipped_count_ = 0;
 };
 
 }  // namespace ringtron

@@ -149,6 +149,8 @@ at::Tensor WeightGradient::add(const at::Tensor& dy, const at::Tensor& x) const 
     at::addmm_out(sum, sum, dy.t(), x, beta);
   } else if (dy.is_cuda()) {
     at::addmm_out(sum, sum, dy.t(), x, sum.scalar_type(), beta);
+  } else if (dy.scalar_type() == at::kHalf) {  // a sum over rows may be beyond fp16
+    at::addmm_out(sum, sum, dy.t().to(at::kFloat), x.to(at::kFloat), beta);
   } else if (begun) {  // no product on CPUs adds narrow factors to a wide sum
     sum.add_(at::matmul(dy.t(), x));
   } else {

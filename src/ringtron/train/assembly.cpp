@@ -51,6 +51,11 @@ BucketOptions bucket_options(const ResolvedConfig& config) {
   return options;
 }
 
+LossScaleOptions loss_scale_options(const PrecisionConfig& p) {
+  return {p.has_dynamic_loss_scale(), p.loss_scale.value_or(p.initial_loss_scale), p.min_loss_scale,
+          p.loss_scale_window, p.hysteresis};
+}
+
 AdamOptions adam_options(const OptimizerConfig& optimizer) {
   return {optimizer.adam_beta1, optimizer.adam_beta2, optimizer.adam_eps};
 }
@@ -89,7 +94,10 @@ Assembly::Assembly(const Job& job, const MakeAttention& make_attention, InitialV
       optimizer_(store_.all(), reducer_.buffer().plan(), adam_options(job.config()->optimizer), values,
                  reducer_.owned()),
       state_{store_, optimizer_, schedule_, job.config(), {}, {}},
-      step_(job, model_, state_, reducer_, *attention_, channels_) {}
+      step_(job, model_, state_, reducer_, *attention_, channels_) {
+  const PrecisionConfig& precision = job.config()->precision;
+  if (precision.fp16) state_.loss_scale.emplace(loss_scale_options(precision), job.device());
+}
 
 void Assembly::start_from_initial_values() {
   store_.draw();

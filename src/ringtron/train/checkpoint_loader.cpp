@@ -34,6 +34,8 @@ std::optional<at::ScalarType> type_of(DType dtype) {
       return at::kFloat;
     case DType::bf16:
       return at::kBFloat16;
+    case DType::f16:
+      return at::kHalf;
     default:
       return std::nullopt;
   }
@@ -46,11 +48,15 @@ struct Sources {
   Sources(const CheckpointReader& reader, const Parameter& parameter, bool with_optimizer) {
     const std::string& name = parameter.name;
     const std::string copy = "optimizer.main." + name;
-    // A checkpoint in bf16 has main weights beside its rounded ones; one in fp32 has its main weights as weights.
-    const bool wider = parameter.value.scalar_type() != at::kBFloat16;
-    value = wider && reader.has(copy) ? copy : "model." + name;
+    // A checkpoint in bf16 or fp16 has main weights beside its rounded ones; one in fp32 has its main weights as
+    // weights. What was rounded to another type is not rounded again.
+    const at::ScalarType type = parameter.value.scalar_type();
+    const bool is_half = at::isReducedFloatingType(type);
+    const bool rounded_alike =
+        is_half && reader.has("model." + name) && type_of(reader.tensor("model." + name).dtype) == type;
+    value = !rounded_alike && reader.has(copy) ? copy : "model." + name;
     if (!with_optimizer) return;
-    if (!wider) main = reader.has(copy) ? copy : "model." + name;
+    if (is_half) main = reader.has(copy) ? copy : "model." + name;
     exp_avg = "optimizer.exp_avg." + name;
     exp_avg_sq = "optimizer.exp_avg_sq." + name;
   }
@@ -97,7 +103,7 @@ std::vector<std::string> tensor_faults(const CheckpointReader& reader, const Tra
         faults.push_back(
             fmt::format("{} has shape {}, this model's is {}", name, to_string(entry.shape), to_string(wanted)));
       } else if (!type_of(entry.dtype)) {
-        faults.push_back(fmt::format("{} is of type {}, expected BF16, F32 or F64", name, name_of(entry.dtype)));
+        faults.push_back(fmt::format("{} is of type {}, expected BF16, F16, F32 or F64", name, name_of(entry.dtype)));
       }
     }
   }
@@ -154,12 +160,14 @@ void read_tensors(const Job& job, CheckpointReader& reader, TrainingState& state
     if (!with_optimizer) continue;
     const auto own = owned.find(parameter);
     if (!sources.main.empty()) {
-      // The weight is the upper half also where another rank has the lower one.
+      // The weight follows from the main weight also where another rank has that.
       const at::Tensor main = value.to(at::kFloat);  // padding rows stay as they are
-      const at::Tensor lower = at::empty(value.sizes(), value.options().dtype(at::kShort));
       read_into(reader, sources.main, *parameter, main, job);
-      split_into_halves(main, value, lower);
-      if (own != owned.end()) own->second->lower.copy_(own->second->part_of(lower));
+      if (value.scalar_type() == at::kBFloat16)
+        split_into_halves(main, value, at::empty(value.sizes(), value.options().dtype(at::kShort)));
+      else
+        value.copy_(main);
+      if (own != owned.end()) own->second->set_main(own->second->part_of(main));
     }
     if (own == owned.end()) continue;
     read_part_into(reader, sources.exp_avg, *own->second, own->second->exp_avg, job);
@@ -175,7 +183,10 @@ ScheduleConflict conflict_rule(const OptimizerConfig& optimizer) {
 
 void restore_progress(const Config& config, const RunMetadata& metadata, TrainingState& state, bool with_optimizer) {
   state.progress = metadata.progress;
-  if (with_optimizer) state.optimizer.set_step_count(metadata.optimizer_step_count);
+  if (with_optimizer) {
+    state.optimizer.set_step_count(metadata.optimizer_step_count, metadata.optimizer_skipped_steps);
+    if (state.loss_scale && metadata.loss_scale) state.loss_scale->set_state(*metadata.loss_scale);
+  }
   // Without training there is no schedule that could differ.
   if (!config.batch.skip_train) state.schedule.load(metadata.schedule, conflict_rule(config.optimizer));
   state.line = line_through(metadata.lineage, metadata.progress.iteration);

@@ -33,6 +33,8 @@ DType dtype_of(const at::Tensor& tensor) {
       return DType::f32;
     case at::kBFloat16:
       return DType::bf16;
+    case at::kHalf:
+      return DType::f16;
     default:
       break;
   }
@@ -115,7 +117,7 @@ std::uint64_t stored_width(const Parameter& parameter, bool with_optimizer) {
   const std::uint64_t weight = parameter.value.element_size();
   const std::uint64_t of_state = std::max<std::uint64_t>(weight, sizeof(float));
   if (!with_optimizer) return weight;
-  return weight + (weight < of_state ? 3 : 2) * of_state;  // two moments, and of bf16 the main weight
+  return weight + (weight < of_state ? 3 : 2) * of_state;  // two moments, and of 16 bits the main weight
 }
 
 }  // namespace

@@ -85,6 +85,7 @@ void Job::open_tokenizer(const Config& given) {
 
 at::ScalarType Job::compute_type() const {
   if ((*config_)->precision.fp64) return at::kDouble;
+  if ((*config_)->precision.fp16) return at::kHalf;
   return (*config_)->precision.bf16 ? at::kBFloat16 : at::kFloat;
 }
 

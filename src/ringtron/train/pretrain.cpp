@@ -36,6 +36,7 @@ void announce(const Job& job) {
   print_line(start_up_line(job.grid(), config.parallel.hierarchical_context_parallel_sizes));
   print_line("using {} for parameters ...", config.precision.fp64   ? "torch.float64"
                                             : config.precision.bf16 ? "torch.bfloat16"
+                                            : config.precision.fp16 ? "torch.float16"
                                                                     : "torch.float32");
   if (config.precision.bf16) print_line("accumulate and all-reduce gradients in fp32 for bfloat16 data type.");
   for (const std::string& line : argument_dump(job.config())) print_line(line);

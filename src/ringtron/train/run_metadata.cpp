@@ -17,6 +17,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kMostSamples = 1'000'000'000'000'000;  // so that sums and products with batch sizes stay numbers
+constexpr std::int64_t kMostSteps = std::int64_t{1} << 53;    // which fp64 counts exactly
 constexpr const char* kWhere = "metadata";
 
 // Texts, as lr_schedule writes them. What they must say it checks itself; it takes "inf" and "nan" for numbers.
@@ -42,6 +43,16 @@ ScheduleState read_schedule(const json& metadata, std::int64_t consumed_samples)
                               consumed_samples, shown(steps)));
   }
   return schedule;
+}
+
+LossScaleState read_loss_scale(const json& metadata) {
+  const std::string where = "metadata.grad_scaler";
+  const json& value = object_member(metadata, "grad_scaler", kWhere);
+  const json& scale = member(value, "scale", where);
+  if (!scale.is_number() || !std::isfinite(scale.get<double>()) || scale.get<double>() <= 0.0)
+    throw IoError(fmt::format("{}.scale: expected a number above 0, got {}", where, shown(scale)));
+  return {scale.get<double>(), count_member(value, "growth_tracker", where, kMostSteps),
+          integer(member(value, "hysteresis_tracker", where), where + ".hysteresis_tracker", -kMostSteps, kMostSteps)};
 }
 
 // The iteration at which this run began to count: that of the checkpoint it loaded.
@@ -95,11 +106,11 @@ void require_possible_counts(const RunMetadata& run) {
   if (run.lineage.run.empty()) return;
   require_possible_samples(run);
   require_possible_steps(run);
-  const std::string samples = fmt::format("{}", run.progress.consumed_train_samples);
+  const std::string samples = fmt::format("{}", run.progress.consumed_train_samples - run.progress.skipped_samples);
   if (run.schedule.at("num_steps") != samples) {  // both go on by a batch at every iteration, and over every load
-    throw IoError(
-        fmt::format("metadata.opt_param_scheduler.num_steps: expected the {} samples that are consumed, got {}",
-                    samples, run.schedule.at("num_steps")));
+    throw IoError(fmt::format(
+        "metadata.opt_param_scheduler.num_steps: expected the {} samples that are consumed{}, got {}", samples,
+        run.progress.skipped_samples > 0 ? " in steps that were not skipped" : "", run.schedule.at("num_steps")));
   }
 }
 
@@ -110,15 +121,26 @@ json run_metadata_of(const TrainingState& state, const DerivedValues& derived, c
   for (const auto& [key, value] : derived) configuration[key] = value;
   json schedule = json::object();
   for (const auto& [key, value] : state.schedule.state()) schedule[key] = value;
-  return {{"iteration", state.progress.iteration},
-          {"consumed_train_samples", state.progress.consumed_train_samples},
-          {"consumed_valid_samples", state.progress.consumed_valid_samples},
-          {"optimizer_step_count", state.optimizer.step_count()},
-          {"has_optimizer", !state.config->checkpoint.no_save_optim},
-          {"opt_param_scheduler", schedule},
-          {"configuration", std::move(configuration)},
-          {"lineage", lineage_to_json(lineage)},
-          {"data", data_facts_to_json(state.data)}};
+  json out = {{"iteration", state.progress.iteration},
+              {"consumed_train_samples", state.progress.consumed_train_samples},
+              {"consumed_valid_samples", state.progress.consumed_valid_samples},
+              {"optimizer_step_count", state.optimizer.step_count()},
+              {"has_optimizer", !state.config->checkpoint.no_save_optim},
+              {"opt_param_scheduler", schedule},
+              {"configuration", std::move(configuration)},
+              {"lineage", lineage_to_json(lineage)},
+              {"data", data_facts_to_json(state.data)}};
+  if (state.progress.skipped_samples > 0) {
+    out["skipped_samples"] = state.progress.skipped_samples;
+    out["optimizer_skipped_steps"] = state.optimizer.skipped_count();
+  }
+  if (state.loss_scale) {
+    const LossScaleState scale = state.loss_scale->state();
+    out["grad_scaler"] = {{"scale", scale.scale},
+                          {"growth_tracker", scale.growth_tracker},
+                          {"hysteresis_tracker", scale.hysteresis_tracker}};
+  }
+  return out;
 }
 
 RunMetadata read_run_metadata(const Manifest& manifest) {
@@ -132,8 +154,18 @@ RunMetadata read_run_metadata(const Manifest& manifest) {
   out.progress.consumed_train_samples = integer(member(metadata, "consumed_train_samples", kWhere),
                                                 "metadata.consumed_train_samples", manifest.iteration, kMostSamples);
   out.progress.consumed_valid_samples = count_member(metadata, "consumed_valid_samples", kWhere, kMostSamples);
+  if (metadata.contains("skipped_samples")) {  // where --fp16 has skipped steps
+    out.progress.skipped_samples =
+        count_member(metadata, "skipped_samples", kWhere, out.progress.consumed_train_samples);
+    out.optimizer_skipped_steps = count_member(metadata, "optimizer_skipped_steps", kWhere, manifest.iteration);
+  }
   out.optimizer_step_count = count_member(metadata, "optimizer_step_count", kWhere, manifest.iteration);
+  if (out.optimizer_skipped_steps > out.optimizer_step_count) {
+    throw IoError(fmt::format("metadata.optimizer_skipped_steps: expected at most the {} steps, got {}",
+                              out.optimizer_step_count, out.optimizer_skipped_steps));
+  }
   out.has_optimizer = bool_member(metadata, "has_optimizer", kWhere);
+  if (metadata.contains("grad_scaler")) out.loss_scale = read_loss_scale(metadata);
   out.schedule = read_schedule(metadata, out.progress.consumed_train_samples);
   try {
     out.configuration = read_stored_config(object_member(metadata, "configuration", kWhere));

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 
 #include "ringtron/checkpoint/manifest.h"
 #include "ringtron/config/stored_config.h"
+#include "ringtron/optim/loss_scale.h"
 #include "ringtron/optim/lr_schedule.h"
 #include "ringtron/train/data_facts.h"
 #include "ringtron/train/progress.h"
@@ -15,7 +17,9 @@ namespace ringtron {
 struct RunMetadata {
   Progress progress;
   std::int64_t optimizer_step_count = 0;
+  std::int64_t optimizer_skipped_steps = 0;
   bool has_optimizer = true;
+  std::optional<LossScaleState> loss_scale;  // of --fp16
   ScheduleState schedule;
   StoredConfig configuration;
   Lineage lineage;

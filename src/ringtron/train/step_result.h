@@ -11,7 +11,9 @@ struct StepResult {
   at::Tensor loss;       // 0-dim fp64: mean over the global batch's unmasked tokens; the same on all ranks
   at::Tensor grad_norm;  // 0-dim: before clipping; undefined with --clip-grad 0
   at::Tensor zeros;      // 0-dim, with --log-num-zeros-in-grad
-  at::Tensor skipped;    // fp32 [1]: 1 if the weights stayed as they were (NanCheck); undefined where none can
+  at::Tensor skipped;  // fp32 [1]: 1 if the weights stayed as they were (NanCheck, LossScale); undefined where none can
+  at::Tensor loss_scale;  // 0-dim fp64, with --fp16: of the next step
+  double lr = 0.0;        // of this step
   // With --reset-attention-mask, 0-dim fp64, see BatchShape: the sum over the global batch, and the mean over
   // its micro-batches.
   at::Tensor attention_cells;

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <bit>
 #include <span>
 
 #include "ringtron/pipeline_parallel/pipeline_schedule.h"
@@ -91,10 +92,20 @@ void TrainStep::run_pipeline(const ForwardPass& pass, bool backward, std::int64_
   const int rank = job_.parallel().pp_rank();
   const PipelineSchedule schedule = backward ? training_schedule(shape, rank) : forward_only(shape, rank);
   PipelineExecutor executor(
-      model_, channels_, {pass, backward, job_.compute_type(), job_.device(), backward ? loss_ : LossStep()},
+      model_, channels_,
+      {pass, backward, job_.compute_type(), job_.device(), backward ? loss_ : LossStep(),
+       backward ? token_weight() : at::Tensor()},
       [&] { return to_device(loader.next(), job_); },
       [&](const at::Tensor& each, const DeviceBatch& batch) { totals.add(each, batch); });
   executor.run(with_messages(schedule, shape, rank));
+}
+
+// Of the loss scale; undefined: 1.
+at::Tensor TrainStep::token_weight() const {
+  if (!state_.loss_scale) return {};
+  const Config& config = job_.config();
+  const auto tokens = static_cast<std::uint64_t>(config.batch.global_batch_size * config.model.seq_length);
+  return state_.loss_scale->scale() / static_cast<double>(std::bit_floor(tokens));
 }
 
 TrainStep::Gradients TrainStep::compute_gradients(DataLoader& loader) {
@@ -107,6 +118,7 @@ TrainStep::Gradients TrainStep::compute_gradients(DataLoader& loader) {
   const at::Tensor totals = reduced(own);
   const at::Tensor safe_count = totals.select(0, 1).clamp_min(1.0);
   Gradients out{totals.select(0, 0) / safe_count, safe_count.reciprocal(), totals.select(0, 1), {}, {}};
+  if (const at::Tensor weight = token_weight(); weight.defined()) out.scale = out.scale / weight;
   if (totals.size(0) == 4) {
     out.attention_cells = totals.select(0, 2);
     out.area_imbalance = totals.select(0, 3) / static_cast<double>(count * job_.parallel().dp_size());
@@ -127,15 +139,17 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   const Config& config = job_.config();
   const std::span<const OptimizerState> states = state_.optimizer.states();
   const at::NoGradGuard no_grad;
+  settle();
 
   StepResult result;
+  result.lr = state_.schedule.lr();
   result.tokens = gradients.tokens;
   result.loss = gradients.loss;
   result.attention_cells = gradients.attention_cells;
   result.area_imbalance = gradients.area_imbalance;
   at::Tensor scale = gradients.scale, skip;
   const bool clips = config.optimizer.clip_grad > 0.0;
-  if (clips || checks_finite()) {
+  if (clips || checks_finite() || state_.loss_scale) {
     const ClippedScale clipped = clip_gradients(states, gradient_group_, gradients.scale, config.optimizer.clip_grad);
     if (clips) result.grad_norm = clipped.norm;
     scale = clipped.scale;
@@ -144,16 +158,37 @@ StepResult TrainStep::apply(const Gradients& gradients) {
                          clipped.norm);
       // On a GPU reading the answer would stall the step.
       if (job_.device().is_cpu()) guard_.require_finite();
-      result.skipped = skip;
+    } else if (state_.loss_scale) {
+      skip =
+          at::isfinite(gradients.loss).logical_and(at::isfinite(clipped.norm)).logical_not().to(at::kFloat).view({1});
     }
+    result.skipped = skip;
   }
   if (config.logging.log_num_zeros_in_grad) result.zeros = count_zero_gradients(states, gradient_group_, job_.device());
-  state_.optimizer.step(state_.schedule.lr(), state_.schedule.weight_decay(), scale, skip);
+  state_.optimizer.step(result.lr, state_.schedule.weight_decay(), scale, skip);
   reducer_.gather_values();
   state_.schedule.advance(config.batch.global_batch_size);
   state_.progress.iteration += 1;
   state_.progress.consumed_train_samples += config.batch.global_batch_size;
+  if (state_.loss_scale) {
+    state_.loss_scale->update(skip);
+    result.loss_scale = state_.loss_scale->scale();
+    skipped_.emplace(std::vector<at::Tensor>{skip.to(at::kDouble)});
+    if (job_.device().is_cpu()) settle();
+  }
   return result;
+}
+
+// The samples are consumed, the step is not made: Megatron-LM's schedule stays where it was, and AdamW's count does.
+void TrainStep::settle() {
+  if (!skipped_) return;
+  const double was_skipped = skipped_->wait().item<double>();
+  skipped_.reset();
+  if (was_skipped == 0.0) return;
+  const std::int64_t batch = job_.config()->batch.global_batch_size;
+  state_.optimizer.note_skipped();
+  state_.schedule.advance(-batch);
+  state_.progress.skipped_samples += batch;
 }
 
 bool TrainStep::checks_finite() const { return job_.config()->precision.check_for_nan_in_loss_and_grad; }

@@ -3,11 +3,16 @@
 // The objective is the sum of the losses of all unmasked tokens of the global batch divided by their exact
 // number, whatever the layout and however masks fall: gradients are summed over micro-batches and over the
 // data-context group without any division and scaled once, by 1 / count, in the optimizer.
+//
+// With --fp16 each token counts loss scale / D in the backward pass, D being the tokens of the global batch rounded
+// down to a power of two: so the scale means what it does in Megatron-LM, whose loss is a mean, and is the same in any
+// layout. A step whose loss or gradient is not finite changes no weights on any rank.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <optional>
 
 #include "ringtron/data/data_loader.h"
 #include "ringtron/data_parallel/gradient_reducer.h"
@@ -17,6 +22,7 @@
 #include "ringtron/train/batch/device_batch.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/nan_check.h"
+#include "ringtron/train/report/device_moment.h"
 #include "ringtron/train/step_result.h"
 #include "ringtron/train/training_state.h"
 
@@ -51,11 +57,16 @@ class TrainStep {
   // change. With --no-check-for-nan-in-loss-and-grad it does nothing.
   void require_finite() const;
 
+  // Brings schedule and step count up to date: whether the last step was skipped for an overflow is known only when the
+  // device has come so far, and the next step asks after its own forward and backward have been given to it. Before
+  // anything of the state is kept. Does nothing without --fp16.
+  void settle();
+
   // Its first half: leaves the gradients of the objective times the token count in the parameters. What
   // parity proofs compare. Collective.
   struct Gradients {
     at::Tensor loss;    // 0-dim fp64
-    at::Tensor scale;   // 0-dim fp64: 1 / unmasked tokens
+    at::Tensor scale;   // 0-dim fp64: 1 / unmasked tokens, and what undoes the loss scale
     at::Tensor tokens;  // as in StepResult, and so are these:
     at::Tensor attention_cells, area_imbalance;
   };
@@ -82,6 +93,7 @@ class TrainStep {
   // Runs the list of this rank, and adds up what the last stage sees.
   void run_pipeline(const ForwardPass& pass, bool backward, std::int64_t micro_batches, DataLoader& loader,
                     Totals& totals);
+  at::Tensor token_weight() const;
   at::Tensor reduced(const Totals& totals) const;
 
   const Job& job_;
@@ -92,7 +104,8 @@ class TrainStep {
   PipelineChannels& channels_;
   const ModelGroup gradient_group_;  // who has the whole model's gradients between them
   NanCheck guard_;
-  LossStep loss_;  // empty: the model's
+  std::optional<PendingNumbers> skipped_;  // of the last step, on its way
+  LossStep loss_;                          // empty: the model's
   bool exchange_is_proven_ = false;
 };
 

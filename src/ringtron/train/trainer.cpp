@@ -235,6 +235,7 @@ void Trainer::begin_save() {
   const Reporter::Pause pause(reporter_);
   profiler_.stop(parts_.state.progress.iteration);
   parts_.step.require_finite();
+  parts_.step.settle();
   const std::int64_t iteration = parts_.state.progress.iteration;
   if (attempt([&] { parts_.saver.begin(parts_.state); })) {
     save_schedule_.begun(iteration);
@@ -273,6 +274,7 @@ bool Trainer::try_to_save() {
   const Reporter::Pause pause(reporter_);
   profiler_.stop(parts_.state.progress.iteration);
   parts_.step.require_finite();  // nothing is kept that a NaN has touched
+  parts_.step.settle();
   const std::int64_t iteration = parts_.state.progress.iteration;
   const bool is_saved = attempt([&] { parts_.saver.save(parts_.state); });
   if (is_saved) {

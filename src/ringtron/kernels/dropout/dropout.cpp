@@ -19,12 +19,14 @@ DropoutType type_of(const at::Tensor& x) {
       return DropoutType::f64;
     case at::kFloat:
       return DropoutType::f32;
+    case at::kHalf:
+      return DropoutType::f16;
     case at::kBFloat16:
       return DropoutType::bf16;
     default:
       break;
   }
-  RT_CHECK(false, "dropout: expected fp64, fp32 or bf16, got {}", c10::toString(x.scalar_type()));
+  RT_CHECK(false, "dropout: expected fp64, fp32, fp16 or bf16, got {}", c10::toString(x.scalar_type()));
 }
 
 at::Tensor run(const at::Tensor& input, double p, std::uint64_t key, const at::Tensor& positions,

@@ -17,7 +17,7 @@ struct DropoutRegion {
   at::Tensor sample_numbers;  // int64 [b]: number of each sample in the whole run
 };
 
-// x: [s, b, h] in fp64, fp32 or bf16, on the device of `region`. Returns x / (1 - p) where kept and 0
+// x: [s, b, h] in fp64, fp32, fp16 or bf16, on the device of `region`. Returns x / (1 - p) where kept and 0
 // elsewhere, with autograd. p = 0 returns x itself. `key` must differ between steps, layers and places
 // (random_key below).
 at::Tensor dropout(const at::Tensor& x, double p, std::uint64_t key, const DropoutRegion& region);

@@ -8,7 +8,7 @@
 namespace ringtron {
 namespace {
 
-// Wide is what T is multiplied in, so that bf16 rounds once and its scale is not 1.109 for 1/0.9.
+// Wide is what T is multiplied in, so that 16 bits round once and its scale is not 1.109 for 1/0.9.
 template <class T, class Wide = T>
 void run(const DropoutParams& p) {
   const T* x = static_cast<const T*>(p.x);
@@ -37,6 +37,8 @@ void dropout_cpu(const DropoutParams& params, DropoutType type) {
       return run<double>(params);
     case DropoutType::f32:
       return run<float>(params);
+    case DropoutType::f16:
+      return run<c10::Half, float>(params);
     case DropoutType::bf16:
       return run<c10::BFloat16, float>(params);
   }

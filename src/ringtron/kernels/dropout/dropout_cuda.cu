@@ -1,5 +1,6 @@
 // Dropout on the GPU: the same words as dropout_cpu.cpp, four neighbouring elements a thread.
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include "ringtron/base/random.h"
@@ -49,6 +50,8 @@ void dropout_cuda(const DropoutParams& params, DropoutType type, void* stream) {
       return launch<double>(params, s);
     case DropoutType::f32:
       return launch<float>(params, s);
+    case DropoutType::f16:
+      return launch<__half, float>(params, s);
     case DropoutType::bf16:
       return launch<__nv_bfloat16, float>(params, s);
   }

@@ -5,7 +5,7 @@
 
 namespace ringtron {
 
-enum class DropoutType { f64, f32, bf16 };
+enum class DropoutType { f64, f32, f16, bf16 };
 
 struct DropoutParams {
   const void* x;                  // [rows, batch, width]

@@ -214,7 +214,9 @@ Lines describe_parameters(const ResolvedConfig& config, int replicas) {
       fmt::format("on each rank: weights {} ({}), gradients {} ({}), optimizer {} ({}: {}two moments{}); {} in all",
                   amount(bytes.weights), model_type(config), amount(bytes.gradients), state,
                   amount(bytes.main_weights + bytes.moments), state,
-                  bytes.main_weights > 0 ? "the rest of main weights and " : "",
+                  config->precision.fp16   ? "main weights and "
+                  : bytes.main_weights > 0 ? "the rest of main weights and "
+                                           : "",
                   config->parallel.use_distributed_optimizer ? fmt::format(", divided over {} ranks", replicas) : "",
                   amount(bytes.sum())),
       "the gradients' buffer is counted with its padding"};

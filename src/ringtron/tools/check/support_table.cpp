@@ -116,7 +116,7 @@ constexpr SupportRow kRows[] = {
      "tests/context_parallel/cp_attention_test.cpp CpAttentionOver.HeadsThatDoNotDivide"},
     {40, "Sparse attention under CP", "all_gather only", kNo, "No sparse attention is built.", ""},
     {41, "Mixtures of experts with CP", "auxiliary loss scaled by CP", kNo, "Mixtures of experts are not built.", ""},
-    {42, "FP8 attention under CP", "several recipes", kNo, "The smallest type is bf16.", ""},
+    {42, "FP8 attention under CP", "several recipes", kNo, "The smallest types are bf16 and fp16.", ""},
     {43, "Recomputing activations under CP", "attention communicates again", kBetter,
      "The same bits as without; with --cp-keep-kv recomputed attention sends nothing.",
      "tests/train/recompute_dist_test.cpp Recompute.EachTransport"},

@@ -25,7 +25,7 @@ A small transformer block under tensor, sequence and context parallelism, compar
   ringrun --nproc-per-node 4 cp_demo_minimal --cp-comm-type a2a --tensor-model-parallel-size 1
   cp_demo_minimal                                                     one process
 
-Runs in fp64; with --bf16 in bf16, compared more loosely. On GPUs over NCCL, elsewhere over Gloo.
+Runs in fp64; with --bf16 or --fp16 in that type, compared more loosely. On GPUs over NCCL, elsewhere over Gloo.
 Defaults: TP 2 where there are four ranks or more and an even number, CP all the rest; --sequence-parallel,
 --num-layers 2 --hidden-size 64 --num-attention-heads 8 --seq-length 128 --micro-batch-size 2, rotary positions, no
 dropout. All flags: pretrain_gpt --help; those of documents and learned positions are refused, verify_cp is for them.
@@ -79,7 +79,7 @@ std::vector<std::string> with_defaults(std::span<const std::string> arguments, i
   line.add("--position-embedding-type", {"rope"});
   line.add("--hidden-dropout", 0);
   line.add("--attention-dropout", 0);
-  if (!line.has("--bf16")) line.add("--fp64");
+  if (!line.has("--bf16") && !line.has("--fp16")) line.add("--fp64");
   // A training run needs these; the demonstration does not.
   line.add("--train-iters", 1);
   line.add("--lr", {"1e-3"});

@@ -177,7 +177,7 @@ void simplify(Config& config) {
   o.lr_decay_iters = kSteps;
   o.lr_decay_samples = o.lr_warmup_iters = o.lr_warmup_samples = o.lr_wsd_decay_iters = o.lr_wsd_decay_samples = 0;
   o.lr_warmup_fraction.reset();
-  config.precision.bf16 = false;
+  config.precision.bf16 = config.precision.fp16 = false;
   config.precision.fp64 = true;
   config.parallel.distributed_backend = Backend::gloo;
   config.parallel.strict_megatron = false;  // the given configuration has passed; the small one need not
@@ -226,6 +226,7 @@ std::vector<std::string> changes_between(const Config& given, const Config& smal
                                     "--lr-decay-style",
                                     "--init-method-std",
                                     "--bf16",
+                                    "--fp16",
                                     "--fp64",
                                     "--tokenizer-type",
                                     "--vocab-size",

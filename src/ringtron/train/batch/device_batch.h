@@ -25,7 +25,8 @@ DeviceBatch to_device(const MicroBatch& batch, const Job& job);
 
 // The loss of a micro-batch from `hidden`, [s, b, h] in the sequence region: what the last stage's layers returned.
 // Usually stage.loss(hidden, batch.input, weights), with weights other than batch.loss_mask: then the objective is the
-// weighted sum over the number of unmasked tokens. All ranks of the tensor and context groups call the same
+// weighted sum over the number of unmasked tokens. With --fp16 batch.loss_mask is the mask times the loss scale, and
+// other weights are to be it times something. All ranks of the tensor and context groups call the same
 // collectives in it; backward begins at weighted_sum, and `each` is what is logged.
 using LossStep = std::function<TokenLosses(const Stage& stage, const at::Tensor& hidden, const DeviceBatch& batch)>;
 

@@ -102,8 +102,10 @@ void PipelineExecutor::forward(const Instruction& next) {
   if (splits_backward_) pass.later = &own.weight_gradients;
   at::Tensor out = stage.forward(own.input, all.batch.input, pass);
   if (stage.has_output()) {
+    DeviceBatch scaled = all.batch;
+    if (options_.loss_scale.defined()) scaled.loss_mask = scaled.loss_mask * options_.loss_scale;
     const TokenLosses losses =
-        options_.loss ? options_.loss(stage, out, all.batch) : stage.loss(out, all.batch.input, all.batch.loss_mask);
+        options_.loss ? options_.loss(stage, out, scaled) : stage.loss(out, scaled.input, scaled.loss_mask);
     take_(losses.each, all.batch);
     out = losses.weighted_sum;
   }

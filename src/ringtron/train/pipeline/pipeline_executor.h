@@ -24,7 +24,8 @@ class PipelineExecutor {
     bool backward = true;  // false: forwards alone, outside the graph
     at::ScalarType type;   // of hidden states, and the device
     at::Device device = at::kCPU;
-    LossStep loss = {};  // empty: the model's
+    LossStep loss = {};          // empty: the model's
+    at::Tensor loss_scale = {};  // one element, on the device: what tokens count in the backward; undefined: 1
   };
   // The next micro-batch of the data, which all ranks of a pipeline read alike.
   using NextBatch = std::function<DeviceBatch()>;

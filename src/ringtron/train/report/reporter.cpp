@@ -35,7 +35,7 @@ const char* tag_of(Evaluated what) {
 
 // Names of what a step gives.
 constexpr std::string_view kLoss = "loss", kTokens = "tokens", kNorm = "norm", kZeros = "zeros", kSkipped = "skipped",
-                           kCells = "attention cells", kImbalance = "area imbalance";
+                           kCells = "attention cells", kImbalance = "area imbalance", kScale = "loss scale";
 
 }  // namespace
 
@@ -86,6 +86,7 @@ at::Tensor Reporter::numbers_of(const StepResult& result) {
   add(kSkipped, result.skipped);
   add(kCells, result.attention_cells);
   add(kImbalance, result.area_imbalance);
+  add(kScale, result.loss_scale);
   return at::stack(numbers);
 }
 
@@ -101,9 +102,16 @@ double Reporter::sum(std::string_view name) const {
   return sum;
 }
 
+bool Reporter::has(std::string_view name) const { return std::ranges::count(number_names_, name) > 0; }
+
+// To a dynamic loss scale a gradient that is not finite is no fault.
 bool Reporter::is_bad(const Step& step) const {
-  return !std::isfinite(number(step, kLoss)) || !std::isfinite(number(step, kNorm));
+  const bool norm_counts = !job_.config()->precision.has_dynamic_loss_scale();
+  return !std::isfinite(number(step, kLoss)) || (norm_counts && !std::isfinite(number(step, kNorm)));
 }
+
+// By the loss scale, for an overflow.
+bool Reporter::was_let_go(const Step& step) const { return has(kScale) && number(step, kSkipped) != 0.0; }
 
 bool Reporter::step_done(const StepResult& result, const Progress& progress, double lr,
                          std::optional<double> params_norm) {
@@ -113,7 +121,7 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
     const at::NoGradGuard no_grad;
     on_device_.push_back(numbers_of(result));
   }
-  steps_.push_back({progress, lr, params_norm, {}});
+  steps_.push_back({progress, lr, result.lr, params_norm, {}});
   const bool ends = ends_interval(progress.iteration);
   if (steps_done_ == 1 || ends) {
     line_.emplace(PendingNumbers(on_device_), paused_, ends);
@@ -140,6 +148,7 @@ void Reporter::catch_up() {
       (line_->numbers.arrival().seconds_since(since_) - line_->paused) / static_cast<double>(steps_.size());
   if (job_.is_last_rank()) print_line(text_of_line(seconds));
   warn_of_masked_tokens();
+  warn_of_least_scale();
   require_possible_throughput(tflops_per_device(mean_step_flops(), seconds, job_.environment().world_size));
   if (steps_done_ <= 2) report_memory(steps_.back().progress.iteration);
   Line line = std::move(*line_);
@@ -172,11 +181,17 @@ std::string Reporter::text_of_line(double seconds) const {
   line.milliseconds_per_iteration = seconds * 1000.0;
   if (job_.config()->logging.log_throughput)
     line.tflops_per_gpu = tflops_per_device(mean_step_flops(), seconds, job_.environment().world_size);
-  line.learning_rate = last.lr;
+  line.learning_rate = was_let_go(last) ? last.own_lr : last.lr;
   line.global_batch_size = job_.config()->batch.global_batch_size;
-  line.losses = {{"lm loss", sum(kLoss) / steps}};
-  const auto has = [&](std::string_view name) { return std::ranges::count(number_names_, name) > 0; };
-  if (has(kNorm)) line.grad_norm = number(last, kNorm);
+  double losses = 0.0, counted = 0.0;
+  for (const Step& step : steps_) {
+    if (was_let_go(step)) continue;
+    losses += number(step, kLoss);
+    ++counted;
+  }
+  if (counted > 0) line.losses = {{"lm loss", losses / counted}};
+  if (has(kScale)) line.loss_scale = number(last, kScale);
+  if (has(kNorm) && !was_let_go(last)) line.grad_norm = number(last, kNorm);
   if (has(kZeros)) line.zeros_in_grad = static_cast<std::int64_t>(number(last, kZeros));
   line.params_norm = last.params_norm;
   line.skipped_iterations = static_cast<std::int64_t>(sum(kSkipped));
@@ -216,6 +231,20 @@ void Reporter::warn_of_masked_tokens() {
                 : "the loss mask of the data is 0 everywhere");
 }
 
+// Skipped steps are how a scale is found, but not when it cannot become smaller.
+void Reporter::warn_of_least_scale() const {
+  const PrecisionConfig& precision = job_.config()->precision;
+  const double scale = number(steps_.back(), kScale);
+  if (!job_.is_last_rank() || !std::ranges::all_of(steps_, [&](const Step& step) { return was_let_go(step); }) ||
+      (precision.has_dynamic_loss_scale() && scale > precision.min_loss_scale))
+    return;
+  warn_line(
+      "every iteration since the last line was skipped, and the loss scale stays {}: the weights do not change. {}",
+      scale,
+      precision.has_dynamic_loss_scale() ? "Go on from an older checkpoint with a lower --lr, or with --bf16"
+                                         : "Lower --loss-scale, or leave it out");
+}
+
 void Reporter::report_memory(std::int64_t iteration) const {
   const ParallelState& parallel = job_.parallel();
   if (!job_.device().is_cuda() || parallel.dp_rank() != 0 || parallel.cp_rank() != 0) return;
@@ -246,11 +275,11 @@ void Reporter::write_point(const Step& step) {
     events_->add_scalar(tag, value, progress.iteration);
     events_->add_scalar(tag + " vs samples", value, progress.consumed_train_samples);
   };
-  both("learning-rate", step.lr);
+  both("learning-rate", was_let_go(step) ? step.own_lr : step.lr);
   both("batch-size", static_cast<double>(job_.config()->batch.global_batch_size));
-  both("loss-scale", 1.0);
+  both("loss-scale", number(step, kScale, 1.0));
   for (const auto& [name, tag] : {std::pair(kLoss, "lm loss"), {kNorm, "grad-norm"}, {kZeros, "num-zeros"}}) {
-    if (std::ranges::count(number_names_, name) > 0) both(tag, number(step, name));
+    if (has(name) && !(name == kNorm && was_let_go(step))) both(tag, number(step, name));
   }
   if (step.params_norm) both("params-norm", *step.params_norm);
 }

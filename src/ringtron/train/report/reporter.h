@@ -66,7 +66,7 @@ class Reporter {
   // A step of which the log and TensorBoard are to be told.
   struct Step {
     Progress progress;
-    double lr = 0.0;
+    double lr = 0.0, own_lr = 0.0;  // to be logged; of the step itself, which is logged where it was let go
     std::optional<double> params_norm;
     std::vector<double> numbers;  // in the order of number_names_, once they are read
   };
@@ -81,7 +81,9 @@ class Reporter {
   at::Tensor numbers_of(const StepResult& result);
   double number(const Step& step, std::string_view name, double otherwise = 0.0) const;
   double sum(std::string_view name) const;
+  bool has(std::string_view name) const;
   bool is_bad(const Step& step) const;
+  bool was_let_go(const Step& step) const;
   void read(const PendingNumbers& numbers);
   std::string text_of_line(double seconds) const;
   double mean_step_flops() const;
@@ -90,6 +92,7 @@ class Reporter {
   void require_possible_throughput(double tflops) const;
   void report_memory(std::int64_t iteration) const;
   void warn_of_masked_tokens();
+  void warn_of_least_scale() const;
   void write_point(const Step& step);
 
   const Job& job_;

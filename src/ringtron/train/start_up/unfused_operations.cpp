@@ -42,8 +42,8 @@ std::vector<std::string> unfused_operations(const ResolvedConfig& config) {
   }
   if (m.hybrid_layer_pattern.find('M') != std::string::npos) {
     const auto fits = [](int size, int most) { return size % kVector == 0 && size <= most; };
-    if (!config->precision.bf16) {
-      say("the scan of Mamba layers runs", "its kernels take bf16");
+    if (!config->precision.is_half()) {
+      say("the scan of Mamba layers runs", "its kernels take bf16 and fp16");
     } else if (!fits(m.mamba_head_dim, kSsdMostSize) || !fits(m.mamba_state_dim, kSsdMostStates)) {
       say("the scan of Mamba layers runs",
           fmt::format("its kernels take multiples of {}, --mamba-head-dim up to {} and --mamba-state-dim up to {}",

@@ -2,12 +2,9 @@
 // The address must be a multiple of 16 bytes.
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include <cstdint>
 
-#include "ringtron/kernels/device/element_type.h"
+#include "ringtron/kernels/device/element_pair.cuh"
 
 namespace ringtron {
 
@@ -40,8 +37,7 @@ __device__ inline Vector8 numbers_of(const Bits8& bits, Element type) {
   }
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const float2 pair = type == Element::f16 ? __half22float2(*reinterpret_cast<const __half2*>(&words[i]))
-                                             : __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&words[i]));
+    const float2 pair = unpacked(words[i], type);
     r.v[2 * i] = pair.x;
     r.v[2 * i + 1] = pair.y;
   }
@@ -61,15 +57,7 @@ __device__ inline void store8(void* base, std::int64_t at, Element type, const V
   }
   std::uint32_t words[4];
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    if (type == Element::f16) {
-      const __half2 pair = __floats2half2_rn(x.v[2 * i], x.v[2 * i + 1]);
-      words[i] = *reinterpret_cast<const std::uint32_t*>(&pair);
-    } else {
-      const __nv_bfloat162 pair = __floats2bfloat162_rn(x.v[2 * i], x.v[2 * i + 1]);
-      words[i] = *reinterpret_cast<const std::uint32_t*>(&pair);
-    }
-  }
+  for (int i = 0; i < 4; ++i) words[i] = packed(x.v[2 * i], x.v[2 * i + 1], type);
   *reinterpret_cast<uint4*>(static_cast<std::uint16_t*>(base) + at) =
       make_uint4(words[0], words[1], words[2], words[3]);
 }

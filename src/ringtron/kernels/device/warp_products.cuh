@@ -3,35 +3,14 @@
 // of each eight, in rows r (elements 0, 1) and r + 8 (2, 3).
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
 #include <type_traits>
 
+#include "ringtron/kernels/device/element_pair.cuh"
+
 namespace ringtron {
-
-// Two numbers as the lower and the upper half of a word, and back.
-template <class T>
-__device__ std::uint32_t packed(float low, float high) {
-  if constexpr (std::is_same_v<T, __half>) {
-    const __half2 pair = __floats2half2_rn(low, high);
-    return *reinterpret_cast<const std::uint32_t*>(&pair);
-  } else {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    return *reinterpret_cast<const std::uint32_t*>(&pair);
-  }
-}
-
-template <class T>
-__device__ float2 unpacked(std::uint32_t word) {
-  if constexpr (std::is_same_v<T, __half>) {
-    return __half22float2(*reinterpret_cast<const __half2*>(&word));
-  } else {
-    return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&word));
-  }
-}
 
 // 2^x; results below 2^-126 become 0.
 __device__ inline float power_of_two(float x) {

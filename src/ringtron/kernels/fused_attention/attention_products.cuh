@@ -5,21 +5,10 @@
 
 #include <type_traits>
 
+#include "ringtron/kernels/device/element_pair.cuh"
 #include "ringtron/kernels/fused_attention/attention_tile.cuh"
 
 namespace ringtron::fused {
-
-// Two numbers as the lower and the upper half of a word.
-template <class T>
-__device__ std::uint32_t packed(float low, float high) {
-  if constexpr (std::is_same_v<T, __half>) {
-    const __half2 pair = __floats2half2_rn(low, high);
-    return *reinterpret_cast<const std::uint32_t*>(&pair);
-  } else {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    return *reinterpret_cast<const std::uint32_t*>(&pair);
-  }
-}
 
 __device__ inline void load_matrices(std::uint32_t (&m)[4], std::uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"

@@ -2,37 +2,12 @@
 // the PTX ISA (mma.m16n8k16, ldmatrix).
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include <type_traits>
 
+#include "ringtron/kernels/device/element_pair.cuh"
 #include "tests/kernels/on_host/cuda_runtime.h"
 
 namespace ringtron {
-
-inline float number_of(__half x) { return __half2float(x); }
-inline float number_of(__nv_bfloat16 x) { return __bfloat162float(x); }
-
-template <class T>
-float2 unpacked(std::uint32_t word) {
-  T pair[2];
-  std::memcpy(pair, &word, sizeof(word));
-  return {number_of(pair[0]), number_of(pair[1])};
-}
-
-template <class T>
-std::uint32_t packed(float low, float high) {
-  T pair[2];
-  if constexpr (std::is_same_v<T, __half>) {
-    pair[0] = __float2half_rn(low), pair[1] = __float2half_rn(high);
-  } else {
-    pair[0] = __float2bfloat16_rn(low), pair[1] = __float2bfloat16_rn(high);
-  }
-  std::uint32_t word;
-  std::memcpy(&word, pair, sizeof(word));
-  return word;
-}
 
 inline float power_of_two(float x) { return std::exp2(x); }
 

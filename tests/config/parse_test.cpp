@@ -99,9 +99,9 @@ TEST(Parse, MegatronFlagsThatAreRefused) {
 TEST(Parse, MegatronFlagsWithoutEffect) {
   const ParsedFlags parsed = flags(
       "--use-flash-attn --transformer-impl local --attention-backend flash --use-mcore-models "
-      "--no-masked-softmax-fusion --rampup-batch-size 1 2 3 --seed 5");
+      "--no-masked-softmax-fusion --seed 5");
   EXPECT_THAT(parsed.faults, IsEmpty());
-  EXPECT_EQ(parsed.line.notices.size(), 6u);
+  EXPECT_EQ(parsed.line.notices.size(), 5u);
   EXPECT_EQ(parsed.line.config.precision.seed, 5);
 }
 

@@ -45,8 +45,8 @@ TEST(Validate, EachRuleFiresAlone) {
 TEST(Validate, EveryRuleHasACase) {
   std::vector<const internal::Rule*> silent;
   for (const auto rules : {internal::parallel_rules(), internal::model_rules(), internal::hybrid_rules(),
-                           internal::training_rules(), internal::recompute_rules(), internal::data_rules(),
-                           internal::size_rules(), internal::strict_megatron_rules()}) {
+                           internal::training_rules(), internal::batch_rules(), internal::recompute_rules(),
+                           internal::data_rules(), internal::size_rules(), internal::strict_megatron_rules()}) {
     for (const internal::Rule& rule : rules) {
       bool fired = false;
       for (const RuleCase& c : kRuleCases) {

@@ -89,7 +89,9 @@ struct ModelConfig {
 
 struct BatchConfig {
   int micro_batch_size = 0;
-  int global_batch_size = 0;  // 0: micro_batch_size * data-parallel size
+  int global_batch_size = 0;             // 0: micro_batch_size * data-parallel size; of one that changes, the last
+  std::vector<int> rampup_batch_size;    // START INCREMENT SAMPLES; empty: none
+  std::string step_batch_size_schedule;  // "TOKENS:BATCH ..."; empty: none
   std::int64_t train_iters = 0;
   std::int64_t train_samples = 0;
   std::int64_t exit_interval = 0;

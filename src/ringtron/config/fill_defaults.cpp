@@ -12,6 +12,7 @@
 
 #include "ringtron/base/text.h"
 #include "ringtron/choices/transport_words.h"
+#include "ringtron/config/batch/batch_schedule.h"
 #include "ringtron/config/validate.h"
 
 namespace ringtron {
@@ -92,6 +93,11 @@ void fill_model(ModelConfig& model) {
 
 void fill_training(Config& config, int world_size, std::vector<Notice>& notices) {
   BatchConfig& batch = config.batch;
+  if (!batch.step_batch_size_schedule.empty()) {
+    const auto result = try_batch_schedule(batch, config.model.seq_length);
+    if (const auto* schedule = std::get_if<BatchSchedule>(&result))
+      batch.global_batch_size = saturate(schedule->parts().back().batch);
+  }
   if (batch.global_batch_size == 0) {
     const std::int64_t replicas = data_parallel_size(config.parallel, world_size);
     batch.global_batch_size = saturate(batch.micro_batch_size * replicas);
@@ -164,6 +170,11 @@ void note_nothing_to_do(const Config& given, std::vector<Notice>& notices) {
                      "--eval-iters, or leave out --skip-train"});
 }
 
+// Its steps are not counted here.
+bool changes(const BatchConfig& batch) {
+  return !batch.rampup_batch_size.empty() || !batch.step_batch_size_schedule.empty();
+}
+
 // A decay that ends before the run does, with nothing left: such steps train nothing.
 void note_no_learning_rate(const Config& filled, std::vector<Notice>& notices) {
   const OptimizerConfig& o = filled.optimizer;
@@ -171,7 +182,7 @@ void note_no_learning_rate(const Config& filled, std::vector<Notice>& notices) {
   if (batch.skip_train || o.min_lr > 0 || o.lr_decay_style == LrDecayStyle::constant ||
       o.use_checkpoint_opt_param_scheduler)
     return;
-  if (batch.global_batch_size < 1) return;
+  if (batch.global_batch_size < 1 || changes(batch)) return;
   const bool samples = batch.train_samples > 0;
   const std::int64_t steps = samples ? batch.train_samples / batch.global_batch_size : batch.train_iters;
   // The rate of a step follows from the samples before it; at the end of the decay all shapes but this one are at their
@@ -212,7 +223,7 @@ void note_repeated_corpora(const DataConfig& data, std::vector<Notice>& notices)
 void note_incomplete_batch(const BatchConfig& batch, std::vector<Notice>& notices) {
   if (batch.skip_train || batch.global_batch_size < 1 || batch.train_samples < batch.global_batch_size) return;
   const std::int64_t rest = batch.train_samples % batch.global_batch_size;
-  if (rest == 0) return;
+  if (rest == 0 || changes(batch)) return;
   notices.push_back({Notice::Kind::note,
                      fmt::format("--train-samples {}: the last {} fill no global batch of {} and are not trained on",
                                  batch.train_samples, rest, batch.global_batch_size)});

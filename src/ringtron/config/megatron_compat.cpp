@@ -30,8 +30,6 @@ constexpr std::string_view kGraphs = "Ringtron has no CUDA graphs; only speed ma
 constexpr ForeignFlag kFlags[] = {
     {"--wandb-*", kWarned,
      "there is no W&B client; give --tensorboard-dir DIR, and `wandb sync DIR` uploads what is written there", kOne},
-    {"--rampup-batch-size", kWarned, "as in current Megatron it is ignored; the batch has its full size from the start",
-     kMany},
     {"--transformer-impl", kAccepted, kOneImplementation, kOne},
     {"--use-mcore-models", kAccepted, kOneImplementation},
     {"--attention-backend", kAccepted, kOwnAttention, kOne},

@@ -102,7 +102,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--mamba-training-ssm-states-dtype", kMambaState),
     no("--linear-*", kDeltaNet),
 
-    no("--step-batch-size-schedule", "the global batch has one size: --global-batch-size"),
     no("--decrease-batch-size-if-needed", "the global batch has one size: --global-batch-size"),
     no("--exit-signal", "--exit-signal-handler waits for SIGTERM"),
     no("--iterations-to-skip", "no step is left out"),

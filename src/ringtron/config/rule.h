@@ -31,6 +31,7 @@ std::span<const Rule> strict_megatron_rules();
 std::span<const Rule> model_rules();
 std::span<const Rule> hybrid_rules();
 std::span<const Rule> training_rules();
+std::span<const Rule> batch_rules();
 std::span<const Rule> recompute_rules();
 std::span<const Rule> data_rules();
 std::span<const Rule> size_rules();

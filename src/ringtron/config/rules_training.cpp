@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ringtron/config/batch/batch_schedule.h"
 #include "ringtron/config/rule.h"
 
 namespace ringtron::internal {
@@ -18,6 +19,12 @@ long long one_micro_step(In in) { return 1LL * batch(in).micro_batch_size * in.d
 
 bool trains_by_samples(In in) { return batch(in).train_samples > 0 && batch(in).train_iters == 0; }
 bool trains_by_iters(In in) { return batch(in).train_iters > 0 && batch(in).train_samples == 0; }
+
+std::int64_t first_batch(In in) {
+  const auto result = try_batch_schedule(in.filled.batch, in.filled.model.seq_length);
+  const auto* schedule = std::get_if<BatchSchedule>(&result);
+  return schedule != nullptr ? schedule->parts().front().batch : in.filled.batch.global_batch_size;
+}
 
 // Lengths of decay, warm-up and last phase in one unit: steps, or sequences with --train-samples.
 struct Lengths {
@@ -78,13 +85,10 @@ constexpr Rule kRules[] = {
      },
      "keep one"},
     {"--train-samples --global-batch-size",
-     [](In in) {
-       return trains_by_samples(in) && !batch(in).skip_train &&
-              batch(in).train_samples < in.filled.batch.global_batch_size;
-     },
+     [](In in) { return trains_by_samples(in) && !batch(in).skip_train && batch(in).train_samples < first_batch(in); },
      [](In in) {
        return fmt::format("--train-samples: expected at least one global batch of {}, got {}: no step would be made",
-                          in.filled.batch.global_batch_size, batch(in).train_samples);
+                          first_batch(in), batch(in).train_samples);
      },
      "raise it, or lower --global-batch-size"},
 

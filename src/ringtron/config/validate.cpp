@@ -40,9 +40,10 @@ std::vector<std::string> validate(const Config& config, int world_size, std::spa
   if (!faults.empty()) return faults;  // rules may rely on sizes being positive or 0
   const Config filled = fill_defaults(config, world_size).config;
   const internal::RuleInput input{config, filled, world_size, data_parallel_size(config.parallel, world_size)};
-  for (const auto rules : {internal::parallel_rules(), internal::pipeline_rules(), internal::training_rules(),
-                           internal::model_rules(), internal::hybrid_rules(), internal::recompute_rules(),
-                           internal::data_rules(), internal::size_rules(), internal::strict_megatron_rules()}) {
+  for (const auto rules :
+       {internal::parallel_rules(), internal::pipeline_rules(), internal::training_rules(), internal::batch_rules(),
+        internal::model_rules(), internal::hybrid_rules(), internal::recompute_rules(), internal::data_rules(),
+        internal::size_rules(), internal::strict_megatron_rules()}) {
     for (const internal::Rule& rule : rules) {
       if (concerns(rule, already_reported) || !rule.broken(input)) continue;
       std::string text = rule.message(input);

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "ringtron/config/batch/batch_schedule.h"
 #include "ringtron/models/model_spec.h"
 #include "ringtron/models/recompute_segments.h"
 #include "ringtron/models/state_bytes.h"
@@ -31,7 +32,10 @@ KindBytes& of_kind(std::vector<KindBytes>& kinds, LayerKind kind) {
 // Of a training step.
 PipelineShape pipeline_shape(const ResolvedConfig& config, int chunks) {
   const std::int64_t one = std::int64_t{config->batch.micro_batch_size} * std::max(1, config.data_parallel_size());
-  const std::int64_t count = one > 0 ? std::max<std::int64_t>(1, config->batch.global_batch_size / one) : 1;
+  const auto batches = try_batch_schedule(config->batch, config->model.seq_length);
+  const auto* schedule = std::get_if<BatchSchedule>(&batches);
+  const std::int64_t largest = schedule != nullptr ? schedule->largest() : config->batch.global_batch_size;
+  const std::int64_t count = one > 0 ? std::max<std::int64_t>(1, largest / one) : 1;
   return {config->parallel.pipeline_model_parallel_size, chunks,
           static_cast<int>(std::min<std::int64_t>(count, std::numeric_limits<int>::max() / std::max(1, chunks))),
           config->parallel.microbatch_group_size_per_virtual_pipeline_stage, config->parallel.pipeline_schedule};

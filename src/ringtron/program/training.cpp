@@ -81,7 +81,7 @@ Training::Training(Program& program, const Config& config, TrainingParts parts) 
   const bool loads = !job.config()->checkpoint.load.empty();
   if (loads && !load_checkpoint(job, assembly.state())) assembly.start_from_initial_values();
   parts_->saved_iteration = iteration();
-  const std::int64_t end = iterations_of(job.config()->batch);
+  const std::int64_t end = iterations_of(job.config());
   parts_->saver.report_other_runs(assembly.state(), end);
   parts_->saver.warn_of_space(assembly.state(), end);
   program.signals_.start_up_is_done();

@@ -1,5 +1,6 @@
 #include "ringtron/train/assembly.h"
 
+#include "ringtron/config/batch/batch_schedule.h"
 #include "ringtron/models/model_spec.h"
 #include "ringtron/train/batch_shape.h"
 #include "ringtron/train/layer_transports.h"
@@ -9,7 +10,9 @@ namespace {
 
 LrSchedule make_schedule(const ResolvedConfig& config, std::int64_t train_iterations) {
   const OptimizerConfig& o = config->optimizer;
-  const std::int64_t batch = config->batch.global_batch_size;
+  const std::int64_t batch = config->batch.global_batch_size;  // lengths in steps go with one size
+  const std::int64_t whole_run =
+      config->batch.train_samples > 0 ? config->batch.train_samples : train_iterations * batch;
   const auto samples = [&](std::int64_t iters, std::int64_t in_samples) {
     return in_samples > 0 ? in_samples : iters * batch;
   };
@@ -23,7 +26,7 @@ LrSchedule make_schedule(const ResolvedConfig& config, std::int64_t train_iterat
   options.min_lr = o.min_lr;
   options.init_lr = o.lr_warmup_init;
   options.decay_samples = samples(o.lr_decay_iters, o.lr_decay_samples);
-  if (options.decay_samples == 0) options.decay_samples = train_iterations * batch;
+  if (options.decay_samples == 0) options.decay_samples = whole_run;
   options.warmup_samples = o.lr_warmup_fraction ? *o.lr_warmup_fraction * static_cast<double>(options.decay_samples)
                                                 : static_cast<double>(samples(o.lr_warmup_iters, o.lr_warmup_samples));
   options.decay_style = o.lr_decay_style;
@@ -32,7 +35,7 @@ LrSchedule make_schedule(const ResolvedConfig& config, std::int64_t train_iterat
   options.start_weight_decay = o.start_weight_decay.value_or(o.weight_decay);
   options.end_weight_decay = o.end_weight_decay.value_or(o.weight_decay);
   options.weight_decay_incr_style = o.weight_decay_incr_style;
-  options.weight_decay_incr_samples = train_iterations * batch;
+  options.weight_decay_incr_samples = whole_run;
   return LrSchedule(options);
 }
 
@@ -62,8 +65,9 @@ AdamOptions adam_options(const OptimizerConfig& optimizer) {
 
 }  // namespace
 
-std::int64_t iterations_of(const BatchConfig& batch) {
-  return batch.train_iters > 0 ? batch.train_iters : batch.train_samples / batch.global_batch_size;
+std::int64_t iterations_of(const Config& config) {
+  const BatchConfig& batch = config.batch;
+  return batch.train_iters > 0 ? batch.train_iters : batch_schedule(config).steps_of(batch.train_samples);
 }
 
 CpAttentionOptions cp_attention_options(const ResolvedConfig& config) {
@@ -83,7 +87,7 @@ Assembly::Assembly(const Job& job, const MakeAttention& make_attention, InitialV
       model_(BuildContext{job.parallel(), store_, *attention_},
              model_spec(job.config(), transports_, job.tokenizer().vocab_size()), make_layer),
       channels_(job.parallel(), pipeline_shape(job, model_, /*micro_batches=*/1)),
-      schedule_(make_schedule(job.config(), iterations_of(job.config()->batch))),
+      schedule_(make_schedule(job.config(), iterations_of(job.config()))),
       reducer_(
           store_.all(),
           // Along the pipeline the first and the last rank have a parameter in common, no others.

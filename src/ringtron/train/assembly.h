@@ -18,7 +18,7 @@
 namespace ringtron {
 
 // Optimizer steps of the whole run, by --train-iters or --train-samples.
-std::int64_t iterations_of(const BatchConfig& batch);
+std::int64_t iterations_of(const Config& config);
 
 // --deterministic-mode and --hierarchical-context-parallel-sizes.
 CpAttentionOptions cp_attention_options(const ResolvedConfig& config);

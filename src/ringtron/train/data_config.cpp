@@ -1,5 +1,7 @@
 #include "ringtron/train/data_config.h"
 
+#include "ringtron/config/batch/batch_schedule.h"
+
 namespace ringtron {
 
 DataSources sources_of(const Config& config) {
@@ -17,7 +19,10 @@ DataSources sources_of(const Config& config) {
 std::array<std::int64_t, kSplitCount> wanted_samples(const Config& config) {
   TrainingLength length;
   length.train_iters = config.batch.train_iters;
-  if (config.batch.train_samples > 0) length.train_samples = config.batch.train_samples;
+  if (config.batch.train_samples > 0) {
+    length.train_samples = config.batch.train_samples;
+    length.train_iters = batch_schedule(config).steps_of(config.batch.train_samples);
+  }
   length.global_batch_size = config.batch.global_batch_size;
   length.eval_global_batch_size = config.batch.global_batch_size;
   length.eval_interval = config.evaluation.eval_interval;

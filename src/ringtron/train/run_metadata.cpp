@@ -9,6 +9,7 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
 #include "ringtron/checkpoint/strict_json.h"
+#include "ringtron/config/batch/batch_schedule.h"
 #include "ringtron/config/config_text.h"
 
 namespace ringtron {
@@ -68,18 +69,25 @@ std::int64_t first_iteration_of(const RunMetadata& run) {
   return before;
 }
 
-// Every iteration of a run consumes one global batch. Without an ancestor there is nothing else; of earlier runs, which
-// may have had other batches, only that each iteration consumed something is known.
+// Every iteration of a run consumes one global batch, of the size that is due. Without an ancestor there is nothing
+// else; of earlier runs, which may have had other batches, only that each iteration consumed something is known.
 void require_possible_samples(const RunMetadata& run) {
-  const std::int64_t batch = run.configuration.config.batch.global_batch_size, iteration = run.progress.iteration;
+  const BatchConfig& batch = run.configuration.config.batch;
+  const std::int64_t iteration = run.progress.iteration;
   const std::int64_t samples = run.progress.consumed_train_samples, before = first_iteration_of(run);
-  if (batch < 1) return;  // not recorded
+  if (batch.global_batch_size < 1) return;  // not recorded
+  const auto result = try_batch_schedule(batch, run.configuration.config.model.seq_length);
+  if (const auto* fault = std::get_if<std::string>(&result))
+    throw IoError(fmt::format("metadata.configuration: {}", *fault));
+  const auto& schedule = std::get<BatchSchedule>(result);
   const bool fresh = run.lineage.ancestors.empty();
-  if (fresh ? samples % batch == 0 && samples / batch == iteration : (samples - before) / batch >= iteration - before)
+  if (fresh ? schedule.steps_of(samples) == iteration && schedule.samples_after(0, iteration) == samples
+            : (samples - before) / schedule.smallest() >= iteration - before)
     return;
   throw IoError(fmt::format(
       "metadata.consumed_train_samples: expected {}one global batch of {} for each of the iterations {} to {}{}, got {}",
-      fresh ? "" : "at least ", batch, before + 1, iteration, fresh ? "" : ", and a sample for each before", samples));
+      fresh ? "" : "at least ", batch.global_batch_size, before + 1, iteration,
+      fresh ? "" : ", and a sample for each before", samples));
 }
 
 // The optimizer counts every iteration from its own beginning on: that of the first run, or a load without its state

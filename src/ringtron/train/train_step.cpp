@@ -48,6 +48,7 @@ TrainStep::TrainStep(const Job& job, const GptModel& model, TrainingState& state
       reducer_(reducer),
       attention_(attention),
       channels_(channels),
+      batches_(batch_schedule(job.config())),
       gradient_group_(gradient_group(job)),
       guard_(job.device()) {}
 
@@ -57,9 +58,8 @@ PipelineShape pipeline_shape(const Job& job, const GptModel& model, int micro_ba
           job.config()->parallel.pipeline_schedule};
 }
 
-std::int64_t TrainStep::micro_batches() const {
-  const BatchConfig& batch = job_.config()->batch;
-  return batch.global_batch_size / (static_cast<std::int64_t>(batch.micro_batch_size) * job_.parallel().dp_size());
+std::int64_t TrainStep::micro_batches(std::int64_t global_batch) const {
+  return global_batch / (static_cast<std::int64_t>(job_.config()->batch.micro_batch_size) * job_.parallel().dp_size());
 }
 
 // [sum of losses, unmasked tokens] over the whole global batch, and with document masks [attention cells,
@@ -83,7 +83,11 @@ at::Tensor TrainStep::reduced(const Totals& totals) const {
 }
 
 std::int64_t TrainStep::prepare_unless(const Reason& reason, DataLoader& loader) const {
-  return run_collectively_unless(job_.world(), reason, [&] { loader.prepare(micro_batches()); });
+  return prepare_unless(reason, loader, next_batch());
+}
+
+std::int64_t TrainStep::prepare_unless(const Reason& reason, DataLoader& loader, std::int64_t global_batch) const {
+  return run_collectively_unless(job_.world(), reason, [&] { loader.prepare(micro_batches(global_batch)); });
 }
 
 void TrainStep::run_pipeline(const ForwardPass& pass, bool backward, std::int64_t micro_batches, DataLoader& loader,
@@ -103,14 +107,13 @@ void TrainStep::run_pipeline(const ForwardPass& pass, bool backward, std::int64_
 // Of the loss scale; undefined: 1.
 at::Tensor TrainStep::token_weight() const {
   if (!state_.loss_scale) return {};
-  const Config& config = job_.config();
-  const auto tokens = static_cast<std::uint64_t>(config.batch.global_batch_size * config.model.seq_length);
+  const auto tokens = static_cast<std::uint64_t>(next_batch() * job_.config()->model.seq_length);
   return state_.loss_scale->scale() / static_cast<double>(std::bit_floor(tokens));
 }
 
 TrainStep::Gradients TrainStep::compute_gradients(DataLoader& loader) {
   Totals own(job_.device());
-  const std::int64_t count = micro_batches();
+  const std::int64_t count = micro_batches(next_batch());
   reducer_.begin_step(static_cast<int>(count));
   run_pipeline({static_cast<std::uint64_t>(state_.progress.iteration), /*training=*/true}, /*backward=*/true, count,
                loader, own);
@@ -143,6 +146,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
 
   StepResult result;
   result.lr = state_.schedule.lr();
+  result.samples = last_batch_ = next_batch();
   result.tokens = gradients.tokens;
   result.loss = gradients.loss;
   result.attention_cells = gradients.attention_cells;
@@ -167,9 +171,9 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   if (config.logging.log_num_zeros_in_grad) result.zeros = count_zero_gradients(states, gradient_group_, job_.device());
   state_.optimizer.step(result.lr, state_.schedule.weight_decay(), scale, skip);
   reducer_.gather_values();
-  state_.schedule.advance(config.batch.global_batch_size);
+  state_.schedule.advance(result.samples);
   state_.progress.iteration += 1;
-  state_.progress.consumed_train_samples += config.batch.global_batch_size;
+  state_.progress.consumed_train_samples += result.samples;
   if (state_.loss_scale) {
     state_.loss_scale->update(skip);
     result.loss_scale = state_.loss_scale->scale();
@@ -185,10 +189,9 @@ void TrainStep::settle() {
   const double was_skipped = skipped_->wait().item<double>();
   skipped_.reset();
   if (was_skipped == 0.0) return;
-  const std::int64_t batch = job_.config()->batch.global_batch_size;
   state_.optimizer.note_skipped();
-  state_.schedule.advance(-batch);
-  state_.progress.skipped_samples += batch;
+  state_.schedule.advance(-last_batch_);
+  state_.progress.skipped_samples += last_batch_;
 }
 
 bool TrainStep::checks_finite() const { return job_.config()->precision.check_for_nan_in_loss_and_grad; }
@@ -204,11 +207,12 @@ double TrainStep::evaluate(DataLoader& loader, std::int64_t global_batches) {
 TrainStep::Evaluation TrainStep::evaluate_unless(const Reason& reason, DataLoader& loader,
                                                  std::int64_t global_batches) {
   const at::NoGradGuard no_grad;
-  state_.progress.consumed_valid_samples += global_batches * job_.config()->batch.global_batch_size;
+  const std::int64_t size = job_.config()->batch.global_batch_size;
+  state_.progress.consumed_valid_samples += global_batches * size;
   Totals own(job_.device());
   for (std::int64_t batch = 0; batch < global_batches; ++batch) {
-    if (const std::int64_t agreed = prepare_unless(reason, loader); agreed != 0) return {0.0, agreed};
-    run_pipeline({0, /*training=*/false}, /*backward=*/false, micro_batches(), loader, own);
+    if (const std::int64_t agreed = prepare_unless(reason, loader, size); agreed != 0) return {0.0, agreed};
+    run_pipeline({0, /*training=*/false}, /*backward=*/false, micro_batches(size), loader, own);
   }
   const at::Tensor totals = reduced(own).cpu();
   return {totals[0].item<double>() / std::max(totals[1].item<double>(), 1.0), 0};

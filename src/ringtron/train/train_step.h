@@ -14,6 +14,7 @@
 #include <functional>
 #include <optional>
 
+#include "ringtron/config/batch/batch_schedule.h"
 #include "ringtron/data/data_loader.h"
 #include "ringtron/data_parallel/gradient_reducer.h"
 #include "ringtron/models/gpt.h"
@@ -87,7 +88,9 @@ class TrainStep {
   Evaluation evaluate_unless(const Reason& reason, DataLoader& loader, std::int64_t global_batches);
 
  private:
-  std::int64_t micro_batches() const;
+  std::int64_t micro_batches(std::int64_t global_batch) const;
+  std::int64_t next_batch() const { return batches_.batch_at(state_.progress.consumed_train_samples); }
+  std::int64_t prepare_unless(const Reason& reason, DataLoader& loader, std::int64_t global_batch) const;
   bool checks_finite() const;
   struct Totals;  // of this rank
   // Runs the list of this rank, and adds up what the last stage sees.
@@ -102,6 +105,8 @@ class TrainStep {
   GradientReducer& reducer_;
   CpAttention& attention_;
   PipelineChannels& channels_;
+  const BatchSchedule batches_;
+  std::int64_t last_batch_ = 0;      // samples of the step before
   const ModelGroup gradient_group_;  // who has the whole model's gradients between them
   NanCheck guard_;
   std::optional<PendingNumbers> skipped_;  // of the last step, on its way

@@ -9,6 +9,7 @@
 #include "ringtron/base/hash.h"
 #include "ringtron/base/log.h"
 #include "ringtron/base/text.h"
+#include "ringtron/config/batch/batch_schedule.h"
 #include "ringtron/data/document_ends.h"
 #include "ringtron/data/mock_dataset.h"
 #include "ringtron/train/agreement.h"
@@ -55,9 +56,9 @@ std::string reset_flags(const DataConfig& data) {
 // and needs as many more.
 std::array<std::int64_t, kSplitCount> wanted_from(const ResolvedConfig& config, const Progress& progress) {
   auto wanted = wanted_samples(config);
-  const std::int64_t to_come = std::max<std::int64_t>(iterations_of(config->batch) - progress.iteration, 0);
+  const std::int64_t to_come = std::max<std::int64_t>(iterations_of(config) - progress.iteration, 0);
   if (!config->batch.skip_train) {
-    wanted[0] = std::max(wanted[0], progress.consumed_train_samples + to_come * config->batch.global_batch_size);
+    wanted[0] = std::max(wanted[0], batch_schedule(config).samples_after(progress.consumed_train_samples, to_come));
   }
   return wanted;
 }

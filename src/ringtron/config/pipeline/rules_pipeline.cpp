@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "ringtron/config/batch/batch_schedule.h"
 #include "ringtron/config/pipeline/stage_split.h"
 #include "ringtron/config/rule.h"
 
@@ -38,22 +39,36 @@ int virtual_stages(In in) {
   return stages.stages.empty() ? 1 : stages.virtual_stages_of_rank(parallel(in).pipeline_model_parallel_size);
 }
 
-// 0 where it cannot be told.
-std::int64_t micro_batches(In in) {
+// Of a step, by each size of its global batch; fewer where they cannot be told.
+std::vector<std::int64_t> micro_batches(In in) {
   const BatchConfig& batch = in.filled.batch;
   const std::int64_t one = std::int64_t{batch.micro_batch_size} * in.data_parallel_size;
-  return one > 0 && batch.global_batch_size % one == 0 ? batch.global_batch_size / one : 0;
+  const auto result = try_batch_schedule(batch, in.filled.model.seq_length);
+  std::vector<std::int64_t> counts;
+  if (const auto* schedule = std::get_if<BatchSchedule>(&result); schedule != nullptr && one > 0) {
+    for (const BatchSchedule::Part& part : schedule->parts()) {
+      if (part.batch % one == 0) counts.push_back(part.batch / one);
+    }
+  }
+  return counts;
 }
 
-bool group_is_wrong(In in) {
+// The first number of micro-batches that does not go in groups; 0 if all do.
+std::int64_t micro_batches_in_no_groups(In in) {
   const ParallelConfig& p = parallel(in);
-  if (p.pipeline_model_parallel_size < 2 || virtual_stages(in) < 2) return false;
-  const std::int64_t count = micro_batches(in), group = p.microbatch_group_size_per_virtual_pipeline_stage;
-  if (count == 0) return false;
-  const std::int64_t rest = count % group;
-  return group < p.pipeline_model_parallel_size || group > count ||
-         (rest != 0 && rest < p.pipeline_model_parallel_size);
+  if (p.pipeline_model_parallel_size < 2 || virtual_stages(in) < 2) return 0;
+  const std::int64_t group = p.microbatch_group_size_per_virtual_pipeline_stage;
+  for (const std::int64_t count : micro_batches(in)) {
+    const std::int64_t rest = count % group;
+    if (group < p.pipeline_model_parallel_size || group > count ||
+        (rest != 0 && rest < p.pipeline_model_parallel_size)) {
+      return count;
+    }
+  }
+  return 0;
 }
+
+bool group_is_wrong(In in) { return micro_batches_in_no_groups(in) > 0; }
 
 constexpr Rule kRules[] = {
     {"--num-layers-per-virtual-pipeline-stage --num-virtual-stages-per-pipeline-rank --pipeline-model-parallel-layout",
@@ -123,7 +138,8 @@ constexpr Rule kRules[] = {
            "the interleaved schedule takes micro-batches in groups: expected at least {} (the pipeline size) in each, "
            "also in the last, got {} micro-batches in groups of {} "
            "(--microbatch-group-size-per-virtual-pipeline-stage)",
-           p.pipeline_model_parallel_size, micro_batches(in), p.microbatch_group_size_per_virtual_pipeline_stage);
+           p.pipeline_model_parallel_size, micro_batches_in_no_groups(in),
+           p.microbatch_group_size_per_virtual_pipeline_stage);
      },
      "choose a --global-batch-size that makes the number of micro-batches a multiple of the group"},
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ringtron/base/text.h"
+#include "ringtron/config/batch/batch_schedule.h"
 #include "ringtron/config/size_limits.h"
 #include "ringtron/context_parallel/plan/balanced_layout.h"
 #include "ringtron/modules/layer_options.h"
@@ -15,6 +16,7 @@ namespace {
 constexpr std::size_t kShownGroups = 8, kShownParts = 16, kShownRanges = 4;
 constexpr std::size_t kGroupColumns = 100;  // of one line
 constexpr int kShownRanks = 16;
+constexpr std::size_t kShownSizes = 8;  // of a global batch that changes
 
 struct GroupKind {
   AxisSet axes;
@@ -129,8 +131,21 @@ Lines describe_batch(const ResolvedConfig& config, int data_parallel_size) {
   const std::int64_t global = config->batch.global_batch_size, micro = config->batch.micro_batch_size;
   const std::int64_t at_once = micro * data_parallel_size;
   if (at_once == 0 || global % at_once != 0) return {"not known: see the faults"};
-  return {fmt::format("{} sequences a step = micro-batch {} x data-parallel {} x {} micro-batches; {} tokens a step",
-                      global, micro, data_parallel_size, global / at_once, global * config->model.seq_length)};
+  Lines lines = {
+      fmt::format("{} sequences a step = micro-batch {} x data-parallel {} x {} micro-batches; {} tokens a step",
+                  global, micro, data_parallel_size, global / at_once, global * config->model.seq_length)};
+  const auto result = try_batch_schedule(config->batch, config->model.seq_length);
+  const auto* schedule = std::get_if<BatchSchedule>(&result);
+  if (schedule == nullptr || schedule->parts().size() == 1) return lines;
+  lines.front() += "; so at the end, and in what follows";
+  const auto parts = schedule->parts();
+  for (const BatchSchedule::Part& part : parts.first(std::min<std::size_t>(parts.size(), kShownSizes))) {
+    lines.push_back(fmt::format("  from sample {} on {} a step: {} micro-batches", part.first_sample, part.batch,
+                                part.batch / at_once));
+  }
+  if (parts.size() > kShownSizes) lines.push_back(fmt::format("  ... {} more", parts.size() - kShownSizes));
+  lines.push_back(fmt::format("  {} steps in all", schedule->steps_of(config->batch.train_samples)));
+  return lines;
 }
 
 }  // namespace ringtron

@@ -10,6 +10,7 @@
 #include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
+#include "ringtron/config/batch/batch_schedule.h"
 #include "ringtron/config/config_text.h"
 #include "ringtron/telemetry/flops.h"
 #include "ringtron/telemetry/log_line.h"
@@ -61,11 +62,12 @@ bool Reporter::ends_interval(std::int64_t iteration) const {
 }
 
 // Evaluations and saves that are still to come are not counted.
-std::string Reporter::pace(std::int64_t iteration, double seconds) const {
-  const double tokens = static_cast<double>(job_.config()->batch.global_batch_size) *
-                        static_cast<double>(job_.config()->model.seq_length);
-  const auto left =
-      static_cast<std::int64_t>(std::llround(static_cast<double>(train_iterations_ - iteration) * seconds));
+std::string Reporter::pace(const Progress& progress, double seconds) const {
+  const double batch = mean_batch(), tokens = batch * static_cast<double>(job_.config()->model.seq_length);
+  const std::int64_t consumed = progress.consumed_train_samples;
+  const std::int64_t to_come =
+      batch_schedule(job_.config()).samples_after(consumed, train_iterations_ - progress.iteration) - consumed;
+  const auto left = static_cast<std::int64_t>(std::llround(static_cast<double>(to_come) / batch * seconds));
   return fmt::format(" tokens/s: {:.0f} | time left: {}:{:02}:{:02} |", seconds > 0 ? tokens / seconds : 0.0,
                      left / 3600, left / 60 % 60, left % 60);
 }
@@ -121,7 +123,7 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
     const at::NoGradGuard no_grad;
     on_device_.push_back(numbers_of(result));
   }
-  steps_.push_back({progress, lr, result.lr, params_norm, {}});
+  steps_.push_back({progress, result.samples, lr, result.lr, params_norm, {}});
   const bool ends = ends_interval(progress.iteration);
   if (steps_done_ == 1 || ends) {
     line_.emplace(PendingNumbers(on_device_), paused_, ends);
@@ -182,7 +184,7 @@ std::string Reporter::text_of_line(double seconds) const {
   if (job_.config()->logging.log_throughput)
     line.tflops_per_gpu = tflops_per_device(mean_step_flops(), seconds, job_.environment().world_size);
   line.learning_rate = was_let_go(last) ? last.own_lr : last.lr;
-  line.global_batch_size = job_.config()->batch.global_batch_size;
+  line.global_batch_size = last.samples;
   double losses = 0.0, counted = 0.0;
   for (const Step& step : steps_) {
     if (was_let_go(step)) continue;
@@ -198,7 +200,7 @@ std::string Reporter::text_of_line(double seconds) const {
   line.nan_iterations = std::ranges::count_if(steps_, [&](const Step& step) { return is_bad(step); });
   std::string text = format_log_line(line);
   if (has(kImbalance)) text += fmt::format(" attention area max/mean: {:.2f} |", sum(kImbalance) / steps);
-  if (job_.config()->logging.log_eta) text += pace(last.progress.iteration, seconds);
+  if (job_.config()->logging.log_eta) text += pace(last.progress, seconds);
   return text + remark_;
 }
 
@@ -210,8 +212,16 @@ Reporter::Pause::Pause(Reporter& reporter) : reporter_(reporter) {
 
 // The mean of the steps since the last log line.
 double Reporter::mean_step_flops() const {
-  const double cells = sum(kCells);
-  return cells == 0.0 ? step_flops_ : step_flops(job_.config(), cells / static_cast<double>(steps_.size()));
+  // Of a batch of full size, of which the steps had a part.
+  const double part = mean_batch() / static_cast<double>(job_.config()->batch.global_batch_size);
+  const double cells = sum(kCells) / static_cast<double>(steps_.size());
+  return part * (cells == 0.0 ? step_flops_ : step_flops(job_.config(), cells / part));
+}
+
+double Reporter::mean_batch() const {
+  std::int64_t samples = 0;
+  for (const Step& step : steps_) samples += step.samples;
+  return static_cast<double>(samples) / static_cast<double>(steps_.size());
 }
 
 void Reporter::require_possible_throughput(double tflops) const {
@@ -276,7 +286,7 @@ void Reporter::write_point(const Step& step) {
     events_->add_scalar(tag + " vs samples", value, progress.consumed_train_samples);
   };
   both("learning-rate", was_let_go(step) ? step.own_lr : step.lr);
-  both("batch-size", static_cast<double>(job_.config()->batch.global_batch_size));
+  both("batch-size", static_cast<double>(step.samples));
   both("loss-scale", number(step, kScale, 1.0));
   for (const auto& [name, tag] : {std::pair(kLoss, "lm loss"), {kNorm, "grad-norm"}, {kZeros, "num-zeros"}}) {
     if (has(name) && !(name == kNorm && was_let_go(step))) both(tag, number(step, name));

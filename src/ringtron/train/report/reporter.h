@@ -66,6 +66,7 @@ class Reporter {
   // A step of which the log and TensorBoard are to be told.
   struct Step {
     Progress progress;
+    std::int64_t samples = 0;       // of its global batch
     double lr = 0.0, own_lr = 0.0;  // to be logged; of the step itself, which is logged where it was let go
     std::optional<double> params_norm;
     std::vector<double> numbers;  // in the order of number_names_, once they are read
@@ -88,7 +89,8 @@ class Reporter {
   std::string text_of_line(double seconds) const;
   double mean_step_flops() const;
   // " tokens/s: 12345 | time left: 1:02:03 |"
-  std::string pace(std::int64_t iteration, double seconds) const;
+  std::string pace(const Progress& progress, double seconds) const;
+  double mean_batch() const;
   void require_possible_throughput(double tflops) const;
   void report_memory(std::int64_t iteration) const;
   void warn_of_masked_tokens();
@@ -97,7 +99,7 @@ class Reporter {
 
   const Job& job_;
   std::int64_t train_iterations_;
-  double step_flops_;                           // of dense causal samples, or with a window its own
+  double step_flops_;                           // of --global-batch-size dense causal samples, or with a window its own
   std::vector<std::string_view> number_names_;  // what each step gives; the same in all steps
   std::vector<at::Tensor> on_device_;           // numbers of the newest steps
   std::vector<Step> steps_;                     // of the interval; the first `read_` of them have been read

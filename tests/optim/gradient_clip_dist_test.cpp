@@ -22,7 +22,7 @@ struct Model {
     std::vector<OptimizerState> out;
     for (Parameter* p : list()) {
       const std::int64_t all = p->value.numel();
-      out.push_back({p, {all * owner / owners, all * (owner + 1) / owners}, {}, {}, {}});
+      out.push_back({p, {all * owner / owners, all * (owner + 1) / owners}, {}, {}, {}, {}});
     }
     return out;
   }

@@ -9,7 +9,10 @@ if(RINGTRON_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
 endif()
 find_program(RINGTRON_MOLD mold)
 if(RINGTRON_MOLD)
-  add_link_options(-fuse-ld=mold)
+  # mold before 2.4, Debian's among them, lets the part that is read-only after loading begin in a page that is not there
+  # if .tbss happens to lie at the end of one: a program that does not start, by chance of its size. So there is no such
+  # part. https://github.com/rui314/mold/issues/1151
+  add_link_options(-fuse-ld=mold -Wl,-z,norelro)
 endif()
 
 set(CMAKE_CXX_FLAGS_RELEASE "-O2")

@@ -145,16 +145,16 @@ void Reporter::read(const PendingNumbers& numbers) {
 
 void Reporter::catch_up() {
   if (!line_) return;
-  read(line_->numbers);
+  Line line = std::move(*line_);
+  line_.reset();  // whatever throws below, the line is printed once
+  read(line.numbers);
   const double seconds =
-      (line_->numbers.arrival().seconds_since(since_) - line_->paused) / static_cast<double>(steps_.size());
+      (line.numbers.arrival().seconds_since(since_) - line.paused) / static_cast<double>(steps_.size());
   if (job_.is_last_rank()) print_line(text_of_line(seconds));
   warn_of_masked_tokens();
   warn_of_least_scale();
   require_possible_throughput(tflops_per_device(mean_step_flops(), seconds, job_.environment().world_size));
   if (steps_done_ <= 2) report_memory(steps_.back().progress.iteration);
-  Line line = std::move(*line_);
-  line_.reset();
   write_points();
   if (!line.ends_interval) return;
   steps_.clear();

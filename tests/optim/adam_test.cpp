@@ -86,7 +86,7 @@ TEST(Optimizer, DecaysMatricesOnly) {
   Parameter weight = make("fc.weight", {2, 3}, at::kDouble), bias = make("fc.bias", {3}, at::kDouble),
             norm = make("norm.weight", {3}, at::kDouble);
   Optimizer optimizer = optimizer_of({&weight, &bias, &norm});
-  optimizer.step(0.1, 0.5, at::ones({}));  // zero gradients: only the decay moves weights
+  optimizer.step({0.1}, 0.5, at::ones({}));  // zero gradients: only the decay moves weights
   EXPECT_TRUE(at::allclose(weight.value, at::full({2, 3}, -0.95, at::kDouble)));
   EXPECT_TRUE(at::equal(bias.value, at::full({3}, -1.0, at::kDouble)));
   EXPECT_TRUE(at::equal(norm.value, at::full({3}, -1.0, at::kDouble)));
@@ -95,12 +95,31 @@ TEST(Optimizer, DecaysMatricesOnly) {
   EXPECT_THROW(optimizer.state("fc"), InternalError);
 }
 
+// --decoupled-lr: word embedding and output layer have a learning rate of their own, if there is one.
+TEST(Optimizer, WordEmbeddingAndOutputLayerAreDecoupled) {
+  Parameter weight = make("decoder.layers.0.mlp.linear_fc1.weight", {2, 3}, at::kDouble),
+            embedding = make("embedding.word_embeddings.weight", {4, 3}, at::kDouble),
+            positions = make("embedding.position_embeddings.weight", {4, 3}, at::kDouble),
+            output = make("output_layer.weight", {4, 3}, at::kDouble);
+  Optimizer optimizer = optimizer_of({&weight, &embedding, &positions, &output});
+  const auto expect_values = [&](double others, double decoupled) {
+    for (const Parameter* p : {&weight, &positions})
+      EXPECT_NEAR(p->value[0][0].item<double>(), others, 1e-12) << p->name;
+    for (const Parameter* p : {&embedding, &output})
+      EXPECT_NEAR(p->value[0][0].item<double>(), decoupled, 1e-12) << p->name;
+  };
+  optimizer.step({0.1, 0.2}, 0.5, at::ones({}));  // zero gradients: only the decay moves weights
+  expect_values(-0.95, -0.9);
+  optimizer.step({0.1}, 0.5, at::ones({}));
+  expect_values(-0.95 * 0.95, -0.9 * 0.95);
+}
+
 TEST(Optimizer, Bf16KeepsSmallStepsInTheMainWeight) {
   Parameter weight = make("w", {4, 4}, at::kBFloat16);
   Optimizer optimizer = optimizer_of({&weight});
   for (int step = 0; step < 8; ++step) {
     weight.gradient.fill_(1.0);
-    optimizer.step(1e-3, 0.0, at::ones({}));  // below half a bf16 unit at 1: lost without main weights
+    optimizer.step({1e-3}, 0.0, at::ones({}));  // below half a bf16 unit at 1: lost without main weights
   }
   EXPECT_NEAR(optimizer.state("w").main()[0][0].item<double>(), -1.008, 1e-5);
   EXPECT_TRUE(at::equal(weight.value, optimizer.state("w").main().to(at::kBFloat16)));
@@ -148,7 +167,7 @@ TEST(Optimizer, LoadedStateContinuesWithTheSameBits) {
   const at::Tensor gradient = at::arange(35, at::kFloat).sin().view({5, 7});
   const auto step = [&](Optimizer& optimizer, Parameter& parameter) {
     parameter.gradient.copy_(gradient);
-    optimizer.step(1e-2, 0.1, at::full({}, 0.7));
+    optimizer.step({1e-2}, 0.1, at::full({}, 0.7));
   };
   step(saved, a);
   step(saved, a);

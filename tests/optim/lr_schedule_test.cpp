@@ -34,6 +34,21 @@ std::string refusal(const LrScheduleOptions& o) {
   return "";
 }
 
+// Limits of their own, all else the same: what a schedule with these limits gives.
+TEST(LrSchedule, DecoupledRatesFollowTheirOwnLimits) {
+  LrScheduleOptions own = cosine();
+  own.max_lr = 3e-3;
+  own.min_lr = 2e-5;
+  LrSchedule schedule(cosine(), LrLimits{3e-3, 2e-5}), alone(cosine()), expected(own);
+  EXPECT_FALSE(alone.rates().decoupled.has_value());
+  for (int step = 0; step < 25; ++step) {
+    EXPECT_EQ(schedule.rates().lr, alone.lr()) << step;
+    EXPECT_EQ(schedule.rates().decoupled, expected.lr()) << step;
+    for (LrSchedule* s : {&schedule, &alone, &expected}) s->advance(50);
+  }
+  EXPECT_EQ(schedule.state(), alone.state()) << "no checkpoint knows of them";
+}
+
 TEST(LrSchedule, MatchesGoldenTable) {
   std::ifstream table(RINGTRON_SOURCE_DIR "/tests/golden/lr_schedule.txt");
   LrScheduleOptions o;

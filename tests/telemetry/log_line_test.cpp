@@ -38,6 +38,7 @@ TEST(LogLine, OptionalFields) {
   line.tflops_per_gpu.reset();
   line.grad_norm.reset();
   line.skipped_samples = 128;
+  line.decoupled_learning_rate = 2e-4;
   line.zeros_in_grad = 17;
   line.params_norm = 98.7654;
   line.losses = {{"lm loss", std::nan("")}, {"mtp loss", 2.5}, {"odd", -1}};
@@ -46,8 +47,8 @@ TEST(LogLine, OptionalFields) {
       format_log_line(line),
       " [2026-08-22 10:11:12.123456] iteration        1/  500000 | consumed samples:           64 | "
       "skipped samples:  "
-      "        128 | elapsed time per iteration (ms): 1234.5 | learning rate: 1.000000E-04 | global "
-      "batch size:    64 | "
+      "        128 | elapsed time per iteration (ms): 1234.5 | learning rate: 1.000000E-04 | "
+      "decoupled learning rate: 2.000000E-04 | global batch size:    64 | "
       "lm loss: NAN | mtp loss: 2.500000E+00 | odd: -1.000000E+00 | loss scale: 1.0 | num zeros: 17 | params norm: 98.765 | number of "
       "skipped iterations: "
       "  0 | number of nan iterations:   3 |");

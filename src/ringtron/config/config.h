@@ -107,6 +107,7 @@ struct OptimizerConfig {
   LrDecayStyle lr_decay_style = LrDecayStyle::linear;
   std::int64_t lr_decay_iters = 0;
   std::int64_t lr_decay_samples = 0;
+  std::optional<double> decoupled_lr, decoupled_min_lr;
   std::optional<double> lr_warmup_fraction;
   std::int64_t lr_warmup_iters = 0;
   std::int64_t lr_warmup_samples = 0;

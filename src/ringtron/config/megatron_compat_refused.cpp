@@ -108,8 +108,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--sgd-momentum", kAdamOnly),
     no("--lion-*", kAdamOnly),
     no("--muon-*", kAdamOnly),
-    no("--decoupled-lr", "all parameters share one learning rate"),
-    no("--decoupled-min-lr", "all parameters share one learning rate"),
     no("--apply-wd-to-qk-layernorm", "norm weights and biases have no weight decay"),
     no("--embedding-init-method-std", "embeddings start with --init-method-std as well"),
     no("--data-parallel-random-init", "all data-parallel ranks start equal"),

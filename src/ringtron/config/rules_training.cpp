@@ -99,6 +99,18 @@ constexpr Rule kRules[] = {
        return fmt::format("--min-lr: expected at most --lr {}, got {}", optimizer(in).lr, optimizer(in).min_lr);
      },
      "lower --min-lr"},
+    {"--decoupled-min-lr --decoupled-lr --min-lr",
+     [](In in) {
+       const OptimizerConfig& o = optimizer(in);
+       return o.decoupled_lr && o.decoupled_min_lr.value_or(o.min_lr) > *o.decoupled_lr;
+     },
+     [](In in) {
+       const OptimizerConfig& o = optimizer(in);
+       return fmt::format("{}: expected at most --decoupled-lr {}, got {}",
+                          o.decoupled_min_lr ? "--decoupled-min-lr" : "--min-lr, which is --decoupled-min-lr too",
+                          *o.decoupled_lr, o.decoupled_min_lr.value_or(o.min_lr));
+     },
+     "lower --decoupled-min-lr"},
     {"--lr-warmup-init --lr",
      [](In in) { return optimizer(in).lr > 0.0 && optimizer(in).lr_warmup_init > optimizer(in).lr; },
      [](In in) {

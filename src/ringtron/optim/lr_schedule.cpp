@@ -33,17 +33,22 @@ double decay_coefficient(WsdDecayStyle style, double ratio) {
 
 }  // namespace
 
-LrSchedule::LrSchedule(LrScheduleOptions options) : options_(std::move(options)) { check_lr_schedule(options_); }
+LrSchedule::LrSchedule(LrScheduleOptions options, std::optional<LrLimits> decoupled)
+    : options_(std::move(options)), decoupled_(decoupled) {
+  check_lr_schedule(options_);
+}
 
-double LrSchedule::lr() const {
+double LrSchedule::lr(const LrLimits& limits) const {
   const LrScheduleOptions& o = options_;
   const double n = static_cast<double>(samples_);
   const double decay = static_cast<double>(o.decay_samples);
-  if (o.warmup_samples > 0.0 && n <= o.warmup_samples) return o.init_lr + (o.max_lr - o.init_lr) * n / o.warmup_samples;
-  if (o.decay_style == LrDecayStyle::constant) return o.max_lr;
-  if (n > decay) return o.min_lr;
+  if (o.warmup_samples > 0.0 && n <= o.warmup_samples)
+    return o.init_lr + (limits.most - o.init_lr) * n / o.warmup_samples;
+  if (o.decay_style == LrDecayStyle::constant) return limits.most;
+  if (n > decay) return limits.least;
   if (o.decay_style == LrDecayStyle::inverse_square_root)
-    return std::max(o.min_lr, o.max_lr * std::sqrt(std::max(o.warmup_samples, 1.0)) / std::sqrt(std::max(n, 1.0)));
+    return std::max(limits.least,
+                    limits.most * std::sqrt(std::max(o.warmup_samples, 1.0)) / std::sqrt(std::max(n, 1.0)));
   double coefficient = 1.0;
   if (o.decay_style == LrDecayStyle::wsd) {
     const double length = static_cast<double>(o.wsd_decay_samples);
@@ -53,7 +58,7 @@ double LrSchedule::lr() const {
     const auto style = o.decay_style == LrDecayStyle::cosine ? WsdDecayStyle::cosine : WsdDecayStyle::linear;
     coefficient = decay_coefficient(style, (n - o.warmup_samples) / (decay - o.warmup_samples));
   }
-  return o.min_lr + coefficient * (o.max_lr - o.min_lr);
+  return limits.least + coefficient * (limits.most - limits.least);
 }
 
 double LrSchedule::weight_decay() const {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "ringtron/choices/choices.h"
@@ -30,6 +31,17 @@ struct LrScheduleOptions {
   bool operator==(const LrScheduleOptions&) const = default;
 };
 
+// Between which the schedule moves after the warm-up.
+struct LrLimits {
+  double most = 0.0, least = 0.0;
+};
+
+// Of one step.
+struct LearningRates {
+  double lr = 0.0;
+  std::optional<double> decoupled = {};  // of word embedding and output layer, where they have their own
+};
+
 // What to do when a checkpoint's schedule differs from the command line's.
 enum class ScheduleConflict {
   refuse,
@@ -41,10 +53,12 @@ using ScheduleState = std::map<std::string, std::string>;  // Megatron's names; 
 
 class LrSchedule {
  public:
-  // Throws ConfigError, naming each contradiction.
-  explicit LrSchedule(LrScheduleOptions options);
+  // `decoupled`: limits of the rate that word embedding and output layer have of their own, with all else the same; the
+  // command line's alone, no checkpoint keeps them. Throws ConfigError, naming each contradiction.
+  explicit LrSchedule(LrScheduleOptions options, std::optional<LrLimits> decoupled = {});
 
-  double lr() const;
+  double lr() const { return lr({options_.max_lr, options_.min_lr}); }
+  LearningRates rates() const { return {lr(), decoupled_ ? std::optional(lr(*decoupled_)) : std::nullopt}; }
   double weight_decay() const;
   void advance(std::int64_t samples) { samples_ += samples; }
 
@@ -57,7 +71,10 @@ class LrSchedule {
   void load(const ScheduleState& state, ScheduleConflict conflict);
 
  private:
+  double lr(const LrLimits& limits) const;
+
   LrScheduleOptions options_;
+  std::optional<LrLimits> decoupled_;
   std::int64_t samples_ = 0;
 };
 

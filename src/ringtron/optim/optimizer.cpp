@@ -16,6 +16,10 @@ bool decays(const Parameter& parameter) {
   return !parameter.name.ends_with(".bias") && parameter.shard.global_shape.size() != 1;
 }
 
+bool is_decoupled(const Parameter& parameter) {
+  return parameter.name == "embedding.word_embeddings.weight" || parameter.name == "output_layer.weight";
+}
+
 // Without the values of the gaps between parameters.
 at::Tensor flat_buffer(std::int64_t elements, const at::Tensor& like, at::ScalarType type) {
   return at::empty({elements}, at::TensorOptions().dtype(type).device(like.device()));
@@ -73,7 +77,7 @@ Optimizer::Optimizer(const ParameterList& parameters, const BucketPlan& plan, Ad
   const at::Tensor exp_avg = flat_buffer(elements, first, type), exp_avg_sq = flat_buffer(elements, first, type);
   for (const OwnedPart& part : owned_parts(plan, sizes, owned)) {
     Parameter* parameter = parameters[static_cast<std::size_t>(part.parameter)];
-    OptimizerState state{parameter, part.elements, {}, {}, {}, {}, decays(*parameter)};
+    OptimizerState state{parameter, part.elements, {}, {}, {}, {}, decays(*parameter), is_decoupled(*parameter)};
     const at::Tensor value = state.part_of(parameter->value.detach());
     const auto view = [&](const at::Tensor& flat) {
       return flat.narrow(0, part.offset, part.elements.size()).view(value.sizes());
@@ -96,21 +100,25 @@ Optimizer::Optimizer(const ParameterList& parameters, const BucketPlan& plan, Ad
   if (values == InitialValues::drawn) restart_from_parameters();
 }
 
-void Optimizer::step(double lr, double weight_decay, const at::Tensor& gradient_scale, const at::Tensor& skip) {
+void Optimizer::step(const LearningRates& rates, double weight_decay, const at::Tensor& gradient_scale,
+                     const at::Tensor& skip) {
   const at::NoGradGuard no_grad;
   ++step_count_;
-  std::vector<AdamTensors> tensors;
+  std::vector<AdamTensors> tensors, decoupled;
   std::vector<at::Tensor> values, mains;  // of fp16
   for (const OptimizerState& s : states_) {
     RT_CHECK(s.parameter->gradient.defined(), "optimizer step: parameter {} has no gradient", s.parameter->name);
     const at::Tensor value = s.part_of(s.parameter->value.detach());
-    tensors.push_back({s.whole.defined() ? s.whole : value, s.part_of(s.parameter->gradient), s.exp_avg, s.exp_avg_sq,
-                       s.lower, s.decays});
+    (rates.decoupled && s.is_decoupled ? decoupled : tensors)
+        .push_back({s.whole.defined() ? s.whole : value, s.part_of(s.parameter->gradient), s.exp_avg, s.exp_avg_sq,
+                    s.lower, s.decays});
     if (!s.whole.defined()) continue;
     values.push_back(value);
     mains.push_back(s.whole);
   }
-  adamw(tensors, options_, {lr, weight_decay, step_count_ - skipped_count_}, gradient_scale, skip);
+  const std::int64_t count = step_count_ - skipped_count_;
+  adamw(tensors, options_, {rates.lr, weight_decay, count}, gradient_scale, skip);
+  adamw(decoupled, options_, {rates.decoupled.value_or(rates.lr), weight_decay, count}, gradient_scale, skip);
   if (!values.empty()) at::_foreach_copy_(values, mains);  // after a skipped step: what is there already
 }
 

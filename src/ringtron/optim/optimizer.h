@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "ringtron/optim/adam.h"
+#include "ringtron/optim/lr_schedule.h"
 #include "ringtron/parameter/bucket_plan.h"
 #include "ringtron/parameter/parameter_store.h"
 
@@ -33,6 +34,7 @@ struct OptimizerState {
   at::Tensor exp_avg;
   at::Tensor exp_avg_sq;
   bool decays = true;
+  bool is_decoupled = false;  // the word embedding's or the output layer's: LearningRates::decoupled counts
 
   bool is_whole() const { return elements.size() == parameter->value.numel(); }
   // The same elements of a tensor of the parameter's shape, such as its value or its gradient: a view.
@@ -56,7 +58,8 @@ class Optimizer {
   // One step on Parameter::gradient times `gradient_scale` (one element, on the parameters' device); with `skip` 1 (see
   // adamw) only the count goes on, and note_skipped() tells later that it was so, before the next step. The gradients
   // are of no use afterwards. InternalError if a parameter has no gradient of its main weight's type.
-  void step(double lr, double weight_decay, const at::Tensor& gradient_scale, const at::Tensor& skip = {});
+  void step(const LearningRates& rates, double weight_decay, const at::Tensor& gradient_scale,
+            const at::Tensor& skip = {});
 
   // For checkpoints, in the order of the parameters, without those of which this rank owns nothing. A loader writes
   // main weights and into the moments in place, and sets the step count.

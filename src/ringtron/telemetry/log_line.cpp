@@ -31,6 +31,8 @@ std::string format_log_line(const TrainingLogLine& line) {
   if (line.tflops_per_gpu)
     fmt::format_to(out, " throughput per GPU (TFLOP/s/GPU): {} |", throughput_text(*line.tflops_per_gpu));
   fmt::format_to(out, " learning rate: {:.6E} |", line.learning_rate);
+  if (line.decoupled_learning_rate)
+    fmt::format_to(out, " decoupled learning rate: {:.6E} |", *line.decoupled_learning_rate);
   fmt::format_to(out, " global batch size: {:5d} |", line.global_batch_size);
   for (const auto& [key, mean] : line.losses) {
     fmt::format_to(out, " {}: {:.6E} |", key, without_nan_sign(mean));

@@ -20,6 +20,7 @@ struct TrainingLogLine {
   double milliseconds_per_iteration = 0;  // mean since the last line
   std::optional<double> tflops_per_gpu;   // --log-throughput
   double learning_rate = 0;
+  std::optional<double> decoupled_learning_rate;  // --decoupled-lr
   std::int64_t global_batch_size = 0;
   std::vector<std::pair<std::string, double>>
       losses;  // means since the last line; one that is not a number is printed as NAN

@@ -36,7 +36,8 @@ LrSchedule make_schedule(const ResolvedConfig& config, std::int64_t train_iterat
   options.end_weight_decay = o.end_weight_decay.value_or(o.weight_decay);
   options.weight_decay_incr_style = o.weight_decay_incr_style;
   options.weight_decay_incr_samples = whole_run;
-  return LrSchedule(options);
+  if (!o.decoupled_lr) return LrSchedule(options);
+  return LrSchedule(options, LrLimits{*o.decoupled_lr, o.decoupled_min_lr.value_or(o.min_lr)});
 }
 
 ParameterStore::Options store_options(const Job& job, InitialValues values) {

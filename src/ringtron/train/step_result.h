@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "ringtron/optim/lr_schedule.h"
+
 namespace ringtron {
 
 // Results of one step, on the device; nothing waits for them until someone asks.
@@ -16,7 +18,7 @@ struct StepResult {
   at::Tensor zeros;          // 0-dim, with --log-num-zeros-in-grad
   at::Tensor skipped;  // fp32 [1]: 1 if the weights stayed as they were (NanCheck, LossScale); undefined where none can
   at::Tensor loss_scale;  // 0-dim fp64, with --fp16: of the next step
-  double lr = 0.0;        // of this step
+  LearningRates rates;    // of this step
   // With --reset-attention-mask, 0-dim fp64, see BatchShape: the sum over the global batch, and the mean over
   // its micro-batches.
   at::Tensor attention_cells;

@@ -145,7 +145,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   settle();
 
   StepResult result;
-  result.lr = state_.schedule.lr();
+  result.rates = state_.schedule.rates();
   result.samples = last_batch_ = next_batch();
   result.tokens = gradients.tokens;
   result.loss = gradients.loss;
@@ -169,7 +169,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
     result.skipped = skip;
   }
   if (config.logging.log_num_zeros_in_grad) result.zeros = count_zero_gradients(states, gradient_group_, job_.device());
-  state_.optimizer.step(result.lr, state_.schedule.weight_decay(), scale, skip);
+  state_.optimizer.step(result.rates, state_.schedule.weight_decay(), scale, skip);
   reducer_.gather_values();
   state_.schedule.advance(result.samples);
   state_.progress.iteration += 1;

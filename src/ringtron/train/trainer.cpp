@@ -84,12 +84,13 @@ void Trainer::train() {
       profiler_.at(state.progress.iteration);
     }
     const StepResult result = parts_.step.run(*loader);
-    const double lr = state.schedule.lr();  // of the next step: Megatron-LM logs it after its schedule has advanced
+    const LearningRates rates =
+        state.schedule.rates();  // of the next step: Megatron-LM logs it after its schedule has advanced
     std::optional<double> norm;
     if (config.logging.log_params_norm) {
       norm = parameters_norm(state.store.all(), {job.parallel().model(), job.parallel().tp_rank()}).item<double>();
     }
-    if (!reporter_.step_done(result, state.progress, lr, norm)) parts_.step.require_finite();
+    if (!reporter_.step_done(result, state.progress, rates, norm)) parts_.step.require_finite();
     if (state.progress.iteration == first_iteration_ + 1 && job.is_first_rank()) print_line(parts_.times.line());
     if (config.evaluation.eval_iters > 0 && state.progress.iteration % config.evaluation.eval_interval == 0) {
       evaluate(Evaluated::validation, state.progress.consumed_valid_samples,

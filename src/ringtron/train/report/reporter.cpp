@@ -115,7 +115,7 @@ bool Reporter::is_bad(const Step& step) const {
 // By the loss scale, for an overflow.
 bool Reporter::was_let_go(const Step& step) const { return has(kScale) && number(step, kSkipped) != 0.0; }
 
-bool Reporter::step_done(const StepResult& result, const Progress& progress, double lr,
+bool Reporter::step_done(const StepResult& result, const Progress& progress, const LearningRates& rates,
                          std::optional<double> params_norm) {
   catch_up();
   ++steps_done_;
@@ -123,7 +123,7 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, dou
     const at::NoGradGuard no_grad;
     on_device_.push_back(numbers_of(result));
   }
-  steps_.push_back({progress, result.samples, lr, result.lr, params_norm, {}});
+  steps_.push_back({progress, result.samples, rates, result.rates, params_norm, {}});
   const bool ends = ends_interval(progress.iteration);
   if (steps_done_ == 1 || ends) {
     line_.emplace(PendingNumbers(on_device_), paused_, ends);
@@ -183,7 +183,9 @@ std::string Reporter::text_of_line(double seconds) const {
   line.milliseconds_per_iteration = seconds * 1000.0;
   if (job_.config()->logging.log_throughput)
     line.tflops_per_gpu = tflops_per_device(mean_step_flops(), seconds, job_.environment().world_size);
-  line.learning_rate = was_let_go(last) ? last.own_lr : last.lr;
+  const LearningRates& rates = was_let_go(last) ? last.own_rates : last.rates;
+  line.learning_rate = rates.lr;
+  line.decoupled_learning_rate = rates.decoupled;
   line.global_batch_size = last.samples;
   double losses = 0.0, counted = 0.0;
   for (const Step& step : steps_) {
@@ -285,7 +287,9 @@ void Reporter::write_point(const Step& step) {
     events_->add_scalar(tag, value, progress.iteration);
     events_->add_scalar(tag + " vs samples", value, progress.consumed_train_samples);
   };
-  both("learning-rate", was_let_go(step) ? step.own_lr : step.lr);
+  const LearningRates& rates = was_let_go(step) ? step.own_rates : step.rates;
+  both("learning-rate", rates.lr);
+  if (rates.decoupled) both("decoupled-learning-rate", *rates.decoupled);
   both("batch-size", static_cast<double>(step.samples));
   both("loss-scale", number(step, kScale, 1.0));
   for (const auto& [name, tag] : {std::pair(kLoss, "lm loss"), {kNorm, "grad-norm"}, {kZeros, "num-zeros"}}) {

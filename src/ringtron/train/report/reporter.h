@@ -31,10 +31,11 @@ class Reporter {
   // Once per step, when all of it has been asked for. The host reads a step's numbers after it has asked for the next
   // one, so that the device has always something to do: the line of a step that logs is printed in the call after it,
   // or by catch_up(); at once on a CPU and after the first two steps, which tell what the start cost. False if a loss
-  // or gradient norm that has been read since the last call is not a finite number. `lr` is what is logged. Throws
+  // or gradient norm that has been read since the last call is not a finite number. `rates` are what is logged. Throws
   // InternalError, on all ranks, when a step that logs was faster than the device can be (unless
   // --no-proof-of-exchange). Collective.
-  bool step_done(const StepResult& result, const Progress& progress, double lr, std::optional<double> params_norm);
+  bool step_done(const StepResult& result, const Progress& progress, const LearningRates& rates,
+                 std::optional<double> params_norm);
 
   // Prints the line that is still to come, if there is one; waits for its step. Collective.
   void catch_up();
@@ -66,8 +67,8 @@ class Reporter {
   // A step of which the log and TensorBoard are to be told.
   struct Step {
     Progress progress;
-    std::int64_t samples = 0;       // of its global batch
-    double lr = 0.0, own_lr = 0.0;  // to be logged; of the step itself, which is logged where it was let go
+    std::int64_t samples = 0;        // of its global batch
+    LearningRates rates, own_rates;  // to be logged; of the step itself, which are logged where it was let go
     std::optional<double> params_norm;
     std::vector<double> numbers;  // in the order of number_names_, once they are read
   };

@@ -209,8 +209,8 @@ TEST(Optimizer, OwnersOfRangesMakeTheSameStepTogether) {
           for (Parameter* p : model->list())
             p->gradient.copy_((at::arange(p->value.numel()) * step).sin().view(p->value.sizes()));
         }
-        one.step(1e-2, 0.1, at::full({}, 0.7));
-        for (Optimizer& owner : owners) owner.step(1e-2, 0.1, at::full({}, 0.7));
+        one.step({1e-2}, 0.1, at::full({}, 0.7));
+        for (Optimizer& owner : owners) owner.step({1e-2}, 0.1, at::full({}, 0.7));
       }
       std::size_t states = 0;
       for (Optimizer& owner : owners) states += owner.states().size();

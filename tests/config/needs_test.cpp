@@ -54,6 +54,7 @@ const NeedCase kCases[] = {
      "--lr-decay-iters has no effect with --lr-decay-style constant", "--lr-warmup-fraction 0.1"},
     {"--min-lr", "--lr-decay-style constant --lr-decay-samples 9",
      "--lr-decay-samples has no effect with --lr-decay-style constant", "--lr-decay-style linear"},
+    {"", "--decoupled-min-lr 1e-6", "--decoupled-min-lr has no effect without --decoupled-lr", "--decoupled-lr 1e-4"},
     {"", "--lr-warmup-init 1e-6",
      "--lr-warmup-init has no effect without --lr-warmup-iters, --lr-warmup-samples or --lr-warmup-fraction",
      "--lr-warmup-iters 5"},

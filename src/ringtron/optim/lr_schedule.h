@@ -11,6 +11,7 @@
 #include <string>
 
 #include "ringtron/choices/choices.h"
+#include "ringtron/optim/learning_rates.h"
 
 namespace ringtron {
 
@@ -34,12 +35,6 @@ struct LrScheduleOptions {
 // Between which the schedule moves after the warm-up.
 struct LrLimits {
   double most = 0.0, least = 0.0;
-};
-
-// Of one step.
-struct LearningRates {
-  double lr = 0.0;
-  std::optional<double> decoupled = {};  // of word embedding and output layer, where they have their own
 };
 
 // What to do when a checkpoint's schedule differs from the command line's.

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "ringtron/optim/lr_schedule.h"
+#include "ringtron/optim/learning_rates.h"
 
 namespace ringtron {
 

@@ -47,24 +47,25 @@ StepProfiler::StepProfiler(const Job& job) : job_(job) {
 }
 
 StepProfiler::~StepProfiler() {
-  if (runs_) torch::autograd::profiler::disableProfiler();
+  if (is_open_ && takes_part_) torch::autograd::profiler::disableProfiler();
 }
 
 bool StepProfiler::acts_at(std::int64_t iteration) const {
   const LoggingConfig& config = job_.config()->logging;
-  if (runs_) return iteration >= config.profile_step_end;
-  return takes_part_ && !is_done_ && iteration >= config.profile_step_start && iteration < config.profile_step_end;
+  if (is_open_) return iteration >= config.profile_step_end;
+  return config.profile && !is_done_ && iteration >= config.profile_step_start && iteration < config.profile_step_end;
 }
 
 void StepProfiler::at(std::int64_t iteration) {
-  const LoggingConfig& config = job_.config()->logging;
-  if (iteration >= config.profile_step_end) stop(iteration);
-  if (!takes_part_ || runs_ || is_done_) return;
-  if (iteration >= config.profile_step_start && iteration < config.profile_step_end) begin(iteration);
+  if (!acts_at(iteration)) return;
+  if (is_open_)
+    end(iteration);
+  else
+    begin(iteration);
 }
 
 void StepProfiler::stop(std::int64_t iteration) {
-  if (runs_ && iteration > first_) end(iteration);
+  if (is_open_ && iteration > first_) end(iteration);
 }
 
 std::string StepProfiler::warning(std::int64_t first, std::int64_t end) const {
@@ -78,21 +79,23 @@ std::string StepProfiler::warning(std::int64_t first, std::int64_t end) const {
 }
 
 void StepProfiler::begin(std::int64_t iteration) {
+  is_open_ = true;
+  first_ = iteration;
+  if (!takes_part_) return;
   synchronize(job_.device());
   const ProfilerConfig config(ProfilerState::KINETO);
   torch::autograd::profiler::prepareProfiler(config, activities(job_.device()));
   torch::autograd::profiler::enableProfiler(config, activities(job_.device()));
-  runs_ = true;
-  first_ = iteration;
   began_ = SteadyClock::now();
 }
 
 void StepProfiler::end(std::int64_t iteration) {
+  is_open_ = false;
+  is_done_ = true;
+  if (!takes_part_) return;
   synchronize(job_.device());
   const double wall = seconds_since(began_);
   const auto result = torch::autograd::profiler::disableProfiler();
-  runs_ = false;
-  is_done_ = true;
   const auto events = events_of(*result, job_.device());
   const int steps = static_cast<int>(iteration - first_);
   std::string text = fmt::format("[Rank {}] profile of iterations {} to {}, on the {}", job_.rank(), first_ + 1,

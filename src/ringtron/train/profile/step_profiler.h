@@ -13,8 +13,8 @@ struct ProfilerResult;
 
 namespace ringtron {
 
-// Does nothing on a rank that is not profiled. The steps in question wait for the device at both ends of the window,
-// and each kernel costs the host more while it is measured.
+// On a rank that is not profiled it only knows when the window begins and ends: all ranks wait for the device at both
+// ends, since what they do then they do together. Each kernel costs the host more while it is measured.
 class StepProfiler {
  public:
   explicit StepProfiler(const Job& job);
@@ -22,7 +22,7 @@ class StepProfiler {
   StepProfiler(const StepProfiler&) = delete;
   StepProfiler& operator=(const StepProfiler&) = delete;
 
-  // Whether at() does something there: otherwise the device need not be waited for.
+  // Whether a window begins or ends there: otherwise the device need not be waited for. The same on all ranks.
   bool acts_at(std::int64_t iteration) const;
   // Before the step that follows `iteration` steps, counted over the whole training: begins the window, once, or ends
   // it and prints.
@@ -38,7 +38,7 @@ class StepProfiler {
   void save_trace(torch::autograd::profiler::ProfilerResult& result, const std::string& folder) const;
 
   const Job& job_;
-  bool takes_part_, runs_ = false, is_done_ = false;
+  bool takes_part_, is_open_ = false, is_done_ = false;
   std::int64_t first_ = 0;
   SteadyClock::time_point began_;
 };

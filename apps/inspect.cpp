@@ -7,6 +7,7 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/result_line.h"
 #include "ringtron/base/text.h"
+#include "ringtron/checkpoint/compare_checkpoints.h"
 #include "ringtron/checkpoint/describe_checkpoint.h"
 #include "ringtron/config/parse.h"
 #include "ringtron/data/dataset_split.h"
@@ -22,6 +23,7 @@ constexpr const char* kExamples = R"(Examples:
       --vocab-file vocab.json --merge-file merges.txt
   inspect data data/my_text_document --samples 1000 --which valid --format json --split 99,1,0 ...
   inspect checkpoint checkpoints
+  inspect compare checkpoints/iter_0000100 checkpoints/iter_0000200
 )";
 
 constexpr const char* kDataNotes = R"(
@@ -34,7 +36,7 @@ The sample index is cached as training does (--data-cache-path).
 struct Flags {
   std::int64_t samples = 0;  // 0: only describe the corpus
   std::string which = "train", format = "text";
-  std::string checkpoint;
+  std::string checkpoint, first, second;
 };
 
 void declare_data(CLI::App& app, Flags& flags) {
@@ -85,6 +87,10 @@ int main(int argc, char** argv) {
     declare_data(*data, flags);
     CLI::App* checkpoint = app.add_subcommand("checkpoint", "Files, tensors and metadata of a checkpoint");
     checkpoint->add_option("DIR", flags.checkpoint, "A checkpoint, or the folder of --save")->required();
+    CLI::App* compare =
+        app.add_subcommand("compare", "What differs between two checkpoints; exit code 1 if anything does");
+    compare->add_option("FIRST", flags.first, "A checkpoint, or the folder of --save")->required();
+    compare->add_option("SECOND", flags.second, "Another one")->required();
     try {
       app.parse(argc, argv);
     } catch (const CLI::Success& e) {
@@ -96,6 +102,11 @@ int main(int argc, char** argv) {
     if (*checkpoint) {
       print_result(describe_checkpoint(flags.checkpoint));
       return kExitOk;
+    }
+    if (*compare) {
+      const CheckpointDifference difference = compare_checkpoints(flags.first, flags.second);
+      print_result(difference.text);
+      return difference.is_none ? kExitOk : kExitFailure;
     }
     print_result(app.help());
     return kExitUsage;

@@ -40,26 +40,6 @@ std::string cut_of(const TensorEntry& entry) {
   return text;
 }
 
-// Layer 2 before layer 10: digits by their number, all else by its bytes.
-bool in_layer_order(std::string_view a, std::string_view b) {
-  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-  const auto digits = [&](std::string_view text) {
-    return static_cast<std::size_t>(std::ranges::find_if_not(text, is_digit) - text.begin());
-  };
-  while (!a.empty() && !b.empty()) {
-    const std::size_t in_a = digits(a), in_b = digits(b);
-    if (in_a > 0 && in_b > 0) {
-      if (in_a != in_b) return in_a < in_b;
-      if (const int order = a.substr(0, in_a).compare(b.substr(0, in_b)); order != 0) return order < 0;
-    } else if (a[0] != b[0]) {
-      return a[0] < b[0];
-    }
-    a.remove_prefix(std::max<std::size_t>(in_a, 1));
-    b.remove_prefix(std::max<std::size_t>(in_b, 1));
-  }
-  return a.size() < b.size();
-}
-
 void describe_tensors(const Manifest& manifest, std::string& text) {
   std::size_t name_width = 6, shape_width = 5;
   std::uint64_t bytes = 0, elements = 0;
@@ -94,7 +74,28 @@ void describe_lineage(const Manifest& manifest, std::string& text) {
   text += "\n";
 }
 
-std::filesystem::path choose(const std::filesystem::path& folder, std::string& text) {
+}  // namespace
+
+bool in_layer_order(std::string_view a, std::string_view b) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const auto digits = [&](std::string_view text) {
+    return static_cast<std::size_t>(std::ranges::find_if_not(text, is_digit) - text.begin());
+  };
+  while (!a.empty() && !b.empty()) {
+    const std::size_t in_a = digits(a), in_b = digits(b);
+    if (in_a > 0 && in_b > 0) {
+      if (in_a != in_b) return in_a < in_b;
+      if (const int order = a.substr(0, in_a).compare(b.substr(0, in_b)); order != 0) return order < 0;
+    } else if (a[0] != b[0]) {
+      return a[0] < b[0];
+    }
+    a.remove_prefix(std::max<std::size_t>(in_a, 1));
+    b.remove_prefix(std::max<std::size_t>(in_b, 1));
+  }
+  return a.size() < b.size();
+}
+
+std::filesystem::path choose_checkpoint(const std::filesystem::path& folder, std::string& text) {
   std::error_code ignored;
   if (std::filesystem::exists(folder / kManifestName, ignored)) return folder;
   const auto search = search_load_folder(folder, {}, FolderUse::inspect);
@@ -109,11 +110,9 @@ std::filesystem::path choose(const std::filesystem::path& folder, std::string& t
   return search->newest->folder;
 }
 
-}  // namespace
-
 std::string describe_checkpoint(const std::filesystem::path& folder) {
   std::string text;
-  const auto chosen = choose(folder, text);
+  const auto chosen = choose_checkpoint(folder, text);
   const Manifest manifest = read_complete_manifest(chosen);
   auto out = std::back_inserter(text);
   fmt::format_to(out, "checkpoint: {}\niteration: {}\nfiles: {}\n", excerpt(chosen.string(), kLongestName),

@@ -36,12 +36,12 @@ bool newest_is(const std::filesystem::path& folder, std::int64_t iteration, cons
 
 // Runs the save in a child process that may end in the middle of it; returns its exit code.
 int save_in_child(Fault fault, int at, const std::filesystem::path& folder, std::int64_t iteration,
-                  const std::vector<ToyTensor>& state) {
+                  const std::vector<ToyTensor>& state, Beside beside) {
   const pid_t child = ::fork();
   if (child == 0) {
     FaultyFileSystem files(fault, at);
     try {
-      save_state(files, folder, iteration, state, kTp);
+      save_state(files, folder, iteration, state, kTp, 1, beside);
     } catch (const IoError&) {
       ::_exit(1);
     }
@@ -63,7 +63,7 @@ int operations_of_save(std::int64_t iteration) {
 
 // 10 is there; then `iteration` is saved, with a crash at every point. After 10 was saved again, it may be
 // either one.
-void sweep_crashes(std::int64_t iteration) {
+void sweep_crashes(std::int64_t iteration, Beside beside) {
   const auto before = small_state(1), after = small_state(2), last = small_state(3);
   const int operations = operations_of_save(iteration);
   ASSERT_GT(operations, 20);
@@ -72,12 +72,12 @@ void sweep_crashes(std::int64_t iteration) {
     TempDir dir;
     DiskFileSystem disk;
     save_state(disk, dir.path(), 10, before, kTp);
-    ASSERT_EQ(save_in_child(Fault::crash, k, dir.path(), iteration, after), FaultyFileSystem::kCrashExitCode);
+    ASSERT_EQ(save_in_child(Fault::crash, k, dir.path(), iteration, after, beside), FaultyFileSystem::kCrashExitCode);
     const bool is_old = newest_is(dir.path(), 10, before), is_new = newest_is(dir.path(), iteration, after);
     EXPECT_TRUE(is_old || is_new) << "crash at operation " << k << " of " << operations;
     (is_new ? new_found : old_found) += 1;
     // A second crash at the same point, over the leftovers of the first; then a clean save.
-    save_in_child(Fault::crash, k, dir.path(), iteration, after);
+    save_in_child(Fault::crash, k, dir.path(), iteration, after, beside);
     EXPECT_TRUE(newest_is(dir.path(), 10, before) || newest_is(dir.path(), iteration, after)) << "second crash, " << k;
     save_state(disk, dir.path(), 20, last, kTp);
     EXPECT_TRUE(newest_is(dir.path(), 20, last)) << "save over the leftovers of operation " << k;
@@ -89,9 +89,11 @@ void sweep_crashes(std::int64_t iteration) {
   EXPECT_GT(new_found, 0);
 }
 
-TEST(CrashPoints, SaveOfANewIteration) { sweep_crashes(15); }
+TEST(CrashPoints, SaveOfANewIteration) { sweep_crashes(15, Beside::no); }
 
-TEST(CrashPoints, SaveOfTheSameIterationAgain) { sweep_crashes(10); }
+TEST(CrashPoints, SaveOfTheSameIterationAgain) { sweep_crashes(10, Beside::no); }
+
+TEST(CrashPoints, ShardsWrittenAtOnce) { sweep_crashes(15, Beside::threads); }
 
 // Disk full, or any other error, at every operation: the save either reports it or is complete.
 void sweep_errors(std::int64_t iteration) {

@@ -12,6 +12,7 @@ class FaultyFileSystem::File final : public WritableFile {
  public:
   File(FaultyFileSystem& owner, const std::filesystem::path& path)
       : owner_(owner), path_(path), file_(owner.disk_.create(path)) {
+    const std::lock_guard lock(owner_.mutex_);
     owner_.unsynced_.insert(path_);
   }
   void write(std::span<const std::byte> bytes) override {
@@ -22,6 +23,7 @@ class FaultyFileSystem::File final : public WritableFile {
   void sync() override {
     owner_.strike_if_due();
     file_->sync();
+    const std::lock_guard lock(owner_.mutex_);
     owner_.unsynced_.erase(path_);
   }
   void close() override {
@@ -36,6 +38,7 @@ class FaultyFileSystem::File final : public WritableFile {
 };
 
 void FaultyFileSystem::strike_if_due() {
+  const std::lock_guard lock(mutex_);  // to the end of the process, if it ends here
   ++operations_;
   if (fault_ == Fault::disk_full && operations_ >= at_) throw IoError("injected: no space left on device");
   if (operations_ != at_ || fault_ == Fault::none) return;
@@ -68,6 +71,7 @@ void FaultyFileSystem::rename(const std::filesystem::path& from, const std::file
   disk_.rename(from, to);
   // A file that was renamed before it was synced is still at risk, under its new name (or inside its new
   // folder).
+  const std::lock_guard lock(mutex_);
   std::set<std::filesystem::path> moved;
   for (const auto& path : unsynced_) {
     if (path == from) {

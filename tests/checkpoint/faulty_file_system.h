@@ -1,8 +1,9 @@
 // A file system that fails or ends the process at one chosen operation, and counts operations for sweeps over
-// all of them.
+// all of them. Threads may share it; the operation that is chosen is then the k-th of all of theirs.
 #pragma once
 
 #include <filesystem>
+#include <mutex>
 #include <set>
 
 #include "ringtron/checkpoint/file_system.h"
@@ -23,6 +24,7 @@ class FaultyFileSystem final : public FileSystem {
   // The fault strikes at operation number `at` (from 1), in the place of that operation.
   explicit FaultyFileSystem(Fault fault = Fault::none, int at = 0) : fault_(fault), at_(at) {}
 
+  // Of threads that have ended.
   int operations() const { return operations_; }
 
   std::unique_ptr<WritableFile> create(const std::filesystem::path& path) override;
@@ -38,6 +40,7 @@ class FaultyFileSystem final : public FileSystem {
 
   Fault fault_;
   int at_;
+  std::mutex mutex_;  // of the two below
   int operations_ = 0;
   std::set<std::filesystem::path> unsynced_;
   DiskFileSystem disk_;

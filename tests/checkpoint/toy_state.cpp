@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "ringtron/base/random.h"
@@ -91,27 +92,34 @@ std::vector<std::byte> slab_bytes(const ToyTensor& tensor, const Slab& slab) {
 }
 
 void save_state(FileSystem& files, const std::filesystem::path& save_folder, std::int64_t iteration,
-                const std::vector<ToyTensor>& state, int tp, int owners) {
+                const std::vector<ToyTensor>& state, int tp, int owners, Beside beside) {
   const SaveLease lease(save_folder);
   CheckpointWriter writer(files, save_folder, iteration);
   writer.prepare(lease);
-  std::vector<std::string> parts;
-  try {
-    for (int shard = 0; shard < tp * owners; ++shard) {
-      const int rank = shard / owners, owner = shard % owners;
-      std::vector<std::vector<std::byte>> owned;
-      std::vector<TensorSlice> slices;
-      for (const ToyTensor& tensor : state) {
-        if (tensor.cut == Cut::replicated && rank != 0) continue;
-        for (const Slab& slab : slabs_of(tensor, rank, tp)) {
-          owned.push_back(slab_bytes(tensor, slab));
-          slices.push_back({tensor.name, tensor.dtype, tensor.shape, slab, owned.back()});
-          if (!keep_range(slices.back(), owner, owners)) slices.pop_back();
-        }
+  const auto write = [&](int shard) {
+    const int rank = shard / owners, owner = shard % owners;
+    std::vector<std::vector<std::byte>> owned;
+    std::vector<TensorSlice> slices;
+    for (const ToyTensor& tensor : state) {
+      if (tensor.cut == Cut::replicated && rank != 0) continue;
+      for (const Slab& slab : slabs_of(tensor, rank, tp)) {
+        owned.push_back(slab_bytes(tensor, slab));
+        slices.push_back({tensor.name, tensor.dtype, tensor.shape, slab, owned.back()});
+        if (!keep_range(slices.back(), owner, owners)) slices.pop_back();
       }
-      parts.push_back(writer.write_shard(shard, slices));
     }
+    return writer.write_shard(shard, slices);
+  };
+  std::vector<std::string> parts;
+  std::vector<std::future<std::string>> shards;
+  for (int shard = 0; shard < tp * owners; ++shard)
+    shards.push_back(std::async(beside == Beside::threads ? std::launch::async : std::launch::deferred, write, shard));
+  try {
+    for (auto& shard : shards) parts.push_back(shard.get());
   } catch (...) {
+    for (auto& shard : shards) {
+      if (beside == Beside::threads && shard.valid()) shard.wait();
+    }
     writer.abandon();
     throw;
   }

@@ -34,9 +34,10 @@ std::vector<std::byte> slab_bytes(const ToyTensor& tensor, const Slab& slab);
 
 // Saves the state as `tp` ranks would; rank 0 alone writes replicated tensors. With several `owners` each slab is cut
 // into ranges of elements, wherever it comes, and each of them writes one into a shard of its own: as a distributed
-// optimizer does.
+// optimizer does. `beside`: each shard is written on a thread of its own, all at once.
+enum class Beside { no, threads };
 void save_state(FileSystem& files, const std::filesystem::path& save_folder, std::int64_t iteration,
-                const std::vector<ToyTensor>& state, int tp, int owners = 1);
+                const std::vector<ToyTensor>& state, int tp, int owners = 1, Beside beside = Beside::no);
 
 // Whether rank `rank` of `tp` reads exactly its slabs of `state`. Throws what the reader throws.
 bool loads_equal(CheckpointReader& reader, const std::vector<ToyTensor>& state, int rank, int tp);

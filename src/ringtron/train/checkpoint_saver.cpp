@@ -211,7 +211,8 @@ struct CheckpointSaver::UnderWay {
   std::future<std::string> part = {};  // last, so that its thread ends before what it uses goes
 };
 
-CheckpointSaver::CheckpointSaver(const Job& job) : job_(job) {}
+CheckpointSaver::CheckpointSaver(const Job& job) : job_(job), files_(disk_) {}
+CheckpointSaver::CheckpointSaver(const Job& job, FileSystem& files) : job_(job), files_(files) {}
 CheckpointSaver::~CheckpointSaver() = default;
 
 std::int64_t CheckpointSaver::iteration_under_way() const {

@@ -21,6 +21,8 @@ namespace ringtron {
 class CheckpointSaver {
  public:
   explicit CheckpointSaver(const Job& job);
+  // Writes through `files`, which outlives it: of a save beside training also from a thread.
+  CheckpointSaver(const Job& job, FileSystem& files);
   ~CheckpointSaver();  // waits for a save under way, which then is not published
 
   // Before any work: takes the lease on --save, and sees that all machines can write there. Collective; throws on all
@@ -64,7 +66,8 @@ class CheckpointSaver {
   std::uint64_t of_all_stages(std::uint64_t of_stage) const;
 
   const Job& job_;
-  DiskFileSystem files_;
+  DiskFileSystem disk_;
+  FileSystem& files_;
   std::unique_ptr<SaveLease> lease_;        // on rank 0
   const std::string run_ = new_run_name();  // this run's in the lineage of its checkpoints; rank 0's counts
   std::int64_t save_number_ = 0;            // of the last save; 0: none yet

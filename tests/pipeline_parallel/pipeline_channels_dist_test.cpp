@@ -18,7 +18,7 @@ at::Tensor message(int stage, int number) { return at::full({3, 2}, 100.0 * stag
 DIST_TEST(PipelineChannels, CarryMessagesInOrderAndAround, 2, 3) {
   const ParallelState parallel(grid_of(ranks.size()), Backend::gloo, ranks.rendezvous());
   const PipelineShape shape{ranks.size(), /*chunks=*/2, /*micro_batches=*/4};
-  PipelineChannels channels(parallel, shape);
+  PipelineChannels channels(parallel, shape, at::kCPU);
   const int own = ranks.rank(), before = (own + ranks.size() - 1) % ranks.size(), after = (own + 1) % ranks.size();
   // All send first, as much as may be under way.
   for (int i = 0; i < shape.most_sends(); ++i) {
@@ -39,7 +39,7 @@ DIST_TEST(PipelineChannels, CarryMessagesInOrderAndAround, 2, 3) {
 
 DIST_TEST(PipelineChannels, EndsAreTheFirstAndTheLastRank, 3) {
   const ParallelState parallel(grid_of(3), Backend::gloo, ranks.rendezvous());
-  PipelineChannels channels(parallel, {3, 1, 1});
+  PipelineChannels channels(parallel, {3, 1, 1}, at::kCPU);
   if (ranks.rank() == 1) {
     EXPECT_THROW(channels.ends(), InternalError);
     EXPECT_NO_THROW(channels.finish());

@@ -20,7 +20,7 @@ using ::testing::ThrowsMessage;
 DIST_TEST(PipelineKill, NeighboursNameTheStageThatDied, 3) {
   const ProcessGrid grid({.tensor = 1, .context = 1, .pipeline = 3, .data = 1});
   const ParallelState parallel(grid, Backend::gloo, ranks.rendezvous());
-  PipelineChannels channels(parallel, {3, 1, 2});
+  PipelineChannels channels(parallel, {3, 1, 2}, at::kCPU);
   ranks.meet();
   if (ranks.rank() == 1) {
     ranks.announce_death();

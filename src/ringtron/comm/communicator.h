@@ -81,4 +81,8 @@ class Communicator {
   virtual void barrier() = 0;
 };
 
+// Whether exchange() leaves the multiprocessors of this device to others. Collective: the first time it sends a
+// message, to find out.
+bool uses_copy_engines(Communicator& group, at::Device device);
+
 }  // namespace ringtron

@@ -101,8 +101,8 @@ constexpr Option kOptions[] = {
     {"--no-peer-copies",
      FIELD(parallel.peer_copies),
      OnLoad::free,
-     "Let NCCL's kernels carry messages of context and sequence parallelism between GPUs of one machine, not their "
-     "copy engines.",
+     "Let NCCL's kernels carry all messages between GPUs of one machine, not their copy engines those of context, "
+     "sequence and pipeline parallelism, gradients and parameters.",
      {},
      Compat::ours,
      {.note =

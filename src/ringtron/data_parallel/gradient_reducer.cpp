@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ringtron/base/check.h"
+#include "ringtron/comm/exchange_collectives.h"
 #include "ringtron/data_parallel/value_buffer.h"
 
 namespace ringtron {
@@ -88,6 +89,9 @@ struct GradientReducer::State {
     // Before there are gradients: for a moment the values are there twice.
     if (options.sharded) values.emplace(list, plan);
     buffer.emplace(list, std::move(plan));
+    if (list.empty() || options.bf16_messages) return;
+    const at::Device device = list.front()->value.device();
+    if (uses_copy_engines(replicas, device)) by_copies.emplace(replicas, device);
   }
 
   void begin_step(int of_micro_batches) {
@@ -131,6 +135,11 @@ struct GradientReducer::State {
     ++launched;
     if (bucket.numel() == 0) return;
     const auto own = [&](const at::Tensor& whole) { return options.sharded ? shard_of(whole) : whole; };
+    if (by_copies) {
+      Work work = options.sharded ? by_copies->reduce_scatter(bucket) : by_copies->all_reduce(bucket);
+      reductions.push_back({std::move(work), own(bucket), own(bucket)});
+      return;
+    }
     const at::Tensor sent = options.bf16_messages ? bucket.to(at::kBFloat16) : bucket;
     const at::Tensor received = own(sent);
     Work work = options.sharded ? replicas.reduce_scatter(sent, received) : replicas.all_reduce(sent);
@@ -159,7 +168,8 @@ struct GradientReducer::State {
     gathers.resize(buckets.size());
     for (std::size_t i = buckets.size(); i-- > 0;) {
       const at::Tensor bucket = values->bucket(buckets[i]);
-      if (bucket.numel() > 0) gathers[i] = replicas.all_gather(shard_of(bucket), bucket);
+      if (bucket.numel() == 0) continue;
+      gathers[i] = by_copies ? by_copies->all_gather(bucket) : replicas.all_gather(shard_of(bucket), bucket);
     }
     if (!options.overlap_gather) await_values();
   }
@@ -207,12 +217,13 @@ struct GradientReducer::State {
   Communicator& replicas;
   std::vector<FurtherSum> further;
   BucketOptions options;
-  std::optional<ValueBuffer> values;  // sharded alone
-  std::optional<GradBuffer> buffer;   // always, once constructed
-  int micro_batches = 0;              // of this step
-  std::vector<int> received;          // gradients of each parameter in this step; empty: no step has begun
-  std::vector<int> waiting;           // parameters of each bucket that lack the gradient of a micro-batch
-  int launched = 0;                   // buckets whose reduction is under way
+  std::optional<ValueBuffer> values;             // sharded alone
+  std::optional<GradBuffer> buffer;              // always, once constructed
+  std::optional<ExchangeCollectives> by_copies;  // where that is faster than the group's own operations
+  int micro_batches = 0;                         // of this step
+  std::vector<int> received;                     // gradients of each parameter in this step; empty: no step has begun
+  std::vector<int> waiting;                      // parameters of each bucket that lack the gradient of a micro-batch
+  int launched = 0;                              // buckets whose reduction is under way
   struct Reduction {
     Work work;
     at::Tensor received;  // the same memory as `sums`, unless messages are in bf16

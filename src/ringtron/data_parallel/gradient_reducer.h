@@ -14,6 +14,9 @@
 // comes out of backward, finish(), gather_values() or an await; the reducer, like its communicators, is of no use after
 // it. While backward runs, the group of the buckets belongs to the reducer and to the operations of backward itself.
 //
+// Between GPUs of one machine messages are copies by their copy engines (comm/exchange_collectives.h), which leave the
+// multiprocessors to backward.
+//
 // With `bf16_messages` each rank's sum of a bucket is rounded to bf16, these are summed by the back end (which may
 // round again), and the result is back in the fp32 buffer: half the bytes sent, by 2^-8 of exactness. Further axes are
 // summed in fp32 all the same. Every rank gets the same bits.

@@ -57,7 +57,8 @@ at::Tensor scan_of_heads(const at::Tensor& xbc, const at::Tensor& dt, const Scan
                            heads(p.d), heads(p.dt_bias)};
   at::Tensor group_of_head;  // of a share whose groups have not equally many heads
   if (!is_regular(share, z.heads / z.groups)) {
-    group_of_head = at::tensor(key_head_of_query_head(share, z.heads / z.groups), at::kLong).to(xbc.device());
+    group_of_head = at::tensor(key_head_of_query_head(share, z.heads / z.groups), at::kLong)
+                        .to(xbc.device(), at::kLong, /*non_blocking=*/true);
   }
   const ScanSizes sizes{share.q.length(), z.head_size, share.kv.length(), z.state_size};
   const at::Tensor y = scan(whole, mine.of_heads.select(3, z.head_size), no_halo(whole, own), own, sizes, shape.whole,
@@ -74,8 +75,8 @@ at::Tensor context_scan(const at::Tensor& xbc, const at::Tensor& dt, const ScanP
   if (shape->plan.links.empty()) {
     return scan(xbc, dt, no_halo(xbc, parameters), parameters, sizes, shape->own, nullptr, {});
   }
-  const at::Tensor halo = halo_of(xbc, parameters.conv_weight.size(2) - 1, group, shape);
-  return scan(xbc, dt, halo, parameters, sizes, shape->own, make_state_passing(group, shape), {});
+  const WithHalo both = with_halo(xbc, parameters.conv_weight.size(2) - 1, group, shape);
+  return scan(both.x, dt, both.halo, parameters, sizes, shape->own, make_state_passing(group, shape), {});
 }
 
 }  // namespace ringtron

@@ -18,8 +18,10 @@ using torch::autograd::variable_list;
 
 using Numbers = std::vector<std::int64_t>;
 
+// The host does not wait for the device, or it could never run ahead of it: CUDA has read memory that is not pinned
+// when the call returns.
 at::Tensor table(const Numbers& numbers, const at::Tensor& like) {
-  return at::tensor(numbers, at::kLong).to(like.device());
+  return at::tensor(numbers, at::kLong).to(like.device(), at::kLong, /*non_blocking=*/true);
 }
 
 class StatePassing : public SsdExchange {
@@ -163,23 +165,24 @@ struct HaloCall : torch::CustomClassHolder {
   std::int64_t count = 0;
 };
 
+// x itself goes through it, so that the halo's gradients are added to the few rows that they belong to, not to all.
 class Halo : public Function<Halo> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const c10::intrusive_ptr<HaloCall>& call) {
+  static variable_list forward(AutogradContext* context, const at::Tensor& x,
+                               const c10::intrusive_ptr<HaloCall>& call) {
     context->saved_data["call"] = c10::IValue::make_capsule(call);
-    context->saved_data["rows"] = x.size(0);
     const HaloTables tables(*call->shape, call->count, call->group->rank());
     const at::Tensor halo = at::zeros({call->shape->own->initials(), call->count, x.size(2)}, x.options());
     move_rows(x.reshape({-1, x.size(2)}), tables.given, halo.view({-1, x.size(2)}), tables.taken, *call->group);
-    return halo;
+    return {x, halo};
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const auto call = c10::static_intrusive_pointer_cast<HaloCall>(context->saved_data["call"].toCapsule());
     const HaloTables tables(*call->shape, call->count, call->group->rank());
-    const std::int64_t channels = grads[0].size(2), rows = context->saved_data["rows"].toInt();
-    const at::Tensor dx = at::zeros({rows, call->shape->own->samples(), channels}, grads[0].options());
-    move_rows(grads[0].reshape({-1, channels}), tables.taken, dx.view({-1, channels}), tables.given, *call->group);
+    const std::int64_t channels = grads[1].size(2);
+    const at::Tensor dx = grads[0].contiguous();  // causal_conv() has just made it, for nobody else
+    move_rows(grads[1].reshape({-1, channels}), tables.taken, dx.view({-1, channels}), tables.given, *call->group);
     return {dx, {}};
   }
 };
@@ -190,14 +193,15 @@ std::shared_ptr<SsdExchange> make_state_passing(Communicator& group, std::shared
   return std::make_shared<StatePassing>(group, std::move(shape));
 }
 
-at::Tensor halo_of(const at::Tensor& x, std::int64_t count, Communicator& group,
+WithHalo with_halo(const at::Tensor& x, std::int64_t count, Communicator& group,
                    const std::shared_ptr<const ScanShape>& shape) {
-  if (shape->plan.links.empty() || count == 0) return at::zeros({0, count, x.size(2)}, x.options());
+  if (shape->plan.links.empty() || count == 0) return {x, at::zeros({0, count, x.size(2)}, x.options())};
   auto call = c10::make_intrusive<HaloCall>();
   call->group = &group;
   call->shape = shape;
   call->count = count;
-  return Halo::apply(x, call);
+  const variable_list both = Halo::apply(x, call);
+  return {both[0], both[1]};
 }
 
 }  // namespace ringtron

@@ -22,9 +22,14 @@ namespace ringtron {
 // For ssd_scan() of shape->own.
 std::shared_ptr<SsdExchange> make_state_passing(Communicator& group, std::shared_ptr<const ScanShape> shape);
 
-// x: [s_local, b, channels]. Returns the rows before the pieces that continue a document, for causal_conv():
-// [initials, count, channels], zeros where a document has fewer; with autograd.
-at::Tensor halo_of(const at::Tensor& x, std::int64_t count, Communicator& group,
+// For causal_conv(), which alone may use this x: it adds to the gradient that comes back for it.
+struct WithHalo {
+  at::Tensor x, halo;
+};
+
+// x: [s_local, b, channels]. The halo are the rows before the pieces that continue a document, [initials, count,
+// channels], zeros where a document has fewer; with autograd.
+WithHalo with_halo(const at::Tensor& x, std::int64_t count, Communicator& group,
                    const std::shared_ptr<const ScanShape>& shape);
 
 }  // namespace ringtron

@@ -5,34 +5,9 @@
 #include "ringtron/base/check.h"
 
 namespace ringtron {
-namespace {
-
-constexpr int kFrom = 0;  // place of the sender in a channel's group
-
-}  // namespace
-
-void PipelineChannels::Out::send(at::Tensor tensor) {
-  RT_CHECK(group != nullptr, "a message to a stage that does not exist");
-  if (under_way_.size() == most) {
-    under_way_.front().second.wait();
-    under_way_.pop_front();
-  }
-  Work work = group->broadcast(tensor, kFrom);
-  under_way_.emplace_back(std::move(tensor), std::move(work));
-}
-
-void PipelineChannels::Out::finish() {
-  for (; !under_way_.empty(); under_way_.pop_front()) under_way_.front().second.wait();
-}
-
-Work PipelineChannels::In::receive(const at::Tensor& into) {
-  RT_CHECK(group != nullptr, "a message from a stage that does not exist");
-  return group->broadcast(into, kFrom);
-}
-
-PipelineChannels::PipelineChannels(const ParallelState& parallel, const PipelineShape& shape) {
+PipelineChannels::PipelineChannels(const ParallelState& parallel, const PipelineShape& shape, at::Device device) {
   const int size = parallel.pp_size(), rank = parallel.pp_rank();
-  activations_out_.most = gradients_out_.most = static_cast<std::size_t>(shape.most_sends());
+  const auto most = static_cast<std::size_t>(shape.most_sends());
   if (size == 1) return;
   const std::vector<int> ranks = parallel.grid().group_of(parallel.rank(), Axis::pipeline);
   // Every rank connects with its two neighbours in the order of the stages, so that none waits in a circle.
@@ -40,15 +15,20 @@ PipelineChannels::PipelineChannels(const ParallelState& parallel, const Pipeline
   for (int from = 0; from < (shape.chunks > 1 ? size : size - 1); ++from) {
     const int to = (from + 1) % size;
     if (rank != from && rank != to) continue;
-    const auto connect = [&](const char* what, int sender, int receiver) {
+    const auto connect = [&](const char* what, int sender, int receiver, std::optional<MessageSender>& out,
+                             std::optional<MessageReceiver>& in) {
       groups_.push_back(
           parallel.make_group(fmt::format("pipeline-{}-of-stage-{}", what, from),
                               {ranks[static_cast<std::size_t>(sender)], ranks[static_cast<std::size_t>(receiver)]}));
-      groups_.back()->barrier();  // NCCL connects at the first operation, which must not wait then
-      return groups_.back().get();
+      Communicator& group = *groups_.back();
+      const MessageWay way = connect_messages(group, device);
+      if (rank == sender)
+        out.emplace(group, way, most);
+      else
+        in.emplace(group, way, device);
     };
-    (rank == from ? activations_out_.group : activations_in_.group) = connect("activations", from, to);
-    (rank == from ? gradients_in_.group : gradients_out_.group) = connect("gradients", to, from);
+    connect("activations", from, to, activations_out_, activations_in_);
+    connect("gradients", to, from, gradients_out_, gradients_in_);
   }
   if (rank == 0 || rank == size - 1) {
     groups_.push_back(parallel.make_group("pipeline-ends", {ranks.front(), ranks.back()}));
@@ -62,8 +42,8 @@ PipelineChannels::~PipelineChannels() {
 }
 
 void PipelineChannels::finish() {
-  activations_out_.finish();
-  gradients_out_.finish();
+  for (std::optional<MessageSender>* out : {&activations_out_, &gradients_out_})
+    if (*out) (*out)->finish();
 }
 
 Communicator& PipelineChannels::ends() const {

@@ -87,7 +87,7 @@ Assembly::Assembly(const Job& job, const MakeAttention& make_attention, InitialV
                                 cp_attention_options(job.config()))),
       model_(BuildContext{job.parallel(), store_, *attention_},
              model_spec(job.config(), transports_, job.tokenizer().vocab_size()), make_layer),
-      channels_(job.parallel(), pipeline_shape(job, model_, /*micro_batches=*/1)),
+      channels_(job.parallel(), pipeline_shape(job, model_, /*micro_batches=*/1), job.device()),
       schedule_(make_schedule(job.config(), iterations_of(job.config()))),
       reducer_(
           store_.all(),

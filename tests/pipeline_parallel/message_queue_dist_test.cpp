@@ -1,0 +1,63 @@
+// A queue of messages between two ranks, both ways of carrying them, on a CPU, where Gloo carries the copies too: they
+// arrive in the order of the sends, whatever the receiver waits for first.
+#include "ringtron/pipeline_parallel/message_queue.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+
+#include <csignal>
+
+#include "ringtron/base/error.h"
+#include "tests/support/multi_rank.h"
+#include "tests/support/tensor_near.h"
+
+namespace ringtron {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+at::Tensor message(int number) { return at::full({5, 3}, 10.0 + number, at::kDouble); }
+
+void expect_messages(testing::RankContext& ranks, MessageWay way) {
+  constexpr int kMessages = 7;
+  if (ranks.rank() == 0) {
+    MessageSender sender(ranks.world(), way, /*most=*/3);
+    for (int i = 0; i < kMessages; ++i) sender.send(message(i));
+    EXPECT_NO_THROW(sender.finish());
+    return;
+  }
+  MessageReceiver receiver(ranks.world(), way, at::kCPU);
+  std::vector<at::Tensor> into;
+  std::vector<Work> works;
+  for (int i = 0; i < kMessages; ++i) {
+    into.push_back(at::zeros({5, 3}, at::kDouble));
+    works.push_back(receiver.receive(into.back()));
+  }
+  works[3].wait();
+  EXPECT_TENSOR_EQUAL(into[3], message(3));
+  for (Work& work : works) work.wait();
+  for (int i = 0; i < kMessages; ++i) EXPECT_TENSOR_EQUAL(into[static_cast<std::size_t>(i)], message(i));
+}
+
+DIST_TEST(MessageQueue, InOrderByBroadcasts, 2) { expect_messages(ranks, MessageWay::broadcast); }
+DIST_TEST(MessageQueue, InOrderByCopies, 2) { expect_messages(ranks, MessageWay::copy_engine); }
+
+DIST_TEST(MessageQueue, BroadcastsOnACpu, 2) {
+  EXPECT_EQ(connect_messages(ranks.world(), at::kCPU), MessageWay::broadcast);
+}
+
+DIST_TEST(MessageQueue, ADeadSenderIsACommError, 2) {
+  ranks.world().barrier();
+  ranks.meet();
+  if (ranks.rank() == 0) {
+    ranks.announce_death();
+    std::raise(SIGKILL);
+  }
+  MessageReceiver receiver(ranks.world(), MessageWay::copy_engine, at::kCPU);
+  const at::Tensor into = at::zeros({5, 3}, at::kDouble);
+  EXPECT_THAT([&] { receiver.receive(into).wait(); }, ThrowsMessage<CommError>(HasSubstr("rank 0 died")));
+}
+
+}  // namespace
+}  // namespace ringtron

@@ -6,6 +6,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/file.h"
+#include "ringtron/base/hash.h"
 #include "tests/checkpoint/toy_state.h"
 #include "tests/support/temp_dir.h"
 
@@ -43,6 +44,33 @@ TEST_F(Finder, IgnoresThePointerAndStrangers) {
   }
   EXPECT_THAT(list_iterations(dir_.path()), ElementsAre(10, 200));
   EXPECT_EQ(find_newest_checkpoint(dir_.path()).newest->iteration, 200);
+}
+
+// A program that is older than what has saved here last goes on from nothing, and saves nothing over it.
+TEST_F(Finder, ACheckpointOfANewerVersionStopsTheSearch) {
+  save(10);
+  save(20);
+  const auto path = dir_ / "iter_0000020" / kManifestName;
+  std::string text = read_file(path);
+  const std::size_t at = text.find("\"version\": ") + 11;
+  text[at] = '9';
+  const std::string body = text.substr(0, text.rfind(",\n"));
+  write_file_atomically(path, body + ",\n \"xxh3\": \"" + hex64(hash64(body)) + "\"\n}\n");
+  const auto message_of = [](auto&& action) -> std::string {
+    try {
+      action();
+    } catch (const IoError& e) {
+      return e.what();
+    }
+    return "";
+  };
+  const auto newer = ::testing::AllOf(HasSubstr(path.string()), HasSubstr("version: ringtron-checkpoint 9 is newer"));
+  EXPECT_THAT(message_of([&] { find_newest_checkpoint(dir_.path()); }), newer);
+  EXPECT_THAT(message_of([&] { find_checkpoint_of(dir_.path(), 20); }), newer);
+  EXPECT_THAT(message_of([&] { next_save_number(dir_.path()); }), newer);
+  EXPECT_EQ(find_checkpoint_of(dir_.path(), 10).iteration, 10);
+  EXPECT_THAT(message_of([&] { save_state(disk_, dir_.path(), 20, toy_state(2), 2); }), newer);
+  EXPECT_EQ(read_file(path).substr(0, body.size()), body);
 }
 
 TEST_F(Finder, DamagedNewestIsReportedAndThePreviousFound) {

@@ -76,9 +76,25 @@ TEST(Manifest, RangesComeBackAndRaiseTheVersion) {
   EXPECT_EQ(manifest_to_text(manifest_from_text(text, "m")), text);
   EXPECT_EQ(nlohmann::json::parse(text).at("version"), 2);
   EXPECT_EQ(nlohmann::json::parse(manifest_to_text(sample())).at("version"), 1);
-  std::string newer = text;
+}
+
+// Intact, and of a version that is yet to come: no damage, for which an older checkpoint would be taken.
+TEST(Manifest, ANewerVersionIsNoDamage) {
+  std::string newer = manifest_to_text(with_ranges());
   newer.replace(newer.find("\"version\": 2"), 12, "\"version\": 3");
-  EXPECT_THROW(manifest_from_text(newer, "m"), IoError);
+  EXPECT_THROW(manifest_from_text(newer, "m"), CheckpointDamage);  // its checksum does not fit
+  const std::string body = newer.substr(0, newer.rfind(",\n"));
+  const std::string intact = body + ",\n \"xxh3\": \"" + hex64(hash64(body)) + "\"\n}\n";
+  try {
+    manifest_from_text(intact, "m");
+    ADD_FAILURE() << "expected an IoError";
+  } catch (const CheckpointDamage& e) {
+    ADD_FAILURE() << "damage: " << e.what();
+  } catch (const IoError& e) {
+    EXPECT_NE(std::string(e.what()).find("m: version: ringtron-checkpoint 3 is newer than the versions 1 to 2"),
+              std::string::npos)
+        << e.what();
+  }
 }
 
 TEST(Manifest, FindsGapsAndOverlapsOfRanges) {

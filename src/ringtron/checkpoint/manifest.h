@@ -74,8 +74,9 @@ std::optional<std::string> manifest_problem(const Manifest& manifest);
 
 // Text and back. The manifest's text is JSON that ends with the hash64 of all bytes before that last field.
 // manifest_from_text throws CheckpointDamage that names `path` and the member for text that is not intact or not
-// understood, and checks manifest_problem and the lineage in the metadata. part_from_text throws InternalError. Text
-// that is not UTF-8 in the metadata is replaced, numbers that are not finite become null.
+// understood, a plain IoError for an intact one of a newer version (what it says nobody here knows, and nothing older
+// may be taken for it), and checks manifest_problem and the lineage in the metadata. part_from_text throws
+// InternalError. Text that is not UTF-8 in the metadata is replaced, numbers that are not finite become null.
 std::string manifest_to_text(const Manifest& manifest);
 Manifest manifest_from_text(std::string_view text, const std::filesystem::path& path);
 std::string part_to_text(const ManifestPart& part);

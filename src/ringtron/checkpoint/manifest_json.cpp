@@ -126,10 +126,14 @@ std::string checked_body(std::string_view text) {
   return std::string(body) + "\n}";
 }
 
+bool is_newer(const json& value) {
+  return text_member(value, "format", "") == kFormat && count_member(value, "version", "") > kVersionWithRanges;
+}
+
 Manifest manifest_from_json(const json& value) {
   const std::string format = text_member(value, "format", "");
   const std::int64_t version = count_member(value, "version", "");
-  if (format != kFormat || version < kVersion || version > kVersionWithRanges) {
+  if (format != kFormat || version < kVersion) {
     throw IoError(fmt::format("expected format {} version {} or {}, got {} version {}", kFormat, kVersion,
                               kVersionWithRanges, shown(format), version));
   }
@@ -161,11 +165,17 @@ std::string manifest_to_text(const Manifest& manifest) {
 }
 
 Manifest manifest_from_text(std::string_view text, const std::filesystem::path& path) {
+  json value;
   try {
-    return manifest_from_json(parse_strict(checked_body(text)));
+    value = parse_strict(checked_body(text));
+    if (!is_newer(value)) return manifest_from_json(value);
   } catch (const IoError& e) {
     throw CheckpointDamage(fmt::format("{} is not an intact manifest: {}", path.string(), e.what()));
   }
+  throw IoError(
+      fmt::format("{}: version: {} {} is newer than the versions {} to {} that this program reads. The checkpoint is "
+                  "not damaged: use the program that has written it, or one as new, or another folder",
+                  path.string(), kFormat, value.at("version").get<std::int64_t>(), kVersion, kVersionWithRanges));
 }
 
 std::string part_to_text(const ManifestPart& part) {

@@ -97,6 +97,8 @@ struct BatchConfig {
   std::int64_t exit_interval = 0;
   double exit_duration_in_mins = 0.0;
   bool exit_signal_handler = false;
+  bool exit_with_signal_code = false;
+  std::vector<int> iterations_to_skip;
   bool skip_train = false;
 };
 

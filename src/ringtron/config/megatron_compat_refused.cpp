@@ -104,7 +104,6 @@ constexpr ForeignFlag kFlags[] = {
 
     no("--decrease-batch-size-if-needed", "the global batch has one size: --global-batch-size"),
     no("--exit-signal", "--exit-signal-handler waits for SIGTERM"),
-    no("--iterations-to-skip", "no step is left out"),
     no("--sgd-momentum", kAdamOnly),
     no("--lion-*", kAdamOnly),
     no("--muon-*", kAdamOnly),

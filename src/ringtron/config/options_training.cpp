@@ -76,6 +76,23 @@ constexpr Option kBatchOptions[] = {
      {},
      Compat::accepted_no_effect,
      {.note = "Ringtron always does so"}},
+    {"--exit-with-signal-code",
+     FIELD(batch.exit_with_signal_code),
+     OnLoad::free,
+     "After a signal that has ended the run in order, all saved, exit with 128 + its number (143 after SIGTERM) in place of 0.",
+     {},
+     Compat::ours,
+     {.note = "Megatron exits with 0"}},
+    {"--iterations-to-skip",
+     FIELD(batch.iterations_to_skip),
+     OnLoad::free,
+     "Iterations, as the log numbers them, whose samples are consumed and from which nothing is learnt: weights, moments "
+     "and the schedule stay.",
+     {.at_least = 1},
+     Compat::ours,
+     {.note = "Megatron evaluates and saves nothing after one; its earlier versions count from 0",
+      .unit = "steps",
+      .default_text = "none"}},
     {"--skip-train", FIELD(batch.skip_train), OnLoad::free, "Only evaluate. Implies --no-load-optim."},
 };
 

@@ -72,6 +72,8 @@ class Optimizer {
     skipped_count_ = skipped;
   }
   void note_skipped() { ++skipped_count_; }
+  // Counts a step that is not made at all.
+  void leave_out_step() { ++step_count_, ++skipped_count_; }
 
   // After weights came without optimizer state (--no-load-optim, --finetune): main weights anew from the
   // parameters, moments and step count zero.

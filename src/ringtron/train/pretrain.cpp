@@ -50,7 +50,7 @@ std::optional<int> stopped_after(const Job& job, const StopSignals& signals, con
     print_line("exiting program after receiving {} while {}. Nothing was trained: there is nothing to save",
                signal_name(signal), stage);
   }
-  return exit_code_after(signal);
+  return exit_code_after(signal, job.config()->batch.exit_with_signal_code);
 }
 
 int train(const Job& job, StopSignals& signals, StartTimes& times) {

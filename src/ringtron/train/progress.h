@@ -10,7 +10,7 @@ struct Progress {
   std::int64_t consumed_train_samples = 0;
   std::int64_t consumed_valid_samples = 0;
   std::int64_t skipped_samples =
-      0;  // of consumed_train_samples: of steps that the loss scale let go (TrainStep::settle)
+      0;  // of consumed_train_samples: of steps that the loss scale let go, or --iterations-to-skip
 };
 
 }  // namespace ringtron

@@ -143,7 +143,7 @@ void StopSignals::start_up_is_done(const char* follows) {
 
 int StopSignals::received() const { return received_signal; }
 
-int exit_code_after(int signal) { return signal == SIGINT ? 128 + SIGINT : 0; }
+int exit_code_after(int signal, bool always) { return always || signal == SIGINT ? 128 + signal : 0; }
 
 const char* signal_name(int signal) {
   switch (signal) {

@@ -33,8 +33,8 @@ class StopSignals {
   int received() const;
 };
 
-// Of a run that has ended in order after this signal: 0, or 130 after Ctrl-C.
-int exit_code_after(int signal);
+// Of a run that has ended in order after this signal: 0, or 128 + signal after Ctrl-C or `always`.
+int exit_code_after(int signal, bool always = false);
 
 // "SIGTERM"
 const char* signal_name(int signal);

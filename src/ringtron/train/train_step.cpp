@@ -183,6 +183,17 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   return result;
 }
 
+std::int64_t TrainStep::skip(DataLoader& loader) {
+  settle();
+  const std::int64_t samples = next_batch();
+  for (std::int64_t number = micro_batches(samples); number > 0; --number) loader.next();
+  state_.optimizer.leave_out_step();
+  state_.progress.iteration += 1;
+  state_.progress.consumed_train_samples += samples;
+  state_.progress.skipped_samples += samples;
+  return samples;
+}
+
 // The samples are consumed, the step is not made: Megatron-LM's schedule stays where it was, and AdamW's count does.
 void TrainStep::settle() {
   if (!skipped_) return;

@@ -53,6 +53,10 @@ class TrainStep {
   // first time it also proves the exchange, before the weights change: see exchange_check.h.
   StepResult run(DataLoader& loader);
 
+  // In the place of run(), of an iteration that is to be skipped: its samples go by, and the counts that run() moves on
+  // go on, but weights, moments and schedule stay. Returns the samples. Collective.
+  std::int64_t skip(DataLoader& loader);
+
   // Throws NumericError, on all ranks, if the loss or the gradient of a step so far was not finite; the
   // weights are as before it. Waits for the device. On a CPU each step asks itself, before the weights
   // change. With --no-check-for-nan-in-loss-and-grad it does nothing.

@@ -83,15 +83,7 @@ void Trainer::train() {
       const Reporter::Pause pause(reporter_);
       profiler_.at(state.progress.iteration);
     }
-    const StepResult result = parts_.step.run(*loader);
-    const LearningRates rates =
-        state.schedule.rates();  // of the next step: Megatron-LM logs it after its schedule has advanced
-    std::optional<double> norm;
-    if (config.logging.log_params_norm) {
-      norm = parameters_norm(state.store.all(), {job.parallel().model(), job.parallel().tp_rank()}).item<double>();
-    }
-    if (!reporter_.step_done(result, state.progress, rates, norm)) parts_.step.require_finite();
-    if (state.progress.iteration == first_iteration_ + 1 && job.is_first_rank()) print_line(parts_.times.line());
+    make_step(*loader);
     if (config.evaluation.eval_iters > 0 && state.progress.iteration % config.evaluation.eval_interval == 0) {
       evaluate(Evaluated::validation, state.progress.consumed_valid_samples,
                fmt::format("iteration {}", state.progress.iteration));
@@ -109,6 +101,26 @@ void Trainer::train() {
   if (config.logging.log_progress && job.is_first_rank()) {
     print_line("loader wait: {:.3f} s in all", loader->wait_seconds());
   }
+}
+
+void Trainer::make_step(DataLoader& loader) {
+  const Job& job = parts_.job;
+  const Config& config = job.config();
+  TrainingState& state = parts_.state;
+  if (std::ranges::count(config.batch.iterations_to_skip, state.progress.iteration + 1) > 0) {
+    const std::int64_t samples = parts_.step.skip(loader);
+    reporter_.step_skipped(samples, state.progress);
+    return;
+  }
+  const StepResult result = parts_.step.run(loader);
+  const LearningRates rates =
+      state.schedule.rates();  // of the next step: Megatron-LM logs it after its schedule has advanced
+  std::optional<double> norm;
+  if (config.logging.log_params_norm) {
+    norm = parameters_norm(state.store.all(), {job.parallel().model(), job.parallel().tp_rank()}).item<double>();
+  }
+  if (!reporter_.step_done(result, state.progress, rates, norm)) parts_.step.require_finite();
+  if (state.progress.iteration == first_iteration_ + 1 && job.is_first_rank()) print_line(parts_.times.line());
 }
 
 void Trainer::evaluate_after_training() {
@@ -181,7 +193,7 @@ bool Trainer::signal_came() {
 
 bool Trainer::stop_for(int signal) {
   if (signal == 0) return false;
-  exit_code_ = exit_code_after(signal);
+  exit_code_ = exit_code_after(signal, parts_.job.config()->batch.exit_with_signal_code);
   stop_ = fmt::format("exiting program after receiving {}.", signal_name(signal));
   return true;
 }

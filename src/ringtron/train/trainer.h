@@ -39,6 +39,7 @@ class Trainer {
 
  private:
   void train();
+  void make_step(DataLoader& loader);  // or skips it
   void evaluate_after_training();
   // Runs `action`, which reads data. What it throws on all ranks ends the run, but not before the steps so far are
   // saved.

@@ -124,7 +124,7 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, con
     on_device_.push_back(numbers_of(result));
   }
   steps_.push_back({progress, result.samples, rates, result.rates, params_norm, {}});
-  const bool ends = ends_interval(progress.iteration);
+  const bool ends = ends_interval(progress.iteration) || line_is_due_;
   if (steps_done_ == 1 || ends) {
     line_.emplace(PendingNumbers(on_device_), paused_, ends);
     on_device_.clear();
@@ -132,6 +132,15 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, con
     if (job_.device().is_cpu() || steps_done_ <= 2) catch_up();
   }
   return !std::exchange(is_bad_, false);
+}
+
+void Reporter::step_skipped(std::int64_t samples, const Progress& progress) {
+  catch_up();
+  ++left_out_;
+  line_is_due_ = line_is_due_ || ends_interval(progress.iteration);
+  if (!job_.is_last_rank()) return;
+  print_line("iteration {} is skipped (--iterations-to-skip): its {} samples are consumed, and nothing is learnt",
+             progress.iteration, samples);
 }
 
 void Reporter::read(const PendingNumbers& numbers) {
@@ -158,6 +167,8 @@ void Reporter::catch_up() {
   write_points();
   if (!line.ends_interval) return;
   steps_.clear();
+  left_out_ = 0;
+  line_is_due_ = false;
   read_ = written_ = 0;
   since_ = std::move(line.numbers.arrival());
 }
@@ -198,7 +209,7 @@ std::string Reporter::text_of_line(double seconds) const {
   if (has(kNorm) && !was_let_go(last)) line.grad_norm = number(last, kNorm);
   if (has(kZeros)) line.zeros_in_grad = static_cast<std::int64_t>(number(last, kZeros));
   line.params_norm = last.params_norm;
-  line.skipped_iterations = static_cast<std::int64_t>(sum(kSkipped));
+  line.skipped_iterations = static_cast<std::int64_t>(sum(kSkipped)) + left_out_;
   line.nan_iterations = std::ranges::count_if(steps_, [&](const Step& step) { return is_bad(step); });
   std::string text = format_log_line(line);
   if (has(kImbalance)) text += fmt::format(" attention area max/mean: {:.2f} |", sum(kImbalance) / steps);

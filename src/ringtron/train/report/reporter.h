@@ -37,6 +37,10 @@ class Reporter {
   bool step_done(const StepResult& result, const Progress& progress, const LearningRates& rates,
                  std::optional<double> params_norm);
 
+  // In the place of step_done(), of an iteration that was skipped; says so. A log line that is due then is that of the
+  // next step. Collective.
+  void step_skipped(std::int64_t samples, const Progress& progress);
+
   // Prints the line that is still to come, if there is one; waits for its step. Collective.
   void catch_up();
 
@@ -110,8 +114,10 @@ class Reporter {
   bool told_of_masks_ = false;
   std::string remark_;
   std::int64_t steps_done_ = 0;
-  DeviceMoment since_;   // the interval began
-  double paused_ = 0.0;  // seconds since then, or since the step that ended the last interval
+  std::int64_t left_out_ = 0;  // iterations since the last line that were skipped
+  bool line_is_due_ = false;   // since one of these
+  DeviceMoment since_;         // the interval began
+  double paused_ = 0.0;        // seconds since then, or since the step that ended the last interval
   std::unique_ptr<EventWriter> events_;
 };
 

@@ -206,7 +206,7 @@ struct CheckpointSaver::UnderWay {
   Lineage lineage = {};          // on rank 0
   nlohmann::json metadata = {};  // on rank 0
   SteadyClock::time_point begun = SteadyClock::now();
-  double waited = 0.0;  // seconds that training waited for copies
+  double waited = 0.0;  // seconds that training waited for copies; finish() adds its own
   HostSlices slices = {};
   std::future<std::string> part = {};  // last, so that its thread ends before what it uses goes
 };
@@ -272,6 +272,7 @@ bool CheckpointSaver::has_been_written() const {
 void CheckpointSaver::finish() {
   RT_CHECK(under_way_ != nullptr, "no save is under way");
   UnderWay& save = *under_way_;
+  const auto called = SteadyClock::now();
   try {
     std::string part;
     run_collectively(job_.world(), [&] { part = save.part.get(); });
@@ -292,7 +293,7 @@ void CheckpointSaver::finish() {
                job_.config()->checkpoint.save, job_.parallel().tp_size(), job_.parallel().pp_size());
     if (save.slices.staging != nullptr) {
       print_line("  saved {:.1f} s after it began, for which training waited {:.2f} s", seconds_since(save.begun),
-                 save.waited);
+                 save.waited + seconds_since(called));
     }
     remove_before(save.lineage, save.iteration);
   }

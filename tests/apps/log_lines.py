@@ -2,11 +2,12 @@
 """Holds the log lines of a resumed run against those of the unbroken one: every iteration must print the same loss.
 
 Also that the line which a run prints out of turn, after its first iteration, takes nothing from the interval's mean; that a loss
-which is not a number is printed and counted; that the throughput holds the output layer.
+which is not a number is printed and counted; that the throughput holds the output layer; that JSON lines and timers agree with it.
 
   log_lines.py BIN_FOLDER
 """
 import argparse
+import json
 import pathlib
 import re
 import subprocess
@@ -64,6 +65,64 @@ def eta_faults(binaries):
     return faults
 
 
+def json_faults(binaries, folder):
+    """Each log line has its line of JSON, whose numbers round to the printed ones; a second run adds to the file."""
+    path = pathlib.Path(folder) / "new" / "log.jsonl"
+    flags = ["--log-interval", "2", "--log-params-norm", "--log-num-zeros-in-grad", "--log-eta", "--log-jsonl", str(path)]
+    text = output(binaries, *flags)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = re.findall(r"iteration +(\d+)/.*\(ms\): (\S+) .*learning rate: (\S+) .*lm loss: (\S+) .*grad norm: (\S+) .*"
+                       r"num zeros: (\d+) .*params norm: (\S+) .*tokens/s: (\d+) ", text)
+    told = [(str(r["iteration"]), f"{r['milliseconds_per_iteration']:.1f}", f"{r['learning_rate']:.6E}", f"{r['lm loss']:.6E}",
+             f"{r['grad_norm']:.3f}", str(r["num_zeros"]), f"{r['params_norm']:.3f}", f"{r['tokens_per_second']:.0f}")
+            for r in records]
+    faults = [] if len(lines) == 4 and told == lines else [f"--log-jsonl: expected {lines}, got {told}"]
+    if any(len(repr(r["lm loss"])) < 12 for r in records):
+        faults.append(f"--log-jsonl: losses are rounded: {[r['lm loss'] for r in records]}")
+    output(binaries, *flags)
+    if len(path.read_text().splitlines()) != 8:
+        faults.append("--log-jsonl: a second run does not add to the file")
+    return faults
+
+
+def timer_faults(binaries, folder):
+    """Parts of a step lie within it; the levels and options choose what is told."""
+    faults = []
+    base = ["--log-interval", "3", "--global-batch-size", "4"]
+    if "across ranks" in output(binaries, *base):
+        faults.append("--timing-log-level 0 prints times")
+    board = str(pathlib.Path(folder) / "board")
+    text = output(binaries, *base, "--timing-log-level", "2", "--use-distributed-optimizer", "--tensorboard-dir", board,
+                  "--log-timers-to-tensorboard", "--log-throughput", "--log-world-size-to-tensorboard",
+                  "--no-log-loss-scale-to-tensorboard")
+    blocks = text.split("(min, max) time across ranks (ms):\n")[1:]
+    steps = [float(ms) for ms in re.findall(r"iteration \(ms\): (\S+) ", text)]
+    if len(blocks) != 3 or len(steps) != 3:
+        faults.append(f"--timing-log-level 2: expected three blocks of times, got {len(blocks)}")
+    for step, block in zip(steps, blocks):
+        times = {name: float(most) for name, least, most in re.findall(r"^    (\S+) \.+: \((\S+), (\S+)\)$", block, re.M)}
+        wanted = {"forward-backward", "all-grads-sync", "params-all-gather", "optimizer-clip-main-grad", "optimizer-inner-step",
+                  "optimizer", "batch-generator", "forward-compute", "backward-compute"}
+        if set(times) - {"params-all-gather"} != wanted - {"params-all-gather"}:
+            faults.append(f"--timing-log-level 2: expected {sorted(wanted)}, got {sorted(times)}")
+            continue
+        inside = times["forward-compute"] + times["backward-compute"]
+        if inside > times["forward-backward"] + 0.05 or times["forward-backward"] + times["optimizer"] > step + 0.2:
+            faults.append(f"--timing-log-level 2: parts that are longer than the whole of {step} ms: {times}")
+    events = b"".join(file.read_bytes() for file in pathlib.Path(board).iterdir())
+    for tag in (b"iteration-time", b"throughput", b"forward-backward-time", b"world-size vs samples"):
+        if tag not in events:
+            faults.append(f"TensorBoard has no {tag.decode()}")
+    if re.search(rb"loss-scale( vs samples)?\x12", events):
+        faults.append("TensorBoard has a loss scale in spite of --no-log-loss-scale-to-tensorboard")
+    for option, form in (("max", r"max time across ranks \(ms\):\n    forward-backward \.+: \d+\.\d\d\n"),
+                         ("all", r"times across ranks \(ms\):\n  forward-backward:\n     rank  0: \d+\.\d\d\n")):
+        text = output(binaries, *base, "--timing-log-level", "1", "--timing-log-option", option)
+        if not re.search(form, text) or "forward-compute" in text:
+            faults.append(f"--timing-log-level 1 --timing-log-option {option}: not the form {form}")
+    return faults
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binaries", type=pathlib.Path)
@@ -72,6 +131,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         unbroken = losses(binaries, "--log-interval", "1", "--save", folder, "--save-interval", "3")
         resumed = losses(binaries, "--log-interval", "1", "--load", folder, "--ckpt-step", "3")
+        faults += json_faults(binaries, folder) + timer_faults(binaries, folder)
     if sorted(unbroken) != [1, 2, 3, 4, 5, 6] or sorted(resumed) != [4, 5, 6]:
         faults.append(f"iterations printed: {sorted(unbroken)} unbroken, {sorted(resumed)} resumed")
     for iteration in resumed:

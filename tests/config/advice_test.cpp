@@ -22,7 +22,7 @@ Config config_of(const std::vector<std::string>& words) {
 
 TEST(Advice, IsAccepted) {
   for (const RuleCase& c : kRuleCases) {
-    std::vector<std::string> left_out = {c.without}, added;
+    std::vector<std::string> left_out = split(c.without, ' '), added;
     for (const std::string& word : split(c.advised, ' ')) {
       (word.front() == '!' ? left_out : added).push_back(word.front() == '!' ? word.substr(1) : word);
     }

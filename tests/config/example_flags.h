@@ -1,6 +1,7 @@
 // Command lines that several tests of config/ start from.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -36,12 +37,13 @@ inline std::vector<std::string> example_1_with(const std::string& flags) {
   return words;
 }
 
-// The example without `flag` and its value.
-inline std::vector<std::string> example_1_without(const std::string& flag) {
+// The example without `flags` (blank-separated) and their values.
+inline std::vector<std::string> example_1_without(const std::string& flags) {
+  const std::vector<std::string> left_out = split(flags, ' ');
   std::vector<std::string> words;
   bool skipping = false;
   for (std::string& word : example_1()) {
-    if (word.rfind("--", 0) == 0) skipping = word == flag;
+    if (word.rfind("--", 0) == 0) skipping = std::find(left_out.begin(), left_out.end(), word) != left_out.end();
     if (!skipping) words.push_back(std::move(word));
   }
   return words;

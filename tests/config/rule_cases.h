@@ -6,7 +6,7 @@
 namespace ringtron {
 
 struct RuleCase {
-  std::string without;  // a flag of the example to leave out
+  std::string without;  // flags of the example to leave out
   std::string with;     // flags to add
   std::string message;  // part of the only fault
   std::string advised;  // in the place of `with`, as the message advises; !FLAG leaves that out too
@@ -197,6 +197,10 @@ inline const RuleCase kRuleCases[] = {
      "global batch size (64) is not divisible by micro batch size (3) times data parallel size (1); use "
      "--global-batch-size 63 or 66",
      "--micro-batch-size 3 --global-batch-size 63"},
+    {"", "--eval-micro-batch-size 3",
+     "eval_global_batch_size (64) must be divisible by eval_micro_batch_size (3) * data_parallel_size (1); use "
+     "--eval-global-batch-size 63 or 66",
+     "--eval-micro-batch-size 3 --eval-global-batch-size 63"},
     {"--train-iters", "", "expected --train-iters or --train-samples, got neither", "--skip-train"},
     {"", "--train-samples 10", "got both (500000 and 10)", "--train-samples 100 !--train-iters"},
     {"--train-iters", "--train-samples 63", "--train-samples: expected at least one global batch of 64, got 63",
@@ -287,6 +291,20 @@ inline const RuleCase kRuleCases[] = {
      "--mock-data"},
     {"", "--mock-data", "got 2", "--mock-data !--data-path"},
     {"--data-path", "--train-data-path a", "--split: expected none with --train-", "--train-data-path a !--split"},
+    {"", "--multiple-validation-sets",
+     "--multiple-validation-sets: expected --valid-data-path, each corpus of which is a set, got --data-path",
+     "--multiple-validation-sets --train-data-path a --valid-data-path b c !--data-path !--split"},
+    {"", "--validation-set-names a", "--validation-set-names requires --multiple-validation-sets",
+     "--validation-set-names a --multiple-validation-sets --train-data-path a --valid-data-path b !--data-path !--split"},
+    {"--data-path --split",
+     "--train-data-path a --valid-data-path b c --multiple-validation-sets --validation-set-names x x",
+     "--validation-set-names: expected another name for each set, got x twice",
+     "--train-data-path a --valid-data-path b c --multiple-validation-sets --validation-set-names x y !--split"},
+    {"--data-path", "--mock-data --full-validation",
+     "--full-validation: expected a validation set with an end, got --mock-data", "--mock-data"},
+    {"--data-path --split", "--strict-megatron --train-data-path a --valid-data-path b c --multiple-validation-sets",
+     "--multiple-validation-sets currently requires --full-validation",
+     "--train-data-path a --valid-data-path b c --multiple-validation-sets --full-validation !--split"},
     {"", "--split 99,x", "expected up to three shares such as 99,1,0, got '99,x'", "--split 99,1,0"},
     {"", "--split 0,0,0", "got '0,0,0'", "--split 99,1,0"},
     {"--merge-file", "", "expected --vocab-file and --merge-file, --merge-file is missing",

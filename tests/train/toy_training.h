@@ -133,6 +133,7 @@ class ToyTraining {
   const Job& job() const { return job_; }
   Assembly& parts() { return assembly_; }
   TrainingState& state() { return assembly_.state(); }
+  const TrainingData& data() const { return data_; }
   std::unique_ptr<DataLoader> loader() { return data_.loader(Split::train, state().progress.consumed_train_samples); }
 
   LogicalTensors gradients(const at::Tensor& scale) {

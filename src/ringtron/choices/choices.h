@@ -112,6 +112,14 @@ struct Words<RecomputeMethod> {
                                                     {RecomputeMethod::block, "block"}};
 };
 
+// --timing-log-option
+enum class TimingLogOption { max, minmax, all };
+template <>
+struct Words<TimingLogOption> {
+  static constexpr Word<TimingLogOption> table[] = {
+      {TimingLogOption::max, "max"}, {TimingLogOption::minmax, "minmax"}, {TimingLogOption::all, "all"}};
+};
+
 // --dataloader-type
 enum class DataloaderType { single, cyclic };
 template <>

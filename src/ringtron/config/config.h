@@ -200,6 +200,14 @@ struct DataConfig {
 struct EvaluationConfig {
   std::int64_t eval_interval = 1000;
   std::int64_t eval_iters = 100;
+  std::int64_t start_eval_at_iter = 0;
+  int eval_micro_batch_size = 0;   // 0: training's
+  int eval_global_batch_size = 0;  // 0: training's, of one that changes the last
+  bool full_validation = false;
+  bool multiple_validation_sets = false;
+  std::vector<std::string> validation_set_names;  // empty: numbers
+
+  bool is_on() const { return eval_iters > 0 || full_validation; }
 };
 
 struct LoggingConfig {
@@ -214,6 +222,13 @@ struct LoggingConfig {
   bool log_progress = false;
   bool log_validation_ppl_to_tensorboard = false;
   int timing_log_level = 0;
+  TimingLogOption timing_log_option = TimingLogOption::minmax;
+  bool log_timers_to_tensorboard = false;
+  bool log_memory_to_tensorboard = false;
+  bool log_world_size_to_tensorboard = false;
+  bool log_loss_scale_to_tensorboard = true;
+  std::int64_t log_memory_interval = 0;  // 0: never again
+  std::string log_jsonl;                 // ours
   bool profile = false;
   bool use_pytorch_profiler = false;
   std::int64_t profile_step_start = 10, profile_step_end = 12;

@@ -105,6 +105,9 @@ void fill_training(Config& config, int world_size, std::vector<Notice>& notices)
       notices.push_back({Notice::Kind::note, fmt::format("setting global batch size to {}", batch.global_batch_size)});
     }
   }
+  EvaluationConfig& evaluation = config.evaluation;
+  if (evaluation.eval_micro_batch_size == 0) evaluation.eval_micro_batch_size = batch.micro_batch_size;
+  if (evaluation.eval_global_batch_size == 0) evaluation.eval_global_batch_size = batch.global_batch_size;
   OptimizerConfig& optimizer = config.optimizer;
   if (optimizer.lr_decay_iters == 0) optimizer.lr_decay_iters = batch.train_iters;
   if (optimizer.lr_decay_samples == 0) optimizer.lr_decay_samples = batch.train_samples;
@@ -164,7 +167,7 @@ void note_nothing_to_do(const Config& given, std::vector<Notice>& notices) {
     notices.push_back(
         {Notice::Kind::warning, "--skip-train without --load evaluates weights that are drawn from the seed"});
   }
-  if (given.evaluation.eval_iters > 0) return;
+  if (given.evaluation.is_on()) return;
   notices.push_back({Notice::Kind::warning,
                      "--skip-train with --eval-iters 0: nothing is trained and nothing is evaluated. Raise "
                      "--eval-iters, or leave out --skip-train"});

@@ -26,8 +26,6 @@ constexpr std::string_view kOneModel = "only decoder-only GPT models are built";
 constexpr std::string_view kAdamOnly = "the optimizer is AdamW";
 constexpr std::string_view kWindow = "clipping of scores, gates and windows in some layers only are not built";
 constexpr std::string_view kMtp = "multi-token prediction is not built";
-constexpr std::string_view kEvaluation =
-    "evaluation uses the batch sizes of training, one validation set, --eval-iters batches";
 constexpr std::string_view kWandb = "there is no W&B client; use --tensorboard-dir, which W&B can import";
 constexpr std::string_view kProfiler = "--profile prints where the time goes; memory is not recorded";
 constexpr std::string_view kReplication = "there is no replication of checkpoints between nodes";
@@ -147,11 +145,6 @@ constexpr ForeignFlag kFlags[] = {
     no("--append-eod", kDataTool),
     no("--workers", kDataTool),
 
-    no("--eval-global-batch-size", kEvaluation),
-    no("--eval-micro-batch-size", kEvaluation),
-    no("--start-eval-at-iter", kEvaluation),
-    no("--full-validation", kEvaluation),
-    no("--multiple-validation-sets", kEvaluation),
     no("--record-memory-history", kProfiler),
     no("--yaml-cfg", "give flags on the command line"),
 };

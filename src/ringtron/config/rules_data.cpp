@@ -1,6 +1,9 @@
 // Rules over data sources, tokenizer and checkpoints.
 #include <fmt/format.h>
 
+#include <set>
+#include <string>
+
 #include "ringtron/base/text.h"
 #include "ringtron/config/rule.h"
 
@@ -11,9 +14,18 @@ using In = const RuleInput&;
 
 const DataConfig& data(In in) { return in.given.data; }
 const CheckpointConfig& checkpoint(In in) { return in.given.checkpoint; }
+const EvaluationConfig& evaluation(In in) { return in.given.evaluation; }
 
 bool has_split_paths(In in) {
   return !data(in).train_data_path.empty() || !data(in).valid_data_path.empty() || !data(in).test_data_path.empty();
+}
+
+std::string repeated_name(In in) {
+  std::set<std::string> seen;
+  for (const std::string& name : evaluation(in).validation_set_names) {
+    if (!seen.insert(name).second) return name;
+  }
+  return {};
 }
 
 int sources(In in) { return int{!data(in).data_path.empty()} + has_split_paths(in) + data(in).mock_data; }
@@ -60,6 +72,28 @@ constexpr Rule kRules[] = {
        return fmt::format("--split: expected up to three shares such as 99,1,0, got '{}'", excerpt(data(in).split));
      },
      "give training, validation and test shares, not all 0"},
+    {"--multiple-validation-sets --valid-data-path",
+     [](In in) { return evaluation(in).multiple_validation_sets && data(in).valid_data_path.empty(); },
+     [](In in) {
+       return fmt::format(
+           "--multiple-validation-sets: expected --valid-data-path, each corpus of which is a set, got {}",
+           data(in).mock_data            ? "--mock-data"
+           : !data(in).data_path.empty() ? "--data-path, whose validation part is one set"
+                                         : "none");
+     },
+     "give --train-data-path and --valid-data-path A B ..., or leave it out"},
+    {"--validation-set-names --multiple-validation-sets",
+     [](In in) { return !evaluation(in).validation_set_names.empty() && !evaluation(in).multiple_validation_sets; },
+     [](In) { return std::string("--validation-set-names requires --multiple-validation-sets"); }, "give both"},
+    {"--validation-set-names", [](In in) { return !repeated_name(in).empty(); },
+     [](In in) {
+       return fmt::format("--validation-set-names: expected another name for each set, got {} twice",
+                          excerpt(repeated_name(in)));
+     },
+     "their losses would stand under one name"},
+    {"--full-validation --mock-data", [](In in) { return evaluation(in).full_validation && data(in).mock_data; },
+     [](In) { return std::string("--full-validation: expected a validation set with an end, got --mock-data"); },
+     "use --eval-iters"},
     {"--tokenizer-type --vocab-file --merge-file",
      [](In in) {
        return data(in).tokenizer_type == TokenizerType::gpt2_bpe &&

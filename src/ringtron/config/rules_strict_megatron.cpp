@@ -102,6 +102,12 @@ constexpr Rule kRules[] = {
        return strict(in) && !first_type(in, [](const std::string& type) { return type == "auto"; }).empty();
      },
      [](In) { return std::string("Unsupported communication type: auto!"); }, kFix},
+    {"--strict-megatron --multiple-validation-sets --full-validation",
+     [](In in) {
+       const EvaluationConfig& e = in.given.evaluation;
+       return in.given.parallel.strict_megatron && e.multiple_validation_sets && !e.full_validation;
+     },
+     [](In) { return std::string("--multiple-validation-sets currently requires --full-validation"); }, kFix},
 };
 
 }  // namespace

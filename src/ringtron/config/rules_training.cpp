@@ -13,9 +13,14 @@ using In = const RuleInput&;
 
 const BatchConfig& batch(In in) { return in.given.batch; }
 const OptimizerConfig& optimizer(In in) { return in.given.optimizer; }
+const EvaluationConfig& evaluation(In in) { return in.given.evaluation; }
 
 // Sequences that one step needs at least: one micro-batch on each data-parallel rank.
 long long one_micro_step(In in) { return 1LL * batch(in).micro_batch_size * in.data_parallel_size; }
+
+long long one_evaluation_step(In in) {
+  return 1LL * in.filled.evaluation.eval_micro_batch_size * in.data_parallel_size;
+}
 
 bool trains_by_samples(In in) { return batch(in).train_samples > 0 && batch(in).train_iters == 0; }
 bool trains_by_iters(In in) { return batch(in).train_iters > 0 && batch(in).train_samples == 0; }
@@ -72,6 +77,21 @@ constexpr Rule kRules[] = {
            "--global-batch-size {}",
            batch(in).global_batch_size, batch(in).micro_batch_size, in.data_parallel_size,
            multiples_near(batch(in).global_batch_size, one_micro_step(in)));
+     },
+     ""},
+    {"--eval-global-batch-size --eval-micro-batch-size",
+     [](In in) {
+       const EvaluationConfig& e = in.filled.evaluation;
+       const bool is_own = evaluation(in).eval_micro_batch_size > 0 || evaluation(in).eval_global_batch_size > 0;
+       return is_own && one_evaluation_step(in) > 0 && e.eval_global_batch_size % one_evaluation_step(in) != 0;
+     },
+     [](In in) {
+       const EvaluationConfig& e = in.filled.evaluation;
+       return fmt::format(
+           "eval_global_batch_size ({}) must be divisible by eval_micro_batch_size ({}) * data_parallel_size ({}); use "
+           "--eval-global-batch-size {}",
+           e.eval_global_batch_size, e.eval_micro_batch_size, in.data_parallel_size,
+           multiples_near(e.eval_global_batch_size, one_evaluation_step(in)));
      },
      ""},
     {"--train-iters --train-samples",

@@ -136,15 +136,17 @@ std::array<std::optional<IndexRange>, kSplitCount> split_sequences(std::string_v
 
 std::array<std::int64_t, kSplitCount> wanted_samples(const TrainingLength& length) {
   const std::int64_t train = length.train_samples.value_or(length.train_iters * length.global_batch_size);
+  const std::int64_t test = length.eval_iters * length.eval_global_batch_size;
+  if (length.full_validation) return {train, kWholeSplit, test};
   if (length.eval_iters == 0) return {train, 0, 0};
   if (length.eval_interval < 1) {
     throw ConfigError(fmt::format("--eval-interval: expected at least 1, got {}", length.eval_interval));
   }
   const std::int64_t train_iters =
       length.train_iters > 0 ? length.train_iters : train / std::max<std::int64_t>(1, length.global_batch_size);
-  const std::int64_t evaluations = train_iters / length.eval_interval + 1;
-  return {train, evaluations * length.eval_iters * length.eval_global_batch_size,
-          length.eval_iters * length.eval_global_batch_size};
+  const std::int64_t left_out = length.start_eval_at_iter / length.eval_interval;
+  const std::int64_t evaluations = std::max<std::int64_t>(1, train_iters / length.eval_interval + 1 - left_out);
+  return {train, evaluations * test, test};
 }
 
 Blend parse_blend(std::span<const std::string> words, std::string_view flag) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -39,10 +40,15 @@ struct TrainingLength {
   std::int64_t eval_interval = 1000;
   std::int64_t eval_iters = 0;
   std::int64_t eval_global_batch_size = 1;
+  std::int64_t start_eval_at_iter = 0;
+  bool full_validation = false;
 };
 
+// Of a split that is wanted whole: each sample once.
+inline constexpr std::int64_t kWholeSplit = std::numeric_limits<std::int64_t>::max();
+
 // Samples wanted of each split. Evaluations are counted by train_iters, or if that is 0 by the steps that train_samples
-// give.
+// give. Of validation with full_validation: kWholeSplit.
 std::array<std::int64_t, kSplitCount> wanted_samples(const TrainingLength& length);
 
 // The words behind a flag of data: "P", "P1 P2 P3" or "w1 P1 w2 P2". Without weights `weights` is empty: each corpus

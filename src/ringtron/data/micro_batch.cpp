@@ -109,6 +109,10 @@ MicroBatch read_micro_batch(const Dataset& dataset, const Sampler& sampler, cons
   for (const std::int64_t number : sample_numbers) samples.push_back(sampler.dataset_sample(number));
   MicroBatch batch = MicroBatchReader(dataset, options, std::move(samples)).read();
   batch.sample_numbers = sample_numbers;
+  for (std::size_t i = 0; i < sample_numbers.size(); ++i) {
+    if (sampler.counts(sample_numbers[i])) continue;
+    std::fill_n(batch.loss_mask.begin() + static_cast<std::int64_t>(i) * batch.length, batch.length, 0.0f);
+  }
   return batch;
 }
 

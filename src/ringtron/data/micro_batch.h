@@ -63,8 +63,8 @@ struct MicroBatchOptions {
   int prefetch = 4;                   // micro-batches that a DataLoader holds ready
 };
 
-// One micro-batch of the samples with these global numbers. Throws ConfigError for a token outside the
-// vocabulary, naming prefix, document and position.
+// One micro-batch of the samples with these global numbers; those that do not count have no loss. Throws ConfigError
+// for a token outside the vocabulary, naming prefix, document and position.
 MicroBatch read_micro_batch(const Dataset& dataset, const Sampler& sampler, const MicroBatchOptions& options,
                             const std::vector<std::int64_t>& sample_numbers);
 

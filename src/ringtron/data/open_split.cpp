@@ -67,11 +67,18 @@ class SplitOpener {
   std::unique_ptr<Dataset> open(const SplitSource& source, std::int64_t wanted) const {
     const Blend& blend = source.blend;
     // The judge drops the weight of a single corpus with a path of its own, and not that of one in --data-path.
-    const bool plain = blend.prefixes.size() == 1 && (blend.weights.empty() || source.whole);
-    const bool once = !plain && blend.weights.empty();
+    const bool all = wanted == kWholeSplit;
+    const bool plain = blend.prefixes.size() == 1 && (blend.weights.empty() || source.whole || all);
+    const bool once = all || (!plain && blend.weights.empty());
+    if (all && !plain && !blend.weights.empty()) {
+      throw ConfigError(
+          fmt::format("--full-validation: expected corpora without weights, each of which is read once, got {} with "
+                      "weights. Leave them out, or use --eval-iters",
+                      blend.prefixes.size()));
+    }
     const std::vector<Part> parts = usable_parts(source, once);
     if (parts.empty()) return nullptr;
-    if (plain) return open_part(parts[0], wanted);
+    if (plain) return open_part(parts[0], all ? std::nullopt : std::optional(wanted));
     return once ? open_by_size(parts, wanted) : open_by_weight(parts, blend.prefixes.size(), wanted);
   }
 

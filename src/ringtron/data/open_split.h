@@ -36,6 +36,7 @@ struct SplitObserver {
 // - one corpus: at least so many, the corpus again and again;
 // - a blend with weights: a few more, each corpus as often as its weight needs;
 // - a blend without: each corpus once, and so at most as many as all of them have.
+// With kWholeSplit: each corpus once; ConfigError for a blend with weights, which has no end.
 // Null if nothing is wanted or the split has no share of the data. A corpus that has nothing for the split is left out
 // of validation and test, and of a blend without weights; for other training data it is an error. Builds and caches the
 // sample index where it is missing. Throws ConfigError for a path or a share that cannot give samples.

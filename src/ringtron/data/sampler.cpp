@@ -42,7 +42,9 @@ std::vector<std::int64_t> Sampler::global_numbers(std::int64_t consumed_samples,
 
 std::int64_t Sampler::dataset_sample(std::int64_t global_number) const {
   RT_CHECK(global_number >= 0, "sample number {}", global_number);
-  if (order == SampleOrder::repeated && dataset_size > 0) return global_number % dataset_size;
+  if ((order == SampleOrder::repeated || order == SampleOrder::whole) && dataset_size > 0) {
+    return global_number % dataset_size;
+  }
   if (order == SampleOrder::cyclic && dataset_size > 0) {
     const auto pass = static_cast<std::uint64_t>(global_number / dataset_size);
     const auto words = philox4x32(seed, pass, 0);

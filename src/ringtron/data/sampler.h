@@ -12,6 +12,7 @@ enum class SampleOrder {
   single,    // the dataset's own order, once; Megatron's default
   repeated,  // the dataset's own order, from the start again when it ends: validation and test
   cyclic,    // again and again, each pass in another random order (ours, not torch.randperm's)
+  whole,     // the dataset's own order, each sample once; what is read past its end counts() not: --full-validation
 };
 
 struct Sampler {
@@ -29,6 +30,9 @@ struct Sampler {
   // Dataset sample at a global number. Throws ConfigError for an empty dataset, and past the end of the data in
   // `single` order.
   std::int64_t dataset_sample(std::int64_t global_number) const;
+
+  // False for a sample that only fills a batch: its loss is masked.
+  bool counts(std::int64_t global_number) const { return order != SampleOrder::whole || global_number < dataset_size; }
 };
 
 // Element `index` of a random order of [0, size), computed without building it.

@@ -46,13 +46,21 @@ std::string format_log_line(const TrainingLogLine& line) {
   return text;
 }
 
+std::string format_pace(const TrainingLogLine& line) {
+  if (!line.tokens_per_second || !line.seconds_left) return {};
+  const auto left = static_cast<std::int64_t>(std::llround(*line.seconds_left));
+  return fmt::format(" tokens/s: {:.0f} | time left: {}:{:02}:{:02} |", *line.tokens_per_second, left / 3600,
+                     left / 60 % 60, left % 60);
+}
+
 double perplexity(double loss) {
   constexpr double kCap = 20;  // keeps the number printable at the start of training
   return std::isnan(loss) ? loss : std::exp(std::min(kCap, loss));
 }
 
-std::string format_evaluation(std::string_view where, const std::vector<std::pair<std::string, double>>& losses) {
-  std::string text = fmt::format(" validation loss at {} | ", where);
+std::string format_evaluation(std::string_view where, const std::vector<std::pair<std::string, double>>& losses,
+                              std::string_view set) {
+  std::string text = fmt::format(" validation{}{} loss at {} | ", set.empty() ? "" : "-", set, where);
   for (const auto& [key, loss] : losses) {
     text += fmt::format("{} value: {:.6E} | {} PPL: {:.6E} | ", key, without_nan_sign(loss), key,
                         without_nan_sign(perplexity(loss)));

@@ -26,20 +26,24 @@ struct TrainingLogLine {
       losses;  // means since the last line; one that is not a number is printed as NAN
   double loss_scale = 1;
   std::optional<double> grad_norm;
-  std::optional<std::int64_t> zeros_in_grad;  // --log-num-zeros-in-grad
-  std::optional<double> params_norm;          // --log-params-norm
-  std::int64_t skipped_iterations = 0;        // since the last line: the weights stayed as they were
-  std::int64_t nan_iterations = 0;            // since the last line: loss or gradient norm not finite
+  std::optional<std::int64_t> zeros_in_grad;              // --log-num-zeros-in-grad
+  std::optional<double> params_norm;                      // --log-params-norm
+  std::int64_t skipped_iterations = 0;                    // since the last line: the weights stayed as they were
+  std::int64_t nan_iterations = 0;                        // since the last line: loss or gradient norm not finite
+  std::optional<double> tokens_per_second, seconds_left;  // --log-eta; not in Megatron's line: format_pace()
 };
 
 // Without a newline; begins with a blank.
 std::string format_log_line(const TrainingLogLine& line);
+// " tokens/s: 12345 | time left: 1:02:03 |", or empty.
+std::string format_pace(const TrainingLogLine& line);
 
 // Perplexity as it is reported: exp(min(20, loss)); of what is not a number, the same.
 double perplexity(double loss);
 
 // Three lines without a final newline: the result between two lines of dashes. `where` is "iteration 100",
-// "iteration 100 on test set", ...
-std::string format_evaluation(std::string_view where, const std::vector<std::pair<std::string, double>>& losses);
+// "iteration 100 on test set", ...; `set`: the name of one of several validation sets.
+std::string format_evaluation(std::string_view where, const std::vector<std::pair<std::string, double>>& losses,
+                              std::string_view set = {});
 
 }  // namespace ringtron

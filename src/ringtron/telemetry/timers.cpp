@@ -2,55 +2,59 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <utility>
 
-#include "ringtron/base/check.h"
-
 namespace ringtron {
+namespace {
 
-Timers::Timers(Now now) : now_(std::move(now)) {}
-
-void Timers::start(std::string_view name) {
-  Watch& watch = watches_[std::string(name)];
-  RT_CHECK(!watch.running, "timer {} was started twice", name);
-  watch.running = true;
-  watch.since = now_();
-}
-
-void Timers::stop(std::string_view name) {
-  const auto at = watches_.find(name);
-  RT_CHECK(at != watches_.end() && at->second.running, "timer {} was stopped and does not run", name);
-  at->second.total += now_() - at->second.since;
-  at->second.running = false;
-}
-
-double Timers::seconds(std::string_view name) const {
-  const auto at = watches_.find(name);
-  if (at == watches_.end()) return 0;
-  auto total = at->second.total;
-  if (at->second.running) total += now_() - at->second.since;
-  return std::chrono::duration<double>(total).count();
-}
-
-double Timers::take(std::string_view name) {
-  const auto at = watches_.find(name);
-  if (at == watches_.end()) return 0;
-  Watch& watch = at->second;
-  auto total = std::exchange(watch.total, {});
-  if (watch.running) {
-    const auto now = now_();
-    total += now - std::exchange(watch.since, now);
+// `title` and what `line` says of each part that a rank has.
+template <class Line>
+std::string block(std::string title, std::span<const PartTimes> parts, Line line) {
+  bool is_empty = true;
+  for (const PartTimes& part : parts) {
+    if (longest(part) <= 0) continue;
+    is_empty = false;
+    title += "\n" + line(part);
   }
-  return std::chrono::duration<double>(total).count();
+  return is_empty ? std::string() : std::move(title);
 }
 
-std::string format_timers(std::span<const TimerRange> ranges) {
-  std::string text = "(min, max) time across ranks (ms):";
-  for (const TimerRange& range : ranges) {
-    text += fmt::format("\n    {:.<48}: ({:.2f}, {:.2f})", range.name + " ", range.min_milliseconds,
-                        range.max_milliseconds);
+}  // namespace
+
+double longest(const PartTimes& part) {
+  return part.milliseconds.empty() ? 0 : *std::ranges::max_element(part.milliseconds);
+}
+
+double shortest(const PartTimes& part) {
+  double least = longest(part);
+  for (const double time : part.milliseconds) {
+    if (time > 0) least = std::min(least, time);
   }
-  return text;
+  return least;
+}
+
+std::string format_longest_times(std::span<const PartTimes> parts) {
+  return block("max time across ranks (ms):", parts, [](const PartTimes& part) {
+    return fmt::format("    {:.<48}: {:.2f}", part.name + " ", longest(part));
+  });
+}
+
+std::string format_time_ranges(std::span<const PartTimes> parts) {
+  return block("(min, max) time across ranks (ms):", parts, [](const PartTimes& part) {
+    return fmt::format("    {:.<48}: ({:.2f}, {:.2f})", part.name + " ", shortest(part), longest(part));
+  });
+}
+
+std::string format_all_times(std::span<const PartTimes> parts) {
+  return block("times across ranks (ms):", parts, [](const PartTimes& part) {
+    std::string text = fmt::format("  {}:", part.name);
+    for (std::size_t rank = 0; rank < part.milliseconds.size(); ++rank) {
+      if (part.milliseconds[rank] > 0) text += fmt::format("\n     rank {:2d}: {:.2f}", rank, part.milliseconds[rank]);
+    }
+    return text;
+  });
 }
 
 }  // namespace ringtron

@@ -66,6 +66,40 @@ std::string show(const Dataset& dataset, std::int64_t number, std::int64_t place
                      excerpt(start.prefix, 400), start.position, fmt::join(ids, " "), tokenizer.decode(ids));
 }
 
+// Of one set of the split; `name`: of one of several validation sets.
+void print_samples_of(const DataSources& sources, const std::string& name, const Config& config,
+                      const SampleRequest& request, const std::function<void(const std::string&)>& print) {
+  const bool json = request.format == SampleFormat::json;
+  const auto tokenizer = json ? nullptr : tokenizer_of(config.data);
+  const std::int64_t wanted = wanted_samples(config)[static_cast<std::size_t>(request.split)];
+  const auto dataset = open_split(sources, request.split, wanted,
+                                  {.opened = {}, .left_out = [](const std::string& sentence) { warn_line(sentence); }});
+  if (dataset == nullptr) {
+    throw ConfigError(fmt::format(
+        "--which {}: expected a split with samples, got {}", split_name(request.split),
+        wanted == 0                         ? "none wanted; raise --eval-iters"
+        : has_share(sources, request.split) ? "no tokens for it in any corpus; see the warning above"
+        : config.data.data_path.empty()     ? fmt::format("none; give --{}-data-path", split_name(request.split))
+                                            : "no share of the data; raise its number in --split"));
+  }
+  Sampler sampler;
+  sampler.order = config.data.dataloader_type == DataloaderType::cyclic && wanted != kWholeSplit ? SampleOrder::cyclic
+                                                                                                 : SampleOrder::single;
+  sampler.dataset_size = dataset->size();
+  sampler.seed = static_cast<std::uint64_t>(config.precision.seed);
+  const std::int64_t count =
+      sampler.order == SampleOrder::cyclic ? request.samples : std::min(request.samples, dataset->size());
+  if (!json) {
+    print(fmt::format("{}{}: {} samples of {} + 1 tokens, training takes {}; the first {}:", split_name(request.split),
+                      name.empty() ? "" : "-" + name, grouped(dataset->size()), dataset->sequence_length(),
+                      wanted == kWholeSplit ? "all each time" : grouped(wanted), grouped(count)));
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t place = sampler.dataset_sample(i);
+    print(json ? show_json(*dataset, i, place) : show(*dataset, i, place, *tokenizer));
+  }
+}
+
 }  // namespace
 
 std::string describe_corpus(const std::string& prefix) {
@@ -81,33 +115,9 @@ std::string describe_corpus(const std::string& prefix) {
 void print_samples(const Config& config, const SampleRequest& request,
                    const std::function<void(const std::string&)>& print) {
   check(config, request);
-  const bool json = request.format == SampleFormat::json;
-  const auto tokenizer = json ? nullptr : tokenizer_of(config.data);
-  const std::int64_t wanted = wanted_samples(config)[static_cast<std::size_t>(request.split)];
-  const DataSources sources = sources_of(config);
-  const auto dataset = open_split(sources, request.split, wanted,
-                                  {.opened = {}, .left_out = [](const std::string& sentence) { warn_line(sentence); }});
-  if (dataset == nullptr) {
-    throw ConfigError(fmt::format(
-        "--which {}: expected a split with samples, got {}", split_name(request.split),
-        wanted == 0                         ? "none wanted; raise --eval-iters"
-        : has_share(sources, request.split) ? "no tokens for it in any corpus; see the warning above"
-        : config.data.data_path.empty()     ? fmt::format("none; give --{}-data-path", split_name(request.split))
-                                            : "no share of the data; raise its number in --split"));
-  }
-  Sampler sampler;
-  sampler.order = config.data.dataloader_type == DataloaderType::cyclic ? SampleOrder::cyclic : SampleOrder::single;
-  sampler.dataset_size = dataset->size();
-  sampler.seed = static_cast<std::uint64_t>(config.precision.seed);
-  const std::int64_t count =
-      sampler.order == SampleOrder::cyclic ? request.samples : std::min(request.samples, dataset->size());
-  if (!json) {
-    print(fmt::format("{}: {} samples of {} + 1 tokens, training takes {}; the first {}:", split_name(request.split),
-                      grouped(dataset->size()), dataset->sequence_length(), grouped(wanted), grouped(count)));
-  }
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t place = sampler.dataset_sample(i);
-    print(json ? show_json(*dataset, i, place) : show(*dataset, i, place, *tokenizer));
+  if (request.split != Split::valid) return print_samples_of(sources_of(config), "", config, request, print);
+  for (const ValidationSet& set : validation_sets(config)) {
+    print_samples_of(set.sources, set.name, config, request, print);
   }
 }
 

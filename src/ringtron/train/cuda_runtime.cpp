@@ -62,7 +62,7 @@ DeviceMemory device_memory(at::Device device) {
   const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device.index());
   const auto all = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
   return {stats.allocated_bytes[all].current, stats.allocated_bytes[all].peak, stats.reserved_bytes[all].current,
-          stats.reserved_bytes[all].peak};
+          stats.reserved_bytes[all].peak, stats.allocation[all].current};
 }
 
 std::int64_t free_device_memory(at::Device device) {

@@ -23,6 +23,7 @@ std::string device_name(at::Device device);
 
 struct DeviceMemory {
   std::int64_t allocated = 0, max_allocated = 0, reserved = 0, max_reserved = 0;  // bytes
+  std::int64_t allocations = 0;
 };
 DeviceMemory device_memory(at::Device device);  // all 0 on a CPU
 

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "ringtron/config/config.h"
 #include "ringtron/data/dataset_split.h"
@@ -15,7 +17,15 @@ namespace ringtron {
 
 DataSources sources_of(const Config& config);
 
-// Samples that the whole run reads of each split.
+// What --multiple-validation-sets makes of the validation corpora; one without a name if it is not given.
+struct ValidationSet {
+  std::string name;  // of --validation-set-names, or its number
+  DataSources sources;
+};
+// Throws ConfigError for weights, and for names that are not as many as the corpora.
+std::vector<ValidationSet> validation_sets(const Config& config);
+
+// Samples that the whole run reads of each split, of validation: of each set.
 std::array<std::int64_t, kSplitCount> wanted_samples(const Config& config);
 
 // The tokenizer of the data flags.

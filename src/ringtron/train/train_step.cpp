@@ -50,7 +50,8 @@ TrainStep::TrainStep(const Job& job, const GptModel& model, TrainingState& state
       channels_(channels),
       batches_(batch_schedule(job.config())),
       gradient_group_(gradient_group(job)),
-      guard_(job.device()) {}
+      guard_(job.device()),
+      timers_(job.device(), job.config()->logging.timing_log_level) {}
 
 PipelineShape pipeline_shape(const Job& job, const GptModel& model, int micro_batches) {
   return {job.parallel().pp_size(), model.chunks(), micro_batches,
@@ -83,11 +84,11 @@ at::Tensor TrainStep::reduced(const Totals& totals) const {
 }
 
 std::int64_t TrainStep::prepare_unless(const Reason& reason, DataLoader& loader) const {
-  return prepare_unless(reason, loader, next_batch());
+  return prepare_micro_batches(reason, loader, micro_batches(next_batch()));
 }
 
-std::int64_t TrainStep::prepare_unless(const Reason& reason, DataLoader& loader, std::int64_t global_batch) const {
-  return run_collectively_unless(job_.world(), reason, [&] { loader.prepare(micro_batches(global_batch)); });
+std::int64_t TrainStep::prepare_micro_batches(const Reason& reason, DataLoader& loader, std::int64_t count) const {
+  return run_collectively_unless(job_.world(), reason, [&] { loader.prepare(count); });
 }
 
 void TrainStep::run_pipeline(const ForwardPass& pass, bool backward, std::int64_t micro_batches, DataLoader& loader,
@@ -98,7 +99,7 @@ void TrainStep::run_pipeline(const ForwardPass& pass, bool backward, std::int64_
   PipelineExecutor executor(
       model_, channels_,
       {pass, backward, job_.compute_type(), job_.device(), backward ? loss_ : LossStep(),
-       backward ? token_weight() : at::Tensor()},
+       backward ? token_weight() : at::Tensor(), backward ? &timers_ : nullptr},
       [&] { return to_device(loader.next(), job_); },
       [&](const at::Tensor& each, const DeviceBatch& batch) { totals.add(each, batch); });
   executor.run(with_messages(schedule, shape, rank));
@@ -115,9 +116,15 @@ TrainStep::Gradients TrainStep::compute_gradients(DataLoader& loader) {
   Totals own(job_.device());
   const std::int64_t count = micro_batches(next_batch());
   reducer_.begin_step(static_cast<int>(count));
-  run_pipeline({static_cast<std::uint64_t>(state_.progress.iteration), /*training=*/true}, /*backward=*/true, count,
-               loader, own);
-  reducer_.finish();
+  {
+    const StepTimers::Span span(&timers_, StepPart::forward_backward);
+    run_pipeline({static_cast<std::uint64_t>(state_.progress.iteration), /*training=*/true}, /*backward=*/true, count,
+                 loader, own);
+  }
+  {
+    const StepTimers::Span span(&timers_, StepPart::all_grads_sync);
+    reducer_.finish();
+  }
   const at::Tensor totals = reduced(own);
   const at::Tensor safe_count = totals.select(0, 1).clamp_min(1.0);
   Gradients out{totals.select(0, 0) / safe_count, safe_count.reciprocal(), totals.select(0, 1), {}, {}};
@@ -143,6 +150,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   const std::span<const OptimizerState> states = state_.optimizer.states();
   const at::NoGradGuard no_grad;
   settle();
+  const StepTimers::Span span(&timers_, StepPart::optimizer);
 
   StepResult result;
   result.rates = state_.schedule.rates();
@@ -154,6 +162,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   at::Tensor scale = gradients.scale, skip;
   const bool clips = config.optimizer.clip_grad > 0.0;
   if (clips || checks_finite() || state_.loss_scale) {
+    const StepTimers::Span clipping(&timers_, StepPart::optimizer_clip_main_grad);
     const ClippedScale clipped = clip_gradients(states, gradient_group_, gradients.scale, config.optimizer.clip_grad);
     if (clips) result.grad_norm = clipped.norm;
     scale = clipped.scale;
@@ -168,9 +177,18 @@ StepResult TrainStep::apply(const Gradients& gradients) {
     }
     result.skipped = skip;
   }
-  if (config.logging.log_num_zeros_in_grad) result.zeros = count_zero_gradients(states, gradient_group_, job_.device());
-  state_.optimizer.step(result.rates, state_.schedule.weight_decay(), scale, skip);
-  reducer_.gather_values();
+  if (config.logging.log_num_zeros_in_grad) {
+    const StepTimers::Span counting(&timers_, StepPart::optimizer_count_zeros);
+    result.zeros = count_zero_gradients(states, gradient_group_, job_.device());
+  }
+  {
+    const StepTimers::Span stepping(&timers_, StepPart::optimizer_inner_step);
+    state_.optimizer.step(result.rates, state_.schedule.weight_decay(), scale, skip);
+  }
+  if (config.parallel.use_distributed_optimizer) {
+    const StepTimers::Span gathering(&timers_, StepPart::params_all_gather);
+    reducer_.gather_values();
+  }
   state_.schedule.advance(result.samples);
   state_.progress.iteration += 1;
   state_.progress.consumed_train_samples += result.samples;
@@ -212,18 +230,20 @@ void TrainStep::require_finite() const {
 }
 
 double TrainStep::evaluate(DataLoader& loader, std::int64_t global_batches) {
-  return evaluate_unless([] { return std::int64_t{0}; }, loader, global_batches).loss;
+  const std::int64_t samples = global_batches * job_.config()->evaluation.eval_global_batch_size;
+  return evaluate_unless([] { return std::int64_t{0}; }, loader, samples).loss;
 }
 
-TrainStep::Evaluation TrainStep::evaluate_unless(const Reason& reason, DataLoader& loader,
-                                                 std::int64_t global_batches) {
+TrainStep::Evaluation TrainStep::evaluate_unless(const Reason& reason, DataLoader& loader, std::int64_t samples) {
   const at::NoGradGuard no_grad;
-  const std::int64_t size = job_.config()->batch.global_batch_size;
-  state_.progress.consumed_valid_samples += global_batches * size;
+  const EvaluationConfig& sizes = job_.config()->evaluation;
+  const std::int64_t one = std::int64_t{sizes.eval_micro_batch_size} * job_.parallel().dp_size();
+  const std::int64_t batch = sizes.eval_global_batch_size / one;  // micro-batches, and so is what follows
   Totals own(job_.device());
-  for (std::int64_t batch = 0; batch < global_batches; ++batch) {
-    if (const std::int64_t agreed = prepare_unless(reason, loader, size); agreed != 0) return {0.0, agreed};
-    run_pipeline({0, /*training=*/false}, /*backward=*/false, micro_batches(size), loader, own);
+  for (std::int64_t left = (samples + one - 1) / one; left > 0; left -= batch) {
+    const std::int64_t count = std::min(batch, left);
+    if (const std::int64_t agreed = prepare_micro_batches(reason, loader, count); agreed != 0) return {0.0, agreed};
+    run_pipeline({0, /*training=*/false}, /*backward=*/false, count, loader, own);
   }
   const at::Tensor totals = reduced(own).cpu();
   return {totals[0].item<double>() / std::max(totals[1].item<double>(), 1.0), 0};

@@ -24,6 +24,7 @@
 #include "ringtron/train/job.h"
 #include "ringtron/train/nan_check.h"
 #include "ringtron/train/report/device_moment.h"
+#include "ringtron/train/report/step_timers.h"
 #include "ringtron/train/step_result.h"
 #include "ringtron/train/training_state.h"
 
@@ -77,24 +78,28 @@ class TrainStep {
   };
   Gradients compute_gradients(DataLoader& loader);
 
+  // What its parts take, as --timing-log-level asks.
+  StepTimers& timers() { return timers_; }
+
   // Its second half, from clipping on. The gradients are of no use afterwards. Collective.
   StepResult apply(const Gradients& gradients);
 
-  // Mean loss over `global_batches` batches, forward only, without dropout. Throws as prepare_unless() does.
-  // Collective.
+  // Mean loss over `global_batches` batches of --eval-global-batch-size, forward only, without dropout. Throws as
+  // prepare_unless() does. Collective.
   double evaluate(DataLoader& loader, std::int64_t global_batches);
   struct Evaluation {
     double loss = 0.0;
     std::int64_t reason = 0;  // otherwise it was given up, and there is no loss
   };
-  // The same, but gives up before a batch for which a rank has a reason; the reason is the same on all ranks.
-  // The samples count as consumed all the same, so that a resumed run evaluates what the unbroken one does.
-  Evaluation evaluate_unless(const Reason& reason, DataLoader& loader, std::int64_t global_batches);
+  // The same over `samples`, which need not fill the last batch: whole micro-batches are read, and those of `loader`
+  // must have --eval-micro-batch-size samples. Gives up before a batch for which a rank has a reason; the reason is the
+  // same on all ranks.
+  Evaluation evaluate_unless(const Reason& reason, DataLoader& loader, std::int64_t samples);
 
  private:
   std::int64_t micro_batches(std::int64_t global_batch) const;
   std::int64_t next_batch() const { return batches_.batch_at(state_.progress.consumed_train_samples); }
-  std::int64_t prepare_unless(const Reason& reason, DataLoader& loader, std::int64_t global_batch) const;
+  std::int64_t prepare_micro_batches(const Reason& reason, DataLoader& loader, std::int64_t count) const;
   bool checks_finite() const;
   struct Totals;  // of this rank
   // Runs the list of this rank, and adds up what the last stage sees.
@@ -115,6 +120,7 @@ class TrainStep {
   NanCheck guard_;
   std::optional<PendingNumbers> skipped_;  // of the last step, on its way
   LossStep loss_;                          // empty: the model's
+  StepTimers timers_;
   bool exchange_is_proven_ = false;
 };
 

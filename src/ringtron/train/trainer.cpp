@@ -27,7 +27,7 @@ Trainer::Trainer(const Parts& parts, std::int64_t train_iterations)
     : parts_(parts),
       train_iterations_(train_iterations),
       first_iteration_(parts.state.progress.iteration),
-      reporter_(parts.job, train_iterations, parts.state.progress),
+      reporter_(parts.job, train_iterations, parts.state.progress, parts.step.timers()),
       profiler_(parts.job),
       save_schedule_(parts.job.config()->checkpoint.save.empty() ? 0 : parts.job.config()->checkpoint.save_interval,
                      first_iteration_),
@@ -84,10 +84,7 @@ void Trainer::train() {
       profiler_.at(state.progress.iteration);
     }
     make_step(*loader);
-    if (config.evaluation.eval_iters > 0 && state.progress.iteration % config.evaluation.eval_interval == 0) {
-      evaluate(Evaluated::validation, state.progress.consumed_valid_samples,
-               fmt::format("iteration {}", state.progress.iteration));
-    }
+    if (evaluates_after(state.progress.iteration)) evaluate_between_steps();
     if (stop_.empty()) prepare_or_stop(*loader);
     if (stop_.empty() && state.progress.iteration < train_iterations_) save_if_due();
   }
@@ -126,7 +123,7 @@ void Trainer::make_step(DataLoader& loader) {
 void Trainer::evaluate_after_training() {
   const Progress& progress = parts_.state.progress;
   const Config& config = parts_.job.config();
-  if (config.evaluation.eval_iters == 0) return;  // with --skip-train said at the start (config/resolve.cpp)
+  if (!config.evaluation.is_on()) return;  // with --skip-train said at the start (config/resolve.cpp)
   if (config.batch.skip_train && !parts_.data.has(Split::valid) && !parts_.data.has(Split::test) &&
       parts_.job.is_first_rank()) {
     warn_line("nothing to do: --skip-train was given, and the data has no validation and no test part ({})",
@@ -138,20 +135,47 @@ void Trainer::evaluate_after_training() {
   }
 }
 
+bool Trainer::evaluates_after(std::int64_t iteration) const {
+  const EvaluationConfig& evaluation = parts_.job.config()->evaluation;
+  return evaluation.is_on() && iteration % evaluation.eval_interval == 0 && iteration >= evaluation.start_eval_at_iter;
+}
+
+// The samples count as consumed also if a signal ends it, so that a resumed run evaluates what the unbroken one does.
+// All sets are read from the same number on.
+void Trainer::evaluate_between_steps() {
+  Progress& progress = parts_.state.progress;
+  const EvaluationConfig& evaluation = parts_.job.config()->evaluation;
+  const std::int64_t first = progress.consumed_valid_samples;
+  if (!evaluation.full_validation) {
+    progress.consumed_valid_samples += evaluation.eval_iters * evaluation.eval_global_batch_size;
+  }
+  evaluate(Evaluated::validation, first, fmt::format("iteration {}", progress.iteration));
+}
+
 bool Trainer::evaluate(Evaluated what, std::int64_t first_sample, const std::string& where) {
   const Reporter::Pause pause(reporter_);
   profiler_.stop(parts_.state.progress.iteration);
   const Split split = what == Evaluated::test ? Split::test : Split::valid;
-  if (!parts_.data.has(split)) return true;
-  const auto loader = parts_.data.loader(split, first_sample);
+  for (int set = 0; set < parts_.data.sets(split); ++set) {
+    if (parts_.data.has(split, set) && !evaluate_set(what, set, first_sample, where)) return false;
+  }
+  return true;
+}
+
+bool Trainer::evaluate_set(Evaluated what, int set, std::int64_t first_sample, const std::string& where) {
+  const Split split = what == Evaluated::test ? Split::test : Split::valid;
+  const EvaluationConfig& evaluation = parts_.job.config()->evaluation;
+  const bool all = evaluation.full_validation && split == Split::valid;
+  const auto loader = parts_.data.loader(split, all ? 0 : first_sample, set);
   TrainStep::Evaluation result;
   reading([&] {
-    result = parts_.step.evaluate_unless([this] { return parts_.signals.received(); }, *loader,
-                                         parts_.job.config()->evaluation.eval_iters);
+    result = parts_.step.evaluate_unless(
+        [this] { return parts_.signals.received(); }, *loader,
+        all ? parts_.data.samples(split, set) : evaluation.eval_iters * evaluation.eval_global_batch_size);
   });
   const bool stopped = stop_for(static_cast<int>(result.reason));
   if (!stopped) {
-    reporter_.evaluated(what, where, result.loss, parts_.state.progress);
+    reporter_.evaluated({what, parts_.data.set_name(split, set)}, where, result.loss, parts_.state.progress);
   } else if (parts_.job.is_first_rank()) {
     print_line("  the evaluation at {} was not finished", where);
   }
@@ -179,11 +203,13 @@ void Trainer::reading(const std::function<void()>& action) {
 
 std::int64_t Trainer::remaining_validation_samples() const {
   const Config& config = parts_.job.config();
-  const std::int64_t interval = config.evaluation.eval_interval, iteration = parts_.state.progress.iteration;
-  if (config.evaluation.eval_iters == 0) return 0;
+  const EvaluationConfig& evaluation = config.evaluation;
+  const std::int64_t interval = evaluation.eval_interval, iteration = parts_.state.progress.iteration;
+  if (evaluation.full_validation) return 0;
   const bool trains = !config.batch.skip_train && iteration < train_iterations_;
-  const std::int64_t evaluations = 1 + (trains ? train_iterations_ / interval - iteration / interval : 0);
-  return evaluations * config.evaluation.eval_iters * config.batch.global_batch_size;
+  const std::int64_t before = std::max(iteration, evaluation.start_eval_at_iter - 1);
+  const std::int64_t between = trains ? std::max<std::int64_t>(0, train_iterations_ / interval - before / interval) : 0;
+  return (1 + between) * evaluation.eval_iters * evaluation.eval_global_batch_size;
 }
 
 bool Trainer::signal_came() {

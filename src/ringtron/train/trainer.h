@@ -40,14 +40,17 @@ class Trainer {
  private:
   void train();
   void make_step(DataLoader& loader);  // or skips it
+  void evaluate_between_steps();
   void evaluate_after_training();
   // Runs `action`, which reads data. What it throws on all ranks ends the run, but not before the steps so far are
   // saved.
   void reading(const std::function<void()>& action);
-  // Samples of validation that the rest of the run reads at most.
+  // Samples of each validation set that the rest of the run reads at most; 0 where it reads all of them each time.
   std::int64_t remaining_validation_samples() const;
   // False: a signal came, and stop_ says so. Collective.
   bool evaluate(Evaluated what, std::int64_t first_sample, const std::string& where);
+  bool evaluate_set(Evaluated what, int set, std::int64_t first_sample, const std::string& where);
+  bool evaluates_after(std::int64_t iteration) const;
   // Whether any rank has a signal; then stop_ says so. Collective.
   bool signal_came();
   bool stop_for(int signal);

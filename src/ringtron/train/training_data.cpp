@@ -76,20 +76,11 @@ TrainingData::TrainingData(const Job& job, std::vector<CpTransport> transports, 
     print_line("> building train, validation, and test datasets ...");
     print_line(" > datasets target sizes (minimum size):");
     print_line("    train:      {}", wanted[0]);
-    print_line("    validation: {}", wanted[1]);
+    print_line("    validation: {}", wanted[1] == kWholeSplit ? "None" : std::to_string(wanted[1]));
     print_line("    test:       {}", wanted[2]);
   }
   const auto open_all = [&] {
-    for (int i = 0; i < kSplitCount; ++i) {
-      const Split split = static_cast<Split>(i);
-      if (config->data.mock_data) {
-        datasets_[i] =
-            std::make_unique<MockDataset>(std::max<std::int64_t>(wanted[i], 1), config->model.seq_length, vocab_size_,
-                                          static_cast<std::uint64_t>(config->precision.seed) + i);
-      } else {
-        datasets_[i] = open_split(sources_of(config), split, wanted[i], observer(split));
-      }
-    }
+    for (std::size_t i = 0; i < kSplitCount; ++i) open(static_cast<Split>(i), wanted[i]);
     require_training_data(wanted[0]);
   };
   // Rank 0 builds and caches what is missing; then the others find it.
@@ -101,6 +92,39 @@ TrainingData::TrainingData(const Job& job, std::vector<CpTransport> transports, 
   });
   require_same_data(job.world(), same_data_);
   if (job.is_first_rank()) print_line("> finished creating GPT datasets ...");
+}
+
+void TrainingData::open(Split split, std::int64_t wanted) {
+  const ResolvedConfig& config = job_.config();
+  auto& sets = datasets_[index(split)];
+  sets.clear();
+  if (config->data.mock_data) {
+    sets.push_back(std::make_unique<MockDataset>(std::max<std::int64_t>(wanted, 1), config->model.seq_length,
+                                                 vocab_size_,
+                                                 static_cast<std::uint64_t>(config->precision.seed) + index(split)));
+    validation_names_ = {""};
+  } else if (split == Split::valid) {
+    validation_names_.clear();
+    for (const ValidationSet& set : validation_sets(config)) {
+      sets.push_back(open_split(set.sources, split, wanted, observer(split)));
+      validation_names_.push_back(set.name);
+    }
+  } else {
+    sets.push_back(open_split(sources_of(config), split, wanted, observer(split)));
+  }
+}
+
+bool TrainingData::has(Split split) const {
+  return std::ranges::any_of(datasets_[index(split)], [](const auto& set) { return set != nullptr; });
+}
+
+const std::string& TrainingData::set_name(Split split, int set) const {
+  static const std::string kNone;
+  return split == Split::valid ? validation_names_[static_cast<std::size_t>(set)] : kNone;
+}
+
+std::int64_t TrainingData::samples(Split split, int set) const {
+  return datasets_[index(split)][static_cast<std::size_t>(set)]->size();
 }
 
 SplitObserver TrainingData::observer(Split split) {
@@ -130,25 +154,25 @@ SplitObserver TrainingData::observer(Split split) {
 void TrainingData::require_training_data(std::int64_t wanted) const {
   const ResolvedConfig& config = job_.config();
   if (config->batch.skip_train) return;
-  if (datasets_[0] == nullptr) {
+  const Dataset* training = datasets_[0][0].get();
+  if (training == nullptr) {
     throw ConfigError(fmt::format("there is no training data: {}", config->data.data_path.empty()
                                                                        ? "give --train-data-path"
                                                                        : "give --split a share for training"));
   }
-  if (config->data.dataloader_type != DataloaderType::cyclic && datasets_[0]->size() < wanted) {
+  if (config->data.dataloader_type != DataloaderType::cyclic && training->size() < wanted) {
     throw ConfigError(
         fmt::format("data: training wants {} samples, and several corpora without weights are read once: {} "
                     "samples. Give weights (\"1 A 1 B\": each corpus is then read as often as needed), "
                     "--dataloader-type cyclic, or fewer samples (--train-samples {})",
-                    wanted, datasets_[0]->size(), datasets_[0]->size()));
+                    wanted, training->size(), training->size()));
   }
 }
 
 void TrainingData::report_evaluation(std::int64_t consumed_valid_samples, std::int64_t samples_to_come) const {
   const ResolvedConfig& config = job_.config();
-  if (!job_.is_first_rank() || samples_to_come == 0) return;
-  const Dataset* valid = datasets_[index(Split::valid)].get();
-  if (valid == nullptr) {
+  if (!job_.is_first_rank() || !config->evaluation.is_on()) return;
+  if (!has(Split::valid)) {
     if (has_share(sources_of(config), Split::valid)) {
       warn_line("there is no validation: no corpus has data for it, see above");
     } else {
@@ -157,16 +181,28 @@ void TrainingData::report_evaluation(std::int64_t consumed_valid_samples, std::i
     }
     return;
   }
-  const std::int64_t last = consumed_valid_samples + samples_to_come;
-  if (config->data.dataloader_type == DataloaderType::cyclic || last <= valid->size()) return;
-  warn_line(
-      "validation has {} samples; {} are consumed and up to {} are to come. It starts over each time it reaches the "
-      "end, now at sample {} (another --eval-interval or --eval-iters than before, or corpora without weights)",
-      valid->size(), consumed_valid_samples, samples_to_come, consumed_valid_samples % valid->size());
+  for (int set = 0; set < sets(Split::valid); ++set) {
+    if (!has(Split::valid, set)) {
+      warn_line("validation set {} has no data and is left out, see above", set_name(Split::valid, set));
+    } else if (samples_to_come > 0 && config->data.dataloader_type != DataloaderType::cyclic) {
+      report_repetition(set, consumed_valid_samples, samples_to_come);
+    }
+  }
 }
 
-std::unique_ptr<DataLoader> TrainingData::loader(Split split, std::int64_t consumed_samples) const {
-  return batch_loader({job_, *datasets_[index(split)], transports_}, split, consumed_samples);
+void TrainingData::report_repetition(int set, std::int64_t consumed, std::int64_t to_come) const {
+  const std::int64_t size = samples(Split::valid, set);
+  const std::string& name = set_name(Split::valid, set);
+  if (consumed + to_come <= size) return;
+  warn_line(
+      "validation{} has {} samples; {} are consumed and up to {} are to come. It starts over each time it reaches the "
+      "end, now at sample {} (another --eval-interval or --eval-iters than before, or corpora without weights)",
+      name.empty() ? "" : " set " + name, size, consumed, to_come, consumed % size);
+}
+
+std::unique_ptr<DataLoader> TrainingData::loader(Split split, std::int64_t consumed_samples, int set) const {
+  const Dataset& dataset = *datasets_[index(split)][static_cast<std::size_t>(set)];
+  return batch_loader({job_, dataset, transports_}, split, consumed_samples);
 }
 
 }  // namespace ringtron

@@ -19,11 +19,14 @@ std::unique_ptr<DataLoader> batch_loader(const BatchSource& source, Split split,
   const ResolvedConfig& config = source.job.config();
   const ParallelState& parallel = source.job.parallel();
   Sampler sampler;
-  sampler.order = config->data.dataloader_type == DataloaderType::cyclic ? SampleOrder::cyclic
-                  : split == Split::train                                ? SampleOrder::single
-                                                                         : SampleOrder::repeated;
+  const bool is_whole = split == Split::valid && config->evaluation.full_validation;
+  sampler.order = is_whole                                                 ? SampleOrder::whole
+                  : config->data.dataloader_type == DataloaderType::cyclic ? SampleOrder::cyclic
+                  : split == Split::train                                  ? SampleOrder::single
+                                                                           : SampleOrder::repeated;
   sampler.dataset_size = source.dataset.size();
-  sampler.micro_batch_size = config->batch.micro_batch_size;
+  sampler.micro_batch_size =
+      split == Split::train ? config->batch.micro_batch_size : config->evaluation.eval_micro_batch_size;
   sampler.data_parallel_size = parallel.dp_size();
   sampler.data_parallel_rank = parallel.dp_rank();
   sampler.seed = static_cast<std::uint64_t>(config->precision.seed);

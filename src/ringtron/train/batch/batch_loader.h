@@ -20,7 +20,9 @@ struct BatchSource {
 };
 
 // Micro-batches from the first sample that is not consumed; each carries its BatchShape in made_from. All that `source`
-// refers to must outlive the loader. Training ends with the data; validation and test start over.
+// refers to must outlive the loader. Training ends with the data; validation and test start over, but for
+// --full-validation, after whose last sample come samples that do not count. Micro-batches of validation and test have
+// --eval-micro-batch-size samples.
 std::unique_ptr<DataLoader> batch_loader(const BatchSource& source, Split split, std::int64_t consumed_samples);
 
 }  // namespace ringtron

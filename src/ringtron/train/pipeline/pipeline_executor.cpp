@@ -23,6 +23,7 @@ PipelineExecutor::PipelineExecutor(const GptModel& model, PipelineChannels& chan
 // Micro-batches begin in the order in which the data comes: the list is so.
 PipelineExecutor::InFlight& PipelineExecutor::micro_batch(int number) {
   for (; begun_ <= number; ++begun_) {
+    const StepTimers::Span span(options_.timers, StepPart::batch_generator);
     in_flight_.emplace(begun_,
                        InFlight{next_(), std::vector<InFlight::OfChunk>(static_cast<std::size_t>(model_.chunks()))});
   }
@@ -75,17 +76,28 @@ void PipelineExecutor::run(const Instruction& next) {
       at(next).receiving = channels_.receive_gradient(at(next).gradient);
       return;
     }
-    case Kind::send_activation:
+    case Kind::send_activation: {
+      const StepTimers::Span span(options_.timers, StepPart::forward_send);
       return channels_.send_activation(at(next).output.detach().contiguous());
-    case Kind::send_gradient:
+    }
+    case Kind::send_gradient: {
+      const StepTimers::Span span(options_.timers, StepPart::backward_send);
       return channels_.send_gradient(at(next).input.grad().contiguous());
+    }
     case Kind::forward:
       return forward(next);
     case Kind::backward:
       return backward(next);
-    case Kind::weight_gradient:
+    case Kind::weight_gradient: {
+      const StepTimers::Span span(options_.timers, StepPart::backward_compute);
       return at(next).weight_gradients.run();
+    }
   }
+}
+
+void PipelineExecutor::wait(Work& receiving, StepPart part) {
+  const StepTimers::Span span(options_.timers, part);
+  std::exchange(receiving, {}).wait();
 }
 
 void PipelineExecutor::forward(const Instruction& next) {
@@ -93,11 +105,12 @@ void PipelineExecutor::forward(const Instruction& next) {
   InFlight::OfChunk& own = at(next);
   const Stage& stage = model_.chunk(next.chunk);
   if (own.input.defined()) {
-    std::exchange(own.receiving, {}).wait();
+    wait(own.receiving, StepPart::forward_recv);
   } else if (!stage.has_embedding()) {  // of the chunk before, on this rank
     own.input = all.chunks[static_cast<std::size_t>(next.chunk) - 1].output.detach();
   }
   if (own.input.defined() && options_.backward) own.input.requires_grad_();
+  const StepTimers::Span span(options_.timers, StepPart::forward_compute);
   ForwardPass pass = options_.pass;
   if (splits_backward_) pass.later = &own.weight_gradients;
   at::Tensor out = stage.forward(own.input, all.batch.input, pass);
@@ -116,12 +129,13 @@ void PipelineExecutor::backward(const Instruction& next) {
   InFlight::OfChunk& own = at(next);
   const Stage& stage = model_.chunk(next.chunk);
   if (own.gradient.defined()) {
-    std::exchange(own.receiving, {}).wait();
+    wait(own.receiving, StepPart::backward_recv);
   } else if (stage.has_output()) {
     own.gradient = at::ones_like(own.output);
   } else {  // of the chunk behind, on this rank
     own.gradient = micro_batch(next.micro_batch).chunks[static_cast<std::size_t>(next.chunk) + 1].input.grad();
   }
+  const StepTimers::Span span(options_.timers, StepPart::backward_compute);
   torch::autograd::backward({own.output}, {own.gradient});
   own.output.reset();
   own.gradient.reset();

@@ -14,6 +14,7 @@
 #include "ringtron/pipeline_parallel/pipeline_schedule.h"
 #include "ringtron/tensor_parallel/weight_gradient_queue.h"
 #include "ringtron/train/batch/device_batch.h"
+#include "ringtron/train/report/step_timers.h"
 
 namespace ringtron {
 
@@ -26,6 +27,7 @@ class PipelineExecutor {
     at::Device device = at::kCPU;
     LossStep loss = {};          // empty: the model's
     at::Tensor loss_scale = {};  // one element, on the device: what tokens count in the backward; undefined: 1
+    StepTimers* timers = nullptr;
   };
   // The next micro-batch of the data, which all ranks of a pipeline read alike.
   using NextBatch = std::function<DeviceBatch()>;
@@ -62,6 +64,7 @@ class PipelineExecutor {
   InFlight::OfChunk& at(const Instruction& next);
   at::Tensor empty_hidden(int micro_batch_number);
   bool ends_in(const Instruction& next) const;
+  void wait(Work& receiving, StepPart part);
 
   const GptModel& model_;
   PipelineChannels& channels_;

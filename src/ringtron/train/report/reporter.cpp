@@ -13,23 +13,22 @@
 #include "ringtron/config/batch/batch_schedule.h"
 #include "ringtron/config/config_text.h"
 #include "ringtron/telemetry/flops.h"
-#include "ringtron/telemetry/log_line.h"
+#include "ringtron/telemetry/log_json.h"
 #include "ringtron/train/agreement.h"
 #include "ringtron/train/batch_shape.h"
-#include "ringtron/train/cuda_runtime.h"
 #include "ringtron/train/device_peak.h"
 
 namespace ringtron {
 namespace {
 
-const char* tag_of(Evaluated what) {
+std::string evaluated_name(Evaluated what) {
   switch (what) {
     case Evaluated::validation:
-      return "lm loss validation";
+      return "validation";
     case Evaluated::final_validation:
-      return "lm loss final validation";
+      return "final validation";
     case Evaluated::test:
-      return "lm loss test";
+      return "test";
   }
   return "";
 }
@@ -40,20 +39,30 @@ constexpr std::string_view kLoss = "loss", kTokens = "tokens", kNorm = "norm", k
 
 }  // namespace
 
-Reporter::Reporter(const Job& job, std::int64_t train_iterations, const Progress& start)
-    : job_(job), train_iterations_(train_iterations), step_flops_(step_flops(job.config())), since_(job.device()) {
+Reporter::Reporter(const Job& job, std::int64_t train_iterations, const Progress& start, StepTimers& timers)
+    : job_(job),
+      train_iterations_(train_iterations),
+      step_flops_(step_flops(job.config())),
+      since_(job.device()),
+      timers_(timers),
+      timer_report_(job) {
   const LoggingConfig& logging = job.config()->logging;
-  if (logging.tensorboard_dir.empty()) return;
+  if (logging.tensorboard_dir.empty() && logging.log_jsonl.empty()) return;
   run_collectively(job.world(), [&] {
     if (!job.is_last_rank()) return;
-    try {
-      events_ = std::make_unique<EventWriter>(logging.tensorboard_dir,
-                                              EventWriter::Start{start.iteration, start.consumed_train_samples});
-    } catch (const IoError& error) {
-      throw IoError(fmt::format("--tensorboard-dir: {}. Give a folder that can be made and written", error.what()));
-    }
-    for (const auto& [name, value] : list_options(job.config())) events_->add_text(name, value, start.iteration);
+    if (!logging.tensorboard_dir.empty()) open_events(start);
+    if (!logging.log_jsonl.empty()) json_.emplace(logging.log_jsonl);
   });
+}
+
+void Reporter::open_events(const Progress& start) {
+  try {
+    events_ = std::make_unique<EventWriter>(job_.config()->logging.tensorboard_dir,
+                                            EventWriter::Start{start.iteration, start.consumed_train_samples});
+  } catch (const IoError& error) {
+    throw IoError(fmt::format("--tensorboard-dir: {}. Give a folder that can be made and written", error.what()));
+  }
+  for (const auto& [name, value] : list_options(job_.config())) events_->add_text(name, value, start.iteration);
 }
 
 // The first line of a run comes early, to show what the start cost; if it is out of turn, it ends no interval.
@@ -62,14 +71,11 @@ bool Reporter::ends_interval(std::int64_t iteration) const {
 }
 
 // Evaluations and saves that are still to come are not counted.
-std::string Reporter::pace(const Progress& progress, double seconds) const {
-  const double batch = mean_batch(), tokens = batch * static_cast<double>(job_.config()->model.seq_length);
+double Reporter::seconds_left(const Progress& progress, double seconds) const {
   const std::int64_t consumed = progress.consumed_train_samples;
   const std::int64_t to_come =
       batch_schedule(job_.config()).samples_after(consumed, train_iterations_ - progress.iteration) - consumed;
-  const auto left = static_cast<std::int64_t>(std::llround(static_cast<double>(to_come) / batch * seconds));
-  return fmt::format(" tokens/s: {:.0f} | time left: {}:{:02}:{:02} |", seconds > 0 ? tokens / seconds : 0.0,
-                     left / 3600, left / 60 % 60, left % 60);
+  return static_cast<double>(to_come) / mean_batch() * seconds;
 }
 
 // 0-dim tensors of one type become one tensor, so that one copy brings a step's numbers to the host.
@@ -123,10 +129,13 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, con
     const at::NoGradGuard no_grad;
     on_device_.push_back(numbers_of(result));
   }
-  steps_.push_back({progress, result.samples, rates, result.rates, params_norm, {}});
+  steps_.push_back({progress, result.samples, rates, result.rates, params_norm, {}, {}});
+  if (events_ != nullptr && job_.config()->logging.log_memory_to_tensorboard && job_.device().is_cuda()) {
+    steps_.back().memory = device_memory(job_.device());
+  }
   const bool ends = ends_interval(progress.iteration) || line_is_due_;
   if (steps_done_ == 1 || ends) {
-    line_.emplace(PendingNumbers(on_device_), paused_, ends);
+    line_.emplace(PendingNumbers(on_device_), timers_.cut(), paused_, ends);
     on_device_.clear();
     if (ends) paused_ = 0.0;
     if (job_.device().is_cpu() || steps_done_ <= 2) catch_up();
@@ -159,13 +168,20 @@ void Reporter::catch_up() {
   read(line.numbers);
   const double seconds =
       (line.numbers.arrival().seconds_since(since_) - line.paused) / static_cast<double>(steps_.size());
-  if (job_.is_last_rank()) print_line(text_of_line(seconds));
+  const auto parts = timer_report_.add(std::move(line.times), static_cast<double>(steps_.size()));
+  const TrainingLogLine text = line_of(seconds);
+  if (job_.is_last_rank()) tell(text, parts);
   warn_of_masked_tokens();
   warn_of_least_scale();
   require_possible_throughput(tflops_per_device(mean_step_flops(), seconds, job_.environment().world_size));
-  if (steps_done_ <= 2) report_memory(steps_.back().progress.iteration);
+  const std::int64_t memory_interval = job_.config()->logging.log_memory_interval;
+  if (steps_done_ <= 2 || (memory_interval > 0 && text.iteration % memory_interval == 0)) {
+    report_memory(text.iteration);
+  }
+  if (line.ends_interval) write_times(text, parts);
   write_points();
   if (!line.ends_interval) return;
+  timer_report_.begin_interval();
   steps_.clear();
   left_out_ = 0;
   line_is_due_ = false;
@@ -178,14 +194,20 @@ Reporter::~Reporter() {
     if (!line_ || !line_->numbers.arrival().has_come() || !job_.is_last_rank()) return;
     read(line_->numbers);
     const double seconds = line_->numbers.arrival().seconds_since(since_) - line_->paused;
-    print_line(text_of_line(seconds / static_cast<double>(steps_.size())));
+    tell(line_of(seconds / static_cast<double>(steps_.size())), {});
   } catch (const std::exception&) {  // the device may be what the run ends of
   }
 }
 
-std::string Reporter::text_of_line(double seconds) const {
+// On the last rank.
+void Reporter::tell(const TrainingLogLine& line, const std::vector<PartTimes>& parts) {
+  print_line(text_of(line));
+  if (const std::string times = timer_report_.text(parts); !times.empty()) print_line(times);
+  if (json_) json_->write(json_of(line, parts));
+}
+
+TrainingLogLine Reporter::line_of(double seconds) const {
   const Step& last = steps_.back();
-  const double steps = static_cast<double>(steps_.size());
   TrainingLogLine line;
   line.timestamp = local_timestamp();
   line.iteration = last.progress.iteration;
@@ -211,10 +233,19 @@ std::string Reporter::text_of_line(double seconds) const {
   line.params_norm = last.params_norm;
   line.skipped_iterations = static_cast<std::int64_t>(sum(kSkipped)) + left_out_;
   line.nan_iterations = std::ranges::count_if(steps_, [&](const Step& step) { return is_bad(step); });
+  if (job_.config()->logging.log_eta) {
+    const double tokens = mean_batch() * static_cast<double>(job_.config()->model.seq_length);
+    line.tokens_per_second = seconds > 0 ? tokens / seconds : 0.0;
+    line.seconds_left = seconds_left(last.progress, seconds);
+  }
+  return line;
+}
+
+std::string Reporter::text_of(const TrainingLogLine& line) const {
   std::string text = format_log_line(line);
+  const double steps = static_cast<double>(steps_.size());
   if (has(kImbalance)) text += fmt::format(" attention area max/mean: {:.2f} |", sum(kImbalance) / steps);
-  if (job_.config()->logging.log_eta) text += pace(last.progress, seconds);
-  return text + remark_;
+  return text + format_pace(line) + remark_;
 }
 
 Reporter::Pause::Pause(Reporter& reporter) : reporter_(reporter) {
@@ -302,19 +333,46 @@ void Reporter::write_point(const Step& step) {
   both("learning-rate", rates.lr);
   if (rates.decoupled) both("decoupled-learning-rate", *rates.decoupled);
   both("batch-size", static_cast<double>(step.samples));
-  both("loss-scale", number(step, kScale, 1.0));
+  const LoggingConfig& logging = job_.config()->logging;
+  if (progress.skipped_samples > 0) {
+    events_->add_scalar("skipped-train-samples", static_cast<double>(progress.skipped_samples), progress.iteration);
+  }
+  if (logging.log_loss_scale_to_tensorboard) both("loss-scale", number(step, kScale, 1.0));
+  if (logging.log_world_size_to_tensorboard) both("world-size", job_.environment().world_size);
   for (const auto& [name, tag] : {std::pair(kLoss, "lm loss"), {kNorm, "grad-norm"}, {kZeros, "num-zeros"}}) {
     if (has(name) && !(name == kNorm && was_let_go(step))) both(tag, number(step, name));
   }
   if (step.params_norm) both("params-norm", *step.params_norm);
+  if (!step.memory) return;
+  const auto count = [&](const char* tag, std::int64_t value) {
+    events_->add_scalar(tag, static_cast<double>(value), progress.iteration);
+  };
+  count("mem-reserved-bytes", step.memory->reserved);
+  count("mem-allocated-bytes", step.memory->allocated);
+  count("mem-max-allocated-bytes", step.memory->max_allocated);
+  count("mem-allocated-count", step.memory->allocations);
 }
 
-void Reporter::evaluated(Evaluated what, const std::string& where, double loss, const Progress& progress) {
+// Seconds, as in Megatron.
+void Reporter::write_times(const TrainingLogLine& line, const std::vector<PartTimes>& parts) {
+  if (events_ == nullptr || !job_.config()->logging.log_timers_to_tensorboard) return;
+  events_->add_scalar("iteration-time", line.milliseconds_per_iteration * 1e-3, line.iteration);
+  if (line.tflops_per_gpu) events_->add_scalar("throughput", *line.tflops_per_gpu, line.iteration);
+  for (const PartTimes& part : parts) {
+    if (longest(part) > 0) events_->add_scalar(part.name + "-time", longest(part) * 1e-3, line.iteration);
+  }
+}
+
+void Reporter::evaluated(const EvaluatedSet& set, const std::string& where, double loss, const Progress& progress) {
   if (!job_.is_last_rank()) return;
-  print_line(format_evaluation(where, {{"lm loss", loss}}));
+  print_line(format_evaluation(where, {{"lm loss", loss}}, set.name));
+  if (json_) {
+    json_->write(json_of(EvaluationRecord{local_timestamp(), evaluated_name(set.what), set.name, progress.iteration,
+                                          progress.consumed_train_samples, loss}));
+  }
   if (events_ == nullptr) return;
   write_points();
-  const std::string tag = tag_of(what);
+  const std::string tag = "lm loss " + evaluated_name(set.what) + (set.name.empty() ? "" : "-" + set.name);
   events_->add_scalar(tag, loss, progress.iteration);
   events_->add_scalar(tag + " vs samples", loss, progress.consumed_train_samples);
   if (job_.config()->logging.log_validation_ppl_to_tensorboard) {

@@ -1,4 +1,5 @@
-// What a run tells people: the log line, the evaluation lines, TensorBoard. Only the last rank prints, as in Megatron.
+// What a run tells people: the log line, the evaluation lines, TensorBoard, the file of --log-jsonl. Only the last rank
+// prints, as in Megatron.
 #pragma once
 
 #include <memory>
@@ -8,9 +9,14 @@
 #include <vector>
 
 #include "ringtron/base/clock.h"
+#include "ringtron/telemetry/log_line.h"
 #include "ringtron/telemetry/tensorboard/event_writer.h"
+#include "ringtron/train/cuda_runtime.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/report/device_moment.h"
+#include "ringtron/train/report/json_log.h"
+#include "ringtron/train/report/step_timers.h"
+#include "ringtron/train/report/timer_report.h"
 #include "ringtron/train/train_step.h"
 
 namespace ringtron {
@@ -18,11 +24,16 @@ namespace ringtron {
 // What a loss was evaluated on: while training goes on, and after it.
 enum class Evaluated { validation, final_validation, test };
 
+struct EvaluatedSet {
+  Evaluated what;
+  std::string name;  // of one of several validation sets, or empty
+};
+
 class Reporter {
  public:
-  // `start`: where the run begins, fresh or resumed. Collective; throws IoError, on all ranks, if --tensorboard-dir
-  // cannot be written. Later nothing that goes wrong with it ends the run (telemetry/tensorboard/event_writer.h).
-  Reporter(const Job& job, std::int64_t train_iterations, const Progress& start);
+  // `start`: where the run begins, fresh or resumed. `timers`: of its steps. Collective; throws IoError, on all ranks,
+  // if --tensorboard-dir or --log-jsonl cannot be written. Later nothing that goes wrong with them ends the run.
+  Reporter(const Job& job, std::int64_t train_iterations, const Progress& start, StepTimers& timers);
   // Where a run ends by an exception: the line of a step that the device has done is printed all the same.
   ~Reporter();
   Reporter(const Reporter&) = delete;
@@ -50,8 +61,8 @@ class Reporter {
   // Writes to TensorBoard what has waited since the last step that logged. Waits for the device; for the end of a run.
   void write_points();
 
-  // `where` is what the lines say; TensorBoard gets the result under the tag of `what`.
-  void evaluated(Evaluated what, const std::string& where, double loss, const Progress& progress);
+  // `where` is what the lines say; TensorBoard gets the result under the tag of `set`.
+  void evaluated(const EvaluatedSet& set, const std::string& where, double loss, const Progress& progress);
 
   // While it lives, time does not count for the iterations: evaluation, saves. Not nested.
   class Pause {
@@ -74,11 +85,13 @@ class Reporter {
     std::int64_t samples = 0;        // of its global batch
     LearningRates rates, own_rates;  // to be logged; of the step itself, which are logged where it was let go
     std::optional<double> params_norm;
-    std::vector<double> numbers;  // in the order of number_names_, once they are read
+    std::optional<DeviceMemory> memory;  // where TensorBoard is told
+    std::vector<double> numbers;         // in the order of number_names_, once they are read
   };
   // A line that is to be printed when the numbers have come.
   struct Line {
     PendingNumbers numbers;  // of the newest steps
+    StepTimers::Cut times;   // since the line before
     double paused = 0.0;     // seconds of its interval
     bool ends_interval = false;
   };
@@ -91,16 +104,19 @@ class Reporter {
   bool is_bad(const Step& step) const;
   bool was_let_go(const Step& step) const;
   void read(const PendingNumbers& numbers);
-  std::string text_of_line(double seconds) const;
+  TrainingLogLine line_of(double seconds) const;
+  std::string text_of(const TrainingLogLine& line) const;
+  void tell(const TrainingLogLine& line, const std::vector<PartTimes>& parts);
   double mean_step_flops() const;
-  // " tokens/s: 12345 | time left: 1:02:03 |"
-  std::string pace(const Progress& progress, double seconds) const;
+  double seconds_left(const Progress& progress, double seconds) const;
   double mean_batch() const;
   void require_possible_throughput(double tflops) const;
   void report_memory(std::int64_t iteration) const;
   void warn_of_masked_tokens();
   void warn_of_least_scale() const;
   void write_point(const Step& step);
+  void write_times(const TrainingLogLine& line, const std::vector<PartTimes>& parts);
+  void open_events(const Progress& start);
 
   const Job& job_;
   std::int64_t train_iterations_;
@@ -119,6 +135,9 @@ class Reporter {
   DeviceMoment since_;         // the interval began
   double paused_ = 0.0;        // seconds since then, or since the step that ended the last interval
   std::unique_ptr<EventWriter> events_;
+  std::optional<JsonLog> json_;  // on the last rank, and so is the one above
+  StepTimers& timers_;
+  TimerReport timer_report_;
 };
 
 }  // namespace ringtron

@@ -91,6 +91,7 @@ void require_input_files(const Job& job) {
   const Config& config = job.config();
   if (config.data.mock_data) return;
   run_collectively(job.world(), [&] {
+    validation_sets(config);
     const auto wanted = wanted_samples(config);
     for (int i = 0; i < kSplitCount; ++i) {
       require_corpus_files(sources_of(config), static_cast<Split>(i), wanted[static_cast<std::size_t>(i)]);

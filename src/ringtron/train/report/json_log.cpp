@@ -1,0 +1,44 @@
+#include "ringtron/train/report/json_log.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+#include <utility>
+
+#include "ringtron/base/error.h"
+#include "ringtron/base/log.h"
+
+namespace ringtron {
+namespace {
+
+// Opened for each line: a file that was moved or deleted meanwhile is begun anew.
+bool append(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::app | std::ios::binary);
+  file << text << std::flush;
+  return file.good();
+}
+
+}  // namespace
+
+JsonLog::JsonLog(std::string path) : path_(std::move(path)) {
+  const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
+  std::error_code ignored;
+  if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
+  errno = 0;
+  if (!append(path_, "")) {
+    throw IoError(fmt::format("--log-jsonl {}: {}. Give a file that can be made and written", path_,
+                              errno != 0 ? std::strerror(errno) : "cannot be written"));
+  }
+}
+
+void JsonLog::write(const std::string& line) {
+  const bool is_written = append(path_, line + "\n");
+  if (!is_written && !in_trouble_) warn_line("--log-jsonl {} cannot be written; its lines are lost", path_);
+  in_trouble_ = !is_written;
+}
+
+}  // namespace ringtron

@@ -8,7 +8,7 @@
 #include "ringtron/train/checkpoint_loader.h"
 #include "ringtron/train/checkpoint_saver.h"
 #include "tests/support/unwritten_is_nan.h"
-#include "tests/train/toy_training.h"
+#include "tests/train/precision/overflow.h"
 
 namespace ringtron::testing {
 namespace {
@@ -43,17 +43,6 @@ std::vector<at::Tensor> own_bits(ToyTraining& run) {
 
 bool same(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
   return std::ranges::equal(a, b, [](const at::Tensor& x, const at::Tensor& y) { return at::equal(x, y); });
-}
-
-// On the last rank of data and context alone the tokens of these iterations weigh so much that fp16 cannot hold it.
-void overflow_at(ToyTraining& run, std::set<std::int64_t> iterations) {
-  const ParallelState& parallel = run.job().parallel();
-  const bool is_last = parallel.dp_rank() == parallel.dp_size() - 1 && parallel.cp_rank() == parallel.cp_size() - 1;
-  run.parts().step().use_loss([&run, is_last, iterations = std::move(iterations)](
-                                  const Stage& stage, const at::Tensor& hidden, const DeviceBatch& batch) {
-    const bool overflows = is_last && iterations.contains(run.state().progress.iteration + 1);
-    return stage.loss(hidden, batch.input, overflows ? batch.loss_mask * 1e30 : batch.loss_mask);
-  });
 }
 
 Trace train(ToyTraining& run, std::int64_t last = kLength) {

@@ -191,8 +191,10 @@ class ActivationBytesTest : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(ActivationBytesTest, OfALayer) {
-  for (const std::string& recompute : {std::string(), std::string("--recompute-activations"),
-                                       fmt::format("{} 1", kFull), fmt::format("{} 2", kFull)}) {
+  const std::string selective = "--recompute-granularity selective --recompute-modules";
+  for (const std::string& recompute :
+       {std::string(), std::string("--recompute-activations"), selective + " mlp", selective + " mlp core_attn",
+        fmt::format("{} 1", kFull), fmt::format("{} 2", kFull)}) {
     const std::int64_t expected = (told(of(6, recompute)).layers - told(of(2, recompute)).layers) / 4;
     const std::int64_t held = held_by_a_layer(GetParam() + " " + recompute);
     EXPECT_EQ(held, expected) << recompute;

@@ -13,6 +13,8 @@ using ::testing::IsEmpty;
 constexpr int kShortSteps = 2;
 
 const char* const kSelective = "--recompute-activations";
+const char* const kMlp = "--recompute-granularity selective --recompute-modules mlp";
+const char* const kMlpAndAttention = "--recompute-granularity selective --recompute-modules mlp core_attn layernorm";
 const char* const kEachLayer = "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1";
 const char* const kInPairs = "--recompute-granularity full --recompute-method uniform --recompute-num-layers 2";
 const char* const kFirstTwo = "--recompute-granularity full --recompute-method block --recompute-num-layers 2";
@@ -73,7 +75,7 @@ DIST_TEST(Recompute, EveryGranularity, 1) {
                    {{alone, fmt::format("{} --num-layers 3", kLlamaLike)},
                     {alone, fmt::format("{} --num-layers 3 --softmax-type learnable", kGptLike)},
                     {alone, fmt::format("{} --bf16", kGptLike)}},
-                   {kSelective, kEachLayer, kInPairs, kFirstTwo});
+                   {kSelective, kMlp, kMlpAndAttention, kEachLayer, kInPairs, kFirstTwo});
 }
 
 // Gradients are reduced while backward runs, bucket by bucket, over two replicas.
@@ -81,12 +83,18 @@ DIST_TEST(Recompute, OverlappedReduction, 2) {
   expect_same_bits(
       ranks,
       {{{1, 1, 2, false, 2}, fmt::format("{} --num-layers 3 --overlap-grad-reduce --ddp-bucket-size 500", kLlamaLike)}},
-      {kSelective, kEachLayer, kInPairs, kFirstTwo});
+      {kSelective, kMlp, kEachLayer, kInPairs, kFirstTwo});
 }
 
 DIST_TEST(Recompute, TensorAndSequenceParallel, 2) {
   expect_same_bits(ranks, {{{2, 1, 1, false, 4}, kGptLike}, {{2, 1, 1, true, 4}, kGptLike}},
-                   {kSelective, kEachLayer, kInPairs});
+                   {kSelective, kMlp, kMlpAndAttention, kEachLayer, kInPairs});
+}
+
+DIST_TEST(Recompute, ModulesInAPipeline, 2) {
+  const Layout stages{1, 1, 1, false, 1, false, /*pp=*/2};
+  expect_same_bits(ranks, {{stages, kLlamaLike}, {stages, fmt::format("{} --pipeline-schedule zero-bubble", kGptLike)}},
+                   {kMlp, kMlpAndAttention});
 }
 
 DIST_TEST(Recompute, EachTransport, 2) {

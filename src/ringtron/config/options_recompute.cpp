@@ -33,12 +33,14 @@ constexpr Option kOptions[] = {
     {"--recompute-modules",
      FIELD(recompute.modules),
      OnLoad::free,
-     "What --recompute-granularity selective recomputes: core_attn, the attention without its projections; layernorm, "
-     "outputs of norms and activations, which models of a hidden size of 2048 or more never keep, nor any with "
+     "What --recompute-granularity selective recomputes: core_attn, the attention without its projections; mlp, the "
+     "feed-forward part without its norm; layernorm, outputs of norms and activations, which models of a hidden size of 2048 or more never keep, nor any with "
      "--recompute-granularity.",
      {},
      Compat::ours,
-     {.note = "Megatron has more modules", .default_text = "core_attn", .needs = "--recompute-granularity selective"}},
+     {.note = "Megatron has more, of layers that are not here",
+      .default_text = "core_attn",
+      .needs = "--recompute-granularity selective"}},
     {"--recompute-activations", FIELD(recompute.activations), OnLoad::free,
      "The same as --recompute-granularity selective."},
     {"--ckpt-activations",

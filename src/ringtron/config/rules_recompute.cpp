@@ -14,7 +14,7 @@ namespace {
 using In = const RuleInput&;
 
 // layernorm: with any granularity outputs of norms are not kept (modules/layer_options.cpp).
-constexpr std::array<std::string_view, 2> kModules = {"core_attn", "layernorm"};
+constexpr std::array<std::string_view, 3> kModules = {"core_attn", "mlp", "layernorm"};
 
 const RecomputeConfig& recompute(In in) { return in.filled.recompute; }
 
@@ -94,9 +94,9 @@ constexpr Rule kRules[] = {
      [](In in) {
        return fmt::format(
            "--recompute-modules: expected {}, got {}: no other part of a layer is recomputed by itself yet",
-           fmt::join(kModules, " or "), other_module(in));
+           fmt::join(kModules, ", "), other_module(in));
      },
-     "for more memory than core_attn saves use --recompute-granularity full --recompute-method uniform "
+     "for more memory than these save use --recompute-granularity full --recompute-method uniform "
      "--recompute-num-layers 1, without it"},
 };
 

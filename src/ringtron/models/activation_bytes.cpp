@@ -73,7 +73,9 @@ ActivationBytes activation_bytes(const ResolvedConfig& config, const ModelSpec& 
         kind.kept = times(tokens, costs.kept_bytes);
         kind.statistic = times(tokens, costs.statistic_bytes);
         left = plus(left, times(tokens, costs.left_bytes));
-        inside = plus(inside, kind.kept - (layer.recompute == LayerRecompute::core_attention ? kind.statistic : 0));
+        inside = plus(inside, kind.kept - (layer.recompute == LayerRecompute::core_attention ? kind.statistic : 0) -
+                                  (layer.recompute_mlp ? times(tokens, costs.mlp_bytes) : 0));
+        if (layer.recompute_mlp) bytes.segment = std::max(bytes.segment, times(tokens, costs.mlp_bytes));
       }
       kept = plus(kept, segment.recomputed ? times(tokens, stream) : inside);
       if (segment.recomputed) bytes.segment = std::max(bytes.segment, inside);

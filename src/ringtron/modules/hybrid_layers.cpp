@@ -40,7 +40,7 @@ MlpLayer::MlpLayer(const BuildContext& build, const TransformerOptions& options,
     : number_(static_cast<std::uint64_t>(layer.number)),
       dropout_(options.dropout),
       norm_(options.norm, parameters, {"mlp.linear_fc1.layer_norm_weight", "mlp.linear_fc1.layer_norm_bias"}),
-      mlp_(build, options.mlp, parameters.within("mlp.")) {}
+      mlp_(build, options.mlp, layer, parameters.within("mlp.")) {}
 
 at::Tensor MlpLayer::forward(const at::Tensor& x, const StepContext& step) const {
   const ResidualNorm in = residual_norm(x, {}, norm_.weights());

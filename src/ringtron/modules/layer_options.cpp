@@ -122,6 +122,9 @@ void set_recompute(const ResolvedConfig& config, std::vector<LayerSpec>& layers)
       if (has_attention(layer.kind)) layer.recompute = LayerRecompute::core_attention;
     }
   }
+  if (std::ranges::count(recompute.modules, "mlp") > 0) {
+    for (LayerSpec& layer : layers) layer.recompute_mlp = has_mlp(layer.kind);
+  }
   if (recompute.granularity != RecomputeGranularity::full) return;
   for (const StageRange& stage : stages_of(config)) {
     recompute_whole_layers(recompute, std::span(layers).subspan(static_cast<std::size_t>(stage.first),

@@ -12,6 +12,8 @@ enum class LayerKind { transformer, attention, mlp, mamba };
 
 constexpr bool has_attention(LayerKind kind) { return kind == LayerKind::transformer || kind == LayerKind::attention; }
 
+constexpr bool has_mlp(LayerKind kind) { return kind == LayerKind::transformer || kind == LayerKind::mlp; }
+
 // How a Mamba layer of this transport shares its scan.
 inline ScanWay scan_way(CpTransport transport) {
   return transport == CpTransport::a2a ? ScanWay::heads : ScanWay::states;
@@ -27,6 +29,7 @@ struct LayerSpec {
   CpTransport transport = CpTransport::p2p;
   AttentionWindow window = {};
   LayerRecompute recompute = LayerRecompute::none;
+  bool recompute_mlp = false;   // beside `none` or `core_attention`: the feed-forward part without its norm as well
   bool joins_previous = false;  // `whole`: runs again together with the layer before it, whose input alone is kept
 };
 

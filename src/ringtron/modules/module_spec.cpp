@@ -162,6 +162,8 @@ ModuleCosts costs_of_mlp_layer(const TransformerOptions& options, const RankSize
                      activated = m.ffn / sizes.tensor_ranks * sizes.element_bytes,
                      middle = (m.gated() ? 2 : 1) * activated;
   costs.kept_bytes = norm_bytes(options.norm, sizes) + middle + (m.keeps_activation ? activated : 0);
+  costs.mlp_bytes = middle + (m.keeps_activation ? activated : 0) - (options.norm.keeps_output ? 0 : residual);
+  costs.mlp_forward_passes = costs.forward_passes;
   // In front the residual sum or its norm, and the gradient of what the activation takes; behind that itself or its
   // activation, and the output's gradient.
   costs.left_bytes = residual + (m.keeps_activation ? activated : middle);
@@ -174,6 +176,8 @@ ModuleCosts costs_of(const TransformerOptions& options, const RankSizes& sizes) 
   const ModuleCosts mlp = costs_of_mlp_layer(options, sizes);
   costs.multiplied_weights += mlp.multiplied_weights;
   costs.kept_bytes += mlp.kept_bytes;
+  costs.mlp_bytes = mlp.mlp_bytes;
+  costs.mlp_forward_passes = mlp.mlp_forward_passes;
   costs.left_bytes += mlp.left_bytes;
   costs.forward_passes += mlp.forward_passes;
   costs.backward_passes += mlp.backward_passes;

@@ -31,6 +31,9 @@ struct ModuleCosts {
   std::int64_t kept_bytes = 0;
   std::int64_t passing_bytes = 0;
   std::int64_t statistic_bytes = 0;  // of kept_bytes, attention's log-sum-exp: all that recomputed attention leaves out
+  // Of kept_bytes, what a recomputed feed-forward part leaves out: what its activation takes, less its input, which it
+  // keeps. And its messages of the forward, which it sends again.
+  std::int64_t mlp_bytes = 0, mlp_forward_passes = 0;
   // What stays after a backward that leaves the weight gradients for later (WeightGradientQueue): for each linear layer
   // that does, the gradient of its output and what its input is or is computed from.
   std::int64_t left_bytes = 0;

@@ -20,7 +20,7 @@ TransformerLayer::TransformerLayer(const BuildContext& build, const TransformerO
                       {"self_attention.linear_qkv.layer_norm_weight", "self_attention.linear_qkv.layer_norm_bias"}),
       attention_(build, options.attention, layer, parameters.within("self_attention.")),
       mlp_norm_(options.norm, parameters, {"mlp.linear_fc1.layer_norm_weight", "mlp.linear_fc1.layer_norm_bias"}),
-      mlp_(build, options.mlp, parameters.within("mlp.")) {}
+      mlp_(build, options.mlp, layer, parameters.within("mlp.")) {}
 
 at::Tensor TransformerLayer::forward(const at::Tensor& x, const StepContext& step) const {
   const double p = step.training ? dropout_ : 0.0;

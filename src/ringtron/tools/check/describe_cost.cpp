@@ -186,8 +186,12 @@ Lines describe_tensor_traffic(const ResolvedConfig& config, std::int64_t micro_b
     const bool twice = spec.recompute == LayerRecompute::whole;
     most = {std::max(most.forward, layer.forward), std::max(most.backward, layer.backward)};
     step.forward += layer.forward;
-    step.backward += layer.backward + (twice ? layer.forward : 0);
-    again += twice ? 1 : 0;
+    ModuleCosts of_mlp;
+    of_mlp.forward_passes = costs.mlp_forward_passes;
+    step.backward += layer.backward + (twice                ? layer.forward
+                                       : spec.recompute_mlp ? tensor_module_bytes(config, of_mlp, rows).forward
+                                                            : 0);
+    again += twice || spec.recompute_mlp ? 1 : 0;
   }
   Lines lines = {sent_line("tensor, each layer", most.forward, most.backward),
                  sent_line("tensor, embedding, output layer and loss", ends.forward, ends.backward),

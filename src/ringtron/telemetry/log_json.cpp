@@ -63,7 +63,6 @@ std::string json_of(const TrainingLogLine& line, std::span<const PartTimes> part
   out.integer("iteration", line.iteration);
   out.integer("train_iterations", line.train_iterations);
   out.integer("consumed_samples", line.consumed_samples);
-  out.integer("skipped_samples", line.skipped_samples);
   out.real("milliseconds_per_iteration", line.milliseconds_per_iteration);
   out.real("tflops_per_gpu", line.tflops_per_gpu);
   out.real("learning_rate", line.learning_rate);

@@ -334,9 +334,6 @@ void Reporter::write_point(const Step& step) {
   if (rates.decoupled) both("decoupled-learning-rate", *rates.decoupled);
   both("batch-size", static_cast<double>(step.samples));
   const LoggingConfig& logging = job_.config()->logging;
-  if (progress.skipped_samples > 0) {
-    events_->add_scalar("skipped-train-samples", static_cast<double>(progress.skipped_samples), progress.iteration);
-  }
   if (logging.log_loss_scale_to_tensorboard) both("loss-scale", number(step, kScale, 1.0));
   if (logging.log_world_size_to_tensorboard) both("world-size", job_.environment().world_size);
   for (const auto& [name, tag] : {std::pair(kLoss, "lm loss"), {kNorm, "grad-norm"}, {kZeros, "num-zeros"}}) {

@@ -1,5 +1,7 @@
 // preprocess_data: tokenizes text into the .bin and .idx files that training reads, with the flags of
 // Megatron's tool.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -31,9 +33,14 @@ void declare(CLI::App& app, Flags& flags) {
   app.add_option("--lang", flags.language, "Language of --split-sentences; its rules are the same for all")
       ->capture_default_str();
   app.add_flag("--append-eod", o.encoder.append_eod, "End each document with the end-of-document token (GPT needs it)");
-  app.add_option("--tokenizer-type", flags.tokenizer, "GPT2BPETokenizer or NullTokenizer")->capture_default_str();
+  app.add_option("--tokenizer-type", flags.tokenizer,
+                 fmt::format("One of {}", fmt::join(kWordsOf<TokenizerType>, ", ")))
+      ->capture_default_str();
   app.add_option("--vocab-file", o.tokenizer.vocab_file, "vocab.json of GPT2BPETokenizer");
   app.add_option("--merge-file", o.tokenizer.merge_file, "merges.txt of GPT2BPETokenizer");
+  app.add_option("--tokenizer-model", o.tokenizer.model_file,
+                 "tokenizer.model of SentencePieceTokenizer, GPTSentencePieceTokenizer and Llama2Tokenizer");
+  app.add_option("--vocab-extra-ids", o.tokenizer.extra_ids, "Further ids of SentencePieceTokenizer");
   app.add_option("--vocab-size", o.tokenizer.vocab_size, "Number of ids of NullTokenizer");
   app.add_option("--output-prefix", o.output_prefix, "Writes PREFIX_KEY_document.bin and .idx")->required();
   o.workers = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));

@@ -92,6 +92,8 @@ const NeedCase kCases[] = {
      "--vocab-file has no effect without --tokenizer-type GPT2BPETokenizer", ""},
     {"--vocab-file", "--tokenizer-type NullTokenizer --vocab-size 9",
      "--merge-file has no effect without --tokenizer-type GPT2BPETokenizer", ""},
+    {"", "--tokenizer-model a", "--tokenizer-model has no effect without --tokenizer-type SentencePieceTokenizer", ""},
+    {"", "--vocab-extra-ids 3", "--vocab-extra-ids has no effect without --tokenizer-type SentencePieceTokenizer", ""},
     {"", "--vocab-size 50257",
      "--vocab-size has no effect without --tokenizer-type NullTokenizer: the tokenizer brings its own", ""},
     {"--data-path", "--mock-data", "--split has no effect with --mock-data", ""},

@@ -151,9 +151,20 @@ TEST(FillDefaults, FillsWhatFollows) {
   EXPECT_EQ(gated.model.position_embedding_type, PositionEmbedding::rope);
 }
 
+TEST(FillDefaults, MadeUpTokensWhereNoDataIsGiven) {
+  Config config;
+  const FilledConfig none = fill_defaults(config, 1);
+  EXPECT_TRUE(none.config.data.mock_data);
+  ASSERT_EQ(none.notices.size(), 1u);
+  EXPECT_NE(none.notices[0].text.find("made-up tokens"), std::string::npos);
+  config.data.valid_data_path = {"a"};
+  EXPECT_FALSE(fill_defaults(config, 1).config.data.mock_data);
+}
+
 TEST(FillDefaults, SwitchesSequenceParallelismOffWithoutTensorParallelism) {
   Config config;
   config.parallel.sequence_parallel = true;
+  config.data.mock_data = true;
   const FilledConfig out = fill_defaults(config, 1);
   EXPECT_FALSE(out.config.parallel.sequence_parallel);
   ASSERT_EQ(out.notices.size(), 1u);

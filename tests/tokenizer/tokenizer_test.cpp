@@ -22,7 +22,7 @@ TEST(Tokenizer, NullTokenizer) {
 
 TEST(Tokenizer, OptionsThatCannotWork) {
   EXPECT_THROW(make_tokenizer({.type = TokenizerType::null, .vocab_size = 0}), ConfigError);
-  EXPECT_THROW(tokenizer_type("SentencePieceTokenizer"), ConfigError);
+  EXPECT_THROW(tokenizer_type("BertWordPieceCase"), ConfigError);
   EXPECT_THROW(make_tokenizer({.type = TokenizerType::gpt2_bpe}), ConfigError);
   EXPECT_THROW(make_tokenizer({.vocab_file = "no/vocab.json", .merge_file = "no/merges.txt"}), ConfigError);
 }

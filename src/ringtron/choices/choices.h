@@ -129,11 +129,19 @@ struct Words<DataloaderType> {
 };
 
 // --tokenizer-type
-enum class TokenizerType { gpt2_bpe, null };
+enum class TokenizerType { gpt2_bpe, sentencepiece, gpt_sentencepiece, llama2, null };
 template <>
 struct Words<TokenizerType> {
   static constexpr Word<TokenizerType> table[] = {{TokenizerType::gpt2_bpe, "GPT2BPETokenizer"},
+                                                  {TokenizerType::sentencepiece, "SentencePieceTokenizer"},
+                                                  {TokenizerType::gpt_sentencepiece, "GPTSentencePieceTokenizer"},
+                                                  {TokenizerType::llama2, "Llama2Tokenizer"},
                                                   {TokenizerType::null, "NullTokenizer"}};
 };
+// Whether it reads a SentencePiece model, --tokenizer-model.
+constexpr bool has_sentencepiece_model(TokenizerType type) {
+  return type == TokenizerType::sentencepiece || type == TokenizerType::gpt_sentencepiece ||
+         type == TokenizerType::llama2;
+}
 
 }  // namespace ringtron

@@ -194,7 +194,9 @@ struct DataConfig {
   TokenizerType tokenizer_type = TokenizerType::gpt2_bpe;
   std::string vocab_file;
   std::string merge_file;
-  int vocab_size = 0;  // NullTokenizer
+  int vocab_size = 0;           // NullTokenizer
+  std::string tokenizer_model;  // a SentencePiece model
+  int vocab_extra_ids = 0;      // SentencePieceTokenizer
 };
 
 struct EvaluationConfig {

@@ -154,6 +154,13 @@ void fill_recompute(RecomputeConfig& recompute, int context_ranks, std::vector<N
 
 void fill_data(DataConfig& data, std::vector<Notice>& notices) {
   std::erase_if(data.split, [](char c) { return c == '\'' || c == '"'; });  // of scripts that quote twice
+  if (data.data_path.empty() && data.train_data_path.empty() && data.valid_data_path.empty() &&
+      data.test_data_path.empty() && !data.mock_data) {
+    data.mock_data = true;
+    notices.push_back({Notice::Kind::warning,
+                       "no data is given: the run trains on made-up tokens (--mock-data), as Megatron-LM's does. Give "
+                       "--data-path PREFIX for a real one"});
+  }
   if (!data.split.empty() || data.data_path.empty()) return;
   data.split = "969, 30, 1";
   notices.push_back({Notice::Kind::warning, "--split is not given; the data is cut 969, 30, 1"});

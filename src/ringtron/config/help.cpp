@@ -60,7 +60,9 @@ std::string meaning_text(const Option& option) {
 
 std::string option_help(const Option& option, int columns) {
   const std::string placeholder = option_placeholder(option);
-  std::string text = wrap(fmt::format("{}{}{}", option.name, placeholder.empty() ? "" : " ", placeholder), 2, columns);
+  std::string head = fmt::format("{}{}{}", option.name, placeholder.empty() ? "" : " ", placeholder);
+  if (static_cast<int>(head.size()) + 2 > columns) head = join(split(head, ','), ", ");  // a long list of words
+  std::string text = wrap(head, 2, columns);
   std::string help = fmt::format("{} [{}]", meaning_text(option), default_text(option));
   if (option.compat == Compat::accepted_no_effect) help += fmt::format(" No effect: {}.", option.detail.note);
   return text + wrap(help, kHelpColumn, columns);

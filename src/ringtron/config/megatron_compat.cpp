@@ -47,6 +47,8 @@ constexpr ForeignFlag kFlags[] = {
     {"--defer-embedding-wgrad-compute", kAccepted, kWeightGradients},
     {"--wgrad-deferral-limit", kAccepted, kWeightGradients, kOne},
     {"--delay-wgrad-compute", kAccepted, kWeightGradients},
+    {"--fp16-lm-cross-entropy", kAccepted, "the loss is always computed in fp32 or wider"},
+    {"--use-mpi", kAccepted, "ranks are read from mpirun's variables wherever they are"},
     {"--cuda-graph-impl", kAccepted, kGraphs, kOne},
     {"--enable-cuda-graph", kAccepted, kGraphs},
     {"--external-cuda-graph", kAccepted, kGraphs},

@@ -41,6 +41,8 @@ constexpr ForeignFlag kFlags[] = {
     no("--warmup", "its name is now --lr-warmup-fraction"),
     no("--model-parallel-size", "its name is now --tensor-model-parallel-size"),
     no("--checkpoint-activations", "its name is now --recompute-activations"),
+    no("--distribute-checkpointed-activations",
+       "saved inputs of recomputed layers are not cut over the tensor-parallel group; --sequence-parallel does so"),
     no("--distribute-saved-activations",
        "saved inputs of recomputed layers are not cut over the tensor-parallel group; --sequence-parallel does so"),
     no("--cpu-offloading-num-layers", kOffload),
@@ -128,8 +130,6 @@ constexpr ForeignFlag kFlags[] = {
 
     no("--data-args-path", kOneSource),
     no("--per-split-data-args-path", kOneSource),
-    no("--tokenizer-model", "tokenizers are GPT2BPETokenizer (--vocab-file, --merge-file) and NullTokenizer"),
-    no("--vocab-extra-ids", "the vocabulary is that of the tokenizer"),
     no("--no-pad-vocab-size", "use --make-vocab-size-divisible-by 1"),
     no("--no-data-sharding", "cyclic loading shuffles within each data-parallel rank's share"),
     no("--dataloader-inter-document-masking", kPacking),

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "ringtron/base/text.h"
+#include "ringtron/choices/choices.h"
 #include "ringtron/config/rule.h"
 
 namespace ringtron::internal {
@@ -51,7 +52,7 @@ bool is_split(const std::string& text) {
 constexpr Rule kRules[] = {
     {"--data-path --train-data-path --valid-data-path --test-data-path --mock-data --data-args-path "
      "--per-split-data-args-path",
-     [](In in) { return sources(in) != 1; },
+     [](In in) { return sources(in) > 1; },
      [](In in) {
        return fmt::format(
            "data: expected exactly one source of --data-path, --train-data-path (with --valid- and "
@@ -106,6 +107,13 @@ constexpr Rule kRules[] = {
                                                          : "both are");
      },
      "give the tokenizer's files, or --tokenizer-type NullTokenizer --vocab-size N"},
+    {"--tokenizer-type --tokenizer-model",
+     [](In in) { return has_sentencepiece_model(data(in).tokenizer_type) && data(in).tokenizer_model.empty(); },
+     [](In in) {
+       return fmt::format("--tokenizer-type {}: expected --tokenizer-model, got none",
+                          word_of(data(in).tokenizer_type));
+     },
+     "give the tokenizer.model file"},
     {"--tokenizer-type --vocab-size",
      [](In in) { return data(in).tokenizer_type == TokenizerType::null && data(in).vocab_size == 0; },
      [](In) { return std::string("--tokenizer-type NullTokenizer: expected --vocab-size, got none"); },

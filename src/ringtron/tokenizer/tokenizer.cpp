@@ -7,6 +7,7 @@
 #include "ringtron/base/text.h"
 #include "ringtron/tokenizer/gpt2_bpe.h"
 #include "ringtron/tokenizer/null_tokenizer.h"
+#include "ringtron/tokenizer/sentencepiece_tokenizer.h"
 
 namespace ringtron {
 
@@ -15,7 +16,7 @@ TokenizerType tokenizer_type(std::string_view word) {
   throw ConfigError(
       fmt::format("--tokenizer-type {}: expected {}; other tokenizers of "
                   "Megatron are not there yet",
-                  word.empty() ? "is empty" : excerpt(word), fmt::join(kWordsOf<TokenizerType>, " or ")));
+                  word.empty() ? "is empty" : excerpt(word), fmt::join(kWordsOf<TokenizerType>, ", ")));
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
@@ -29,6 +30,13 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
                                                                                : "only --vocab-file was"));
     }
     return std::make_unique<Gpt2BpeTokenizer>(read_gpt2_vocab_files(options.vocab_file, options.merge_file));
+  }
+  if (has_sentencepiece_model(options.type)) {
+    if (options.model_file.empty()) {
+      throw ConfigError(fmt::format("{} needs --tokenizer-model, but none was given. Pass the tokenizer.model file",
+                                    word_of(options.type)));
+    }
+    return std::make_unique<SentencePieceTokenizer>(options.type, options.model_file, options.extra_ids);
   }
   return std::make_unique<NullTokenizer>(options.vocab_size);
 }

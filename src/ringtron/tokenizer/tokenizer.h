@@ -31,6 +31,10 @@ class Tokenizer {
   // The text of `ids`; undoes encode(). Throws ConfigError on an id outside 0..vocab_size()-1.
   virtual std::string decode(std::span<const std::int32_t> ids) const = 0;
 
+  // Whether the ids of a text are those of its parts, cut between words as pre_tokenizer.h does: then a long text need
+  // not be in memory as a whole.
+  virtual bool takes_parts() const { return true; }
+
   virtual std::int64_t vocab_size() const = 0;
   virtual std::int32_t eod() const = 0;
 
@@ -43,7 +47,9 @@ struct TokenizerOptions {
   TokenizerType type = TokenizerType::gpt2_bpe;
   std::filesystem::path vocab_file = {};  // gpt2_bpe: vocab.json
   std::filesystem::path merge_file = {};  // gpt2_bpe: merges.txt
-  std::int64_t vocab_size = 0;            // null; the files of gpt2_bpe say their own
+  std::int64_t vocab_size = 0;            // null; the files of the others say their own
+  std::filesystem::path model_file = {};  // sentencepiece, gpt_sentencepiece, llama2: tokenizer.model
+  std::int64_t extra_ids = 0;             // sentencepiece: --vocab-extra-ids
 };
 
 // A word of --tokenizer-type. Throws ConfigError for any other.

@@ -175,7 +175,9 @@ void warn_of_doubtful_options(const PreprocessOptions& options, const Tokenizer&
   }
   if (!null && options.tokenizer.vocab_size > 0 && options.tokenizer.vocab_size != tokenizer.vocab_size()) {
     notice(fmt::format("--vocab-size {} has no effect: {} has {} tokens", options.tokenizer.vocab_size,
-                       options.tokenizer.vocab_file.string(), tokenizer.vocab_size()));
+                       has_sentencepiece_model(options.tokenizer.type) ? options.tokenizer.model_file.string()
+                                                                       : options.tokenizer.vocab_file.string(),
+                       tokenizer.vocab_size()));
   }
 }
 
@@ -272,7 +274,8 @@ PreprocessSummary preprocess(const PreprocessOptions& options, const PreprocessR
   Writers writers(options, token_type_for_vocab(tokenizer->vocab_size()), files);
   const ReadContext context{interrupted, report.notice};
   // A sentence may lie across the end of a piece.
-  DocumentSource source(std::move(files), {.pieces = !options.encoder.split_sentences}, context);
+  DocumentSource source(std::move(files), {.pieces = !options.encoder.split_sentences && tokenizer->takes_parts()},
+                        context);
   OrderedWork<Batch> work(static_cast<std::size_t>(options.workers) * 4, kBytesAtWork);
   {
     Threads threads{work, {}};

@@ -68,6 +68,8 @@ std::unique_ptr<Tokenizer> tokenizer_of(const DataConfig& data) {
   options.vocab_file = data.vocab_file;
   options.merge_file = data.merge_file;
   options.vocab_size = data.vocab_size;
+  options.model_file = data.tokenizer_model;
+  options.extra_ids = data.vocab_extra_ids;
   return make_tokenizer(options);
 }
 

@@ -29,7 +29,7 @@
 namespace ringtron {
 namespace {
 
-constexpr std::int64_t kGpt2Vocabulary = 50257;
+constexpr std::int64_t kGpt2Vocabulary = 50257, kLlama2Vocabulary = 32000;
 
 constexpr const char* kUsage =
     R"(check_cp_config [--world-size N] FLAGS OF pretrain_gpt ...: what a command line would run, and all its faults.
@@ -154,8 +154,9 @@ class Check {
   std::string find_vocabulary() {
     const DataConfig& data = parsed_.line.config.data;
     try {
-      vocabulary_ =
-          make_tokenizer({data.tokenizer_type, data.vocab_file, data.merge_file, data.vocab_size})->vocab_size();
+      vocabulary_ = make_tokenizer({data.tokenizer_type, data.vocab_file, data.merge_file, data.vocab_size,
+                                    data.tokenizer_model, data.vocab_extra_ids})
+                        ->vocab_size();
     } catch (const std::exception& e) {
       if (data.vocab_size > 0) {
         vocabulary_ = data.vocab_size;
@@ -165,6 +166,11 @@ class Check {
       if (data.tokenizer_type == TokenizerType::gpt2_bpe) {
         vocabulary_ = kGpt2Vocabulary;
         return fmt::format("vocabulary: {} assumed, GPT-2's, since the tokenizer is not there ({})", vocabulary_,
+                           e.what());
+      }
+      if (has_sentencepiece_model(data.tokenizer_type)) {
+        vocabulary_ = kLlama2Vocabulary;
+        return fmt::format("vocabulary: {} assumed, Llama 2's, since the tokenizer is not there ({})", vocabulary_,
                            e.what());
       }
     }

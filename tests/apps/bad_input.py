@@ -263,7 +263,7 @@ def another_vocabulary_under_the_same_name(b):
     b.demand(b.train(1, "--save", folder, "--save-interval", 4, data=data), 0)
     assert "checkpoint was made with" not in b.demand(b.train(1, "--load", folder, data=data), 0, r"successfully loaded")
     make("zebra quiz jazz fuzzy pizza buzz zoo zip quartz ")
-    b.demand(b.train(1, "--load", folder, data=data), 2, r"content of --vocab-file and --merge-file \(vocabulary\): .* in the checkpoint, .* here",
+    b.demand(b.train(1, "--load", folder, data=data), 2, r"content of the tokenizer's files \(vocabulary\): .* in the checkpoint, .* here",
              r"Give the files that the checkpoint was trained with")
 
 

@@ -238,17 +238,16 @@ TEST(StoredConfig, AVocabularyOfOtherContentIsRefused) {
     return internal::compare_configurations(read_stored_config(there), here, derived);
   };
   EXPECT_THAT(compared(second).told,
-              ElementsAre("not recorded in the checkpoint and not compared: content of --vocab-file and "
-                          "--merge-file"))
+              ElementsAre("not recorded in the checkpoint and not compared: content of the tokenizer's files"))
       << "an older checkpoint";
   EXPECT_THAT(compared(second).refused, IsEmpty());
   there[kVocabularyKey] = first.at(kVocabularyKey);
   EXPECT_THAT(compared(first).refused, IsEmpty());
   EXPECT_THAT(compared(first).told, IsEmpty());
-  const auto expected = ElementsAre(
-      AllOf(HasSubstr("content of --vocab-file and --merge-file (vocabulary): GPT2BPETokenizer content=1 in "
-                      "the checkpoint, GPT2BPETokenizer content=2 here"),
-            HasSubstr("Give the files")));
+  const auto expected =
+      ElementsAre(AllOf(HasSubstr("content of the tokenizer's files (vocabulary): GPT2BPETokenizer content=1 in "
+                                  "the checkpoint, GPT2BPETokenizer content=2 here"),
+                        HasSubstr("Give the files")));
   EXPECT_THAT(compared(second).refused, expected);
   here.checkpoint.finetune = true;
   EXPECT_THAT(compared(second).refused, expected) << "the weights are those of other ids all the same";

@@ -98,6 +98,7 @@ TEST_F(SentencePiece, Llama2sBeginWithTheBeginning) {
   EXPECT_EQ(tokenizer->eod(), 2);
   EXPECT_EQ(tokenizer->vocab_size(), 400);
   EXPECT_EQ(tokenizer->decode(tokenizer->encode("the fox in 東京")), "the fox in 東京");
+  EXPECT_FALSE(tokenizer->takes_parts());
 }
 
 // What the model has keeps its id, what it lacks comes behind: <CLS>, <EOD>, <MASK>, <PAD>; <SEP> is a symbol of this

@@ -138,7 +138,7 @@ OnLoad rule_of(const Option& option, const Config& stored, const Config& current
 }
 
 constexpr DerivedValue kDerived[] = {
-    {kVocabularyKey, "content of --vocab-file and --merge-file", OnLoad::must_equal,
+    {kVocabularyKey, "content of the tokenizer's files", OnLoad::must_equal,
      "the same text has other ids. Give the files that the checkpoint was trained with"},
 };
 

@@ -114,9 +114,8 @@ class Evidence:
     LAYOUTS = [
         ("tp2-sp", 2, ["--tensor-model-parallel-size", "2", "--sequence-parallel"]),
         *[(f"cp2-{t}", 2, ["--context-parallel-size", "2", "--cp-comm-type", t]) for t in ("p2p", "all_gather", "a2a")],
-        ("dp2", 2, ["--overlap-grad-reduce"]),
-        ("dp2-distributed-optimizer", 2, ["--overlap-grad-reduce", "--use-distributed-optimizer"]),
-        ("dp2-overlapped-gather", 2, ["--overlap-grad-reduce", "--use-distributed-optimizer", "--overlap-param-gather"]),
+        ("dp2", 2, []),
+        ("dp2-distributed-optimizer", 2, ["--use-distributed-optimizer"]),
         ("cp4-a2a+p2p", 4, ["--context-parallel-size", "4", "--cp-comm-type", "a2a+p2p",
                             "--hierarchical-context-parallel-sizes", "2", "2"]),
         ("tp4-cp2-sp", 8, ["--tensor-model-parallel-size", "4", "--context-parallel-size", "2", "--sequence-parallel"]),

@@ -26,7 +26,7 @@ ITERATIONS = 40
 LAYOUTS = [
     ["--tensor-model-parallel-size", "2", "--context-parallel-size", "2", "--sequence-parallel"],
     ["--tensor-model-parallel-size", "2", "--pipeline-model-parallel-size", "2", "--async-save"],
-    ["--pipeline-model-parallel-size", "2", "--use-distributed-optimizer", "--overlap-grad-reduce", "--overlap-param-gather",
+    ["--pipeline-model-parallel-size", "2", "--use-distributed-optimizer",
      "--async-save"],
 ]
 

@@ -25,7 +25,7 @@ from stop_and_save import rank_process
 LAYOUTS = {
     "CP 2": ["--context-parallel-size", "2"],
     "TP 2": ["--tensor-model-parallel-size", "2", "--sequence-parallel"],
-    "DP 2, distributed optimizer": ["--use-distributed-optimizer", "--overlap-grad-reduce", "--overlap-param-gather"],
+    "DP 2, distributed optimizer": ["--use-distributed-optimizer"],
     "PP 2": ["--pipeline-model-parallel-size", "2"],
 }
 WITHOUT_PIPELINE = list(LAYOUTS)[:3]  # a stage's forwards and backwards take turns

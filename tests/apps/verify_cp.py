@@ -32,7 +32,7 @@ RIGHT = {
                              "--seq-length", "1021"],
     "replicas": CP2 + ["--world-size", "8"],  # 4 replicas, of which 2 are started
     "one_process": [],
-    "optimizer_shared_out": CP2 + ["--use-distributed-optimizer", "--overlap-grad-reduce", "--overlap-param-gather"],
+    "optimizer_shared_out": CP2 + ["--use-distributed-optimizer"],
     "pipeline": CP2 + LLAMA + PP2 + ["--num-virtual-stages-per-pipeline-rank", "2", "--use-distributed-optimizer"],
     "pipeline_by_letters": PP2 + ["--tensor-model-parallel-size", "2", "--pipeline-model-parallel-layout", "E|tttt||L"],
     "recomputed_attention": CP4 + LLAMA + ["--recompute-activations", "--cp-keep-kv"],

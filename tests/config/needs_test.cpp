@@ -92,6 +92,8 @@ const NeedCase kCases[] = {
      "--vocab-file has no effect without --tokenizer-type GPT2BPETokenizer", ""},
     {"--vocab-file", "--tokenizer-type NullTokenizer --vocab-size 9",
      "--merge-file has no effect without --tokenizer-type GPT2BPETokenizer", ""},
+    {"", "--no-overlap-param-gather", "--no-overlap-param-gather has no effect without --use-distributed-optimizer",
+     ""},
     {"", "--tokenizer-model a", "--tokenizer-model has no effect without --tokenizer-type SentencePieceTokenizer", ""},
     {"", "--vocab-extra-ids 3", "--vocab-extra-ids has no effect without --tokenizer-type SentencePieceTokenizer", ""},
     {"", "--vocab-size 50257",

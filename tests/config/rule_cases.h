@@ -13,8 +13,6 @@ struct RuleCase {
 };
 
 inline const RuleCase kRuleCases[] = {
-    {"", "--overlap-param-gather --overlap-grad-reduce", "--overlap-param-gather: expected --use-distributed-optimizer",
-     "--overlap-param-gather --overlap-grad-reduce --use-distributed-optimizer"},
     {"", "--context-parallel-size 3 --seq-length 6144", "is not divisible by total_model_size (total_model_size=12)",
      "--context-parallel-size 2"},
     {"", "--pipeline-model-parallel-size 2 --tensor-model-parallel-size 2 --num-layers 33",

@@ -8,12 +8,11 @@
 namespace ringtron::testing {
 namespace {
 
-constexpr const char* kSharded = "--use-distributed-optimizer";
+constexpr const char* kSharded = "--use-distributed-optimizer --no-overlap-grad-reduce --no-overlap-param-gather";
 // Many buckets, of which few begin or end where a parameter does; reduced during the backward.
-constexpr const char* kOverlapped = "--use-distributed-optimizer --overlap-grad-reduce --ddp-bucket-size 3000";
+constexpr const char* kOverlapped = "--use-distributed-optimizer --no-overlap-param-gather --ddp-bucket-size 3000";
 // And gathered during the next forward.
-constexpr const char* kBothOverlapped =
-    "--use-distributed-optimizer --overlap-grad-reduce --overlap-param-gather --ddp-bucket-size 3000";
+constexpr const char* kBothOverlapped = "--use-distributed-optimizer --ddp-bucket-size 3000";
 
 std::vector<Way> ways_of(int ranks) {
   if (ranks == 3) return {{{1, 3, 1, false, 4}, kSharded}, {{1, 3, 1, false, 4}, kBothOverlapped}};

@@ -80,10 +80,8 @@ DIST_TEST(Recompute, EveryGranularity, 1) {
 
 // Gradients are reduced while backward runs, bucket by bucket, over two replicas.
 DIST_TEST(Recompute, OverlappedReduction, 2) {
-  expect_same_bits(
-      ranks,
-      {{{1, 1, 2, false, 2}, fmt::format("{} --num-layers 3 --overlap-grad-reduce --ddp-bucket-size 500", kLlamaLike)}},
-      {kSelective, kMlp, kEachLayer, kInPairs, kFirstTwo});
+  expect_same_bits(ranks, {{{1, 1, 2, false, 2}, fmt::format("{} --num-layers 3 --ddp-bucket-size 500", kLlamaLike)}},
+                   {kSelective, kMlp, kEachLayer, kInPairs, kFirstTwo});
 }
 
 DIST_TEST(Recompute, TensorAndSequenceParallel, 2) {
@@ -125,8 +123,7 @@ DIST_TEST(Recompute, TensorContextAndSequenceParallelWithDocuments, 4) {
 
 DIST_TEST(Recompute, ContextAndDataParallelOverlapped, 4) {
   expect_same_bits(ranks,
-                   {{{1, 2, 2, false, 2},
-                     fmt::format("{} --cp-comm-type p2p --overlap-grad-reduce --ddp-bucket-size 500", kLlamaLike)}},
+                   {{{1, 2, 2, false, 2}, fmt::format("{} --cp-comm-type p2p --ddp-bucket-size 500", kLlamaLike)}},
                    {kSelective, kEachLayer, kept(kInPairs)});
 }
 

@@ -177,7 +177,7 @@ DIST_TEST(Resume, DistributedOptimizerToAndFromAnyLayout, 4) {
 
 DIST_TEST(Resume, DistributedOptimizerIsBitwiseTheUnbrokenRun, 2) {
   expect_bitwise_resume(Runs(ranks, kLlamaLike), Layout{1, 1, 2, false, 2, true});
-  const char* overlapped = "--bf16 --overlap-grad-reduce --overlap-param-gather --ddp-bucket-size 500";
+  const char* overlapped = "--bf16 --ddp-bucket-size 500";
   expect_bitwise_resume(Runs(ranks, fmt::format("{} {}", kGptLike, overlapped), 100), Layout{1, 2, 1, false, 4, true});
 }
 
@@ -230,7 +230,7 @@ DIST_TEST(Resume, PipelinesHoldTheSameBitsAndGoOn, 4) {
 DIST_TEST(Resume, ASaveBesideTrainingHoldsTheStateAtWhichItBegan, 4) {
   for (const char* model : {kLlamaLike, kGptLike}) {
     const bool sharded = model == kLlamaLike;
-    const char* how = sharded ? "--overlap-grad-reduce --overlap-param-gather --ddp-bucket-size 500" : "";
+    const char* how = sharded ? "--ddp-bucket-size 500" : "";
     Runs runs(ranks, fmt::format("{} --bf16 {}", model, how), sharded ? 0 : 100);
     const Layout layout{2, 1, 2, true, 2, /*distributed_optimizer=*/sharded};
     Snapshot saved;

@@ -34,10 +34,10 @@ struct ParallelConfig {
   bool strict_megatron = false;   // refuse what Megatron refuses, with its message
   bool sequence_parallel = false;
   bool use_tp_pp_dp_mapping = false;
-  bool overlap_grad_reduce = false;
+  bool overlap_grad_reduce = true;
   std::int64_t ddp_bucket_size = 0;  // elements; 0: chosen from the group's size
   bool use_distributed_optimizer = false;
-  bool overlap_param_gather = false;
+  bool overlap_param_gather = true;
   std::optional<Backend> distributed_backend;  // not given: nccl where there is a GPU, gloo elsewhere
   double distributed_timeout_minutes = 10.0;
   bool peer_copies = true;  // --no-peer-copies

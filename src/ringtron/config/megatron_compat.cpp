@@ -22,8 +22,7 @@ constexpr std::string_view kOwnCheckpoints = "checkpoints are folders of safeten
 constexpr std::string_view kOwnIndex = "the data index is memory-mapped and cached in Ringtron's own way";
 constexpr std::string_view kLogDetail = "it only adds or removes detail in logs";
 constexpr std::string_view kDeprecated = "Megatron ignores it too";
-constexpr std::string_view kGatherAtOnce =
-    "parameters are gathered after the step; --overlap-param-gather lets the next forward run meanwhile";
+constexpr std::string_view kGatherAtOnce = "parameters are gathered while the next forward runs";
 constexpr std::string_view kStateInFp32 = "main weights, gradients and moments are kept in fp32";
 constexpr std::string_view kGraphs = "Ringtron has no CUDA graphs; only speed may differ";
 
@@ -59,6 +58,8 @@ constexpr ForeignFlag kFlags[] = {
     {"--overlap-p2p-communication-warmup-flush", kAccepted, kOwnPipeline},
     {"--use-ring-exchange-p2p", kAccepted, kOwnPipeline},
     {"--pipeline-model-parallel-comm-backend", kAccepted, kOwnPipeline, kOne},
+    {"--overlap-grad-reduce", kAccepted, "it is always so, without --no-overlap-grad-reduce"},
+    {"--overlap-param-gather", kAccepted, "it is always so, without --no-overlap-param-gather"},
     {"--no-align-grad-reduce", kAccepted, kOwnCommunication},
     {"--no-align-param-gather", kAccepted, kOwnCommunication},
     {"--overlap-param-gather-with-optimizer-step", kAccepted, kGatherAtOnce},

@@ -87,21 +87,6 @@ constexpr Rule kRules[] = {
            "sizes A P, got none");
      },
      "A x P is --context-parallel-size; A neighbouring ranks share heads"},
-    {"--overlap-param-gather --use-distributed-optimizer --overlap-grad-reduce",
-     [](In in) {
-       const ParallelConfig& p = in.given.parallel;
-       return p.overlap_param_gather && !(p.use_distributed_optimizer && p.overlap_grad_reduce);
-     },
-     [](In in) {
-       const ParallelConfig& p = in.given.parallel;
-       return fmt::format(
-           "--overlap-param-gather: expected --use-distributed-optimizer, whose parameters are gathered, and "
-           "--overlap-grad-reduce, which makes the buckets that come one by one; got {}",
-           p.use_distributed_optimizer ? "the first alone"
-           : p.overlap_grad_reduce     ? "the second alone"
-                                       : "neither");
-     },
-     "add what is missing, or remove the flag"},
     {"--sequence-parallel --seq-length --tensor-model-parallel-size",
      [](In in) {
        const ParallelConfig& p = in.filled.parallel;

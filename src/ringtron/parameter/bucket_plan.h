@@ -14,12 +14,12 @@
 namespace ringtron {
 
 struct BucketOptions {
-  bool overlap = false;          // --overlap-grad-reduce; off: one bucket
+  bool overlap = false;          // off with --no-overlap-grad-reduce: one bucket
   std::int64_t bucket_size = 0;  // --ddp-bucket-size, elements; 0: max(40,000,000, 1,000,000 * group size)
   int group_size = 1;            // ranks over which gradients are summed
   bool sharded = false;          // --use-distributed-optimizer: each of them owns a shard of each bucket
   bool bf16_messages = false;    // --grad-reduce-in-bf16: what goes between them is rounded
-  bool overlap_gather = false;   // --overlap-param-gather: values come during the next forward
+  bool overlap_gather = false;   // values come during the next forward
 };
 
 struct Bucket {

@@ -34,7 +34,7 @@ struct Parameter : ParameterSpec {
 
 using ParameterList = std::vector<Parameter*>;
 
-// Whoever reads values calls this first: with --overlap-param-gather they are on their way to this rank for a while
+// Whoever reads values calls this first: with the distributed optimizer they are on their way to this rank for a while
 // after a step. Returns when they may be read, on a GPU by what the current stream runs from now on. On all ranks in
 // one order. Throws CommError.
 inline void await_values(const ParameterList& parameters) {

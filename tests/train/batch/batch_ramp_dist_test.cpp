@@ -23,7 +23,7 @@ std::string model_with(const char* schedule) {
 std::vector<Way> ways(int ranks) {
   const Layout two_stages{1, 1, ranks / 2, false, 1, false, /*pp=*/2};
   std::vector<Way> out = {{{1, 1, 2, false, 1}, ""}, {{1, 2, 1, false, 2}, ""}};
-  if (ranks == 4) out = {{{1, 2, 2, false, 1, /*distributed_optimizer=*/true}, "--overlap-grad-reduce"}};
+  if (ranks == 4) out = {{{1, 2, 2, false, 1, /*distributed_optimizer=*/true}, ""}};
   out.push_back({two_stages, "--pipeline-schedule zero-bubble"});
   if (ranks == 2) out.push_back({two_stages, "--num-layers-per-virtual-pipeline-stage 1"});
   return out;

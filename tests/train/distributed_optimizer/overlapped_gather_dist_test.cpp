@@ -1,5 +1,5 @@
-// With --overlap-param-gather a step, an evaluation and a save see the values that they see without it, to the bit,
-// even where nothing arrives before it is waited for; and one layer that does not wait is seen.
+// While values come during the forward a step, an evaluation and a save see the values that they see after all have
+// come, to the bit, even where nothing arrives before it is waited for; and one layer that does not wait is seen.
 #include <gmock/gmock.h>
 
 #include "ringtron/models/model_spec.h"
@@ -10,7 +10,7 @@
 namespace ringtron::testing {
 namespace {
 
-constexpr const char* kBuckets = "--use-distributed-optimizer --overlap-grad-reduce --ddp-bucket-size 1";
+constexpr const char* kBuckets = "--use-distributed-optimizer --ddp-bucket-size 1";
 
 // What Assembly puts together, with a bucket for each parameter and gathers that tests choose.
 class Run {
@@ -32,7 +32,7 @@ class Run {
                  {.overlap = true, .bucket_size = 1, .sharded = true, .overlap_gather = gathers == Gathers::late}),
         optimizer_(store_.all(), reducer_.buffer().plan(), {}, InitialValues::drawn, reducer_.owned()),
         state_{store_, optimizer_, schedule_, job.config(), {}, {}},
-        channels_(job.parallel(), {}),
+        channels_(job.parallel(), {}, job.device()),
         step_(job, model_, state_, reducer_, *attention_, channels_) {}
 
   ParameterList parameters() { return store_.all(); }

@@ -6,7 +6,7 @@ namespace ringtron::testing {
 namespace {
 
 constexpr const char* kDecoupled = "--decoupled-lr 0.03 --decoupled-min-lr 0.002";
-constexpr const char* kSharded = "--use-distributed-optimizer --overlap-grad-reduce --ddp-bucket-size 3000";
+constexpr const char* kSharded = "--use-distributed-optimizer --ddp-bucket-size 3000";
 
 std::vector<Way> ways_of(int ranks) {
   if (ranks == 2) {

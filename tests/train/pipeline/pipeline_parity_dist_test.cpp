@@ -25,8 +25,7 @@ const char* const kZeroBubble = "--pipeline-schedule zero-bubble";
 const char* const kRecompute = "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1";
 
 // During the next forward, in many buckets.
-const char* const kGathered =
-    "--use-distributed-optimizer --overlap-grad-reduce --overlap-param-gather --ddp-bucket-size 500";
+const char* const kGathered = "--use-distributed-optimizer --ddp-bucket-size 500";
 
 std::vector<Way> ways(int ranks) {
   switch (ranks) {
@@ -50,7 +49,7 @@ std::vector<Way> ways(int ranks) {
               {pipeline(2, 2, 1, 1), ""},
               {pipeline(2, 2, 1, 1, 1, true), kInterleaved},
               {pipeline(2, 1, 2, 1), kInterleaved},
-              {pipeline(2, 1, 1, 2), "--overlap-grad-reduce --ddp-bucket-size 500"},
+              {pipeline(2, 1, 1, 2), "--ddp-bucket-size 500"},
               {pipeline(2, 1, 1, 2), "--use-tp-pp-dp-mapping --decoder-last-pipeline-num-layers 1"},
               {pipeline(2, 1, 2, 1), "--use-distributed-optimizer"},
               {pipeline(2, 1, 1, 2), fmt::format("{} {}", kGathered, kInterleaved)},
@@ -62,11 +61,11 @@ std::vector<Way> ways(int ranks) {
     default:
       return {{pipeline(2, 2, 2, 1, 1, true), kInterleaved},
               {pipeline(2, 1, 2, 2), kRecompute},
-              {pipeline(4, 2, 1, 1), "--overlap-grad-reduce"},
+              {pipeline(4, 2, 1, 1), ""},
               {pipeline(4, 1, 1, 2), "--use-distributed-optimizer"},
               {pipeline(2, 2, 2, 1, 1, true), fmt::format("{} {}", kZeroBubble, kRecompute)},
               {pipeline(2, 2, 1, 2), kGpipe},
-              {pipeline(4, 2, 1, 1, 1, true), fmt::format("--overlap-grad-reduce {}", kZeroBubble)}};
+              {pipeline(4, 2, 1, 1, 1, true), kZeroBubble}};
   }
 }
 

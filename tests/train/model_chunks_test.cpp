@@ -20,7 +20,7 @@ class Chunks {
         reducer_(store_.all(), [&](AxisSet axes) -> Communicator& { return job.parallel().group(axes); }, {}),
         optimizer_(store_.all(), reducer_.buffer().plan(), {}, InitialValues::drawn),
         state_{store_, optimizer_, schedule_, job.config(), {}, {}},
-        channels_(job.parallel(), {}),
+        channels_(job.parallel(), {}, job.device()),
         step_(job, model_, state_, reducer_, *attention_, channels_) {}
 
   TrainStep& step() { return step_; }

@@ -89,7 +89,7 @@ TEST(Parse, UnknownFlagsNameTheNearest) {
 TEST(Parse, MegatronFlagsThatAreRefused) {
   for (const char* name :
        {"--fp8-format hybrid", "--num-experts 8", "--moe-router-topk 2", "--batch-size 4",
-        "--num-distributed-optimizer-instances 2", "--distribute-saved-activations", "--sgd-momentum 0.9"}) {
+        "--num-distributed-optimizer-instances 2", "--distribute-saved-activations", "--lion-beta1 0.9"}) {
     const ParsedFlags parsed = flags(name);
     ASSERT_EQ(parsed.faults.size(), 1u) << name;
     EXPECT_THAT(parsed.faults[0].message, HasSubstr("Ringtron does not take this Megatron-LM flag: "));

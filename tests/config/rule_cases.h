@@ -13,6 +13,8 @@ struct RuleCase {
 };
 
 inline const RuleCase kRuleCases[] = {
+    {"--bf16", "--optimizer muon --fp16", "--optimizer muon: expected --bf16, --fp64 or neither, got --fp16",
+     "--optimizer muon --bf16"},
     {"", "--context-parallel-size 3 --seq-length 6144", "is not divisible by total_model_size (total_model_size=12)",
      "--context-parallel-size 2"},
     {"", "--pipeline-model-parallel-size 2 --tensor-model-parallel-size 2 --num-layers 33",

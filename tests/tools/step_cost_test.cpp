@@ -28,6 +28,20 @@ ResolvedConfig resolved(const Config& config) {
   return resolve(config, config.parallel.tensor_model_parallel_size, 32).despite_faults();
 }
 
+TEST(StepCost, MomentsByHand) {
+  Config config = small_model();
+  const ParameterCount adam = count_parameters(resolved(config), 1);
+  EXPECT_EQ(adam.moments, 2 * adam.of_rank);
+  EXPECT_EQ(adam.largest_matrix, 0);
+  config.optimizer.optimizer = OptimizerType::sgd;
+  EXPECT_EQ(count_parameters(resolved(config), 1).moments, adam.of_rank);
+  config.optimizer.optimizer = OptimizerType::muon;
+  const ParameterCount muon = count_parameters(resolved(config), 1);
+  // Two embeddings, six vectors of norms and four biases have a second one, each in whole 64s.
+  EXPECT_EQ(muon.moments, adam.of_rank + 32 * 8 + 16 * 8 + 6 * 64 + 4 * 64);
+  EXPECT_EQ(muon.largest_matrix, 24 * 8);
+}
+
 SentBytes tensor_layer_bytes(const Config& given, std::int64_t rows) {
   const ResolvedConfig config = resolved(given);
   return tensor_module_bytes(config, costs_of(transformer_options(config), rank_sizes(config)), rows);
@@ -53,7 +67,7 @@ TEST(StepCost, ParametersByHand) {
 
 TEST(StepCost, BytesOfStateByType) {
   Config config = small_model();
-  const ParameterCount count{.whole = 100, .of_rank = 100, .gradient_buffer = 128, .optimizer = 100};
+  const ParameterCount count{.whole = 100, .of_rank = 100, .gradient_buffer = 128, .optimizer = 100, .moments = 200};
   const StateBytes fp32 = state_bytes(resolved(config), count);
   EXPECT_EQ(fp32.weights, 400);
   EXPECT_EQ(fp32.gradients, 512);

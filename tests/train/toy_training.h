@@ -149,7 +149,8 @@ class ToyTraining {
     return gather([](OptimizerState& s) { return s.exp_avg; });
   }
   LogicalTensors second_moments() {
-    return gather([](OptimizerState& s) { return s.exp_avg_sq; });
+    // Zeros where there are none.
+    return gather([](OptimizerState& s) { return s.exp_avg_sq.defined() ? s.exp_avg_sq : at::zeros_like(s.exp_avg); });
   }
 
  private:

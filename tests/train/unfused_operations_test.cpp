@@ -34,6 +34,11 @@ TEST(UnfusedOperations, AreToldWithTheirReason) {
                                         HasSubstr("--ffn-hidden-size 1001 over 1 tensor ranks is no multiple of 8"),
                                         HasSubstr("heads of 100 channels are no multiple of 16")));
   config = usual();
+  config.optimizer.optimizer = OptimizerType::sgd;
+  EXPECT_THAT(told(config), ElementsAre("SGD runs as single operations, slower: it has no kernel of its own"));
+  config.optimizer.optimizer = OptimizerType::muon;
+  EXPECT_THAT(told(config), ElementsAre(HasSubstr("Muon has no kernel of its own")));
+  config = usual();
   config.model.hidden_size = 32768;
   EXPECT_THAT(told(config), ElementsAre(HasSubstr("--hidden-size 32768 is above 16384")));
   config = usual();

@@ -51,10 +51,45 @@ struct Words<Backend> {
 };
 
 // --optimizer
-enum class OptimizerType { adam };
+enum class OptimizerType { adam, sgd, muon };
 template <>
 struct Words<OptimizerType> {
-  static constexpr Word<OptimizerType> table[] = {{OptimizerType::adam, "adam"}};
+  static constexpr Word<OptimizerType> table[] = {
+      {OptimizerType::adam, "adam"}, {OptimizerType::sgd, "sgd"}, {OptimizerType::muon, "muon"}};
+};
+
+// --muon-coefficient-type: of the Newton-Schulz iteration
+enum class MuonCoefficients { simple, quintic, polar_express, aol };
+template <>
+struct Words<MuonCoefficients> {
+  static constexpr Word<MuonCoefficients> table[] = {{MuonCoefficients::simple, "simple"},
+                                                     {MuonCoefficients::quintic, "quintic"},
+                                                     {MuonCoefficients::polar_express, "polar_express"},
+                                                     {MuonCoefficients::aol, "aol"}};
+};
+
+// --muon-scale-mode: by what an orthogonal matrix is multiplied
+enum class MuonScale { spectral, unit_rms_norm, shape_scaling };
+template <>
+struct Words<MuonScale> {
+  static constexpr Word<MuonScale> table[] = {{MuonScale::spectral, "spectral"},
+                                              {MuonScale::unit_rms_norm, "unit_rms_norm"},
+                                              {MuonScale::shape_scaling, "shape_scaling"}};
+};
+
+// --muon-fp32-matmul-prec: bf16 or fp32 products
+enum class MuonProducts { medium, high };
+template <>
+struct Words<MuonProducts> {
+  static constexpr Word<MuonProducts> table[] = {{MuonProducts::medium, "medium"}, {MuonProducts::high, "high"}};
+};
+
+// --muon-tp-mode: both orthogonalise the whole matrix
+enum class MuonTensorMode { duplicated, distributed };
+template <>
+struct Words<MuonTensorMode> {
+  static constexpr Word<MuonTensorMode> table[] = {{MuonTensorMode::duplicated, "duplicated"},
+                                                   {MuonTensorMode::distributed, "distributed"}};
 };
 
 // --lr-decay-style

@@ -125,6 +125,16 @@ struct OptimizerConfig {
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.999;
   double adam_eps = 1e-8;
+  double sgd_momentum = 0.9;
+  double muon_momentum = 0.9;
+  bool muon_split_qkv = true;
+  bool muon_nesterov = false;
+  MuonScale muon_scale_mode = MuonScale::spectral;
+  MuonProducts muon_fp32_matmul_prec = MuonProducts::medium;
+  MuonCoefficients muon_coefficient_type = MuonCoefficients::quintic;
+  int muon_num_ns_steps = 5;
+  MuonTensorMode muon_tp_mode = MuonTensorMode::duplicated;
+  double muon_extra_scale_factor = 1.0;
   bool override_opt_param_scheduler = false;
   bool use_checkpoint_opt_param_scheduler = false;
 };

@@ -23,7 +23,7 @@ constexpr std::string_view kPacking =
     "use --reset-attention-mask, --reset-position-ids and --eod-mask-loss, which do so under any layout";
 constexpr std::string_view kMuP = "maximal update parametrisation is not built";
 constexpr std::string_view kOneModel = "only decoder-only GPT models are built";
-constexpr std::string_view kAdamOnly = "the optimizer is AdamW";
+constexpr std::string_view kOptimizers = "optimizers are adam, sgd and muon";
 constexpr std::string_view kWindow = "clipping of scores, gates and windows in some layers only are not built";
 constexpr std::string_view kMtp = "multi-token prediction is not built";
 constexpr std::string_view kWandb = "there is no W&B client; use --tensorboard-dir, which W&B can import";
@@ -104,9 +104,9 @@ constexpr ForeignFlag kFlags[] = {
 
     no("--decrease-batch-size-if-needed", "the global batch has one size: --global-batch-size"),
     no("--exit-signal", "--exit-signal-handler waits for SIGTERM"),
-    no("--sgd-momentum", kAdamOnly),
-    no("--lion-*", kAdamOnly),
-    no("--muon-*", kAdamOnly),
+    no("--lion-*", kOptimizers),
+    no("--muon-scalar-optimizer", "beside Muon's matrices AdamW updates all else"),
+    no("--muon-*", "its matrix products have one way to run; what there is of Muon: --help=optimizer"),
     no("--apply-wd-to-qk-layernorm", "norm weights and biases have no weight decay"),
     no("--embedding-init-method-std", "embeddings start with --init-method-std as well"),
     no("--data-parallel-random-init", "all data-parallel ranks start equal"),

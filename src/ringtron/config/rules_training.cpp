@@ -264,6 +264,13 @@ constexpr Rule kRules[] = {
                           in.given.precision.initial_loss_scale, in.given.precision.min_loss_scale);
      },
      "lower --min-loss-scale"},
+    {"--optimizer --fp16",
+     [](In in) { return optimizer(in).optimizer == OptimizerType::muon && in.given.precision.fp16; },
+     [](In) -> std::string {
+       return "--optimizer muon: expected --bf16, --fp64 or neither, got --fp16, for which Megatron-LM has no Muon "
+              "either";
+     },
+     "take --bf16, or --optimizer adam"},
 };
 
 }  // namespace

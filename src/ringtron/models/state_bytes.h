@@ -21,6 +21,8 @@ struct ParameterCount {
   std::int64_t of_rank = 0;          // with a tied word embedding's copy on the last stage
   std::int64_t gradient_buffer = 0;  // elements, with its padding
   std::int64_t optimizer = 0;        // elements whose optimizer state a rank keeps
+  std::int64_t moments = 0;          // elements of their moments together, of the rank that has most
+  std::int64_t largest_matrix = 0;   // elements of the largest that Muon orthogonalises; 0: none
 };
 
 // Of the pipeline rank with most parameters. `replicas`: DP x CP, the ranks that sum gradients. ConfigError where a
@@ -34,7 +36,7 @@ struct StateBytes {
   std::int64_t weights = 0;
   std::int64_t gradients = 0;
   std::int64_t main_weights = 0;  // beside the weights; 0: those are their own main weights
-  std::int64_t moments = 0;       // Adam's two
+  std::int64_t moments = 0;       // AdamW's two, SGD's one, Muon's one of a hidden matrix
   std::int64_t sum() const { return weights + gradients + main_weights + moments; }
 };
 StateBytes state_bytes(const ResolvedConfig& config, const ParameterCount& count);

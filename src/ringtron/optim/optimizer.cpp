@@ -3,11 +3,14 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <string>
 
 #include "ringtron/base/check.h"
+#include "ringtron/optim/adam_rule.h"
 #include "ringtron/optim/main_weight.h"
 #include "ringtron/parameter/initialize.h"
+#include "ringtron/parameter/parameter_kind.h"
 
 namespace ringtron {
 namespace {
@@ -16,14 +19,26 @@ bool decays(const Parameter& parameter) {
   return !parameter.name.ends_with(".bias") && parameter.shard.global_shape.size() != 1;
 }
 
-bool is_decoupled(const Parameter& parameter) {
-  return parameter.name == "embedding.word_embeddings.weight" || parameter.name == "output_layer.weight";
-}
-
 // Without the values of the gaps between parameters.
 at::Tensor flat_buffer(std::int64_t elements, const at::Tensor& like, at::ScalarType type) {
   return at::empty({elements}, at::TensorOptions().dtype(type).device(like.device()));
 }
+
+// Where second moments lie: if all parts have one, as the first do, else one after the other.
+struct SecondMoments {
+  std::vector<std::int64_t> offsets;  // of each part; -1: it has none
+  std::int64_t elements = 0;
+
+  template <class Has>
+  SecondMoments(const std::vector<OwnedPart>& parts, std::int64_t elements_of_first, Has has) {
+    const bool all = std::ranges::all_of(parts, has);
+    for (const OwnedPart& part : parts) {
+      offsets.push_back(all ? part.offset : has(part) ? elements : -1);
+      if (offsets.back() >= 0) elements += BucketPlan::aligned(part.elements.size());
+    }
+    if (all) elements = elements_of_first;
+  }
+};
 
 std::vector<std::int64_t> sizes_of(const ParameterList& parameters) {
   std::vector<std::int64_t> sizes;
@@ -36,6 +51,26 @@ std::vector<std::int64_t> sizes_of(const ParameterList& parameters) {
   }
   return sizes;
 }
+
+using Rules = std::vector<std::unique_ptr<UpdateRule>>;
+
+// Of the parameters that `options` do not tell apart, the only one.
+struct MakeRules {
+  const ParameterList& parameters;
+  const BucketPlan& plan;
+
+  template <class... Rule>
+  static Rules list(std::unique_ptr<Rule>... rules) {
+    Rules out;
+    (out.push_back(std::move(rules)), ...);
+    return out;
+  }
+  Rules operator()(const AdamOptions& o) const { return list(std::make_unique<AdamRule>(o)); }
+  Rules operator()(const SgdOptions& o) const { return list(std::make_unique<SgdRule>(o)); }
+  Rules operator()(const MuonSetup& o) const {
+    return list(std::make_unique<MuonRule>(parameters, plan, o), std::make_unique<AdamRule>(o.options.others));
+  }
+};
 
 }  // namespace
 
@@ -58,9 +93,9 @@ void OptimizerState::set_main(const at::Tensor& main) {
     value.copy_(main);
 }
 
-Optimizer::Optimizer(const ParameterList& parameters, const BucketPlan& plan, AdamOptions options, InitialValues values,
-                     std::span<const ElementRange> owned)
-    : options_(options) {
+Optimizer::Optimizer(const ParameterList& parameters, const BucketPlan& plan, const OptimizerOptions& options,
+                     InitialValues values, std::span<const ElementRange> owned)
+    : rules_(std::visit(MakeRules{parameters, plan}, options)) {
   if (parameters.empty()) return;
   const std::vector<std::int64_t> sizes = sizes_of(parameters);
   const std::vector<ElementRange> all = bucket_shards(plan, 0, 1);
@@ -74,18 +109,25 @@ Optimizer::Optimizer(const ParameterList& parameters, const BucketPlan& plan, Ad
   const at::ScalarType type = bf16 || fp16 ? at::kFloat : first.scalar_type();
   const at::Tensor lower = bf16 ? flat_buffer(elements, first, at::kShort) : at::Tensor();
   const at::Tensor whole = fp16 ? flat_buffer(elements, first, at::kFloat) : at::Tensor();
-  const at::Tensor exp_avg = flat_buffer(elements, first, type), exp_avg_sq = flat_buffer(elements, first, type);
-  for (const OwnedPart& part : owned_parts(plan, sizes, owned)) {
+  const std::vector<OwnedPart> parts = owned_parts(plan, sizes, owned);
+  const SecondMoments seconds(parts, elements, [&](const OwnedPart& part) {
+    return moments_of(*parameters[static_cast<std::size_t>(part.parameter)]).size() == 2;
+  });
+  const at::Tensor exp_avg = flat_buffer(elements, first, type);
+  const at::Tensor exp_avg_sq = flat_buffer(seconds.elements, first, type);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const OwnedPart& part = parts[i];
     Parameter* parameter = parameters[static_cast<std::size_t>(part.parameter)];
-    OptimizerState state{parameter, part.elements, {}, {}, {}, {}, decays(*parameter), is_decoupled(*parameter)};
+    OptimizerState state{
+        parameter, part.elements, {}, {}, {}, {}, decays(*parameter), is_decoupled(*parameter), &rule_of(*parameter)};
     const at::Tensor value = state.part_of(parameter->value.detach());
-    const auto view = [&](const at::Tensor& flat) {
-      return flat.narrow(0, part.offset, part.elements.size()).view(value.sizes());
+    const auto view = [&](const at::Tensor& flat, std::int64_t offset) {
+      return flat.narrow(0, offset, part.elements.size()).view(value.sizes());
     };
-    if (bf16) state.lower = view(lower);
-    if (fp16) state.whole = view(whole);
-    state.exp_avg = view(exp_avg);
-    state.exp_avg_sq = view(exp_avg_sq);
+    if (bf16) state.lower = view(lower, part.offset);
+    if (fp16) state.whole = view(whole, part.offset);
+    state.exp_avg = view(exp_avg, part.offset);
+    if (seconds.offsets[i] >= 0) state.exp_avg_sq = view(exp_avg_sq, seconds.offsets[i]);
     // Of a part nobody asks which elements are padding: all begin as zero.
     for (const at::Tensor& tensor : {state.lower, state.whole, state.exp_avg, state.exp_avg_sq}) {
       if (!tensor.defined()) continue;
@@ -104,22 +146,29 @@ void Optimizer::step(const LearningRates& rates, double weight_decay, const at::
                      const at::Tensor& skip) {
   const at::NoGradGuard no_grad;
   ++step_count_;
-  std::vector<AdamTensors> tensors, decoupled;
-  std::vector<at::Tensor> values, mains;  // of fp16
-  for (const OptimizerState& s : states_) {
-    RT_CHECK(s.parameter->gradient.defined(), "optimizer step: parameter {} has no gradient", s.parameter->name);
-    const at::Tensor value = s.part_of(s.parameter->value.detach());
-    (rates.decoupled && s.is_decoupled ? decoupled : tensors)
-        .push_back({s.whole.defined() ? s.whole : value, s.part_of(s.parameter->gradient), s.exp_avg, s.exp_avg_sq,
-                    s.lower, s.decays});
-    if (!s.whole.defined()) continue;
-    values.push_back(value);
-    mains.push_back(s.whole);
+  for (const auto& rule : rules_) {
+    std::vector<OptimizerState*> states, decoupled;
+    for (OptimizerState& s : states_) {
+      if (s.rule != rule.get()) continue;
+      RT_CHECK(s.parameter->gradient.defined(), "optimizer step: parameter {} has no gradient", s.parameter->name);
+      (rates.decoupled && s.is_decoupled ? decoupled : states).push_back(&s);
+    }
+    UpdateStep step{rates.lr, weight_decay, step_count_ - skipped_count_, gradient_scale, skip};
+    rule->update(states, step);  // also of none: another rank's may be asked for
+    if (decoupled.empty()) continue;
+    step.lr = *rates.decoupled;
+    rule->update(decoupled, step);
   }
-  const std::int64_t count = step_count_ - skipped_count_;
-  adamw(tensors, options_, {rates.lr, weight_decay, count}, gradient_scale, skip);
-  adamw(decoupled, options_, {rates.decoupled.value_or(rates.lr), weight_decay, count}, gradient_scale, skip);
-  if (!values.empty()) at::_foreach_copy_(values, mains);  // after a skipped step: what is there already
+}
+
+const UpdateRule& Optimizer::rule_of(const ParameterSpec& parameter) const {
+  const auto rule = std::ranges::find_if(rules_, [&](const auto& r) { return r->takes(parameter); });
+  RT_CHECK(rule != rules_.end(), "optimizer: no rule for {}", parameter.name);
+  return **rule;
+}
+
+std::span<const std::string_view> Optimizer::moments_of(const ParameterSpec& parameter) const {
+  return rule_of(parameter).moments();
 }
 
 OptimizerState& Optimizer::state(std::string_view parameter_name) {
@@ -134,7 +183,7 @@ void Optimizer::restart_from_parameters() {
     if (s.lower.defined()) s.lower.zero_();
     if (s.whole.defined()) s.whole.copy_(s.part_of(s.parameter->value.detach()));
     s.exp_avg.zero_();
-    s.exp_avg_sq.zero_();
+    if (s.exp_avg_sq.defined()) s.exp_avg_sq.zero_();
   }
   step_count_ = skipped_count_ = 0;
 }

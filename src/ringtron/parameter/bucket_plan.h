@@ -38,6 +38,10 @@ struct ElementRange {
 
 struct BucketPlan {
   static constexpr std::int64_t kAlignment = 64;
+  // The next multiple of it.
+  static constexpr std::int64_t aligned(std::int64_t elements) {
+    return (elements + kAlignment - 1) / kAlignment * kAlignment;
+  }
 
   std::vector<std::int64_t> offsets;  // of each parameter, by its index
   std::vector<int> bucket_of;         // of each parameter, by its index

@@ -1,5 +1,6 @@
 #include "ringtron/train/assembly.h"
 
+#include "ringtron/base/check.h"
 #include "ringtron/config/batch/batch_schedule.h"
 #include "ringtron/models/model_spec.h"
 #include "ringtron/train/batch_shape.h"
@@ -60,8 +61,52 @@ LossScaleOptions loss_scale_options(const PrecisionConfig& p) {
           p.loss_scale_window, p.hysteresis};
 }
 
-AdamOptions adam_options(const OptimizerConfig& optimizer) {
-  return {optimizer.adam_beta1, optimizer.adam_beta2, optimizer.adam_eps};
+MuonOptions muon_options(const ResolvedConfig& config, const AdamOptions& others) {
+  const OptimizerConfig& o = config->optimizer;
+  MuonOptions out;
+  out.momentum = o.muon_momentum;
+  out.nesterov = o.muon_nesterov;
+  out.coefficients = o.muon_coefficient_type;
+  out.steps = o.muon_num_ns_steps;
+  out.scale = o.muon_scale_mode;
+  out.extra_scale = o.muon_extra_scale_factor;
+  out.bf16_products = o.muon_fp32_matmul_prec == MuonProducts::medium;
+  const ModelConfig& m = config->model;
+  if (o.muon_split_qkv) {
+    const std::int64_t head = m.kv_channels;
+    out.qkv_rows = {m.num_attention_heads / m.num_query_groups * head, head, head};
+  }
+  out.others = others;
+  return out;
+}
+
+StageRanks stage_ranks(const Job& job) {
+  const ParallelState& parallel = job.parallel();
+  const ProcessGrid& grid = parallel.grid();
+  StageRanks out;
+  out.group = &parallel.group(kDataContextAxes | Axis::tensor);
+  for (int rank = 0; rank < out.group->size(); ++rank) {
+    const int global = out.group->global_rank(rank);
+    out.places.push_back({grid.coordinate(global, Axis::tensor), grid.index_in_group(global, kDataContextAxes)});
+  }
+  out.tensor_size = parallel.tp_size();
+  out.replicas = grid.group_size(kDataContextAxes);
+  out.owners = job.config()->parallel.use_distributed_optimizer && out.replicas > 1;
+  return out;
+}
+
+OptimizerOptions optimizer_options(const Job& job) {
+  const OptimizerConfig& o = job.config()->optimizer;
+  const AdamOptions adam{o.adam_beta1, o.adam_beta2, o.adam_eps};
+  switch (o.optimizer) {
+    case OptimizerType::adam:
+      return adam;
+    case OptimizerType::sgd:
+      return SgdOptions{o.sgd_momentum};
+    case OptimizerType::muon:
+      return MuonSetup{.options = muon_options(job.config(), adam), .ranks = stage_ranks(job)};
+  }
+  RT_CHECK(false, "no such optimizer");
 }
 
 }  // namespace
@@ -96,8 +141,7 @@ Assembly::Assembly(const Job& job, const MakeAttention& make_attention, InitialV
             return axes == Axis::pipeline ? channels_.ends() : job.parallel().group(axes);
           },
           bucket_options(job.config())),
-      optimizer_(store_.all(), reducer_.buffer().plan(), adam_options(job.config()->optimizer), values,
-                 reducer_.owned()),
+      optimizer_(store_.all(), reducer_.buffer().plan(), optimizer_options(job), values, reducer_.owned()),
       state_{store_, optimizer_, schedule_, job.config(), {}, {}},
       step_(job, model_, state_, reducer_, *attention_, channels_) {
   const PrecisionConfig& precision = job.config()->precision;

@@ -43,9 +43,10 @@ std::optional<at::ScalarType> type_of(DType dtype) {
 
 // What is read of one parameter, and under which names.
 struct Sources {
-  std::string value, main, exp_avg, exp_avg_sq;  // empty: not read
+  std::string value, main;           // empty: not read
+  std::vector<std::string> moments;  // in the order of UpdateRule::moments()
 
-  Sources(const CheckpointReader& reader, const Parameter& parameter, bool with_optimizer) {
+  Sources(const CheckpointReader& reader, const Parameter& parameter, const Optimizer& optimizer, bool with_optimizer) {
     const std::string& name = parameter.name;
     const std::string copy = "optimizer.main." + name;
     // A checkpoint in bf16 or fp16 has main weights beside its rounded ones; one in fp32 has its main weights as
@@ -57,13 +58,14 @@ struct Sources {
     value = !rounded_alike && reader.has(copy) ? copy : "model." + name;
     if (!with_optimizer) return;
     if (is_half) main = reader.has(copy) ? copy : "model." + name;
-    exp_avg = "optimizer.exp_avg." + name;
-    exp_avg_sq = "optimizer.exp_avg_sq." + name;
+    for (const std::string_view moment : optimizer.moments_of(parameter))
+      moments.push_back(fmt::format("optimizer.{}.{}", moment, name));
   }
 };
 
 // The kinds of tensors of a parameter in a checkpoint.
-constexpr const char* kKinds[] = {"model.", "optimizer.main.", "optimizer.exp_avg.", "optimizer.exp_avg_sq."};
+constexpr const char* kKinds[] = {"model.", "optimizer.main.", "optimizer.exp_avg.", "optimizer.exp_avg_sq.",
+                                  "optimizer.momentum_buffer."};
 
 // Tensors that have no place on any rank: those of one pipeline stage have none on another. Collective.
 std::set<std::string> tensors_without_place(const Job& job, const CheckpointReader& reader,
@@ -91,10 +93,10 @@ std::vector<std::string> tensor_faults(const CheckpointReader& reader, const Tra
                                        const std::set<std::string>& without_place) {
   std::vector<std::string> faults;
   for (const Parameter* parameter : state.store.all()) {
-    const Sources sources(reader, *parameter, with_optimizer);
+    const Sources sources(reader, *parameter, state.optimizer, with_optimizer);
     const Shape wanted = logical_shape(*parameter);
-    std::set<std::string> names = {"model." + parameter->name, sources.value, sources.main, sources.exp_avg,
-                                   sources.exp_avg_sq};
+    std::set<std::string> names = {"model." + parameter->name, sources.value, sources.main};
+    names.insert(sources.moments.begin(), sources.moments.end());
     names.erase("");
     for (const std::string& name : names) {
       if (!reader.has(name)) {
@@ -154,7 +156,7 @@ void read_tensors(const Job& job, CheckpointReader& reader, TrainingState& state
   std::map<const Parameter*, OptimizerState*> owned;
   for (OptimizerState& s : state.optimizer.states()) owned[s.parameter] = &s;
   for (const Parameter* parameter : state.store.all()) {
-    const Sources sources(reader, *parameter, with_optimizer);
+    const Sources sources(reader, *parameter, state.optimizer, with_optimizer);
     const at::Tensor value = parameter->value.detach();
     read_into(reader, sources.value, *parameter, value, job);
     if (!with_optimizer) continue;
@@ -170,8 +172,8 @@ void read_tensors(const Job& job, CheckpointReader& reader, TrainingState& state
       if (own != owned.end()) own->second->set_main(own->second->part_of(main));
     }
     if (own == owned.end()) continue;
-    read_part_into(reader, sources.exp_avg, *own->second, own->second->exp_avg, job);
-    read_part_into(reader, sources.exp_avg_sq, *own->second, own->second->exp_avg_sq, job);
+    for (std::size_t i = 0; i < sources.moments.size(); ++i)
+      read_part_into(reader, sources.moments[i], *own->second, own->second->moment(i), job);
   }
 }
 
@@ -279,6 +281,14 @@ RunMetadata require_same_model(const Job& job, const CheckpointReader& reader, c
       compare_stored_config(metadata.configuration, state.config, {{kVocabularyKey, job.tokenizer().description()}});
   const bool read_optimizer = with_optimizer && metadata.has_optimizer;
   std::vector<std::string> faults = differences.refused;
+  const OptimizerType stored = metadata.configuration.config.optimizer.optimizer,
+                      own = state.config->optimizer.optimizer;
+  if (faults.empty() && read_optimizer && stored != own) {
+    throw ConfigError(
+        fmt::format("{} has the state of --optimizer {}, this run is of --optimizer {}. Add --no-load-optim to begin "
+                    "with its weights alone",
+                    reader.folder().string(), word_of(stored), word_of(own)));
+  }
   constexpr std::size_t kShown = 8;
   const std::vector<std::string> of_tensors = tensor_faults(reader, state, read_optimizer, without_place);
   const std::size_t shown = std::min(kShown, of_tensors.size());
@@ -330,7 +340,7 @@ bool load_checkpoint(const Job& job, TrainingState& state) {
   if (job.is_first_rank()) {
     if (config.no_load_optim && !config.finetune && !job.config()->batch.skip_train) {
       print_line(
-          " --no-load-optim: Adam's moments start at zero; iteration, consumed samples and the learning-rate "
+          " --no-load-optim: the optimizer's moments start at zero; iteration, consumed samples and the learning-rate "
           "schedule go on where they were (Megatron-LM restarts the schedule)");
     }
     print_line("  successfully loaded checkpoint from {} [ t 1/{}, p 1/{} ] at iteration {}", config.load,

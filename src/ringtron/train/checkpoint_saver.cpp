@@ -94,8 +94,9 @@ HostSlices slices_to_write(const Job& job, const TrainingState& state, std::vect
     out.add("model." + parameter.name, *s, s->part_of(parameter.value.detach()), job);
     if (!with_optimizer) continue;
     if (s->has_own_main()) out.add("optimizer.main." + parameter.name, *s, s->main(), job);
-    out.add("optimizer.exp_avg." + parameter.name, *s, s->exp_avg, job);
-    out.add("optimizer.exp_avg_sq." + parameter.name, *s, s->exp_avg_sq, job);
+    const auto moments = s->rule->moments();
+    for (std::size_t i = 0; i < moments.size(); ++i)
+      out.add(fmt::format("optimizer.{}.{}", moments[i], parameter.name), *s, s->moment(i), job);
   }
   return out;
 }
@@ -113,11 +114,12 @@ auto with_memory(Action action) {
 }
 
 // Bytes that a checkpoint takes for each element of a parameter.
-std::uint64_t stored_width(const Parameter& parameter, bool with_optimizer) {
+std::uint64_t stored_width(const Parameter& parameter, const Optimizer& optimizer, bool with_optimizer) {
   const std::uint64_t weight = parameter.value.element_size();
   const std::uint64_t of_state = std::max<std::uint64_t>(weight, sizeof(float));
   if (!with_optimizer) return weight;
-  return weight + (weight < of_state ? 3 : 2) * of_state;  // two moments, and of 16 bits the main weight
+  // Moments, and of 16 bits the main weight.
+  return weight + (optimizer.moments_of(parameter).size() + (weight < of_state ? 1 : 0)) * of_state;
 }
 
 }  // namespace
@@ -161,11 +163,12 @@ void CheckpointSaver::warn_of_space(const TrainingState& state, std::int64_t tra
   const bool with_optimizer = !job_.config()->checkpoint.no_save_optim;
   for (const Parameter* p : state.store.all()) {
     if (p->is_copy) continue;
-    whole +=
-        stored_width(*p, with_optimizer) * static_cast<std::uint64_t>(element_count(logical_shape(*p)).value_or(0));
+    whole += stored_width(*p, state.optimizer, with_optimizer) *
+             static_cast<std::uint64_t>(element_count(logical_shape(*p)).value_or(0));
   }
   for (const OptimizerState* s : states_to_write(job_, state))
-    own += stored_width(*s->parameter, with_optimizer) * static_cast<std::uint64_t>(s->elements.size());
+    own +=
+        stored_width(*s->parameter, state.optimizer, with_optimizer) * static_cast<std::uint64_t>(s->elements.size());
   const CheckpointConfig& config = job_.config()->checkpoint;
   whole = of_all_stages(whole);
   const std::int64_t left = train_iterations - state.progress.iteration;

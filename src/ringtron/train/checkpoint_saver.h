@@ -1,9 +1,9 @@
 // A TrainingState into a checkpoint folder.
 //
 // Tensors are saved under logical names: "model.NAME" in the compute type; "optimizer.main.NAME" where main weights are
-// copies (bf16, fp16); "optimizer.exp_avg.NAME", "optimizer.exp_avg_sq.NAME". Context- and data-parallel replicas hold
-// the same bits; they share the writing: replica i writes every size-th parameter. With a distributed optimizer each
-// writes what it owns, of parameters as well.
+// copies (bf16, fp16); "optimizer.exp_avg.NAME" and the other moments of its rule (UpdateRule::moments()). Context- and
+// data-parallel replicas hold the same bits; they share the writing: replica i writes every size-th parameter. With a
+// distributed optimizer each writes what it owns, of parameters as well.
 #pragma once
 
 #include <ATen/core/Tensor.h>

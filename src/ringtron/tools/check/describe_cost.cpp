@@ -203,6 +203,29 @@ Lines describe_tensor_traffic(const ResolvedConfig& config, std::int64_t micro_b
   return lines;
 }
 
+std::string moments_text(const ResolvedConfig& config) {
+  switch (config->optimizer.optimizer) {
+    case OptimizerType::adam:
+      return "two moments";
+    case OptimizerType::sgd:
+      return "momentum";
+    case OptimizerType::muon:
+      return "momentum of hidden matrices, two moments of all else";
+  }
+  return "";
+}
+
+// Beside its state, when a step's activations are gone: the whole matrix with its parts, slices and update, and what
+// the iteration makes.
+std::string muon_line(const ResolvedConfig& config, std::int64_t elements) {
+  const std::int64_t product =
+      config->optimizer.muon_fp32_matmul_prec == MuonProducts::medium && !config->precision.fp64
+          ? 2
+          : state_element_bytes(config);
+  return fmt::format("Muon: about {} more while a rank orthogonalises a matrix of {} elements, after the backward",
+                     amount(elements * (5 * state_element_bytes(config) + 5 * product)), elements);
+}
+
 }  // namespace
 
 // Of one GPU that is sold: 288 GB.
@@ -215,15 +238,17 @@ Lines describe_parameters(const ResolvedConfig& config, int replicas) {
   Lines lines = {
       fmt::format("{} in all ({:.2f} billion), {} on each rank", count.whole, static_cast<double>(count.whole) / 1e9,
                   count.of_rank),
-      fmt::format("on each rank: weights {} ({}), gradients {} ({}), optimizer {} ({}: {}two moments{}); {} in all",
+      fmt::format("on each rank: weights {} ({}), gradients {} ({}), optimizer {} ({}: {}{}{}); {} in all",
                   amount(bytes.weights), model_type(config), amount(bytes.gradients), state,
                   amount(bytes.main_weights + bytes.moments), state,
                   config->precision.fp16   ? "main weights and "
                   : bytes.main_weights > 0 ? "the rest of main weights and "
                                            : "",
+                  moments_text(config),
                   config->parallel.use_distributed_optimizer ? fmt::format(", divided over {} ranks", replicas) : "",
                   amount(bytes.sum())),
       "the gradients' buffer is counted with its padding"};
+  if (count.largest_matrix > 0) lines.push_back(muon_line(config, count.largest_matrix));
   if (bytes.sum() > kLargestGpu) {
     lines.push_back(fmt::format(
         "NOTE: that is more than any GPU holds ({}): raise --tensor-model-parallel-size or take fewer layers",

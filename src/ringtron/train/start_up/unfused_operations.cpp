@@ -54,6 +54,9 @@ std::vector<std::string> unfused_operations(const ResolvedConfig& config) {
     say("the loss runs", fmt::format("a padded vocabulary of {} over {} tensor ranks is no multiple of {}",
                                      m.padded_vocab_size, ranks, kVector));
   }
+  if (config->optimizer.optimizer == OptimizerType::sgd) say("SGD runs", "it has no kernel of its own");
+  if (config->optimizer.optimizer == OptimizerType::muon)
+    say("momentum and weights of hidden matrices are updated", "Muon has no kernel of its own");
   return lines;
 }
 

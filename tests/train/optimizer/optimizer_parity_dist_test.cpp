@@ -16,8 +16,7 @@ constexpr const char* kMuonOtherwise =
 
 constexpr const char* kSharded = "--use-distributed-optimizer";
 // Many buckets, which begin and end within matrices; reduced during the backward, gathered during the forward.
-constexpr const char* kOverlapped =
-    "--use-distributed-optimizer --overlap-grad-reduce --overlap-param-gather --ddp-bucket-size 3000";
+constexpr const char* kOverlapped = "--use-distributed-optimizer --ddp-bucket-size 3000";
 constexpr const char* kInterleaved = "--num-layers-per-virtual-pipeline-stage 1";
 
 Layout pipeline(int tp, int cp, int dp, int micro_batch, bool sequence_parallel = false) {

@@ -20,8 +20,7 @@ DIST_TEST(OptimizerResume, SameLayoutIsBitwiseTheUnbrokenRun, 1, 4) {
   const Layout layout = alone ? Layout{1, 1, 1, false, 4} : Layout{2, 1, 2, true, 2, /*distributed_optimizer=*/true};
   expect_bitwise_resume(Runs(ranks, with(kLlamaLike, kMuon)), layout);
   expect_bitwise_resume(Runs(ranks, with(kGptLike, kSgd), 100), layout);
-  const std::string bf16 =
-      fmt::format("{} --bf16 {}", kMuon, alone ? "" : "--overlap-grad-reduce --ddp-bucket-size 500");
+  const std::string bf16 = fmt::format("{} --bf16 {}", kMuon, alone ? "" : "--ddp-bucket-size 500");
   expect_bitwise_resume(Runs(ranks, with(kGptLike, bf16.c_str()), 200), layout);
 }
 

@@ -34,6 +34,7 @@ bool same(const LogicalTensors& a, const LogicalTensors& b) {
 // This rank's part of weights, main weights and moments, copied.
 std::vector<at::Tensor> own_bits(ToyTraining& run) {
   std::vector<at::Tensor> out;
+  await_values(run.state().store.all());
   for (const Parameter* parameter : run.state().store.all()) out.push_back(parameter->value.detach().clone());
   for (const OptimizerState& s : run.state().optimizer.states()) {
     for (const at::Tensor& tensor : {s.main(), s.exp_avg, s.exp_avg_sq}) out.push_back(tensor.clone());

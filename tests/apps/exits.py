@@ -30,7 +30,7 @@ def after_some_time(b):
     for ranks in (1, 2):
         text = demand(b.run(*ENDLESSLY, "--exit-duration-in-mins", "0.03", *b.saving(ENDLESS), ranks=ranks), 0,
                       r"exiting program after 0.03 minutes")
-        assert str(b.iterations()[-1]) == list(losses(text))[-1], text
+        assert int(list(losses(text))[-1]) in b.iterations(), text
     text = demand(b.run(*ENDLESSLY, "--exit-duration-in-mins", "1e-9"), 0)  # one step is made
     assert list(losses(text)) == ["1"], text
     demand(b.run(*ENDLESSLY, "--exit-duration-in-mins", 0), 2, r"--exit-duration-in-mins: expected above 0")

@@ -56,7 +56,9 @@ DIST_TEST(MessageQueue, ADeadSenderIsACommError, 2) {
   }
   MessageReceiver receiver(ranks.world(), MessageWay::copy_engine, at::kCPU);
   const at::Tensor into = at::zeros({5, 3}, at::kDouble);
-  EXPECT_THAT([&] { receiver.receive(into).wait(); }, ThrowsMessage<CommError>(HasSubstr("rank 0 died")));
+  Work work = receiver.receive(into);
+  EXPECT_THAT([&] { work.wait(); }, ThrowsMessage<CommError>(HasSubstr("rank 0 died")));
+  EXPECT_THROW(work.wait(), CommError) << "a Work may be waited for twice";
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+// Sums part by part on the side stream. See exchange_collectives.h.
 #include "ringtron/comm/exchange_collectives.h"
 
 #include <ATen/ATen.h>

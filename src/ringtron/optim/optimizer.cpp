@@ -54,7 +54,7 @@ std::vector<std::int64_t> sizes_of(const ParameterList& parameters) {
 
 using Rules = std::vector<std::unique_ptr<UpdateRule>>;
 
-// Of the parameters that `options` do not tell apart, the only one.
+// The rules of an optimizer, in the order in which they are asked for a parameter.
 struct MakeRules {
   const ParameterList& parameters;
   const BucketPlan& plan;

@@ -1,3 +1,4 @@
+// Both ways of a message, and why a receiver asks late. See message_queue.h.
 #include "ringtron/pipeline_parallel/message_queue.h"
 
 namespace ringtron {
@@ -44,11 +45,11 @@ struct MessageReceiver::Copies {
   void ask_up_to(const std::shared_ptr<Message>& last) {
     while (!last->is_asked_for) {
       const std::shared_ptr<Message> next = posted.front();
-      posted.pop_front();
       const Receive receive{kFrom, next->into};
       const SideStream::Use use(side, std::move(next->free));
-      next->work = group.exchange({}, {&receive, 1});
+      next->work = group.exchange({}, {&receive, 1});  // if it throws, so does the next wait
       next->is_asked_for = true;
+      posted.pop_front();
     }
   }
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "ringtron/kernels/causal_conv/causal_conv.h"
+#include "ringtron/kernels/device/device_table.h"
 #include "ringtron/kernels/ssd_scan/ssd_scan.h"
 #include "ringtron/mamba_context_parallel/scan_heads.h"
 #include "ringtron/mamba_context_parallel/state_passing.h"
@@ -57,8 +58,7 @@ at::Tensor scan_of_heads(const at::Tensor& xbc, const at::Tensor& dt, const Scan
                            heads(p.d), heads(p.dt_bias)};
   at::Tensor group_of_head;  // of a share whose groups have not equally many heads
   if (!is_regular(share, z.heads / z.groups)) {
-    group_of_head = at::tensor(key_head_of_query_head(share, z.heads / z.groups), at::kLong)
-                        .to(xbc.device(), at::kLong, /*non_blocking=*/true);
+    group_of_head = index_table(key_head_of_query_head(share, z.heads / z.groups), xbc.device());
   }
   const ScanSizes sizes{share.q.length(), z.head_size, share.kv.length(), z.state_size};
   const at::Tensor y = scan(whole, mine.of_heads.select(3, z.head_size), no_halo(whole, own), own, sizes, shape.whole,

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "ringtron/kernels/device/device_table.h"
 #include "ringtron/mamba_context_parallel/scan_bytes.h"
 
 namespace ringtron {
@@ -17,12 +18,6 @@ using torch::autograd::Function;
 using torch::autograd::variable_list;
 
 using Numbers = std::vector<std::int64_t>;
-
-// The host does not wait for the device, or it could never run ahead of it: CUDA has read memory that is not pinned
-// when the call returns.
-at::Tensor table(const Numbers& numbers, const at::Tensor& like) {
-  return at::tensor(numbers, at::kLong).to(like.device(), at::kLong, /*non_blocking=*/true);
-}
 
 class StatePassing : public SsdExchange {
  public:
@@ -144,7 +139,7 @@ void move_rows(const at::Tensor& rows, const std::map<int, Numbers>& from, const
   std::vector<Send> sends;
   std::vector<Receive> receives;
   for (const auto& [peer, places] : from) {
-    if (peer != group.rank()) sends.push_back({peer, rows.index_select(0, table(places, rows))});
+    if (peer != group.rank()) sends.push_back({peer, rows.index_select(0, index_table(places, rows.device()))});
   }
   for (const auto& [peer, places] : to) {
     if (peer == group.rank()) continue;
@@ -153,9 +148,9 @@ void move_rows(const at::Tensor& rows, const std::map<int, Numbers>& from, const
   group.exchange(sends, receives).wait();
   std::size_t message = 0;
   for (const auto& [peer, places] : to) {
-    const at::Tensor arrived =
-        peer == group.rank() ? rows.index_select(0, table(from.at(peer), rows)) : receives[message++].tensor;
-    sums.index_add_(0, table(places, sums), arrived.to(sums.scalar_type()));
+    const at::Tensor arrived = peer == group.rank() ? rows.index_select(0, index_table(from.at(peer), rows.device()))
+                                                    : receives[message++].tensor;
+    sums.index_add_(0, index_table(places, sums.device()), arrived.to(sums.scalar_type()));
   }
 }
 

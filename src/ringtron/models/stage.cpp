@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ringtron/base/check.h"
+#include "ringtron/kernels/device/device_table.h"
 #include "ringtron/modules/hybrid_layers.h"
 #include "ringtron/modules/mamba_layer.h"
 #include "ringtron/modules/recompute.h"
@@ -67,9 +68,7 @@ StepContext Stage::step_context(const GptInput& input, const ForwardPass& pass) 
     rows = rows.narrow(0, share * build_.tensor_group().rank(), share);
   }
   context.region.positions = rows.contiguous();
-  // A copy that the host waited for would also be one before which the device has nothing more to do.
-  context.region.sample_numbers =
-      at::tensor(input.sample_numbers, at::kLong).to(rows.device(), at::kLong, /*non_blocking=*/true);
+  context.region.sample_numbers = index_table(input.sample_numbers, rows.device());
   if (rotary_) {
     const auto type = build_.store.options().type == at::kDouble ? at::kDouble : at::kFloat;
     context.rotary = rotary_table(input.position_ids.t(), *rotary_, type);

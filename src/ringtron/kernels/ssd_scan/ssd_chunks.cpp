@@ -4,12 +4,10 @@
 
 #include <algorithm>
 
+#include "ringtron/kernels/device/device_table.h"
+
 namespace ringtron {
 namespace {
-
-at::Tensor table(const std::vector<std::int64_t>& numbers, const at::Device& device) {
-  return at::tensor(numbers, at::kLong).to(device, at::kLong, /*non_blocking=*/true);
-}
 
 // exp(log_decay) [k, h], to be multiplied with states [k, h, p, n].
 at::Tensor decay_of_states(const at::Tensor& log_decay) { return log_decay.exp().unsqueeze(-1).unsqueeze(-1); }
@@ -43,13 +41,13 @@ SsdChunks::SsdChunks(const ScanSegments& segments, std::int64_t chunk, const at:
     if (segment.final >= 0) last[static_cast<std::size_t>(segment.final)] = count_ - 1;
     ++number;
   }
-  rows_ = table(rows, device);
-  valid_ = table(valid, device).to(at::kBool).view({count_, length_});
-  place_of_row_ = table(place_of_row, device);
-  segment_of_chunk_ = table(segment_of_chunk, device);
-  first_of_initial_ = table(first, device);
-  last_of_final_ = table(last, device);
-  for (std::size_t step = 1; step < steps.size(); ++step) steps_.push_back(table(steps[step], device));
+  rows_ = index_table(rows, device);
+  valid_ = index_table(valid, device).to(at::kBool).view({count_, length_});
+  place_of_row_ = index_table(place_of_row, device);
+  segment_of_chunk_ = index_table(segment_of_chunk, device);
+  first_of_initial_ = index_table(first, device);
+  last_of_final_ = index_table(last, device);
+  for (std::size_t step = 1; step < steps.size(); ++step) steps_.push_back(index_table(steps[step], device));
 }
 
 at::Tensor SsdChunks::gather(const at::Tensor& rows) const {

@@ -8,7 +8,7 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/comm/local_communicator.h"
-#include "tests/support/late_gathers.h"
+#include "tests/support/late_works.h"
 #include "tests/support/multi_rank.h"
 #include "tests/support/tensor_near.h"
 
@@ -80,6 +80,12 @@ DIST_TEST(GradientReducer, MatchesOneProcess, 1, 2, 4) {
   EXPECT_TENSOR_NEAR(reduced(ranks.world(), kOverlapped), expected, kReorder);
 }
 
+// Nothing is summed before it is waited for.
+DIST_TEST(GradientReducer, WaitsForTheSums, 2, 4) {
+  testing::LateWorks replicas(ranks.world());
+  EXPECT_TENSOR_NEAR(reduced(replicas, kOverlapped), one_process(), kReorder);
+}
+
 // Each rank has the sums of what it owns, and after gather_values() what the owners have written.
 DIST_TEST(GradientReducer, ShardsHaveTheSumsAndValuesComeBack, 1, 2, 3, 4) {
   Communicator& replicas = ranks.world();
@@ -131,7 +137,7 @@ DIST_TEST(GradientReducer, ShardsHaveTheSumsAndValuesComeBack, 1, 2, 3, 4) {
 // Each value is there when it has been awaited, not before where gathers are late, and all are when the next step's
 // reduction is over.
 DIST_TEST(GradientReducer, ValuesComeWhenTheyAreAwaited, 2, 3) {
-  testing::LateGathers replicas(ranks.world());
+  testing::LateWorks replicas(ranks.world());
   LocalCommunicator alone("tensor-parallel", 0);
   BucketOptions options = kOverlapped;
   options.sharded = options.overlap_gather = true;

@@ -6,6 +6,9 @@
 #include <gmock/gmock.h>
 
 #include <csignal>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "ringtron/base/error.h"
 #include "tests/support/multi_rank.h"
@@ -14,10 +17,42 @@
 namespace ringtron {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::ThrowsMessage;
 
 at::Tensor message(int number) { return at::full({5, 3}, 10.0 + number, at::kDouble); }
+
+// Never sends anything, but counts whose message has been waited for.
+class Unsent final : public Communicator {
+ public:
+  const std::string& name() const override { return name_; }
+  int rank() const override { return 0; }
+  int size() const override { return 2; }
+  int global_rank(int group_rank) const override { return group_rank; }
+  Work all_reduce(at::Tensor, ReduceOp) override { return {}; }
+  Work all_gather(at::Tensor, at::Tensor) override { return {}; }
+  Work reduce_scatter(at::Tensor, at::Tensor, ReduceOp) override { return {}; }
+  Work all_to_all(at::Tensor, at::Tensor) override { return {}; }
+  Work exchange(std::span<const Send>, std::span<const Receive>) override { return begun(); }
+  Work broadcast(at::Tensor, int) override { return begun(); }
+  void barrier() override {}
+
+  std::vector<int> waited_for;  // by number of the message
+
+ private:
+  struct Waiting final : Work::State {
+    Waiting(Unsent& of, int with_number) : group(of), number(with_number) {}
+    void wait() override { group.waited_for.push_back(number); }
+    Unsent& group;
+    int number;
+  };
+  Work begun() { return Work(std::make_shared<Waiting>(*this, messages_++)); }
+
+  std::string name_ = "unsent";
+  int messages_ = 0;
+};
 
 void expect_messages(testing::RankContext& ranks, MessageWay way) {
   constexpr int kMessages = 7;
@@ -42,6 +77,20 @@ void expect_messages(testing::RankContext& ranks, MessageWay way) {
 
 DIST_TEST(MessageQueue, InOrderByBroadcasts, 2) { expect_messages(ranks, MessageWay::broadcast); }
 DIST_TEST(MessageQueue, InOrderByCopies, 2) { expect_messages(ranks, MessageWay::copy_engine); }
+
+// So that no more than `most` messages are kept in memory.
+DIST_TEST(MessageQueue, ASenderWaitsForItsOldest, 1) {
+  for (const MessageWay way : {MessageWay::broadcast, MessageWay::copy_engine}) {
+    Unsent group;
+    MessageSender sender(group, way, /*most=*/3);
+    for (int i = 0; i < 3; ++i) sender.send(message(i));
+    EXPECT_THAT(group.waited_for, IsEmpty());
+    for (int i = 3; i < 5; ++i) sender.send(message(i));
+    EXPECT_THAT(group.waited_for, ElementsAre(0, 1));
+    sender.finish();
+    EXPECT_THAT(group.waited_for, ElementsAre(0, 1, 2, 3, 4));
+  }
+}
 
 DIST_TEST(MessageQueue, BroadcastsOnACpu, 2) {
   EXPECT_EQ(connect_messages(ranks.world(), at::kCPU), MessageWay::broadcast);

@@ -8,6 +8,7 @@
 #include "ringtron/comm/decorators/checked_communicator.h"
 #include "ringtron/comm/decorators/counting_communicator.h"
 #include "ringtron/tensor_parallel/mappings.h"
+#include "tests/support/late_works.h"
 #include "tests/support/multi_rank.h"
 #include "tests/support/random_tensor.h"
 #include "tests/support/tensor_near.h"
@@ -160,6 +161,15 @@ DIST_TEST(ParallelLinear, UsesTheCollectivesItPromises, 2) {
   EXPECT_EQ(group.counts().exchange.calls, 2 + 1);
   EXPECT_EQ(collectives(), 0);
   EXPECT_EQ(group.counts().all_reduce.calls, 1);
+}
+
+// Nothing arrives, and nothing is summed, before it is waited for.
+DIST_TEST(ParallelLinear, WaitsForWhatItUses, 2) {
+  testing::LateWorks group(ranks.world());
+  for (const bool sequence_parallel : {false, true}) {
+    check_column(group, sequence_parallel, Whole(3, kNarrow, kWide, true));
+    check_row(group, sequence_parallel, Whole(3, kWide, kNarrow, true));
+  }
 }
 
 DIST_TEST(ParallelLinear, RefusesShapesThatDoNotFit, 2) {

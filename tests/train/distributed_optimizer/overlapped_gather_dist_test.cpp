@@ -4,7 +4,7 @@
 
 #include "ringtron/models/model_spec.h"
 #include "ringtron/optim/gradient_clip.h"
-#include "tests/support/late_gathers.h"
+#include "tests/support/late_works.h"
 #include "tests/train/toy_training.h"
 
 namespace ringtron::testing {
@@ -71,7 +71,7 @@ class Run {
   }
 
   const Job& job_;
-  LateGathers late_;
+  LateWorks late_;
   ParameterStore store_;
   std::unique_ptr<CpAttention> attention_;
   GptModel model_;

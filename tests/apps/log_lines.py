@@ -69,19 +69,51 @@ def json_faults(binaries, folder):
     """Each log line has its line of JSON, whose numbers round to the printed ones; a second run adds to the file."""
     path = pathlib.Path(folder) / "new" / "log.jsonl"
     flags = ["--log-interval", "2", "--log-params-norm", "--log-num-zeros-in-grad", "--log-eta", "--log-jsonl", str(path)]
-    text = output(binaries, *flags)
+    text, faults = output(binaries, *flags), []
     records = [json.loads(line) for line in path.read_text().splitlines()]
+    start = records.pop(0)
+    if start["kind"] != "start" or start["options"]["seq_length"] != "16" or start["world_size"] != 1 or start["iteration"] != 0:
+        faults.append(f"--log-jsonl: expected the start and its configuration first, got {start}")
     lines = re.findall(r"iteration +(\d+)/.*\(ms\): (\S+) .*learning rate: (\S+) .*lm loss: (\S+) .*grad norm: (\S+) .*"
                        r"num zeros: (\d+) .*params norm: (\S+) .*tokens/s: (\d+) ", text)
     told = [(str(r["iteration"]), f"{r['milliseconds_per_iteration']:.1f}", f"{r['learning_rate']:.6E}", f"{r['lm loss']:.6E}",
              f"{r['grad_norm']:.3f}", str(r["num_zeros"]), f"{r['params_norm']:.3f}", f"{r['tokens_per_second']:.0f}")
             for r in records]
-    faults = [] if len(lines) == 4 and told == lines else [f"--log-jsonl: expected {lines}, got {told}"]
+    if len(lines) != 4 or told != lines:
+        faults.append(f"--log-jsonl: expected {lines}, got {told}")
     if any(len(repr(r["lm loss"])) < 12 for r in records):
         faults.append(f"--log-jsonl: losses are rounded: {[r['lm loss'] for r in records]}")
     output(binaries, *flags)
-    if len(path.read_text().splitlines()) != 8:
+    if len(path.read_text().splitlines()) != 10:
         faults.append("--log-jsonl: a second run does not add to the file")
+    return faults
+
+
+def transfer_faults(binaries, folder):
+    """A save and a load tell seconds and bytes, in the log and in JSON; the log may lie in the folder of the checkpoints."""
+    save = pathlib.Path(folder) / "told"
+    save.mkdir()
+    (save / "log.jsonl").write_text("")  # what a run that died before its first save has left
+    flags = ["--save", str(save), "--load", str(save), "--log-jsonl", str(save / "log.jsonl")]
+    text = output(binaries, *flags, "--save-interval", "3")
+    text += output(binaries, *flags, "--ckpt-step", "3", "--async-save", "--save-interval", "2")  # the last save is at the exit
+    faults = []
+    told = [(what, float(size), float(seconds)) for what, size, seconds in
+            re.findall(r"^  (saved|loaded) (\S+) GB in (\S+) s \(\S+ GB/s\)", text, re.M)]
+    records = [json.loads(line) for line in (save / "log.jsonl").read_text().splitlines()]
+    moved = [r for r in records if r["kind"] in ("save", "load")]
+    if [what for what, _, _ in told] != ["saved", "saved", "loaded", "saved", "saved"] or len(moved) != 5:
+        return [f"saves and loads: expected two saves, a load and two saves, got {told} and {moved}"]
+    if [(r["kind"], r["iteration"]) for r in moved] != [("save", 3), ("save", 6), ("load", 3), ("save", 4), ("save", 6)]:
+        faults.append(f"saves and loads in JSON: {moved}")
+    for (what, size, seconds), r in zip(told, moved):
+        if abs(size - r["bytes"] / 1e9) > 0.006 * size or abs(seconds - r["seconds"]) > 0.006 * seconds:
+            faults.append(f"{what} {size} GB in {seconds} s, in JSON {r}")
+    files = sum(file.stat().st_size for file in (save / "iter_0000006").glob("*.safetensors"))
+    if not 0.5 * files < moved[4]["bytes"] <= files:  # without the headers, which are large here
+        faults.append(f"saved {moved[4]['bytes']} bytes in files of {files}")
+    if ["seconds_waited" in r for r in moved] != [False, False, False, True, False]:
+        faults.append(f"only a save beside training tells for how long training waited: {moved}")
     return faults
 
 
@@ -131,7 +163,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         unbroken = losses(binaries, "--log-interval", "1", "--save", folder, "--save-interval", "3")
         resumed = losses(binaries, "--log-interval", "1", "--load", folder, "--ckpt-step", "3")
-        faults += json_faults(binaries, folder) + timer_faults(binaries, folder)
+        faults += json_faults(binaries, folder) + timer_faults(binaries, folder) + transfer_faults(binaries, folder)
     if sorted(unbroken) != [1, 2, 3, 4, 5, 6] or sorted(resumed) != [4, 5, 6]:
         faults.append(f"iterations printed: {sorted(unbroken)} unbroken, {sorted(resumed)} resumed")
     for iteration in resumed:

@@ -28,7 +28,9 @@ constexpr std::string_view kGraphs = "Ringtron has no CUDA graphs; only speed ma
 
 constexpr ForeignFlag kFlags[] = {
     {"--wandb-*", kWarned,
-     "there is no W&B client; give --tensorboard-dir DIR, and `wandb sync DIR` uploads what is written there", kOne},
+     "there is no W&B client; give --log-jsonl FILE, and the lines of docs/report.md upload it, or --tensorboard-dir DIR, "
+     "which `wandb sync DIR` uploads (wandb up to 0.29)",
+     kOne},
     {"--transformer-impl", kAccepted, kOneImplementation, kOne},
     {"--use-mcore-models", kAccepted, kOneImplementation},
     {"--attention-backend", kAccepted, kOwnAttention, kOne},

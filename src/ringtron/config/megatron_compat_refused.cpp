@@ -26,7 +26,6 @@ constexpr std::string_view kOneModel = "only decoder-only GPT models are built";
 constexpr std::string_view kOptimizers = "optimizers are adam, sgd and muon";
 constexpr std::string_view kWindow = "clipping of scores, gates and windows in some layers only are not built";
 constexpr std::string_view kMtp = "multi-token prediction is not built";
-constexpr std::string_view kWandb = "there is no W&B client; use --tensorboard-dir, which W&B can import";
 constexpr std::string_view kProfiler = "--profile prints where the time goes; memory is not recorded";
 constexpr std::string_view kReplication = "there is no replication of checkpoints between nodes";
 constexpr std::string_view kRetention = "checkpoints are neither temporary nor deleted; remove old ones yourself";

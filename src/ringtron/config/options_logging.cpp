@@ -208,7 +208,8 @@ constexpr Option kLoggingOptions[] = {
     {"--log-jsonl",
      FIELD(logging.log_jsonl),
      OnLoad::free,
-     "File to which a line of JSON is added for each log line and each evaluation, with the same numbers in full.",
+     "File to which a line of JSON is added for each log line, evaluation, start, load and save, with the numbers in full; "
+     "`report` draws them.",
      {},
      Compat::ours,
      {.note = "Megatron has no such file", .default_text = "none"}},

@@ -77,7 +77,36 @@ std::string json_of(const TrainingLogLine& line, std::span<const PartTimes> part
   out.integer("nan_iterations", line.nan_iterations);
   out.real("tokens_per_second", line.tokens_per_second);
   out.real("seconds_left", line.seconds_left);
+  out.real("attention_area_max_over_mean", line.area_imbalance);
+  if (line.memory_allocated) out.integer("memory_allocated_bytes", *line.memory_allocated);
+  if (line.memory_max_allocated) out.integer("memory_max_allocated_bytes", *line.memory_max_allocated);
   if (!parts.empty()) out.raw("milliseconds_of_ranks", times(parts));
+  return out.done();
+}
+
+std::string json_of(const StartRecord& record) {
+  Object out, options;
+  out.text("kind", "start");
+  out.text("time", record.timestamp);
+  out.integer("iteration", record.iteration);
+  out.integer("consumed_samples", record.consumed_samples);
+  out.integer("train_iterations", record.train_iterations);
+  out.integer("world_size", record.world_size);
+  if (!record.device.empty()) out.text("device", record.device);
+  out.real("peak_tflops", record.peak_tflops);
+  for (const auto& [name, value] : record.options) options.text(name, value);
+  out.raw("options", options.done());
+  return out.done();
+}
+
+std::string json_of(const TransferRecord& record) {
+  Object out;
+  out.text("kind", record.kind == TransferRecord::Kind::save ? "save" : "load");
+  out.text("time", record.timestamp);
+  out.integer("iteration", record.iteration);
+  out.real("seconds", record.seconds);
+  out.real("bytes", record.bytes);
+  out.real("seconds_waited", record.seconds_waited);
   return out.done();
 }
 

@@ -53,6 +53,16 @@ std::string format_pace(const TrainingLogLine& line) {
                      left / 60 % 60, left % 60);
 }
 
+std::string format_transfer(const TransferRecord& record) {
+  const double gigabytes = record.bytes * 1e-9;
+  std::string text =
+      fmt::format("  {} {:.3g} GB in {:.3g} s", record.kind == TransferRecord::Kind::save ? "saved" : "loaded",
+                  gigabytes, record.seconds);
+  if (record.seconds > 0) text += fmt::format(" ({:.3g} GB/s)", gigabytes / record.seconds);
+  if (record.seconds_waited) text += fmt::format(", for which training waited {:.3g} s", *record.seconds_waited);
+  return text;
+}
+
 double perplexity(double loss) {
   constexpr double kCap = 20;  // keeps the number printable at the start of training
   return std::isnan(loss) ? loss : std::exp(std::min(kCap, loss));

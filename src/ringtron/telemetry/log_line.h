@@ -31,12 +31,28 @@ struct TrainingLogLine {
   std::int64_t skipped_iterations = 0;                    // since the last line: the weights stayed as they were
   std::int64_t nan_iterations = 0;                        // since the last line: loss or gradient norm not finite
   std::optional<double> tokens_per_second, seconds_left;  // --log-eta; not in Megatron's line: format_pace()
+  // In the JSON line alone.
+  std::optional<double> area_imbalance;  // attention cells of the context rank that has most, by the mean
+  std::optional<std::int64_t> memory_allocated, memory_max_allocated;  // bytes of the last rank's GPU
+};
+
+// How long a checkpoint took to write or to read.
+struct TransferRecord {
+  enum class Kind { save, load } kind = Kind::save;
+  std::string timestamp = {};  // local_timestamp()
+  std::int64_t iteration = 0;
+  double seconds = 0;                         // from the first byte to the last, on the slowest rank
+  double bytes = 0;                           // of all ranks
+  std::optional<double> seconds_waited = {};  // that training stood still, of a save beside it
 };
 
 // Without a newline; begins with a blank.
 std::string format_log_line(const TrainingLogLine& line);
 // " tokens/s: 12345 | time left: 1:02:03 |", or empty.
 std::string format_pace(const TrainingLogLine& line);
+
+// "  saved 1.23 GB in 0.8 s (1.54 GB/s)", three digits each; GB are 1e9 bytes.
+std::string format_transfer(const TransferRecord& record);
 
 // Perplexity as it is reported: exp(min(20, loss)); of what is not a number, the same.
 double perplexity(double loss);

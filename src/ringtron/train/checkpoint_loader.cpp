@@ -10,6 +10,7 @@
 #include <set>
 
 #include "ringtron/base/check.h"
+#include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/hash.h"
 #include "ringtron/base/log.h"
@@ -199,7 +200,8 @@ void restore_progress(const Config& config, const RunMetadata& metadata, Trainin
 std::optional<CheckpointCandidate> find(const Config& config) {
   const std::filesystem::path folder = config.checkpoint.load;
   std::vector<std::filesystem::path> own;  // what this run itself writes there before it saves
-  for (const std::string& path : {config.logging.tensorboard_dir, config.data.data_cache_path}) {
+  for (const std::string& path :
+       {config.logging.tensorboard_dir, config.logging.log_jsonl, config.data.data_cache_path}) {
     if (!path.empty()) own.emplace_back(path);
   }
   std::error_code ignored;  // what is no folder is refused below, with what it is
@@ -307,7 +309,7 @@ RunMetadata require_same_model(const Job& job, const CheckpointReader& reader, c
 
 }  // namespace
 
-bool load_checkpoint(const Job& job, TrainingState& state) {
+bool load_checkpoint(const Job& job, TrainingState& state, std::optional<TransferRecord>* record) {
   const CheckpointConfig& config = job.config()->checkpoint;
   const CheckpointCandidate found = find_collectively(job);
   if (found.folder.empty()) return false;
@@ -325,6 +327,7 @@ bool load_checkpoint(const Job& job, TrainingState& state) {
   if (job.is_first_rank()) {
     print_line(" loading distributed checkpoint from {} at iteration {}", config.load, found.iteration);
   }
+  const auto begun = SteadyClock::now();
   std::optional<CheckpointReader> reader;
   with_advice([&] { reader.emplace(found.folder); });
   require_same_manifest(job, *reader);
@@ -337,6 +340,12 @@ bool load_checkpoint(const Job& job, TrainingState& state) {
     if (!with_optimizer) state.optimizer.restart_from_parameters();
     if (!config.finetune) restore_progress(job.config(), metadata, state, with_optimizer);
   });
+  // All of it is read once by all ranks together, to be checked, whatever this layout needs of it.
+  TransferRecord told{.kind = TransferRecord::Kind::load,
+                      .timestamp = local_timestamp(),
+                      .iteration = found.iteration,
+                      .seconds = seconds_since(begun)};
+  for (const auto& [name, file] : reader->manifest().files) told.bytes += static_cast<double>(file.bytes);
   if (job.is_first_rank()) {
     if (config.no_load_optim && !config.finetune && !job.config()->batch.skip_train) {
       print_line(
@@ -345,7 +354,9 @@ bool load_checkpoint(const Job& job, TrainingState& state) {
     }
     print_line("  successfully loaded checkpoint from {} [ t 1/{}, p 1/{} ] at iteration {}", config.load,
                job.parallel().tp_size(), job.parallel().pp_size(), found.iteration);
+    print_line(format_transfer(told));
   }
+  if (record != nullptr) *record = told;
   return true;
 }
 

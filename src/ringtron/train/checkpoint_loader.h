@@ -1,6 +1,9 @@
 // A TrainingState out of a checkpoint folder, under any layout. What the tensors are called: checkpoint_saver.h.
 #pragma once
 
+#include <optional>
+
+#include "ringtron/telemetry/log_line.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/training_state.h"
 
@@ -11,7 +14,7 @@ namespace ringtron {
 // random weights (said on rank 0). Throws IoError for a damaged checkpoint, naming the file and the previous complete
 // one, and for anything else in the folder (load_folder.h); ConfigError when the checkpoint is of another model: flags
 // that must be equal (config/stored_config.h) with both values, tensors that are missing or have no place. Flags that
-// may differ and do are said on rank 0.
-bool load_checkpoint(const Job& job, TrainingState& state);
+// may differ and do are said on rank 0. `record`, if not null, gets how long it took.
+bool load_checkpoint(const Job& job, TrainingState& state, std::optional<TransferRecord>* record = nullptr);
 
 }  // namespace ringtron

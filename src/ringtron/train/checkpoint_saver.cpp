@@ -101,6 +101,15 @@ HostSlices slices_to_write(const Job& job, const TrainingState& state, std::vect
   return out;
 }
 
+// Of tensors. Collective.
+double bytes_of_all_ranks(const Job& job, const std::vector<TensorSlice>& slices) {
+  std::int64_t own = 0;
+  for (const TensorSlice& slice : slices) own += std::ssize(slice.bytes);
+  at::Tensor sum = at::full({1}, own, at::kLong);
+  job.world().all_reduce(sum).wait();
+  return static_cast<double>(sum.item<std::int64_t>());
+}
+
 // Memory that is not there is a matter of the machine, as a full disk is.
 template <class Action>
 auto with_memory(Action action) {
@@ -291,13 +300,16 @@ void CheckpointSaver::finish() {
     abandon();
     throw;
   }
+  last_save_ = {.kind = TransferRecord::Kind::save,
+                .timestamp = local_timestamp(),
+                .iteration = save.iteration,
+                .seconds = seconds_since(save.begun),
+                .bytes = bytes_of_all_ranks(job_, save.slices.slices)};
+  if (save.slices.staging != nullptr) last_save_.seconds_waited = save.waited + seconds_since(called);
   if (job_.is_first_rank()) {
     print_line("  successfully saved checkpoint from iteration {:7d} to {} [ t 1/{}, p 1/{} ]", save.iteration,
                job_.config()->checkpoint.save, job_.parallel().tp_size(), job_.parallel().pp_size());
-    if (save.slices.staging != nullptr) {
-      print_line("  saved {:.1f} s after it began, for which training waited {:.2f} s", seconds_since(save.begun),
-                 save.waited + seconds_since(called));
-    }
+    print_line(format_transfer(last_save_));
     remove_before(save.lineage, save.iteration);
   }
   under_way_.reset();

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ringtron/checkpoint/checkpoint_writer.h"
+#include "ringtron/telemetry/log_line.h"
 #include "ringtron/train/job.h"
 #include "ringtron/train/training_state.h"
 
@@ -54,6 +55,9 @@ class CheckpointSaver {
   // Whether all ranks have written their parts, so that finish() returns at once. Collective.
   bool has_been_written() const;
 
+  // Of the save that has been published last; the same on all ranks but for the times, which are this rank's.
+  const TransferRecord& last_save() const { return last_save_; }
+
   // For a message: the newest complete checkpoint in --save, or that there is none.
   std::string resume_advice() const;
 
@@ -70,8 +74,9 @@ class CheckpointSaver {
   FileSystem& files_;
   std::unique_ptr<SaveLease> lease_;        // on rank 0
   const std::string run_ = new_run_name();  // this run's in the lineage of its checkpoints; rank 0's counts
-  std::int64_t save_number_ = 0;            // of the last save; 0: none yet
-  std::vector<at::Tensor> staging_;         // of saves beside training: this rank's part, kept from one to the next
+  TransferRecord last_save_;
+  std::int64_t save_number_ = 0;     // of the last save; 0: none yet
+  std::vector<at::Tensor> staging_;  // of saves beside training: this rank's part, kept from one to the next
   std::unique_ptr<UnderWay> under_way_;
 };
 

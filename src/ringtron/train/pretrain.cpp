@@ -87,7 +87,8 @@ int train(const Job& job, StopSignals& signals, StartTimes& times) {
   }
   if (const auto code = stopped_after(job, signals, "building the model")) return *code;
   enter("loading the checkpoint");
-  if (loads && !load_checkpoint(job, assembly.state())) assembly.start_from_initial_values();
+  std::optional<TransferRecord> loaded;
+  if (loads && !load_checkpoint(job, assembly.state(), &loaded)) assembly.start_from_initial_values();
   saver.report_other_runs(assembly.state(), iterations_of(config));
   saver.warn_of_space(assembly.state(), iterations_of(config));
   if (const auto code = stopped_after(job, signals, "loading the checkpoint")) return *code;
@@ -105,7 +106,7 @@ int train(const Job& job, StopSignals& signals, StartTimes& times) {
           ? "ends after the step at work, without a save (no --save); a second SIGTERM or Ctrl-C ends at once"
           : "ends after the step at work, saving then; a second SIGTERM or Ctrl-C ends at once");
   times.enter("first step");
-  Trainer trainer({job, data, assembly.state(), assembly.step(), saver, signals, times}, iterations_of(config));
+  Trainer trainer({job, data, assembly.state(), assembly.step(), saver, signals, times, loaded}, iterations_of(config));
   return trainer.run();
 }
 

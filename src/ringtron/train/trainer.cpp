@@ -31,7 +31,9 @@ Trainer::Trainer(const Parts& parts, std::int64_t train_iterations)
       profiler_(parts.job),
       save_schedule_(parts.job.config()->checkpoint.save.empty() ? 0 : parts.job.config()->checkpoint.save_interval,
                      first_iteration_),
-      started_(SteadyClock::now()) {}
+      started_(SteadyClock::now()) {
+  if (parts.loaded) reporter_.transferred(*parts.loaded);
+}
 
 int Trainer::run() {
   const Job& job = parts_.job;
@@ -291,6 +293,7 @@ void Trainer::finish_save(bool wait) {
   const std::int64_t iteration = saver.iteration_under_way();
   if (attempt([&] { saver.finish(); })) {
     save_schedule_.saved(iteration);
+    reporter_.transferred(saver.last_save());
   } else {
     save_schedule_.failed(parts_.state.progress.iteration);
     warn_of_failed_save(iteration);
@@ -318,6 +321,7 @@ bool Trainer::try_to_save() {
   const bool is_saved = attempt([&] { parts_.saver.save(parts_.state); });
   if (is_saved) {
     save_schedule_.saved(iteration);
+    reporter_.transferred(parts_.saver.last_save());
   } else {
     save_schedule_.failed(iteration);
   }

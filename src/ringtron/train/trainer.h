@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "ringtron/base/clock.h"
 #include "ringtron/train/checkpoint_saver.h"
@@ -26,6 +27,7 @@ class Trainer {
     CheckpointSaver& saver;
     StopSignals& signals;
     const StartTimes& times;
+    std::optional<TransferRecord> loaded;  // what the run goes on from, for the log
   };
   Trainer(const Parts& parts, std::int64_t train_iterations);
 

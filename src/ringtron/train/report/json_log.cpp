@@ -9,8 +9,12 @@
 #include <system_error>
 #include <utility>
 
+#include "ringtron/base/clock.h"
 #include "ringtron/base/error.h"
 #include "ringtron/base/log.h"
+#include "ringtron/config/config_text.h"
+#include "ringtron/train/cuda_runtime.h"
+#include "ringtron/train/device_peak.h"
 
 namespace ringtron {
 namespace {
@@ -23,6 +27,21 @@ bool append(const std::string& path, const std::string& text) {
 }
 
 }  // namespace
+
+StartRecord start_record(const Job& job, std::int64_t train_iterations, const Progress& start) {
+  const std::string device = device_name(job.device());
+  StartRecord record{.timestamp = local_timestamp(),
+                     .iteration = start.iteration,
+                     .consumed_samples = start.consumed_train_samples,
+                     .train_iterations = train_iterations,
+                     .world_size = job.environment().world_size,
+                     .device = device,
+                     .peak_tflops = peak_tflops(device),
+                     .options = list_options(job.config())};
+  record.options.emplace_back("world_size", fmt::format("{}", record.world_size));
+  record.options.emplace_back("data_parallel_size", fmt::format("{}", job.config().data_parallel_size()));
+  return record;
+}
 
 JsonLog::JsonLog(std::string path) : path_(std::move(path)) {
   const std::filesystem::path folder = std::filesystem::path(path_).parent_path();

@@ -3,7 +3,14 @@
 
 #include <string>
 
+#include "ringtron/telemetry/log_json.h"
+#include "ringtron/train/job.h"
+#include "ringtron/train/progress.h"
+
 namespace ringtron {
+
+// The file's first line of a process that begins to train at `start`.
+StartRecord start_record(const Job& job, std::int64_t train_iterations, const Progress& start);
 
 class JsonLog {
  public:

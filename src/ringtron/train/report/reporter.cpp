@@ -51,7 +51,9 @@ Reporter::Reporter(const Job& job, std::int64_t train_iterations, const Progress
   run_collectively(job.world(), [&] {
     if (!job.is_last_rank()) return;
     if (!logging.tensorboard_dir.empty()) open_events(start);
-    if (!logging.log_jsonl.empty()) json_.emplace(logging.log_jsonl);
+    if (logging.log_jsonl.empty()) return;
+    json_.emplace(logging.log_jsonl);
+    json_->write(json_of(start_record(job, train_iterations, start)));
   });
 }
 
@@ -238,13 +240,18 @@ TrainingLogLine Reporter::line_of(double seconds) const {
     line.tokens_per_second = seconds > 0 ? tokens / seconds : 0.0;
     line.seconds_left = seconds_left(last.progress, seconds);
   }
+  if (has(kImbalance)) line.area_imbalance = sum(kImbalance) / static_cast<double>(steps_.size());
+  if (json_ && job_.device().is_cuda()) {
+    const DeviceMemory memory = device_memory(job_.device());
+    line.memory_allocated = memory.allocated;
+    line.memory_max_allocated = memory.max_allocated;
+  }
   return line;
 }
 
 std::string Reporter::text_of(const TrainingLogLine& line) const {
   std::string text = format_log_line(line);
-  const double steps = static_cast<double>(steps_.size());
-  if (has(kImbalance)) text += fmt::format(" attention area max/mean: {:.2f} |", sum(kImbalance) / steps);
+  if (line.area_imbalance) text += fmt::format(" attention area max/mean: {:.2f} |", *line.area_imbalance);
   return text + format_pace(line) + remark_;
 }
 
@@ -358,6 +365,10 @@ void Reporter::write_times(const TrainingLogLine& line, const std::vector<PartTi
   for (const PartTimes& part : parts) {
     if (longest(part) > 0) events_->add_scalar(part.name + "-time", longest(part) * 1e-3, line.iteration);
   }
+}
+
+void Reporter::transferred(const TransferRecord& record) {
+  if (json_) json_->write(json_of(record));
 }
 
 void Reporter::evaluated(const EvaluatedSet& set, const std::string& where, double loss, const Progress& progress) {

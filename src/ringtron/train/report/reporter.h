@@ -64,6 +64,9 @@ class Reporter {
   // `where` is what the lines say; TensorBoard gets the result under the tag of `set`.
   void evaluated(const EvaluatedSet& set, const std::string& where, double loss, const Progress& progress);
 
+  // A checkpoint has been loaded or saved, for --log-jsonl.
+  void transferred(const TransferRecord& record);
+
   // While it lives, time does not count for the iterations: evaluation, saves. Not nested.
   class Pause {
    public:

@@ -94,6 +94,8 @@ StoredDifferences difference_of(const Option& option, const Case& flags) {
   here.batch.skip_train = flags.skip_train;
   here.optimizer.override_opt_param_scheduler = flags.override_schedule;
   here.model.use_rope_scaling = option.name == "--rope-scaling-factor";
+  if (option.detail.needs == "--position-embedding-type yarn")
+    here.model.position_embedding_type = PositionEmbedding::yarn;
   const json there = stored(here);
   change(option, here);
   // The flags of the case count, also where one of them is the field that is changed.

@@ -4,11 +4,14 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <numbers>
 #include <vector>
 
 #include "ringtron/base/error.h"
+#include "ringtron/base/file.h"
 #include "tests/kernels/finite_difference.h"
 #include "tests/support/random_tensor.h"
 #include "tests/support/tensor_near.h"
@@ -21,8 +24,25 @@ using testing::random_tensor;
 constexpr double kFp64 = 1e-12;  // an angle of up to 2000 holds 2000 * 1e-16
 constexpr double kFp32 = 4e-7;   // the table's rounding and two products
 
+// YaRN's rule, pair by pair, in the paper's words (section 3.2 and equation 23): r turns within the original length;
+// of fewer than beta_slow turns the frequency is divided by the factor, of more than beta_fast it stays. The ramp is
+// linear in the pair's number, whose ends are whole, as in the authors' program.
+double yarn_scaled(double frequency, int pair, int turned, const RotaryOptions& options) {
+  const YarnOptions& yarn = *options.yarn;
+  const auto pair_of = [&](double turns) {  // the inverse of: turns = original length * frequency / 2 pi
+    return -std::log(turns * 2 * std::numbers::pi / yarn.original_length) / std::log(options.base) * turned / 2;
+  };
+  double low = pair_of(yarn.beta_fast), high = pair_of(yarn.beta_slow);
+  if (yarn.rounded) low = std::floor(low), high = std::ceil(high);
+  low = std::max(low, 0.0);
+  high = std::min(high, turned - 1.0);
+  const double ramp = std::min(1.0, std::max(0.0, (pair - low) / (high == low ? 0.001 : high - low)));
+  return ramp * frequency / yarn.factor + (1 - ramp) * frequency;
+}
+
 // Llama 3's rule, by wavelength: short waves stay, long ones are stretched, those between are blended.
-double scaled(double frequency, const RotaryOptions& options) {
+double scaled(double frequency, int pair, int turned, const RotaryOptions& options) {
+  if (options.yarn) return yarn_scaled(frequency, pair, turned, options);
   if (!options.llama3_scaling) return frequency;
   const double wavelength = 2 * std::numbers::pi / frequency;
   if (wavelength < 8192.0 / 4.0) return frequency;
@@ -44,9 +64,10 @@ at::Tensor reference(const at::Tensor& input, const at::Tensor& positions, const
           const int first = options.interleaved ? 2 * pair : pair;
           const int second = options.interleaved ? 2 * pair + 1 : pair + turned / 2;
           const double stretch = options.interpolation > 0 ? options.interpolation : 1.0;
-          const double frequency = scaled(1.0 / std::pow(options.base, 2.0 * pair / turned), options);
+          const double frequency = scaled(1.0 / std::pow(options.base, 2.0 * pair / turned), pair, turned, options);
+          const double amplitude = options.yarn ? options.yarn->amplitude() : 1.0;
           const double angle = static_cast<double>(p[s][b]) / stretch * frequency;
-          const double u = x[s][b][n][first], v = x[s][b][n][second];
+          const double u = x[s][b][n][first] * amplitude, v = x[s][b][n][second] * amplitude;
           x[s][b][n][first] = u * std::cos(angle) - v * std::sin(angle);
           x[s][b][n][second] = v * std::cos(angle) + u * std::sin(angle);
         }
@@ -72,6 +93,12 @@ std::vector<RotaryOptions> all_options() {
           list.push_back(options);
         }
       }
+      RotaryOptions options;
+      options.head_dim = 16;
+      options.percent = percent;
+      options.interleaved = interleaved;
+      options.yarn = YarnOptions{.factor = 8.0, .original_length = 512.0, .rounded = percent == 1.0};
+      list.push_back(options);
     }
   }
   return list;
@@ -101,6 +128,55 @@ TEST(Rotary, Llama3ScalingHasAllThreeRanges) {
   RotaryOptions plain = options;
   plain.llama3_scaling = false;
   EXPECT_FALSE(testing::tensor_near(turn(x, positions, options), reference(x, positions, plain), 1e-3));
+}
+
+// The frequencies that transformers' own functions compute, in fp32.
+void expect_frequencies(const std::string& name, const RotaryOptions& options) {
+  const auto golden =
+      nlohmann::json::parse(read_file(RINGTRON_SOURCE_DIR "/tests/golden/hugging_face/frequencies.json"));
+  const auto expected = golden.at(name).at("frequencies").get<std::vector<double>>();
+  // At position 1 the angle is the frequency, and at an amplitude of 1 sine and cosine give it back.
+  RotaryOptions still = options;
+  if (still.yarn) still.yarn->mscale = still.yarn->mscale_all_dim = 0.0;
+  const RotaryTable table = rotary_table(at::ones({1, 1}, at::kLong), still, at::kDouble);
+  const at::Tensor got = at::atan2(table.sin, table.cos).flatten().narrow(0, 0, options.head_dim / 2);
+  EXPECT_TENSOR_NEAR(got / at::tensor(expected, at::kDouble), at::ones_like(got), 4e-6);  // of their roundings
+  EXPECT_NEAR(options.yarn ? options.yarn->amplitude() : 1.0, golden.at(name).at("factor").get<double>(), 1e-12);
+}
+
+TEST(Rotary, FrequenciesAreThoseOfTransformers) {
+  RotaryOptions options;
+  options.head_dim = 128;
+  options.interpolation = 4.0;
+  expect_frequencies("linear", options);
+  options.interpolation = 0.0;
+  options.base = 500000.0;
+  options.llama3_scaling = true;
+  expect_frequencies("llama3", options);
+  options.llama3_scaling = false;
+  options.base = 1000000.0;
+  options.yarn = YarnOptions{.factor = 4.0, .original_length = 32768.0};
+  expect_frequencies("yarn", options);
+  options.base = 150000.0;
+  options.yarn =
+      YarnOptions{.factor = 32.0, .original_length = 4096.0, .beta_fast = 24.0, .beta_slow = 2.0, .rounded = false};
+  expect_frequencies("yarn_not_rounded", options);
+  options.base = 10000.0;
+  options.yarn = YarnOptions{.factor = 40.0, .original_length = 4096.0, .mscale = 0.707, .mscale_all_dim = 1.2};
+  expect_frequencies("yarn_mscale", options);
+}
+
+TEST(Rotary, YarnIsNoticed) {  // negative control
+  RotaryOptions options;
+  options.head_dim = 16;
+  options.yarn = YarnOptions{.factor = 8.0, .original_length = 512.0};
+  const at::Tensor positions = at::tensor({1, 300}, at::kLong).unsqueeze(1), x = random_tensor({2, 1, 1, 16}, 8);
+  RotaryOptions other = options;
+  other.yarn->rounded = false;
+  EXPECT_FALSE(testing::tensor_near(turn(x, positions, options), reference(x, positions, other), 1e-3));
+  other = options;
+  other.yarn->mscale = 0.5;
+  EXPECT_FALSE(testing::tensor_near(turn(x, positions, options), reference(x, positions, other), 1e-3));
 }
 
 TEST(Rotary, ZigzagPositionsAreRowsOfTheWhole) {

@@ -60,6 +60,18 @@ void CheckpointReader::read_slice(std::string_view name, const Slab& slab, std::
   }
 }
 
+void CheckpointReader::release(std::string_view name) {
+  for (const Piece& piece : tensor(name).pieces) {
+    const auto known = shards_.find(piece.file);
+    if (known == shards_.end()) continue;
+    const Shard& from = known->second;
+    const auto at = from.layout.entries.find(piece.tensor);
+    if (at == from.layout.entries.end()) continue;
+    const SafetensorsEntry& stored = at->second;
+    from.file.release(from.file.bytes().subspan(from.layout.data_begin + stored.begin, stored.end - stored.begin));
+  }
+}
+
 void CheckpointReader::verify(std::size_t first, std::size_t step) {
   RT_CHECK(step > 0, "verify() with step 0");
   std::size_t index = 0;

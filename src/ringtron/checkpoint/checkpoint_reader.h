@@ -40,6 +40,9 @@ class CheckpointReader {
   // damaged file.
   void read_slice(std::string_view name, const Slab& slab, std::span<std::byte> out);
 
+  // What was read of the tensor no longer takes memory.
+  void release(std::string_view name);
+
   // Checks every byte of the files first, first + step, first + 2 step, ... in order of name, whether a read
   // needs them or not. With (rank, world size) the ranks together check each file once; what a rank has
   // checked, its reads do not check again. Throws IoError that names the first damaged file.

@@ -33,6 +33,8 @@ void write_synced(FileSystem& files, const std::filesystem::path& path, std::str
   file->close();
 }
 
+std::string shard_name(int shard) { return fmt::format("shard_{:05d}.safetensors", shard); }
+
 // A whole tensor keeps its name; a piece says which rows it holds.
 std::string name_in_shard(const TensorSlice& slice) {
   if (!slice.range && slice.slab == whole_slab(slice.global_shape)) return slice.name;
@@ -196,30 +198,74 @@ void CheckpointWriter::clear_replaced(const std::filesystem::path& leftover) {
   files_.sync_folder(save_folder_);
 }
 
-std::string CheckpointWriter::write_shard(int shard, std::span<const TensorSlice> given) {
-  if (given.empty()) return "";
-  const std::vector<TensorSlice> slices = plainly_named(given);
+void CheckpointWriter::write_shard_file(int shard, std::string_view header,
+                                        const std::function<void(WritableFile&)>& write_tensors) {
   if (!is_real_folder(partial_)) {
     throw IoError(
         fmt::format("{} is absent on the machine that writes shard {}. --save must be a folder that all ranks "
                     "share",
                     partial_.string(), shard));
   }
-  const std::string file_name = fmt::format("shard_{:05d}.safetensors", shard);
-  const auto order = file_order(slices);
-  const std::string header = safetensors_header(file_entries(order));
-  const ManifestPart part = part_of(file_name, order, header);
+  const std::filesystem::path path = partial_ / shard_name(shard);
   try {
-    const auto file = files_.create(partial_ / file_name);
+    const auto file = files_.create(path);
     file->write(bytes_of(header));
-    for (const TensorSlice* slice : order) file->write(slice->bytes);
+    write_tensors(*file);
     file->sync();
     file->close();
   } catch (...) {
     std::error_code ignored;  // the first error is the one to report
-    std::filesystem::remove(partial_ / file_name, ignored);
+    std::filesystem::remove(path, ignored);
     throw;
   }
+}
+
+std::string CheckpointWriter::write_shard(int shard, std::span<const TensorSlice> given) {
+  if (given.empty()) return "";
+  const std::vector<TensorSlice> slices = plainly_named(given);
+  const auto order = file_order(slices);
+  const std::string header = safetensors_header(file_entries(order));
+  const ManifestPart part = part_of(shard_name(shard), order, header);
+  write_shard_file(shard, header, [&](WritableFile& file) {
+    for (const TensorSlice* slice : order) file.write(slice->bytes);
+  });
+  return part_to_text(part);
+}
+
+std::string CheckpointWriter::write_streamed_shard(int shard, std::span<const StreamedTensor> tensors) {
+  if (tensors.empty()) return "";
+  std::vector<const StreamedTensor*> order;
+  for (const StreamedTensor& tensor : tensors) order.push_back(&tensor);
+  std::ranges::stable_sort(order, std::ranges::greater{},
+                           [](const StreamedTensor* tensor) { return size_of(tensor->dtype); });
+  std::vector<SafetensorsEntry> entries;
+  std::uint64_t position = 0;
+  for (const StreamedTensor* tensor : order) {
+    const auto elements = element_count(tensor->shape);
+    RT_CHECK(elements.has_value(), "tensor {} has no element count", tensor->name);
+    const std::uint64_t end = position + static_cast<std::uint64_t>(*elements) * size_of(tensor->dtype);
+    entries.push_back({tensor->name, tensor->dtype, tensor->shape, position, end});
+    position = end;
+  }
+  const std::string header = safetensors_header(entries);
+  ManifestPart part;
+  part.file = shard_name(shard);
+  part.shard = {header.size() + position, hash64(header)};
+  write_shard_file(shard, header, [&](WritableFile& file) {
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const StreamedTensor& tensor = *order[i];
+      Hash64 hash;
+      std::uint64_t written = 0;
+      tensor.produce([&](std::span<const std::byte> bytes) {
+        hash.add(bytes);
+        file.write(bytes);
+        written += bytes.size();
+      });
+      RT_CHECK_EQ(written, entries[i].end - entries[i].begin, "bytes of tensor " + tensor.name);
+      const Piece whole{part.file, tensor.name, 0, rows_along(tensor.shape, 0), hash.value(), {}};
+      part.tensors[tensor.name] = {tensor.dtype, tensor.shape, 0, {whole}};
+    }
+  });
   return part_to_text(part);
 }
 

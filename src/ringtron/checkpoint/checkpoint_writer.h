@@ -19,9 +19,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "ringtron/checkpoint/file_system.h"
 #include "ringtron/checkpoint/save_lease.h"
@@ -44,6 +46,9 @@ class CheckpointWriter {
   // IoError (disk full included); then the shard is removed again.
   std::string write_shard(int shard, std::span<const TensorSlice> slices);
 
+  // The same of whole tensors that do not lie in memory. Throws what their `produce` throws.
+  std::string write_streamed_shard(int shard, std::span<const StreamedTensor> tensors);
+
   // Joins the parts of all ranks (empty ones are skipped) and makes the checkpoint visible and durable.
   // `metadata` is an object that comes back from CheckpointReader::metadata() as it is. Throws IoError, and
   // InternalError if the parts do not cover every tensor exactly once; then it has abandoned the save.
@@ -56,6 +61,7 @@ class CheckpointWriter {
   std::filesystem::path folder() const;
 
  private:
+  void write_shard_file(int shard, std::string_view header, const std::function<void(WritableFile&)>& write_tensors);
   void clear_leftovers();
   void clear(const std::filesystem::path& leftover);
   void clear_replaced(const std::filesystem::path& leftover);

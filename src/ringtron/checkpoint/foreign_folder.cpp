@@ -19,6 +19,8 @@ namespace fs = std::filesystem;
 constexpr std::string_view kOwnFormatOnly =
     "Ringtron reads only what --save of its own pretrain_gpt has written (docs/formats/checkpoint.md)";
 
+constexpr std::string_view kHuggingFace = "Hugging Face Transformers";
+
 bool is_folder(const fs::path& path) {
   std::error_code ignored;
   return fs::is_directory(path, ignored);
@@ -56,7 +58,7 @@ std::string program_of(const Names& names) {
   if (has_prefix(names, "global_step") && has(names, "latest")) return "DeepSpeed";
   const bool weights = has_suffix(names, ".safetensors") || has_prefix(names, "pytorch_model") ||
                        has_suffix(names, ".safetensors.index.json");
-  if (has(names, "config.json") && weights) return "Hugging Face Transformers";
+  if (has(names, "config.json") && weights) return std::string(kHuggingFace);
   if (has(names, "params.json") && has_suffix(names, ".pth")) return "Llama's reference code";
   if (has_suffix(names, ".nemo") || has(names, "model_config.yaml")) return "NeMo";
   if (has_suffix(names, ".pt") || has_suffix(names, ".pth") || has_suffix(names, ".ckpt") ||
@@ -67,7 +69,8 @@ std::string program_of(const Names& names) {
 }
 
 std::string foreign_text(const std::string& program) {
-  return fmt::format("is a checkpoint of {}. {}", program, kOwnFormatOnly);
+  return fmt::format("is a checkpoint of {}. {}{}", program, kOwnFormatOnly,
+                     program == kHuggingFace ? "; convert_checkpoint --from-hf makes that of safetensors" : "");
 }
 
 // "--load DIR": how to ask for `path`.

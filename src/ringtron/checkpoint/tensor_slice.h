@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -42,6 +43,17 @@ struct TensorSlice {
   Slab slab;
   std::span<const std::byte> bytes;     // row-major; borrowed until write_shard returns
   std::optional<SlabRange> range = {};  // of the slab; absent: all of it
+};
+
+// A whole tensor that is made while it is written.
+struct StreamedTensor {
+  using Sink = std::function<void(std::span<const std::byte>)>;
+
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  // Hands all bytes to `sink`, row-major, in as many pieces as it likes.
+  std::function<void(const Sink& sink)> produce;
 };
 
 // The slab that is the whole tensor. A scalar (no dimensions) counts as one row.

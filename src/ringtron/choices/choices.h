@@ -9,12 +9,20 @@
 namespace ringtron {
 
 // --position-embedding-type
-enum class PositionEmbedding { learned_absolute, rope, none };
+enum class PositionEmbedding { learned_absolute, rope, yarn, none };
 template <>
 struct Words<PositionEmbedding> {
   static constexpr Word<PositionEmbedding> table[] = {{PositionEmbedding::learned_absolute, "learned_absolute"},
                                                       {PositionEmbedding::rope, "rope"},
+                                                      {PositionEmbedding::yarn, "yarn"},
                                                       {PositionEmbedding::none, "none"}};
+};
+
+// --rope-type: how the frequencies of rotary positions are scaled
+enum class RopeType { rope, yarn };
+template <>
+struct Words<RopeType> {
+  static constexpr Word<RopeType> table[] = {{RopeType::rope, "rope"}, {RopeType::yarn, "yarn"}};
 };
 
 // --normalization

@@ -62,6 +62,14 @@ struct ModelConfig {
   double rotary_seq_len_interpolation_factor = 0.0;  // 0: none
   bool use_rope_scaling = false;
   double rope_scaling_factor = 8.0;
+  std::optional<RopeType> rope_type;   // filled in: none; yarn stands in position_embedding_type
+  double rotary_scaling_factor = 1.0;  // of yarn, as the next six
+  int yarn_original_max_position_embeddings = 4096;
+  double yarn_beta_fast = 32.0;
+  double yarn_beta_slow = 1.0;
+  double mscale = 1.0;
+  double mscale_all_dim = 0.0;
+  bool yarn_correction_range_round_to_int = true;  // --no-yarn-correction-range-round-to-int
   Normalization normalization = Normalization::layer_norm;
   double norm_epsilon = 1e-5;
   bool apply_layernorm_1p = false;  // zero-centred gamma
@@ -85,6 +93,10 @@ struct ModelConfig {
   std::vector<std::string> spec;  // module and name
   int make_vocab_size_divisible_by = 128;
   int padded_vocab_size = 0;  // 0: from the tokenizer
+
+  bool is_rotary() const {
+    return position_embedding_type == PositionEmbedding::rope || position_embedding_type == PositionEmbedding::yarn;
+  }
 };
 
 struct BatchConfig {

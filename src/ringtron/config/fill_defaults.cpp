@@ -87,7 +87,13 @@ void fill_model(ModelConfig& model) {
     model.kv_channels = model.hidden_size / model.num_attention_heads;
   }
   if (!model.group_query_attention) model.num_query_groups = model.num_attention_heads;
-  if (model.use_rotary_position_embeddings) model.position_embedding_type = PositionEmbedding::rope;
+  if (model.use_rotary_position_embeddings && !model.is_rotary())
+    model.position_embedding_type = PositionEmbedding::rope;
+  if (model.rope_type == RopeType::yarn && model.position_embedding_type == PositionEmbedding::rope)
+    model.position_embedding_type = PositionEmbedding::yarn;
+  if (model.rope_type.has_value() && model.is_rotary() &&
+      (model.rope_type == RopeType::yarn) == (model.position_embedding_type == PositionEmbedding::yarn))
+    model.rope_type.reset();
   if (model.add_bias_linear) model.add_qkv_bias = true;
 }
 

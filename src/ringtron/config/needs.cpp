@@ -73,7 +73,8 @@ bool is_given(const CommandLine& line, std::string_view name) {
 // What a flag needs beyond other flags' words.
 void note_values(const CommandLine& given, const Config& filled, std::vector<Notice>& notices) {
   const ModelConfig &asked = given.config.model, &model = filled.model;
-  if (is_given(given, "--position-embedding-type") && asked.position_embedding_type != model.position_embedding_type) {
+  if (is_given(given, "--position-embedding-type") && asked.use_rotary_position_embeddings &&
+      asked.position_embedding_type != model.position_embedding_type) {
     notices.push_back(
         {Notice::Kind::warning,
          fmt::format("--position-embedding-type {} has no effect with --use-rotary-position-embeddings: {} counts, "

@@ -27,6 +27,8 @@ bool is_beyond_int(In in) {
   return in.given.model.ffn_hidden_size == 0 && model(in).ffn_hidden_size == std::numeric_limits<int>::max();
 }
 
+bool is_yarn(In in) { return model(in).position_embedding_type == PositionEmbedding::yarn; }
+
 // The part of each head that is rotated must consist of pairs.
 int rotary_channels(In in) { return static_cast<int>(model(in).kv_channels * model(in).rotary_percent); }
 
@@ -38,7 +40,7 @@ constexpr Rule kRules[] = {
      },
      [](In) {
        return std::string(
-           "--no-position-embedding is deprecated: expected --position-embedding-type rope or none with it, got "
+           "--no-position-embedding is deprecated: expected --position-embedding-type rope, yarn or none with it, got "
            "learned_absolute");
      },
      "use --position-embedding-type"},
@@ -130,7 +132,7 @@ constexpr Rule kRules[] = {
      "keep one"},
     {"--use-rotary-position-embeddings --position-embedding-type --rotary-percent --kv-channels",
      [](In in) {
-       return model(in).position_embedding_type == PositionEmbedding::rope && model(in).kv_channels > 0 &&
+       return model(in).is_rotary() && model(in).kv_channels > 0 &&
               (rotary_channels(in) == 0 || rotary_channels(in) % 2 != 0);
      },
      [](In in) {
@@ -146,7 +148,36 @@ constexpr Rule kRules[] = {
        return fmt::format("--use-rope-scaling: expected --position-embedding-type rope, got {}",
                           word_of(model(in).position_embedding_type));
      },
-     "add --position-embedding-type rope"},
+     "give one of the two: --position-embedding-type rope with it scales as Llama 3.1 does, --position-embedding-type "
+     "yarn without it as YaRN does"},
+    {"--rope-type --position-embedding-type", [](In in) { return model(in).rope_type.has_value(); },
+     [](In in) {
+       return fmt::format("--rope-type {}: expected --position-embedding-type rope{}, got {}",
+                          word_of(*model(in).rope_type), model(in).rope_type == RopeType::yarn ? " or yarn" : "",
+                          word_of(model(in).position_embedding_type));
+     },
+     "leave out --rope-type, or add --position-embedding-type rope"},
+    {"--position-embedding-type --rope-type --rotary-seq-len-interpolation-factor",
+     [](In in) { return is_yarn(in) && model(in).rotary_seq_len_interpolation_factor > 0; },
+     [](In in) {
+       return fmt::format(
+           "--rotary-seq-len-interpolation-factor {}: YaRN scales frequencies itself, and positions would "
+           "be scaled twice",
+           model(in).rotary_seq_len_interpolation_factor);
+     },
+     "keep --position-embedding-type yarn with --rotary-scaling-factor, or --position-embedding-type rope with this "
+     "factor"},
+    {"--yarn-beta-fast --yarn-beta-slow --position-embedding-type --rope-type",
+     [](In in) { return is_yarn(in) && model(in).yarn_beta_fast <= model(in).yarn_beta_slow; },
+     [](In in) {
+       return fmt::format("--yarn-beta-fast: expected more turns than --yarn-beta-slow {}, got {}",
+                          model(in).yarn_beta_slow, model(in).yarn_beta_fast);
+     },
+     "raise --yarn-beta-fast"},
+    {"--rotary-base --position-embedding-type --rope-type",
+     [](In in) { return is_yarn(in) && model(in).rotary_base <= 1.0; },
+     [](In in) { return fmt::format("--rotary-base: expected more than 1 with YaRN, got {}", model(in).rotary_base); },
+     "give the model's base, such as 10000"},
     {"--window-size",
      [](In in) { return !in.given.model.window_size.empty() && in.given.model.window_size.size() != 2; },
      [](In in) {

@@ -108,7 +108,16 @@ void read_member(const Option& option, const Json& json, Config& config) {
 Config effective(Config config) {
   const ModelConfig defaults;
   ModelConfig& m = config.model;
-  if (m.position_embedding_type != PositionEmbedding::rope) {
+  if (m.position_embedding_type != PositionEmbedding::yarn) {
+    m.rotary_scaling_factor = defaults.rotary_scaling_factor;
+    m.yarn_original_max_position_embeddings = defaults.yarn_original_max_position_embeddings;
+    m.yarn_beta_fast = defaults.yarn_beta_fast;
+    m.yarn_beta_slow = defaults.yarn_beta_slow;
+    m.mscale = defaults.mscale;
+    m.mscale_all_dim = defaults.mscale_all_dim;
+    m.yarn_correction_range_round_to_int = defaults.yarn_correction_range_round_to_int;
+  }
+  if (!m.is_rotary()) {
     m.rotary_base = defaults.rotary_base;
     m.rotary_percent = defaults.rotary_percent;
     m.rotary_interleaved = defaults.rotary_interleaved;
@@ -130,6 +139,9 @@ Config effective(Config config) {
 
 // The model's class of a field in this run: must_equal, finetune or one of the others.
 OnLoad rule_of(const Option& option, const Config& stored, const Config& current) {
+  // Between plain rotary positions and YaRN's no weight changes its meaning more than by another base.
+  if (option.name == "--position-embedding-type" && stored.model.is_rotary() && current.model.is_rotary())
+    return OnLoad::finetune;
   if (option.on_load != OnLoad::positions) return option.on_load;
   const auto learned = [](const Config& c) {
     return c.model.position_embedding_type == PositionEmbedding::learned_absolute;
@@ -168,6 +180,7 @@ class Comparison {
     const bool of_model = rule == OnLoad::must_equal || rule == OnLoad::finetune;
     const bool finetune = current_.checkpoint.finetune;
     if (rule == OnLoad::free || (finetune && !of_model)) return;
+    if (holds_model_alone_ && is_absent(option)) return;
     if (current_.batch.skip_train && (rule == OnLoad::schedule || group.name == "optimizer")) return;
     if (not_recorded(option, stored_)) {
       // What this run has not got either need not be told: heads of Mamba layers.
@@ -190,7 +203,8 @@ class Comparison {
         (current_.checkpoint.finetune && value.on_load != OnLoad::must_equal))
       return;
     if (there == stored_.derived.end()) {
-      if (current_.data.tokenizer_type != TokenizerType::null) not_compared_.emplace_back(value.what);
+      if (!holds_model_alone_ && current_.data.tokenizer_type != TokenizerType::null)
+        not_compared_.emplace_back(value.what);
     } else if (here->second != there->second) {
       add(value.on_load, fmt::format("{} ({}): {} in the checkpoint, {} here: {}", value.what, key,
                                      shown(there->second), shown(here->second), value.advice));
@@ -217,6 +231,10 @@ class Comparison {
     const DataConfig& there = compared_.data;
     const DataConfig& here = current_.data;
     return there.tokenizer_type == here.tokenizer_type && there.vocab_size == here.vocab_size;
+  }
+
+  bool is_absent(const Option& option) const {
+    return std::ranges::find(stored_.absent, option.name) != stored_.absent.end();
   }
 
   void add(OnLoad rule, std::string line) {
@@ -250,6 +268,8 @@ class Comparison {
   const StoredConfig& stored_;
   const DerivedValues& derived_;
   const Config current_, compared_;
+  // Weights of another program: every checkpoint of a run says which tokenizer it had.
+  const bool holds_model_alone_ = std::ranges::find(stored_.absent, "--tokenizer-type") != stored_.absent.end();
   std::vector<std::string> not_compared_;
   StoredDifferences out_;
 };

@@ -54,7 +54,8 @@ struct StoredDifferences {
 };
 
 // `derived` belongs to `current`; its --finetune, --skip-train and schedule flags count. A member
-// that is absent stands for the flag's default, or, where a flag has none, is not compared and told. What has no
+// that is absent stands for the flag's default, or, where a flag has none, is not compared and told; where not even the
+// tokenizer is there, only what is there is compared. What has no
 // effect (--rotary-base without rotary positions) is not compared.
 StoredDifferences compare_stored_config(const StoredConfig& stored, const ResolvedConfig& current,
                                         const DerivedValues& derived);

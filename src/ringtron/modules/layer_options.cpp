@@ -185,7 +185,7 @@ OutputOptions output_options(const ResolvedConfig& config, std::int64_t vocabula
 }
 
 std::optional<RotaryOptions> rotary_options(const ModelConfig& model) {
-  if (model.position_embedding_type != PositionEmbedding::rope) return std::nullopt;
+  if (!model.is_rotary()) return std::nullopt;
   RotaryOptions options;
   options.head_dim = model.kv_channels;
   options.percent = model.rotary_percent;
@@ -194,6 +194,14 @@ std::optional<RotaryOptions> rotary_options(const ModelConfig& model) {
   options.interpolation = model.rotary_seq_len_interpolation_factor;
   options.llama3_scaling = model.use_rope_scaling;
   options.llama3_factor = model.rope_scaling_factor;
+  if (model.position_embedding_type != PositionEmbedding::yarn) return options;
+  options.yarn = {model.rotary_scaling_factor,
+                  static_cast<double>(model.yarn_original_max_position_embeddings),
+                  model.yarn_beta_fast,
+                  model.yarn_beta_slow,
+                  model.yarn_correction_range_round_to_int,
+                  model.mscale,
+                  model.mscale_all_dim};
   return options;
 }
 

@@ -118,7 +118,7 @@ void shrink_heads(Config& config) {
   for (const int channels : {4, 8, 16, 32, 64, 128}) {
     if (channels >= m.kv_channels) break;
     const int turned = static_cast<int>(channels * m.rotary_percent);
-    if (m.position_embedding_type == PositionEmbedding::rope && (turned == 0 || turned % 2 != 0)) continue;
+    if (m.is_rotary() && (turned == 0 || turned % 2 != 0)) continue;
     m.kv_channels = channels;
     break;
   }

@@ -33,7 +33,7 @@ std::vector<std::string> unfused_operations(const ResolvedConfig& config) {
                                                       m.ffn_hidden_size, ranks, kVector));
   }
   const auto turned = static_cast<std::int64_t>(static_cast<double>(m.kv_channels) * m.rotary_percent);
-  if (m.position_embedding_type == PositionEmbedding::rope && turned % (2 * kVector) != 0) {
+  if (m.is_rotary() && turned % (2 * kVector) != 0) {
     say("the rotation of q and k runs",
         fmt::format("{} rotated channels of a head are no multiple of {}", turned, 2 * kVector));
   } else if (m.kv_channels % (2 * kVector) != 0) {

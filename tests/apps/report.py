@@ -32,7 +32,24 @@ window.addEventListener('load', () => {
       });
     });
   }
-  const found = {
+  // As a hand would: values under the pointer, a stretch chosen by dragging, all other axes.
+  Element.prototype.setPointerCapture = () => {};
+  const plot = document.querySelector('svg.plot'), box = plot.getBoundingClientRect();
+  const hand = (kind, part) => plot.dispatchEvent(new PointerEvent(
+      kind, {clientX: box.left + part * box.width, clientY: box.top + 100, pointerId: 1, pointerType: 'mouse', bubbles: true}));
+  hand('pointermove', 0.5);
+  const tip = document.querySelector('.tip').innerText, tipBox = document.querySelector('.tip').getBoundingClientRect();
+  const tipIsInside = tipBox.top >= box.top && tipBox.bottom <= box.bottom + 40 && tipBox.left >= box.left - 20 && tipBox.right <= box.right + 20;
+  const whole = view.charts[0].range;
+  hand('pointerdown', 0.4); hand('pointermove', 0.6); hand('pointerup', 0.6);
+  const part = view.charts[0].range, button = document.getElementById('whole'), offers = !button.hidden;
+  button.click();
+  const again = view.charts[0].range, ends = [];
+  const axis = document.querySelector('select'), log = document.querySelector('input[type=checkbox]');
+  for (const option of axis.options) { axis.value = option.value; axis.dispatchEvent(new Event('change')); ends.push(view.charts[0].range[1]); }
+  log.click();
+  const hands = {tip, tipIsInside, offers, share: (part[1] - part[0]) / (whole[1] - whole[0]), again: again[1] === whole[1], ends, isLog: view.charts[0].isLog};
+  const found = {hands,
     charts: document.querySelectorAll('svg.plot').length, errors, overlaps,
     curves: document.querySelectorAll('svg.plot g > path').length, rows: document.querySelectorAll('table tr').length,
     wide: document.documentElement.scrollWidth > window.innerWidth, text: document.body.innerText.length,
@@ -173,7 +190,17 @@ def looked_at_in_a_browser(b):
         assert not found["errors"], found["errors"]
         assert not found["overlaps"], found["overlaps"]
         assert found["charts"] == charts and found["curves"] >= charts * len(logs), found
+        hands = found["hands"]
+        assert re.match(r"iteration [\d,]+ · [\d.]+[KM]? tokens · [\d.]+ (s|min|h)\s+training", hands["tip"]), hands["tip"]
+        assert hands["tipIsInside"] and hands["offers"] and 0.15 < hands["share"] < 0.3 and hands["again"] and hands["isLog"], hands
+        lines = 4000 if one in logs else 500
+        assert hands["ends"][:3] == [lines, 8 * lines, 8 * 4096 * lines] and 0 < hands["ends"][3] < 1, hands["ends"]
         assert found["rows"] > 3 and not found["wide"] and found["text"] > 500, found
+    (b.folder / "short.jsonl").write_text("".join(made_up(500, 3).splitlines(True)[:2]))
+    (b.folder / "evaluations.jsonl").write_text('{"kind":"evaluation","on":"test","iteration":7,"lm loss":3.5}\n')
+    for log, charts in (("short.jsonl", 9), ("evaluations.jsonl", 1)):
+        found = browse(b, b.report(b.folder / log)[0], "1280,1000")
+        assert not found["errors"] and not found["overlaps"] and found["charts"] == charts, (log, found)
     assert browse(b, page, window, shift=True)["overlaps"], "labels that lie over each other are not found"
 
 

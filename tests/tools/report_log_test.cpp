@@ -8,10 +8,12 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <random>
 
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
 #include "ringtron/tools/report/json_log_reader.h"
+#include "ringtron/tools/report/page_data.h"
 #include "ringtron/tools/report/read_run.h"
 #include "ringtron/tools/report/text_log_reader.h"
 
@@ -157,6 +159,7 @@ TEST(TextLog, Megatron) {
   EXPECT_EQ(run.evaluations[0].loss, 8.5);
   EXPECT_EQ(run.evaluations[1].set, "test");
   ASSERT_EQ(run.parts.size(), 2u);  // neither the start nor the save
+  EXPECT_EQ(run.step_milliseconds, 1234.5);
   EXPECT_EQ(run.parts[0].name, "forward-backward");
   EXPECT_EQ(run.parts[0].least, 100);
   EXPECT_EQ(run.parts[0].most, 110);
@@ -209,6 +212,28 @@ TEST(TextLog, CutInsideOfANumber) {
       read_text("junk\n iteration       10/     500 | consumed samples:          2560 | lm loss: 1.09375");
   EXPECT_FALSE(run.steps.at(10).contains("lm loss"));
   EXPECT_EQ(run.unread_lines, 1);
+}
+
+// Logs that were broken anyhow are read to their end, and drawn.
+TEST(Logs, AnyBytes) {
+  const std::string logs[] = {kMegatron, train(1, 1) + "\n" + train(2, 1e300) + "\n" +
+                                             R"({"kind":"start","iteration":1,"options":{"seq_length":"9"}})" + "\n" +
+                                             R"({"kind":"train","iteration":2,"milliseconds_of_ranks":{"a":[1,2]}})"};
+  std::mt19937 dice(7);
+  for (int i = 0; i < 3000; ++i) {
+    std::string text = logs[i % 2];
+    for (int changes = 1 + static_cast<int>(dice() % 8); changes > 0; --changes) {
+      const std::size_t at = dice() % text.size();
+      constexpr std::string_view kOdd = "0123456789eE-+.:|/{}[]\",\n\xff ";
+      if (dice() % 8 == 0)
+        text.erase(at, dice() % 40);
+      else
+        text[at] = kOdd[dice() % kOdd.size()];
+      if (text.empty()) text = " ";
+    }
+    const std::vector<RunLog> runs = {i % 2 == 0 ? read_text(text) : read_json(text)};
+    EXPECT_FALSE(page_data(runs, std::nullopt).empty());
+  }
 }
 
 class Folder : public ::testing::Test {

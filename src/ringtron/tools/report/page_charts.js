@@ -70,7 +70,7 @@ class ChartView {
     const legend = html('div', 'legend', head);
     this.legendOfLines(legend);
     if (chart.kind === 'loss') this.legendOfMarks(legend);
-    if (chart.help) html('p', 'help', this.box, chart.help);
+    if (chart.help) html('p', 'help', this.box, chart.help + (this.peak() ? ` On the right the share of ${plain(this.peak())}, the peak.` : ''));
     this.svg = svg('svg', {class: 'plot', role: 'img', 'aria-label': chart.title}, this.box);
     this.tip = html('div', 'tip', this.box);
     this.tip.hidden = true;
@@ -178,7 +178,8 @@ class ChartView {
     this.grid([x0, x1], [y0, y1], peak);
     const inside = svg('g', {'clip-path': `url(#${clip})`}, this.svg);
     this.marks(inside);
-    for (const line of this.lines) this.drawLine(line, inside);
+    const above = svg('g', {}, this.svg);  // shapes are whole at the ends as well
+    for (const line of this.lines) this.drawLine(line, inside, above);
     if (this.cutAbove !== null)
       svg('text', {x: frame.right - 4, y: frame.top + 12, 'text-anchor': 'end', class: 'over'}, this.svg, `up to ${plain(+this.cutAbove.toPrecision(4))}`);
     this.overlay = svg('g', {}, this.svg);
@@ -231,7 +232,7 @@ class ChartView {
   }
 
   // Of each pixel the least and the greatest, so that no spike is lost.
-  drawLine(line, parent) {
+  drawLine(line, parent, above) {
     const {xs, ys} = line;
     const begin = Math.max(0, lowerBound(xs, this.range[0]) - 1), end = Math.min(xs.length, lowerBound(xs, this.range[1]) + 1);
     let d = '', pen = false, pixel = null, low = null, high = null, first = null, last = null;
@@ -259,7 +260,11 @@ class ChartView {
     if (d) svg('path', {d, fill: 'none', stroke: line.color, 'stroke-width': line.faint ? 1.1 : 1.8, 'stroke-linejoin': 'round',
                         'stroke-dasharray': line.dash || '', opacity: faint}, parent);
     if (line.marker && dots.length > 80) return;
-    for (const [x, y] of dots) svg('path', {d: markerPath(line.marker, x, y), fill: line.color, stroke: 'var(--card)'}, parent);
+    const f = this.frame;
+    for (const [x, y] of dots) {
+      if (x < f.left - 1 || x > f.right + 1 || y < f.top - 2 || y > f.bottom + 2) continue;
+      svg('path', {d: markerPath(line.marker, x, y), fill: line.color, stroke: 'var(--card)'}, above);
+    }
   }
 
   listen() {
@@ -323,7 +328,7 @@ class ChartView {
     if (!where) { this.tip.hidden = true; return; }
     const left = px + 16 + this.tip.offsetWidth > f.right ? px - this.tip.offsetWidth - 2 : px + 26;
     this.tip.style.left = `${Math.max(2, left)}px`;
-    this.tip.style.top = `${this.svg.offsetTop + f.top + 6}px`;
+    this.tip.style.top = `${this.svg.getBoundingClientRect().top - this.box.getBoundingClientRect().top + f.top + 6}px`;
   }
 }
 

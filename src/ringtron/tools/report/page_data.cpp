@@ -131,7 +131,7 @@ Json run_json(const RunLog& run, const std::vector<Curve>& curves) {
   Json out = {{"name", run.name},         {"axes", axes_json(axes_of(run))},
               {"series", series},         {"evaluations", evaluations_json(run)},
               {"marks", marks_json(run)}, {"transfers", transfers_json(run)},
-              {"parts", parts_json(run)}, {"step", rounded(median_of(run, "milliseconds_per_iteration"))},
+              {"parts", parts_json(run)}, {"step", rounded(run.step_milliseconds)},
               {"notes", Json::array()}};
   for (const std::string& note : notes_of(run)) out["notes"].push_back(note);
   return out;

@@ -29,8 +29,10 @@ bool is_json_log(const fs::path& file) {
   return false;
 }
 
-// Returns how many lines there were.
-std::int64_t read_file_into(const fs::path& file, RunLogBuilder& builder) {
+enum class Extent { all, first_step };
+
+// To the end, or until a step has been told. Returns how many lines there were.
+std::int64_t read_file_into(const fs::path& file, RunLogBuilder& builder, Extent extent = Extent::all) {
   std::ifstream in(file);
   if (!in) throw IoError(fmt::format("{} cannot be read", file.string()));
   const bool is_json = is_json_log(file);
@@ -41,6 +43,7 @@ std::int64_t read_file_into(const fs::path& file, RunLogBuilder& builder) {
       read_json_log_line(line, builder);
     else
       text.read(line);
+    if (extent == Extent::first_step && !builder.log().steps.empty()) break;
   }
   if (in.bad()) throw IoError(fmt::format("{} cannot be read to its end", file.string()));
   return lines;
@@ -61,7 +64,7 @@ std::vector<Candidate> logs_in(const fs::path& folder) {
     if (!entry.is_regular_file() || (!is_json && suffix != ".log" && suffix != ".txt" && suffix != ".out")) return;
     if (is_json && !is_json_log(entry.path())) return;
     RunLogBuilder builder;
-    read_file_into(entry.path(), builder);
+    read_file_into(entry.path(), builder, Extent::first_step);
     if (!builder.log().steps.empty()) found.push_back({builder.log().first_time, entry.path(), is_json});
   };
   try {

@@ -33,6 +33,7 @@ std::string iterations(const RunLog& run) {
 }
 
 std::string duration(double hours) {
+  if (!(hours < 1e9)) return "";  // no log of a run
   const auto minutes = static_cast<std::int64_t>(hours * 60);
   if (minutes >= 60) return fmt::format("{} h {} min", grouped(minutes / 60), minutes % 60);
   return hours * 60 >= 10 ? fmt::format("{} min", minutes) : fmt::format("{:.1f} s", hours * 3600);
@@ -113,7 +114,7 @@ std::string sum_of(const RunLog& run, std::string_view number) {
     const auto found = numbers.find(number);
     if (found != numbers.end() && std::isfinite(found->second)) sum += found->second;
   }
-  return sum > 0 ? grouped(static_cast<std::int64_t>(sum)) : "";
+  return sum > 0 && sum < 1e15 ? grouped(static_cast<std::int64_t>(sum)) : "";
 }
 
 std::optional<double> as_number(const std::string& text) {

@@ -54,6 +54,18 @@ RunLogBuilder::Sums& RunLogBuilder::sums_of(const std::string& name) {
   return all.back();
 }
 
+// The time of the last step, once, as one to which parts belong.
+void RunLogBuilder::count_step() {
+  const auto found = log_.steps.find(last_);
+  if (found == log_.steps.end() || counted_step_ == last_) return;
+  counted_step_ = last_;
+  const auto time = found->second.find("milliseconds_per_iteration");
+  if (time == found->second.end() || !std::isfinite(time->second)) return;
+  Sums& sums = is_first_line_ ? first_steps_ : steps_;
+  sums.sum.most += time->second;
+  ++sums.lines;
+}
+
 void RunLogBuilder::part(const PartTimes& times) {
   if (longest(times) <= 0) return;
   Sums& sums = sums_of(times.name);
@@ -68,11 +80,14 @@ void RunLogBuilder::part_range(const std::string& name, double least, double mos
   sums.sum.least += least;
   sums.sum.most += most;
   ++sums.lines;
+  count_step();
   number(last_, "part " + name, most);
 }
 
 RunLog RunLogBuilder::finish(std::string name) {
   log_.name = std::move(name);
+  const Sums& steps = sums_.empty() ? first_steps_ : steps_;
+  if (steps.lines > 0) log_.step_milliseconds = steps.sum.most / static_cast<double>(steps.lines);
   for (const Sums& sums : sums_.empty() ? first_sums_ : sums_) {
     PartMean mean = sums.sum;
     const auto lines = static_cast<double>(sums.lines);

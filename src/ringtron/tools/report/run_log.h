@@ -58,6 +58,7 @@ struct RunLog {
   std::vector<LoggedTransfer> transfers;
   std::vector<Seam> seams;
   std::vector<PartMean> parts;
+  double step_milliseconds = 0;   // the mean over the lines that tell of parts; 0: none
   std::int64_t unread_lines = 0;  // that should have been read and could not be
 
   const std::string* option(std::string_view name) const;
@@ -87,14 +88,17 @@ class RunLogBuilder {
     std::int64_t lines = 0;
   };
   void cut(std::int64_t iteration);
+  void count_step();
   Sums& sums_of(const std::string& name);
 
   RunLog log_;
   std::optional<std::int64_t> session_;  // begun, and no step of it told yet
   std::int64_t last_ = 0;
-  bool is_first_line_ = true;     // the last step is the first of its session
-  std::vector<Sums> sums_;        // of other lines
-  std::vector<Sums> first_sums_;  // of first lines, for a log that has no others
+  bool is_first_line_ = true;      // the last step is the first of its session
+  std::vector<Sums> sums_;         // of other lines
+  Sums steps_, first_steps_;       // of lines with parts
+  std::int64_t counted_step_ = 0;  // the last of them
+  std::vector<Sums> first_sums_;   // of first lines, for a log that has no others
 };
 
 }  // namespace ringtron

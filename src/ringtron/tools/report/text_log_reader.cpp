@@ -106,9 +106,7 @@ void TextLogReader::read(std::string_view line) {
 
 void TextLogReader::read_step(std::string_view line, std::size_t begin) {
   const std::vector<std::string> fields = split(line.substr(begin), '|');
-  const std::size_t slash = fields[0].find('/');
-  const auto iteration = number(std::string_view(fields[0]).substr(10, slash == std::string::npos ? 0 : slash - 10));
-  const auto all = slash == std::string::npos ? std::nullopt : number(std::string_view(fields[0]).substr(slash + 1));
+  const auto iteration = integer_behind(fields[0], "iteration "), all = integer_behind(fields[0], "/");
   NamedNumbers numbers;
   for (std::size_t i = 1; i + 1 < fields.size(); ++i) {  // each ends in |: what stands behind the last is cut or empty
     const std::size_t colon = fields[i].rfind(':');
@@ -127,8 +125,8 @@ void TextLogReader::read_step(std::string_view line, std::size_t begin) {
     return;
   }
   if (trim(fields.back()) != "" && fields.back().find("save") == std::string::npos) ++builder_.log().unread_lines;
-  builder_.log().train_iterations = static_cast<std::int64_t>(*all);
-  builder_.step(static_cast<std::int64_t>(*iteration), time_before(line.substr(0, begin)), std::move(numbers));
+  builder_.log().train_iterations = *all;
+  builder_.step(*iteration, time_before(line.substr(0, begin)), std::move(numbers));
 }
 
 // "validation[-SET] loss at iteration 100[ on test set] | lm loss value: 3.2E+00 | ..."
@@ -180,7 +178,7 @@ bool TextLogReader::read_time(std::string_view line) {
   if (colon != kNone && line.starts_with("     rank ")) {
     const auto rank = number(name.substr(5));
     const auto time = number(value);
-    if (!rank || !time || *rank < 0 || *rank > 1e6) return true;
+    if (!rank || !time || !(*rank >= 0 && *rank <= 1e6)) return true;
     all_ranks_.milliseconds.resize(std::max(all_ranks_.milliseconds.size(), static_cast<std::size_t>(*rank) + 1));
     all_ranks_.milliseconds[static_cast<std::size_t>(*rank)] = *time;
     return true;

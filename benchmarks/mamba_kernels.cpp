@@ -137,12 +137,17 @@ void scan(const Table& table, const std::string& name, const Sizes& z, const Ssd
   table.row(tokens, name + ", both", 3 * once + 2 * bytes_of({in.x}), 3 * forward,
             [&] { torch::autograd::grad({ssd_scan(in, segments, {})}, leaves, {dy}); });
   if (!parts) return;
-  // A segment that goes on elsewhere and comes from there: what context ranks do in addition.
+  // A segment that goes on elsewhere and comes from there: the halves of what context ranks do.
   const at::NoGradGuard no_grad;
   const ScanSegments piece(tokens, 1, {{0, 0, tokens, 0, 0}});
   table.row(tokens, "of a piece: final states", bytes_of({in.x, in.dt, in.B}), 0, [&] { ssd_states(in, piece, {}); });
-  table.row(tokens, "of a piece: gradients of initial states", bytes_of({dy, in.dt, in.C}), 0,
-            [&] { ssd_reverse_states(in, piece, {}, dy); });
+  const at::Tensor passed = at::randn({1, z.heads, z.size, z.states}, in.x.options().dtype(at::kFloat));
+  table.row(tokens, "of a piece: outputs too", once + bytes_of({in.x}), 0,
+            [&] { ssd_outputs(in, piece, {}, ssd_states(in, piece, {}), passed); });
+  table.row(tokens, "of a piece: both states", bytes_of({in.x, dy, in.dt, in.B, in.C}), 0,
+            [&] { ssd_backward_states(in, piece, {}, dy); });
+  table.row(tokens, "of a piece: gradients too", 2 * once + bytes_of({in.x}), 0,
+            [&] { ssd_gradients(in, piece, {}, passed, dy, ssd_backward_states(in, piece, {}, dy), passed); });
 }
 
 Sizes sizes_in(std::vector<std::string> words) {

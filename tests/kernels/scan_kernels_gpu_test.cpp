@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "ringtron/kernels/causal_conv/causal_conv.h"
@@ -112,21 +113,27 @@ TEST_F(ScanKernelsGpu, Scan) {
       const SsdInputs in = on_gpu(c.in), wide = on_gpu(in_fp64(c.in));
       const at::Tensor initial = c.initial.cuda(), dy = c.dy.cuda(), d_final = c.d_final.cuda(),
                        wide_initial = initial.to(at::kDouble), wide_dy = dy.to(at::kDouble);
-      const SsdStates states = ssd_states(in, *c.segments, c.options),
-                      wide_states = composed::ssd_states(wide, *c.segments, c.options);
+      SsdStates states = ssd_states(in, *c.segments, c.options);
+      const SsdStates wide_states = composed::ssd_states(wide, *c.segments, c.options);
       expect_near(states.ends.state, wide_states.ends.state, products, "final states");
       expect_near(decays_of_pieces(states.ends, *c.segments), decays_of_pieces(wide_states.ends, *c.segments), 1e-4,
                   "decays");
-      const at::Tensor y = ssd_outputs(in, *c.segments, c.options, states, initial);
+      const at::Tensor y = ssd_outputs(in, *c.segments, c.options, std::move(states), initial);
       EXPECT_EQ(y.scalar_type(), type);
       expect_near(y, composed::ssd_outputs(wide, *c.segments, c.options, wide_states, wide_initial), products, "y");
-      const SsdStates reverse = ssd_reverse_states(in, *c.segments, c.options, dy),
-                      wide_reverse = composed::ssd_reverse_states(wide, *c.segments, c.options, wide_dy);
-      expect_near(reverse.ends.state, wide_reverse.ends.state, products, "gradients of initial states");
-      const Tensors got = listed(ssd_gradients(in, *c.segments, c.options, initial, dy, reverse, d_final)),
-                    again = listed(ssd_gradients(in, *c.segments, c.options, initial, dy, reverse, d_final)),
-                    expected = listed(composed::ssd_gradients(wide, *c.segments, c.options, wide_initial, wide_dy,
-                                                              wide_reverse, d_final.to(at::kDouble)));
+      const auto gradients = [&] {
+        SsdBackwardStates made = ssd_backward_states(in, *c.segments, c.options, dy);
+        const at::Tensor of_initial = made.gradients.ends.state;
+        Tensors all = listed(ssd_gradients(in, *c.segments, c.options, initial, dy, std::move(made), d_final));
+        all.push_back(of_initial);
+        return all;
+      };
+      const SsdBackwardStates wide_backward = composed::ssd_backward_states(wide, *c.segments, c.options, wide_dy);
+      Tensors got = gradients(), again = gradients(),
+              expected = listed(composed::ssd_gradients(wide, *c.segments, c.options, wide_initial, wide_dy,
+                                                        wide_backward, d_final.to(at::kDouble)));
+      expect_near(got.back(), wide_backward.gradients.ends.state, products, "gradients of initial states");
+      got.pop_back();
       for (std::size_t i = 0; i < got.size(); ++i) {
         expect_near(got[i], expected[i], products, kGradientNames[i]);
         EXPECT_TENSOR_EQUAL(got[i].cpu(), again[i].cpu()) << kGradientNames[i];

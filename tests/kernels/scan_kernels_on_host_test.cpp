@@ -5,7 +5,10 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <cmath>
+#include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "ringtron/kernels/causal_conv/causal_conv.h"
@@ -28,6 +31,13 @@ class ScanKernelsOnHost : public ::testing::Test {
  protected:
   void SetUp() override { at::set_num_threads(1); }  // the fibers are one thread, and the truth is small
 };
+
+// Of the sizes of x, without values, its rows among those of a wider tensor.
+at::Tensor within_wider(const at::Tensor& x, std::int64_t more) {
+  std::vector<std::int64_t> sizes = x.sizes().vec();
+  sizes.back() += 2 * more;
+  return at::full(sizes, std::nan(""), x.options()).narrow(-1, more, x.size(-1));
+}
 
 struct ConvCase {
   std::shared_ptr<const ScanSegments> segments;
@@ -67,7 +77,7 @@ Tensors composed_conv(const ConvCase& c) {
 Tensors conv_by_kernels(const ConvCase& c) {
   const fused::ConvInputs in{c.inputs[0], c.inputs[1], c.inputs[2], c.inputs[3]};
   EXPECT_TRUE(fused::conv_fits(in));
-  const fused::ConvGradients g = fused::conv_backward(in, *c.segments, c.dy, nullptr);
+  const fused::ConvGradients g = fused::conv_backward(in, *c.segments, c.dy, within_wider(c.inputs[0], 4), nullptr);
   return {fused::conv(in, *c.segments, nullptr), g.x, g.weight, g.bias, g.halo};
 }
 
@@ -99,7 +109,7 @@ TEST_F(ScanKernelsOnHost, GatedNorm) {
                                 type);
       const fused::GatedNormInputs in{t[0], t[1].narrow(2, 8, channels), t[2], group, 1e-5};
       ASSERT_TRUE(fused::gated_norm_fits(in));
-      const fused::GatedNormGradients g = fused::gated_norm_backward(in, t[3], /*multiprocessors=*/1, nullptr);
+      const fused::GatedNormGradients g = fused::gated_norm_backward(in, t[3], within_wider(t[0], 8), 1, nullptr);
       const Tensors got = {fused::gated_norm(in, nullptr), g.y, g.z, g.weight};
       Tensors leaves;
       for (const at::Tensor& x : {in.y, in.z, in.weight}) leaves.push_back(x.to(at::kDouble).requires_grad_());
@@ -123,12 +133,12 @@ TEST_F(ScanKernelsOnHost, ScanForward) {
       ASSERT_TRUE(fused::ssd_fits(c.in));
       const fused::SsdDevice device{nullptr, c.multiprocessors};
       const SsdInputs wide = in_fp64(c.in);
-      const SsdStates got = fused::ssd_states(c.in, *c.segments, c.options, device),
-                      expected = composed::ssd_states(wide, *c.segments, c.options);
+      SsdStates got = fused::ssd_states(c.in, *c.segments, c.options, device);
+      const SsdStates expected = composed::ssd_states(wide, *c.segments, c.options);
       expect_near(got.ends.state, expected.ends.state, products, "final states");
       expect_near(decays_of_pieces(got.ends, *c.segments), decays_of_pieces(expected.ends, *c.segments), 1e-5,
                   "decays");
-      const at::Tensor y = fused::ssd_outputs(c.in, *c.segments, c.options, got, c.initial, device);
+      const at::Tensor y = fused::ssd_outputs(c.in, *c.segments, std::move(got), c.initial, device);
       const at::Tensor expected_y =
           composed::ssd_outputs(wide, *c.segments, c.options, expected, c.initial.to(at::kDouble));
       EXPECT_EQ(y.scalar_type(), type);
@@ -146,13 +156,20 @@ TEST_F(ScanKernelsOnHost, ScanBackward) {
       const fused::SsdDevice device{nullptr, c.multiprocessors};
       const SsdInputs wide = in_fp64(c.in);
       const at::Tensor dy = c.dy.to(at::kDouble);
-      const SsdStates reverse = fused::ssd_reverse_states(c.in, *c.segments, c.options, c.dy, device),
-                      expected_reverse = composed::ssd_reverse_states(wide, *c.segments, c.options, dy);
-      expect_near(reverse.ends.state, expected_reverse.ends.state, products, "gradients of initial states");
-      const Tensors got =
-          listed(fused::ssd_gradients(c.in, *c.segments, c.options, {c.initial, c.dy, reverse, c.d_final}, device));
+      SsdBackwardStates states = fused::ssd_backward_states(c.in, *c.segments, c.options, c.dy, device);
+      const SsdBackwardStates expected_states = composed::ssd_backward_states(wide, *c.segments, c.options, dy);
+      expect_near(states.gradients.ends.state, expected_states.gradients.ends.state, products,
+                  "gradients of initial states");
+      const std::int64_t inner = c.in.x.size(2) * c.in.x.size(3), shared = c.in.B.size(2) * c.in.B.size(3);
+      const auto whole = std::make_shared<JoinedGradient>(
+          at::empty({c.in.x.size(0), c.in.x.size(1), inner + 2 * shared}, c.in.x.options()),
+          std::vector<std::int64_t>{inner, shared, shared});
+      SsdPlaces to;
+      if (key % 2 == 0) to = {{whole, 0}, {}, {whole, 1}, {whole, 2}};
+      const Tensors got = listed(fused::ssd_gradients(c.in, *c.segments, c.options,
+                                                      {c.initial, c.dy, std::move(states), c.d_final, to}, device));
       const Tensors expected = listed(composed::ssd_gradients(wide, *c.segments, c.options, c.initial.to(at::kDouble),
-                                                              dy, expected_reverse, c.d_final.to(at::kDouble)));
+                                                              dy, expected_states, c.d_final.to(at::kDouble)));
       for (std::size_t i = 0; i < got.size(); ++i) expect_near(got[i], expected[i], products, kGradientNames[i]);
     }
   }
@@ -168,8 +185,8 @@ TEST_F(ScanKernelsOnHost, ComparisonSeesFaults) {  // negative control: document
   const at::Tensor y = composed::ssd_outputs(
       wide, *c.segments, c.options, composed::ssd_states(wide, *c.segments, c.options), c.initial.to(at::kDouble));
   const auto differs = [&](const ScanSegments& segments, const at::Tensor& initial) {
-    const SsdStates states = fused::ssd_states(c.in, segments, c.options, device);
-    const at::Tensor got = fused::ssd_outputs(c.in, segments, c.options, states, initial, device);
+    const at::Tensor got =
+        fused::ssd_outputs(c.in, segments, fused::ssd_states(c.in, segments, c.options, device), initial, device);
     return !tensor_near(got.to(at::kDouble), y, 2 * rounding(at::kHalf));
   };
   EXPECT_FALSE(differs(*c.segments, c.initial));

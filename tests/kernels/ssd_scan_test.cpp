@@ -117,12 +117,14 @@ at::Tensor with_passed(const SsdEnds& ends, const at::Tensor& passed, const Scan
 
 Results in_chunks(const Case& c) {
   const SsdInputs in = inputs_of(c.inputs);
-  const SsdStates states = ssd_states(in, *c.segments, c.options);
-  const SsdStates reverse = ssd_reverse_states(in, *c.segments, c.options, c.d_y);
-  SsdGradients g = ssd_gradients(in, *c.segments, c.options, c.inputs[7], c.d_y, reverse, c.d_final);
-  EXPECT_TENSOR_NEAR(g.initial, with_passed(reverse.ends, c.d_final, *c.segments, true), kSameSums);
-  return {ssd_outputs(in, *c.segments, c.options, states, c.inputs[7]),
-          with_passed(states.ends, c.inputs[7], *c.segments, false),
+  SsdStates states = ssd_states(in, *c.segments, c.options);
+  const at::Tensor final = with_passed(states.ends, c.inputs[7], *c.segments, false);
+  SsdBackwardStates backward = ssd_backward_states(in, *c.segments, c.options, c.d_y);
+  const at::Tensor initial = with_passed(backward.gradients.ends, c.d_final, *c.segments, true);
+  SsdGradients g = ssd_gradients(in, *c.segments, c.options, c.inputs[7], c.d_y, std::move(backward), c.d_final);
+  EXPECT_TENSOR_NEAR(g.initial, initial, kSameSums);
+  return {ssd_outputs(in, *c.segments, c.options, std::move(states), c.inputs[7]),
+          final,
           {g.x, g.dt, g.B, g.C, g.a, g.d, g.dt_bias, g.initial}};
 }
 
@@ -251,14 +253,14 @@ TEST(SsdScan, ComparisonSeesFaults) {  // negative control: documents not told a
   std::vector<ScanSegment> joined;
   for (std::int64_t sample = 0; sample < c.samples; ++sample) joined.push_back({sample, 0, c.rows});
   ASSERT_GT(c.segments->list().size(), joined.size());
-  const SsdStates none = ssd_states(inputs_of(c.inputs), ScanSegments(c.rows, c.samples, joined), c.options);
+  SsdStates none = ssd_states(inputs_of(c.inputs), ScanSegments(c.rows, c.samples, joined), c.options);
   EXPECT_FALSE(testing::tensor_near(
-      ssd_outputs(inputs_of(c.inputs), ScanSegments(c.rows, c.samples, joined), c.options, none, {}), expected.y,
-      kSameSums));
+      ssd_outputs(inputs_of(c.inputs), ScanSegments(c.rows, c.samples, joined), c.options, std::move(none), {}),
+      expected.y, kSameSums));
   SsdStates states = ssd_states(inputs_of(c.inputs), *c.segments, c.options);
-  EXPECT_FALSE(
-      testing::tensor_near(ssd_outputs(inputs_of(c.inputs), *c.segments, c.options, states, c.inputs[7] * (1 + 1e-6)),
-                           expected.y, kSameSums));
+  EXPECT_FALSE(testing::tensor_near(
+      ssd_outputs(inputs_of(c.inputs), *c.segments, c.options, std::move(states), c.inputs[7] * (1 + 1e-6)), expected.y,
+      kSameSums));
 }
 
 TEST(SsdScan, Bf16IsRoundedOnce) {
@@ -345,7 +347,9 @@ TEST(CausalConv, EqualsPlainLoops) {
       out.push_back(y.detach());
       return out;
     };
-    const Tensors got = run(causal_conv), expected = run(plain_conv);
+    const auto conv = [](const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& halo,
+                         const auto& of_rows) { return causal_conv(x, weight, bias, halo, of_rows); };
+    const Tensors got = run(conv), expected = run(plain_conv);
     for (std::size_t i = 0; i < got.size(); ++i) EXPECT_TENSOR_NEAR(got[i], expected[i], 1e-13) << i;
     if (rows > 1 && width > 1) {  // negative control: taps in the wrong order
       EXPECT_FALSE(

@@ -14,17 +14,21 @@ namespace {
 // Convolution and scan of rows that are here.
 at::Tensor scan(const at::Tensor& xbc, const at::Tensor& dt, const at::Tensor& halo, const ScanParameters& p,
                 const ScanSizes& z, const std::shared_ptr<const ScanSegments>& segments,
-                const std::shared_ptr<SsdExchange>& exchange, const at::Tensor& group_of_head) {
+                const std::shared_ptr<SsdExchange>& exchange, const at::Tensor& group_of_head,
+                const ScanPlaces& places = {}) {
   const std::int64_t s = xbc.size(0), b = xbc.size(1);
-  const auto parts = causal_conv(xbc, p.conv_weight, p.conv_bias, halo, segments)
-                         .split_with_sizes({z.inner(), z.shared(), z.shared()}, 2);
+  const at::Tensor mixed = causal_conv(xbc, p.conv_weight, p.conv_bias, halo, segments, places.xbc);
+  const auto [parts, of_parts] = split_joined(mixed, {z.inner(), z.shared(), z.shared()});
   const auto by_group = [&](const at::Tensor& x) {
     const at::Tensor groups = x.view({s, b, z.groups, z.state_size});
     return group_of_head.defined() ? groups.index_select(2, group_of_head) : groups;
   };
   const SsdInputs in{
       parts[0].view({s, b, z.heads, z.head_size}), dt, by_group(parts[1]), by_group(parts[2]), p.a, p.d, p.dt_bias};
-  return ssd_scan(in, segments, {}, exchange).flatten(2);
+  const bool by_groups = !group_of_head.defined();
+  const SsdPlaces to{of_parts[0], places.dt, by_groups ? of_parts[1] : GradientPlace{},
+                     by_groups ? of_parts[2] : GradientPlace{}};
+  return ssd_scan(in, segments, {}, exchange, to).flatten(2);
 }
 
 at::Tensor no_halo(const at::Tensor& xbc, const ScanParameters& p) {
@@ -70,13 +74,13 @@ at::Tensor scan_of_heads(const at::Tensor& xbc, const at::Tensor& dt, const Scan
 
 at::Tensor context_scan(const at::Tensor& xbc, const at::Tensor& dt, const ScanParameters& parameters,
                         const ScanSizes& sizes, ScanWay way, Communicator& group,
-                        const std::shared_ptr<const ScanShape>& shape) {
+                        const std::shared_ptr<const ScanShape>& shape, const ScanPlaces& places) {
   if (way == ScanWay::heads && group.size() > 1) return scan_of_heads(xbc, dt, parameters, sizes, group, *shape);
   if (shape->plan.links.empty()) {
-    return scan(xbc, dt, no_halo(xbc, parameters), parameters, sizes, shape->own, nullptr, {});
+    return scan(xbc, dt, no_halo(xbc, parameters), parameters, sizes, shape->own, nullptr, {}, places);
   }
   const WithHalo both = with_halo(xbc, parameters.conv_weight.size(2) - 1, group, shape);
-  return scan(both.x, dt, both.halo, parameters, sizes, shape->own, make_state_passing(group, shape), {});
+  return scan(both.x, dt, both.halo, parameters, sizes, shape->own, make_state_passing(group, shape), {}, places);
 }
 
 }  // namespace ringtron

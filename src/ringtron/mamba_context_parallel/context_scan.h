@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "ringtron/comm/communicator.h"
+#include "ringtron/kernels/device/joined_gradient.h"
 #include "ringtron/mamba_context_parallel/scan_bytes.h"
 #include "ringtron/mamba_context_parallel/scan_shape.h"
 
@@ -23,6 +24,11 @@ struct ScanParameters {
   at::Tensor a, d, dt_bias;  // [heads], as SsdInputs says
 };
 
+// Where the gradients of xbc and dt may be written.
+struct ScanPlaces {
+  GradientPlace xbc, dt;
+};
+
 // xbc: [s_local, b, inner + 2 shared]: x of all heads, B and C of all groups; dt: [s_local, b, heads]; rows as the
 // shape says, possibly none. Returns y: [s_local, b, inner] in xbc's type, with autograd for all tensors; gradients of
 // the parameters are this rank's share of a sum over the group. All ranks of the group call it, and later backward, in
@@ -30,6 +36,6 @@ struct ScanParameters {
 // dies or does not come.
 at::Tensor context_scan(const at::Tensor& xbc, const at::Tensor& dt, const ScanParameters& parameters,
                         const ScanSizes& sizes, ScanWay way, Communicator& group,
-                        const std::shared_ptr<const ScanShape>& shape);
+                        const std::shared_ptr<const ScanShape>& shape, const ScanPlaces& places = {});
 
 }  // namespace ringtron

@@ -43,7 +43,8 @@ ScanBytes MambaMixer::bytes_of(const at::Tensor& xbc, const ScanShape& shape) co
   return scan_bytes(shape.plan, messages, rank);
 }
 
-at::Tensor MambaMixer::scanned(const at::Tensor& xbc, const at::Tensor& dt, const StepContext& step) const {
+at::Tensor MambaMixer::scanned(const at::Tensor& xbc, const at::Tensor& dt, const ScanPlaces& places,
+                               const StepContext& step) const {
   RT_CHECK(step.scan, "layer {}: a scan without the shape of its samples", layer_.number);
   const at::ScalarType wide = xbc.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const ScanParameters parameters{conv_weight_->value, conv_bias_->value, -a_log_->value.to(wide).exp(), d_->value,
@@ -52,18 +53,18 @@ at::Tensor MambaMixer::scanned(const at::Tensor& xbc, const at::Tensor& dt, cons
   const bool goes_back = at::GradMode::is_enabled() && xbc.requires_grad();
   proof_.layer(layer_.number).expected.bytes += bytes.forward + (goes_back ? bytes.backward : 0);
   return context_scan(xbc, dt, parameters, {heads_, options_.head_size, groups_, options_.state_size},
-                      scan_way(layer_.transport), *context_group_, step.scan);
+                      scan_way(layer_.transport), *context_group_, step.scan, places);
 }
 
 at::Tensor MambaMixer::forward(const LinearInput& x, const StepContext& step) const {
   const bool sp = options_.sequence_parallel;
   const std::int64_t inner = heads_ * options_.head_size;
   const at::Tensor projected = column_parallel_linear(x, LinearWeight(*in_weight_, step.later), {}, tensor_group_, sp);
-  const auto parts = projected.split_with_sizes({inner, inner + 2 * groups_ * options_.state_size, heads_}, 2);
-  const at::Tensor &z = parts[0], y = scanned(parts[1], parts[2], step);
-  const auto norm = [&weight = norm_weight_->value, group = inner / groups_, epsilon = options_.gated_norm_epsilon](
-                        const at::Tensor& in, const at::Tensor& gate) {
-    return gated_rms_norm(in, gate, weight, group, epsilon);
+  const auto [parts, places] = split_joined(projected, {inner, inner + 2 * groups_ * options_.state_size, heads_});
+  const at::Tensor &z = parts[0], y = scanned(parts[1], parts[2], {places[1], places[2]}, step);
+  const auto norm = [&weight = norm_weight_->value, group = inner / groups_, epsilon = options_.gated_norm_epsilon,
+                     place = places[0]](const at::Tensor& in, const at::Tensor& gate) {
+    return gated_rms_norm(in, gate, weight, group, epsilon, place);
   };
   std::function<at::Tensor()> again;
   if (!options_.keeps_gated_norm) {

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "ringtron/comm/decorators/counting_communicator.h"
+#include "ringtron/mamba_context_parallel/context_scan.h"
 #include "ringtron/mamba_context_parallel/scan_bytes.h"
 #include "ringtron/modules/build_context.h"
 #include "ringtron/modules/layer_options.h"
@@ -25,7 +26,8 @@ class MambaMixer {
 
  private:
   // What in_proj gives: xbc: [s, b, conv channels], dt: [s, b, heads] to y: [s, b, heads * head size].
-  at::Tensor scanned(const at::Tensor& xbc, const at::Tensor& dt, const StepContext& step) const;
+  at::Tensor scanned(const at::Tensor& xbc, const at::Tensor& dt, const ScanPlaces& places,
+                     const StepContext& step) const;
 
   // What a forward with these rows and its backward send within the context group.
   ScanBytes bytes_of(const at::Tensor& xbc, const ScanShape& shape) const;

@@ -33,6 +33,7 @@ at::Tensor places(const ScanSegments& segments, std::int64_t back, std::int64_t 
 
 struct Held : torch::CustomClassHolder {
   std::shared_ptr<const ScanSegments> segments;
+  GradientPlace place_of_x;
 };
 
 class FusedConv : public torch::autograd::Function<FusedConv> {
@@ -48,8 +49,8 @@ class FusedConv : public torch::autograd::Function<FusedConv> {
                                                  const torch::autograd::variable_list& grads) {
     const auto held = c10::static_intrusive_pointer_cast<Held>(context->saved_data["held"].toCapsule());
     const auto in = context->get_saved_variables();
-    fused::ConvGradients g =
-        fused::conv_backward({in[0], in[1], in[2], in[3]}, *held->segments, grads[0], current_cuda_stream());
+    fused::ConvGradients g = fused::conv_backward({in[0], in[1], in[2], in[3]}, *held->segments, grads[0],
+                                                  held->place_of_x.like(in[0], 4), current_cuda_stream());
     return {g.x, g.weight, g.bias, g.halo, {}};
   }
 };
@@ -57,7 +58,7 @@ class FusedConv : public torch::autograd::Function<FusedConv> {
 }  // namespace
 
 at::Tensor causal_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& halo,
-                       const std::shared_ptr<const ScanSegments>& segments) {
+                       const std::shared_ptr<const ScanSegments>& segments, const GradientPlace& place_of_x) {
   const std::int64_t channels = x.size(-1), width = weight.size(-1);
   RT_CHECK(x.dim() == 3 && x.size(0) == segments->rows() && x.size(1) == segments->samples(),
            "causal_conv: rows of the segments");
@@ -67,6 +68,7 @@ at::Tensor causal_conv(const at::Tensor& x, const at::Tensor& weight, const at::
   if (fused::conv_fits({x, weight, bias, halo}) && fused_on_gpu({x, weight, bias, halo})) {
     auto held = c10::make_intrusive<Held>();
     held->segments = segments;
+    held->place_of_x = place_of_x;
     const std::vector<at::Tensor> inputs = {x, weight, bias, halo};
     return FusedConv::apply(at::TensorList(inputs), held);
   }

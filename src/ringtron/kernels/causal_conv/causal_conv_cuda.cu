@@ -144,7 +144,7 @@ struct Backward {
     const std::int64_t begin = walk.begin_of_segment(p);
     if (row >= begin) {
       if (row >= walk.first && row < walk.end)
-        store4(p.dx, walk.place(p, row) * p.channels + column, kType, pending[0]);
+        store4(p.dx, walk.place(p, row) * p.dx_stride + column, kType, pending[0]);
       return;
     }
     const std::int64_t line = walk.halo_line(p, row);

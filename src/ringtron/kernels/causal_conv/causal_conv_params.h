@@ -21,12 +21,12 @@ struct CausalConvParams {
   const void* halo;                     // [initials, width - 1, channels]
   const void* dy;                       // as y; backward only
   void* y;                              // [rows, samples, channels]; forward only
-  void *dx, *d_halo;                    // as y, as halo; backward only
+  void *dx, *d_halo;                    // as x with dx_stride, as halo; backward only
   float* parts;                         // [causal_conv_parts(), width + 1, channels]: shares of the gradients of
                                         // the taps and of the bias; backward only
   const ConvSegment* segments;          // in order, and a last one that begins at rows * samples
   std::int64_t count;                   // of segments, without the last one
-  std::int64_t rows, samples, x_stride;
+  std::int64_t rows, samples, x_stride, dx_stride;
   int channels, width;
   Element type;
 };

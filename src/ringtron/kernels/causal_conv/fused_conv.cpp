@@ -59,17 +59,17 @@ at::Tensor conv(const ConvInputs& given, const ScanSegments& segments, void* str
 }
 
 ConvGradients conv_backward(const ConvInputs& given, const ScanSegments& segments, const at::Tensor& dy_given,
-                            void* stream) {
+                            const at::Tensor& dx, void* stream) {
   const ConvInputs in = readable(given);
-  ConvGradients g{at::empty(in.x.sizes(), in.x.options()), at::zeros_like(in.weight), at::zeros_like(in.bias),
-                  at::empty_like(in.halo)};
+  ConvGradients g{dx, at::zeros_like(in.weight), at::zeros_like(in.bias), at::empty_like(in.halo)};
   if (g.x.numel() == 0) return g;
   const at::Tensor table = table_of(segments, in.x.device()), dy = dy_given.contiguous();
   CausalConvParams p = params_of(in, segments, table);
   const at::Tensor parts =
       at::empty({causal_conv_parts(p.rows, p.samples), p.width + 1, p.channels}, in.x.options().dtype(at::kFloat));
   p.dy = dy.const_data_ptr();
-  p.dx = g.x.mutable_data_ptr();
+  p.dx = dx.mutable_data_ptr();
+  p.dx_stride = distance_of_rows(dx, 1);
   p.d_halo = g.halo.mutable_data_ptr();
   p.parts = static_cast<float*>(parts.mutable_data_ptr());
   causal_conv_backward_cuda(p, stream);

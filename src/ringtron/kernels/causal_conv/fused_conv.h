@@ -19,6 +19,8 @@ struct ConvGradients {
 bool conv_fits(const ConvInputs& in);
 
 at::Tensor conv(const ConvInputs& in, const ScanSegments& segments, void* stream);
-ConvGradients conv_backward(const ConvInputs& in, const ScanSegments& segments, const at::Tensor& dy, void* stream);
+// dx: where x's gradient goes, a row every distance_of_rows().
+ConvGradients conv_backward(const ConvInputs& in, const ScanSegments& segments, const at::Tensor& dy,
+                            const at::Tensor& dx, void* stream);
 
 }  // namespace ringtron::fused

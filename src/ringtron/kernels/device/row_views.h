@@ -15,9 +15,9 @@ inline std::int64_t distance_of_rows(const at::Tensor& x, std::int64_t dense) {
   return x.numel();
 }
 
-// x if its rows are equally distant, dense within, and begin at multiples of `elements` elements; else a copy. The last
-// `dense` dimensions are a row.
-inline at::Tensor readable_rows(const at::Tensor& x, std::int64_t elements, std::int64_t dense) {
+// Whether rows are equally distant, dense within, and begin at multiples of `elements` elements. The last `dense`
+// dimensions are a row.
+inline bool has_rows(const at::Tensor& x, std::int64_t elements, std::int64_t dense) {
   const std::int64_t distance = distance_of_rows(x, dense);
   const auto address = reinterpret_cast<std::uintptr_t>(x.const_data_ptr());
   bool fits = distance % elements == 0 && address % static_cast<std::uintptr_t>(elements * x.element_size()) == 0;
@@ -27,7 +27,12 @@ inline at::Tensor readable_rows(const at::Tensor& x, std::int64_t elements, std:
     fits = fits && (x.size(k) == 1 || x.stride(k) == expected);
     expected *= x.size(k);
   }
-  return fits ? x : x.contiguous();
+  return fits;
+}
+
+// x if it has such rows, else a copy.
+inline at::Tensor readable_rows(const at::Tensor& x, std::int64_t elements, std::int64_t dense) {
+  return has_rows(x, elements, dense) ? x : x.contiguous();
 }
 
 }  // namespace ringtron

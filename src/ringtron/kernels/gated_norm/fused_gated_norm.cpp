@@ -45,11 +45,10 @@ at::Tensor gated_norm(const GatedNormInputs& given, void* stream) {
   return out;
 }
 
-GatedNormGradients gated_norm_backward(const GatedNormInputs& given, const at::Tensor& d_out_given, int multiprocessors,
-                                       void* stream) {
+GatedNormGradients gated_norm_backward(const GatedNormInputs& given, const at::Tensor& d_out_given,
+                                       const at::Tensor& dz, int multiprocessors, void* stream) {
   const GatedNormInputs in = as_rows(given);
-  GatedNormGradients g{at::empty(in.y.sizes(), in.y.options()), at::empty(in.y.sizes(), in.y.options()),
-                       at::zeros_like(in.weight)};
+  GatedNormGradients g{at::empty(in.y.sizes(), in.y.options()), dz, at::zeros_like(in.weight)};
   if (g.y.numel() == 0) return g;
   const at::Tensor d_out = d_out_given.contiguous();
   GatedNormParams p = params_of(in);
@@ -57,7 +56,8 @@ GatedNormGradients gated_norm_backward(const GatedNormInputs& given, const at::T
   const at::Tensor parts = at::empty({p.parts, in.weight.size(0)}, in.y.options().dtype(at::kFloat));
   p.d_out = d_out.const_data_ptr();
   p.dy = g.y.mutable_data_ptr();
-  p.dz = g.z.mutable_data_ptr();
+  p.dz = dz.mutable_data_ptr();
+  p.dz_stride = distance_of_rows(dz, 1);
   p.weight_parts = static_cast<float*>(parts.mutable_data_ptr());
   gated_norm_backward_cuda(p, stream);
   g.weight = parts.sum(0).to(in.weight.scalar_type());

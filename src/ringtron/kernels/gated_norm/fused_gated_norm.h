@@ -21,7 +21,8 @@ struct GatedNormGradients {
 bool gated_norm_fits(const GatedNormInputs& in);
 
 at::Tensor gated_norm(const GatedNormInputs& in, void* stream);
-GatedNormGradients gated_norm_backward(const GatedNormInputs& in, const at::Tensor& d_out, int multiprocessors,
-                                       void* stream);
+// dz: where z's gradient goes, a row every distance_of_rows(), all of which are multiples of 16 bytes.
+GatedNormGradients gated_norm_backward(const GatedNormInputs& in, const at::Tensor& d_out, const at::Tensor& dz,
+                                       int multiprocessors, void* stream);
 
 }  // namespace ringtron::fused

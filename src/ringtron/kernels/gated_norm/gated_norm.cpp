@@ -17,10 +17,16 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
+struct Held : torch::CustomClassHolder {
+  GradientPlace place_of_z;
+};
+
 class FusedGatedNorm : public Function<FusedGatedNorm> {
  public:
-  static at::Tensor forward(AutogradContext* context, at::TensorList inputs, std::int64_t group, double epsilon) {
+  static at::Tensor forward(AutogradContext* context, at::TensorList inputs, std::int64_t group, double epsilon,
+                            const c10::intrusive_ptr<Held>& held) {
     context->save_for_backward(inputs.vec());
+    context->saved_data["held"] = c10::IValue::make_capsule(held);
     context->saved_data["group"] = group;
     context->saved_data["epsilon"] = epsilon;
     return fused::gated_norm({inputs[0], inputs[1], inputs[2], group, epsilon}, current_cuda_stream());
@@ -30,21 +36,24 @@ class FusedGatedNorm : public Function<FusedGatedNorm> {
     const variable_list in = context->get_saved_variables();
     const fused::GatedNormInputs inputs{in[0], in[1], in[2], context->saved_data["group"].toInt(),
                                         context->saved_data["epsilon"].toDouble()};
-    fused::GatedNormGradients g =
-        fused::gated_norm_backward(inputs, grads[0], multiprocessors(in[0]), current_cuda_stream());
-    return {g.y, g.z, g.weight, {}, {}};
+    const auto held = c10::static_intrusive_pointer_cast<Held>(context->saved_data["held"].toCapsule());
+    fused::GatedNormGradients g = fused::gated_norm_backward(inputs, grads[0], held->place_of_z.like(in[1], 8),
+                                                             multiprocessors(in[0]), current_cuda_stream());
+    return {g.y, g.z, g.weight, {}, {}, {}};
   }
 };
 
 }  // namespace
 
 at::Tensor gated_rms_norm(const at::Tensor& y, const at::Tensor& z, const at::Tensor& weight, std::int64_t group,
-                          double epsilon) {
+                          double epsilon, const GradientPlace& place_of_z) {
   RT_CHECK(y.sizes() == z.sizes() && y.size(-1) % group == 0 && weight.size(0) == y.size(-1),
            "gated norm: expected y and z of {} channels in groups of {}", weight.size(0), group);
   if (fused::gated_norm_fits({y, z, weight, group, epsilon}) && fused_on_gpu({y, z, weight})) {
     const std::vector<at::Tensor> inputs = {y, z, weight};
-    return FusedGatedNorm::apply(at::TensorList(inputs), group, epsilon);
+    auto held = c10::make_intrusive<Held>();
+    held->place_of_z = place_of_z;
+    return FusedGatedNorm::apply(at::TensorList(inputs), group, epsilon, held);
   }
   const auto composed = [group, epsilon](const std::vector<at::Tensor>& in) {
     const at::ScalarType narrow = in[0].scalar_type(), wide = narrow == at::kDouble ? at::kDouble : at::kFloat;

@@ -125,9 +125,9 @@ __device__ void backward_of_group(const GatedNormParams& p, std::int64_t row, in
       dy.v[i] = du * z.v[i] * now.gate;
       dz.v[i] = du * y.v[i] * now.gate * (1.0f + z.v[i] * (1.0f - now.gate));
     }
-    const std::int64_t at = (row * p.groups + group) * p.width + channel(k);
-    store8(p.dy, at, kType, dy);
-    store8(p.dz, at, kType, dz);
+    const std::int64_t column = group * static_cast<std::int64_t>(p.width) + channel(k);
+    store8(p.dy, row * p.groups * p.width + column, kType, dy);
+    store8(p.dz, row * p.dz_stride + column, kType, dz);
   }
 }
 

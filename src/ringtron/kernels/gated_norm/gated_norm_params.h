@@ -15,9 +15,9 @@ struct GatedNormParams {
   const void* weight;   // [groups * width]
   const void* d_out;    // dense; backward only
   void* out;            // dense; forward only
-  void *dy, *dz;        // dense; backward only
+  void *dy, *dz;        // dy dense, dz a row every dz_stride; backward only
   float* weight_parts;  // [gated_norm_parts(), groups * width]: shares of the weight's gradient; backward only
-  std::int64_t rows, y_stride, z_stride;
+  std::int64_t rows, y_stride, z_stride, dz_stride;
   int groups, width;  // width: a multiple of 8, at most kMostWidth
   int parts;          // backward only
   float epsilon;

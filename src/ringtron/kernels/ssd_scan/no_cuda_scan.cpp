@@ -21,6 +21,7 @@ void gated_norm_backward_cuda(const GatedNormParams&, void*) { refuse(); }
 void ssd_steps_cuda(const SsdStepsParams&, void*) { refuse(); }
 void ssd_walk_cuda(const SsdWalkParams&, void*) { refuse(); }
 void ssd_both_walks_cuda(const SsdBothWalksParams&, void*) { refuse(); }
+void ssd_enter_cuda(const SsdEnterParams&, void*) { refuse(); }
 void ssd_join_cuda(const SsdJoinParams&, void*) { refuse(); }
 void ssd_output_cuda(const SsdOutputParams&, void*) { refuse(); }
 void ssd_gradient_cuda(const SsdGradientParams&, void*) { refuse(); }

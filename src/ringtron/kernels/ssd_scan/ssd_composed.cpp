@@ -98,23 +98,23 @@ at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, const 
   return p.chunks.scatter(p.rows_of(y), in.x);
 }
 
-SsdStates ssd_reverse_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                             const at::Tensor& dy) {
+SsdBackwardStates ssd_backward_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
+                                      const at::Tensor& dy) {
   const Parts p = parts_of(in, segments, options);
   const at::Tensor added = added_gradients(p, gathered_gradient(p, dy)), decay = p.log_decay();
   const at::Tensor& first = p.chunks.first_of_initial();
-  return {
-      {leaving(p.chunks.enter_reversed(added, decay, {}), added, decay, first), p.chunks.segment_sums(decay, first)},
-      added};
+  const SsdEnds ends{leaving(p.chunks.enter_reversed(added, decay, {}), added, decay, first),
+                     p.chunks.segment_sums(decay, first)};
+  return {{{}, added_states(p)}, {ends, added}};
 }
 
 SsdGradients ssd_gradients(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                           const at::Tensor& initial, const at::Tensor& dy_rows, const SsdStates& reverse,
+                           const at::Tensor& initial, const at::Tensor& dy_rows, const SsdBackwardStates& states,
                            const at::Tensor& d_final) {
   const Parts p = parts_of(in, segments, options);
   const at::Tensor log_decay = p.log_decay(), dy = gathered_gradient(p, dy_rows);
-  const at::Tensor S = p.by_group(p.chunks.enter(added_states(p), log_decay, no_lines(initial)));
-  const at::Tensor entering = p.chunks.enter_reversed(reverse.chunks, log_decay, no_lines(d_final));
+  const at::Tensor S = p.by_group(p.chunks.enter(states.states.chunks, log_decay, no_lines(initial)));
+  const at::Tensor entering = p.chunks.enter_reversed(states.gradients.chunks, log_decay, no_lines(d_final));
   const at::Tensor G = p.by_group(entering), start = p.from_start(), w = p.to_end();
 
   const at::Tensor P = p.decays(), M = at::matmul(p.C, p.B.mT()) * P, dM = at::matmul(dy, p.u.mT()), dMP = dM * P;
@@ -134,7 +134,7 @@ SsdGradients ssd_gradients(const SsdInputs& in, const ScanSegments& segments, co
   const at::Tensor d = in.d.to(p.a.scalar_type()).view({p.groups, -1, 1, 1});
   const at::Tensor dx = du * p.per_head(p.t).unsqueeze(-1) + dy * d;
   const at::Tensor d_raw = (p.rows_of((du * p.x).sum(-1)) + d_log * p.a) * p.slope;
-  const at::Tensor added = reverse.chunks;
+  const at::Tensor& added = states.gradients.chunks;
   return {p.chunks.scatter(p.rows_of(dx), in.x),
           p.chunks.scatter(d_raw, in.dt),
           p.chunks.scatter(dB.movedim(2, 1), in.B),

@@ -8,10 +8,10 @@ namespace ringtron::composed {
 SsdStates ssd_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options);
 at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
                        const SsdStates& states, const at::Tensor& initial);
-SsdStates ssd_reverse_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                             const at::Tensor& dy);
+SsdBackwardStates ssd_backward_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
+                                      const at::Tensor& dy);
 SsdGradients ssd_gradients(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                           const at::Tensor& initial, const at::Tensor& dy, const SsdStates& reverse,
+                           const at::Tensor& initial, const at::Tensor& dy, const SsdBackwardStates& states,
                            const at::Tensor& d_final);
 
 }  // namespace ringtron::composed

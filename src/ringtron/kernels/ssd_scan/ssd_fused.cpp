@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "ringtron/kernels/device/device_table.h"
@@ -25,20 +26,19 @@ SsdParts parts_of(const SsdInputs& in, const ScanSegments& segments, const SsdDe
 // One call's inputs, with what all kernels need made of them.
 class Call {
  public:
-  Call(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options, const SsdDevice& device,
-       const SsdParts& of_segments)
+  Call(const SsdInputs& in, const ScanSegments& segments, const SsdDevice& device)
       : x(readable_rows(in.x, 8, 2)),
         B(readable_rows(in.B, 8, 2)),
         C(readable_rows(in.C, 8, 2)),
-        dt(readable_rows(in.dt, 1, 1)),
-        a(in.a.to(at::kFloat)),
         d(in.d.to(at::kFloat)),
-        bias(in.dt_bias.to(at::kFloat)),
         device(device),
-        parts(of_segments),
+        parts(parts_of(in, segments, device)),
         chunk_table_(device_table(parts.chunks, in.x.device())),
         part_table_(device_table(parts.parts, in.x.device())),
-        run_table_(device_table(parts.runs, in.x.device())) {
+        run_table_(device_table(parts.runs, in.x.device())),
+        dt_(readable_rows(in.dt, 1, 1)),
+        a_(in.a.to(at::kFloat)),
+        bias_(in.dt_bias.to(at::kFloat)) {
     shape.chunks = static_cast<const SsdChunk*>(chunk_table_.const_data_ptr());
     shape.count = static_cast<std::int64_t>(parts.chunks.size());
     shape.samples = segments.samples();
@@ -47,64 +47,75 @@ class Call {
     shape.size = static_cast<int>(x.size(3));
     shape.states = static_cast<int>(B.size(3));
     shape.type = *element_of(x);
-    of_steps = {dt.const_data_ptr(),
-                distance_of_rows(dt, 1),
-                pointer(a),
-                pointer(bias),
-                static_cast<float>(options.least_step),
-                static_cast<float>(options.most_step)};
-    steps = fp32({shape.count, shape.heads, kSteps, kSsdChunk});
-    ssd_steps_cuda({shape, of_steps, to(steps)}, device.stream);
   }
 
   at::Tensor fp32(at::IntArrayRef sizes) const { return at::empty(sizes, x.options().dtype(at::kFloat)); }
   // [lines, heads, size, states], wide.
   at::Tensor states(std::int64_t lines) const { return fp32({lines, shape.heads, shape.size, shape.states}); }
-  std::int64_t count_of_parts() const { return static_cast<std::int64_t>(parts.parts.size()); }
 
-  // What parts end with from zero, and what lines do. `dy` defined: reversed.
-  SsdStates ends(std::int64_t lines, const at::Tensor& dy) const {
-    SsdStates s;
-    s.ends = {states(lines), fp32({lines, shape.heads})};
-    s.chunks = states(count_of_parts());
-    s.log2_decay = fp32({count_of_parts(), shape.heads});
-    SsdWalkParams p = walk(dy);
-    p.leaving = to(s.chunks);
-    p.log2_decay = to(s.log2_decay);
-    ssd_walk_cuda(p, device.stream);
-    if (lines > 0) join(s, {}, {}, s.ends, dy.defined());
-    return s;
+  SsdSteps steps(const SsdOptions& options) const {
+    return {dt_.const_data_ptr(),
+            distance_of_rows(dt_, 1),
+            pointer(a_),
+            pointer(bias_),
+            static_cast<float>(options.least_step),
+            static_cast<float>(options.most_step)};
   }
 
-  // A walk for what enters each chunk, [chunks, heads, kSsdMostSize, kSsdMostStates], and the tensors it works on.
-  struct ChunkWalk {
-    SsdWalkParams params;
-    at::Tensor states, entering, left;
-  };
+  at::Tensor made_steps(const SsdOptions& options) const {
+    const at::Tensor made = fp32({shape.count, shape.heads, kSteps, kSsdChunk});
+    ssd_steps_cuda({shape, steps(options), to(made)}, device.stream);
+    return made;
+  }
 
-  // `given`: what enters at lines; `leaves`: what leaves is wanted.
-  ChunkWalk walk_of_chunks(const SsdStates& ends, const at::Tensor& given, bool leaves, const at::Tensor& dy) const {
-    ChunkWalk w{walk(dy), at::empty({shape.count, shape.heads, kSsdMostSize, kSsdMostStates}, x.options()), {}, {}};
-    const bool enters = given.defined() && given.size(0) > 0;
-    if (enters || parts.joined()) {
-      w.entering = states(count_of_parts());
-      join(ends, enters ? given.to(at::kFloat).contiguous() : at::Tensor(), w.entering, {}, dy.defined());
-      w.params.entering = to(w.entering);
-    }
-    w.params.chunk_states = w.states.mutable_data_ptr();
-    if (leaves) {
-      w.left = states(count_of_parts());
-      w.params.leaving = to(w.left);
-    }
+  // A walk from zero to be made, and what it makes; of lines their ends are wanted. `dy` defined: reversed.
+  struct Walk {
+    SsdWalkParams params;
+    SsdStates states;
+  };
+  Walk walk(const at::Tensor& steps, std::int64_t lines, const at::Tensor& dy) const {
+    Walk w{};
+    w.states.steps = steps;
+    w.states.ends = {states(lines), fp32({lines, shape.heads})};
+    w.states.chunks = at::empty({shape.count, shape.heads, kSsdMostSize, kSsdMostStates}, x.options());
+    if (lines > 0 || parts.joined()) w.states.parts = {states(count_of_parts()), fp32({count_of_parts(), shape.heads})};
+    SsdWalkParams& p = w.params;
+    p.shape = shape;
+    p.parts = static_cast<const SsdPart*>(part_table_.const_data_ptr());
+    p.part_count = count_of_parts();
+    p.steps = pointer(steps);
+    p.reverse = dy.defined();
+    p.rows = rows_of(p.reverse ? dy : x);
+    p.shared = rows_of(p.reverse ? C : B);
+    p.leaving = to(w.states.parts.state);
+    p.log2_decay = to(w.states.parts.log_decay);
+    p.chunk_states = w.states.chunks.mutable_data_ptr();
     return w;
   }
 
-  // What leaves at lines, after the walk.
-  void copy_left(const ChunkWalk& w, const at::Tensor& lines) const {
-    for (const SsdRun& run : parts.runs) {
-      const std::int64_t line = w.params.reverse ? run.initial : run.final;
-      if (w.left.defined() && line >= 0) lines.select(0, line).copy_(w.left.select(0, run.part));
-    }
+  // What lines end with from zero.
+  void make_ends(const SsdStates& s, bool reverse) const {
+    if (s.ends.state.size(0) > 0) join(s, {}, {}, s.ends, reverse);
+  }
+
+  // What enters at lines (`given`) and parts goes into the states of chunks, and with `left` to the other ends of
+  // lines.
+  void enter(const SsdStates& s, const at::Tensor& given, const at::Tensor& left, bool reverse) const {
+    const bool enters = given.defined() && given.size(0) > 0;
+    if (!enters && !parts.joined() && !left.defined()) return;
+    const at::Tensor entering = states(count_of_parts());
+    const SsdEnds ends{left, left.defined() ? fp32({left.size(0), shape.heads}) : at::Tensor()};
+    join(s, enters ? given.to(at::kFloat).contiguous() : at::Tensor(), entering, ends, reverse);
+    SsdEnterParams p{};
+    p.shape = shape;
+    p.parts = static_cast<const SsdPart*>(part_table_.const_data_ptr());
+    p.part_count = count_of_parts();
+    for (const SsdPart& part : parts.parts) p.most_chunks = std::max(p.most_chunks, part.chunks);
+    p.steps = pointer(s.steps);
+    p.entering = pointer(entering);
+    p.chunk_states = s.chunks.mutable_data_ptr();
+    p.reverse = reverse;
+    ssd_enter_cuda(p, device.stream);
   }
 
   // Over how many blocks the heads of a group are divided.
@@ -114,34 +125,23 @@ class Call {
                                                      shape.heads / shape.groups));
   }
 
-  at::Tensor x, B, C, dt, a, d, bias, steps;
+  at::Tensor x, B, C, d;
   SsdDevice device;
   SsdParts parts;
   SsdShape shape;
-  SsdSteps of_steps;
 
  private:
-  SsdWalkParams walk(const at::Tensor& dy) const {
-    SsdWalkParams p{};
-    p.shape = shape;
-    p.parts = static_cast<const SsdPart*>(part_table_.const_data_ptr());
-    p.part_count = count_of_parts();
-    p.steps = pointer(steps);
-    p.reverse = dy.defined();
-    p.rows = rows_of(p.reverse ? dy : x);
-    p.shared = rows_of(p.reverse ? C : B);
-    return p;
-  }
+  std::int64_t count_of_parts() const { return static_cast<std::int64_t>(parts.parts.size()); }
 
-  void join(const SsdStates& ends, const at::Tensor& given, const at::Tensor& entering, const SsdEnds& wanted,
+  void join(const SsdStates& s, const at::Tensor& given, const at::Tensor& entering, const SsdEnds& wanted,
             bool reverse) const {
     SsdJoinParams p{};
     p.runs = static_cast<const SsdRun*>(run_table_.const_data_ptr());
     p.run_count = static_cast<std::int64_t>(parts.runs.size());
     p.elements = std::int64_t{shape.size} * shape.states;
     p.heads = shape.heads;
-    p.ends = pointer(ends.chunks);
-    p.log2_decay = pointer(ends.log2_decay);
+    p.ends = pointer(s.parts.state);
+    p.log2_decay = pointer(s.parts.log_decay);
     p.given = pointer(given);
     p.entering = to(entering);
     p.wanted = to(wanted.state);
@@ -150,27 +150,19 @@ class Call {
     ssd_join_cuda(p, device.stream);
   }
 
-  at::Tensor chunk_table_, part_table_, run_table_;
+  at::Tensor chunk_table_, part_table_, run_table_, dt_, a_, bias_;
 };
 
-// Where the gradient of B or C goes: with splits, shares of it.
-at::Tensor shares_of(const at::Tensor& like, int splits) {
-  if (splits == 1) return at::empty(like.sizes(), like.options());
-  std::vector<std::int64_t> sizes = like.sizes().vec();
+// Where kernels write the gradient of B or C that is to be in `whole`: with splits, shares of it.
+at::Tensor shares_of(const at::Tensor& whole, int splits) {
+  if (splits == 1) return whole;
+  std::vector<std::int64_t> sizes = whole.sizes().vec();
   sizes.insert(sizes.begin(), splits);
-  return at::empty(sizes, like.options().dtype(at::kFloat));
+  return at::empty(sizes, whole.options().dtype(at::kFloat));
 }
 
-at::Tensor sum_of_shares(const at::Tensor& shares, const at::Tensor& like) {
-  return shares.dim() == like.dim() ? shares : shares.sum(0).to(like.scalar_type());
-}
-
-// No state goes from part to part, and no line wants one.
-SsdStates nothing_passed(const SsdInputs& in) {
-  const at::TensorOptions fp32 = in.x.options().dtype(at::kFloat);
-  SsdStates s;
-  s.ends = {at::empty({0, in.x.size(2), in.x.size(3), in.B.size(3)}, fp32), at::empty({0, in.x.size(2)}, fp32)};
-  return s;
+void sum_shares(const at::Tensor& shares, const at::Tensor& whole) {
+  if (!shares.is_same(whole)) whole.copy_(shares.sum(0));
 }
 
 }  // namespace
@@ -183,24 +175,25 @@ bool ssd_fits(const SsdInputs& in) {
 
 SsdStates ssd_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
                      const SsdDevice& device) {
-  const SsdParts parts = parts_of(in, segments, device);
-  if (segments.finals() == 0 && !parts.joined()) return nothing_passed(in);
-  return Call(in, segments, options, device, parts).ends(segments.finals(), {});
+  const Call call(in, segments, device);
+  Call::Walk walk = call.walk(call.made_steps(options), segments.finals(), {});
+  ssd_walk_cuda(walk.params, device.stream);
+  call.make_ends(walk.states, /*reverse=*/false);
+  return std::move(walk.states);
 }
 
-at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                       const SsdStates& states, const at::Tensor& initial, const SsdDevice& device) {
-  const Call call(in, segments, options, device, parts_of(in, segments, device));
+at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, SsdStates&& states, const at::Tensor& initial,
+                       const SsdDevice& device) {
+  const Call call(in, segments, device);
+  call.enter(states, initial, {}, /*reverse=*/false);
   const at::Tensor y = at::empty(in.x.sizes(), in.x.options());
-  const auto walk = call.walk_of_chunks(states, initial, /*leaves=*/false, {});
-  ssd_walk_cuda(walk.params, device.stream);
   SsdOutputParams p{};
   p.shape = call.shape;
-  p.steps = pointer(call.steps);
+  p.steps = pointer(states.steps);
   p.x = rows_of(call.x);
   p.B = rows_of(call.B);
   p.C = rows_of(call.C);
-  p.states = walk.states.const_data_ptr();
+  p.states = states.chunks.const_data_ptr();
   p.d = pointer(call.d);
   p.y = y.mutable_data_ptr();
   p.splits = call.splits();
@@ -208,50 +201,58 @@ at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, const 
   return y;
 }
 
-SsdStates ssd_reverse_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                             const at::Tensor& dy, const SsdDevice& device) {
-  const SsdParts parts = parts_of(in, segments, device);
-  if (segments.initials() == 0 && !parts.joined()) return nothing_passed(in);
-  return Call(in, segments, options, device, parts).ends(segments.initials(), readable_rows(dy, 8, 2));
+SsdBackwardStates ssd_backward_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
+                                      const at::Tensor& dy, const SsdDevice& device) {
+  const Call call(in, segments, device);
+  const at::Tensor rows = readable_rows(dy, 8, 2), steps = call.made_steps(options);
+  Call::Walk states = call.walk(steps, 0, {}), gradients = call.walk(steps, segments.initials(), rows);
+  ssd_both_walks_cuda({states.params, gradients.params}, device.stream);
+  call.make_ends(gradients.states, /*reverse=*/true);
+  return {std::move(states.states), std::move(gradients.states)};
 }
 
 SsdGradients ssd_gradients(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                           const SsdBackward& backward, const SsdDevice& device) {
-  const Call call(in, segments, options, device, parts_of(in, segments, device));
+                           SsdBackward&& backward, const SsdDevice& device) {
+  const Call call(in, segments, device);
   const at::Tensor dy = readable_rows(backward.dy, 8, 2);
+  const auto& [states, gradients] = backward.states;
   SsdGradients g;
   g.initial = call.states(segments.initials());
-  const SsdStates ends = call.parts.joined() ? call.ends(0, {}) : SsdStates{};
-  const auto states = call.walk_of_chunks(ends, backward.initial, /*leaves=*/false, {}),
-             gradients = call.walk_of_chunks(backward.reverse, backward.d_final, segments.initials() > 0, dy);
-  ssd_both_walks_cuda({states.params, gradients.params}, device.stream);
-  call.copy_left(gradients, g.initial);
+  call.enter(states, backward.initial, {}, /*reverse=*/false);
+  call.enter(gradients, backward.d_final, segments.initials() > 0 ? g.initial : at::Tensor(), /*reverse=*/true);
+  const auto& places = backward.places;
+  g.x = places.x.like(in.x, 8);
+  g.dt = places.dt.like(in.dt, 1);
+  g.B = places.B.like(in.B, 8);
+  g.C = places.C.like(in.C, 8);
   const int splits = call.splits();
-  const at::Tensor dB = shares_of(in.B, splits), dC = shares_of(in.C, splits),
+  const at::Tensor dB = shares_of(g.B, splits), dC = shares_of(g.C, splits),
                    sums = call.fp32({call.shape.count, call.shape.heads, 3});
-  g.x = at::empty(in.x.sizes(), in.x.options());
-  g.dt = at::empty(in.dt.sizes(), in.dt.options());
   SsdGradientParams p{};
   p.shape = call.shape;
-  p.of_steps = call.of_steps;
-  p.steps = pointer(call.steps);
+  p.of_steps = call.steps(options);
+  p.steps = pointer(states.steps);
   p.x = rows_of(call.x);
   p.B = rows_of(call.B);
   p.C = rows_of(call.C);
   p.dy = rows_of(dy);
-  p.states = states.states.const_data_ptr();
-  p.gradients = gradients.states.const_data_ptr();
+  p.states = states.chunks.const_data_ptr();
+  p.gradients = gradients.chunks.const_data_ptr();
   p.d = pointer(call.d);
   p.dx = g.x.mutable_data_ptr();
   p.d_dt = g.dt.mutable_data_ptr();
   p.dB = dB.mutable_data_ptr();
   p.dC = dC.mutable_data_ptr();
+  p.dx_stride = distance_of_rows(g.x, 2);
+  p.d_dt_stride = distance_of_rows(g.dt, 1);
+  p.dB_stride = distance_of_rows(g.B, 2);
+  p.dC_stride = distance_of_rows(g.C, 2);
   p.sums = to(sums);
   p.all_rows = segments.rows() * segments.samples();
   p.splits = splits;
   ssd_gradient_cuda(p, device.stream);
-  g.B = sum_of_shares(dB, in.B);
-  g.C = sum_of_shares(dC, in.C);
+  sum_shares(dB, g.B);
+  sum_shares(dC, g.C);
   const at::Tensor all = sums.sum(0);
   g.a = all.select(1, 0).to(in.a.scalar_type());
   g.d = all.select(1, 1).to(in.d.scalar_type());

@@ -18,18 +18,19 @@ bool ssd_fits(const SsdInputs& in);
 
 SsdStates ssd_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
                      const SsdDevice& device);
-at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                       const SsdStates& states, const at::Tensor& initial, const SsdDevice& device);
-SsdStates ssd_reverse_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                             const at::Tensor& dy, const SsdDevice& device);
+at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, SsdStates&& states, const at::Tensor& initial,
+                       const SsdDevice& device);
+SsdBackwardStates ssd_backward_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
+                                      const at::Tensor& dy, const SsdDevice& device);
 
 // What a backward has besides the inputs.
 struct SsdBackward {
   at::Tensor initial, dy;
-  const SsdStates& reverse;
+  SsdBackwardStates states;
   at::Tensor d_final;
+  SsdPlaces places = {};
 };
 SsdGradients ssd_gradients(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                           const SsdBackward& backward, const SsdDevice& device);
+                           SsdBackward&& backward, const SsdDevice& device);
 
 }  // namespace ringtron::fused

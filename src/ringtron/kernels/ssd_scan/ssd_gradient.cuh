@@ -23,6 +23,7 @@ struct RowSums {
 };
 
 constexpr int kGradientThreads = 256, kSixteens = kSsdChunk / 16;
+constexpr int kHeadsAtOnce = kGradientThreads / 32;  // whose sums are kept until each warp finishes one of them
 
 struct GradientStage {
   static constexpr int kBytes = 2 * SizeTile::kBytes + 2 * StateTile::kBytes + kSteps * kSsdChunk * 4;
@@ -40,8 +41,8 @@ struct GradientStage {
 };
 
 struct GradientMemory {
-  static constexpr int kBytes =
-      2 * StateTile::kBytes + SizeTile::kBytes + 2 * GradientStage::kBytes + 2 * static_cast<int>(sizeof(RowSums));
+  static constexpr int kBytes = 2 * StateTile::kBytes + SizeTile::kBytes + 2 * GradientStage::kBytes +
+                                kHeadsAtOnce * static_cast<int>(sizeof(RowSums));
   StateTile B, C;
   SizeTile scores;  // [row i, row j]
 
@@ -56,6 +57,7 @@ struct GradientMemory {
     return GradientStage(dynamic_shared<unsigned char>() + 2 * StateTile::kBytes + SizeTile::kBytes +
                          number * GradientStage::kBytes);
   }
+  // Of one head of kHeadsAtOnce.
   __device__ static RowSums& sums(int number) {
     return reinterpret_cast<RowSums*>(dynamic_shared<unsigned char>() + 2 * StateTile::kBytes + SizeTile::kBytes +
                                       2 * GradientStage::kBytes)[number];
@@ -138,7 +140,7 @@ __device__ void finish_head(const SsdGradientParams& p, const SsdChunk& chunk, c
     const float of_step = sums.inputs[0][row] + sums.inputs[1][row] + p.of_steps.a[head] * of_log;
     const float of_raw = of_step * time_step<T>(p.of_steps, place, head).slope;
     const std::uint32_t word = packed<T>(of_raw, 0.0f);
-    static_cast<std::uint16_t*>(p.d_dt)[place * p.shape.heads + head] = static_cast<std::uint16_t>(word);
+    static_cast<std::uint16_t*>(p.d_dt)[place * p.d_dt_stride + head] = static_cast<std::uint16_t>(word);
     shares[0] += of_log * sums.t[row];
     shares[1] += sums.skipped[0][row] + sums.skipped[1][row];
     shares[2] += of_raw;

@@ -22,11 +22,6 @@ struct OverHeads {
   HalfStates dB, dC;
 };
 
-// Bit n: of rows i of this warp some see some of rows 16 n to 16 n + 15. As bits, so that loops are unrolled.
-__device__ int seen_sixteens() { return (2 << own_sixteen()) - 1; }
-// Bit n: some of rows 16 n to 16 n + 15 see some of this warp's rows.
-__device__ int seeing_sixteens() { return 0xf << own_sixteen() & 0xf; }
-
 template <class T>
 __device__ void begin_load(const SsdGradientParams& p, const SsdChunk& chunk, const GradientStage& stage, int head) {
   load_rows<kThreads>(stage.x, p.x, p.shape, chunk, head * p.shape.size, p.shape.size);
@@ -39,22 +34,19 @@ __device__ void begin_load(const SsdGradientParams& p, const SsdChunk& chunk, co
   load_steps(stage.steps, p.steps, blockIdx.x, p.shape.heads, head);
 }
 
-// 16 rows of `a` times those 32 rows of `b` that some of them see.
+// 16 rows of `a` times 32 rows of `b`. Half of the numbers are not needed, but to branch around them costs more.
 template <class T, int kColumns>
 __device__ void product_of_rows(HalfScores& c, const Tile<kColumns>& a, const Tile<kColumns>& b) {
   clear<4>(c);
-  const int seen = seen_sixteens() >> 2 * own_half();
 #pragma unroll
   for (int k = 0; k < kColumns; k += 16) {
     Words left;
     left_of_rows(left, a, 16 * own_sixteen(), k);
 #pragma unroll
     for (int n = 0; n < 4; n += 2) {
-      if (seen >> (n / 2) & 1) {
-        Words right;
-        right_of_rows(right, b, 32 * own_half() + 8 * n, k);
-        multiply_pair<T>(c[n], c[n + 1], left, right);
-      }
+      Words right;
+      right_of_rows(right, b, 32 * own_half() + 8 * n, k);
+      multiply_pair<T>(c[n], c[n + 1], left, right);
     }
   }
 }
@@ -105,18 +97,16 @@ __device__ void pass_inputs(const SsdGradientParams& p, const SsdChunk& chunk, c
   HalfScores direct, stored;  // through the rows that see these, through the leaving state
   clear<4>(direct);
   clear<4>(stored);
-  const int seeing = seeing_sixteens(), column0 = 32 * own_half();
+  const int column0 = 32 * own_half();
 #pragma unroll
   for (int k = 0; k < kSixteens; ++k) {
-    if (seeing >> k & 1) {
-      Words left;
-      left_of_columns(left, memory.scores, 16 * k, 16 * own_sixteen());
+    Words left;
+    left_of_columns(left, memory.scores, 16 * k, 16 * own_sixteen());
 #pragma unroll
-      for (int n = 0; n < 4; n += 2) {
-        Words right;
-        right_of_columns(right, stage.dy, 16 * k, column0 + 8 * n);
-        multiply_pair<T>(direct[n], direct[n + 1], left, right);
-      }
+    for (int n = 0; n < 4; n += 2) {
+      Words right;
+      right_of_columns(right, stage.dy, 16 * k, column0 + 8 * n);
+      multiply_pair<T>(direct[n], direct[n + 1], left, right);
     }
   }
 #pragma unroll 2
@@ -157,7 +147,7 @@ __device__ void pass_inputs(const SsdGradientParams& p, const SsdChunk& chunk, c
       sums.skipped[own_half()][row] = skipped;
       sums.t[row] = t;
     }
-    T* const to = static_cast<T*>(p.dx) + ((chunk.row + row * p.shape.samples) * p.shape.heads + head) * p.shape.size;
+    T* const to = static_cast<T*>(p.dx) + (chunk.row + row * p.shape.samples) * p.dx_stride + head * p.shape.size;
     store_eights<T>(row < chunk.rows ? to : nullptr, column0, p.shape.size, direct, half);
   }
 }
@@ -237,7 +227,6 @@ __device__ void pass_common(const GradientMemory& memory, OverHeads& over) {
     memory.scores.word(row + 8, column) = packed<T>(over.gradients[n][2], over.gradients[n][3]);
   }
   __syncthreads();
-  const int seen = seen_sixteens(), seeing = seeing_sixteens();
 #pragma unroll
   for (int k = 0; k < kSixteens; ++k) {
     Words rows, columns;
@@ -246,37 +235,34 @@ __device__ void pass_common(const GradientMemory& memory, OverHeads& over) {
 #pragma unroll
     for (int n = 0; n < 8; n += 2) {
       Words right;
-      if (seen >> k & 1) {
-        right_of_columns(right, memory.B, 16 * k, 64 * own_half() + 8 * n);
-        multiply_pair<T>(over.dC[n], over.dC[n + 1], rows, right);
-      }
-      if (seeing >> k & 1) {
-        right_of_columns(right, memory.C, 16 * k, 64 * own_half() + 8 * n);
-        multiply_pair<T>(over.dB[n], over.dB[n + 1], columns, right);
-      }
+      right_of_columns(right, memory.B, 16 * k, 64 * own_half() + 8 * n);
+      multiply_pair<T>(over.dC[n], over.dC[n + 1], rows, right);
+      right_of_columns(right, memory.C, 16 * k, 64 * own_half() + 8 * n);
+      multiply_pair<T>(over.dB[n], over.dB[n + 1], columns, right);
     }
   }
 }
 
 // This warp's rows of dB or dC.
 template <class T>
-__device__ void store_shared(const SsdGradientParams& p, const SsdChunk& chunk, void* all, int group,
-                             const HalfStates& x) {
+__device__ void store_shared(const SsdGradientParams& p, const SsdChunk& chunk, void* all, std::int64_t row_stride,
+                             int group, const HalfStates& x) {
   const int column0 = 64 * own_half();
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = 16 * own_sixteen() + row_of(half);
     const bool there = row < chunk.rows;
-    const std::int64_t line = (chunk.row + row * p.shape.samples) * p.shape.groups + group;
+    const std::int64_t place = chunk.row + row * p.shape.samples;
     if (p.splits == 1) {
-      T* const to = static_cast<T*>(all) + line * p.shape.states;
+      T* const to = static_cast<T*>(all) + place * row_stride + group * p.shape.states;
 #pragma unroll
       for (int n = 0; n < 8; n += 4)
         store_eights<T>(there ? to : nullptr, column0 + 8 * n, p.shape.states, &x[n], half);
       continue;
     }
     const std::int64_t split = blockIdx.y % static_cast<unsigned>(p.splits);
-    float* const to = static_cast<float*>(all) + (split * p.all_rows * p.shape.groups + line) * p.shape.states;
+    float* const to =
+        static_cast<float*>(all) + ((split * p.all_rows + place) * p.shape.groups + group) * p.shape.states;
 #pragma unroll
     for (int n = 0; n < 8; ++n) {
       const int column = column0 + 8 * n + column_of();
@@ -303,24 +289,25 @@ __global__ void __launch_bounds__(kThreads, 1) gradient_kernel(const __grid_cons
   clear<8>(over.dC);
   product_of_rows<T>(over.products, memory.C, memory.B);
   for (int head = heads.first; head < heads.end; ++head) {
-    const int parity = (head - heads.first) % 2;
-    const GradientStage stage = memory.stage(parity);
+    const int number = (head - heads.first) % kHeadsAtOnce;
+    const GradientStage stage = memory.stage(number % 2);
+    RowSums& sums = memory.sums(number);
     wait_for_copies<0>();
     __syncthreads();  // also: all are done with the head before
-    if (head + 1 < heads.end) begin_load<T>(p, chunk, memory.stage(1 - parity), head + 1);
+    if (head + 1 < heads.end) begin_load<T>(p, chunk, memory.stage(1 - number % 2), head + 1);
     end_copies();
-    if (head > heads.first && warp() == head % 8) finish_head<T>(p, chunk, memory.sums(1 - parity), head - 1);
-    pass_scores<T>(stage, memory, memory.sums(parity), over, chunk.starts);
+    pass_scores<T>(stage, memory, sums, over, chunk.starts);
     __syncthreads();
-    pass_inputs<T>(p, chunk, stage, memory, memory.sums(parity), head);
-    pass_states<T>(stage, memory.C, memory.sums(parity), over);
+    pass_inputs<T>(p, chunk, stage, memory, sums, head);
+    pass_states<T>(stage, memory.C, sums, over);
+    if (number < kHeadsAtOnce - 1 && head + 1 < heads.end) continue;
+    __syncthreads();
+    if (warp() <= number) finish_head<T>(p, chunk, memory.sums(warp()), head - number + warp());
+    __syncthreads();
   }
-  __syncthreads();
-  if (heads.first < heads.end && warp() == 0)
-    finish_head<T>(p, chunk, memory.sums((heads.end - 1 - heads.first) % 2), heads.end - 1);
   pass_common<T>(memory, over);
-  store_shared<T>(p, chunk, p.dB, heads.group, over.dB);
-  store_shared<T>(p, chunk, p.dC, heads.group, over.dC);
+  store_shared<T>(p, chunk, p.dB, p.dB_stride, heads.group, over.dB);
+  store_shared<T>(p, chunk, p.dC, p.dC_stride, heads.group, over.dC);
 }
 
 }  // namespace

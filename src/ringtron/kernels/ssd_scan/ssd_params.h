@@ -62,18 +62,18 @@ struct SsdStepsParams {
   float* out;  // [chunks, heads, kSteps, kSsdChunk]
 };
 
-// States are fp32 [parts, heads, size, states]; those of chunks [chunks, heads, kSsdMostSize, kSsdMostStates] in the
-// type of the rows. Reversed: from the last chunk to the first, of gradients: rows are dy, shared C.
+// Each part from zero. States are fp32 [parts, heads, size, states]; those of chunks [chunks, heads, kSsdMostSize,
+// kSsdMostStates] in the type of the rows. Reversed: from the last chunk to the first, of gradients: rows are dy,
+// shared C.
 struct SsdWalkParams {
   SsdShape shape;
   const SsdPart* parts;
   std::int64_t part_count;
   const float* steps;
-  SsdRows rows, shared;   // x and B
-  const float* entering;  // null: zero
-  float* leaving;         // null: not wanted
-  float* log2_decay;      // [parts, heads], of what enters a part, -inf where it does not leave it; null: not wanted
-  void* chunk_states;     // what enters each chunk; null: not wanted
+  SsdRows rows, shared;  // x and B
+  float* leaving;        // null: not wanted
+  float* log2_decay;     // [parts, heads], of what enters a part, -inf where it does not leave it; null: not wanted
+  void* chunk_states;    // what enters each chunk
   bool reverse;
 };
 
@@ -94,6 +94,17 @@ struct SsdJoinParams {
   bool reverse;                    // initial and final change places
 };
 
+// Adds what enters parts to the states of their chunks, as far as it is still there.
+struct SsdEnterParams {
+  SsdShape shape;
+  const SsdPart* parts;
+  std::int64_t part_count, most_chunks;  // of a part
+  const float* steps;
+  const float* entering;  // [parts, heads, size, states]
+  void* chunk_states;
+  bool reverse;
+};
+
 // The heads of a group are divided over `splits` blocks.
 struct SsdOutputParams {
   SsdShape shape;
@@ -112,8 +123,9 @@ struct SsdGradientParams {
   SsdRows x, B, C, dy;
   const void *states, *gradients;  // what enters each chunk, and the gradient of what leaves it
   const float* d;
-  void *dx, *d_dt;        // dense
-  void *dB, *dC;          // dense, or with splits fp32 [splits, rows * samples, groups, states]
+  void *dx, *d_dt;  // a row every dx_stride, dt_stride elements
+  void *dB, *dC;    // a row every dB_stride, dC_stride, or with splits fp32 [splits, rows * samples, groups, states]
+  std::int64_t dx_stride, d_dt_stride, dB_stride, dC_stride;
   float* sums;            // [chunks, heads, 3]: shares of the gradients of a, d and dt_bias
   std::int64_t all_rows;  // rows * samples
   int splits;
@@ -122,6 +134,7 @@ struct SsdGradientParams {
 void ssd_steps_cuda(const SsdStepsParams& params, void* stream);
 void ssd_walk_cuda(const SsdWalkParams& params, void* stream);
 void ssd_both_walks_cuda(const SsdBothWalksParams& params, void* stream);
+void ssd_enter_cuda(const SsdEnterParams& params, void* stream);
 void ssd_join_cuda(const SsdJoinParams& params, void* stream);
 void ssd_output_cuda(const SsdOutputParams& params, void* stream);
 void ssd_gradient_cuda(const SsdGradientParams& params, void* stream);

@@ -7,7 +7,7 @@
 //
 // The work is divided so that ranks can pass states on between two halves, each of which sees every token once:
 //   forward   ssd_states: chunks from zero, what segments end with  -> exchange ->  ssd_outputs: y
-//   backward  ssd_reverse_states: the same from the end, of dy alone -> exchange ->  ssd_gradients
+//   backward  ssd_backward_states: the same, and of gradients from the end, of dy alone -> exchange -> ssd_gradients
 // ssd_scan() is all four as one autograd function that keeps the inputs and the initial states, not the chunks' states.
 // Sums, decays and states are fp32 (fp64 for fp64); results are rounded once. On a GPU kernels take rows of fp16 and
 // bf16 with p up to 64 and n up to 128, both multiples of 8; they round what they multiply to the type of the rows, as
@@ -20,6 +20,7 @@
 #include <limits>
 #include <memory>
 
+#include "ringtron/kernels/device/joined_gradient.h"
 #include "ringtron/kernels/scan_segments/scan_segments.h"
 
 namespace ringtron {
@@ -45,11 +46,22 @@ struct SsdEnds {
   at::Tensor log_decay;  // [lines, h]: of the whole segment; what enters it leaves it times exp(log_decay)
 };
 
-// What a half of a pass leaves to the other half. Only the functions below look into `chunks`.
+// What the first half of a pass leaves to the second, which may work on it in place: for one call. Only the functions
+// below look into what is not `ends`.
 struct SsdStates {
   SsdEnds ends;
-  at::Tensor chunks;           // what each chunk adds to the state that passes through it, [chunks, h, p, n]
-  at::Tensor log2_decay = {};  // [chunks, h], of kernels only
+  at::Tensor chunks;   // [chunks, h, p, n]: what each adds to the state that passes through it; of kernels: what enters
+  SsdEnds parts = {};  // of kernels: of pieces of segments, decays to base 2
+  at::Tensor steps = {};  // of kernels: time steps and decays of rows
+};
+
+struct SsdBackwardStates {
+  SsdStates states, gradients;  // of `states` the ends are not made
+};
+
+// Where gradients may be written.
+struct SsdPlaces {
+  GradientPlace x, dt, B, C;
 };
 
 struct SsdGradients {
@@ -61,18 +73,18 @@ struct SsdGradients {
 SsdStates ssd_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options);
 
 // `states`: what ssd_states returned; initial: [initials, h, p, n], wide. Returns y: [s, b, h, p] in x's type.
-at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                       const SsdStates& states, const at::Tensor& initial);
+at::Tensor ssd_outputs(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options, SsdStates&& states,
+                       const at::Tensor& initial);
 
-// `ends`: of each segment with an initial line, the gradient of its initial state through this segment's own dy.
-SsdStates ssd_reverse_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                             const at::Tensor& dy);
+// Makes the states of the forward again. Ends of `gradients`: of each segment with an initial line, the gradient of its
+// initial state through this segment's own dy.
+SsdBackwardStates ssd_backward_states(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
+                                      const at::Tensor& dy);
 
-// `reverse`: what ssd_reverse_states returned; d_final: [finals, h, p, n], gradients of the final states. Makes the
-// chunks' states of the forward again.
+// `states`: what ssd_backward_states returned; d_final: [finals, h, p, n], gradients of the final states.
 SsdGradients ssd_gradients(const SsdInputs& in, const ScanSegments& segments, const SsdOptions& options,
-                           const at::Tensor& initial, const at::Tensor& dy, const SsdStates& reverse,
-                           const at::Tensor& d_final);
+                           const at::Tensor& initial, const at::Tensor& dy, SsdBackwardStates&& states,
+                           const at::Tensor& d_final, const SsdPlaces& places = {});
 
 // How segments that continue a document get their initial states. Both are called once in each pass, in the order of
 // the layers and of their backward; messages may be sent in them.
@@ -88,6 +100,6 @@ class SsdExchange {
 // y: [s, b, h, p] in x's type, with autograd for all inputs. `exchange` null: only where no segment continues a
 // document; final states are then not asked for.
 at::Tensor ssd_scan(const SsdInputs& in, const std::shared_ptr<const ScanSegments>& segments, const SsdOptions& options,
-                    const std::shared_ptr<SsdExchange>& exchange = nullptr);
+                    const std::shared_ptr<SsdExchange>& exchange = nullptr, const SsdPlaces& places = {});
 
 }  // namespace ringtron

@@ -132,10 +132,6 @@ __device__ void walk(const SsdWalkParams& p) {
   clear<8>(state);
 #pragma unroll
   for (int k = 0; k < kStages - 1; ++k) begin_load(p, part, k, head);
-  if (p.entering != nullptr) {
-    const float* const from = p.entering + line * elements;
-    for_elements(p.shape, state, [&](int at, float& x, float& y) { x = from[at], y = from[at + 1]; });
-  }
   float log2_decay = 0.0f;
   for (std::int64_t step = 0; step < part.chunks; ++step) {
     wait_for_copies<kStages - 2>();
@@ -143,7 +139,7 @@ __device__ void walk(const SsdWalkParams& p) {
     begin_load(p, part, step + kStages - 1, head);
     const std::int64_t chunk = chunk_of_step(p, part, step);
     const Stage stage(static_cast<int>(step % kStages));
-    if (p.chunk_states != nullptr) store_chunk_state<T>(p, chunk, head, state);
+    store_chunk_state<T>(p, chunk, head, state);
     pass_chunk<T, kReverse>(state, stage);
     log2_decay += stage.steps[kStepL * kSsdChunk + kSsdChunk - 1];
     if (p.shape.chunks[chunk].starts != 0) log2_decay = -INFINITY;

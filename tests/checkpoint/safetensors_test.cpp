@@ -53,7 +53,10 @@ TEST(Safetensors, RefusesWhatDoesNotFitAndNamesTheFile) {
       with_length(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})"),
       with_length(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})"),
       with_length(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})"),
-      with_length(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})"),  // more than the data
+      with_length(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})"),   // more than the data
+      with_length(R"({"a":{"dtype":"BF16","shape":[1],"data_offsets":[2,4]}})"),  // a gap before it
+      with_length(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                  R"("b":{"dtype":"BF16","shape":[1],"data_offsets":[2,4]}})"),  // one within the other
       std::string("\xff\xff\xff\xff\xff\xff\xff\xff{}", 10)};
   for (const std::string& header : bad) {
     try {

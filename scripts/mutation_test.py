@@ -22,7 +22,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIST = ROOT / "tests/mutants.txt"
 KEYS = {"mutant", "file", "why", "old", "new", "tests", "equivalent"}
-HANG_SECONDS = 120
+LONGEST_BASELINE = 1200  # seconds of a test without a mutant
 
 
 def read_list():
@@ -79,14 +79,14 @@ def build(tree, tests, is_mutant):
     return "" if done.returncode == 0 else done.stdout[-3000:]
 
 
-def verdict_of(tree, test):
-    """passed, failed or hangs"""
+def verdict_of(tree, test, limit):
+    """passed, failed, or hangs after `limit` seconds"""
     program, _, pattern = test.partition(":")
     command = ["nice", "-n", "19", tree / "build/cpu/tests" / program, *([f"--gtest_filter={pattern}"] if pattern else [])]
     child = subprocess.Popen(command, cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                              start_new_session=True)
     try:
-        return "passed" if child.wait(HANG_SECONDS) == 0 else "failed"
+        return "passed" if child.wait(limit) == 0 else "failed"
     except subprocess.TimeoutExpired:
         return "hangs"
     finally:
@@ -110,7 +110,7 @@ def make_tree(tree):
     subprocess.run(["git", "checkout", "--quiet", "--force", "--detach", commit], cwd=tree, check=True)
 
 
-def try_mutant(tree, mutant):
+def try_mutant(tree, mutant, limits):
     """(verdict, by which test)"""
     path = tree / mutant["file"]
     text = path.read_text()
@@ -120,7 +120,7 @@ def try_mutant(tree, mutant):
             if problem := build(tree, [test], is_mutant=True):
                 print(problem)
                 return "does not compile", test
-            if (verdict := verdict_of(tree, test)) != "passed":
+            if (verdict := verdict_of(tree, test, limits[test])) != "passed":
                 return ("caught" if verdict == "failed" else "caught: hangs"), test
         return "survived", "-"
     finally:
@@ -161,12 +161,15 @@ def run_all(mutants, names, folder):
     tests = sorted({test for mutant in to_run for test in mutant["tests"].split()})
     if problem := build(tree, tests, is_mutant=False) if tests else "":
         sys.exit(f"{problem}\nmutation_test: the sources do not build without a mutant")
+    limits = {}  # a test that takes much longer than without a mutant hangs
     for test in tests:
-        if (verdict := verdict_of(tree, test)) != "passed":
+        start = time.monotonic()
+        if (verdict := verdict_of(tree, test, LONGEST_BASELINE)) != "passed":
             sys.exit(f"mutation_test: without a mutant {test} {verdict}")
+        limits[test] = max(120, 10 * (time.monotonic() - start))
     for mutant in to_run:
         start = time.monotonic()
-        verdict, test = try_mutant(tree, mutant)
+        verdict, test = try_mutant(tree, mutant, limits)
         seconds = time.monotonic() - start
         with results_file.open("a") as out:
             out.write(f"{mutant['mutant']}\t{verdict}\t{test}\t{seconds:.1f}\n")

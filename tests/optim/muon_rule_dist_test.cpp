@@ -5,7 +5,9 @@
 #include <ATen/ATen.h>
 
 #include <deque>
+#include <string_view>
 
+#include "ringtron/comm/decorators/counting_communicator.h"
 #include "ringtron/comm/local_communicator.h"
 #include "ringtron/optim/optimizer.h"
 #include "tests/support/multi_rank.h"
@@ -128,6 +130,21 @@ DIST_TEST(MuonRule, AnyGridMakesTheUpdateOfOneProcess, 2, 4) {
     EXPECT_EQ(sum.item<std::int64_t>(), 5 * kSteps) << "five matrices, each once in a step";
     EXPECT_LE(orthogonalised, (5 + ranks.size() - 1) / ranks.size() * kSteps) << "shared out evenly";
   }
+}
+
+// Of a divided matrix the halves come and the halves of the update go. What both ranks have whole does not come.
+DIST_TEST(MuonRule, NothingTravelsThatIsThere, 2) {
+  CountingCommunicator group(ranks.world());
+  Run run({2, 1}, group, muon_direction);
+  run.steps();
+  std::int64_t elements = 0;
+  for (const auto& [name, shard] : model()) {
+    if (std::string_view(name).starts_with("decoder") && shard.global_shape.size() == 2)
+      elements += shard.global_shape[0] * shard.global_shape[1];
+  }
+  at::Tensor bytes = at::full({1}, group.counts().exchange.bytes, at::kLong);
+  ranks.world().all_reduce(bytes).wait();
+  EXPECT_EQ(bytes.item<std::int64_t>(), elements * std::int64_t{sizeof(double)} * kSteps);
 }
 
 // Negative control: as Megatron-LM's blockwise mode, each tensor rank's slice alone.

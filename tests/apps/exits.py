@@ -64,9 +64,17 @@ def iterations_that_are_skipped(b):
     assert b.iterations() == [2, 4, 6], b.iterations()
     resumed = demand(b.run(*flags, "--eval-iters", 0, "--load", b.save, "--ckpt-step", 4), 0)
     assert losses(resumed) == {"6": losses(text)["6"]}, (text, resumed)
-    text = demand(b.run(*flags, "--eval-iters", 0, "--log-interval", 5, ranks=2), 0, r"number of skipped iterations: +3 ")
-    assert sorted(losses(text)) == ["1", "6"], text
-    demand(b.run(*flags[:-3], 0), 2, r"--iterations-to-skip: expected at least 1")
+    text = demand(b.run(*flags, "--eval-iters", 0, "--log-interval", 5, ranks=2), 0,
+                  r"iteration +5/.*consumed samples: +10 .*number of skipped iterations: +3 ",
+                  r"iteration +6/.*number of skipped iterations: +0 ")
+    assert sorted(losses(text)) == ["1", "5", "6"], text
+    # The last ones: of the interval's loss the line is that of iteration 4 alone.
+    flags = ["--lr", "1e-3", "--train-iters", 6, "--eval-iters", 0, "--log-interval", 3, "--iterations-to-skip"]
+    text = demand(b.run(*flags, 5, 6), 0, r"iteration +6/.*consumed samples: +12 .*number of skipped iterations: +2 ")
+    assert sorted(losses(text)) == ["1", "3", "6"] and losses(text)["6"] == whole["4"], (whole, text)
+    text = demand(b.run(*flags, 4, 5, 6), 0, r"iteration 6 is skipped")
+    assert sorted(losses(text)) == ["1", "3"], text
+    demand(b.run(*flags, 0), 2, r"--iterations-to-skip: expected at least 1")
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ StepResult TrainStep::apply(const Gradients& gradients) {
   if (state_.loss_scale) {
     state_.loss_scale->update(skip);
     result.loss_scale = state_.loss_scale->scale();
-    skipped_.emplace(std::vector<at::Tensor>{skip.to(at::kDouble)});
+    skipped_.emplace(std::vector<at::Tensor>{skip.to(at::kDouble)}, job_.device());
     if (job_.device().is_cpu()) settle();
   }
   return result;

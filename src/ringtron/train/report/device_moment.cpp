@@ -25,8 +25,10 @@ double DeviceMoment::seconds_since(const DeviceMoment& earlier) const {
 }
 
 // Into pinned memory where the device is a GPU: LibTorch does so for copies that the host does not wait for.
-PendingNumbers::PendingNumbers(const std::vector<at::Tensor>& rows)
-    : host_(at::stack(rows).to(at::kCPU, at::kDouble, /*non_blocking=*/true)), arrival_(rows.front().device()) {}
+PendingNumbers::PendingNumbers(const std::vector<at::Tensor>& rows, at::Device device)
+    : host_(rows.empty() ? at::empty({0, 0}, at::kDouble)
+                         : at::stack(rows).to(at::kCPU, at::kDouble, /*non_blocking=*/true)),
+      arrival_(device) {}
 
 at::Tensor PendingNumbers::wait() const {
   arrival_.wait();

@@ -28,11 +28,11 @@ class DeviceMoment {
 // Numbers on their way from the device to the host.
 class PendingNumbers {
  public:
-  // One row for each step: tensors of equal size, fp64, on one device.
-  explicit PendingNumbers(const std::vector<at::Tensor>& rows);
+  // One row for each step, or none: tensors of equal size, fp64, on `device`.
+  PendingNumbers(const std::vector<at::Tensor>& rows, at::Device device);
   const DeviceMoment& arrival() const { return arrival_; }
   DeviceMoment& arrival() { return arrival_; }
-  // [rows, numbers] on the CPU; waits for the arrival.
+  // [rows, numbers] on the CPU; waits for the arrival. Without rows [0, 0].
   at::Tensor wait() const;
 
  private:

@@ -136,22 +136,27 @@ bool Reporter::step_done(const StepResult& result, const Progress& progress, con
     steps_.back().memory = device_memory(job_.device());
   }
   const bool ends = ends_interval(progress.iteration) || line_is_due_;
-  if (steps_done_ == 1 || ends) {
-    line_.emplace(PendingNumbers(on_device_), timers_.cut(), paused_, ends);
-    on_device_.clear();
-    if (ends) paused_ = 0.0;
-    if (job_.device().is_cpu() || steps_done_ <= 2) catch_up();
-  }
+  if (steps_done_ == 1 || ends) begin_line(progress, ends);
   return !std::exchange(is_bad_, false);
+}
+
+void Reporter::begin_line(const Progress& progress, bool ends) {
+  line_.emplace(PendingNumbers(on_device_, job_.device()), timers_.cut(), progress, paused_, ends);
+  on_device_.clear();
+  if (ends) paused_ = 0.0;
+  if (job_.device().is_cpu() || steps_done_ <= 2) catch_up();
 }
 
 void Reporter::step_skipped(std::int64_t samples, const Progress& progress) {
   catch_up();
   ++left_out_;
-  line_is_due_ = line_is_due_ || ends_interval(progress.iteration);
-  if (!job_.is_last_rank()) return;
-  print_line("iteration {} is skipped (--iterations-to-skip): its {} samples are consumed, and nothing is learnt",
-             progress.iteration, samples);
+  if (job_.is_last_rank()) {
+    print_line("iteration {} is skipped (--iterations-to-skip): its {} samples are consumed, and nothing is learnt",
+               progress.iteration, samples);
+  }
+  if (!ends_interval(progress.iteration)) return;
+  line_is_due_ = steps_.empty();
+  if (!steps_.empty()) begin_line(progress, /*ends_interval=*/true);
 }
 
 void Reporter::read(const PendingNumbers& numbers) {
@@ -171,7 +176,7 @@ void Reporter::catch_up() {
   const double seconds =
       (line.numbers.arrival().seconds_since(since_) - line.paused) / static_cast<double>(steps_.size());
   const auto parts = timer_report_.add(std::move(line.times), static_cast<double>(steps_.size()));
-  const TrainingLogLine text = line_of(seconds);
+  const TrainingLogLine text = line_of(line.progress, seconds);
   if (job_.is_last_rank()) tell(text, parts);
   warn_of_masked_tokens();
   warn_of_least_scale();
@@ -196,7 +201,7 @@ Reporter::~Reporter() {
     if (!line_ || !line_->numbers.arrival().has_come() || !job_.is_last_rank()) return;
     read(line_->numbers);
     const double seconds = line_->numbers.arrival().seconds_since(since_) - line_->paused;
-    tell(line_of(seconds / static_cast<double>(steps_.size())), {});
+    tell(line_of(line_->progress, seconds / static_cast<double>(steps_.size())), {});
   } catch (const std::exception&) {  // the device may be what the run ends of
   }
 }
@@ -208,13 +213,13 @@ void Reporter::tell(const TrainingLogLine& line, const std::vector<PartTimes>& p
   if (json_) json_->write(json_of(line, parts));
 }
 
-TrainingLogLine Reporter::line_of(double seconds) const {
+TrainingLogLine Reporter::line_of(const Progress& progress, double seconds) const {
   const Step& last = steps_.back();
   TrainingLogLine line;
   line.timestamp = local_timestamp();
-  line.iteration = last.progress.iteration;
+  line.iteration = progress.iteration;
   line.train_iterations = train_iterations_;
-  line.consumed_samples = last.progress.consumed_train_samples;
+  line.consumed_samples = progress.consumed_train_samples;
   line.milliseconds_per_iteration = seconds * 1000.0;
   if (job_.config()->logging.log_throughput)
     line.tflops_per_gpu = tflops_per_device(mean_step_flops(), seconds, job_.environment().world_size);
@@ -238,7 +243,7 @@ TrainingLogLine Reporter::line_of(double seconds) const {
   if (job_.config()->logging.log_eta) {
     const double tokens = mean_batch() * static_cast<double>(job_.config()->model.seq_length);
     line.tokens_per_second = seconds > 0 ? tokens / seconds : 0.0;
-    line.seconds_left = seconds_left(last.progress, seconds);
+    line.seconds_left = seconds_left(progress, seconds);
   }
   if (has(kImbalance)) line.area_imbalance = sum(kImbalance) / static_cast<double>(steps_.size());
   if (json_ && job_.device().is_cuda()) {
@@ -322,7 +327,7 @@ void Reporter::report_memory(std::int64_t iteration) const {
 void Reporter::write_points() {
   if (events_ == nullptr) return;
   if (!on_device_.empty()) {
-    read(PendingNumbers(on_device_));
+    read(PendingNumbers(on_device_, job_.device()));
     on_device_.clear();
   }
   for (; written_ < read_; ++written_) write_point(steps_[written_]);

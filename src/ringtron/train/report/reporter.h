@@ -49,7 +49,7 @@ class Reporter {
                  std::optional<double> params_norm);
 
   // In the place of step_done(), of an iteration that was skipped; says so. A log line that is due then is that of the
-  // next step. Collective.
+  // steps since the line before; if there are none, of the next step. Collective.
   void step_skipped(std::int64_t samples, const Progress& progress);
 
   // Prints the line that is still to come, if there is one; waits for its step. Collective.
@@ -95,6 +95,7 @@ class Reporter {
   struct Line {
     PendingNumbers numbers;  // of the newest steps
     StepTimers::Cut times;   // since the line before
+    Progress progress;       // at the line; its last steps may have been skipped
     double paused = 0.0;     // seconds of its interval
     bool ends_interval = false;
   };
@@ -106,8 +107,9 @@ class Reporter {
   bool has(std::string_view name) const;
   bool is_bad(const Step& step) const;
   bool was_let_go(const Step& step) const;
+  void begin_line(const Progress& progress, bool ends);
   void read(const PendingNumbers& numbers);
-  TrainingLogLine line_of(double seconds) const;
+  TrainingLogLine line_of(const Progress& progress, double seconds) const;
   std::string text_of(const TrainingLogLine& line) const;
   void tell(const TrainingLogLine& line, const std::vector<PartTimes>& parts);
   double mean_step_flops() const;
@@ -134,7 +136,7 @@ class Reporter {
   std::string remark_;
   std::int64_t steps_done_ = 0;
   std::int64_t left_out_ = 0;  // iterations since the last line that were skipped
-  bool line_is_due_ = false;   // since one of these
+  bool line_is_due_ = false;   // since one of these, before which there was no step
   DeviceMoment since_;         // the interval began
   double paused_ = 0.0;        // seconds since then, or since the step that ended the last interval
   std::unique_ptr<EventWriter> events_;

@@ -1,6 +1,7 @@
 // What is told about memory: sums, and flags that really bring them down.
 #include "ringtron/models/memory_estimate.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <limits>
@@ -71,6 +72,26 @@ TEST(MemoryEstimate, OfPipelineSchedules) {
   EXPECT_EQ(layers(zero_bubble_alone + recompute, 1), 2 * left);
 }
 
+// An evaluation counts where it takes more than a step.
+TEST(MemoryEstimate, OfALargerEvaluation) {
+  const MemoryEstimate step = estimate_memory(config_of("", 1));
+  EXPECT_EQ(step.activations.evaluation, 0);
+  EXPECT_EQ(evaluation_note(config_of("", 1), step), "");
+  const auto with = [](int samples) {
+    return config_of(fmt::format("--eval-micro-batch-size {} --eval-global-batch-size {}", samples, samples), 1);
+  };
+  const MemoryEstimate slightly = estimate_memory(with(5)), far = estimate_memory(with(256));
+  EXPECT_GT(slightly.activations.evaluation, 0);
+  EXPECT_EQ(slightly.peak(), step.peak());
+  EXPECT_EQ(far.activations.of_training(), step.activations.peak());
+  EXPECT_EQ(far.peak(), far.state.sum() + far.activations.evaluation);
+  EXPECT_THAT(evaluation_note(with(256), far), HasSubstr("--eval-micro-batch-size 256"));
+  EXPECT_THAT(memory_advice(with(256), step.peak()), HasSubstr("--eval-micro-batch-size 4 ("));
+  EXPECT_EQ(estimate_memory(config_of("--eval-iters 0 --eval-micro-batch-size 256 --eval-global-batch-size 256", 1))
+                .activations.evaluation,
+            0);
+}
+
 // Every advice is a command line that is valid and needs what it says.
 TEST(MemoryEstimate, SavingsAreFlagsThatWork) {
   for (const auto& [flags, ranks] :
@@ -83,6 +104,7 @@ TEST(MemoryEstimate, SavingsAreFlagsThatWork) {
         {"--tensor-model-parallel-size 2 --context-parallel-size 2 --sequence-parallel", 4},
         {"--context-parallel-size 2 --bf16 --use-distributed-optimizer", 8},
         {"--pipeline-model-parallel-size 2 --pipeline-schedule zero-bubble --global-batch-size 16", 4},
+        {"--eval-micro-batch-size 256 --eval-global-batch-size 512", 1},
         {"--recompute-granularity full --recompute-method uniform --recompute-num-layers 2", 1}}) {
     const ResolvedConfig now = config_of(flags, ranks);
     const std::vector<MemorySaving> savings = memory_savings(now);

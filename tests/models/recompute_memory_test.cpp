@@ -42,20 +42,41 @@ struct Memory {
   std::int64_t left = 0;  // after a backward that leaves weight gradients for later; none after these
 };
 
+struct Run {
+  const Config config;
+  const Job job;
+  Assembly parts;
+  GptInput input;
+  at::Tensor weights;
+
+  explicit Run(const std::string& flags) : config(config_of(flags)), job(config, LaunchEnvironment{}), parts(job) {
+    const std::int64_t samples = config.batch.micro_batch_size;
+    input.tokens = at::randint(kVocabulary, {samples, kRows}, at::kLong);
+    input.labels = at::randint(kVocabulary, {samples, kRows}, at::kLong);
+    input.position_ids = at::arange(kRows, at::kLong).expand({samples, kRows}).contiguous();
+    input.positions = at::arange(kRows, at::kLong);
+    for (std::int64_t i = 0; i < samples; ++i) input.sample_numbers.push_back(i);
+    weights = at::ones({kRows, samples});
+  }
+};
+
+// The most that there is beside weights and gradients.
+std::int64_t memory_of_evaluation(const std::string& flags) {
+  const at::NoGradGuard no_grad;
+  Run run(flags);
+  const auto evaluate = [&] { return run.parts.model().forward(run.input, {0, /*training=*/false}, run.weights); };
+  evaluate();  // whatever is made once
+  const testing::AllocationPeak counted;
+  evaluate();
+  return counted.peak();
+}
+
 // Bytes beside weights and gradients, which are there before.
 Memory memory_of_step(const std::string& flags, WeightGradientQueue* later = nullptr) {
-  const Config config = config_of(flags);
-  const Job job(config, LaunchEnvironment{});
-  Assembly parts(job);
-  GptInput input;
-  input.tokens = at::randint(kVocabulary, {kSamples, kRows}, at::kLong);
-  input.labels = at::randint(kVocabulary, {kSamples, kRows}, at::kLong);
-  input.position_ids = at::arange(kRows, at::kLong).expand({kSamples, kRows}).contiguous();
-  input.positions = at::arange(kRows, at::kLong);
-  input.sample_numbers = {0, 1};
-  const at::Tensor weights = at::ones({kRows, kSamples});
+  Run run(flags);
+  Assembly& parts = run.parts;
   const auto forward = [&] {
-    return parts.model().forward(input, {0, /*training=*/true, later}, weights).weighted_sum;
+    return parts.model().forward(run.input, {0, /*training=*/true, later}, run.weights).weighted_sum;
   };
   const auto run_left = [&] {
     if (later != nullptr) later->run();
@@ -241,6 +262,24 @@ TEST(RecomputeMemory, RecomputedAttentionSavesLittle) {
   EXPECT_EQ(held_by_a_layer("--fp64 --recompute-activations"), bytes(kGptLayer - kHeads, 8));
   EXPECT_EQ(held_by_a_layer(fmt::format("--fp64 --recompute-activations {}", kLlamaLike)),
             bytes(kLlamaLayer - kHeads, 8));
+}
+
+// Logits of an evaluation whose micro-batches are larger than training's.
+TEST(RecomputeMemory, AnEvaluationTakesItsLogits) {
+  const auto flags = [](int vocabulary, int samples) {
+    return fmt::format("--num-layers 2 --padded-vocab-size {} --micro-batch-size {}", vocabulary, samples);
+  };
+  const auto held = [&](int vocabulary) { return memory_of_evaluation(flags(vocabulary, 8)); };
+  const auto told = [&](int vocabulary) {
+    const std::string line = flags(vocabulary, 1) + " --eval-micro-batch-size 8 --eval-global-batch-size 8";
+    return activation_bytes(resolve(config_of(line), 1, kVocabulary).valid(), kRows);
+  };
+  const double grown = static_cast<double>(held(16384) - held(8192));
+  EXPECT_NEAR(grown, static_cast<double>(told(16384).peak() - told(8192).peak()), 0.01 * grown);
+  EXPECT_GT(told(8192).evaluation, told(8192).of_training());
+  // The loss on a CPU works on some rows at a time, which are not told.
+  const double all = static_cast<double>(held(8192));
+  EXPECT_NEAR(static_cast<double>(told(8192).evaluation), all, 0.15 * all);
 }
 
 TEST(RecomputeMemory, ThePeakOfAStepFalls) {

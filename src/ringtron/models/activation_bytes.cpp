@@ -41,6 +41,35 @@ PipelineShape pipeline_shape(const ResolvedConfig& config, int chunks) {
           config->parallel.microbatch_group_size_per_virtual_pipeline_stage, config->parallel.pipeline_schedule};
 }
 
+// Logits that are there together: at least of one position of all samples.
+std::int64_t logits_at_once(std::int64_t tokens, std::int64_t samples, const ModuleCosts& output) {
+  return std::min(times(tokens, output.passing_bytes), std::max(kMostLogitBytes, times(samples, output.passing_bytes)));
+}
+
+// See ActivationBytes::evaluation.
+std::int64_t evaluation_bytes(const ResolvedConfig& config, ModelSpec model, std::span<const StageRange> stages,
+                              std::int64_t rows, std::int64_t stream) {
+  const std::int64_t samples = config->evaluation.eval_micro_batch_size, tokens = rows * samples;
+  const bool is_larger = samples > config->batch.micro_batch_size || config->batch.skip_train;
+  if (!config->evaluation.is_on() || !is_larger || stages.empty()) return 0;
+  const RankSizes sizes = rank_sizes(config);
+  // What training computes again is there as well.
+  model.transformer.norm.keeps_output = model.mamba.norm.keeps_output = true;
+  model.transformer.mlp.keeps_activation = model.mamba.keeps_gated_norm = true;
+  std::int64_t most = 0;
+  for (const StageRange& stage : stages) {
+    for (int i = stage.first; i < stage.first + stage.count; ++i) {
+      const LayerSpec& layer = model.layers[static_cast<std::size_t>(i)];
+      most = std::max(most, times(tokens, layer_costs(model, layer, sizes).kept_bytes));
+    }
+  }
+  if (stages.back().output) {
+    const ModuleCosts output = costs_of(model.output, sizes);
+    most = std::max(most, plus(times(tokens, output.kept_bytes), logits_at_once(tokens, samples, output)));
+  }
+  return plus(most, model.pipeline_ranks > 1 ? times(2 * tokens, stream) : 0);
+}
+
 }  // namespace
 
 ActivationBytes activation_bytes(const ResolvedConfig& config, std::int64_t rows) {
@@ -56,6 +85,7 @@ ActivationBytes activation_bytes(const ResolvedConfig& config, const ModelSpec& 
       model.embedding.hidden / (model.embedding.sequence_parallel ? sizes.tensor_ranks : 1) * sizes.element_bytes;
   ActivationBytes bytes;
   const std::vector<StageRange> stages = stages_of_rank(model.stages, pipeline_rank, model.pipeline_ranks);
+  bytes.evaluation = evaluation_bytes(config, model, stages, rows, stream);
   std::int64_t largest_stage = 0, largest_left = 0;  // of one micro-batch; left: until its weight gradients
   for (const StageRange& stage : stages) {
     const std::span<const LayerSpec> layers =
@@ -100,9 +130,7 @@ ActivationBytes activation_bytes(const ResolvedConfig& config, const ModelSpec& 
   if (stages.empty() || !stages.back().output) return bytes;
   const ModuleCosts output = costs_of(model.output, sizes);
   bytes.ends = times(losses, times(tokens, output.kept_bytes));
-  // At least one position of all samples.
-  bytes.loss = std::min(times(tokens, output.passing_bytes),
-                        std::max(kMostLogitBytes, times(config->batch.micro_batch_size, output.passing_bytes)));
+  bytes.loss = logits_at_once(tokens, config->batch.micro_batch_size, output);
   return bytes;
 }
 

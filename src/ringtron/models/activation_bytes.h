@@ -35,9 +35,13 @@ struct ActivationBytes {
   std::int64_t segment = 0;  // beside these, while the largest recomputed segment runs again
   std::int64_t ends = 0;     // that the final norm and the loss keep
   std::int64_t loss = 0;     // logits of the tokens that the loss takes together, before the layers' backward
+  // At once in an evaluation, which keeps nothing: all that is in a layer, or the loss. 0 without one, and where its
+  // micro-batches are not larger than training's, which then takes more.
+  std::int64_t evaluation = 0;
 
-  // The most at a time.
-  std::int64_t peak() const { return layers + ends + std::max(segment, loss); }
+  // The most at a time, in training and at all.
+  std::int64_t of_training() const { return layers + ends + std::max(segment, loss); }
+  std::int64_t peak() const { return std::max(of_training(), evaluation); }
 };
 
 // `rows`: tokens of a sample that the rank holds.

@@ -41,11 +41,16 @@ class Savings {
           [](Config& c) { c.parallel.pipeline_schedule = PipelineScheduleKind::one_forward_one_backward; });
     }
     if (config_->batch.micro_batch_size > 1) {
-      add("--micro-batch-size 1", 1, [](Config& c) { c.batch.micro_batch_size = 1; });
+      add("--micro-batch-size 1", 1, [](Config& c) {
+        // Without a size of its own an evaluation has training's.
+        if (c.evaluation.eval_micro_batch_size == c.batch.micro_batch_size) c.evaluation.eval_micro_batch_size = 1;
+        c.batch.micro_batch_size = 1;
+      });
     }
     if (p.tensor_model_parallel_size > 1 && !p.sequence_parallel) {
       add("--sequence-parallel", 1, [](Config& c) { c.parallel.sequence_parallel = true; });
     }
+    add_evaluation();
     const PrecisionConfig& type = config_->precision;
     if (!type.bf16) {
       const char* flags = type.fp64 ? "--bf16 instead of --fp64" : type.fp16 ? "--bf16 instead of --fp16" : "--bf16";
@@ -77,6 +82,17 @@ class Savings {
   }
 
  private:
+  // Training's size, where evaluations divide into such micro-batches.
+  void add_evaluation() {
+    const EvaluationConfig& evaluation = config_->evaluation;
+    const int micro = config_->batch.micro_batch_size;
+    if (now_.activations.evaluation > now_.activations.of_training() &&
+        evaluation.eval_global_batch_size % (std::int64_t{micro} * std::max(1, config_.data_parallel_size())) == 0) {
+      add(fmt::format("--eval-micro-batch-size {}", micro), 1,
+          [micro](Config& c) { c.evaluation.eval_micro_batch_size = micro; });
+    }
+  }
+
   template <class Change>
   void add(std::string flags, int times_ranks, Change change) {
     Config changed = config_;
@@ -120,6 +136,13 @@ std::string to_string(const MemoryEstimate& estimate) {
   const StateBytes& s = estimate.state;
   return fmt::format("weights {}, gradients {}, optimizer {}, activations {}", amount(s.weights), amount(s.gradients),
                      amount(s.main_weights + s.moments), amount(estimate.activations.peak()));
+}
+
+std::string evaluation_note(const ResolvedConfig& config, const MemoryEstimate& estimate) {
+  const ActivationBytes& bytes = estimate.activations;
+  if (bytes.evaluation <= bytes.of_training()) return "";
+  return fmt::format("an evaluation takes more than a step, {}: --eval-micro-batch-size {}", amount(bytes.evaluation),
+                     config->evaluation.eval_micro_batch_size);
 }
 
 std::vector<MemorySaving> memory_savings(const ResolvedConfig& config) { return Savings(config).all(); }

@@ -27,6 +27,9 @@ MemoryEstimate estimate_memory(const ResolvedConfig& config);
 // "weights 1.0 GiB, gradients 2.0 GiB, optimizer 6.0 GiB, activations 3.1 GiB".
 std::string to_string(const MemoryEstimate& estimate);
 
+// "an evaluation takes more than a step, 3.1 GiB: --eval-micro-batch-size 8"; empty where it does not.
+std::string evaluation_note(const ResolvedConfig& config, const MemoryEstimate& estimate);
+
 // A change of the command line, and what a rank would need then.
 struct MemorySaving {
   std::string flags;

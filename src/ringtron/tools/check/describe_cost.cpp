@@ -359,6 +359,7 @@ Lines describe_memory(const ResolvedConfig& config) {
                                 amount(bytes.segment),
                                 config->recompute.cp_keep_kv ? "; what --cp-keep-kv keeps comes on top" : ""));
   }
+  if (const std::string note = evaluation_note(config, need); !note.empty()) lines.push_back("  " + note);
   lines.push_back(fmt::format("at the peak about {} on each rank, of that {} of model state",
                               amount(state + bytes.peak()), amount(state)));
   lines.push_back("  workspaces of kernels, buffers of messages and fragmentation come on top: leave a tenth free");

@@ -50,7 +50,7 @@ void require_memory(const Job& job) {
     if (!available) return;
     const MemoryEstimate need = estimate_memory(config);
     const std::int64_t peak =
-        config->batch.skip_train ? need.state.sum() : need.peak();  // evaluation keeps no activations
+        need.state.sum() + (config->batch.skip_train ? need.activations.evaluation : need.activations.peak());
     if (peak <= *available) return;
     const std::string place = place_of(job, *available);
     if (need.state.sum() > *available || peak / kHopeless > *available) {
@@ -59,8 +59,9 @@ void require_memory(const Job& job) {
           "{}. Flags that help: {}",
           amount(need.state.sum()), amount(need.peak()), to_string(need), place, memory_advice(config, *available)));
     }
-    warning = fmt::format("rank {} may run out of memory: a step needs about {} ({}); {}. Flags that help: {}",
-                          job.rank(), amount(need.peak()), to_string(need), place, memory_advice(config, *available));
+    warning = fmt::format("rank {} may run out of memory: a {} needs about {} ({}); {}. Flags that help: {}",
+                          job.rank(), evaluation_note(config, need).empty() ? "step" : "evaluation",
+                          amount(need.peak()), to_string(need), place, memory_advice(config, *available));
   });
   const std::vector<std::string> warnings = gather_texts(job.world(), warning);
   const auto first = std::ranges::find_if(warnings, [](const std::string& text) { return !text.empty(); });

@@ -29,7 +29,7 @@ constexpr const char* kExamples = R"(Examples:
 constexpr const char* kDataNotes = R"(
 With --samples, all flags of pretrain_gpt are taken, with its defaults; the order depends on
   --seq-length, --global-batch-size, --train-iters or --train-samples, --eval-interval, --eval-iters, --seed, --split,
-  --dataloader-type; and the text on --tokenizer-type, --vocab-file, --merge-file, --tokenizer-model, --vocab-size.
+  --dataloader-type; and the text on --tokenizer-type, --vocab-file, --merge-file, --tokenizer-model (and the other flags of the tokenizer), --vocab-size.
 The sample index is cached as training does (--data-cache-path).
 )";
 

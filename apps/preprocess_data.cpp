@@ -18,6 +18,8 @@ using namespace ringtron;
 struct Flags {
   PreprocessOptions options;
   std::string tokenizer{word_of(PreprocessOptions{}.tokenizer.type)};
+  std::string tiktoken_pattern{word_of(TikTokenPattern::v2)};
+  bool no_special_ids = false;
   int partitions = 1;
   std::string language = "english";
   bool keep_sequential_samples = false;
@@ -38,10 +40,22 @@ void declare(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--vocab-file", o.tokenizer.vocab_file, "vocab.json of GPT2BPETokenizer");
   app.add_option("--merge-file", o.tokenizer.merge_file, "merges.txt of GPT2BPETokenizer");
-  app.add_option("--tokenizer-model", o.tokenizer.model_file,
-                 "tokenizer.model of SentencePieceTokenizer, GPTSentencePieceTokenizer and Llama2Tokenizer");
+  app.add_option(
+      "--tokenizer-model", o.tokenizer.model_file,
+      "tokenizer.model of SentencePieceTokenizer, GPTSentencePieceTokenizer and Llama2Tokenizer; the folder of "
+      "HuggingFaceTokenizer's tokenizer.json; the vocabulary of TikTokenizer");
   app.add_option("--vocab-extra-ids", o.tokenizer.extra_ids, "Further ids of SentencePieceTokenizer");
-  app.add_option("--vocab-size", o.tokenizer.vocab_size, "Number of ids of NullTokenizer");
+  app.add_option("--tiktoken-pattern", flags.tiktoken_pattern, "How TikTokenizer cuts a text into words: v1 or v2")
+      ->check(CLI::IsMember(std::vector<std::string>{"v1", "v2"}))
+      ->capture_default_str();
+  app.add_option("--tiktoken-num-special-tokens", o.tokenizer.tiktoken_special_count, "The first ids of TikTokenizer")
+      ->check(CLI::Range(7, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--tokenizer-special-tokens", o.tokenizer.special_tokens,
+                 "Names of TikTokenizer's first ids, or further special tokens of HuggingFaceTokenizer");
+  app.add_flag("--tokenizer-hf-no-include-special-tokens", flags.no_special_ids,
+               "HuggingFaceTokenizer: no ids before and behind a text");
+  app.add_option("--vocab-size", o.tokenizer.vocab_size, "Number of ids of NullTokenizer or TikTokenizer");
   app.add_option("--output-prefix", o.output_prefix, "Writes PREFIX_KEY_document.bin and .idx")->required();
   o.workers = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   app.add_option("--workers", o.workers, "Threads")->capture_default_str();
@@ -64,6 +78,8 @@ int run(const Flags& flags) {
   }
   PreprocessOptions options = flags.options;
   options.tokenizer.type = tokenizer_type(flags.tokenizer);
+  options.tokenizer.tiktoken_pattern = *find_choice<TikTokenPattern>(flags.tiktoken_pattern);
+  options.tokenizer.special_ids = !flags.no_special_ids;
   const PreprocessSummary summary = preprocess(options, report, interrupted);
   if (summary.bad > 0)
     warn_line("{} bad lines were skipped and are in no output; --strict stops at the first", summary.bad);

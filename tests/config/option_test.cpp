@@ -152,7 +152,7 @@ TEST(Option, ChoicesReadAndPrintTheirWordsAndRefuseOthers) {
     }
     EXPECT_EQ(option_value(*option, config), words.back()) << "a refused word must not change the field";
   }
-  EXPECT_EQ(choices, 20);
+  EXPECT_EQ(choices, 21);
 }
 
 // "Not given" is none of the words.

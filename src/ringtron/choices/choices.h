@@ -172,13 +172,15 @@ struct Words<DataloaderType> {
 };
 
 // --tokenizer-type
-enum class TokenizerType { gpt2_bpe, sentencepiece, gpt_sentencepiece, llama2, null };
+enum class TokenizerType { gpt2_bpe, sentencepiece, gpt_sentencepiece, llama2, hugging_face, tiktoken, null };
 template <>
 struct Words<TokenizerType> {
   static constexpr Word<TokenizerType> table[] = {{TokenizerType::gpt2_bpe, "GPT2BPETokenizer"},
                                                   {TokenizerType::sentencepiece, "SentencePieceTokenizer"},
                                                   {TokenizerType::gpt_sentencepiece, "GPTSentencePieceTokenizer"},
                                                   {TokenizerType::llama2, "Llama2Tokenizer"},
+                                                  {TokenizerType::hugging_face, "HuggingFaceTokenizer"},
+                                                  {TokenizerType::tiktoken, "TikTokenizer"},
                                                   {TokenizerType::null, "NullTokenizer"}};
 };
 // Whether it reads a SentencePiece model, --tokenizer-model.
@@ -186,5 +188,15 @@ constexpr bool has_sentencepiece_model(TokenizerType type) {
   return type == TokenizerType::sentencepiece || type == TokenizerType::gpt_sentencepiece ||
          type == TokenizerType::llama2;
 }
+constexpr bool needs_tokenizer_model(TokenizerType type) {
+  return has_sentencepiece_model(type) || type == TokenizerType::hugging_face || type == TokenizerType::tiktoken;
+}
+
+// --tiktoken-pattern
+enum class TikTokenPattern { v1, v2 };
+template <>
+struct Words<TikTokenPattern> {
+  static constexpr Word<TikTokenPattern> table[] = {{TikTokenPattern::v1, "v1"}, {TikTokenPattern::v2, "v2"}};
+};
 
 }  // namespace ringtron

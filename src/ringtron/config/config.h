@@ -216,9 +216,13 @@ struct DataConfig {
   TokenizerType tokenizer_type = TokenizerType::gpt2_bpe;
   std::string vocab_file;
   std::string merge_file;
-  int vocab_size = 0;           // NullTokenizer
-  std::string tokenizer_model;  // a SentencePiece model
+  int vocab_size = 0;           // NullTokenizer, TikTokenizer
+  std::string tokenizer_model;  // a SentencePiece model, a vocabulary of tiktoken, or tokenizer.json's folder
   int vocab_extra_ids = 0;      // SentencePieceTokenizer
+  TikTokenPattern tiktoken_pattern = TikTokenPattern::v2;
+  int tiktoken_num_special_tokens = 1000;
+  std::vector<std::string> tokenizer_special_tokens;  // TikTokenizer: the first ids; HuggingFaceTokenizer: further ones
+  bool tokenizer_hf_no_include_special_tokens = false;  // HuggingFaceTokenizer
 };
 
 struct EvaluationConfig {

@@ -108,12 +108,12 @@ constexpr Rule kRules[] = {
      },
      "give the tokenizer's files, or --tokenizer-type NullTokenizer --vocab-size N"},
     {"--tokenizer-type --tokenizer-model",
-     [](In in) { return has_sentencepiece_model(data(in).tokenizer_type) && data(in).tokenizer_model.empty(); },
+     [](In in) { return needs_tokenizer_model(data(in).tokenizer_type) && data(in).tokenizer_model.empty(); },
      [](In in) {
        return fmt::format("--tokenizer-type {}: expected --tokenizer-model, got none",
                           word_of(data(in).tokenizer_type));
      },
-     "give the tokenizer.model file"},
+     "give the tokenizer's file (tokenizer.model; the folder of tokenizer.json; the vocabulary of tiktoken)"},
     {"--tokenizer-type --vocab-size",
      [](In in) { return data(in).tokenizer_type == TokenizerType::null && data(in).vocab_size == 0; },
      [](In) { return std::string("--tokenizer-type NullTokenizer: expected --vocab-size, got none"); },

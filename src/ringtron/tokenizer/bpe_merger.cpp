@@ -5,6 +5,7 @@
 #include <bit>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <queue>
 
 namespace ringtron {
@@ -12,7 +13,6 @@ namespace {
 
 constexpr std::int32_t kNoRank = std::numeric_limits<std::int32_t>::max();
 constexpr std::uint64_t kEmptyPair = ~std::uint64_t{0};
-constexpr std::size_t kShortWord = 64;  // up to here scanning all ranks is faster than a heap
 
 std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
   return static_cast<std::uint64_t>(left) << 32 | static_cast<std::uint32_t>(right);
@@ -25,17 +25,29 @@ struct Candidate {
   auto operator<=>(const Candidate&) const = default;
 };
 
+std::vector<std::int32_t> ranks_in_order(std::size_t count) {
+  std::vector<std::int32_t> ranks(count);
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return ranks;
+}
+
 }  // namespace
 
-BpeMerger::BpeMerger(const BpeModel& model) : id_of_byte_(model.id_of_byte), merges_(model.merges) {
-  const std::size_t slots = std::bit_ceil(std::max<std::size_t>(2 * merges_.size(), 2));
+BpeMerger::BpeMerger(const BpeModel& model) : BpeMerger(model.merges, ranks_in_order(model.merges.size())) {
+  id_of_byte_ = model.id_of_byte;
+}
+
+BpeMerger::BpeMerger(std::span<const BpeMerge> merges, std::span<const std::int32_t> ranks) {
+  const std::size_t slots = std::bit_ceil(std::max<std::size_t>(2 * merges.size(), 2));
   shift_ = 64 - std::countr_zero(slots);
   slots_.assign(slots, {kEmptyPair, kNoRank});
-  for (std::size_t rank = 0; rank < merges_.size(); ++rank) {
-    const std::uint64_t pair = pair_key(merges_[rank].left, merges_[rank].right);
+  if (!ranks.empty()) result_of_rank_.resize(*std::max_element(ranks.begin(), ranks.end()) + 1);
+  for (std::size_t k = 0; k < merges.size(); ++k) {
+    const std::uint64_t pair = pair_key(merges[k].left, merges[k].right);
     std::size_t i = first_slot(pair);
     while (slots_[i].pair != kEmptyPair && slots_[i].pair != pair) i = (i + 1) & (slots - 1);
-    slots_[i] = {pair, static_cast<std::int32_t>(rank)};  // of a merge listed twice, the last line counts
+    slots_[i] = {pair, ranks[k]};
+    result_of_rank_[ranks[k]] = merges[k].result;
   }
 }
 
@@ -54,24 +66,34 @@ std::int32_t BpeMerger::rank(std::int32_t left, std::int32_t right) const {
 }
 
 void BpeMerger::append_ids(std::string_view word, std::vector<std::int32_t>& ids) const {
+  const auto id = [this](char byte) { return id_of_byte_[static_cast<unsigned char>(byte)]; };
   if (word.size() <= kShortWord) {
-    append_short(word, ids);
+    std::array<std::int32_t, kShortWord> token;
+    for (std::size_t i = 0; i < word.size(); ++i) token[i] = id(word[i]);
+    append_short(token, word.size(), ids);
   } else {
-    append_long(word, ids);
+    std::vector<std::int32_t> start(word.size());
+    std::transform(word.begin(), word.end(), start.begin(), id);
+    append_long(start, ids);
   }
 }
 
-void BpeMerger::append_short(std::string_view word, std::vector<std::int32_t>& ids) const {
+void BpeMerger::append_merged(std::span<const std::int32_t> start, std::vector<std::int32_t>& ids) const {
+  if (start.size() > kShortWord) return append_long(start, ids);
   std::array<std::int32_t, kShortWord> token;
+  std::copy(start.begin(), start.end(), token.begin());
+  append_short(token, start.size(), ids);
+}
+
+void BpeMerger::append_short(std::array<std::int32_t, kShortWord>& token, std::size_t n,
+                             std::vector<std::int32_t>& ids) const {
   std::array<std::int32_t, kShortWord> ranks;  // ranks[i]: of token[i] with token[i + 1]
-  std::size_t n = word.size();
-  for (std::size_t i = 0; i < n; ++i) token[i] = id_of_byte_[static_cast<unsigned char>(word[i])];
   for (std::size_t i = 0; i + 1 < n; ++i) ranks[i] = rank(token[i], token[i + 1]);
   while (n > 1) {
     const auto best = std::min_element(ranks.begin(), ranks.begin() + (n - 1));
     if (*best == kNoRank) break;
     const std::size_t i = best - ranks.begin();
-    token[i] = merges_[*best].result;
+    token[i] = result_of_rank_[*best];
     std::copy(token.begin() + i + 2, token.begin() + n, token.begin() + i + 1);
     if (i + 2 < n) std::copy(ranks.begin() + i + 1, ranks.begin() + n - 1, ranks.begin() + i);
     --n;
@@ -81,17 +103,16 @@ void BpeMerger::append_short(std::string_view word, std::vector<std::int32_t>& i
   ids.insert(ids.end(), token.begin(), token.begin() + n);
 }
 
-void BpeMerger::append_long(std::string_view word, std::vector<std::int32_t>& ids) const {
+void BpeMerger::append_long(std::span<const std::int32_t> start, std::vector<std::int32_t>& ids) const {
   constexpr std::int32_t kGone = -1;
   constexpr std::size_t kNowhere = std::numeric_limits<std::size_t>::max();
   struct Node {
     std::int32_t token;
     std::size_t previous, next;
   };
-  std::vector<Node> nodes(word.size());
+  std::vector<Node> nodes(start.size());
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    nodes[i] = {id_of_byte_[static_cast<unsigned char>(word[i])], i == 0 ? kNowhere : i - 1,
-                i + 1 == nodes.size() ? kNowhere : i + 1};
+    nodes[i] = {start[i], i == 0 ? kNowhere : i - 1, i + 1 == nodes.size() ? kNowhere : i + 1};
   }
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> candidates;
   const auto consider = [&](std::size_t left) {
@@ -104,10 +125,9 @@ void BpeMerger::append_long(std::string_view word, std::vector<std::int32_t>& id
     const Candidate best = candidates.top();
     candidates.pop();
     Node& left = nodes[best.left];
-    const BpeMerge& merge = merges_[best.rank];
-    if (left.next == kNowhere || left.token != merge.left || nodes[left.next].token != merge.right) continue;
+    if (left.next == kNowhere || rank(left.token, nodes[left.next].token) != best.rank) continue;
     Node& right = nodes[left.next];
-    left.token = merge.result;
+    left.token = result_of_rank_[best.rank];
     right.token = kGone;
     left.next = right.next;
     if (left.next != kNowhere) nodes[left.next].previous = best.left;

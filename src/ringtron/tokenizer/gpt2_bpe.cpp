@@ -26,18 +26,8 @@ Gpt2BpeTokenizer::Gpt2BpeTokenizer(BpeModel model)
 std::vector<std::int32_t> Gpt2BpeTokenizer::encode(std::string_view text) const {
   std::vector<std::int32_t> ids;
   ids.reserve(text.size() / 3 + 1);
-  std::unique_ptr<WordCache> cache = borrow_cache();
-  for_each_word(text, [&](std::string_view word) {
-    const std::span<const std::int32_t> known = cache->find(word);
-    if (!known.empty()) {
-      ids.insert(ids.end(), known.begin(), known.end());
-      return;
-    }
-    const std::size_t begin = ids.size();
-    merger_.append_ids(word, ids);
-    cache->remember(word, std::span(ids).subspan(begin));
-  });
-  give_back(std::move(cache));
+  WordCaches::Loan cache(caches_);
+  for_each_word(text, [&](std::string_view word) { cache->append(word, ids, [&] { merger_.append_ids(word, ids); }); });
   return ids;
 }
 
@@ -53,23 +43,6 @@ std::string Gpt2BpeTokenizer::decode(std::span<const std::int32_t> ids) const {
     text += model_.tokens[id];
   }
   return text;
-}
-
-std::unique_ptr<WordCache> Gpt2BpeTokenizer::borrow_cache() const {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!idle_caches_.empty()) {
-      std::unique_ptr<WordCache> cache = std::move(idle_caches_.back());
-      idle_caches_.pop_back();
-      return cache;
-    }
-  }
-  return std::make_unique<WordCache>();
-}
-
-void Gpt2BpeTokenizer::give_back(std::unique_ptr<WordCache> cache) const {
-  const std::lock_guard lock(mutex_);
-  idle_caches_.push_back(std::move(cache));
 }
 
 }  // namespace ringtron

@@ -4,18 +4,13 @@
 // bytes that are not are kept, where GPT-2's own program would have replaced them before it saw them.
 #pragma once
 
-#include <memory>
-#include <mutex>
-
 #include "ringtron/tokenizer/bpe_merger.h"
 #include "ringtron/tokenizer/gpt2_vocab_files.h"
+#include "ringtron/tokenizer/pipeline/word_caches.h"
 #include "ringtron/tokenizer/tokenizer.h"
-#include "ringtron/tokenizer/word_cache.h"
 
 namespace ringtron {
 
-// Each call of encode() borrows a cache for its own use, so there are as many of them (2 MiB each) as there
-// ever were threads inside encode() at once.
 class Gpt2BpeTokenizer final : public Tokenizer {
  public:
   explicit Gpt2BpeTokenizer(BpeModel model);
@@ -27,14 +22,10 @@ class Gpt2BpeTokenizer final : public Tokenizer {
   std::string description() const override { return description_; }
 
  private:
-  std::unique_ptr<WordCache> borrow_cache() const;
-  void give_back(std::unique_ptr<WordCache> cache) const;
-
   BpeModel model_;
   BpeMerger merger_;
   std::string description_;
-  mutable std::mutex mutex_;  // guards idle_caches_
-  mutable std::vector<std::unique_ptr<WordCache>> idle_caches_;
+  mutable WordCaches caches_;
 };
 
 }  // namespace ringtron

@@ -6,8 +6,10 @@
 #include "ringtron/base/error.h"
 #include "ringtron/base/text.h"
 #include "ringtron/tokenizer/gpt2_bpe.h"
+#include "ringtron/tokenizer/hugging_face_tokenizer.h"
 #include "ringtron/tokenizer/null_tokenizer.h"
 #include "ringtron/tokenizer/sentencepiece_tokenizer.h"
+#include "ringtron/tokenizer/tiktoken_tokenizer.h"
 
 namespace ringtron {
 
@@ -37,6 +39,19 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
                                     word_of(options.type)));
     }
     return std::make_unique<SentencePieceTokenizer>(options.type, options.model_file, options.extra_ids);
+  }
+  if (needs_tokenizer_model(options.type) && options.model_file.empty()) {
+    throw ConfigError(fmt::format("{} needs --tokenizer-model, but none was given", word_of(options.type)));
+  }
+  if (options.type == TokenizerType::hugging_face) {
+    return std::make_unique<HuggingFaceTokenizer>(options.model_file, options.special_ids, options.special_tokens);
+  }
+  if (options.type == TokenizerType::tiktoken) {
+    return std::make_unique<TikTokenTokenizer>(options.model_file,
+                                               TikTokenOptions{.pattern = options.tiktoken_pattern,
+                                                               .vocab_size = options.vocab_size,
+                                                               .special_count = options.tiktoken_special_count,
+                                                               .special_tokens = options.special_tokens});
   }
   return std::make_unique<NullTokenizer>(options.vocab_size);
 }

@@ -4,7 +4,8 @@
 //   std::vector<std::int32_t> ids = tokenizer->encode("Hello world");
 //
 // Ids are 0 .. vocab_size()-1. eod() is the id that separates documents; the program that writes documents
-// appends it. The text "<|endoftext|>" is ordinary text to encode().
+// appends it. The text "<|endoftext|>" is ordinary text to GPT2BPETokenizer's encode(), a token to
+// HuggingFaceTokenizer's.
 #pragma once
 
 #include <cstdint>
@@ -47,9 +48,14 @@ struct TokenizerOptions {
   TokenizerType type = TokenizerType::gpt2_bpe;
   std::filesystem::path vocab_file = {};  // gpt2_bpe: vocab.json
   std::filesystem::path merge_file = {};  // gpt2_bpe: merges.txt
-  std::int64_t vocab_size = 0;            // null; the files of the others say their own
-  std::filesystem::path model_file = {};  // sentencepiece, gpt_sentencepiece, llama2: tokenizer.model
+  std::int64_t vocab_size = 0;            // null; tiktoken, 0: its default. The files of the others say their own
+  std::filesystem::path model_file = {};  // sentencepiece, gpt_sentencepiece, llama2: tokenizer.model; tiktoken; the
+                                          // folder or tokenizer.json of hugging_face
   std::int64_t extra_ids = 0;             // sentencepiece: --vocab-extra-ids
+  TikTokenPattern tiktoken_pattern = TikTokenPattern::v2;
+  std::int64_t tiktoken_special_count = 1000;    // --tiktoken-num-special-tokens
+  std::vector<std::string> special_tokens = {};  // tiktoken: names of the first ids; hugging_face: further ones
+  bool special_ids = true;                       // hugging_face: each text begins and ends as the file says
 };
 
 // A word of --tokenizer-type. Throws ConfigError for any other.

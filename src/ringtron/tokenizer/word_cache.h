@@ -27,6 +27,19 @@ class WordCache {
     return {entry.ids.data(), entry.ids_used};
   }
 
+  // Appends the ids of `word`: the known ones, or those that make() appends to `ids`, which are then remembered.
+  template <class Make>
+  void append(std::string_view word, std::vector<std::int32_t>& ids, Make&& make) {
+    const std::span<const std::int32_t> known = find(word);
+    if (!known.empty()) {
+      ids.insert(ids.end(), known.begin(), known.end());
+      return;
+    }
+    const std::size_t begin = ids.size();
+    make();
+    if (ids.size() > begin) remember(word, std::span(ids).subspan(begin));
+  }
+
   // Words of more than kMaxBytes bytes or kMaxIds ids are not worth a place. Requires: neither is empty.
   void remember(std::string_view word, std::span<const std::int32_t> ids) {
     if (word.size() > kMaxBytes || ids.size() > kMaxIds) return;

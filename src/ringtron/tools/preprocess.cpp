@@ -175,8 +175,8 @@ void warn_of_doubtful_options(const PreprocessOptions& options, const Tokenizer&
   }
   if (!null && options.tokenizer.vocab_size > 0 && options.tokenizer.vocab_size != tokenizer.vocab_size()) {
     notice(fmt::format("--vocab-size {} has no effect: {} has {} tokens", options.tokenizer.vocab_size,
-                       has_sentencepiece_model(options.tokenizer.type) ? options.tokenizer.model_file.string()
-                                                                       : options.tokenizer.vocab_file.string(),
+                       needs_tokenizer_model(options.tokenizer.type) ? options.tokenizer.model_file.string()
+                                                                     : options.tokenizer.vocab_file.string(),
                        tokenizer.vocab_size()));
   }
 }

@@ -70,6 +70,10 @@ std::unique_ptr<Tokenizer> tokenizer_of(const DataConfig& data) {
   options.vocab_size = data.vocab_size;
   options.model_file = data.tokenizer_model;
   options.extra_ids = data.vocab_extra_ids;
+  options.tiktoken_pattern = data.tiktoken_pattern;
+  options.tiktoken_special_count = data.tiktoken_num_special_tokens;
+  options.special_tokens = data.tokenizer_special_tokens;
+  options.special_ids = !data.tokenizer_hf_no_include_special_tokens;
   return make_tokenizer(options);
 }
 

@@ -25,11 +25,23 @@
 #include "ringtron/tools/check/describe_pipeline.h"
 #include "ringtron/tools/check/support_table.h"
 #include "ringtron/tools/take_flag.h"
+#include "ringtron/train/data_config.h"
 
 namespace ringtron {
 namespace {
 
-constexpr std::int64_t kGpt2Vocabulary = 50257, kLlama2Vocabulary = 32000;
+struct UsualVocabulary {
+  std::int64_t size;
+  const char* whose;
+};
+
+std::optional<UsualVocabulary> usual_vocabulary(TokenizerType type) {
+  if (type == TokenizerType::gpt2_bpe) return UsualVocabulary{50257, "GPT-2's"};
+  if (has_sentencepiece_model(type)) return UsualVocabulary{32000, "Llama 2's"};
+  if (type == TokenizerType::hugging_face) return UsualVocabulary{128256, "Llama 3's"};
+  if (type == TokenizerType::tiktoken) return UsualVocabulary{131072, "the default of TikTokenizer"};
+  return std::nullopt;
+}
 
 constexpr const char* kUsage =
     R"(check_cp_config [--world-size N] FLAGS OF pretrain_gpt ...: what a command line would run, and all its faults.
@@ -154,24 +166,17 @@ class Check {
   std::string find_vocabulary() {
     const DataConfig& data = parsed_.line.config.data;
     try {
-      vocabulary_ = make_tokenizer({data.tokenizer_type, data.vocab_file, data.merge_file, data.vocab_size,
-                                    data.tokenizer_model, data.vocab_extra_ids})
-                        ->vocab_size();
+      vocabulary_ = tokenizer_of(data)->vocab_size();
     } catch (const std::exception& e) {
       if (data.vocab_size > 0) {
         vocabulary_ = data.vocab_size;
         return fmt::format("vocabulary: {} by --vocab-size, since the tokenizer is not there ({})", vocabulary_,
                            e.what());
       }
-      if (data.tokenizer_type == TokenizerType::gpt2_bpe) {
-        vocabulary_ = kGpt2Vocabulary;
-        return fmt::format("vocabulary: {} assumed, GPT-2's, since the tokenizer is not there ({})", vocabulary_,
-                           e.what());
-      }
-      if (has_sentencepiece_model(data.tokenizer_type)) {
-        vocabulary_ = kLlama2Vocabulary;
-        return fmt::format("vocabulary: {} assumed, Llama 2's, since the tokenizer is not there ({})", vocabulary_,
-                           e.what());
+      if (const auto usual = usual_vocabulary(data.tokenizer_type)) {
+        vocabulary_ = usual->size;
+        return fmt::format("vocabulary: {} assumed, {}, since the tokenizer is not there ({})", vocabulary_,
+                           usual->whose, e.what());
       }
     }
     return "";  // of NullTokenizer without a size the rules report

@@ -131,6 +131,8 @@ TEST(HfFolder, MissingShard) {
 TEST(HfFolder, MissingTensorAndOneTooMany) {
   const ChangedModel model("llama3", [](Json& config) { config["num_hidden_layers"] = 3; });
   expect_refused(model.folder(), "model.layers.2.input_layernorm.weight is missing");
+  const ChangedModel many("llama3", [](Json& config) { config["num_hidden_layers"] = 16384; });
+  expect_refused(many.folder(), "model.layers.16383.input_layernorm.weight is missing");
   const ChangedModel fewer("llama3", [](Json& config) { config["num_hidden_layers"] = 1; });
   expect_refused(fewer.folder(), "model.layers.1.input_layernorm.weight [16] has no place in this model");
 }

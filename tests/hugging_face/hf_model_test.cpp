@@ -139,6 +139,15 @@ TEST(HfModel, RefusesWhatIsWrong) {
   expect_refused("llama3", [](Json& c) { c["num_hidden_layers"] = 0; }, "num_hidden_layers: expected a whole number");
   expect_refused("llama3", [](Json& c) { c["rms_norm_eps"] = "1e-5"; }, "rms_norm_eps: expected a finite number");
   expect_refused("llama3", [](Json& c) { c = Json::array(); }, "config.json: expected an object");
+  expect_refused(
+      "llama3", [](Json& c) { c["num_key_value_heads"] = 3; },
+      "num_key_value_heads: expected a divisor of the 4 heads");
+  expect_refused(
+      "qwen2", [](Json& c) { c.erase("head_dim"), c["num_attention_heads"] = 6; },
+      "hidden_size: expected a multiple of the 6 heads");
+  expect_refused(
+      "llama3", [](Json& c) { c["num_hidden_layers"] = 1 << 20; },
+      "num_hidden_layers: expected a whole number from 1 to 16384");
   expect_refused("gpt2", [](Json& c) { c["n_head"] = 3; }, "n_head: expected a divisor of n_embd 16");
 }
 

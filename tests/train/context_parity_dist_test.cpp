@@ -45,6 +45,12 @@ DIST_TEST(ContextParity, DocumentsWindowAndLearnedSinks, 2, 4) {
   expect_all_ways(ranks, "sinks", 0, "--softmax-type learnable --reset-attention-mask --window-size 9 -1");
 }
 
+// Tables are made by position, so no division of the sequence can miss the scaling.
+DIST_TEST(ContextParity, Yarn, 2, 4) {
+  expect_all_ways(ranks, "yarn", 1,
+                  "--position-embedding-type yarn --rotary-scaling-factor 4 --yarn-original-max-position-embeddings 8");
+}
+
 // No multiple of twice the ranks.
 DIST_TEST(ContextParity, RaggedShards, 3, 4) {
   expect_all_ways(ranks, "ragged", 1, "--seq-length 26 --reset-attention-mask --reset-position-ids");
@@ -73,7 +79,9 @@ DIST_TEST(ContextParity, EachFlagChangesTheLoss, 1) {
   const SharedFolder folder(ranks);
   const double plain = reference(folder, kLlamaLike).losses.back();
   for (const char* flags : {"--reset-attention-mask", "--reset-position-ids", "--window-size 5,0",
-                            "--softmax-type off-by-one", "--softmax-type learnable"}) {
+                            "--softmax-type off-by-one", "--softmax-type learnable",
+                            "--position-embedding-type yarn --rotary-scaling-factor 4 "
+                            "--yarn-original-max-position-embeddings 8"}) {
     EXPECT_GT(std::abs(reference(folder, fmt::format("{} {}", kLlamaLike, flags)).losses.back() - plain), 1e-6)
         << flags;
   }

@@ -83,9 +83,15 @@ bool is_hf_folder(const fs::path& folder) {
 
 HfFolder::HfFolder(fs::path folder) : folder_(std::move(folder)), model_(read_hf_config(folder_)) {
   open_shards();
+  const bool is_gpt2 = model_.family == HfFamily::gpt2;
   std::string prefix(usual_prefix(model_.family));
-  const std::string embedding = model_.family == HfFamily::gpt2 ? "wte.weight" : "embed_tokens.weight";
+  const std::string embedding = is_gpt2 ? "wte.weight" : "embed_tokens.weight";
   if (!places_.contains(prefix + embedding) && places_.contains(embedding)) prefix.clear();
+  // Before a list is made of layers that are not there.
+  const std::string number = fmt::format("{}", model_.config.model.num_layers - 1);
+  const std::string last =
+      prefix + (is_gpt2 ? "h." + number + ".ln_1.weight" : "layers." + number + ".input_layernorm.weight");
+  if (!places_.contains(last)) refuse({fmt::format("{} is missing", last)});
   mappings_ = hf_mappings(model_.family, model_.config.model, model_.vocabulary, prefix);
   for (std::size_t i = 0; i < mappings_.size(); ++i) numbers_[mappings_[i].name] = i;
   check_tensors();
@@ -121,6 +127,14 @@ void HfFolder::open_shards() {
   }
 }
 
+void HfFolder::refuse(std::vector<std::string> faults) const {
+  constexpr std::size_t kShown = 8;
+  const std::size_t more = faults.size() > kShown ? faults.size() - kShown : 0;
+  faults.resize(faults.size() - more);
+  throw IoError(fmt::format("{}: the tensors are not those that config.json describes: {}{}", folder_.string(),
+                            join(faults, "; "), more > 0 ? fmt::format("; and {} more", more) : ""));
+}
+
 void HfFolder::check_tensors() const {
   std::vector<std::string> faults;
   const auto wanted = hf_tensors(mappings_);
@@ -149,12 +163,7 @@ void HfFolder::check_tensors() const {
       }
     }
   }
-  if (faults.empty()) return;
-  constexpr std::size_t kShown = 8;
-  const std::size_t more = faults.size() > kShown ? faults.size() - kShown : 0;
-  faults.resize(faults.size() - more);
-  throw IoError(fmt::format("{}: the tensors are not those that config.json describes: {}{}", folder_.string(),
-                            join(faults, "; "), more > 0 ? fmt::format("; and {} more", more) : ""));
+  if (!faults.empty()) refuse(std::move(faults));
 }
 
 const HfMapping* HfFolder::find(const std::string& name) const {

@@ -57,6 +57,7 @@ class HfFolder {
 
   void open_shards();
   void check_tensors() const;
+  [[noreturn]] void refuse(std::vector<std::string> faults) const;
   const Place& place(const std::string& tensor) const { return places_.at(tensor); }
 
   std::filesystem::path folder_;

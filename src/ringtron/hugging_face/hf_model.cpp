@@ -19,6 +19,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::int64_t kLargest = std::int64_t{1} << 28;  // of any size; products are checked by config's rules
+constexpr std::int64_t kMostHeads = std::int64_t{1} << 14, kMostLayers = kMostHeads;
 
 struct Family {
   HfFamily family;
@@ -47,8 +48,8 @@ class Members {
 
   bool has(const char* name) const { return json_->contains(name) && !json_->at(name).is_null(); }
 
-  int size(const char* name) const {
-    return static_cast<int>(integer(member(*json_, name, where_), path(name), 1, kLargest));
+  int size(const char* name, std::int64_t most = kLargest) const {
+    return static_cast<int>(integer(member(*json_, name, where_), path(name), 1, most));
   }
   int size_or(const char* name, int otherwise) const { return has(name) ? size(name) : otherwise; }
 
@@ -170,17 +171,23 @@ void read_window(const Members& config, HfFamily family, ModelConfig& model) {
 // Of Llama, Mistral and Qwen: RMSNorm, SwiGLU, rotary positions.
 void read_llama_like(const Members& config, HfFamily family, HfModel& out) {
   ModelConfig& model = out.config.model;
-  model.num_layers = config.size("num_hidden_layers");
+  model.num_layers = config.size("num_hidden_layers", kMostLayers);
   model.hidden_size = config.size("hidden_size");
-  model.num_attention_heads = config.size("num_attention_heads");
+  model.num_attention_heads = config.size("num_attention_heads", kMostHeads);
   model.ffn_hidden_size = config.size("intermediate_size");
   model.max_position_embeddings = config.size("max_position_embeddings");
   model.num_query_groups = family == HfFamily::llama ? config.size_or("num_key_value_heads", model.num_attention_heads)
                                                      : config.size("num_key_value_heads");
+  if (model.num_attention_heads % model.num_query_groups != 0)
+    config.refuse("num_key_value_heads", fmt::format("a divisor of the {} heads", model.num_attention_heads));
   model.group_query_attention = model.num_query_groups != model.num_attention_heads;
-  model.kv_channels = family == HfFamily::qwen3
-                          ? config.size("head_dim")
-                          : config.size_or("head_dim", model.hidden_size / model.num_attention_heads);
+  if (family == HfFamily::qwen3 || config.has("head_dim")) {
+    model.kv_channels = config.size("head_dim");
+  } else if (model.hidden_size % model.num_attention_heads == 0) {
+    model.kv_channels = model.hidden_size / model.num_attention_heads;
+  } else {
+    config.refuse("hidden_size", fmt::format("a multiple of the {} heads, or a head_dim", model.num_attention_heads));
+  }
   model.normalization = Normalization::rms_norm;
   model.norm_epsilon = config.number("rms_norm_eps");
   if (const std::string act = config.text_or("hidden_act", "silu"); act != "silu" && act != "swish")
@@ -200,9 +207,9 @@ void read_llama_like(const Members& config, HfFamily family, HfModel& out) {
 
 void read_gpt2(const Members& config, HfModel& out) {
   ModelConfig& model = out.config.model;
-  model.num_layers = config.size("n_layer");
+  model.num_layers = config.size("n_layer", kMostLayers);
   model.hidden_size = config.size("n_embd");
-  model.num_attention_heads = model.num_query_groups = config.size("n_head");
+  model.num_attention_heads = model.num_query_groups = config.size("n_head", kMostHeads);
   model.ffn_hidden_size = config.size_or("n_inner", 4 * model.hidden_size);
   model.max_position_embeddings = config.size("n_positions");
   if (model.hidden_size % model.num_attention_heads != 0)

@@ -19,28 +19,16 @@
 #include "ringtron/checkpoint/checkpoint_reader.h"
 #include "ringtron/checkpoint/lineage_notice.h"
 #include "ringtron/checkpoint/load_folder.h"
+#include "ringtron/hugging_face/hf_folder.h"
 #include "ringtron/optim/main_weight.h"
 #include "ringtron/train/agreement.h"
+#include "ringtron/train/loading/hugging_face_loader.h"
+#include "ringtron/train/loading/read_parameter.h"
 #include "ringtron/train/parameter_slabs.h"
 #include "ringtron/train/run_metadata.h"
 
 namespace ringtron {
 namespace {
-
-std::optional<at::ScalarType> type_of(DType dtype) {
-  switch (dtype) {
-    case DType::f64:
-      return at::kDouble;
-    case DType::f32:
-      return at::kFloat;
-    case DType::bf16:
-      return at::kBFloat16;
-    case DType::f16:
-      return at::kHalf;
-    default:
-      return std::nullopt;
-  }
-}
 
 // What is read of one parameter, and under which names.
 struct Sources {
@@ -92,6 +80,7 @@ std::set<std::string> tensors_without_place(const Job& job, const CheckpointRead
 // have a place in it.
 std::vector<std::string> tensor_faults(const CheckpointReader& reader, const TrainingState& state, bool with_optimizer,
                                        const std::set<std::string>& without_place) {
+  const bool finetune = state.config->checkpoint.finetune;
   std::vector<std::string> faults;
   for (const Parameter* parameter : state.store.all()) {
     const Sources sources(reader, *parameter, state.optimizer, with_optimizer);
@@ -102,7 +91,7 @@ std::vector<std::string> tensor_faults(const CheckpointReader& reader, const Tra
     for (const std::string& name : names) {
       if (!reader.has(name)) {
         faults.push_back(fmt::format("{} is missing", name));
-      } else if (const TensorEntry& entry = reader.tensor(name); entry.shape != wanted) {
+      } else if (const TensorEntry& entry = reader.tensor(name); !fits(entry.shape, *parameter, finetune)) {
         faults.push_back(
             fmt::format("{} has shape {}, this model's is {}", name, to_string(entry.shape), to_string(wanted)));
       } else if (!type_of(entry.dtype)) {
@@ -124,20 +113,8 @@ std::vector<std::string> tensor_faults(const CheckpointReader& reader, const Tra
 
 void read_into(CheckpointReader& reader, const std::string& name, const Parameter& parameter, const at::Tensor& target,
                const Job& job) {
-  const at::ScalarType stored = *type_of(reader.tensor(name).dtype);
-  std::int64_t filled = 0;  // elements of `target`, which may have had no values before
-  for (const LocalSlab& local : slabs_of(parameter, job)) {
-    auto sizes = target.sizes().vec();
-    sizes[static_cast<std::size_t>(local.slab.dim)] = local.slab.length;
-    at::Tensor host = at::empty(sizes, at::TensorOptions().dtype(stored));
-    reader.read_slice(name, local.slab, bytes_of(host));
-    target.narrow(local.slab.dim, local.local_offset, local.slab.length).copy_(host);
-    filled += host.numel();
-  }
-  const std::int64_t padding =
-      parameter.local_padding_rows == 0 ? 0 : parameter.local_padding_rows * (target.numel() / target.size(0));
-  RT_CHECK_EQ(filled + padding, target.numel(),
-              fmt::format("elements of {} that a checkpoint fills, and its padding", name));
+  read_parameter([&](const Slab& slab, std::span<std::byte> out) { reader.read_slice(name, slab, out); },
+                 *type_of(reader.tensor(name).dtype), parameter, target, job);
 }
 
 // Into `target`, which has the elements that `s` names.
@@ -258,6 +235,12 @@ CheckpointCandidate find_collectively(const Job& job) {
   return found;
 }
 
+// As rank 0 sees it.
+bool is_hf_folder_for_all(const Job& job) {
+  const bool here = job.is_first_rank() && is_hf_folder(job.config()->checkpoint.load);
+  return agree_max(job.world(), here ? 1 : 0) == 1;
+}
+
 // A folder that the machines do not share may hold other checkpoints under the same names.
 void require_same_manifest(const Job& job, const CheckpointReader& reader) {
   const auto hashes = gather_texts(job.world(), hex64(hash64(manifest_to_text(reader.manifest()))));
@@ -311,6 +294,10 @@ RunMetadata require_same_model(const Job& job, const CheckpointReader& reader, c
 
 bool load_checkpoint(const Job& job, TrainingState& state, std::optional<TransferRecord>* record) {
   const CheckpointConfig& config = job.config()->checkpoint;
+  if (config.finetune && is_hf_folder_for_all(job)) {
+    load_hugging_face(job, state);
+    return true;
+  }
   const CheckpointCandidate found = find_collectively(job);
   if (found.folder.empty()) return false;
   const bool with_optimizer = !config.finetune && !config.no_load_optim;

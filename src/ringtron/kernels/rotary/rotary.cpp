@@ -76,8 +76,12 @@ RotaryTable rotary_table(const at::Tensor& positions, const RotaryOptions& optio
   if (options.interpolation > 0.0) p = p / options.interpolation;
   const at::Tensor angle = p.unsqueeze(-1) * f;  // [s, b, rotary_dim / 2]
   const at::Tensor both = options.interleaved ? angle.repeat_interleave(2, -1) : at::cat({angle, angle}, -1);
-  const double amplitude = options.yarn ? options.yarn->amplitude() : 1.0;
-  return {(both.cos() * amplitude).to(type).unsqueeze(2), (both.sin() * amplitude).to(type).unsqueeze(2)};
+  at::Tensor cos = both.cos(), sin = both.sin();
+  if (options.yarn) {
+    cos = cos * options.yarn->amplitude();
+    sin = sin * options.yarn->amplitude();
+  }
+  return {cos.to(type).unsqueeze(2), sin.to(type).unsqueeze(2)};
 }
 
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table, bool interleaved) {

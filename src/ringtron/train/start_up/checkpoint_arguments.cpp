@@ -7,16 +7,55 @@
 
 #include "ringtron/base/error.h"
 #include "ringtron/checkpoint/checkpoint_finder.h"
+#include "ringtron/config/option.h"
 #include "ringtron/config/parse.h"
 #include "ringtron/config/stored_config.h"
+#include "ringtron/hugging_face/hf_folder.h"
 #include "ringtron/train/run_metadata.h"
 
 namespace ringtron {
 
+namespace {
+
+// "--num-layers 32 --swiglu ...": what the model has other than by default.
+std::string flags_text(const Config& config) {
+  std::string text;
+  for (const OptionGroup& group : option_groups()) {
+    for (const Option& option : group.options) {
+      const std::string value = option_value(option, config);
+      if (value == option_value(option, Config{})) continue;
+      text += fmt::format(" {}", option.name);
+      if (option_arity(option) != Arity::none) text += " " + value;
+    }
+  }
+  return text.empty() ? text : text.substr(1);
+}
+
+// The flags that config.json gives; they are taken without being asked for, since there is no other place for them.
+CheckpointArguments hugging_face_arguments(const CheckpointConfig& flags) {
+  if (!flags.finetune) {
+    throw ConfigError(fmt::format(
+        "--load {} is a model of Hugging Face, which has no iteration and no optimizer state. Add --finetune to begin "
+        "with its weights",
+        flags.load));
+  }
+  const HfModel model = read_hf_config(flags.load);
+  Config defaults = with_model_of(stored_config_of(model), {});
+  defaults.precision.hidden_dropout = model.config.precision.hidden_dropout;
+  defaults.precision.attention_dropout = model.config.precision.attention_dropout;
+  return {defaults, fmt::format("--load {}: a {} model of Hugging Face. Its config.json gives, where the command line "
+                                "does not: {}",
+                                flags.load, model_type_of(model.family), flags_text(defaults))};
+}
+
+}  // namespace
+
 CheckpointArguments checkpoint_arguments(std::span<const std::string> words) {
   const ParsedFlags parsed = parse_flags(words);
   const CheckpointConfig& flags = parsed.line.config.checkpoint;
-  if (parsed.help || !flags.use_checkpoint_args || flags.load.empty()) return {};
+  if (parsed.help || flags.load.empty()) return {};
+  if (is_hf_folder(flags.load)) return hugging_face_arguments(flags);
+  if (!flags.use_checkpoint_args) return {};
   const std::filesystem::path folder = flags.load;
   std::error_code ignored;
   std::optional<CheckpointCandidate> found;

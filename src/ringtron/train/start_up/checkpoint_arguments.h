@@ -1,4 +1,4 @@
-// --use-checkpoint-args: the model's flags, from the checkpoint that is about to be loaded.
+// The model's flags from what is about to be loaded: a checkpoint with --use-checkpoint-args, or a Hugging Face folder.
 #pragma once
 
 #include <span>
@@ -14,7 +14,8 @@ struct CheckpointArguments {
 };
 
 // Looks at the flags alone. Each rank reads for itself, before it meets the others; load_checkpoint() sees later that
-// all have the same. Throws IoError where there is no complete checkpoint, or its manifest cannot be understood.
+// all have the same. Throws IoError where there is no complete checkpoint, or its manifest or
+// config.json cannot be understood, ConfigError for a Hugging Face folder without --finetune.
 CheckpointArguments checkpoint_arguments(std::span<const std::string> words);
 
 }  // namespace ringtron

@@ -24,6 +24,8 @@ constexpr std::string_view kLogDetail = "it only adds or removes detail in logs"
 constexpr std::string_view kDeprecated = "Megatron ignores it too";
 constexpr std::string_view kGatherAtOnce = "parameters are gathered while the next forward runs";
 constexpr std::string_view kStateInFp32 = "main weights, gradients and moments are kept in fp32";
+constexpr std::string_view kInference = "it is read by Megatron's text generation, not by training";
+constexpr std::string_view kServices = "it names a run to a service that Ringtron does not talk to";
 constexpr std::string_view kGraphs = "Ringtron has no CUDA graphs; only speed may differ";
 
 constexpr ForeignFlag kFlags[] = {
@@ -130,6 +132,34 @@ constexpr ForeignFlag kFlags[] = {
     {"--fused-single-qkv-rope", kAccepted, kOwnFusions},
     {"--disable-bf16-reduced-precision-matmul", kAccepted, "products are summed in fp32"},
     {"--init-model-with-meta-device", kAccepted, "weights are drawn on the device where they stay"},
+    {"--inference-*", kAccepted, kInference, kMany},
+    {"--mamba-inference-*", kAccepted, kInference, kOne},
+    {"--enable-chunked-prefill", kAccepted, kInference},
+    {"--decode-only-cuda-graphs", kAccepted, kInference},
+    {"--cache-mla-latents", kAccepted, kInference},
+    {"--use-legacy-static-engine", kAccepted, kInference},
+    {"--num-speculative-tokens", kAccepted, kInference, kOne},
+    {"--max-tokens-to-oom", kAccepted, kInference, kOne},
+    {"--one-logger-*", kAccepted, kServices, kMany},
+    {"--no-one-logger", kAccepted, kServices},
+    {"--app-tag-run-*", kAccepted, kServices, kOne},
+    {"--otel-*", kAccepted, kServices, kMany},
+    {"--cuda-graph-modules", kAccepted, kGraphs, kMany},
+    {"--cuda-graph-scope", kAccepted, kGraphs, kMany},
+    {"--optimizer-cuda-graph", kAccepted, kGraphs},
+    {"--tp-comm-overlap-cfg", kAccepted, kOwnCommunication, kOne},
+    {"--create-all-gather-group", kAccepted, kOwnCommunication},
+    {"--disable-symmetric-registration", kAccepted, kOwnCommunication},
+    {"--no-gradient-reduce-div-fusion", kAccepted, kOwnFusions},
+    {"--no-use-layer-wise-param-layout", kAccepted, kOwnCommunication},
+    {"--ddp-param-name-patterns-for-fp32-local-accumulation", kAccepted, kStateInFp32, kMany},
+    {"--dist-ckpt-workers", kAccepted, kOwnCheckpoints, kOne},
+    {"--ckpt-drop-redundant-extra-state", kAccepted, kOwnCheckpoints},
+    {"--yarn-correction-range-round-to-int", kAccepted,
+     "it is so unless --no-yarn-correction-range-round-to-int is given"},
+    {"--disable-msc", kAccepted, "files are always read and written as the system has them"},
+    {"--enable-experimental", kAccepted, "it only permits features of Megatron's that their own flags ask for"},
+    {"--allow-ambiguous-pad-tokens", kAccepted, "there is no padding"},
     // Old names that scripts still carry.
     {"--use-legacy-models", kAccepted, kOneImplementation},
     {"--DDP-impl", kAccepted, kOwnCommunication, kOne},

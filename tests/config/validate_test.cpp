@@ -151,6 +151,15 @@ TEST(FillDefaults, FillsWhatFollows) {
   EXPECT_EQ(gated.model.position_embedding_type, PositionEmbedding::rope);
 }
 
+TEST(FillDefaults, MinusOneEvaluationIsNone) {
+  Config config;
+  config.data.mock_data = true;
+  config.evaluation.eval_iters = -1;
+  EXPECT_EQ(fill_defaults(config, 1).config.evaluation.eval_iters, 0);
+  config.evaluation.eval_iters = 7;
+  EXPECT_EQ(fill_defaults(config, 1).config.evaluation.eval_iters, 7);
+}
+
 TEST(FillDefaults, MadeUpTokensWhereNoDataIsGiven) {
   Config config;
   const FilledConfig none = fill_defaults(config, 1);

@@ -255,6 +255,8 @@ FilledConfig fill_defaults(const Config& config, int world_size) {
   fill_training(out.config, world_size, out.notices);
   fill_recompute(out.config.recompute, out.config.parallel.context_parallel_size, out.notices);
   fill_data(out.config.data, out.notices);
+  auto& eval_iters = out.config.evaluation.eval_iters;
+  eval_iters = std::max<std::int64_t>(eval_iters, 0);  // -1 is no evaluation to Megatron-LM as well
   note_nothing_to_do(config, out.notices);
   note_no_learning_rate(out.config, out.notices);
   note_incomplete_batch(out.config.batch, out.notices);

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ringtron/base/error.h"
@@ -78,6 +79,24 @@ DIST_TEST(GradientReducer, MatchesOneProcess, 1, 2, 4) {
   const at::Tensor expected = one_process();
   EXPECT_TENSOR_NEAR(reduced(ranks.world(), kTogether), expected, kReorder);
   EXPECT_TENSOR_NEAR(reduced(ranks.world(), kOverlapped), expected, kReorder);
+}
+
+// Two parameters whose gradients tensor ranks share, each its own sum; the first is of each rank alone.
+DIST_TEST(GradientReducer, EachParameterHasItsOwnFurtherSum, 2) {
+  LocalCommunicator alone("data-context", 0);
+  Model model, plain;
+  for (Parameter* p : {&model.second, &model.third}) p->gradient_axes = kDataContextAxes | Axis::tensor;
+  GradientReducer reducer(model.list(), groups(alone, ranks.world()), kTogether);
+  reducer.begin_step(1);
+  model.backward(ranks.rank());
+  reducer.finish();
+  plain.backward(ranks.rank());
+  EXPECT_TENSOR_NEAR(model.first.gradient, plain.first.value.grad(), kReorder);
+  for (const auto& [got, own] : {std::pair{&model.second, &plain.second}, std::pair{&model.third, &plain.third}}) {
+    const at::Tensor sum = own->value.grad().clone();
+    ranks.world().all_reduce(sum).wait();
+    EXPECT_TENSOR_NEAR(got->gradient, sum, kReorder) << got->name;
+  }
 }
 
 // Nothing is summed before it is waited for.

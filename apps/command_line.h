@@ -25,7 +25,7 @@ namespace ringtron {
 // What every tool that takes text says about its --input.
 inline constexpr const char* kInputHelp =
     "Files, folders, patterns, pipes, or - for standard input; several with commas. JSON lines (*.jsonl, or what begins with "
-    "{\"), or plain text, each file one document; gzip too";
+    "{\"), or plain text, each file one document; .gz, .bz2 and .zst too";
 
 // The arguments in CLI11's order, which is from the back; --a_b is read as --a-b.
 inline std::vector<std::string> with_dashes(int argc, char** argv) {

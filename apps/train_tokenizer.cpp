@@ -6,6 +6,7 @@
 #include "ringtron/base/pending_file.h"
 #include "ringtron/tokenizer/bpe_trainer.h"
 #include "ringtron/tools/document_texts.h"
+#include "ringtron/tools/input_progress.h"
 #include "ringtron/tools/json_line.h"
 #include "ringtron/tools/output_place.h"
 
@@ -56,11 +57,13 @@ int run(Options options) {
   const auto start = SteadyClock::now();
   auto last = start;
   BpeTrainer trainer;
-  const auto counts =
-      for_each_text(std::move(files), options.json_keys, {interrupted, warn}, [&](std::string_view text) {
-        trainer.add(text);
-        if (due(last)) print_line("read {:.1f} MB, {} words", trainer.bytes() / 1e6, trainer.distinct_words());
-      });
+  InputProgress progress(files);
+  const ReadContext context{interrupted, warn, progress.consumed()};
+  const auto counts = for_each_text(std::move(files), options.json_keys, context, [&](std::string_view text) {
+    trainer.add(text);
+    if (due(last))
+      print_line("read {:.1f} MB, {} words{}", trainer.bytes() / 1e6, trainer.distinct_words(), progress.text());
+  });
   if (counts.skipped > 0) warn_line("{} bad lines were skipped: nothing was learned from them", counts.skipped);
   if (counts.lone_surrogates > 0) warn_line(describe_lone_surrogates(counts.lone_surrogates));
   if (trainer.bytes() == 0) {

@@ -7,6 +7,7 @@ read the same, tell what they leave out, refuse before work what cannot be, and 
 import bz2
 import gzip
 import json
+import lzma
 import os
 import re
 import signal
@@ -51,12 +52,13 @@ def one_input_two_tools(b):
     line = '\ufeff{"text":"9","text":["1 2","3"],"score":NaN,"id":%s}\r\n' % ("1" * 30)
     found = [r"Processed 2 documents", r"from 2 documents"]
     data = (line * 2).encode()
-    for name, content in {"a.jsonl": data, "b.json": data, "c": gzip.compress(data), "d.jsonl.gz": gzip.compress(data)}.items():
+    for name, content in {"a.jsonl": data, "b.json": data, "c": gzip.compress(data), "d.jsonl.gz": gzip.compress(data),
+                          "e.jsonl.bz2": bz2.compress(data), "f": bz2.compress(data)}.items():
         (b.folder / name).write_bytes(content)
         both_tools(b, 0, input=b.folder / name, expected=found)
     both_tools(b, 0, input="-", expected=found, stdin=data.decode())
-    (b.folder / "x.jsonl.bz2").write_bytes(bz2.compress(data))
-    both_tools(b, 2, r"bzip2 -dc .*x\.jsonl\.bz2 \|", input=b.folder / "x.jsonl.bz2")
+    (b.folder / "x.jsonl.xz").write_bytes(lzma.compress(data))
+    both_tools(b, 2, r"xz -dc .*x\.jsonl\.xz \|", input=b.folder / "x.jsonl.xz")
     for name in ("/dev/zero", "/dev/urandom"):
         both_tools(b, 2, r"a device", input=name)
 

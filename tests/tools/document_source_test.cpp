@@ -106,12 +106,18 @@ TEST_F(DocumentSourceTest, WhatIsNoTextIsRefusedIfNamedAndLeftOutOfFolders) {
 
 TEST_F(DocumentSourceTest, OtherCompressionsAreRefusedBeforeAnythingIsRead) {
   write("a.jsonl", "{}");
-  write("b.jsonl.bz2", "BZh91AY");
+  write("b.jsonl.xz", std::string_view("\xfd"
+                                       "7zXZ\0",
+                                       6));
   write("c.zip", "PK\x03\x04");
-  EXPECT_THAT(error("b.jsonl.bz2"), HasSubstr("bzip2 -dc " + (folder_ / "b.jsonl.bz2").string() + " |"));
+  EXPECT_THAT(error("b.jsonl.xz"), HasSubstr("xz -dc " + (folder_ / "b.jsonl.xz").string() + " |"));
   EXPECT_THAT(error("c.zip"), HasSubstr("zip data"));
-  EXPECT_THAT(error("."), HasSubstr("b.jsonl.bz2"));
-  std::filesystem::remove(folder_ / "b.jsonl.bz2");
+  EXPECT_THAT(error("."), HasSubstr("b.jsonl.xz"));
+  std::filesystem::remove(folder_ / "b.jsonl.xz");
+  EXPECT_THAT(read("."), ElementsAre("1: {}"));
+  write("d.parquet", "PAR1....");
+  EXPECT_THAT(error("d.parquet"), HasSubstr("Parquet, which is not read here"));
+  std::filesystem::remove(folder_ / "d.parquet");
   EXPECT_THAT(read("."), ElementsAre("1: {}"));
   EXPECT_THAT(told_, ElementsAre(HasSubstr("c.zip is left out")));
 }

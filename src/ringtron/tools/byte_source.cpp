@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <array>
 #include <cerrno>
@@ -22,20 +21,20 @@ constexpr std::size_t kHead = 8192;
 constexpr int kPollMilliseconds = 100;
 constexpr double kSilentSeconds = 2;
 
-struct Compression {
+// What is not read here, and the command that writes the plain bytes to standard output.
+struct Refused {
   std::string_view magic;
   const char* name;
-  const char* command;  // writes the plain bytes to standard output
+  const char* command;
 };
-constexpr std::string_view kGzipMagic = "\x1f\x8b";
-constexpr std::array<Compression, 4> kCompressions = {{{"BZh", "bzip2", "bzip2 -dc"},
-                                                       {{"\xfd"
-                                                         "7zXZ\0",
-                                                         6},
-                                                        "xz",
-                                                        "xz -dc"},
-                                                       {"\x28\xb5\x2f\xfd", "zstd", "zstd -dc"},
-                                                       {"PK\x03\x04", "zip", "unzip -p"}}};
+constexpr std::array<Refused, 3> kRefused = {{{{"\xfd"
+                                                "7zXZ\0",
+                                                6},
+                                               "xz",
+                                               "xz -dc"},
+                                              {"PK\x03\x04", "zip", "unzip -p"},
+                                              {"\x04\x22\x4d\x18", "lz4", "lz4 -dc"}}};
+constexpr std::string_view kParquet = "PAR1";
 
 }  // namespace
 
@@ -64,6 +63,7 @@ class ByteSource::Raw {
       if (got == 0) break;
       if (got > 0) {
         count += static_cast<std::size_t>(got);
+        if (context_.consumed != nullptr && !waits_) *context_.consumed += got;
       } else if (errno != EINTR && errno != EAGAIN) {
         throw IoError(fmt::format("cannot read {}: {}", name_, std::strerror(errno)));
       }
@@ -95,97 +95,39 @@ class ByteSource::Raw {
   bool waits_ = false, told_ = false;
 };
 
-// zlib, member after member.
-class ByteSource::Gunzip {
- public:
-  Gunzip(Raw& raw, std::string_view head) : raw_(raw), out_(kPiece, '\0') {
-    feed(head);
-    constexpr int kGzip = 16;
-    if (::inflateInit2(&stream_, MAX_WBITS + kGzip) != Z_OK) throw IoError("no memory for zlib");
-  }
-  ~Gunzip() { ::inflateEnd(&stream_); }
-  Gunzip(const Gunzip&) = delete;
-  Gunzip& operator=(const Gunzip&) = delete;
-
-  std::string_view next(std::size_t least) {
-    stream_.next_out = reinterpret_cast<Bytef*>(out_.data());
-    stream_.avail_out = static_cast<uInt>(out_.size());
-    while (out_.size() - stream_.avail_out < least && more_input()) inflate_some();
-    return {out_.data(), out_.size() - stream_.avail_out};
-  }
-
- private:
-  void feed(std::string_view bytes) {
-    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-    stream_.avail_in = static_cast<uInt>(bytes.size());
-  }
-
-  // False at the end of the last member.
-  bool more_input() {
-    if (stream_.avail_in == 0) feed(raw_.next());
-    if (inside_) {
-      if (stream_.avail_in == 0) fail("the file is cut off");
-      return true;
-    }
-    // Some programs fill the last block of a medium with zeros.
-    while (stream_.avail_in > 0 && *stream_.next_in == 0) {
-      ++stream_.next_in;
-      if (--stream_.avail_in == 0) feed(raw_.next());
-    }
-    if (stream_.avail_in == 0) return false;
-    if (*stream_.next_in != 0x1f) fail("other bytes follow the compressed ones");
-    ::inflateReset(&stream_);
-    inside_ = true;
-    return true;
-  }
-
-  void inflate_some() {
-    const int code = ::inflate(&stream_, Z_NO_FLUSH);
-    if (code == Z_STREAM_END) {
-      inside_ = false;
-    } else if (code != Z_OK && code != Z_BUF_ERROR) {
-      fail(stream_.msg == nullptr ? "damaged" : stream_.msg);
-    }
-  }
-
-  [[noreturn]] void fail(const char* why) const {
-    throw IoError(
-        fmt::format("cannot read {}: gzip data: {}. Expected a whole gzip file; get it again", raw_.name(), why));
-  }
-
-  Raw& raw_;
-  std::string out_;
-  z_stream stream_{};
-  bool inside_ = true;
-};
-
 ByteSource::ByteSource(const std::string& path, const ReadContext& context)
     : raw_(std::make_unique<Raw>(path, context)) {}
 
 ByteSource::~ByteSource() = default;
 
 std::string_view ByteSource::next() {
-  if (gunzip_) return gunzip_->next(1);
+  if (decompressor_) return decompressor_->next(1);
   if (!first_) return raw_->next();
   first_ = false;
   const std::string_view head = raw_->next(kHead);
-  if (head.starts_with(kGzipMagic)) {
-    gunzip_ = std::make_unique<Gunzip>(*raw_, head);
-    return gunzip_->next(kHead);
+  if (const auto compression = compression_of(head)) {
+    decompressor_ = make_decompressor(*compression, raw_->name(), head, [this] { return raw_->next(); });
+    return decompressor_->next(kHead);
   }
-  if (const std::string why = refused_compression(raw_->name(), head); !why.empty()) {
+  if (const std::string why = refused_format(raw_->name(), head); !why.empty()) {
     throw ConfigError(fmt::format("--input {}: {}", raw_->name(), why));
   }
   return head;
 }
 
-std::string refused_compression(const std::string& path, std::string_view head) {
-  for (const Compression& compression : kCompressions) {
-    if (head.starts_with(compression.magic)) {
-      return fmt::format(
-          "{} data, which is not read here; expected plain text or gzip. Give it as: {} {} | PROGRAM --input - ...",
-          compression.name, compression.command, path);
-    }
+std::string refused_format(const std::string& path, std::string_view head) {
+  if (head.starts_with(kParquet)) {
+    return fmt::format(
+        "Parquet, which is not read here; expected JSON lines or text. Convert it: python3 -c 'import pandas, sys; "
+        "pandas.read_parquet(sys.argv[1]).to_json(sys.stdout, orient=\"records\", lines=True)' {} | PROGRAM --input - ...",
+        path);
+  }
+  for (const Refused& format : kRefused) {
+    if (!head.starts_with(format.magic)) continue;
+    return fmt::format(
+        "{} data, which is not read here; expected plain text, gzip, bzip2 or zstd. Give it as: {} {} | PROGRAM --input "
+        "- ...",
+        format.name, format.command, path);
   }
   return "";
 }

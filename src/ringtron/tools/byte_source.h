@@ -1,12 +1,15 @@
-// The bytes of one input, piece by piece: a file, a pipe or standard input; gzip is taken off.
+// The bytes of one input, piece by piece: a file, a pipe or standard input; gzip, bzip2 and zstd are taken off.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+
+#include "ringtron/tools/decompressor.h"
 
 namespace ringtron {
 
@@ -16,9 +19,11 @@ struct ReadContext {
   const std::atomic<bool>& interrupted;
   // Takes a line for the user, on the reading thread; never empty.
   std::function<void(const std::string&)> notice;
+  // Counts the bytes that were read of files, compressed as they are; null: nobody asks.
+  std::atomic<std::int64_t>* consumed = nullptr;
 };
 
-// Holds about 2 MiB. Not thread-safe.
+// Holds about 2 MiB, and what a decompressor holds. Not thread-safe.
 class ByteSource {
  public:
   // `path` "-": standard input. A pipe is opened at once, whether anybody writes to it or not. Throws IoError.
@@ -26,21 +31,19 @@ class ByteSource {
   ~ByteSource();
 
   // At most 1 MiB, valid until the next call; empty at the end. The first piece has 8 KiB, or all there is. Waits for a
-  // pipe; a line says so after two seconds without a byte. Throws IoError for a disk that fails, gzip data that is cut
-  // off, damaged or followed by something else, and when interrupted; ConfigError for a compression that is not read
-  // here, with the command that takes it off.
+  // pipe; a line says so after two seconds without a byte. Throws IoError for a disk that fails, as Decompressor does,
+  // and when interrupted; ConfigError for a format that is not read here, with the command that converts it.
   std::string_view next();
 
  private:
   class Raw;
-  class Gunzip;
   std::unique_ptr<Raw> raw_;
-  std::unique_ptr<Gunzip> gunzip_;  // for gzip data only
+  std::unique_ptr<Decompressor> decompressor_;  // of compressed data
   bool first_ = true;
 };
 
-// Why a file cannot be read that begins with `head`: a compression other than gzip, with the command that takes it off;
-// empty if it can.
-std::string refused_compression(const std::string& path, std::string_view head);
+// Why a file cannot be read that begins with `head`: a compression or format that is not read here, with the command
+// that converts it; empty if it can.
+std::string refused_format(const std::string& path, std::string_view head);
 
 }  // namespace ringtron

@@ -19,8 +19,9 @@ constexpr std::size_t kBinaryTest = 8192;  // a NUL in the first so many bytes m
 constexpr std::int64_t kPassedOverTold = 5;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
-std::string extension_below_gz(std::filesystem::path path) {
-  if (lower(path.extension().string()) == ".gz") path.replace_extension();
+std::string extension_below_compression(std::filesystem::path path) {
+  const std::string last = lower(path.extension().string());
+  if (last == ".gz" || last == ".bz2" || last == ".zst") path.replace_extension();
   return lower(path.extension().string());
 }
 
@@ -48,7 +49,7 @@ Kind kind_of(const std::string& path, std::string_view head) {
   if (head.starts_with("\xff\xfe\0\0"sv) || head.starts_with("\0\0\xfe\xff"sv)) return Kind::utf32;
   if (head.starts_with("\xff\xfe") || head.starts_with("\xfe\xff")) return Kind::utf16;
   if (head.starts_with(kByteOrderMark)) head.remove_prefix(kByteOrderMark.size());
-  const std::string extension = extension_below_gz(path);
+  const std::string extension = extension_below_compression(path);
   if (extension == ".jsonl" || extension == ".ndjson") return Kind::json_lines;
   if (extension != ".txt" && begins_object(head)) return Kind::json_lines;
   const std::string_view start = behind(head, " \t\r\n");
@@ -191,7 +192,7 @@ bool DocumentSource::pass_over(const InputFile& file, const std::string& why) {
 // A line where the reading may not be what was meant.
 void DocumentSource::tell_text(const InputFile& file, const Reader& reader) const {
   if (file.from_folder) return;
-  if (extension_below_gz(file.path) != ".txt") {
+  if (extension_below_compression(file.path) != ".txt") {
     context_.notice(
         fmt::format("{} is read as one document of plain text: its name does not end in .jsonl, and it does not "
                     "begin with {{\"",

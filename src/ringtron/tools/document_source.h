@@ -2,8 +2,9 @@
 //
 // A file *.jsonl or *.ndjson is JSON lines, a file *.txt is one document of text. Any other is JSON lines if its
 // first characters are {" (white space may stand between), and text if not; but a file *.json that is another form of
-// JSON is refused, or in a folder passed over. ".gz" at the end of a name is looked through. Lines end as Python's do,
-// with \n, \r\n or \r. Bytes of text are kept as they are, but for a byte order mark at the beginning.
+// JSON is refused, or in a folder passed over. ".gz", ".bz2" and ".zst" at the end of a name are looked through. Lines
+// end as Python's do, with \n, \r\n or \r. Bytes of text are kept as they are, but for a byte order mark at the
+// beginning.
 #pragma once
 
 #include <cstdint>

@@ -95,7 +95,7 @@ class Finder {
       } else {
         check_readable(path);
         if (fs::is_regular_file(path, ignored)) {
-          if (const std::string why = refused_compression(path, first_bytes(path)); !why.empty()) refuse(path, why);
+          if (const std::string why = refused_format(path, first_bytes(path)); !why.empty()) refuse(path, why);
         }
         add({path, false}, real_name(path));
       }
@@ -133,10 +133,10 @@ class Finder {
       refuse(folder, "expected a text file, a folder of them or a pattern, but the folder has no files");
     for (const fs::path& path : found) {
       check_readable(path.string());
-      const std::string why = refused_compression(path.string(), first_bytes(path.string()));
+      const std::string why = refused_format(path.string(), first_bytes(path.string()));
       if (!why.empty() && is_named_like_text(path)) refuse(path.string(), why);
       if (!why.empty()) {
-        leave_out(path, "compressed, and not by gzip");
+        leave_out(path, "of a format that is not read here (xz, zip, lz4, Parquet)");
         continue;
       }
       add({path.string(), true}, real_name(path.string()));
@@ -185,6 +185,16 @@ std::vector<InputFile> find_input_files(std::span<const std::string> inputs,
   std::vector<InputFile> files = finder.finish();
   if (files.empty()) throw ConfigError("--input: expected a file, a folder or a pattern, got an empty name");
   return files;
+}
+
+std::optional<std::int64_t> total_bytes(std::span<const InputFile> files) {
+  std::int64_t total = 0;
+  for (const InputFile& file : files) {
+    struct stat info{};
+    if (file.path == "-" || ::stat(file.path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return std::nullopt;
+    total += info.st_size;
+  }
+  return total;
 }
 
 }  // namespace ringtron

@@ -15,6 +15,7 @@
 #include "ringtron/data/indexed_dataset_writer.h"
 #include "ringtron/tools/document_source.h"
 #include "ringtron/tools/document_texts.h"
+#include "ringtron/tools/input_progress.h"
 #include "ringtron/tools/ordered_work.h"
 #include "ringtron/tools/output_place.h"
 
@@ -48,7 +49,7 @@ struct Threads {
 class Writers {
  public:
   Writers(const PreprocessOptions& options, TokenType type, const std::vector<InputFile>& inputs)
-      : options_(options), start_(SteadyClock::now()) {
+      : options_(options), start_(SteadyClock::now()), progress_(inputs) {
     const char* level = options.encoder.split_sentences ? "sentence" : "document";
     for (const std::string& key : options.encoder.json_keys) {
       summary_.prefixes.push_back(fmt::format("{}_{}_{}", options.output_prefix, key, level));
@@ -64,14 +65,16 @@ class Writers {
     }
   }
 
+  std::atomic<std::int64_t>* consumed() { return progress_.consumed(); }
+
   void write(const Batch& batch, const PreprocessReport& report) {
     for (const EncodedDocument& document : batch.encoded) write(document, report);
     summary_.bytes += batch.bytes;
     if (seconds_since(last_) < kProgressSeconds || summary_.documents < told_ + options_.log_interval) return;
     const double seconds = seconds_since(start_);
-    report.progress(fmt::format("Processed {} documents ({:.0f} docs/s, {:.1f} MB/s).", summary_.documents,
+    report.progress(fmt::format("Processed {} documents ({:.0f} docs/s, {:.1f} MB/s){}.", summary_.documents,
                                 static_cast<double>(summary_.documents) / seconds,
-                                static_cast<double>(summary_.bytes) / 1e6 / seconds));
+                                static_cast<double>(summary_.bytes) / 1e6 / seconds, progress_.text()));
     last_ = SteadyClock::now();
     told_ = summary_.documents;
   }
@@ -137,6 +140,7 @@ class Writers {
   std::vector<std::unique_ptr<IndexedDatasetWriter>> writers_;
   SteadyClock::time_point start_;
   SteadyClock::time_point last_ = start_;
+  InputProgress progress_;
   std::int64_t told_ = 0;
   bool continues_ = false;  // a plain text is not at its end
 };
@@ -272,7 +276,7 @@ PreprocessSummary preprocess(const PreprocessOptions& options, const PreprocessR
   warn_of_doubtful_options(options, *tokenizer, report.notice);
   auto files = find_input_files(options.inputs, report.notice);
   Writers writers(options, token_type_for_vocab(tokenizer->vocab_size()), files);
-  const ReadContext context{interrupted, report.notice};
+  const ReadContext context{interrupted, report.notice, writers.consumed()};
   // A sentence may lie across the end of a piece.
   DocumentSource source(std::move(files), {.pieces = !options.encoder.split_sentences && tokenizer->takes_parts()},
                         context);

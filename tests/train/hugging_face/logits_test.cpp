@@ -122,6 +122,16 @@ TEST(HuggingFaceLoad, TakesTheModelsFlags) {
   EXPECT_THAT(arguments.notice, HasSubstr("--swiglu"));
 }
 
+TEST(HuggingFaceLoad, TakesTheTokenizerBesideTheWeights) {
+  const ChangedModel model("llama3");
+  const std::vector<std::string> words = {"--load", model.folder().string(), "--finetune"};
+  EXPECT_TRUE(checkpoint_arguments(words).defaults.data.tokenizer_model.empty());
+  write_file_atomically(model.folder() / "tokenizer.json", "{}");
+  const DataConfig data = checkpoint_arguments(words).defaults.data;
+  EXPECT_EQ(data.tokenizer_type, TokenizerType::hugging_face);
+  EXPECT_EQ(data.tokenizer_model, model.folder().string());
+}
+
 TEST(HuggingFaceLoad, NeedsFinetune) {
   const std::vector<std::string> words = {"--load", small_model("qwen3").string()};
   EXPECT_THAT([&] { checkpoint_arguments(words); }, ::testing::ThrowsMessage<ConfigError>(HasSubstr("Add --finetune")));

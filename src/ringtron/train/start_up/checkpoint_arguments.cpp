@@ -43,6 +43,11 @@ CheckpointArguments hugging_face_arguments(const CheckpointConfig& flags) {
   Config defaults = with_model_of(stored_config_of(model), {});
   defaults.precision.hidden_dropout = model.config.precision.hidden_dropout;
   defaults.precision.attention_dropout = model.config.precision.attention_dropout;
+  std::error_code ignored;
+  if (std::filesystem::exists(std::filesystem::path(flags.load) / "tokenizer.json", ignored)) {
+    defaults.data.tokenizer_type = TokenizerType::hugging_face;
+    defaults.data.tokenizer_model = flags.load;
+  }
   return {defaults, fmt::format("--load {}: a {} model of Hugging Face. Its config.json gives, where the command line "
                                 "does not: {}",
                                 flags.load, model_type_of(model.family), flags_text(defaults))};

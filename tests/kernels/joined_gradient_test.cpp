@@ -2,9 +2,14 @@
 #include "ringtron/kernels/device/joined_gradient.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include <memory>
+#include <string_view>
+#include <utility>
 
 #include "tests/support/tensor_near.h"
 
@@ -32,6 +37,22 @@ class TimesThree : public torch::autograd::Function<TimesThree> {
     held->written = to.const_data_ptr();
     return {to, {}};
   }
+};
+
+// Copies that this thread makes, of any tensor.
+class CountedCopies {
+ public:
+  CountedCopies() : handle_(at::addThreadLocalCallback(at::RecordFunctionCallback(count))) { copies_ = 0; }
+  ~CountedCopies() { at::removeCallback(handle_); }
+  int count() const { return copies_; }
+
+ private:
+  static std::unique_ptr<at::ObserverContext> count(const at::RecordFunction& function) {
+    if (std::string_view(function.name()) == "aten::copy_") ++copies_;
+    return nullptr;
+  }
+  static inline thread_local int copies_ = 0;
+  at::CallbackHandle handle_;
 };
 
 class JoinedGradientTest : public ::testing::Test {
@@ -63,8 +84,16 @@ TEST_F(JoinedGradientTest, PartsAreWrittenInPlaceBehindViews) {
     const at::Tensor x = at::ones({3, samples, 20}, at::kDouble).requires_grad_();
     const SplitTensor split = split_joined(x, {4, 16});
     const at::Tensor sum = through(split.parts[1].view({3, samples, 4, 4}), split.places[1]).sum();
-    const at::Tensor gradient = torch::autograd::grad({sum}, {x})[0];
+    const auto copies_of = [](const at::Tensor& of, const at::Tensor& to) {
+      const CountedCopies copies;
+      const at::Tensor gradient = torch::autograd::grad({of}, {to})[0];
+      return std::pair{gradient, copies.count()};
+    };
+    const auto [gradient, copies] = copies_of(sum, x);
     EXPECT_EQ(gradient.narrow(2, 4, 16).const_data_ptr(), held_->written);
+    const at::Tensor alone = at::ones({3, samples, 16}, at::kDouble).requires_grad_();
+    EXPECT_EQ(copies,
+              copies_of(through(alone.view({3, samples, 4, 4}), {}).sum(), alone).second);  // no more than without
   }
 }
 

@@ -7,12 +7,12 @@ if(RINGTRON_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${launcher})
 endif()
-find_program(RINGTRON_MOLD mold)
-if(RINGTRON_MOLD)
-  # mold before 2.4, Debian's among them, lets the part that is read-only after loading begin in a page that is not there
-  # if .tbss happens to lie at the end of one: a program that does not start, by chance of its size. So there is no such
-  # part. https://github.com/rui314/mold/issues/1151
-  add_link_options(-fuse-ld=mold -Wl,-z,norelro)
+# Not mold: before 2.4, which Debian 12 has, it lets the part that is read-only after loading begin in a page that is not
+# there (https://github.com/rui314/mold/issues/1151), and without such a part it never ends, both by chance of a program's
+# size.
+find_program(RINGTRON_LLD ld.lld)
+if(RINGTRON_LLD)
+  add_link_options(-fuse-ld=lld)
 endif()
 
 set(CMAKE_CXX_FLAGS_RELEASE "-O2")

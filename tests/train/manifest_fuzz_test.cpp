@@ -157,7 +157,10 @@ bool must_be_told(const std::string& member) {
   if (member.rfind(prefix, 0) != 0) return false;
   const std::string key = member.substr(prefix.size(), member.find('/', prefix.size()) - prefix.size());
   // Without effect in this model, which has rotary positions without scaling, SwiGLU and no Mamba layer.
-  if (key == "rope_scaling_factor" || key == "bias_gelu_fusion" || key.starts_with("mamba_")) return false;
+  for (const std::string_view idle :
+       {"rope_scaling_factor", "rotary_scaling_factor", "yarn_", "no_yarn_", "mscale", "bias_gelu_fusion", "mamba_"}) {
+    if (key.starts_with(idle)) return false;
+  }
   for (const OptionGroup& group : option_groups()) {
     for (const Option& option : group.options) {
       if (option_key(option) == key) return option.on_load != OnLoad::free && option.on_load != OnLoad::schedule;
